@@ -1,0 +1,1 @@
+"""Where agents leave their traces, read and never written."""

@@ -1,0 +1,1 @@
+"""The machine coordd runs on: psutil readings made into one system sample."""

@@ -1,0 +1,137 @@
+"""The records and documents that coordd writes and answers, field by field as a reader meets them.
+
+Frozen, slotted dataclasses; the field order is the order in JSON. Timestamps are text
+(``2026-11-22T06:05:00.123Z``), sizes bytes, durations seconds, shares percent 0..100, unknown None. Pure
+values: nothing here reads, measures or decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["active", "inactive", "unknown"]
+Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "silent", "no-heartbeat"]
+Cause = Literal["heartbeat", "verdict", "appeared", "removed", "tasks", "start"]
+CoordMode = Literal["redis", "file"]
+SinkState = Literal["ok", "failing"]
+
+SCHEMA = 1
+"""Carried by every ``--json`` document; grows only when a field changes its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCounts:
+    """How many agents have which status."""
+
+    active: int = 0
+    inactive: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SelfUsage:
+    """What coordd itself costs: percent of one CPU since the last sample, bytes, descriptors, milliseconds."""
+
+    cpu_percent: float | None
+    rss: int | None
+    open_fds: int | None
+    loop_lag_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """What host/ measures for one system sample; every part is None where this machine does not tell.
+
+    ``memory_usage`` holds all fields of psutil.virtual_memory(); ``disk_usage`` is of ``/``; ``disk_io`` and
+    ``network_io`` are bytes a second since the reading before: ``{"read", "write"}`` and ``{"sent", "received"}``.
+    """
+
+    cpu_percent: float | None
+    memory_usage: Mapping[str, int | float] | None
+    disk_usage: Mapping[str, int | float] | None
+    load_average: tuple[float, float, float] | None
+    cpu_count: int | None
+    swap_usage: Mapping[str, int | float] | None
+    disk_io: Mapping[str, float] | None
+    network_io: Mapping[str, float] | None
+    own_cpu_percent: float | None
+    own_cpu_seconds: float | None
+    own_rss: int | None
+    own_open_fds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSample:
+    """One line of ``system_DATE.jsonl``. ``self`` is named ``self_`` here; the encoder drops the underscore."""
+
+    timestamp: str
+    host: str
+    cpu_percent: float | None
+    memory_usage: Mapping[str, int | float] | None
+    disk_usage: Mapping[str, int | float] | None
+    load_average: tuple[float, float, float] | None
+    cpu_count: int | None
+    swap_usage: Mapping[str, int | float] | None
+    disk_io: Mapping[str, float] | None
+    network_io: Mapping[str, float] | None
+    coord_mode: CoordMode
+    agents: AgentCounts
+    self_: SelfUsage
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSample:
+    """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id)."""
+
+    timestamp: str
+    host: str
+    workspace: str | None
+    agent_id: str
+    status: Status
+    reason: Reason
+    cause: Cause
+    active_tasks: int | None
+    uptime: float | None
+    last_heartbeat: str | None
+    declared_status: str | None
+    sources: tuple[str, ...]
+    pid: int | None = None
+    cpu_percent: float | None = None
+    rss: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of ``event_DATE.jsonl``."""
+
+    timestamp: str
+    host: str
+    kind: str
+    subject: str
+    message: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceRow:
+    """One line of ``performance_DATE.csv``; None is written as ``N/A``."""
+
+    timestamp: float
+    cpu: float | None
+    memory: float | None
+    redis_memory: int | None
+    redis_keys: int | None
+    coord_mode: CoordMode
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """How a sink does: records written, waiting, dropped; ``error`` in words while it fails."""
+
+    state: SinkState = "ok"
+    written: int = 0
+    backlog: int = 0
+    dropped: int = 0
+    error: str | None = None

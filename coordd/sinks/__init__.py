@@ -1,0 +1,1 @@
+"""Where samples go: bounded, retried, isolated from each other and from sampling."""

@@ -1,0 +1,79 @@
+"""Timestamps as coordd writes and reads them: UTC, ISO-8601, epoch seconds inside.
+
+Pure: the moment is always passed in. ``2026-11-22T06:05:00.123Z`` is the one form that coordd writes; what it
+reads is written by strangers, in ISO-8601 or as epoch seconds, with or without a zone (none means UTC).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last second datetime can hold
+
+
+def format_utc(epoch: float) -> str:
+    """Epoch seconds as ``2026-11-22T06:05:00.123Z``, rounded to the millisecond.
+
+    Raises:
+        ValueError: not finite, or outside the years 1 to 9999.
+    """
+    if not math.isfinite(epoch):
+        raise ValueError(f"not a moment: {epoch!r}")
+    seconds, millis = divmod(round(epoch * 1000), 1000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03d}Z"
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"out of range: {epoch!r}") from error
+
+
+def format_seconds(epoch: float) -> str:
+    """Epoch seconds as ``2026-11-22T06:05:00Z``, cut to the second."""
+    return format_utc(math.floor(epoch))[:19] + "Z"
+
+
+def utc_date(epoch: float) -> str:
+    """The UTC day of a moment: ``2026-11-22``."""
+    return format_utc(math.floor(epoch))[:10]
+
+
+def parse_timestamp(value: str | float | int) -> float:
+    """A stranger's timestamp as epoch seconds.
+
+    ISO-8601 as :meth:`datetime.fromisoformat` takes it (a missing zone is UTC), or epoch seconds as a number
+    or as its text.
+
+    Raises:
+        ValueError: neither of these, or no moment between 1970 and 9999.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"not a timestamp: {value!r}")
+    if isinstance(value, str):
+        return _in_range(_parse_text(value.strip()), value)
+    try:
+        return _in_range(float(value), value)
+    except OverflowError as error:
+        raise ValueError(f"out of range: {value!r:.60}") from error
+
+
+def _parse_text(text: str) -> float:
+    if len(text) > 64:
+        raise ValueError(f"too long for a timestamp: {len(text)} characters")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH).total_seconds()
+    if not text or not all(c in "0123456789." for c in text):
+        raise ValueError(f"neither ISO-8601 nor epoch seconds: {text!r}")
+    return float(text)
+
+
+def _in_range(epoch: float, given: object) -> float:
+    if not 0 <= epoch <= _LATEST:
+        raise ValueError(f"out of range: {given!r:.60}")
+    return epoch

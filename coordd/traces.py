@@ -1,0 +1,80 @@
+"""What was read of the agents: the values that coordination/ produces and state.py reduces.
+
+Pure values. A trace says what a stranger wrote and when the file was touched; it holds no verdict, for a
+verdict depends on the moment of asking (liveness.py). ``None`` is "unknown": absent, unreadable or malformed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+WorkspaceState = Literal["read", "waiting", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One reading of ``agents/<id>.heartbeat``.
+
+    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp; ``mtime`` is the
+    file's, in epoch seconds. ``identity`` changes whenever content, mtime or inode change: two readings with
+    equal identity are the same beat.
+    """
+
+    written: float | None
+    mtime: float
+    identity: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What ``agents/<id>.active`` says of the agent itself; each field None where absent or of a wrong type."""
+
+    started_at: float | None = None
+    status: str | None = None
+    capabilities: tuple[str, ...] | None = None
+    project_type: str | None = None
+    hostname: str | None = None
+    pid: int | None = None
+    proc_start: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTraces:
+    """All that one workspace holds of one agent.
+
+    ``tasks`` is empty where there is no ``.tasks`` file and None where there is one that cannot be read.
+    ``listed`` says that ``active.list`` names the agent.
+    """
+
+    agent_id: str
+    heartbeat: Heartbeat | None = None
+    registration: Registration | None = None
+    tasks: tuple[str, ...] | None = ()
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceTraces:
+    """One full reading of a workspace: the truth that hints from inotify only anticipate.
+
+    ``state``: ``read``; ``waiting`` when ``.claude/coordination`` does not exist (yet); ``unreadable`` with
+    ``error`` when something is there that cannot be read: then ``agents`` is empty and means nothing.
+    ``malformed`` maps the path of each trace that could not be used to the reason.
+    """
+
+    workspace: str
+    state: WorkspaceState
+    error: str | None = None
+    agents: Mapping[str, AgentTraces] = field(default_factory=dict)
+    malformed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsChange:
+    """A partial reading after a hint: the named agents as they are now, None for one that left no trace."""
+
+    workspace: str
+    agents: Mapping[str, AgentTraces | None]
+    malformed: Mapping[str, str] = field(default_factory=dict)
