@@ -32,7 +32,7 @@ class AgentCounts:
 
 @dataclass(frozen=True, slots=True)
 class SelfUsage:
-    """What coordd itself costs: percent of one CPU since the last sample, bytes, descriptors, milliseconds."""
+    """What coordd itself costs: percent of one CPU since the last sample, bytes, a count, milliseconds."""
 
     cpu_percent: float | None
     rss: int | None
@@ -44,8 +44,9 @@ class SelfUsage:
 class HostReading:
     """What host/ measures for one system sample; every part is None where this machine does not tell.
 
-    ``memory_usage`` holds all fields of psutil.virtual_memory(); ``disk_usage`` is of ``/``; ``disk_io`` and
-    ``network_io`` are bytes a second since the reading before: ``{"read", "write"}`` and ``{"sent", "received"}``.
+    ``memory_usage`` holds all fields of psutil.virtual_memory(); ``disk_usage`` is of ``/``; ``disk_io``
+    (``{"read", "write"}``) and ``network_io`` (``{"sent", "received"}``) are bytes a second since the reading
+    before.
     """
 
     cpu_percent: float | None
@@ -64,7 +65,7 @@ class HostReading:
 
 @dataclass(frozen=True, slots=True)
 class SystemSample:
-    """One line of ``system_DATE.jsonl``. ``self`` is named ``self_`` here; the encoder drops the underscore."""
+    """One line of ``system_DATE.jsonl``."""
 
     timestamp: str
     host: str
@@ -78,7 +79,7 @@ class SystemSample:
     network_io: Mapping[str, float] | None
     coord_mode: CoordMode
     agents: AgentCounts
-    self_: SelfUsage
+    self: SelfUsage
 
 
 @dataclass(frozen=True, slots=True)

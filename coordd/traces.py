@@ -17,9 +17,9 @@ WorkspaceState = Literal["read", "waiting", "unreadable"]
 class Heartbeat:
     """One reading of ``agents/<id>.heartbeat``.
 
-    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp; ``mtime`` is the
-    file's, in epoch seconds. ``identity`` changes whenever content, mtime or inode change: two readings with
-    equal identity are the same beat.
+    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp; ``mtime`` is
+    the file's, in epoch seconds. ``identity`` changes whenever content, mtime or inode change: two readings
+    with equal identity are the same beat.
     """
 
     written: float | None
@@ -29,7 +29,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What ``agents/<id>.active`` says of the agent itself; each field None where absent or of a wrong type."""
+    """What ``agents/<id>.active`` says of the agent; a field is None where absent or of a wrong type."""
 
     started_at: float | None = None
     status: str | None = None
