@@ -1,0 +1,168 @@
+"""Where the files of each layout lie, and in which order a client looks for a socket.
+
+Path arithmetic: the environment, the platform (``sys.platform``) and the current directory are passed in; the
+file system is asked for nothing but the existence of a workspace above a directory. The service builds its
+layout from the same functions, so that daemon and client cannot disagree.
+
+Plain classes and dicts, no dataclasses and no typing at run time: ``coordctl status`` answers in the time that
+importing those two would take.
+"""
+
+from __future__ import annotations
+
+import os.path
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ADDRESS_BYTES = {"linux": 107, "darwin": 103}  # unix(7), sun_path less its final zero; BSD and macOS: 104
+
+
+class Place:
+    """One place where a daemon may be.
+
+    ``layout`` is ``project``, ``user`` or ``system``, or the name of what gave the path (``--socket``,
+    ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, for a socket alone does not
+    tell them.
+    """
+
+    __slots__ = ("layout", "log_dir", "metrics_dir", "snapshot", "socket")
+
+    def __init__(
+        self, layout: str, socket: str, snapshot: str | None, metrics_dir: str | None, log_dir: str | None
+    ) -> None:
+        self.layout = layout
+        self.socket = socket
+        self.snapshot = snapshot
+        self.metrics_dir = metrics_dir
+        self.log_dir = log_dir
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the user named this very socket; then no other one is tried."""
+        return self.snapshot is None
+
+
+def project_paths(root: str) -> dict[str, str]:
+    """The project layout of a workspace: config_file, socket, metrics_dir, log_dir, snapshot."""
+    base = os.path.join(root, ".claude")
+    return {
+        "config_file": os.path.join(base, "coordd.toml"),
+        "socket": os.path.join(base, "run", "coordd.sock"),
+        "metrics_dir": os.path.join(base, "metrics"),
+        "log_dir": os.path.join(base, "logs"),
+        "snapshot": os.path.join(base, "run", "snapshot.json"),
+    }
+
+
+def user_paths(environ: Mapping[str, str], platform: str) -> dict[str, str]:
+    """The user layout (XDG Base Directory Specification 0.8; Application Support on macOS).
+
+    A relative XDG path is ignored, as that specification demands.
+    """
+    home = environ.get("HOME") or os.path.expanduser("~")
+    if platform == "darwin":
+        base = os.path.join(home, "Library", "Application Support", "coordd")
+        return {
+            "config_file": os.path.join(base, "coordd.toml"),
+            "socket": os.path.join(base, "coordd.sock"),
+            "metrics_dir": os.path.join(base, "metrics"),
+            "log_dir": os.path.join(home, "Library", "Logs", "coordd"),
+            "snapshot": os.path.join(base, "snapshot.json"),
+        }
+    config = _xdg(environ, "XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    state = os.path.join(_xdg(environ, "XDG_STATE_HOME") or os.path.join(home, ".local", "state"), "coordd")
+    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
+    socket_dir = os.path.join(runtime, "coordd") if runtime else os.path.join(state, "run")
+    return {
+        "config_file": os.path.join(config, "coordd", "coordd.toml"),
+        "socket": os.path.join(socket_dir, "coordd.sock"),
+        "metrics_dir": os.path.join(state, "metrics"),
+        "log_dir": os.path.join(state, "logs"),
+        "snapshot": os.path.join(state, "snapshot.json"),
+    }
+
+
+def system_paths(platform: str) -> dict[str, str]:
+    """The system layout (FHS 3.0; below ``/usr/local`` on macOS)."""
+    prefix = "/usr/local" if platform == "darwin" else ""
+    run = "/usr/local/var/run" if platform == "darwin" else "/run"
+    return {
+        "config_file": f"{prefix}/etc/coordd/coordd.toml",
+        "socket": f"{run}/coordd/coordd.sock",
+        "metrics_dir": f"{prefix}/var/lib/coordd/metrics",
+        "log_dir": f"{prefix}/var/log/coordd",
+        "snapshot": f"{prefix}/var/lib/coordd/snapshot.json",
+    }
+
+
+def workspace_above(directory: str) -> str | None:
+    """The nearest of ``directory`` and its ancestors with a project socket or a ``.claude/coordination``."""
+    current = os.path.abspath(directory)
+    while True:
+        claude = os.path.join(current, ".claude")
+        if os.path.isdir(os.path.join(claude, "coordination")) or os.path.exists(
+            os.path.join(claude, "run", "coordd.sock")
+        ):
+            return current
+        parent = os.path.dirname(current)
+        if parent == current:
+            return None
+        current = parent
+
+
+def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) -> list[Place]:
+    """The places of the layouts alone, in the order of search: project, user, system.
+
+    A user daemon that was started without ``XDG_RUNTIME_DIR`` (cron) has its socket below ``XDG_STATE_HOME``;
+    a client that has the variable looks there too.
+    """
+    found = []
+    root = workspace_above(cwd) if cwd is not None else None
+    if root is not None:
+        found.append(_place("project", project_paths(root)))
+    user = user_paths(environ, platform)
+    found.append(_place("user", user))
+    bare = user_paths({k: v for k, v in environ.items() if k != "XDG_RUNTIME_DIR"}, platform)
+    if bare["socket"] != user["socket"]:
+        found.append(_place("user", bare))
+    found.append(_place("system", system_paths(platform)))
+    return found
+
+
+def socket_candidates(
+    explicit: str | None, environ: Mapping[str, str], cwd: str | None, platform: str
+) -> list[Place]:
+    """Where a client looks, in order: ``--socket``, ``$COORDD_SOCKET`` (each alone decides), then the layouts.
+
+    ``cwd`` is None where the current directory no longer exists.
+    """
+    if explicit is not None:
+        return [Place("--socket", explicit, None, None, None)]
+    from_environment = environ.get("COORDD_SOCKET")
+    if from_environment:
+        return [Place("$COORDD_SOCKET", from_environment, None, None, None)]
+    return layout_places(environ, cwd, platform)
+
+
+def address_problem(path: str, platform: str) -> str | None:
+    """Why no Unix socket can have this path, in words that name ``--socket``; None where one can."""
+    if not path:
+        return "an empty path; name a socket with --socket PATH"
+    if "\0" in path:
+        return "a path with a zero byte in it; name another one with --socket PATH"
+    limit = _ADDRESS_BYTES.get(platform, 103)
+    size = len(os.fsencode(path))
+    if size <= limit:
+        return None
+    return f"its path has {size} bytes and a Unix socket's at most {limit}; name a shorter one with --socket PATH"
+
+
+def _place(layout: str, paths: dict[str, str]) -> Place:
+    return Place(layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"])
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name, "")
+    return value if os.path.isabs(value) else None
