@@ -4,8 +4,8 @@ Path arithmetic: the environment, the platform (``sys.platform``) and the curren
 file system is asked for nothing but the existence of a workspace above a directory. The service builds its
 layout from the same functions, so that daemon and client cannot disagree.
 
-Plain classes and dicts, no dataclasses and no typing at run time: ``coordctl status`` answers in the time that
-importing those two would take.
+Plain classes and dicts, no dataclasses and no typing at run time: ``coordctl status`` answers in the time
+that importing those two would take.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Place:
     """One place where a daemon may be.
 
     ``layout`` is ``project``, ``user`` or ``system``, or the name of what gave the path (``--socket``,
-    ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, for a socket alone does not
-    tell them.
+    ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, for a socket alone does
+    not tell them.
     """
 
     __slots__ = ("layout", "log_dir", "metrics_dir", "snapshot", "socket")
@@ -134,7 +134,7 @@ def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) ->
 def socket_candidates(
     explicit: str | None, environ: Mapping[str, str], cwd: str | None, platform: str
 ) -> list[Place]:
-    """Where a client looks, in order: ``--socket``, ``$COORDD_SOCKET`` (each alone decides), then the layouts.
+    """Where a client looks: ``--socket``, ``$COORDD_SOCKET`` (each alone decides), then the layouts.
 
     ``cwd`` is None where the current directory no longer exists.
     """
@@ -156,7 +156,9 @@ def address_problem(path: str, platform: str) -> str | None:
     size = len(os.fsencode(path))
     if size <= limit:
         return None
-    return f"its path has {size} bytes and a Unix socket's at most {limit}; name a shorter one with --socket PATH"
+    return (
+        f"{size} bytes, and a Unix socket's path has at most {limit}: name a shorter one with --socket PATH"
+    )
 
 
 def _place(layout: str, paths: dict[str, str]) -> Place:

@@ -1,0 +1,287 @@
+"""A blocking client of the control socket: newline-delimited JSON-RPC 2.0, every wait with a deadline.
+
+Knows sockets and the protocol's envelope; knows nothing of the service and of what methods mean. No dataclasses
+and no typing at run time, and json where the service has msgspec: ``coordctl status`` must answer in the time
+that importing those would take.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+
+from coordd.errors import CannotTell, DaemonNotRunning, RpcError
+from coordd.sockets import address_problem
+from coordd.text import escape
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import Any
+
+    from coordd.sockets import Place
+
+MAX_ANSWER = 256 * 1024 * 1024
+"""Bytes of one answer line; 1,000 agents make about 300 KiB."""
+
+_BLOCK = 256 * 1024
+_NOBODY = {
+    errno.ENOENT: "nothing there",
+    errno.ENOTDIR: "nothing there",
+    errno.ECONNREFUSED: "nobody listens; a daemon that ended without cleaning up left it, or it is no socket",
+    errno.ENOTSOCK: "not a socket",
+    errno.EPROTOTYPE: "a socket of another type",
+}
+
+
+class Client:
+    """One connection to a daemon. The constructor starts nothing; use it as a context manager.
+
+    Args:
+        path: the socket.
+        timeout: seconds that connecting, and then each call as a whole, may take.
+        max_answer: bytes of one answer line.
+    """
+
+    __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "path")
+
+    def __init__(self, path: str, timeout: float, *, max_answer: int = MAX_ANSWER) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._max_answer = max_answer
+        self._socket: socket.socket | None = None
+        self._buffer = bytearray()
+        self._next_id = 1
+
+    def __enter__(self) -> Client:
+        if self._socket is None:
+            self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Connect within the timeout.
+
+        A daemon whose backlog is full makes connect(2) fail with EAGAIN at once where a TCP socket would wait
+        (unix(7)), so it is tried again until the deadline.
+
+        Raises:
+            OSError: as connect(2); the caller knows whether another socket may answer instead.
+            CannotTell: not within the timeout.
+        """
+        deadline = time.monotonic() + self._timeout
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            while True:
+                sock.settimeout(max(deadline - time.monotonic(), 0.001))
+                try:
+                    sock.connect(self.path)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise self._too_slow() from None
+                    time.sleep(min(0.01, self._timeout))
+        except TimeoutError:
+            sock.close()
+            raise self._too_slow() from None
+        except BaseException:
+            sock.close()
+            raise
+        self._socket = sock
+
+    def close(self) -> None:
+        """Close the connection; again does nothing."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._buffer.clear()
+
+    def call(self, method: str, params: object = None) -> Any:
+        """The result of one call. Raises as :meth:`call_many`."""
+        return self.call_many([(method, params)])[0]
+
+    def call_many(self, calls: Sequence[tuple[str, object]]) -> list[Any]:
+        """The results of several calls in their order, sent in one go.
+
+        ``params`` is a dict, a list, or None for none.
+
+        Raises:
+            RpcError: the daemon answered one of them with an error; the first one in order counts.
+            CannotTell: no whole, sound answer within the timeout.
+        """
+        if self._socket is None:
+            raise CannotTell(f"{escape(self.path)}: the connection is closed.")
+        first = self._next_id
+        self._next_id += len(calls)
+        lines = []
+        for identity, (method, params) in enumerate(calls, first):
+            request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
+            if params is not None:
+                request["params"] = params
+            lines.append(json.dumps(request, separators=(",", ":")))
+        deadline = time.monotonic() + self._timeout
+        try:
+            self._send("\n".join([*lines, ""]).encode(), deadline)
+            answers = self._answers(range(first, self._next_id), deadline)
+        except BaseException:
+            self.close()  # what still comes on this connection belongs to nobody
+            raise
+        return [_result(answers[identity]) for identity in range(first, first + len(calls))]
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._within(deadline).send(view) :]
+            except TimeoutError:
+                raise self._too_slow() from None
+            except (BrokenPipeError, ConnectionResetError):
+                return  # it may have said why before it hung up: reading tells
+            except OSError as error:
+                raise self._broken(error) from error
+
+    def _answers(self, wanted: Iterable[int], deadline: float) -> dict[int, dict[str, Any]]:
+        missing = set(wanted)
+        answers: dict[int, dict[str, Any]] = {}
+        while missing:
+            message = self._message(self._line(deadline))
+            identity = message.get("id")
+            if isinstance(identity, int) and identity in missing:
+                missing.discard(identity)
+                answers[identity] = message
+            elif identity is None and "error" in message:
+                words = _error_of(message)
+                raise CannotTell(f"{escape(self.path)}: the daemon refused: {words.message}")
+        return answers
+
+    def _line(self, deadline: float) -> bytes:
+        searched = 0
+        while True:
+            end = self._buffer.find(b"\n", searched)
+            if end >= 0:
+                line = bytes(memoryview(self._buffer)[:end])
+                del self._buffer[: end + 1]
+                return line
+            searched = len(self._buffer)
+            if searched > self._max_answer:
+                raise CannotTell(f"{escape(self.path)}: an answer of more than {self._max_answer} bytes.")
+            try:
+                block = self._within(deadline).recv(_BLOCK)
+            except TimeoutError:
+                raise self._too_slow() from None
+            except OSError as error:
+                raise self._broken(error) from error
+            if not block:
+                raise CannotTell(
+                    f"{escape(self.path)}: the daemon closed the connection before its answer was whole."
+                )
+            self._buffer += block
+
+    def _message(self, line: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            start = escape(line[:60].decode("utf-8", "backslashreplace"))
+            raise CannotTell(f"{escape(self.path)}: the answer is not JSON-RPC 2.0: {start!s}")
+        return message
+
+    def _within(self, deadline: float) -> socket.socket:
+        left = deadline - time.monotonic()
+        if self._socket is None or left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        return self._socket
+
+    def _too_slow(self) -> CannotTell:
+        return CannotTell(
+            f"{escape(self.path)}: no answer within {self._timeout:g} s; the daemon may be stopped or overloaded. "
+            "Wait longer with --timeout SECONDS."
+        )
+
+    def _broken(self, error: OSError) -> CannotTell:
+        return CannotTell(f"{escape(self.path)}: {error.strerror or error}")
+
+
+def connect(places: Iterable[Place], timeout: float) -> Client:
+    """A connected client of the first place where somebody answers.
+
+    Raises:
+        DaemonNotRunning: nobody does; names every socket tried, with the reason.
+        CannotTell: one is there but refuses this user, or does not take the connection in time. Later ones
+            are then not asked: their answer would pass for this one's.
+    """
+    tried: list[tuple[str, str]] = []
+    for place in places:
+        problem = address_problem(place.socket, sys.platform)
+        if problem is not None:
+            tried.append((escape(place.socket), problem))
+            continue
+        client = Client(place.socket, timeout)
+        try:
+            client.connect()
+        except PermissionError as error:
+            raise CannotTell(_who_may(place.socket)) from error
+        except OSError as error:
+            reason = _NOBODY.get(error.errno or 0)
+            if reason is None:
+                raise CannotTell(f"{escape(place.socket)}: {error.strerror or error}") from error
+            tried.append((escape(place.socket), reason))
+        else:
+            return client
+    raise DaemonNotRunning(tried)
+
+
+def _result(message: dict[str, Any]) -> Any:
+    if "error" in message:
+        raise _error_of(message)
+    return message.get("result")
+
+
+def _error_of(message: dict[str, Any]) -> RpcError:
+    error = message["error"]
+    if not isinstance(error, dict):
+        return RpcError(-32603, escape(str(error)))
+    code = error.get("code")
+    return RpcError(
+        code if isinstance(code, int) else -32603, escape(str(error.get("message"))), error.get("data")
+    )
+
+
+def _who_may(path: str) -> str:
+    """Words for a refused connection: the barrier is the socket, or the first directory above that refuses."""
+    barrier, group_bit = path, 0o020  # connecting needs write permission on the socket, unix(7)
+    while True:
+        try:
+            status = os.stat(barrier)
+            break
+        except OSError:
+            parent = os.path.dirname(os.path.abspath(barrier))
+            if parent == barrier:
+                return f"{escape(path)}: permission denied."
+            barrier, group_bit = parent, 0o010
+    import grp
+    import pwd
+
+    try:
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        owner = f"uid {status.st_uid}"
+    advice = f"ask as the user {escape(owner)}"
+    if status.st_mode & group_bit:
+        try:
+            group = grp.getgrgid(status.st_gid).gr_name
+        except KeyError:
+            group = f"gid {status.st_gid}"
+        advice = f"join the group {escape(group)}, or {advice}"
+    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}."
