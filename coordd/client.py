@@ -1,19 +1,19 @@
 """A blocking client of the control socket: newline-delimited JSON-RPC 2.0, every wait with a deadline.
 
-Knows sockets and the protocol's envelope; knows nothing of the service and of what methods mean. No dataclasses
-and no typing at run time, and json where the service has msgspec: ``coordctl status`` must answer in the time
-that importing those would take.
+Knows sockets and the protocol's envelope; knows nothing of the service and of what methods mean. It imports
+neither dataclasses, typing, json nor socket (but the C module below that one), for ``coordctl status`` must
+answer in the time that importing those would take.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import socket
 import sys
 import time
+from _socket import AF_UNIX, SOCK_STREAM, socket  # the public module adds enums, which cost 8 ms to build
 
+from coordd import quickjson
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
 from coordd.sockets import address_problem
 from coordd.text import escape
@@ -54,7 +54,7 @@ class Client:
         self.path = path
         self._timeout = timeout
         self._max_answer = max_answer
-        self._socket: socket.socket | None = None
+        self._socket: socket | None = None
         self._buffer = bytearray()
         self._next_id = 1
 
@@ -79,7 +79,7 @@ class Client:
             CannotTell: not within the timeout.
         """
         deadline = time.monotonic() + self._timeout
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket(AF_UNIX, SOCK_STREAM)
         try:
             while True:
                 sock.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -127,7 +127,7 @@ class Client:
             request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
             if params is not None:
                 request["params"] = params
-            lines.append(json.dumps(request, separators=(",", ":")))
+            lines.append(quickjson.dumps(request))
         deadline = time.monotonic() + self._timeout
         try:
             self._send("\n".join([*lines, ""]).encode(), deadline)
@@ -188,15 +188,15 @@ class Client:
 
     def _message(self, line: bytes) -> dict[str, Any]:
         try:
-            message = json.loads(line.decode())
+            message = quickjson.loads(line.decode())
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
             start = escape(line[:60].decode("utf-8", "backslashreplace"))
-            raise CannotTell(f"{escape(self.path)}: the answer is not JSON-RPC 2.0: {start!s}")
+            raise CannotTell(f"{escape(self.path)}: the answer is not JSON-RPC 2.0: {start}")
         return message
 
-    def _within(self, deadline: float) -> socket.socket:
+    def _within(self, deadline: float) -> socket:
         left = deadline - time.monotonic()
         if self._socket is None or left <= 0:
             raise TimeoutError
@@ -205,8 +205,8 @@ class Client:
 
     def _too_slow(self) -> CannotTell:
         return CannotTell(
-            f"{escape(self.path)}: no answer within {self._timeout:g} s; the daemon may be stopped or overloaded. "
-            "Wait longer with --timeout SECONDS."
+            f"{escape(self.path)}: no answer within {self._timeout:g} s; the daemon may be stopped or "
+            "overloaded. Wait longer with --timeout SECONDS."
         )
 
     def _broken(self, error: OSError) -> CannotTell:
@@ -259,7 +259,7 @@ def _error_of(message: dict[str, Any]) -> RpcError:
 
 
 def _who_may(path: str) -> str:
-    """Words for a refused connection: the barrier is the socket, or the first directory above that refuses."""
+    """Words for a refused connection: the barrier is the socket, or a directory above that refuses."""
     barrier, group_bit = path, 0o020  # connecting needs write permission on the socket, unix(7)
     while True:
         try:

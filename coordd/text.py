@@ -80,7 +80,7 @@ def size(value: object) -> str:
 
 
 def age(seconds: object) -> str:
-    """How long ago, in one unit, the largest of which there are two: ``12 s``, ``3 min``, ``5 h``, ``2 d``."""
+    """How long ago, in the largest unit of which there are two: ``12 s``, ``3 min``, ``5 h``, ``2 d``."""
     known = number(seconds)
     if known is None:
         return UNKNOWN
