@@ -1,0 +1,102 @@
+"""Records that wait for their sink, and when to try again: bounded, pure, time and chance passed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Backlog(Generic[T]):
+    """Items in order by key, no more than ``limit`` in all; the oldest of all keys gives way, and is counted.
+
+    Args:
+        limit: how many items may wait; 0 keeps nothing.
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._waiting: dict[str, deque[tuple[int, T]]] = {}
+        self._sequence = 0
+        self._length = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def count(self, key: str) -> int:
+        """How many items of ``key`` wait."""
+        return len(self._waiting.get(key, ()))
+
+    def put(self, key: str, items: Iterable[T]) -> int:
+        """Add items behind those that wait.
+
+        Returns:
+            How many items, of any key, were dropped to make room.
+        """
+        queue = self._waiting.setdefault(key, deque())
+        dropped = 0
+        for item in items:
+            self._sequence += 1
+            queue.append((self._sequence, item))
+            self._length += 1
+            if self._length > self._limit:
+                oldest = min((waiting for waiting in self._waiting.values() if waiting), key=_first)
+                oldest.popleft()
+                self._length -= 1
+                dropped += 1
+        self.dropped += dropped
+        return dropped
+
+    def head(self, key: str, count: int) -> list[T]:
+        """The oldest ``count`` items of ``key``, which go on waiting."""
+        return [item for _, item in islice(self._waiting.get(key, ()), count)]
+
+    def done(self, key: str, count: int) -> None:
+        """The oldest ``count`` items of ``key`` wait no more.
+
+        Raises:
+            IndexError: fewer are there.
+        """
+        for _ in range(count):
+            self._waiting[key].popleft()
+            self._length -= 1
+
+    def give_up(self) -> int:
+        """Drop and count all that waits; returns how many that were."""
+        count, self._length = self._length, 0
+        self._waiting.clear()
+        self.dropped += count
+        return count
+
+
+class Backoff:
+    """Waits that double from ``first`` to ``longest`` seconds, each shortened by up to half at random.
+
+    Args:
+        random: gives a number in [0, 1), as random.random does.
+        first: the first wait before it is shortened.
+        longest: no wait is longer.
+    """
+
+    def __init__(self, *, random: Callable[[], float], first: float = 0.1, longest: float = 2.0) -> None:
+        self._random = random
+        self._first = first
+        self._longest = longest
+        self._wait = first
+
+    def next(self) -> float:
+        """Seconds to wait after another failure."""
+        wait, self._wait = self._wait, min(self._wait * 2, self._longest)
+        return wait * (1 - self._random() / 2)
+
+    def reset(self) -> None:
+        """It worked: the next failure begins with the first wait."""
+        self._wait = self._first
+
+
+def _first(queue: deque[tuple[int, T]]) -> int:
+    return queue[0][0]

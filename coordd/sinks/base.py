@@ -1,0 +1,97 @@
+"""What every sink is to the rest of coordd: :class:`Sink`, and the values that pass through it.
+
+A sink's failure is a value in its status, never an exception. Time is passed in. This module knows neither
+files nor Redis; records reach it encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordd.model import PerformanceRow, SinkStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one moment, by kind, each in the order it was made.
+
+    ``system``, ``agent`` and ``event`` are JSON objects, UTF-8, without the newline at the end and with none
+    inside.
+    """
+
+    system: Sequence[bytes] = ()
+    agent: Sequence[bytes] = ()
+    event: Sequence[bytes] = ()
+    performance: Sequence[PerformanceRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened to a sink and is worth an event; the fields are the event's.
+
+    ``kind``: ``sink.failed``, ``sink.recovered``, ``sink.dropping`` (first record given up since the sink
+    failed), ``records.damaged`` (a torn line was set aside), ``records.recreated`` (directory, file or link
+    was gone and is back).
+    """
+
+    kind: str
+    subject: str
+    message: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """One place where records go, with a bounded backlog for when it fails.
+
+    ``open``, ``write``, ``pump``, ``roll``, ``check`` and ``close`` belong to one writer thread; ``sync`` may
+    run in another one beside them; the rest may be asked from anywhere. No method raises OSError: ask
+    ``status``. ``wall`` is epoch seconds, ``mono`` monotonic seconds.
+
+    A record given to ``write`` is, when the call returns, written (it survives the death of this process), or
+    in the backlog, and then ``status().state`` is ``failing``, or counted in ``dropped``.
+    """
+
+    @property
+    def name(self) -> str:
+        """What ``status`` calls it."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether ``sync`` has something to do: call it within the fsync interval."""
+
+    @property
+    def durable(self) -> int:
+        """How many of the records written are known to survive a power loss; never more than ``written``."""
+
+    @property
+    def retry_at(self) -> float | None:
+        """The monotonic time to call ``pump`` at; None while nothing waits for another try."""
+
+    def open(self, *, wall: float, mono: float) -> None:
+        """Make ready before the first write; what fails is tried again by ``pump``."""
+
+    def write(self, batch: Batch, *, wall: float, mono: float) -> None:
+        """Record what in this batch is this sink's."""
+
+    def pump(self, *, wall: float, mono: float) -> None:
+        """Try again what failed, if ``retry_at`` has come."""
+
+    def roll(self, *, wall: float, mono: float) -> None:
+        """Move to the day of ``wall``; to be called at UTC midnight, also when there is nothing to write."""
+
+    def check(self, *, wall: float, mono: float) -> None:
+        """Restore the place where somebody removed or changed it; to be called every few seconds."""
+
+    def sync(self) -> None:
+        """Bring what was written to stable storage, or learn that it cannot be."""
+
+    def close(self, *, wall: float, mono: float) -> None:
+        """Try once more, sync, and let go; what still waits then counts as dropped."""
+
+    def status(self) -> SinkStatus:
+        """How it does now."""
+
+    def take_notices(self) -> list[Notice]:
+        """What happened since the last call, oldest first; at most the last hundred."""

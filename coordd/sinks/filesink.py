@@ -1,0 +1,264 @@
+"""A sink made of record files: isolates its failures, keeps what waits, retries, reports each change once.
+
+What the records say and into which series each goes is the subclasses' (jsonl.py, csv.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from coordd.model import SinkStatus
+from coordd.sinks.backlog import Backlog, Backoff
+from coordd.sinks.base import Batch, Notice
+from coordd.sinks.files import RecordFile
+from coordd.sinks.ledger import Ledger
+from coordd.sinks.regular import explain
+from coordd.sinks.repair import Damage, repair
+
+_CHUNK = 1000
+_NOTICES = 100
+
+
+class FileSink(ABC):
+    """The parts of :class:`coordd.sinks.base.Sink` that all record files share.
+
+    Args:
+        name: as ``status`` calls it.
+        directory: where the files are.
+        ledger: shared by all files of this sink.
+        backlog: how many records may wait, over all series.
+        random: gives a number in [0, 1), for the jitter of retries.
+    """
+
+    def __init__(
+        self, *, name: str, directory: str, ledger: Ledger, backlog: int, random: Callable[[], float]
+    ) -> None:
+        self._name = name
+        self._directory = directory
+        self._ledger = ledger
+        self._files: dict[str, RecordFile] = {}
+        self._backlog: Backlog[bytes] = Backlog(limit=backlog)
+        self._backoff = Backoff(random=random)
+        self._retry_at: float | None = None
+        self._closed = False
+        self._recreated: list[str] = []
+        self._lock = threading.Lock()  # guards what follows: sync and the askers are other threads
+        self._errors: dict[str, str] = {}
+        self._failing = False
+        self._dropped_before = 0
+        self._dropping = False
+        self._notices: deque[Notice] = deque(maxlen=_NOTICES)
+
+    @abstractmethod
+    def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
+        """The lines that the batch has for each series."""
+
+    @property
+    def name(self) -> str:
+        """What ``status`` calls it."""
+        return self._name
+
+    @property
+    def dirty(self) -> bool:
+        """Whether ``sync`` has something to do."""
+        return self._ledger.dirty
+
+    @property
+    def durable(self) -> int:
+        """Records known to survive a power loss."""
+        return self._ledger.durable
+
+    @property
+    def retry_at(self) -> float | None:
+        """The monotonic time to call ``pump`` at."""
+        return self._retry_at
+
+    def open(self, *, wall: float, mono: float) -> None:
+        """Set torn lines aside in all files there are, then open the current ones."""
+        for file in self._files.values():
+            for damage in repair(file.directory, file.series, file.extension):
+                self.damaged(damage)
+        self.roll(wall=wall, mono=mono)
+
+    def write(self, batch: Batch, *, wall: float, mono: float) -> None:
+        """Write what is this sink's, behind what waits; what cannot be written waits."""
+        for series, lines in self._lines(batch):
+            if not lines:
+                continue
+            taken = 0
+            # While something waits, only the retries touch the disk: they are the ones that back off.
+            if not self._closed and not self._backlog.count(series) and not self._files[series].torn:
+                taken = self._append(series, lines, wall)
+            self._backlog.put(series, lines[taken:])
+            if self._closed:
+                self._backlog.give_up()
+        self._settle(wall, mono)
+        self.pump(wall=wall, mono=mono)
+
+    def pump(self, *, wall: float, mono: float) -> None:
+        """Try again what failed, if its time has come."""
+        if self._retry_at is None or mono < self._retry_at or self._closed:
+            return
+        self._retry_at = None
+        self._drain(wall)
+        self._settle(wall, mono)
+
+    def roll(self, *, wall: float, mono: float) -> None:
+        """Move every series to the day of ``wall``."""
+        self._each(lambda file: file.roll(wall))
+        self._settle(wall, mono)
+
+    def check(self, *, wall: float, mono: float) -> None:
+        """Restore directory, files and symlinks where somebody removed or changed them."""
+        self._each(lambda file: file.check(wall))
+        self._settle(wall, mono)
+
+    def sync(self) -> None:
+        """Bring what was written to stable storage; the one method for another thread than the writer's."""
+        self._ledger.sync()
+        self._note_transition()
+
+    def close(self, *, wall: float, mono: float) -> None:
+        """Try once more, give up what still waits, sync and close. Later records are dropped and counted."""
+        if self._closed:
+            return
+        if self._retry_at is not None:
+            self._drain(wall)
+        self._closed = True
+        self._retry_at = None
+        torn = sum(file.close() for file in self._files.values())
+        self._backlog.dropped += torn
+        self._backlog.give_up()
+        self._settle(wall, mono)
+        self.sync()
+
+    def status(self) -> SinkStatus:
+        """How it does now."""
+        with self._lock:
+            error = self._error()
+        torn = sum(file.torn for file in self._files.values())
+        return SinkStatus(
+            state="ok" if error is None else "failing",
+            written=sum(file.written for file in self._files.values()),
+            backlog=len(self._backlog) + torn,
+            dropped=self._backlog.dropped,
+            error=error,
+        )
+
+    def take_notices(self) -> list[Notice]:
+        """What happened since the last call, oldest first."""
+        with self._lock:
+            notices = list(self._notices)
+            self._notices.clear()
+        return notices
+
+    def recreated(self, path: str) -> None:
+        """Heard from a record file; becomes one notice for all that was re-created at once."""
+        self._recreated.append(path)
+
+    def damaged(self, damage: Damage) -> None:
+        """Heard from a record file or from the repair at start."""
+        if damage.error is None:
+            message = f"{damage.path} ended in a torn line; it was set aside in {damage.path}.damaged"
+        else:
+            message = f"not repaired, should it end in a torn line: {damage.error}"
+        detail = {"sink": self._name, "bytes": damage.size, "error": damage.error}
+        with self._lock:
+            self._notices.append(Notice("records.damaged", damage.path, message, detail))
+
+    def _each(self, action: Callable[[RecordFile], object]) -> None:
+        if self._closed:
+            return
+        for series, file in self._files.items():
+            try:
+                action(file)
+            except OSError as error:
+                self._failed(series, error)
+            else:
+                self._works(series)
+
+    def _append(self, series: str, lines: Sequence[bytes], wall: float) -> int:
+        appended = self._files[series].append(lines, wall)
+        if appended.error is not None:
+            self._failed(series, appended.error)
+        else:
+            self._works(series)
+        return appended.taken
+
+    def _drain(self, wall: float) -> None:
+        for series, file in self._files.items():
+            working = True
+            while working and (waiting := self._backlog.head(series, _CHUNK)):
+                taken = self._append(series, waiting, wall)
+                self._backlog.done(series, taken)
+                working = taken == len(waiting) and not file.torn
+            if working:
+                self._append(series, (), wall)
+
+    def _failed(self, series: str, error: OSError) -> None:
+        with self._lock:
+            self._errors[series] = explain(error)
+
+    def _works(self, series: str) -> None:
+        # A disk may take the rest of a line and then nothing more: as long as records wait, it fails.
+        if not self._backlog.count(series):
+            with self._lock:
+                self._errors.pop(series, None)
+
+    def _settle(self, wall: float, mono: float) -> None:
+        """After every step: check the other series when one had to be re-created, plan a retry, report."""
+        if self._recreated:
+            self._each(lambda file: file.check(wall))
+            self._note_recreated()
+        if self._closed:
+            self._retry_at = None
+        elif not self._errors:
+            self._backoff.reset()
+            self._retry_at = None
+        elif self._retry_at is None:
+            self._retry_at = mono + self._backoff.next()
+        self._note_dropping()
+        self._note_transition()
+
+    def _note_recreated(self) -> None:
+        paths, self._recreated = sorted(set(self._recreated)), []
+        message = f"records in {self._directory} were removed or replaced by somebody; new ones were made"
+        detail = {"sink": self._name, "paths": paths}
+        with self._lock:
+            self._notices.append(Notice("records.recreated", self._directory, message, detail))
+
+    def _note_dropping(self) -> None:
+        with self._lock:
+            if self._dropping or self._backlog.dropped == self._dropped_before:
+                return
+            self._dropping = True
+            message = f"the {self._name} sink gives up records: {self._error() or 'it is closed'}"
+            self._notices.append(
+                Notice("sink.dropping", self._name, message, {"dropped": self._backlog.dropped})
+            )
+
+    def _note_transition(self) -> None:
+        with self._lock:
+            error = self._error()
+            if (error is not None) == self._failing:
+                return
+            self._failing = error is not None
+            if error is not None:
+                message = f"the {self._name} sink cannot record: {error}"
+                self._notices.append(Notice("sink.failed", self._name, message, {"error": error}))
+                return
+            lost = self._backlog.dropped - self._dropped_before
+            self._dropped_before, self._dropping = self._backlog.dropped, False
+            message = f"the {self._name} sink records again; {lost} records were dropped meanwhile"
+            self._notices.append(Notice("sink.recovered", self._name, message, {"dropped": lost}))
+
+    def _error(self) -> str | None:
+        for error in self._errors.values():
+            return error
+        for file in self._files.values():
+            if file.trouble is not None:
+                return file.trouble
+        return self._ledger.error

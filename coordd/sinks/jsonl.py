@@ -1,0 +1,57 @@
+"""Samples and events as JSON lines: ``{system,agent,event}_YYYY-MM-DD.jsonl``, a symlink to each current
+one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from coordd.sinks.base import Batch
+from coordd.sinks.files import MAX_PART_BYTES, RecordFile
+from coordd.sinks.filesink import FileSink
+from coordd.sinks.ledger import Ledger, sync_file
+
+
+class JsonlSink(FileSink):
+    """The sink ``jsonl``: three series with one backlog and one status.
+
+    Args:
+        metrics_dir: made when missing.
+        random: gives a number in [0, 1), for the jitter of retries.
+        backlog: how many records may wait while the disk takes none.
+        max_part_bytes, mode, directory_mode, gitignore, write: as RecordFile's.
+        fsync: as Ledger's.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics_dir: str,
+        random: Callable[[], float],
+        backlog: int = 100_000,
+        max_part_bytes: int = MAX_PART_BYTES,
+        mode: int = 0o640,
+        directory_mode: int = 0o700,
+        gitignore: bool = False,
+        write: Callable[[int, bytes], int] = os.write,
+        fsync: Callable[[int], None] = sync_file,
+    ) -> None:
+        ledger = Ledger(fsync=fsync)
+        super().__init__(name="jsonl", directory=metrics_dir, ledger=ledger, backlog=backlog, random=random)
+        for series in ("system", "agent", "event"):
+            self._files[series] = RecordFile(
+                directory=metrics_dir,
+                series=series,
+                extension="jsonl",
+                link=f"{series}.jsonl",
+                ledger=ledger,
+                listener=self,
+                max_part_bytes=max_part_bytes,
+                mode=mode,
+                directory_mode=directory_mode,
+                gitignore=gitignore,
+                write=write,
+            )
+
+    def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
+        return (("system", batch.system), ("agent", batch.agent), ("event", batch.event))

@@ -1,0 +1,43 @@
+"""What parts of a series are called: ``agent_2026-11-22.jsonl``, ``agent_2026-11-22.2.jsonl``, …, ``….gz``.
+
+Pure: names in, names out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """One file of a series, ordered as written: by UTC date (``2026-11-22``), then by number from 1."""
+
+    date: str
+    number: int
+    compressed: bool = False
+
+
+def part_name(series: str, part: Part, extension: str) -> str:
+    """The file name of a part; ``extension`` is without its dot."""
+    number = "" if part.number == 1 else f".{part.number}"
+    return f"{series}_{part.date}{number}.{extension}{'.gz' if part.compressed else ''}"
+
+
+def parse_part(name: str, series: str, extension: str) -> Part | None:
+    """The part that a file name stands for; None for any name that :func:`part_name` would not give."""
+    match = re.fullmatch(
+        rf"{re.escape(series)}_([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:\.([1-9][0-9]{{0,8}}))?"
+        rf"\.{re.escape(extension)}(\.gz)?",
+        name,
+    )
+    if match is None or match[2] == "1":
+        return None
+    return Part(match[1], int(match[2] or 1), match[3] is not None)
+
+
+def newest_part(names: Iterable[str], *, series: str, date: str, extension: str) -> Part | None:
+    """The highest part of one date; where it is there plain and compressed, it counts as compressed."""
+    parts = (parse_part(name, series, extension) for name in names)
+    return max((part for part in parts if part is not None and part.date == date), default=None)
