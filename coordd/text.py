@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 UNKNOWN = "-"
 
@@ -153,14 +153,21 @@ def width(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks."""
+def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None] | None = None) -> list[str]:
+    """Rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks.
+
+    ``style`` gives the style of a cell by row and column; it is applied after measuring, for colour codes
+    take no columns.
+    """
     if not rows:
         return []
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row in rows:
-        cells = [cell + " " * (room - width(cell)) for cell, room in zip(row, widths, strict=True)]
+    for y, row in enumerate(rows):
+        cells = []
+        for x, cell in enumerate(row):
+            painted = paint(cell, style(y, x), colour=True) if style is not None else cell
+            cells.append(painted + " " * (widths[x] - width(cell)))
         lines.append("  ".join(cells).rstrip())
     return lines
 
@@ -170,9 +177,9 @@ def join_known(parts: Iterable[str]) -> str:
     return "  ".join([part for part in parts if part])
 
 
-def paint(text: str, style: str, *, colour: bool) -> str:
-    """The text in an SGR style (ECMA-48), or as it is without colour."""
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour else text
+def paint(text: str, style: str | None, *, colour: bool) -> str:
+    """The text in an SGR style (ECMA-48): bold, dim, red, green or yellow; as it is without colour."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour and style else text
 
 
 def _escaped(char: str) -> str:

@@ -1,0 +1,77 @@
+"""``coordctl``: the way in, and what an error is to the shell.
+
+``coordctl status`` stands in prompts and in loops, so it is answered before click is imported: a command line
+that is plainly ``status`` goes straight to the function that the click command would call; every other one,
+``--help`` and typing errors included, goes to click.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from coordd.cli.common import OutputClosed, Target, complain, flush, parse_timeout
+from coordd.errors import CoorddError
+
+INTERRUPTED = 130
+"""128 + SIGINT: what a shell shows of a command that Ctrl-C ended."""
+CLOSED = 141
+"""128 + SIGPIPE: the reader of the output went away first, as in ``coordctl agents | head -1``."""
+
+
+def main() -> int:
+    """Run ``coordctl`` with ``sys.argv``; the exit code."""
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        plain = plain_status(arguments)
+        if plain is not None and "_COORDCTL_COMPLETE" not in os.environ:
+            from coordd.cli.status import show_status
+
+            code = show_status(*plain)
+        else:
+            from coordd.cli.app import run
+
+            code = run(arguments)
+        flush()
+    except CoorddError as error:
+        complain(str(error))
+        return error.exit_code
+    except OutputClosed:
+        # The interpreter flushes stdout once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return CLOSED
+    return code
+
+
+def plain_status(arguments: list[str]) -> tuple[Target, bool] | None:
+    """The target and whether JSON is wanted, where all is plainly ``status`` with sound options; else None.
+
+    Takes less than click does (no value that begins with a dash, for one), and nothing differently.
+    """
+    seen, as_json = False, False
+    values: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if argument == "status" and not seen:
+            seen = True
+        elif argument == "--json" and seen:
+            as_json = True
+        elif name in ("--socket", "--timeout"):
+            if not equals:
+                value = next(rest, "")
+            if not value or value.startswith("-"):
+                return None
+            values[name] = value
+        else:
+            return None
+    timeout = parse_timeout(values["--timeout"]) if "--timeout" in values else Target.TIMEOUT
+    if not seen or timeout is None:
+        return None
+    return Target(values.get("--socket"), timeout), as_json

@@ -1,0 +1,103 @@
+"""``coordctl agent ID``: one agent in full, with the evidence for its verdict."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.options import takes_target
+from coordd.errors import CannotTell, RpcError
+from coordd.text import UNKNOWN, age, ago, duration, paint, percent, shown, size, table
+
+if TYPE_CHECKING:
+    from coordd.cli.common import Target
+
+SCHEMA = 1
+_WORDS = {
+    "uptime": duration,
+    "last_heartbeat_age": ago,
+    "cpu_percent": percent,
+    "rss": size,
+}
+_LISTS = ("evidence", "tasks", "claims")
+
+
+@click.command(
+    "agent",
+    epilog="""\b
+Examples:
+  coordctl agent reviewer-7
+  coordctl agent reviewer-7 --workspace ~/src/app --json""",
+)
+@click.argument("agent_id", metavar="ID")
+@click.option("--workspace", metavar="DIR", help="Which one, where several workspaces have this id.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@takes_target
+def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
+    """One agent in full: fields, evidence, tasks, claims."""
+    params = {"agent_id": agent_id}
+    if workspace is not None:
+        params["workspace"] = os.path.abspath(workspace)
+    with target.connect() as client:
+        try:
+            agent = client.call("agents.get", params)
+        except RpcError as error:
+            raise _explained(error) from error
+        if not isinstance(agent, dict):
+            raise CannotTell(f"{client.path}: the answer is no agent.")
+    if as_json:
+        say_json({"schema": SCHEMA, **agent})
+    else:
+        say("\n".join(agent_text(agent, colour=colour_wanted())))
+    return 0
+
+
+def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
+    """An answer of agents.get as aligned lines."""
+    facts = [[f"{shown(key)}:", _value(key, value)] for key, value in agent.items() if key not in _LISTS]
+    lines = table(facts, (lambda _, column: None if column else "dim") if colour else None)
+    lines += ["", paint("evidence", "bold", colour=colour)]
+    evidence = _dicts(agent.get("evidence"))
+    rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD"]]
+    rows += [
+        [shown(e.get("signal")), shown(e.get("value")), age(e.get("age")), age(e.get("threshold"))]
+        for e in evidence
+    ]
+    lines += [f"  {line}" for line in table(rows)] if evidence else ["  none"]
+    tasks = agent.get("tasks")
+    lines += ["", paint("tasks", "bold", colour=colour)]
+    if not isinstance(tasks, list):
+        lines.append(f"  {UNKNOWN}")
+    else:
+        lines += [f"  {shown(task)}" for task in tasks] or ["  none"]
+    claims = _dicts(agent.get("claims"))
+    if claims:
+        lines += ["", paint("claims", "bold", colour=colour)]
+        lines += ["  " + ", ".join([f"{shown(k)} {shown(v)}" for k, v in claim.items()]) for claim in claims]
+    return lines
+
+
+def _value(key: str, value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join([shown(part) for part in value]) or UNKNOWN
+    words = _WORDS.get(key)
+    return words(value) if words is not None else shown(value)
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _explained(error: RpcError) -> RpcError:
+    """The daemon's error, with the workspaces to choose from where the id alone is ambiguous."""
+    data = error.data if isinstance(error.data, dict) else {}
+    workspaces = data.get("workspaces")
+    if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):
+        return error
+    choices = "\n".join(
+        ["  (no workspace: Redis alone)" if w is None else f"  --workspace {shown(w)}" for w in workspaces]
+    )
+    return RpcError(error.code, f"{error.message}\nName one of these:\n{choices}\n", error.data)

@@ -1,0 +1,119 @@
+"""The click application: commands by name, each imported when it is called.
+
+A command is a module with a function ``command`` decorated by click; its line in ``_COMMANDS`` is all that it
+takes to add one. Errors of coordd pass through to cli.main; click's own become exit code 2 here.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd import __version__
+from coordd.cli.common import complain
+from coordd.cli.options import keep_target, socket_option, timeout_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = 2
+INTERRUPTED = 130
+
+_COMMANDS = {
+    "status": "coordd.cli.status_command",
+    "agents": "coordd.cli.agents",
+    "agent": "coordd.cli.agent",
+    "tail": "coordd.cli.tail",
+    "ping": "coordd.cli.ping",
+    "reload": "coordd.cli.reload",
+    "rpc": "coordd.cli.rpc",
+}
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is wanted, and suggests one for a name that is none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """All names, in the order in which the help teaches them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
+        """The command of this name."""
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = import_module(module).command
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name in the error."""
+        name = args[0] if args else ""
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, _COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{name}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  coordctl status                       all on one screen; exit code 0 is healthy
+  coordctl agents --status inactive     who has fallen silent
+  coordctl agent reviewer-7             one agent, with the evidence for its verdict
+  coordctl tail event -f                what happens, as it happens
+  coordctl status --json | jq .agents   the same for programs
+
+\b
+Exit codes: 0 healthy or done, 1 degraded or refused, 2 usage,
+3 coordd is not running, 4 cannot tell (permission, timeout).
+
+\b
+The socket is looked for in this order: --socket, $COORDD_SOCKET, the workspace
+above the current directory, the user's, the system's.""",
+)
+@socket_option
+@timeout_option
+@click.version_option(__version__, prog_name="coordctl", message="%(prog)s %(version)s")
+@click.pass_context
+def app(ctx: click.Context, socket: str | None, timeout: float | None) -> None:
+    """Ask coordd which coding agents are alive, what they hold, and how the machine does."""
+    keep_target(ctx, socket, timeout)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the application; the exit code.
+
+    Raises:
+        CoorddError: as the command does.
+    """
+    try:
+        code = app.main(
+            list(arguments),
+            prog_name="coordctl",
+            complete_var="_COORDCTL_COMPLETE",
+            standalone_mode=False,
+        )
+    except click.UsageError as error:
+        context = error.ctx.get_usage() + "\n" if error.ctx is not None else ""
+        complain(f"{error.format_message()}\n{context}Try 'coordctl --help'.")
+        return USAGE
+    except click.ClickException as error:
+        complain(error.format_message())
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else os.EX_OK

@@ -1,0 +1,61 @@
+"""``--socket`` and ``--timeout``, understood before the command and after it; after it wins."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from coordd.cli.common import LONGEST_TIMEOUT, Target, parse_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+def socket_option(function: Callback) -> Callback:
+    """Add ``--socket PATH``."""
+    return click.option("--socket", metavar="PATH", help="Ask the daemon behind this socket, and no other.")(
+        function
+    )
+
+
+def timeout_option(function: Callback) -> Callback:
+    """Add ``--timeout SECONDS``."""
+    return click.option(
+        "--timeout",
+        callback=_seconds,
+        metavar="SECONDS",
+        help=f"Wait this long for an answer (default {Target.TIMEOUT:g}).",
+    )(function)
+
+
+def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -> Target:
+    """The target of this context: what is given here, else what an outer command was given."""
+    outer = ctx.find_object(Target) or Target()
+    target = Target(outer.socket if socket is None else socket, outer.timeout if timeout is None else timeout)
+    ctx.obj = target
+    return target
+
+
+def takes_target(function: Callable[..., int]) -> Callable[..., int]:
+    """Add both options to a command, and pass it the Target they mean as its first argument."""
+
+    @functools.wraps(function)
+    def with_target(*, socket: str | None, timeout: float | None, **others: Any) -> int:
+        return function(keep_target(click.get_current_context(), socket, timeout), **others)
+
+    return socket_option(timeout_option(with_target))
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    seconds = parse_timeout(value)
+    if seconds is None:
+        raise click.BadParameter(
+            f"{value!r} is no time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.", ctx, param
+        )
+    return seconds

@@ -1,0 +1,75 @@
+"""``coordctl rpc METHOD [JSON]``: any method of the control socket, as it stands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordd.cli.common import BadUsage, complain, say_json
+from coordd.cli.options import takes_target
+from coordd.errors import RpcError
+
+if TYPE_CHECKING:
+    from coordd.cli.common import Target
+
+MAX_PARAMS = 1024 * 1024
+"""Bytes; the daemon refuses longer requests."""
+
+
+@click.command(
+    "rpc",
+    epilog="""\b
+Examples:
+  coordctl rpc describe
+  coordctl rpc agents.get '{"agent_id": "reviewer-7"}'
+  echo '{"status": "inactive"}' | coordctl rpc agents.list -""",
+)
+@click.argument("method")
+@click.argument("params", metavar="[JSON]", required=False)
+@takes_target
+def command(target: Target, method: str, params: str | None) -> int:
+    """Call a METHOD with parameters from JSON (- reads them from stdin); print the result."""
+    parsed = None if params is None else parse_params(_stdin() if params == "-" else params)
+    with target.connect() as client:
+        try:
+            result = client.call(method, parsed)
+        except RpcError as error:
+            data = "" if error.data is None else f"\n{json.dumps(error.data, indent=2)}"
+            complain(f"{error}{data}")
+            return error.exit_code
+    say_json(result)
+    return 0
+
+
+def parse_params(text: str) -> Any:
+    """An object or an array.
+
+    Raises:
+        BadUsage: anything else.
+    """
+    try:
+        params = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadUsage(f"the parameters are not JSON: {error}") from error
+    if not isinstance(params, (dict, list)):
+        raise BadUsage('the parameters must be a JSON object or array, such as \'{"agent_id": "a"}\'.')
+    return params
+
+
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise BadUsage("there is no stdin to read the parameters from.")
+    data = sys.stdin.buffer.read(MAX_PARAMS + 1)
+    if len(data) > MAX_PARAMS:
+        raise BadUsage(f"parameters of more than {MAX_PARAMS} bytes; the daemon would refuse them.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise BadUsage(f"the parameters are not UTF-8: {error}") from error
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")

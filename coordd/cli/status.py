@@ -1,0 +1,71 @@
+"""``coordctl status``: one implementation for the way past click and the way through it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from coordd.cli.common import Target, colour_wanted, complain, say, say_json, working_directory
+from coordd.cli.status_text import ROWS, running_text, stopped_text
+from coordd.errors import CannotTell, DaemonNotRunning, RpcError
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from typing import Any
+
+OK, DEGRADED = 0, 1
+_NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
+
+
+def show_status(target: Target, as_json: bool) -> int:
+    """Print the status; 0 healthy, 1 degraded, 3 not running (with the last snapshot).
+
+    Raises:
+        CannotTell: somebody is there, but gives no sound status. An error that the daemon answers is that
+            too: the exit code of other commands, 1, would say degraded.
+    """
+    try:
+        client = target.connect()
+    except DaemonNotRunning as error:
+        return _show_snapshot(target, error, as_json=as_json)
+    calls: list[tuple[str, object]] = [("status", None)]
+    if not as_json:
+        calls += [("agents.list", {"status": status, "limit": ROWS}) for status in _NOT_ACTIVE_FIRST]
+    with client:
+        try:
+            document, *lists = client.call_many(calls)
+        except RpcError as error:
+            raise CannotTell(f"{client.path}: the daemon cannot give its status: {error}") from error
+    health = document.get("health") if isinstance(document, dict) else None
+    if health not in ("ok", "degraded"):
+        raise CannotTell(f"{client.path}: the answer is no status document.")
+    if as_json:
+        say_json(document)
+    else:
+        agents = [agent for page in lists for agent in _agents_of(page)]
+        say(running_text(document, agents, colour=colour_wanted()))
+    return OK if health == "ok" else DEGRADED
+
+
+def _show_snapshot(target: Target, error: DaemonNotRunning, *, as_json: bool) -> int:
+    from coordd.cli.snapshot import last_snapshot
+
+    found = last_snapshot(target.places(), os.environ, working_directory(), time.time())
+    if as_json:
+        complain(str(error))
+        said: dict[str, Any] = {"schema": 1} if found is None else found.status
+        say_json({**said, "daemon_running": False, "snapshot_age": None if found is None else found.age})
+    elif found is None:
+        complain(str(error))
+    else:
+        say(
+            stopped_text(
+                found.status, found.agents, error.tried, snapshot_age=found.age, colour=colour_wanted()
+            )
+        )
+    return error.exit_code
+
+
+def _agents_of(page: object) -> list[dict[str, Any]]:
+    agents = page.get("agents") if isinstance(page, dict) else None
+    return [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []

@@ -1,0 +1,199 @@
+"""The status document as text for people. Pure: documents in, lines out.
+
+The document may come from another version of the daemon, or out of a stranger's file: whatever is missing or
+of another type is shown as ``-``.
+"""
+
+from __future__ import annotations
+
+from coordd.cli.tables import agent_lines, not_active_first
+from coordd.text import (
+    UNKNOWN,
+    ago,
+    count,
+    duration,
+    epoch_of,
+    escape,
+    join_known,
+    number,
+    paint,
+    percent,
+    shown,
+    size,
+)
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+ROWS = 20
+"""Agents that status shows; ``coordctl agents`` shows all."""
+
+_LISTED = 5  # workspaces and problems of a snapshot are a stranger's: a bound on lines, not a wish
+
+
+def running_text(document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool) -> str:
+    """What a running daemon answered: the status document and entries of agents.list."""
+    health = document.get("health")
+    daemon = _dict(document.get("daemon"))
+    style = "green" if health == "ok" else "yellow"
+    headline = join_known(
+        [
+            paint(shown(health), style, colour=colour),
+            f"host {shown(daemon.get('host'))}",
+            f"coordd {shown(daemon.get('version'))}",
+            f"up {duration(daemon.get('uptime'))}",
+            f"mode {shown(daemon.get('coord_mode'))}",
+            f"layout {shown(daemon.get('layout'))}",
+        ]
+    )
+    return "\n".join([headline, *_body(document, agents, colour=colour, snapshot_age=None, old=False)])
+
+
+def stopped_text(
+    document: dict[str, Any],
+    agents: Sequence[dict[str, Any]],
+    tried: Sequence[tuple[str, str]],
+    *,
+    snapshot_age: float | None,
+    colour: bool,
+) -> str:
+    """The last snapshot of a daemon that is not running, marked as old, and which sockets were tried."""
+    daemon = _dict(document.get("daemon"))
+    when = ago(snapshot_age) if snapshot_age is not None else "of unknown age"
+    first = paint("coordd is not running.", "red", colour=colour)
+    lines = [
+        f"{first} Last snapshot {when}; what follows was so then.",
+        "",
+        join_known(
+            [
+                f"was {shown(document.get('health'))}",
+                f"host {shown(daemon.get('host'))}",
+                f"coordd {shown(daemon.get('version'))}",
+                f"mode {shown(daemon.get('coord_mode'))}",
+                f"layout {shown(daemon.get('layout'))}",
+            ]
+        ),
+        *_body(document, agents, colour=colour, snapshot_age=snapshot_age, old=True),
+        "",
+        "Tried",
+        *[f"  {path}: {reason}" for path, reason in tried],
+        "Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET.",
+    ]
+    return "\n".join(lines)
+
+
+def _body(
+    document: dict[str, Any],
+    agents: Sequence[dict[str, Any]],
+    *,
+    colour: bool,
+    snapshot_age: float | None,
+    old: bool,
+) -> list[str]:
+    lines = []
+    problems = document.get("problems")
+    if isinstance(problems, list) and problems:
+        lines += ["", paint("Problems" if not old else "Problems then", "bold", colour=colour)]
+        lines += [f"  {shown(problem)}" for problem in problems]
+    facts = [
+        ("Redis", _redis(_dict(document.get("redis")))),
+        ("Host", _host(document, snapshot_age, old=old)),
+        ("Tasks", _tasks(_dict(document.get("tasks")))),
+        *_workspaces(document.get("workspaces")),
+        ("Traces", _malformed(_dict(document.get("malformed")))),
+        ("Agents", _counts(_dict(document.get("agents")))),
+    ]
+    lines.append("")
+    lines += [f"{label:<11}{words}" for label, words in facts if words]
+    rows = not_active_first(agents)[:ROWS]
+    if rows:
+        lines += ["", *agent_lines(rows, colour=colour, snapshot_age=snapshot_age, old=old)]
+        total = number(_dict(document.get("agents")).get("total"))
+        more = max(int(total) if total is not None else 0, len(agents)) - len(rows)
+        if more > 0:
+            lines.append(f"… and {more} more" + ("" if old else ": coordctl agents"))
+    return lines
+
+
+def _redis(redis: dict[str, Any]) -> str:
+    if redis.get("configured") is False:
+        return "not configured"
+    if redis.get("connected") is not True:
+        state = "down" if redis.get("connected") is False else UNKNOWN
+        return join_known([state, _known(redis.get("url")), _known(redis.get("error"))])
+    latency = number(redis.get("latency_ms"))
+    return join_known(
+        [
+            "connected",
+            shown(redis.get("url")),
+            f"memory {size(redis.get('used_memory'))}",
+            f"{count(redis.get('keys'))} keys",
+            f"latency {UNKNOWN if latency is None else f'{latency:.1f} ms'}",
+            f"feed {shown(redis.get('feed'))}",
+        ]
+    )
+
+
+def _host(document: dict[str, Any], snapshot_age: float | None, *, old: bool) -> str:
+    system = _dict(document.get("system"))
+    if not system:
+        return "no sample yet"
+    memory, disk = _dict(system.get("memory_usage")), _dict(system.get("disk_usage"))
+    load = system.get("load_average")
+    loads = [number(value) for value in load] if isinstance(load, list) else []
+    averages = " ".join([f"{value:.2f}" for value in loads[:3] if value is not None]) or UNKNOWN
+    asked, taken = epoch_of(document.get("timestamp")), epoch_of(system.get("timestamp"))
+    age = None if asked is None or taken is None else asked - taken
+    if old:
+        age = None if age is None or snapshot_age is None else age + snapshot_age
+    return join_known(
+        [
+            f"cpu {percent(system.get('cpu_percent'))}",
+            f"memory {percent(memory.get('percent'))} of {size(memory.get('total'))}",
+            f"disk {percent(disk.get('percent'))} of {size(disk.get('total'))}",
+            f"load {averages}",
+            f"sampled {ago(age)}",
+        ]
+    )
+
+
+def _tasks(tasks: dict[str, Any]) -> str:
+    names = ("available", "claimed", "expired", "orphaned")
+    if all(tasks.get(name) is None for name in names):
+        return ""
+    return ", ".join([f"{count(tasks.get(name))} {name}" for name in names])
+
+
+def _workspaces(workspaces: object) -> list[tuple[str, str]]:
+    """A line for the number of workspaces, and one for each of the first that are not watched."""
+    if not isinstance(workspaces, list) or not workspaces:
+        return []
+    entries = [entry for entry in workspaces if isinstance(entry, dict)]
+    troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
+    facts = [("Workspaces", str(len(entries)) + (f", {len(troubled)} not read" if troubled else ""))]
+    for entry in troubled[:_LISTED]:
+        why = "waits for .claude/coordination" if entry["state"] == "waiting" else shown(entry.get("error"))
+        facts.append(("", f"{shown(entry.get('path'))}: {why}"))
+    return facts
+
+
+def _malformed(malformed: dict[str, Any]) -> str:
+    known = number(malformed.get("count"))
+    return f"{known:.0f} malformed; the daemon's log names them" if known else ""
+
+
+def _counts(agents: dict[str, Any]) -> str:
+    if number(agents.get("total")) == 0:
+        return "none"
+    parts = ", ".join([f"{count(agents.get(name))} {name}" for name in ("active", "inactive", "unknown")])
+    return f"{count(agents.get('total'))}: {parts}"
+
+
+def _known(value: object) -> str:
+    return escape(value) if isinstance(value, str) else ""
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

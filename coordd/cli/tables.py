@@ -1,0 +1,64 @@
+"""The table of agents, as ``status`` and ``agents`` show it. Pure: entries of ``agents.list`` to lines."""
+
+from __future__ import annotations
+
+from coordd.text import ago, count, number, shown, table
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_ORDER = {"inactive": 0, "unknown": 1, "active": 2}
+_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
+
+
+def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Inactive, unknown, active; within each by id and workspace; each (workspace, id) once."""
+    unique: dict[tuple[str, str], dict[str, Any]] = {}
+    for agent in agents:
+        unique.setdefault((str(agent.get("workspace")), str(agent.get("agent_id"))), agent)
+    return sorted(
+        unique.values(),
+        key=lambda a: (_ORDER.get(str(a.get("status")), 1), str(a.get("agent_id")), str(a.get("workspace"))),
+    )
+
+
+def agent_lines(
+    agents: Sequence[dict[str, Any]], *, colour: bool, snapshot_age: float | None = None, old: bool = False
+) -> list[str]:
+    """A heading and a row an agent.
+
+    ``old`` says that the entries come from a snapshot, ``snapshot_age`` seconds old (None: nobody knows): the
+    verdict is then headed WAS, and the age of a beat is counted to this moment.
+    """
+    workspaces = {str(agent.get("workspace")) for agent in agents}
+    heading = ["AGENT", "WAS" if old else "STATUS", "REASON", "TASKS", "LAST BEAT"]
+    if len(workspaces) > 1:
+        heading.append("WORKSPACE")
+    rows = [heading]
+    for agent in agents:
+        row = [
+            shown(agent.get("agent_id")),
+            shown(agent.get("status")),
+            shown(agent.get("reason")),
+            count(agent.get("active_tasks")),
+            ago(_beat_age(agent, snapshot_age, old=old)),
+        ]
+        if len(workspaces) > 1:
+            row.append(shown(agent.get("workspace")))
+        rows.append(row)
+
+    def style(row: int, column: int) -> str | None:
+        if row == 0:
+            return "bold"
+        return _STYLE.get(rows[row][1]) if column == 1 and not old else None
+
+    return table(rows, style if colour else None)
+
+
+def _beat_age(agent: dict[str, Any], snapshot_age: float | None, *, old: bool) -> float | None:
+    known = number(agent.get("last_heartbeat_age"))
+    if known is None or not old:
+        return known
+    return None if snapshot_age is None else known + snapshot_age
