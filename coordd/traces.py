@@ -56,11 +56,40 @@ class AgentTraces:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """An agent's hold on a task, as its file says; the file's being there is the claim, whatever it says.
+
+    ``agent_id`` is None where the file does not tell; times are epoch seconds. ``expires_at`` is the written
+    one, else ``claimed_at`` + ``ttl``.
+    """
+
+    task: str
+    agent_id: str | None = None
+    claimed_at: float | None = None
+    expires_at: float | None = None
+    status: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an agent says of how far it is: ``percent`` 0..100, ``timestamp`` in epoch seconds."""
+
+    task: str
+    percent: float | None = None
+    message: str | None = None
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceTraces:
     """One full reading of a workspace: the truth that hints from inotify only anticipate.
 
     ``state``: ``read``; ``waiting`` when ``.claude/coordination`` does not exist (yet); ``unreadable`` with
     ``error`` when something is there that cannot be read: then ``agents`` is empty and means nothing.
+    ``gone`` says that it is unreadable because the project directory itself was there and is no more.
+    ``tasks_available`` (sorted), ``claims`` and ``progress`` are empty where nothing is there and None where
+    something is that cannot be read; a task that has a claim is not available.
     ``malformed`` maps the path of each trace that could not be used to the reason.
     """
 
@@ -69,12 +98,21 @@ class WorkspaceTraces:
     error: str | None = None
     agents: Mapping[str, AgentTraces] = field(default_factory=dict)
     malformed: Mapping[str, str] = field(default_factory=dict)
+    tasks_available: tuple[str, ...] | None = ()
+    claims: Mapping[str, Claim] | None = field(default_factory=dict)
+    progress: Mapping[str, Progress] | None = field(default_factory=dict)
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
-    """A partial reading after a hint: the named agents as they are now, None for one that left no trace."""
+    """A partial reading after a hint: the named agents as they are now, None for one that left no trace.
+
+    ``rescan_needed`` says that the folder could not be read, so that nothing is known: ``agents`` is empty,
+    and only a full reading tells what happened.
+    """
 
     workspace: str
     agents: Mapping[str, AgentTraces | None]
     malformed: Mapping[str, str] = field(default_factory=dict)
+    rescan_needed: bool = False

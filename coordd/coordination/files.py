@@ -1,0 +1,277 @@
+"""Reading one workspace: the agents' traces, and by way of work.py the tasks and claims.
+
+Synchronous, for one dedicated worker thread: a network file system may hang any call here. Nothing is ever
+written, and no error comes out: what cannot be read is part of the answer.
+
+``.claude`` and ``.claude/coordination`` may be symbolic links, for git worktrees share one coordination
+folder that way, and so may the workspace as the user named it. Below them nothing is followed: not
+``agents``, ``claims``, ``tasks``, ``status``, nor any file. Each folder is opened once a reading and its files
+relative to it, so swapping it half-way redirects nothing. No descriptor is kept between readings: one would
+keep a deleted folder alive and a file system mounted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from coordd.coordination.fields import Malformed, Parsed, jsonable
+from coordd.coordination.folder import MAX_ENTRIES, Folder, Kind
+from coordd.coordination.hints import Hint, Signal
+from coordd.coordination.parse import (
+    ACTIVE_LIST,
+    MAX_ID,
+    agent_id_of,
+    parse_active_list,
+    parse_heartbeat,
+    parse_registration,
+    parse_tasks,
+)
+from coordd.coordination.safefile import FOLDER_FLAGS, explain, open_folder
+from coordd.coordination.work import Work, WorkReader
+from coordd.traces import AgentsChange, AgentTraces, Heartbeat, Registration, WorkspaceTraces
+
+HEARTBEAT = ".heartbeat"
+TASKS = ".tasks"
+REGISTRATION = ".active"
+SUFFIXES = (HEARTBEAT, TASKS, REGISTRATION)
+
+COORDINATION = ".claude/coordination"
+MAX_MALFORMED = 1000
+
+_Trace = Heartbeat | Registration | tuple[str, ...] | frozenset[str]
+
+
+class WorkspaceReader:
+    """Reads one workspace, and remembers what it read so that the next time costs less.
+
+    Args:
+        workspace: absolute path; the key that its traces carry.
+        max_entries: directory entries of one folder beyond this are not looked at.
+    """
+
+    def __init__(self, workspace: str, *, max_entries: int = MAX_ENTRIES) -> None:
+        self.workspace = workspace
+        self._coordination = os.path.join(workspace, COORDINATION)
+        self._agents_path = f"{self._coordination}/agents"
+        self._folder: Folder[_Trace] = Folder(
+            path=self._agents_path, kind_of=_agents_kind, max_entries=max_entries
+        )
+        self._work = WorkReader(path=self._coordination, max_entries=max_entries)
+        self._agents: dict[str, AgentTraces] = {}
+        self._listed: frozenset[str] = frozenset()
+        self._stems: dict[str, str] = {}  # of the ids whose files are called otherwise, being no UTF-8
+        self._seen_workspace = False
+        self._seen_coordination = False
+        self._seen_agents = False
+
+    def scan(self, now: float) -> WorkspaceTraces:
+        """Read everything: the truth.
+
+        Args:
+            now: wall clock, epoch seconds; tells which files were changed so lately that their state may
+                hide another change.
+        """
+        try:
+            coordination = os.open(self._coordination, FOLDER_FLAGS)
+        except FileNotFoundError:
+            return self._absent()
+        except OSError as error:
+            return self._unreadable(explain(error, self._coordination))
+        try:
+            self._seen_workspace = self._seen_coordination = True
+            return self._scan(coordination, now)
+        except Malformed as error:
+            return self._unreadable(f"{error}: {jsonable(self._agents_path)}")
+        except OSError as error:
+            return self._unreadable(explain(error, self._agents_path))
+        finally:
+            os.close(coordination)
+
+    def read(self, hints: Collection[Hint]) -> AgentsChange:
+        """Read the hinted agents, and ``active.list`` where that is hinted.
+
+        A heartbeat is read whether or not its file's state differs. ``Signal.CLAIMS`` and ``Signal.RESCAN``
+        ask for more than this does; they are left out.
+        """
+        try:
+            fd = os.open(self._agents_path, FOLDER_FLAGS | os.O_NOFOLLOW)
+        except OSError:
+            return AgentsChange(self.workspace, {}, rescan_needed=True)
+        touched: dict[str, str] = {}
+        names: list[str] = []
+        try:
+            for hint in hints:
+                if isinstance(hint, str):
+                    agent_id = jsonable(hint)
+                    if not 1 <= len(agent_id) <= MAX_ID or "/" in hint:
+                        continue
+                    touched[agent_id] = hint
+                    for suffix in SUFFIXES:
+                        name = hint + suffix
+                        names.append(name)
+                        self._folder.refresh(fd, name, force=suffix is HEARTBEAT)
+                elif hint is Signal.LIST:
+                    names.append(ACTIVE_LIST)
+                    if self._folder.refresh(fd, ACTIVE_LIST):
+                        touched.update(self._listing_changed())
+        finally:
+            os.close(fd)
+        self._rebuild(touched)
+        malformed: dict[str, str] = {}
+        for name in names:
+            entry = self._folder.entries.get(name)
+            if entry is not None and entry.problem is not None and len(malformed) < MAX_MALFORMED:
+                malformed[f"{self._agents_path}/{jsonable(name)}"] = entry.problem
+        return AgentsChange(
+            self.workspace, {agent_id: self._agents.get(agent_id) for agent_id in touched}, malformed
+        )
+
+    def _scan(self, coordination: int, now: float) -> WorkspaceTraces:
+        fd = open_folder("agents", coordination)
+        if fd is None:
+            if self._seen_agents:
+                return self._unreadable(f"{jsonable(self._agents_path)} was there and is gone")
+            changed = self._folder.clear()
+        else:
+            self._seen_agents = True
+            try:
+                changed = self._folder.scan(fd, now)
+            finally:
+                os.close(fd)
+        self._apply(changed)
+        work = self._work.scan(coordination, now)
+        return self._answer(work)
+
+    def _answer(self, work: Work) -> WorkspaceTraces:
+        return WorkspaceTraces(
+            self.workspace,
+            "read",
+            agents=dict(self._agents),
+            malformed=dict(islice(self._problems(), MAX_MALFORMED)),
+            tasks_available=work.available,
+            claims=work.claims,
+            progress=work.progress,
+        )
+
+    def _absent(self) -> WorkspaceTraces:
+        try:
+            os.stat(self.workspace)
+        except FileNotFoundError:
+            if not self._seen_workspace:
+                return WorkspaceTraces(self.workspace, "waiting")
+            return self._unreadable(f"the project directory is gone: {jsonable(self.workspace)}", gone=True)
+        except OSError as error:
+            return self._unreadable(explain(error, self.workspace))
+        self._seen_workspace = True
+        if not self._seen_coordination:
+            return WorkspaceTraces(self.workspace, "waiting")
+        return self._unreadable(f"{jsonable(self._coordination)} was there and is gone")
+
+    def _unreadable(self, error: str, *, gone: bool = False) -> WorkspaceTraces:
+        return WorkspaceTraces(
+            self.workspace,
+            "unreadable",
+            error,
+            tasks_available=None,
+            claims=None,
+            progress=None,
+            gone=gone,
+        )
+
+    def _apply(self, changed: Collection[str]) -> None:
+        touched: dict[str, str] = {}
+        for name in changed:
+            if name == ACTIVE_LIST:
+                touched.update(self._listing_changed())
+                continue
+            stem = name[: name.rindex(".")]
+            touched[jsonable(stem)] = stem
+        self._rebuild(touched)
+
+    def _listing_changed(self) -> dict[str, str]:
+        """Take over ``active.list``; the agents that it now lists or no longer does, with their stems."""
+        entry = self._folder.entries.get(ACTIVE_LIST)
+        if entry is not None and not isinstance(entry.value, frozenset):
+            return {}  # it is there and cannot be read: what it said last stands
+        before, self._listed = self._listed, entry.value if entry is not None else frozenset()  # type: ignore[assignment]
+        return {agent_id: self._stems.get(agent_id, agent_id) for agent_id in before ^ self._listed}
+
+    def _rebuild(self, touched: dict[str, str]) -> None:
+        for agent_id, stem in touched.items():
+            traces = self._traces(agent_id, stem)
+            if traces is None:
+                self._agents.pop(agent_id, None)
+                self._stems.pop(agent_id, None)
+                continue
+            self._agents[agent_id] = traces
+            if agent_id != stem:
+                self._stems[agent_id] = stem
+
+    def _traces(self, agent_id: str, stem: str) -> AgentTraces | None:
+        entries = self._folder.entries
+        beat, tasks, active = (entries.get(stem + suffix) for suffix in SUFFIXES)
+        listed = agent_id in self._listed
+        if not listed and not any(entry is not None and entry.counts for entry in (beat, tasks, active)):
+            return None
+        heartbeat = beat.value if beat is not None else None
+        registration = active.value if active is not None else None
+        task_ids = tasks.value if tasks is not None else ()
+        return AgentTraces(
+            agent_id,
+            heartbeat if isinstance(heartbeat, Heartbeat) else None,
+            registration if isinstance(registration, Registration) else None,
+            task_ids if isinstance(task_ids, tuple) else None,
+            listed,
+        )
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        for name, reason in self._folder.problems():
+            yield f"{self._agents_path}/{jsonable(name)}".rstrip("/"), reason
+        yield from self._work.problems()
+
+
+def _heartbeat(_: str, content: bytes, state: os.stat_result) -> Parsed[_Trace]:
+    written, problem = None, None
+    try:
+        written = parse_heartbeat(content)
+    except Malformed as error:
+        problem = str(error)
+    said = (
+        content.decode("latin-1")
+        if len(content) <= 64
+        else hashlib.blake2b(content, digest_size=16).hexdigest()
+    )
+    identity = (state.st_mtime_ns, state.st_ino, said)
+    return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, identity), problem)
+
+
+def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
+    return Parsed(*parse_tasks(content))
+
+
+def _registration(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
+    return Parsed(*parse_registration(content))
+
+
+def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
+    return Parsed(*parse_active_list(content))
+
+
+_KINDS: dict[str, Kind[_Trace]] = {
+    HEARTBEAT: Kind(64 * 1024, _heartbeat),
+    TASKS: Kind(1024 * 1024, _tasks),
+    REGISTRATION: Kind(64 * 1024, _registration),
+}
+_ACTIVE_LIST: Kind[_Trace] = Kind(64 * 1024, _active_list)
+
+
+def _agents_kind(name: str) -> Kind[_Trace] | None:
+    if name == ACTIVE_LIST:
+        return _ACTIVE_LIST
+    for suffix, kind in _KINDS.items():
+        if agent_id_of(name, suffix) is not None:
+            return kind
+    return None

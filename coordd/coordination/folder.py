@@ -1,0 +1,234 @@
+"""One folder of trace files, read again only where it changed.
+
+What a file says is kept with the state the file had when it was read. A file is read again when its mtime,
+ctime, size or inode differ, and when it was read so soon after its last change that another change could
+have left all four as they were. Knows which names a caller asks for and how to parse them, and not what they
+mean together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from coordd.coordination.fields import Malformed, Parsed
+from coordd.coordination.safefile import explain, irregular, read_regular
+
+T = TypeVar("T")
+
+MAX_ENTRIES = 100_000
+RACY_SECONDS = 2.0  # the coarsest timestamps in use, those of FAT
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """How files of one kind are read: up to ``limit`` bytes, into a value. ``parse`` raises nothing."""
+
+    limit: int
+    parse: Callable[[str, bytes, os.stat_result], Parsed[T]]
+
+
+class Entry(Generic[T]):
+    """One file as it was last read.
+
+    ``counts`` is False for what is no readable trace at all (a FIFO, a link, a huge file): it names nobody.
+    ``value`` is None where nothing could be made of the file, ``problem`` says why.
+    """
+
+    __slots__ = ("counts", "ctime_ns", "ino", "mtime_ns", "problem", "settled", "size", "value")
+
+    def __init__(
+        self, state: os.stat_result, value: T | None, problem: str | None, *, counts: bool, settled: bool
+    ) -> None:
+        self.mtime_ns = state.st_mtime_ns
+        self.ctime_ns = state.st_ctime_ns
+        self.ino = state.st_ino
+        self.size = state.st_size
+        self.value = value
+        self.problem = problem
+        self.counts = counts
+        self.settled = settled
+
+    def is_of(self, state: os.stat_result) -> bool:
+        """Whether the file still has the state it was read in."""
+        return (
+            self.mtime_ns == state.st_mtime_ns
+            and self.ino == state.st_ino
+            and self.size == state.st_size
+            and self.ctime_ns == state.st_ctime_ns
+        )
+
+    def refused(self, problem: str) -> Entry[T]:
+        """The same file, which cannot be looked at now."""
+        other = copy(self)
+        other.value, other.problem, other.settled = None, problem, False
+        return other
+
+    def says(self, other: Entry[T] | None) -> bool:
+        """Whether both readings mean the same."""
+        return (
+            other is not None
+            and self.value == other.value
+            and self.counts == other.counts
+            and self.problem == other.problem
+        )
+
+
+class Folder(Generic[T]):
+    """The trace files of one folder.
+
+    Args:
+        path: for messages only; the folder is always reached by a descriptor.
+        kind_of: how to read the file of this name, None for a name that is no trace; Malformed for a name
+            that is one, but cannot be used.
+        max_entries: directory entries beyond this are not looked at.
+    """
+
+    def __init__(
+        self, *, path: str, kind_of: Callable[[str], Kind[T] | None], max_entries: int = MAX_ENTRIES
+    ) -> None:
+        self._path = path
+        self._kind_of = kind_of
+        self._max_entries = max_entries
+        self.entries: dict[str, Entry[T]] = {}
+        self.bad_names: dict[str, str] = {}
+        self.overfull = False
+
+    def scan(self, fd: int, now: float) -> set[str]:
+        """Look at every file; the names whose meaning changed, those that vanished included.
+
+        Args:
+            fd: descriptor of the folder.
+            now: wall clock, epoch seconds.
+
+        Raises:
+            OSError: the folder cannot be listed; then nothing is changed.
+        """
+        known = self.entries
+        fresh: dict[str, Entry[T]] = {}
+        bad_names: dict[str, str] = {}
+        changed: set[str] = set()
+        racy_from = int((now - RACY_SECONDS) * 1e9)
+        count = 0
+        with os.scandir(fd) as listing:
+            for count, item in enumerate(listing, 1):
+                if count > self._max_entries:
+                    break
+                name = item.name
+                entry = known.get(name)
+                if entry is None:
+                    try:
+                        kind = self._kind_of(name)
+                    except Malformed as error:
+                        bad_names[name] = str(error)
+                        continue
+                    if kind is None:
+                        continue
+                try:
+                    state = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if entry is None or not entry.settled or not entry.is_of(state):
+                    new = self._load(fd, name, state, racy_from)
+                    if new is None:
+                        continue
+                    if not new.says(entry):
+                        changed.add(name)
+                    entry = new
+                fresh[name] = entry
+        changed.update(known.keys() - fresh.keys())
+        self.entries = fresh
+        self.bad_names = bad_names
+        self.overfull = count > self._max_entries
+        return changed
+
+    def refresh(self, fd: int, name: str, *, force: bool = False) -> bool:
+        """Look at one file; whether its meaning changed.
+
+        What is read here was written just now, as a rule, so the next scan reads it again.
+
+        Args:
+            fd: descriptor of the folder.
+            name: a name that ``kind_of`` knows.
+            force: read it even where its state has not changed.
+        """
+        old = self.entries.get(name)
+        try:
+            state = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if old is None and len(self.entries) >= self._max_entries:
+                return False
+            if old is not None and not force and old.settled and old.is_of(state):
+                return False
+            new = self._load(fd, name, state, 0)
+        except (FileNotFoundError, ValueError):  # ValueError: a NUL, from a list; no file is called so
+            new = None
+        except OSError as error:
+            if old is None:
+                return False
+            new = old.refused(explain(error, self._at(name)))
+        if new is None:
+            return self.entries.pop(name, None) is not None
+        self.entries[name] = new
+        return not new.says(old)
+
+    def clear(self) -> set[str]:
+        """Forget everything, for the folder is not there; the names that were known."""
+        known = set(self.entries)
+        self.entries = {}
+        self.bad_names = {}
+        self.overfull = False
+        return known
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Each file, or the folder (empty name), that could not be used as it should, and why."""
+        if self.overfull:
+            yield "", f"more than {self._max_entries} entries; the rest is not read"
+        yield from self.bad_names.items()
+        for name, entry in self.entries.items():
+            if entry.problem is not None:
+                yield name, entry.problem
+
+    def _load(self, fd: int, name: str, state: os.stat_result, racy_from: int) -> Entry[T] | None:
+        problem = irregular(state.st_mode)
+        if problem is not None:
+            return Entry(state, None, problem, counts=False, settled=True)
+        kind = self._kind_of(name)
+        if kind is None:
+            return None
+        try:
+            content, state = read_regular(fd, name, kind.limit)
+        except FileNotFoundError:
+            return None
+        except Malformed as error:
+            return Entry(state, None, str(error), counts=False, settled=True)
+        except OSError as error:  # never settled: what refuses now may answer next time
+            return Entry(state, None, explain(error, self._at(name)), counts=True, settled=False)
+        value, problem = kind.parse(name, content, state)
+        settled = max(state.st_mtime_ns, state.st_ctime_ns) < racy_from
+        return Entry(state, value, problem, counts=True, settled=settled)
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{name}"
+
+
+def list_names(fd: int, max_entries: int) -> tuple[list[str], dict[str, str], bool]:
+    """The regular files of a folder, everything else with its kind, and whether there were too many."""
+    names: list[str] = []
+    others: dict[str, str] = {}
+    with os.scandir(fd) as listing:
+        for count, item in enumerate(listing, 1):
+            if count > max_entries:
+                return names, others, True
+            if item.is_file(follow_symlinks=False):
+                names.append(item.name)
+                continue
+            try:
+                kind = irregular(item.stat(follow_symlinks=False).st_mode)
+            except FileNotFoundError:
+                continue
+            if kind is not None:
+                others[item.name] = kind
+    return names, others, False
