@@ -101,7 +101,7 @@ def say(text: str) -> None:
         encoding = sys.stdout.encoding or "ascii"
         say(text.encode(encoding, "backslashreplace").decode(encoding))
     except OSError as error:
-        raise _output_error(error) from error
+        raise output_error(error) from error
 
 
 def say_json(document: object) -> None:
@@ -117,7 +117,7 @@ def flush() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        raise _output_error(error) from error
+        raise output_error(error) from error
 
 
 def complain(text: str) -> None:
@@ -129,7 +129,8 @@ def complain(text: str) -> None:
         pass
 
 
-def _output_error(error: OSError) -> OutputClosed | CannotTell:
+def output_error(error: OSError) -> OutputClosed | CannotTell:
+    """What to raise for an error from writing to stdout."""
     if isinstance(error, BrokenPipeError):
         return OutputClosed()
     return CannotTell(f"the output cannot be written: {error.strerror or error}")

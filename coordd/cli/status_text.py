@@ -102,7 +102,7 @@ def _body(
         ("Host", _host(document, snapshot_age, old=old)),
         ("Tasks", _tasks(_dict(document.get("tasks")))),
         *_workspaces(document.get("workspaces")),
-        ("Traces", _malformed(_dict(document.get("malformed")))),
+        ("Traces", _malformed(_dict(document.get("traces_malformed")))),
         ("Agents", _counts(_dict(document.get("agents")))),
     ]
     lines.append("")

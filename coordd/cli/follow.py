@@ -1,0 +1,248 @@
+"""Reading a series of record files: the last lines across parts, then those to come across rotation.
+
+The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, ordered by date and number;
+the listing of the directory is the truth, and the symlink to the current part is not needed. Only whole lines
+are ever given out. Memory is bounded by the block size and the longest line, whatever the files hold.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from coordd.errors import CannotTell
+from coordd.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK = 64 * 1024
+MAX_LINE = 16 * 1024 * 1024
+HEADER = b"TIMESTAMP,"
+"""How the heading of a CSV part begins; it is given out once, not once a part."""
+
+_Key = tuple[str, int]
+
+
+class Series:
+    """The parts of one kind of record in one directory."""
+
+    def __init__(self, directory: str, name: str, extension: str) -> None:
+        self.directory = directory
+        self.name = name
+        self.extension = extension
+
+    def parts(self) -> list[tuple[_Key, str]]:
+        """The keys and paths of all plain parts, oldest first.
+
+        Raises:
+            CannotTell: the directory is there and cannot be read.
+        """
+        try:
+            names = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise CannotTell(f"{escape(self.directory)}: {error.strerror or error}") from error
+        found = []
+        for name in names:
+            key = self._key(name)
+            if key is not None:
+                found.append((key, os.path.join(self.directory, name)))
+        return sorted(found)
+
+    def _key(self, name: str) -> _Key | None:
+        prefix, suffix = self.name + "_", "." + self.extension
+        if not (name.startswith(prefix) and name.endswith(suffix)):
+            return None
+        date, _, number = name[len(prefix) : -len(suffix)].partition(".")
+        day = date.replace("-", "")
+        if len(date) != 10 or not (day.isascii() and day.isdigit() and len(day) == 8):
+            return None
+        if not number:
+            return date, 1
+        return (date, int(number)) if number.isascii() and number.isdigit() and len(number) < 10 else None
+
+
+class Part:
+    """One open part and how far it was given out; ``offset`` is always the start of a line."""
+
+    def __init__(self, key: _Key, path: str, descriptor: int) -> None:
+        self.key = key
+        self.path = path
+        self.offset = 0
+        self._descriptor = descriptor
+        self._status = os.fstat(descriptor)
+
+    @classmethod
+    def open(cls, key: _Key, path: str) -> Part | None:
+        """The part at ``path``; None where it is gone or no regular file.
+
+        Raises:
+            CannotTell: it is there and may not be read.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise CannotTell(f"{escape(path)}: {error.strerror}") from error
+        except OSError:
+            return None
+        part = cls(key, path, descriptor)
+        if stat.S_ISREG(part._status.st_mode):
+            return part
+        part.close()
+        return None
+
+    def close(self) -> None:
+        """Close it; whoever opened it does, once."""
+        os.close(self._descriptor)
+
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: another file at the same path has another one."""
+        return self._status.st_dev, self._status.st_ino
+
+    def heading(self) -> bytes:
+        """The CSV heading with its line break; empty where there is none."""
+        start = os.pread(self._descriptor, 4096, 0)
+        end = start.find(b"\n")
+        return start[: end + 1] if start.startswith(HEADER) and end >= 0 else b""
+
+    def lines(self, end: int | None = None) -> Iterator[bytes]:
+        """Blocks of whole lines from ``offset`` on, to ``end`` or as far as there are any.
+
+        Raises:
+            CannotTell: a line longer than MAX_LINE.
+        """
+        want = BLOCK
+        while end is None or self.offset < end:
+            block = os.pread(
+                self._descriptor, want if end is None else min(want, end - self.offset), self.offset
+            )
+            whole = block.rfind(b"\n") + 1
+            if whole:
+                self.offset += whole
+                want = BLOCK
+                yield block[:whole]
+            elif len(block) < want:
+                return
+            elif want >= MAX_LINE:
+                raise CannotTell(f"{escape(self.path)}: a line of more than {MAX_LINE} bytes.")
+            else:
+                want *= 4
+
+    def whole_end(self, limit: int | None = None) -> int:
+        """Where the last whole line ends (the last one within ``limit`` bytes)."""
+        position = os.fstat(self._descriptor).st_size if limit is None else limit
+        while position > 0:
+            start = max(0, position - BLOCK)
+            found = os.pread(self._descriptor, position - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            position = start
+        return 0
+
+    def seek_back(self, wanted: int, end: int) -> int:
+        """Set ``offset`` to the start of the last ``wanted`` lines before ``end``; how many there were."""
+        floor = len(self.heading())
+        breaks, position = 0, end
+        while position > floor:
+            start = max(floor, position - BLOCK)
+            block = os.pread(self._descriptor, position - start, start)
+            here = block.count(b"\n")
+            if breaks + here > wanted:
+                at = len(block)
+                for _ in range(wanted + 1 - breaks):
+                    at = block.rfind(b"\n", 0, at)
+                self.offset = start + at + 1
+                return wanted
+            breaks += here
+            position = start
+        self.offset = floor
+        return breaks
+
+
+class Follower:
+    """Gives out the last lines of a series, and then, as often as asked, those that were added.
+
+    Every part is looked at, not only the newest: a wall clock stepped back makes an older one grow. The part
+    that grew last stays open, for its directory may be removed before all of it was given out.
+    """
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+        self._part: Part | None = None
+        self._given: dict[str, tuple[tuple[int, int], int]] = {}  # path → identity, bytes done with
+        self._heading_given = False
+
+    def close(self) -> None:
+        """Close the part that is open."""
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
+    def last(self, wanted: int) -> Iterator[bytes]:
+        """The last ``wanted`` lines, across as many parts as that takes."""
+        chosen: list[tuple[Part, int]] = []
+        for key, path in reversed(self._series.parts()):
+            part = Part.open(key, path)
+            if part is None:
+                continue
+            end = part.whole_end()
+            self._given[path] = (part.identity(), end)
+            if wanted <= 0 and chosen:
+                part.close()
+                continue
+            wanted -= part.seek_back(wanted, end)
+            chosen.append((part, end))
+        if chosen:
+            yield from self._heading(chosen[0][0])
+        while chosen:
+            self.close()
+            self._part, end = chosen.pop()
+            yield from self._part.lines(end)
+
+    def added(self) -> Iterator[bytes]:
+        """The whole lines added since, oldest part first."""
+        parts = (
+            self._series.parts()
+        )  # first: what the open part lacks now was written before the next was made
+        if self._part is not None:
+            yield from self._lines(self._part)
+        for key, path in parts:
+            start = self._unread_from(path)
+            part = Part.open(key, path) if start is not None else None
+            if part is None or start is None:
+                continue
+            part.offset = part.whole_end(start)
+            self.close()
+            self._part = part
+            yield from self._lines(part)
+
+    def _unread_from(self, path: str) -> int | None:
+        """From which byte the part at ``path`` must be read; None where all of it was given out."""
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except OSError:
+            return None
+        identity, done = self._given.get(path, (None, 0))
+        if identity != (status.st_dev, status.st_ino) or status.st_size < done:
+            return 0
+        if self._part is not None and self._part.path == path:
+            return None  # it is open, and has just been read; what is left is no whole line
+        return done if status.st_size > done else None
+
+    def _lines(self, part: Part) -> Iterator[bytes]:
+        if part.offset == 0:
+            yield from self._heading(part)
+            part.offset = len(part.heading())
+        for block in part.lines():
+            self._given[part.path] = (part.identity(), part.offset)
+            yield block
+        self._given[part.path] = (part.identity(), part.offset)
+
+    def _heading(self, part: Part) -> Iterator[bytes]:
+        heading = part.heading()
+        if heading and not self._heading_given:
+            self._heading_given = True
+            yield heading

@@ -1,0 +1,141 @@
+"""``coordctl tail``: the last records, and those to come, as the files have them."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd.cli.common import OutputClosed, Target, output_error, working_directory
+from coordd.cli.follow import Follower, Series
+from coordd.cli.options import takes_target
+from coordd.errors import CannotTell, DaemonNotRunning
+from coordd.sockets import layout_places, project_paths
+from coordd.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INTERVAL = 0.25
+"""Seconds between looks at the files with -f."""
+KINDS = ("system", "agent", "event", "performance")
+
+
+@click.command(
+    "tail",
+    epilog="""\b
+Examples:
+  coordctl tail                         the last events
+  coordctl tail agent -n 100 | jq -r 'select(.status == "inactive") | .agent_id'
+  coordctl tail event -f                follow, over midnight and restarts too
+  coordctl tail performance -n 1440 > last-day.csv
+
+\b
+Works with the daemon down: then the files of the layout are read.""",
+)
+@click.argument("kind", type=click.Choice(KINDS), default="event")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=10, metavar="N", help="So many lines (default 10)."
+)
+@click.option("-f", "--follow", is_flag=True, help="Then print what is added, until interrupted.")
+@takes_target
+def command(target: Target, kind: str, lines: int, follow: bool) -> int:
+    """The last records of a kind: event (the default), system, agent, or performance (CSV)."""
+    follower = Follower(find_series(target, kind))
+    try:
+        _write(follower.last(lines))
+        while follow:
+            _pause()
+            _write(follower.added())
+    finally:
+        follower.close()
+    return 0
+
+
+def find_series(target: Target, kind: str) -> Series:
+    """The files of a kind: where the daemon says they are; with it down, the first layout's that has any.
+
+    Raises:
+        DaemonNotRunning: it is down, and no layout has such files.
+        CannotTell: it does not say.
+    """
+    try:
+        with target.connect() as client:
+            status = client.call("status")
+            daemon = status.get("daemon") if isinstance(status, dict) else None
+            folder = daemon.get(_folder_key(kind)) if isinstance(daemon, dict) else None
+            if not isinstance(folder, str) or not os.path.isabs(folder):
+                raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
+            return _series(folder, kind)
+    except DaemonNotRunning:
+        for folder in _folders(target, kind):
+            series = _series(folder, kind)
+            if series.parts():
+                return series
+        raise
+
+
+def _folders(target: Target, kind: str) -> list[str]:
+    """Where files of a kind lie by layout; of the layout of the socket, where the user named one."""
+    key = _folder_key(kind)
+    places = target.places()
+    if places[0].explicit:
+        named = os.path.abspath(places[0].socket)
+        claude = os.path.dirname(os.path.dirname(named))
+        beside = project_paths(os.path.dirname(claude))
+        folders = [beside[key]] if beside["socket"] == named else []
+        places = [
+            p for p in layout_places(os.environ, working_directory(), sys.platform) if p.socket == named
+        ]
+    else:
+        folders = []
+    return folders + [folder for p in places if (folder := getattr(p, key)) is not None]
+
+
+def _folder_key(kind: str) -> str:
+    return "log_dir" if kind == "performance" else "metrics_dir"
+
+
+def _series(folder: str, kind: str) -> Series:
+    return Series(folder, kind, "csv" if kind == "performance" else "jsonl")
+
+
+def _write(blocks: Iterable[bytes]) -> None:
+    """Write blocks of lines: to a pipe or a file as they are, to a terminal escaped."""
+    if sys.stdout is None:  # started with >&-
+        raise OutputClosed
+    terminal = sys.stdout.isatty()
+    out = sys.stdout.buffer
+    try:
+        for block in blocks:
+            out.write(_for_terminal(block) if terminal else block)
+            out.flush()
+    except OSError as error:
+        raise output_error(error) from error
+
+
+def _for_terminal(block: bytes) -> bytes:
+    lines = block.decode("utf-8", "surrogateescape").split("\n")
+    return "\n".join([escape(line) for line in lines]).encode(sys.stdout.encoding, "backslashreplace")
+
+
+def _pause() -> None:
+    """Wait for the next look, and notice meanwhile that the reader of a pipe has gone.
+
+    poll(2) reports POLLERR and POLLHUP unasked; without it ``tail -f | head -1`` would live
+    until the next record.
+
+    Raises:
+        OutputClosed: it has.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    events = poll.poll(INTERVAL * 1000)
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in events):
+        raise OutputClosed
+    if events:  # POLLNVAL: a device that this system cannot poll
+        time.sleep(INTERVAL)
