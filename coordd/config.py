@@ -1,0 +1,253 @@
+"""The configuration: validated whole into one frozen object, from which the service learns all it may know.
+
+Pure: text, an environment and flags in, a Config out; the file is read elsewhere. Each source overrides the
+one before: default, file, environment, flag. A password in a Redis URL never shows in an error or a ``repr``.
+The keys are listed in config_table.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from coordd.config_kinds import Surroundings
+from coordd.config_sources import Given, from_environment, from_file, showable, variable_place
+from coordd.config_table import BY_NAME, KEYS, SECTIONS, Key, reference
+from coordd.config_url import public_url
+from coordd.errors import ConfigError
+from coordd.units import format_duration
+
+if TYPE_CHECKING:
+    from coordd.layout import Layout
+
+__all__ = ["Config", "build_config", "changed", "effective", "public_url", "reference"]
+
+Mode = Literal["auto", "redis", "file"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+_URL = "coordination.redis_url"
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinationConfig:
+    """``[coordination]``. ``redis_writable`` is False when the URL is known from REDIS_URL alone."""
+
+    mode: Mode
+    workspaces: tuple[str, ...]
+    redis_url: str | None
+    redis_writable: bool
+
+    def __repr__(self) -> str:
+        url = None if self.redis_url is None else public_url(self.redis_url)
+        return (
+            f"CoordinationConfig(mode={self.mode!r}, workspaces={self.workspaces!r}, redis_url={url!r}, "
+            f"redis_writable={self.redis_writable!r})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """``[sampling]``, in seconds."""
+
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsConfig:
+    """``[agents]``, in seconds."""
+
+    timeout: float
+    stall_after: float
+    forget_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """``[storage]``: absolute paths, days, bytes for each type of record, seconds, records."""
+
+    metrics_dir: str
+    log_dir: str
+    retention_days: int
+    compress_after_days: int
+    max_bytes: int
+    fsync_interval: float
+    backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisConfig:
+    """``[redis]``, in seconds."""
+
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """``[control]``: an absolute path and the name of a group."""
+
+    socket: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """``[log]``."""
+
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration. ``origins`` says of each dotted key where its value came from."""
+
+    coordination: CoordinationConfig
+    sampling: SamplingConfig
+    agents: AgentsConfig
+    storage: StorageConfig
+    redis: RedisConfig
+    control: ControlConfig
+    log: LogConfig
+    origins: Mapping[str, str] = field(compare=False, repr=False)
+
+
+def build_config(
+    *,
+    layout: Layout,
+    file_text: str | None,
+    file_name: str,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    trusted: bool,
+    cwd: str | None = None,
+    user_file: str | None = None,
+) -> Config:
+    """The one configuration of a daemon.
+
+    Args:
+        layout: gives the default paths and, in the project layout, the workspace.
+        file_text: the TOML, None where there is no file.
+        file_name: what errors and origins call it.
+        environ: COORDD_* and REDIS_URL; HOME and what else ``~`` and ``$NAME`` in paths stand for.
+        flags: dotted key to value, ``{"control.socket": "/tmp/x.sock"}``; None and () mean not given.
+        trusted: False for a project's own file, which may set little (design of the project layout).
+        cwd: where relative paths in flags and environment begin; None: refused, as in a file.
+        user_file: the file an untrusted file's error points to.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with its place.
+    """
+    anywhere = Surroundings(environ=environ, base=cwd, trusted=True)
+    in_file = Surroundings(environ=environ, base=None, trusted=trusted)
+    sources = [
+        from_file(file_text, file_name, in_file, user_file) if file_text is not None else {},
+        from_environment(environ, anywhere),
+        _from_flags(flags, anywhere),
+    ]
+    # Any: each value has the type that the kind of its key gives, which no type checker can follow
+    values: dict[str, Any] = {key.dotted: _default(key, layout) for key in KEYS}
+    given: dict[str, Given] = {}
+    for source in sources:
+        # also what a later source replaces has to be right: it will count one day
+        values.update((name, _parse(BY_NAME[name], raw)) for name, raw in source.items())
+        given.update(source)
+    origins = {name: given[name].where if name in given else "default" for name in values}
+    writable = values[_URL] is not None
+    foreign = environ.get("REDIS_URL")
+    if (
+        foreign
+        and _URL not in sources[1]
+        and _URL not in sources[2]
+        and values["coordination.mode"] != "file"
+    ):
+        borrowed = Given(foreign, variable_place("REDIS_URL"), anywhere)
+        # the same URL in coordd's own file makes it coordd's own
+        writable = values[_URL] == foreign
+        values[_URL] = _parse(BY_NAME[_URL], borrowed)
+        origins[_URL] = borrowed.where
+    _settle_agents(values, given)
+    _check_mode(values, given, file_name)
+    return _assemble(values, origins, redis_writable=writable)
+
+
+def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """What a reload changes: (all keys whose value differs, those of them that need a restart)."""
+    differs = [key for key in KEYS if _value(old, key) != _value(new, key)]
+    url = BY_NAME[_URL]
+    if old.coordination.redis_writable != new.coordination.redis_writable and url not in differs:
+        differs.append(url)
+    return [key.dotted for key in differs], [key.dotted for key in differs if not key.reload]
+
+
+def effective(config: Config) -> Iterator[tuple[str, str | None, str]]:
+    """For each key its dotted name, its value as TOML (None: no value; no password), and its origin."""
+    for key in KEYS:
+        value = _value(config, key)
+        yield key.dotted, None if value is None else key.kind.show(value), config.origins[key.dotted]
+
+
+def _from_flags(flags: Mapping[str, object], around: Surroundings) -> dict[str, Given]:
+    return {
+        name: Given(value, BY_NAME[name].flag or "command line", around)
+        for name, value in flags.items()
+        if value is not None and value != ()
+    }
+
+
+def _parse(key: Key, given: Given) -> object:
+    try:
+        return key.kind.parse(given.value, given.around)
+    except ValueError as error:
+        shown = showable(given.value, is_url=key.name == "redis_url")
+        raise ConfigError(given.where, key.dotted, shown, str(error)) from None
+
+
+def _default(key: Key, layout: Layout) -> object:
+    by_layout: dict[str, object] = {
+        "coordination.workspaces": () if layout.root is None else (layout.root,),
+        "storage.metrics_dir": layout.metrics_dir,
+        "storage.log_dir": layout.log_dir,
+        "control.socket": layout.socket,
+    }
+    if key.default is None:
+        return by_layout.get(key.dotted)
+    return key.kind.parse(key.default, Surroundings(environ={}, base=None, trusted=True))
+
+
+def _settle_agents(values: dict[str, Any], given: Mapping[str, Given]) -> None:
+    """No agent stalls or is forgotten before it is late; a default gives way, a given value is an error."""
+    timeout = values["agents.timeout"]
+    for name in ("agents.stall_after", "agents.forget_after"):
+        if values[name] >= timeout:
+            continue
+        if name in given:
+            expected = f"expected at least agents.timeout, which is {format_duration(timeout)}"
+            raise ConfigError(given[name].where, name, showable(given[name].value), expected)
+        values[name] = timeout
+
+
+def _check_mode(values: Mapping[str, object], given: Mapping[str, Given], file_name: str) -> None:
+    if values["coordination.mode"] == "redis" and values["coordination.redis_url"] is None:
+        where = given["coordination.mode"].where if "coordination.mode" in given else file_name
+        expected = "this mode needs coordination.redis_url or COORDD_REDIS_URL as well"
+        raise ConfigError(where, "coordination.mode", "redis", expected)
+
+
+def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_writable: bool) -> Config:
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key in KEYS:
+        sections[key.section][key.name] = values[key.dotted]
+    return Config(
+        coordination=CoordinationConfig(**sections["coordination"], redis_writable=redis_writable),
+        sampling=SamplingConfig(**sections["sampling"]),
+        agents=AgentsConfig(**sections["agents"]),
+        storage=StorageConfig(**sections["storage"]),
+        redis=RedisConfig(**sections["redis"]),
+        control=ControlConfig(**sections["control"]),
+        log=LogConfig(**sections["log"]),
+        origins=origins,
+    )
+
+
+def _value(config: Config, key: Key) -> object:
+    return getattr(getattr(config, key.section), key.name)

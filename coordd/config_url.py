@@ -1,0 +1,84 @@
+"""Redis URLs: which ones can be used, which lead to this machine alone, and how one is shown.
+
+Pure. The rule: a password never reaches an error, a log or a status; :func:`public_url` is for any text that
+was meant as a URL, however broken. The forms are those of redis-py's ``from_url``: ``redis://``, ``rediss://``
+and ``unix://`` (https://www.iana.org/assignments/uri-schemes/prov/redis).
+"""
+
+from __future__ import annotations
+
+import re
+
+EXPECTED = "expected redis://[user:password@]host[:port][/db], rediss://… or unix:///path[?db=n]"
+LOOPBACK_EXPECTED = (
+    "a project's own file may only name a Redis on this machine: localhost, 127.0.0.1, [::1] or unix://"
+)
+
+_QUERY_PASSWORD = re.compile(r"(?i)([?&]\w*password=)[^&]*")
+_TLS_OPTIONS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_keyfile"}
+)
+
+
+def public_url(url: str) -> str:
+    """The URL with ``***`` for its password.
+
+    What stands before an ``@`` without a colon is hidden as well: too many people write a password there.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    userinfo, at, host = rest.rpartition("@")
+    if at:
+        user, colon, _ = userinfo.partition(":")
+        rest = f"{user}:***@{host}" if colon else f"***@{host}"
+    return _QUERY_PASSWORD.sub(r"\1***", f"{scheme}{separator}{rest}")
+
+
+def check_redis_url(url: str, *, local_only: bool = False) -> str:
+    """The URL, checked as far as it can be without a connection.
+
+    Args:
+        url: as configured.
+        local_only: refuse what leaves this machine, and every option but ``db``.
+
+    Raises:
+        ValueError: in words that do not repeat the URL, since it may hold a password.
+    """
+    from urllib.parse import parse_qs, urlsplit
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # parsed when asked for
+        options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        # the original names the parts it disliked, a password among them
+        raise ValueError(EXPECTED) from None
+    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment or any(c.isspace() for c in url):
+        raise ValueError(EXPECTED)
+    if parts.scheme == "unix":
+        if parts.hostname or not parts.path.startswith("/") or len(parts.path) < 2:
+            raise ValueError("expected an absolute path after unix://, as in unix:///run/redis/redis.sock")
+    elif not parts.hostname or port == 0:
+        raise ValueError(EXPECTED)
+    elif local_only and not _is_loopback(parts.hostname):
+        raise ValueError(LOOPBACK_EXPECTED)
+    allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" and not local_only else frozenset())
+    if unknown := sorted(set(options) - allowed):
+        raise ValueError(
+            f"unknown option {unknown[0]!r:.40} in the URL: expected {', '.join(sorted(allowed))}"
+        )
+    databases = list(options.get("db", []))
+    if parts.scheme != "unix" and parts.path.strip("/"):
+        databases.append(parts.path.strip("/"))
+    if any(re.fullmatch(r"[0-9]{1,5}", db) is None for db in databases) or len(databases) > 1:
+        raise ValueError("expected one database number, as in redis://localhost:6379/0")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "::1"):
+        return True
+    # IPv4 in full only: resolvers read 127.1 and 0x7f.1 each in its own way
+    match = re.fullmatch(r"127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", host, re.ASCII)
+    return match is not None and all(int(part) <= 255 for part in match.groups())

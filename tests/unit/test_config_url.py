@@ -1,0 +1,187 @@
+"""Redis URLs: which are taken, whose they are, and that no password is shown anywhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.config import Config, build_config, effective, public_url
+from coordd.config_url import check_redis_url
+from coordd.errors import ConfigError
+from coordd.layout import Layout
+from coordd.sockets import user_paths
+
+LAYOUT = Layout(name="user", root=None, **user_paths({"HOME": "/home/ann"}, "linux"))
+
+
+def build(url: str | None = None, **environ: str) -> Config:
+    text = None if url is None else f"[coordination]\nredis_url = '{url}'"
+    return build_config(
+        layout=LAYOUT, file_text=text, file_name="f.toml", environ=environ, flags={}, trusted=True
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://localhost/",
+        "redis://localhost:6379/15",
+        "redis://user:pass@host:1/0",
+        "redis://:p%40ss@host",
+        "redis://host?db=3",
+        "rediss://host:6380/0?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem",
+        "redis://[2001:db8::1]:6379",
+        "unix:///run/redis.sock",
+        "unix://user:pass@/run/redis.sock?db=2",
+    ],
+)
+def test_a_url_is_taken_as_it_is(url: str) -> None:
+    assert check_redis_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "",
+            "localhost",
+            "localhost:6379",
+            "http://host",
+            "redis:/host",
+            "redis://",
+            "redis:///0",
+            "redis://:6379",
+        ),
+        *("redis://host:0", "redis://host:65536", "redis://host:port", "redis://[::1", "redis://ho st"),
+        *(
+            "redis://host/one",
+            "redis://host/-1",
+            "redis://host/1/2",
+            "redis://host/1?db=2",
+            "redis://host/0#x",
+        ),
+        *(
+            "redis://host?socket_timeout=60",
+            "redis://host?ssl_keyfile=k",
+            "redis://host?db",
+            "redis://host?db=",
+        ),
+        *("unix://", "unix:///", "unix://run/redis.sock", "redis://host/\u0661", "redis://h?password=secret"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        check_redis_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@host:1/0", "redis://user:***@host:1/0"),
+        ("redis://:secret@host", "redis://:***@host"),
+        ("redis://secret@host", "redis://***@host"),
+        ("redis://u:sec@ret/x@host", "redis://u:***@host"),
+        ("redis://u:a://secret@host", "redis://u:***@host"),
+        ("unix://u:secret@/run/r.sock?db=1", "unix://u:***@/run/r.sock?db=1"),
+        ("redis://h/0?db=1&password=secret&x=1", "redis://h/0?db=1&password=***&x=1"),
+        ("redis://h/0?Password=secret", "redis://h/0?Password=***"),
+        (":secret@host", ":***@host"),
+        ("redis://host:1/0", "redis://host:1/0"),
+        ("", ""),
+    ],
+)
+def test_a_password_is_replaced(url: str, shown: str) -> None:
+    assert public_url(url) == shown
+
+
+def test_redis_url_of_another_application_is_for_reading_only() -> None:
+    config = build(REDIS_URL="redis://theirs")
+    assert config.coordination.redis_url == "redis://theirs"
+    assert config.coordination.redis_writable is False
+    assert config.origins["coordination.redis_url"] == "environment variable REDIS_URL"
+
+
+def test_redis_url_overrides_the_file_and_is_written_to_only_if_the_file_names_the_same() -> None:
+    config = build("redis://ours", REDIS_URL="redis://theirs")
+    assert (config.coordination.redis_url, config.coordination.redis_writable) == ("redis://theirs", False)
+    config = build("redis://ours", REDIS_URL="redis://ours")
+    assert (config.coordination.redis_url, config.coordination.redis_writable) == ("redis://ours", True)
+
+
+def test_coordds_own_variable_comes_before_redis_url_however_bad_that_is() -> None:
+    config = build("redis://file", REDIS_URL="memcached://theirs", COORDD_REDIS_URL="redis://ours")
+    assert (config.coordination.redis_url, config.coordination.redis_writable) == ("redis://ours", True)
+
+
+def test_a_redis_url_that_cannot_be_used_is_named_unless_redis_is_left_out() -> None:
+    with pytest.raises(ConfigError, match=r"^environment variable REDIS_URL: coordination\.redis_url"):
+        build(REDIS_URL="memcached://theirs")
+    assert build(REDIS_URL="memcached://theirs", COORDD_MODE="file").coordination.redis_url is None
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REDIS_URL": f"memcached://u:{SECRET}@h"},
+        {"COORDD_REDIS_URL": f"redis://u:{SECRET}@h:port"},
+        {"COORDD_REDIS_URL": f"redis://u:{SECRET}@[h"},
+        {"COORDD_REDIS_URL": f":{SECRET}@h"},
+        {"COORDD_REDIS_URL": f"redis://h?password={SECRET}"},
+        {"COORDD_REDIS_ULR": f"redis://u:{SECRET}@h"},
+        {"COORDD_MODE": f"redis://u:{SECRET}@h"},
+        {"COORDD_LOG_DIR": f"redis://u:{SECRET}@h"},
+        {"COORDD_AGENTS_TIMEOUT": f"redis://u:{SECRET}@h"},
+    ],
+)
+def test_no_error_shows_a_password(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(**environ)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert SECRET not in f"{error} {vars(error)}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[coordination]\nredis_url = ['redis://u:{SECRET}@h']",
+        f"[coordination]\nredis_url = {{url = 'redis://u:{SECRET}@h'}}",
+        f"[coordination]\nredis = 'redis://u:{SECRET}@h'",
+        f"redis_url = 'redis://u:{SECRET}@h'",
+        f"coordination = 'redis://u:{SECRET}@h'",
+        f"[coordination]\nredis_url = 'redis://u:{SECRET}@h",
+        f"[coordination]\nworkspaces = ['redis://u:{SECRET}@h']",
+    ],
+)
+@pytest.mark.parametrize("trusted", [True, False])
+def test_no_error_of_a_file_shows_a_password(text: str, trusted: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config(layout=LAYOUT, file_text=text, file_name="f", environ={}, flags={}, trusted=trusted)
+    assert SECRET not in f"{caught.value} {vars(caught.value)}"
+
+
+def test_neither_repr_nor_the_effective_values_show_it() -> None:
+    config = build(f"redis://u:{SECRET}@h")
+    assert SECRET in str(config.coordination.redis_url)
+    assert SECRET not in repr(config)
+    assert SECRET not in repr(list(effective(config)))
+    assert "redis://u:***@h" in repr(config)
+
+
+@given(
+    st.from_regex(r"[a-z]{0,8}(://)?", fullmatch=True),
+    st.text(max_size=20),
+    st.text(max_size=20),
+    st.text(max_size=20),
+)
+def test_whatever_stands_around_it_a_password_is_hidden(
+    scheme: str, user: str, before: str, after: str
+) -> None:
+    url = f"{scheme}{user}:{before}{SECRET}{after}@host"
+    assert SECRET not in public_url(url)
