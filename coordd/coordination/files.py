@@ -5,9 +5,9 @@ written, and no error comes out: what cannot be read is part of the answer.
 
 ``.claude`` and ``.claude/coordination`` may be symbolic links, for git worktrees share one coordination
 folder that way, and so may the workspace as the user named it. Below them nothing is followed: not
-``agents``, ``claims``, ``tasks``, ``status``, nor any file. Each folder is opened once a reading and its files
-relative to it, so swapping it half-way redirects nothing. No descriptor is kept between readings: one would
-keep a deleted folder alive and a file system mounted.
+``agents``, ``claims``, ``tasks``, ``status``, nor any file. Each folder is opened once a reading and its
+files relative to it, so swapping it half-way redirects nothing. No descriptor is kept between readings: one
+would keep a deleted folder alive and a file system mounted.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class WorkspaceReader:
     def read(self, hints: Collection[Hint]) -> AgentsChange:
         """Read the hinted agents, and ``active.list`` where that is hinted.
 
-        A heartbeat is read whether or not its file's state differs. ``Signal.CLAIMS`` and ``Signal.RESCAN``
-        ask for more than this does; they are left out.
+        An agent may be hinted by its file's stem or by its id. A heartbeat is read whether or not its file's
+        state differs. ``Signal.CLAIMS`` and ``Signal.RESCAN`` ask for more than this does; they are left out.
         """
         try:
             fd = os.open(self._agents_path, FOLDER_FLAGS | os.O_NOFOLLOW)
@@ -106,11 +106,14 @@ class WorkspaceReader:
             for hint in hints:
                 if isinstance(hint, str):
                     agent_id = jsonable(hint)
-                    if not 1 <= len(agent_id) <= MAX_ID or "/" in hint:
+                    stem = self._stems.get(hint, hint)
+                    if not 1 <= len(agent_id) <= MAX_ID:
                         continue
-                    touched[agent_id] = hint
+                    touched[agent_id] = stem
+                    if "/" in stem:
+                        continue  # active.list may say so; no file can be called so
                     for suffix in SUFFIXES:
-                        name = hint + suffix
+                        name = stem + suffix
                         names.append(name)
                         self._folder.refresh(fd, name, force=suffix is HEARTBEAT)
                 elif hint is Signal.LIST:
