@@ -104,6 +104,13 @@ class AgentSample:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentView(AgentSample):
+    """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat."""
+
+    last_heartbeat_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of ``event_DATE.jsonl``."""
 

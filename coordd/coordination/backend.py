@@ -1,27 +1,75 @@
 """The file backend as the pipeline sees it: which workspaces there are, how each is read and followed.
 
-``find`` and ``follow`` touch file systems and may hang: they belong in a trace worker. ``start`` and ``close`` belong
-on the event loop.
+``find`` and ``follow`` touch file systems and may hang: they belong in a trace worker. ``start`` and
+``close`` belong on the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from coordd.coordination.files import COORDINATION, WorkspaceReader
+from coordd.coordination.hints import Hint
+from coordd.coordination.mounts import is_remote
+from coordd.coordination.watch import Followed, Watcher
+from coordd.coordination.workspaces import expand
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A workspace: its path, whether a pattern found it, whether it lies on another machine."""
+    """A workspace: its path, whether only a pattern names it, whether it lies on another machine."""
 
     path: str
     from_glob: bool
     remote: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """How changes of a workspace become known: announced by inotify, or found by polling for a ``reason``."""
+class FileBackend:
+    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced."""
 
-    state: Literal["inotify", "poll"] = "poll"
-    reason: str | None = None
+    def __init__(self, *, entries: Sequence[str]) -> None:
+        self.entries = entries
+        self._watcher: Watcher | None = None
+        self._said: set[str] = set()
+
+    def start(self, on_hint: Callable[[str, Hint], None]) -> None:
+        """Begin to listen for changes; ``on_hint`` is called on the running loop."""
+        self._watcher = Watcher(on_hint=on_hint)
+        followed = self._watcher.start(asyncio.get_running_loop())
+        if followed.state == "poll":
+            log.warning("changes are found by polling: %s", followed.reason)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def find(self) -> list[Found]:
+        """The workspaces that the entries name now."""
+        workspaces = expand(self.entries)
+        for problem in workspaces.problems:
+            if problem not in self._said:
+                self._said.add(problem)
+                log.warning("%s", problem)
+        return [
+            Found(path, path not in workspaces.explicit, is_remote(f"{path}/{COORDINATION}"))
+            for path in workspaces.paths
+        ]
+
+    def reader(self, path: str) -> WorkspaceReader:
+        """A new reader of one workspace."""
+        return WorkspaceReader(path)
+
+    def follow(self, path: str) -> Followed:
+        """Listen for changes in a workspace as it lies there now; how it is followed."""
+        return self._watcher.arm(path) if self._watcher else Followed("poll", "not started")
+
+    def unfollow(self, path: str) -> None:
+        """Listen to a workspace no longer."""
+        if self._watcher is not None:
+            self._watcher.forget(path)

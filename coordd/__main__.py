@@ -1,0 +1,8 @@
+"""``python -m coordd``: the same as the command ``coordd``."""
+
+from __future__ import annotations
+
+from coordd.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""The daemon: the only place where its parts are built and put together, started and ended.
+
+Order of start: lock, socket (bound, not yet answering), sinks, memory of the last run, first reading of the
+workspaces, answers, first sample of the host. Order of end: the reverse, within five seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from coordd import __version__
+from coordd.clocks import Heart, Moment
+from coordd.config import Config, changed, public_url
+from coordd.configfile import Sources
+from coordd.coordination.backend import FileBackend
+from coordd.directories import ensure_directory
+from coordd.document import Documents, Identity, OwnCost
+from coordd.errors import ConfigError, InstanceRunning, StartError
+from coordd.host.sampler import HostSampler
+from coordd.hosting import FIRST_AFTER, HostSampling
+from coordd.layout import Layout, check_project_directories
+from coordd.listening import Listener, listen
+from coordd.lock import InstanceLock
+from coordd.logs import set_level
+from coordd.methods import Methods
+from coordd.pipeline import Pipeline
+from coordd.recorder import Recorder
+from coordd.reducer import KnownAgent
+from coordd.restore import restore
+from coordd.rpc import Dispatcher
+from coordd.schedule import TICK, Schedule, now
+from coordd.server import Server
+from coordd.sinks.csv import CsvSink
+from coordd.sinks.jsonl import JsonlSink
+from coordd.snapshot import write_snapshot
+from coordd.state import Picture
+from coordd.timestamps import format_utc
+from coordd.wire import SERVER_ERROR, Fault
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY = 60.0
+CHECK_EVERY = 4.0
+"""Seconds between two looks at whether lock and record directories still are where they were."""
+DRAIN = 5.0
+DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Modes of what coordd makes: the system layout is shared with its group, the others are one person's."""
+
+    directory: int
+    file: int
+    socket: int
+    group: str | None
+    gitignore: bool
+
+    @classmethod
+    def of(cls, layout: Layout, config: Config) -> Rights:
+        """The rights that a layout calls for."""
+        if layout.name == "system":
+            return cls(0o750, 0o640, 0o660, config.control.group, gitignore=False)
+        return cls(0o700, 0o600, 0o600, None, gitignore=layout.name == "project")
+
+
+def run(sources: Sources, config: Config) -> int:
+    """Run the daemon in this process until it is told to end; returns the exit code.
+
+    Raises:
+        InstanceRunning: another coordd holds this metrics directory.
+        StartError: a directory, the lock or the socket cannot be had.
+    """
+    started = now()
+    layout = sources.layout
+    check_project_directories(layout)
+    rights = Rights.of(layout, config)
+    _make_directories(config, layout, rights)
+    lock = InstanceLock(
+        directory=config.storage.metrics_dir, version=__version__, started_at=format_utc(started.wall)
+    )
+    with lock:
+        listener = listen(config.control.socket, mode=rights.socket, group=rights.group)
+        try:
+            daemon = Daemon(
+                sources=sources, config=config, rights=rights, lock=lock, listener=listener, started=started
+            )
+            return asyncio.run(daemon.run())
+        finally:
+            listener.close()
+
+
+def _make_directories(config: Config, layout: Layout, rights: Rights) -> None:
+    socket_dir = os.path.dirname(config.control.socket)
+    for path in (config.storage.metrics_dir, config.storage.log_dir, socket_dir):
+        own = rights.gitignore and layout.root is not None and path.startswith(layout.root + os.sep)
+        try:
+            ensure_directory(path, mode=rights.directory, gitignore=own)
+        except OSError as error:
+            raise StartError(f"the directory {path} cannot be made: {error.strerror}") from error
+
+
+class Daemon:
+    """One run of the daemon on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sources,
+        config: Config,
+        rights: Rights,
+        lock: InstanceLock,
+        listener: Listener,
+        started: Moment,
+    ) -> None:
+        self._sources = sources
+        self._config = config
+        self._rights = rights
+        self._lock = lock
+        self._listener = listener
+        self._stop = asyncio.Event()
+        self._exit_code = 0
+        self._host = socket.gethostname()
+        self._heart = Heart(interval=TICK, mono=started.mono)
+        self._schedule = Schedule(heart=self._heart, on_step=self._clock_stepped, on_gap=self._gap)
+        self._picture = Picture(timeout=config.agents.timeout, heart=self._heart)
+        self._writer = Worker("coordd-writer")
+        self._traces = Worker("coordd-traces", replaceable=True)
+        self._recorder = Recorder(
+            sinks=self._sinks(),
+            writer=self._writer,
+            syncer=Worker("coordd-fsync"),
+            schedule=self._schedule,
+            host=self._host,
+            fsync_interval=config.storage.fsync_interval,
+        )
+        self._backend = FileBackend(entries=self._workspaces(config))
+        self._pipeline = Pipeline(
+            picture=self._picture,
+            backend=self._backend,
+            recorder=self._recorder,
+            schedule=self._schedule,
+            local=self._traces,
+            remote=Worker("coordd-remote", replaceable=True),
+            host=self._host,
+            forget_after=config.agents.forget_after,
+        )
+        cost = OwnCost()
+        self._sampling = HostSampling(
+            sampler=HostSampler(),
+            worker=Worker("coordd-psutil", replaceable=True),
+            picture=self._picture,
+            recorder=self._recorder,
+            heart=self._heart,
+            cost=cost,
+            host=self._host,
+            interval=config.sampling.interval,
+        )
+        self._documents = Documents(
+            picture=self._picture,
+            identity=self._identity(started),
+            sinks=self._recorder.statuses,
+            lateness=self._sampling.lateness,
+            cost=cost,
+            redis_url=public_url(url) if (url := config.coordination.redis_url) else None,
+        )
+        methods = Methods(picture=self._picture, documents=self._documents, reloader=self, now=now)
+        dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
+        self._server = Server(dispatch=dispatcher, refusal=dispatcher.refusal)
+
+    async def run(self) -> int:
+        """Start, wait for the end, drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
+        self._schedule.start()
+        priming = asyncio.ensure_future(self._sampling.prime())
+        await self._recorder.open()
+        self._backend.start(self._pipeline.hint)
+        await self._pipeline.start(await self._memory())
+        self._server.start(self._listener.socket)
+        await priming
+        self._schedule.every(
+            "host.sample", self._config.sampling.interval, self._sampling.sample, first=FIRST_AFTER
+        )
+        self._schedule.every("snapshot", SNAPSHOT_EVERY, self._write_snapshot, first=1.0)
+        self._schedule.every("records.check", CHECK_EVERY, self._check_places)
+        self._await_midnight()
+        self._recorder.event(
+            "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
+        )
+        log.info("coordd %s answers on %s", __version__, self._listener.path)
+        await self._stop.wait()
+        await self._end()
+        return self._exit_code
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Build the whole new configuration first; a bad one leaves the old one standing.
+
+        Raises:
+            Fault: the new configuration is bad; the message is its error.
+        """
+        try:
+            new = await self._traces.run(self._sources.load, deadline=DRAIN)
+        except ConfigError as error:
+            self._recorder.event("config.rejected", self._sources.path, str(error))
+            raise Fault(SERVER_ERROR, str(error), kind="config") from error
+        except Late as late:
+            raise Fault(SERVER_ERROR, f"{self._sources.path} cannot be read: {late}", kind="config") from late
+        keys, restart_required = changed(self._config, new)
+        self._apply(new)
+        message = f"changed: {', '.join(keys) or 'nothing'}"
+        self._recorder.event(
+            "config.reloaded",
+            self._sources.path,
+            message,
+            {"changed": keys, "restart_required": restart_required},
+        )
+        return keys, restart_required
+
+    def _apply(self, new: Config) -> None:
+        old, self._config = self._config, new
+        set_level(new.log.level)
+        if new.sampling.interval != old.sampling.interval:
+            self._sampling.interval = new.sampling.interval
+            self._schedule.every("host.sample", new.sampling.interval, self._sampling.sample)
+        self._pipeline.forget_after = new.agents.forget_after
+        if new.agents.timeout != old.agents.timeout:
+            self._picture.timeout = new.agents.timeout
+            self._picture.rejudge_all(now().mono)
+        self._backend.entries = self._workspaces(new)
+        self._pipeline.rescan_soon()
+
+    async def _end(self) -> None:
+        """Drain: records first, then those who ask."""
+        self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                await self._pipeline.stop()
+                await self._server.stop()
+                await self._write_snapshot()
+                await self._recorder.close()
+        self._schedule.stop()
+        self._backend.close()
+
+    def _told_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            log.warning("told to stop a second time: ending at once")
+            self._listener.close()
+            os._exit(128 + number)
+        log.info("told to stop (%s)", signal.Signals(number).name)
+        self._stop.set()
+
+    def _told_to_reload(self) -> None:
+        async def reload() -> None:
+            with suppress(Fault):  # it is an event and a log line already
+                await self.reload()
+
+        self._schedule.once("config.reload", 0.0, reload)
+
+    def _clock_stepped(self, seconds: float) -> None:
+        self._recorder.event(
+            "clock.stepped",
+            "clock",
+            f"the wall clock moved by {seconds:+.1f} s (it was set, or this machine slept)",
+            {"seconds": round(seconds, 3)},
+        )
+        self._await_midnight()
+        self._schedule.once("records.roll", 0.0, self._recorder.roll)
+        self._pipeline.rescan_soon()
+
+    def _gap(self, seconds: float) -> None:
+        log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
+        self._pipeline.gap(seconds)
+
+    def _await_midnight(self) -> None:
+        wall = now().wall
+        self._schedule.once("records.midnight", DAY - wall % DAY + 0.01, self._midnight)
+
+    async def _midnight(self) -> None:
+        await self._recorder.roll()
+        self._await_midnight()
+
+    async def _check_places(self) -> None:
+        await self._recorder.check()
+        if self._lock.still_held():
+            return
+        try:
+            await self._writer.run(self._lock.acquire, deadline=DRAIN)
+        except InstanceRunning as error:
+            log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
+            self._exit_code = 1
+            self._stop.set()
+        except (StartError, Late) as error:
+            log.error("the lock cannot be taken again: %s", error)  # noqa: TRY400 - it says all there is
+
+    async def _write_snapshot(self) -> None:
+        rights = self._rights
+        document = self._documents.snapshot(now())
+        try:
+            await self._writer.run(
+                _snapshot_call(self._sources.layout.snapshot, document, rights), deadline=DRAIN
+            )
+        except (OSError, Late) as error:
+            log.warning("the snapshot %s cannot be written: %s", self._sources.layout.snapshot, error)
+
+    async def _memory(self) -> list[KnownAgent]:
+        """What the last run knew; without it every agent is met for the first time."""
+        directory, snapshot = self._config.storage.metrics_dir, self._sources.layout.snapshot
+        try:
+            return await self._writer.run(lambda: restore(snapshot, directory), deadline=DRAIN)
+        except (OSError, Late) as error:
+            log.warning("the records of the last run cannot be read: %s", error)
+            return []
+
+    def _sinks(self) -> tuple[JsonlSink, CsvSink]:
+        storage, rights = self._config.storage, self._rights
+        common: dict[str, Any] = {
+            "random": random.random,
+            "backlog": storage.backlog,
+            "mode": rights.file,
+            "directory_mode": rights.directory,
+            "gitignore": rights.gitignore,
+        }
+        return (
+            JsonlSink(metrics_dir=storage.metrics_dir, **common),
+            CsvSink(log_dir=storage.log_dir, **common),
+        )
+
+    def _identity(self, started: Moment) -> Identity:
+        layout, storage = self._sources.layout, self._config.storage
+        path = self._sources.path
+        return Identity(
+            host=self._host,
+            pid=os.getpid(),
+            started=started,
+            layout=layout.name,
+            config_file=path if os.path.exists(path) else None,
+            socket=self._listener.path,
+            metrics_dir=storage.metrics_dir,
+            log_dir=storage.log_dir,
+        )
+
+    @staticmethod
+    def _workspaces(config: Config) -> tuple[str, ...]:
+        return () if config.coordination.mode == "redis" else config.coordination.workspaces
+
+
+def _snapshot_call(path: str, document: object, rights: Rights) -> Callable[[], None]:
+    return lambda: write_snapshot(
+        path, document, mode=rights.file, directory_mode=rights.directory, gitignore=rights.gitignore
+    )

@@ -1,0 +1,213 @@
+"""The documents that clients are answered and the snapshot holds, put together from the picture.
+
+Plain dicts and dataclasses in the order in which a reader meets them; the encoder makes JSON of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from coordd import __version__
+from coordd.clocks import Moment
+from coordd.model import SCHEMA, AgentView, SinkStatus
+from coordd.reducer import sample_of, view_of
+from coordd.state import Picture, Shown
+from coordd.timestamps import format_utc
+
+SHOWN_MALFORMED = 20
+"""So many malformed traces are named in ``status``; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What does not change while the daemon runs."""
+
+    host: str
+    pid: int
+    started: Moment
+    layout: str
+    config_file: str | None
+    socket: str
+    metrics_dir: str
+    log_dir: str
+
+
+@dataclass(slots=True)
+class OwnCost:
+    """CPU seconds since start and resident bytes, as the last system sample measured them."""
+
+    cpu_seconds: float | None = None
+    rss: int | None = None
+
+
+class Documents:
+    """Makes the documents.
+
+    ``sinks`` returns the state of each sink by name; ``lateness`` the seconds by which sampling of the host
+    is late, 0.0 when it is on time.
+    """
+
+    def __init__(
+        self,
+        *,
+        picture: Picture,
+        identity: Identity,
+        sinks: Callable[[], Mapping[str, SinkStatus]],
+        lateness: Callable[[float], float],
+        cost: OwnCost,
+        redis_url: str | None = None,
+    ) -> None:
+        self._picture = picture
+        self._identity = identity
+        self._sinks = sinks
+        self._lateness = lateness
+        self._cost = cost
+        self._redis_url = redis_url
+
+    def identity(self, now: Moment) -> dict[str, object]:
+        """``ping``: who answers, and since when."""
+        return {
+            "version": __version__,
+            "pid": self._identity.pid,
+            "uptime": round(now.mono - self._identity.started.mono, 3),
+        }
+
+    def status(self, now: Moment) -> dict[str, object]:
+        """``status``: health, problems, and everything in numbers."""
+        sinks = self._sinks()
+        counts = self._picture.counts(now.mono)
+        problems = self._problems(now, sinks)
+        return {
+            "schema": SCHEMA,
+            "timestamp": format_utc(now.wall),
+            "health": "degraded" if problems else "ok",
+            "problems": problems,
+            "daemon": self._daemon(now),
+            "redis": {
+                "configured": self._redis_url is not None,
+                "connected": False,
+                "url": self._redis_url,
+                "used_memory": None,
+                "keys": None,
+                "latency_ms": None,
+                "feed": None,
+                "error": None,
+            },
+            "system": self._picture.system,
+            "agents": {
+                "total": len(self._picture),
+                "active": counts.active,
+                "inactive": counts.inactive,
+                "unknown": counts.unknown,
+            },
+            "tasks": {"available": None, "claimed": None, "expired": None, "orphaned": None},
+            "sinks": sinks,
+            "workspaces": [
+                {"path": w.path, "state": w.state, "error": w.error}
+                for w in self._picture.workspaces.values()
+            ],
+            "traces_malformed": self._malformed(),
+        }
+
+    def agents(self, shown: Iterable[Shown], now: Moment, *, cursor: str | None) -> dict[str, object]:
+        """``agents.list``: a page of agents at this moment."""
+        return {
+            "timestamp": format_utc(now.wall),
+            "agents": [self._view(one, now) for one in shown],
+            "cursor": cursor,
+        }
+
+    def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
+        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
+        sample = sample_of(shown.agent, verdict=shown.verdict, wall=now.wall, host=self._identity.host)
+        traces = shown.agent.traces
+        silence = shown.evidence.silence
+        evidence = [
+            {
+                "signal": "heartbeat",
+                "value": sample.last_heartbeat,
+                "age": None if silence is None else round(silence, 3),
+                "threshold": shown.evidence.timeout,
+            },
+            {
+                "signal": "source",
+                "value": "readable" if shown.evidence.readable else "unreadable",
+                "age": None,
+                "threshold": None,
+            },
+        ]
+        if traces and traces.registration and traces.registration.started_at is not None:
+            started = traces.registration.started_at
+            evidence.append(
+                {
+                    "signal": "registration",
+                    "value": format_utc(started),
+                    "age": round(max(0.0, now.wall - started), 3),
+                    "threshold": shown.evidence.timeout,
+                }
+            )
+        view = self._view(shown, now)
+        document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
+        document["evidence"] = evidence
+        document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
+        document["claims"] = None
+        return document
+
+    def snapshot(self, now: Moment) -> dict[str, object]:
+        """What ``coordctl status`` shows when the daemon is gone, and where the next one goes on."""
+        return {
+            "schema": SCHEMA,
+            "written_at": format_utc(now.wall),
+            "status": self.status(now),
+            "agents": [self._view(one, now) for one in self._picture.shown(now.mono)],
+        }
+
+    def _view(self, one: Shown, now: Moment) -> AgentView:
+        return view_of(
+            one.agent,
+            verdict=one.verdict,
+            silence=one.evidence.silence,
+            wall=now.wall,
+            host=self._identity.host,
+        )
+
+    def _daemon(self, now: Moment) -> dict[str, object]:
+        who = self._identity
+        return {
+            "version": __version__,
+            "pid": who.pid,
+            "metrics_dir": who.metrics_dir,
+            "log_dir": who.log_dir,
+            "host": who.host,
+            "uptime": round(now.mono - who.started.mono, 3),
+            "started_at": format_utc(who.started.wall),
+            "layout": who.layout,
+            "config_file": who.config_file,
+            "coord_mode": "file",
+            "cpu_seconds": self._cost.cpu_seconds,
+            "rss": self._cost.rss,
+            "socket": who.socket,
+        }
+
+    def _problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
+        problems = []
+        late = self._lateness(now.mono)
+        if late > 0:
+            problems.append(f"the host sample is {late:.0f} s late")
+        for name, sink in sinks.items():
+            if sink.state != "ok":
+                problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
+        problems.extend(
+            f"workspace {workspace.path} cannot be read: {workspace.error}"
+            for workspace in self._picture.workspaces.values()
+            if workspace.state == "unreadable"
+        )
+        return problems
+
+    def _malformed(self) -> dict[str, object]:
+        traces = list(self._picture.malformed())
+        return {
+            "count": len(traces),
+            "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
+        }

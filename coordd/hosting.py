@@ -1,0 +1,132 @@
+"""The job that samples the host: measure in the psutil thread, record, show.
+
+A measurement that fails or hangs leaves the last sample standing and shows as lateness; it never stops the
+next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from coordd.clocks import Heart
+from coordd.document import OwnCost
+from coordd.model import HostReading, PerformanceRow, SelfUsage, SystemSample
+from coordd.recorder import Recorder
+from coordd.schedule import now
+from coordd.state import Picture
+from coordd.timestamps import format_utc
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
+
+FIRST_AFTER = 0.2
+"""Seconds between priming the counters and the first sample."""
+DEADLINE = 10.0
+
+
+class Sampler(Protocol):
+    """What measures the host; both calls belong to one thread."""
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What could not be measured last time, and why."""
+
+    def prime(self, mono: float) -> None:
+        """Take the first reading of every counter."""
+
+    def read(self, mono: float) -> HostReading:
+        """Measure, with rates since the reading before."""
+
+
+class HostSampling:
+    """Takes a system sample each time :meth:`sample` is called."""
+
+    def __init__(
+        self,
+        *,
+        sampler: Sampler,
+        worker: Worker,
+        picture: Picture,
+        recorder: Recorder,
+        heart: Heart,
+        cost: OwnCost,
+        host: str,
+        interval: float,
+    ) -> None:
+        self._sampler = sampler
+        self._worker = worker
+        self._picture = picture
+        self._recorder = recorder
+        self._heart = heart
+        self._cost = cost
+        self._host = host
+        self.interval = interval
+        self._last: float | None = None
+        self._logged: dict[str, str] = {}
+
+    async def prime(self) -> None:
+        """Let counters begin; the first sample is taken :data:`FIRST_AFTER` later."""
+        self._last = now().mono
+        try:
+            await self._worker.run(self._sampler.prime, now().mono, deadline=DEADLINE)
+        except Late:
+            log.warning("the first look at the host takes more than %g s", DEADLINE)
+
+    async def sample(self) -> None:
+        """Measure, record, show."""
+        try:
+            reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
+        except Late:
+            log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
+            return
+        self._log_errors()
+        moment = now()
+        self._last = moment.mono
+        self._cost.cpu_seconds = reading.own_cpu_seconds
+        self._cost.rss = reading.own_rss
+        sample = SystemSample(
+            timestamp=format_utc(moment.wall),
+            host=self._host,
+            cpu_percent=reading.cpu_percent,
+            memory_usage=reading.memory_usage,
+            disk_usage=reading.disk_usage,
+            load_average=reading.load_average,
+            cpu_count=reading.cpu_count,
+            swap_usage=reading.swap_usage,
+            disk_io=reading.disk_io,
+            network_io=reading.network_io,
+            coord_mode="file",
+            agents=self._picture.counts(moment.mono),
+            self=SelfUsage(
+                cpu_percent=reading.own_cpu_percent,
+                rss=reading.own_rss,
+                open_fds=reading.own_open_fds,
+                loop_lag_ms=round(self._heart.take_lag() * 1000, 3),
+            ),
+        )
+        memory = (reading.memory_usage or {}).get("percent")
+        row = PerformanceRow(
+            timestamp=moment.wall,
+            cpu=reading.cpu_percent,
+            memory=memory,
+            redis_memory=None,
+            redis_keys=None,
+            coord_mode="file",
+        )
+        await self._recorder.record(system=[sample], performance=[row])
+        self._picture.system = sample
+
+    def lateness(self, mono: float) -> float:
+        """Seconds by which the next sample is overdue; an interval's grace, else 0.0."""
+        if self._last is None:
+            return 0.0
+        late = mono - self._last - self.interval
+        return late if late > self.interval else 0.0
+
+    def _log_errors(self) -> None:
+        for part, error in self._sampler.errors.items():
+            if self._logged.get(part) != error:
+                self._logged[part] = error
+                log.warning("%s cannot be measured: %s", part, error)

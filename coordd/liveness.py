@@ -1,0 +1,89 @@
+"""Whether an agent lives: one table, the first row that fits decides.
+
+Pure: the evidence is passed in, with every duration already measured. The table is the documentation; the
+README and ``coordctl why`` print it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from coordd.model import Reason, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    ``silence`` is the time in seconds since the last beat as its source's clock counts it (clocks.py), None
+    when no beat was ever seen. ``readable`` says that the source that knows the agent can be read now.
+    ``process`` is what is known of a process that coordd once saw alive; None when it never saw one.
+    ``ended`` means that the agent deregistered or its session ended.
+    """
+
+    silence: float | None
+    timeout: float
+    readable: bool = True
+    ended: bool = False
+    process: Literal["alive", "gone"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Status and reason, as records and answers carry them."""
+
+    status: Status
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: ``when`` in words, ``fits`` in code, ``verdict`` if it fits."""
+
+    number: int
+    when: str
+    fits: Callable[[Evidence], bool]
+    verdict: Verdict
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        1,
+        "deregistered or its session ended, and no live process",
+        lambda e: e.ended and e.process != "alive",
+        Verdict("inactive", "ended"),
+    ),
+    Row(
+        2,
+        "a process coordd saw alive is gone",
+        lambda e: e.process == "gone",
+        Verdict("inactive", "killed"),
+    ),
+    Row(3, "its process lives", lambda e: e.process == "alive", Verdict("active", "process")),
+    Row(
+        4,
+        "silence shorter than agents.timeout",
+        lambda e: e.silence is not None and e.silence < e.timeout,
+        Verdict("active", "heartbeat"),
+    ),
+    Row(
+        5,
+        "the source that knows it cannot be read",
+        lambda e: not e.readable,
+        Verdict("unknown", "unreachable"),
+    ),
+    Row(6, "silence longer", lambda e: e.silence is not None, Verdict("inactive", "silent")),
+    Row(7, "nothing readable", lambda _: True, Verdict("unknown", "no-heartbeat")),
+)
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict of the first row that fits; row 7 always does."""
+    return deciding_row(evidence).verdict
+
+
+def deciding_row(evidence: Evidence) -> Row:
+    """The row that decides, for those who want to know why."""
+    return next(row for row in TABLE if row.fits(evidence))

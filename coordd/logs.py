@@ -1,0 +1,57 @@
+"""What the daemon says to people: one line a record on stderr, never a control character from a stranger.
+
+Under systemd (``JOURNAL_STREAM`` set and stderr is that stream, systemd.exec(5)) lines carry the priority
+that sd-daemon(3) defines in place of a time of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from coordd.text import escape
+from coordd.timestamps import format_utc
+
+_PRIORITIES = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        lines = [escape(line) for line in text.splitlines()] or [""]
+        if self._journal:
+            head = _PRIORITIES.get(record.levelname, "<6>")
+            return "\n".join(head + line for line in lines)
+        head = f"{format_utc(record.created)} {record.levelname.lower():8} "
+        return "\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])])
+
+
+def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
+    """Whether what is written to the descriptor goes to the journal."""
+    try:
+        state = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
+
+
+def set_up(level: str, environ: Mapping[str, str]) -> None:
+    """Log to stderr from ``level`` on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(journal=to_journal(environ)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Change what is important enough."""
+    logging.getLogger().setLevel(level.upper())

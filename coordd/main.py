@@ -1,0 +1,159 @@
+"""The command ``coordd``: runs the daemon, or checks what it would run with.
+
+The command line is read before anything heavy is imported; the service is imported by the command that runs
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from coordd import __version__
+from coordd.configfile import Sources
+from coordd.errors import CoorddError
+from coordd.layout import choose_layout
+
+Decorated = Callable[..., Any]
+
+
+def _where_options(function: Decorated) -> Decorated:
+    for option in (
+        click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
+        click.option(
+            "--config", metavar="FILE", help="Read this file instead of the layout's.", type=click.Path()
+        ),
+        click.option(
+            "--layout",
+            type=click.Choice(["project", "user", "system"]),
+            help="Where configuration, socket and records lie.",
+        ),
+        click.option(
+            "--workspace",
+            "-w",
+            "workspaces",
+            multiple=True,
+            metavar="DIR",
+            help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="coordd")
+def app() -> None:
+    """The daemon that knows which coding agents are alive and keeps the record.
+
+    \b
+    Examples:
+      coordd run                          watch the project you stand in
+      coordd run -w ~/src/app -w ~/src/b  watch several
+      coordd check-config                 what it would run with, and why
+    Then ask it:
+      coordctl status
+    """
+
+
+@app.command()
+@_where_options
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least important message that is logged.",
+)
+def run(
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    log_level: str | None,
+) -> None:
+    """Run in the foreground; log to stderr.
+
+    Inside a project (a directory with .claude/coordination, or --workspace DIR) socket and records lie in its
+    .claude; elsewhere, and with several workspaces, they lie in your home directory.
+
+    Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again.
+    """
+    sources = _sources(workspaces, layout, config, socket, log_level)
+    settings = sources.load()
+    url = settings.coordination.redis_url
+    if url is None or not url.startswith("rediss:"):
+        from coordd.lean import import_asyncio_without_ssl
+
+        import_asyncio_without_ssl()
+    from coordd import logs
+    from coordd.daemon import run as run_daemon
+
+    logs.set_up(settings.log.level, os.environ)
+    sys.exit(run_daemon(sources, settings))
+
+
+@app.command("check-config")
+@_where_options
+def check_config(
+    workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None
+) -> None:
+    """Check the configuration and print what it amounts to, each value with its origin.
+
+    Exit code 78 means that it cannot be used; the error says where and why.
+    """
+    from coordd.config import effective
+
+    sources = _sources(workspaces, layout, config, socket, None)
+    settings = sources.load()
+    exists = os.path.exists(sources.path)
+    click.echo(f"# layout {sources.layout.name}; file {sources.path}{'' if exists else ' (does not exist)'}")
+    section = ""
+    for name, value, origin in effective(settings):
+        head, _, key = name.partition(".")
+        if head != section:
+            section = head
+            click.echo(f"[{section}]")
+        click.echo(f"{f'{key} = {value}' if value is not None else f'# {key} is not set':<48}  # {origin}")
+
+
+def _sources(
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    log_level: str | None,
+) -> Sources:
+    environ = dict(os.environ)
+    cwd = os.getcwd()
+    named = config or environ.get("COORDD_CONFIG")
+    chosen = choose_layout(
+        name=layout or environ.get("COORDD_LAYOUT"),
+        workspaces=workspaces,
+        cwd=cwd,
+        environ=environ,
+        platform=sys.platform,
+    )
+    flags: dict[str, object] = {
+        "coordination.workspaces": list(workspaces) or None,
+        "control.socket": socket,
+        "log.level": log_level,
+    }
+    return Sources(
+        layout=chosen,
+        config_file=os.path.join(cwd, named) if named else None,
+        environ=environ,
+        flags=flags,
+        cwd=cwd,
+    )
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    try:
+        app(prog_name="coordd")
+    except CoorddError as error:
+        click.echo(f"coordd: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,203 @@
+"""The methods of the control socket: what each takes and what it answers (design: JSON-RPC methods).
+
+A handler reads the picture at the moment of asking and returns plain values; it knows neither sockets nor
+encoding. ``METHODS`` rows are what ``describe`` tells and what the README's table is checked against.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import msgspec
+
+from coordd import __version__, wire
+from coordd.clocks import Moment
+from coordd.document import Documents
+from coordd.model import Status
+from coordd.peer import Peer
+from coordd.reducer import Key, KnownAgent
+from coordd.rpc import Method, NoParams, Raw
+from coordd.state import Picture, Shown
+from coordd.wire import Fault
+
+CACHE = 1.0
+"""Seconds for which an encoded list of agents may be answered again while nothing changes."""
+
+
+class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``agents.list``."""
+
+    status: Status | None = None
+    workspace: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    cursor: str | None = None
+
+
+class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``agents.get``."""
+
+    agent_id: str
+    workspace: str | None = None
+
+
+class Reloader(Protocol):
+    """What ``reload`` needs of the daemon."""
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Take a new configuration; the keys changed and those that need a restart."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    version: int
+    until: float
+    answer: Raw
+
+
+class Methods:
+    """The handlers, with what they read from."""
+
+    def __init__(
+        self, *, picture: Picture, documents: Documents, reloader: Reloader, now: Callable[[], Moment]
+    ) -> None:
+        self._picture = picture
+        self._documents = documents
+        self._reloader = reloader
+        self._now = now
+        self._encoder = msgspec.json.Encoder()
+        self._lists: dict[ListParams, _Cached] = {}
+
+    def table(self) -> dict[str, Method]:
+        """All methods by name."""
+        rows = (
+            Method("ping", "the daemon's version, pid and uptime", self.ping, NoParams),
+            Method(
+                "describe",
+                "the protocol version and the methods with their parameters",
+                self.describe,
+                NoParams,
+            ),
+            Method("status", "the document of `coordctl status --json`", self.status, NoParams),
+            Method("system.latest", "the latest system sample", self.system_latest, NoParams),
+            Method(
+                "agents.list", "agents by workspace and id, a page at a time", self.agents_list, ListParams
+            ),
+            Method("agents.get", "one agent with its evidence and tasks", self.agents_get, GetParams),
+            Method("reload", "read the configuration again", self.reload, NoParams, control=True),
+        )
+        return {row.name: row for row in rows}
+
+    def ping(self, _params: NoParams, _peer: Peer) -> object:
+        """``{"version", "pid", "uptime"}``."""
+        return self._documents.identity(self._now())
+
+    def describe(self, _params: NoParams, _peer: Peer) -> object:
+        """The protocol and its methods."""
+        return {
+            "protocol": wire.PROTOCOL,
+            "version": __version__,
+            "methods": {
+                row.name: {"summary": row.summary, "params": _parameters(row.params), "control": row.control}
+                for row in self.table().values()
+            },
+        }
+
+    def status(self, _params: NoParams, _peer: Peer) -> object:
+        """The document of ``coordctl status --json``."""
+        return self._documents.status(self._now())
+
+    def system_latest(self, _params: NoParams, _peer: Peer) -> object:
+        """The latest system sample; an error before the first was taken."""
+        if self._picture.system is None:
+            raise Fault(wire.SERVER_ERROR, "No system sample yet", kind="not-yet")
+        return self._picture.system
+
+    def agents_list(self, params: ListParams, _peer: Peer) -> object:
+        """``{"timestamp", "agents", "cursor"}``; the same bytes again while nothing can have changed."""
+        now = self._now()
+        self._picture.expire(now.mono)
+        cached = self._lists.get(params)
+        if cached and cached.version == self._picture.version and now.mono < cached.until:
+            return cached.answer
+        after = _key_of(params.cursor) if params.cursor else None
+        page: list[Shown] = []
+        cursor = None
+        for shown in self._picture.shown(
+            now.mono, status=params.status, workspace=params.workspace, after=after
+        ):
+            if params.limit is not None and len(page) == params.limit:
+                cursor = _cursor_of(page[-1].agent.key)
+                break
+            page.append(shown)
+        answer = Raw(self._encoder.encode(self._documents.agents(page, now, cursor=cursor)))
+        if len(self._lists) >= 16:
+            self._lists.clear()
+        self._lists[params] = _Cached(self._picture.version, now.mono + CACHE, answer)
+        return answer
+
+    def agents_get(self, params: GetParams, _peer: Peer) -> object:
+        """One agent in full."""
+        now = self._now()
+        found = self._find(params)
+        return self._documents.agent_in_full(self._picture.look(found, now.mono), now)
+
+    def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
+        """``{"changed", "restart_required"}``."""
+        return self._reload()
+
+    async def _reload(self) -> object:
+        changed, restart_required = await self._reloader.reload()
+        return {"changed": changed, "restart_required": restart_required}
+
+    def _find(self, params: GetParams) -> KnownAgent:
+        found = [
+            agent
+            for agent in self._picture.named(params.agent_id)
+            if params.workspace is None or agent.key[0] == params.workspace
+        ]
+        if not found:
+            raise Fault(wire.SERVER_ERROR, f"No agent {params.agent_id!r} is known", kind="no-such-agent")
+        if len(found) > 1:
+            raise Fault(
+                wire.INVALID_PARAMS,
+                f"Agent {params.agent_id!r} exists in {len(found)} workspaces: name one",
+                kind="ambiguous",
+                workspaces=[agent.key[0] for agent in found],
+            )
+        return found[0]
+
+
+def _parameters(params: type[msgspec.Struct]) -> list[dict[str, object]]:
+    return [
+        {"name": field.name, "type": _type_name(field.type), "required": field.required}
+        for field in msgspec.structs.fields(params)
+    ]
+
+
+def _type_name(kind: object) -> str:
+    schema = msgspec.json.schema(kind)
+    options = schema.get("anyOf", [schema])
+    names: list[str] = []
+    for option in options:
+        names += [json.dumps(value) for value in option["enum"]] if "enum" in option else [option["type"]]
+    return "|".join(names)
+
+
+def _cursor_of(key: Key) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+
+def _key_of(cursor: str) -> Key:
+    try:
+        workspace, agent_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, binascii.Error, TypeError) as error:
+        raise Fault(wire.INVALID_PARAMS, "Invalid params: not a cursor of ours", kind="params") from error
+    if not isinstance(agent_id, str) or not (workspace is None or isinstance(workspace, str)):
+        raise Fault(wire.INVALID_PARAMS, "Invalid params: not a cursor of ours", kind="params")
+    return workspace, agent_id

@@ -1,0 +1,394 @@
+"""From a change in a workspace to its records and the picture: read, reduce, record, publish.
+
+One :class:`Source` a workspace, each with a lock that is held from the reading until the picture shows it:
+so what is published is what was read last, and a workspace that hangs delays no other. Nothing here blocks:
+reading happens in the trace workers, writing behind the recorder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from coordd.clocks import ObservedClock
+from coordd.coordination.backend import FileBackend
+from coordd.coordination.files import WorkspaceReader
+from coordd.coordination.hints import Hint, Signal
+from coordd.coordination.watch import Followed
+from coordd.model import AgentSample
+from coordd.recorder import Recorder
+from coordd.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
+from coordd.schedule import Schedule, now
+from coordd.state import Picture, Workspace
+from coordd.traces import AgentTraces, WorkspaceTraces
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
+
+BATCH = 0.05
+"""Seconds for which hints are gathered: a thousand beats make one batch, and one write."""
+RESCAN = 30.0
+"""Seconds between two full readings of everything."""
+POLL = 2.0
+"""Seconds between two full readings of a source that announces nothing."""
+READ_DEADLINE = 5.0
+"""Seconds after which a file system counts as hung."""
+GRID = 0.25
+"""Deadlines are gathered into steps of this many seconds, to wake up for many at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """One workspace as it is read: its reader, its place in the picture, and what is to be read next."""
+
+    reader: WorkspaceReader
+    shown: Workspace
+    worker: Worker
+    from_glob: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hints: set[Hint] = field(default_factory=set)
+    last_read: float = 0.0
+    read_once: bool = False
+    hung: bool = False
+    followed: Followed = field(default_factory=lambda: Followed("poll"))
+
+
+class Pipeline:
+    """Follows every workspace; its public coroutines are the jobs of the schedule."""
+
+    def __init__(
+        self,
+        *,
+        picture: Picture,
+        backend: FileBackend,
+        recorder: Recorder,
+        schedule: Schedule,
+        local: Worker,
+        remote: Worker,
+        host: str,
+        forget_after: float,
+    ) -> None:
+        self._picture = picture
+        self._backend = backend
+        self._recorder = recorder
+        self._schedule = schedule
+        self._local = local
+        self._remote = remote
+        self._host = host
+        self.forget_after = forget_after
+        self._sources: dict[str, Source] = {}
+        self._logged: dict[str, str] = {}
+        self._judging = False
+
+    async def start(self, restored: Iterable[KnownAgent]) -> None:
+        """Find the workspaces, take over what was known of their agents, and read everything once."""
+        await self._expand()
+        moment = now()
+        for agent in restored:
+            if (agent.key[0] or "") in self._sources:
+                silence = max(0.0, moment.wall - agent.beat_wall) if agent.beat_wall is not None else None
+                at = None if silence is None else moment.mono - silence
+                self._picture.publish(replace(agent, beat_at=at), moment.mono)
+        await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
+        self._schedule.every("agents.rescan", RESCAN, self.rescan)
+        self._judging = True
+        self._await_deadline()
+
+    async def stop(self) -> None:
+        """Read, record and publish no more; what is under way comes to its end first."""
+        self._judging = False
+        sources, self._sources = self._sources, {}
+        for source in sources.values():
+            async with source.lock:
+                source.hung = True
+
+    def hint(self, path: str, hint: Hint) -> None:
+        """Something changed in a workspace; called on the loop, up to thousands of times a second."""
+        source = self._sources.get(path)
+        if source is None:
+            return
+        if not source.hints:
+            self._arm(source)
+        source.hints.add(hint)
+
+    def gap(self, seconds: float) -> None:
+        """The loop did not turn for so long: take it out of every clock, and read again."""
+        for source in self._sources.values():
+            source.shown.clock.skip(seconds)
+        self._picture.rejudge_all(now().mono)
+        self.rescan_soon()
+
+    def rescan_soon(self) -> None:
+        """Read everything again, now rather than at the next rescan."""
+        self._schedule.once("agents.rescan-now", 0.0, self.rescan)
+
+    async def rescan(self) -> None:
+        """Find workspaces anew and read each in full: the truth that hints only anticipate."""
+        await self._expand()
+        await asyncio.gather(*(self._scan(source) for source in list(self._sources.values())))
+
+    async def judge_due(self) -> None:
+        """Record the verdicts that have changed by time alone; each agent is read once more before."""
+        due: dict[str, list[Key]] = {}
+        for key in self._picture.take_unrecorded(now().mono):
+            due.setdefault(key[0] or "", []).append(key)
+        await asyncio.gather(
+            *(
+                self._judge_source(self._sources[path], keys)
+                for path, keys in due.items()
+                if path in self._sources
+            )
+        )
+        self._await_deadline()
+
+    def _arm(self, source: Source) -> None:
+        self._schedule.once(f"agents.batch:{source.shown.path}", BATCH, lambda: self._batch(source))
+
+    async def _batch(self, source: Source) -> None:
+        async with source.lock:
+            hints, source.hints = source.hints, set()
+            if not hints or source.hung:
+                return
+            if Signal.RESCAN in hints:
+                await self._read_all(source)
+            else:
+                await self._read_some(source, hints)
+
+    async def _scan(self, source: Source) -> None:
+        async with source.lock:
+            if not source.hung:
+                source.hints.clear()
+                await self._read_all(source)
+
+    async def _judge_source(self, source: Source, keys: list[Key]) -> None:
+        async with source.lock:
+            if not source.hung and source.shown.clock.readable:
+                await self._read_some(source, {key[1] for key in keys})
+            await self._record_verdicts(keys)
+
+    async def _read_some(self, source: Source, hints: set[Hint]) -> None:
+        try:
+            change = await source.worker.run(source.reader.read, hints, deadline=READ_DEADLINE)
+        except Late as late:
+            await self._hangs(source, late)
+            return
+        if change.rescan_needed:
+            await self._read_all(source)
+            return
+        # What is mended leaves the list at the next full reading.
+        source.shown.malformed.update(change.malformed)
+        self._log_malformed(source)
+        await self._reduce(source, change.agents, pushed=True)
+
+    async def _read_all(self, source: Source) -> None:
+        began = now().mono
+        try:
+            followed, traces = await source.worker.run(
+                self._follow_and_scan, source, now().wall, deadline=READ_DEADLINE
+            )
+        except Late as late:
+            await self._hangs(source, late)
+            return
+        source.followed = followed
+        moment = now()
+        if traces.state == "unreadable":
+            await self._lost(source, traces.error or "it cannot be read", gone=traces.gone)
+            return
+        if traces.state == "waiting" and self._picture.in_workspace(source.shown.path):
+            await self._lost(source, ".claude/coordination was there before the restart and is gone")
+            return
+        source.shown.clock.regained(moment.mono)
+        source.shown.state = "waiting" if traces.state == "waiting" else followed.state
+        source.shown.error = followed.reason if followed.state == "poll" else None
+        source.shown.malformed = dict(traces.malformed)
+        self._log_malformed(source)
+        self._picture.rejudge(source.shown.path, moment.mono)
+        await self._reduce(source, self._complete(source, traces), pushed=False)
+        source.last_read = began
+        source.read_once = True
+        self._poll(source)
+
+    def _follow_and_scan(self, source: Source, wall: float) -> tuple[Followed, WorkspaceTraces]:
+        """Runs in a trace worker. Watching begins before reading: what changes in between is announced."""
+        followed = self._backend.follow(source.shown.path)
+        return followed, source.reader.scan(wall)
+
+    def _complete(self, source: Source, traces: WorkspaceTraces) -> Mapping[str, AgentTraces | None]:
+        """A full reading says of every known agent what is there, even that nothing is."""
+        agents: dict[str, AgentTraces | None] = dict(traces.agents)
+        for agent in self._picture.in_workspace(source.shown.path):
+            agents.setdefault(agent.key[1], None)
+        return agents
+
+    async def _reduce(
+        self, source: Source, agents: Mapping[str, AgentTraces | None], *, pushed: bool
+    ) -> None:
+        moment = now()
+        clock = source.shown.clock
+        observed = clock.now(moment.mono)
+        reading = Reading(
+            wall=moment.wall,
+            observed=observed,
+            since=observed if pushed else min(observed, clock.now(source.last_read)),
+            timeout=self._picture.timeout,
+            fresh=not source.read_once,
+        )
+        samples: list[AgentSample] = []
+        publish: list[KnownAgent] = []
+        remove: list[Key] = []
+        for agent_id, traces in agents.items():
+            key: Key = (source.shown.path, agent_id)
+            old = self._picture.get(key)
+            new = None if traces is None else advance(old, key, traces, reading)
+            if new is not None and self._forgotten(new, observed):
+                new = None
+            if new is None:
+                if old is not None:
+                    samples.append(self._sample(replace(old, cause="removed"), moment.wall))
+                    self._recorder.event("agent.removed", agent_id, f"agent {agent_id} left", _where(key))
+                    remove.append(key)
+            elif new is not old:
+                if changed(old, new):
+                    samples.append(self._sample(new, moment.wall))
+                    self._announce(old, new)
+                publish.append(new)
+        if samples:
+            await self._recorder.record(agent=samples)
+        mono = now().mono
+        for agent in publish:
+            self._picture.publish(agent, mono)
+        for key in remove:
+            self._picture.remove(key)
+        self._await_deadline()
+
+    async def _record_verdicts(self, keys: Iterable[Key]) -> None:
+        """Record what the picture already shows of these agents, where their last record says otherwise."""
+        moment = now()
+        publish = []
+        for key in keys:
+            old = self._picture.get(key)
+            if old is None:
+                continue
+            verdict = self._picture.look(old, moment.mono).verdict
+            if verdict.status != old.verdict.status:
+                publish.append(replace(old, verdict=verdict, cause="verdict"))
+                self._announce(old, publish[-1])
+        if publish:
+            await self._recorder.record(agent=[self._sample(agent, moment.wall) for agent in publish])
+            mono = now().mono
+            for agent in publish:
+                self._picture.publish(agent, mono)
+
+    def _sample(self, agent: KnownAgent, wall: float) -> AgentSample:
+        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
+
+    def _announce(self, old: KnownAgent | None, new: KnownAgent) -> None:
+        if (old is None and new.cause == "start") or (old and old.verdict.status == new.verdict.status):
+            return
+        agent_id, status, reason = new.key[1], new.verdict.status, new.verdict.reason
+        self._recorder.event(
+            f"agent.{status}", agent_id, f"agent {agent_id} is {status} ({reason})", _where(new.key)
+        )
+
+    def _forgotten(self, agent: KnownAgent, observed: float) -> bool:
+        return (
+            agent.verdict.status == "inactive"
+            and agent.beat_at is not None
+            and observed - agent.beat_at > self.forget_after
+        )
+
+    async def _hangs(self, source: Source, late: Late) -> None:
+        source.hung = True
+        late.future.add_done_callback(lambda _: self._answers_again(source))
+        await self._lost(source, f"the file system does not answer ({READ_DEADLINE:g} s)")
+
+    def _answers_again(self, source: Source) -> None:
+        source.hung = False
+        self.hint(source.shown.path, Signal.RESCAN)
+
+    async def _lost(self, source: Source, error: str, *, gone: bool = False) -> None:
+        moment = now()
+        path = source.shown.path
+        if gone and source.from_glob:
+            await self._drop(source)
+            return
+        if source.shown.error != error:
+            log.warning("workspace %s cannot be read: %s", path, error)
+        source.shown.clock.lost(moment.mono)
+        source.shown.state, source.shown.error = "unreadable", error
+        self._picture.rejudge(path, moment.mono)
+        if self._judging or source.read_once:
+            await self._record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
+        self._await_deadline()
+
+    async def _drop(self, source: Source) -> None:
+        """A workspace that is no longer configured, or that a glob no longer finds."""
+        path = source.shown.path
+        self._sources.pop(path, None)
+        self._backend.unfollow(path)
+        gone = self._picture.in_workspace(path)
+        if gone:
+            wall = now().wall
+            await self._recorder.record(
+                agent=[self._sample(replace(agent, cause="removed"), wall) for agent in gone]
+            )
+        for agent in gone:
+            self._picture.remove(agent.key)
+        self._picture.workspaces.pop(path, None)
+
+    async def _expand(self) -> None:
+        """Find the workspaces that the configuration names now."""
+        try:
+            found = await self._local.run(self._backend.find, deadline=READ_DEADLINE)
+        except Late:
+            log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
+            return
+        wanted = {one.path: one for one in found}
+        for path, source in list(self._sources.items()):
+            if path not in wanted and not source.from_glob:
+                await self._drop(source)
+        for path, one in wanted.items():
+            if path not in self._sources:
+                shown = Workspace(path=path, clock=ObservedClock(blind_since=now().mono))
+                self._picture.workspaces[path] = shown
+                self._sources[path] = Source(
+                    reader=self._backend.reader(path),
+                    shown=shown,
+                    worker=self._remote if one.remote else self._local,
+                    from_glob=one.from_glob,
+                )
+
+    def _poll(self, source: Source) -> None:
+        name = f"agents.poll:{source.shown.path}"
+        if source.followed.state == "poll":
+            self._schedule.once(name, POLL, lambda: self._scan(source))
+
+    def _await_deadline(self) -> None:
+        if not self._judging:
+            return
+        mono = now().mono
+        due = self._picture.next_deadline()
+        if self._picture.owes_records:
+            due = mono
+        if due is None:
+            return
+        due = max(due, mono)
+        waiting = self._schedule.waiting("agents.deadline")
+        if waiting is None or waiting > due + GRID:
+            delay = due - mono
+            self._schedule.once("agents.deadline", delay + GRID / 2, self.judge_due)
+
+    def _log_malformed(self, source: Source) -> None:
+        """One line for each trace that cannot be used, once for each reason."""
+        for path, reason in source.shown.malformed.items():
+            if self._logged.get(path) != reason:
+                if len(self._logged) >= 10_000:
+                    self._logged.clear()
+                self._logged[path] = reason
+                log.warning("malformed trace %s: %s", path, reason)
+
+
+def _where(key: Key) -> dict[str, object]:
+    return {"workspace": key[0]}

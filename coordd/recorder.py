@@ -1,0 +1,208 @@
+"""The way of records to the sinks: encoded, handed to the writer thread, waited for, fsynced in time.
+
+The event loop never touches a disk. :meth:`Recorder.record` returns when every sink has taken the batch
+(written it, or put it in its backlog and said so in its status), or when the writer is late; only then may a
+client be told of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from coordd.model import AgentSample, Event, PerformanceRow, SinkStatus, SystemSample
+from coordd.schedule import Schedule, now
+from coordd.sinks.base import Batch, Notice, Sink
+from coordd.timestamps import format_utc
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
+
+WRITE_DEADLINE = 1.0
+"""Seconds after which clients no longer wait for the writer; ``status`` then shows the sinks failing."""
+
+EVENTS_AFTER = 0.05
+"""Seconds that an event waits for company."""
+
+MAX_WAITING = 1000
+"""Batches that may wait for a writer thread that hangs; more are dropped and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    statuses: Mapping[str, SinkStatus]
+    notices: Sequence[Notice]
+    retry_at: float | None
+    dirty: bool
+
+
+class Recorder:
+    """Feeds the sinks from the event loop.
+
+    ``on_event`` is told of every event, after it was written.
+    """
+
+    def __init__(
+        self,
+        *,
+        sinks: Sequence[Sink],
+        writer: Worker,
+        syncer: Worker,
+        schedule: Schedule,
+        host: str,
+        fsync_interval: float,
+        on_event: Callable[[Event], None] = lambda _event: None,
+    ) -> None:
+        self._sinks = sinks
+        self._writer = writer
+        self._syncer = syncer
+        self._schedule = schedule
+        self._host = host
+        self._fsync_interval = fsync_interval
+        self._on_event = on_event
+        self._encode = msgspec.json.Encoder().encode
+        self._statuses: Mapping[str, SinkStatus] = {sink.name: SinkStatus() for sink in sinks}
+        self._events: list[Event] = []
+        self._waiting = 0
+        self._dropped = 0
+        self._syncing = False
+        self._late_since: float | None = None
+
+    def statuses(self) -> Mapping[str, SinkStatus]:
+        """How each sink does, by name."""
+        if self._late_since is None:
+            return self._statuses
+        error = f"a write has not returned for {now().mono - self._late_since:.0f} s"
+        return {
+            name: replace(status, state="failing", error=error, dropped=status.dropped + self._dropped)
+            for name, status in self._statuses.items()
+        }
+
+    async def open(self) -> None:
+        """Make the sinks ready; one that cannot be is failing, no more."""
+        await self._submit(lambda sink, wall, mono: sink.open(wall=wall, mono=mono))
+
+    async def record(
+        self,
+        *,
+        system: Sequence[SystemSample] = (),
+        agent: Sequence[AgentSample] = (),
+        performance: Sequence[PerformanceRow] = (),
+    ) -> None:
+        """Write one batch, with the events that wait, to every sink."""
+        events, self._events = self._events, []
+        batch = Batch(
+            system=[self._encode(one) for one in system],
+            agent=[self._encode(one) for one in agent],
+            event=[self._encode(one) for one in events],
+            performance=performance,
+        )
+        await self._submit(lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono))
+        for event in events:
+            self._on_event(event)
+
+    def event(
+        self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
+    ) -> None:
+        """Record an event, in the next batch or shortly."""
+        log.info("%s: %s", kind, message)
+        self._events.append(
+            Event(
+                timestamp=format_utc(now().wall),
+                host=self._host,
+                kind=kind,
+                subject=subject,
+                message=message,
+                detail=detail or {},
+            )
+        )
+        if self._schedule.waiting("records.events") is None:
+            self._schedule.once("records.events", EVENTS_AFTER, self._flush_events)
+
+    async def roll(self) -> None:
+        """Move every sink to the current day."""
+        await self._submit(lambda sink, wall, mono: sink.roll(wall=wall, mono=mono))
+
+    async def check(self) -> None:
+        """Let every sink look after its place."""
+        await self._submit(lambda sink, wall, mono: sink.check(wall=wall, mono=mono))
+
+    async def close(self) -> None:
+        """Write what waits, bring it to stable storage and let go."""
+        if self._events:
+            await self.record()
+        await self._submit(lambda sink, wall, mono: sink.close(wall=wall, mono=mono))
+        self._writer.close()
+        self._syncer.close()
+
+    async def _flush_events(self) -> None:
+        if self._events:
+            await self.record()
+
+    async def _submit(self, act: Callable[[Sink, float, float], None]) -> None:
+        if self._waiting >= MAX_WAITING:
+            self._dropped += 1
+            return
+        moment = now()
+        self._waiting += 1
+        try:
+            outcome = await self._writer.run(
+                self._work, act, moment.wall, moment.mono, deadline=WRITE_DEADLINE
+            )
+        except Late as late:
+            self._late_since = self._late_since or moment.mono
+            late.future.add_done_callback(self._returned)
+            return
+        self._waiting -= 1
+        self._settle(outcome)
+
+    def _returned(self, future: asyncio.Future[_Outcome]) -> None:
+        """A write that was given up waiting for has ended after all."""
+        self._waiting -= 1
+        if not future.cancelled() and future.exception() is None:
+            self._settle(future.result())
+
+    def _work(self, act: Callable[[Sink, float, float], None], wall: float, mono: float) -> _Outcome:
+        """Runs in the writer thread."""
+        for sink in self._sinks:
+            act(sink, wall, mono)
+        retries = [at for sink in self._sinks if (at := sink.retry_at) is not None]
+        return _Outcome(
+            statuses={sink.name: sink.status() for sink in self._sinks},
+            notices=[notice for sink in self._sinks for notice in sink.take_notices()],
+            retry_at=min(retries, default=None),
+            dirty=any(sink.dirty for sink in self._sinks),
+        )
+
+    def _settle(self, outcome: _Outcome) -> None:
+        self._late_since = None
+        self._statuses = outcome.statuses
+        for notice in outcome.notices:
+            self.event(notice.kind, notice.subject, notice.message, notice.detail)
+        if outcome.retry_at is not None:
+            delay = max(0.01, outcome.retry_at - now().mono)
+            self._schedule.once("records.retry", delay, self._retry)
+        if outcome.dirty and not self._syncing:
+            self._syncing = True
+            # Half of the interval, so that a slow fsync still ends within the whole.
+            self._schedule.once("records.sync", self._fsync_interval / 2, self._sync)
+
+    async def _retry(self) -> None:
+        await self._submit(lambda sink, wall, mono: sink.pump(wall=wall, mono=mono))
+
+    async def _sync(self) -> None:
+        self._syncing = False
+        try:
+            outcome = await self._syncer.run(self._sync_all, deadline=WRITE_DEADLINE * 30)
+        except Late:
+            log.warning("fsync has not returned for %g s", WRITE_DEADLINE * 30)
+            return
+        self._settle(outcome)
+
+    def _sync_all(self) -> _Outcome:
+        """Runs in the fsync thread."""
+        return self._work(lambda sink, _wall, _mono: sink.sync(), 0.0, 0.0)

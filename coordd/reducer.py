@@ -1,0 +1,247 @@
+"""From what was read of an agent to what is known of it: one pure step per reading.
+
+:func:`advance` takes the agent as it was known and its traces as they are now, and returns the agent as it is
+known now. It neither reads nor writes and knows no clock but the ones passed in; the same values feed the
+records, the socket and every client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from coordd.liveness import Evidence, Verdict, judge
+from coordd.model import AgentSample, AgentView, Cause
+from coordd.timestamps import format_utc
+from coordd.traces import AgentTraces
+
+FUTURE = 5.0
+"""A written time further ahead than this many seconds is no evidence of when it was written."""
+
+Key = tuple[str | None, str]
+"""(workspace, agent_id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAgent:
+    """What is known of one agent.
+
+    ``beat_wall`` is the time of the last beat as it is shown, ``beat_at`` the same on its source's observed
+    clock; both None when no beat was ever seen. ``run_since`` is the first beat (wall) of the unbroken run.
+    ``traces`` is None for an agent restored from the records that has not been read again yet.
+    """
+
+    key: Key
+    verdict: Verdict
+    cause: Cause
+    traces: AgentTraces | None
+    beat_wall: float | None = None
+    beat_at: float | None = None
+    run_since: float | None = None
+    restored_tasks: int | None = None
+    restored_status: str | None = None
+    sources: tuple[str, ...] = ("file",)
+
+    @property
+    def active_tasks(self) -> int | None:
+        """How many tasks the agent has; None is unknown."""
+        if self.traces is None:
+            return self.restored_tasks
+        return None if self.traces.tasks is None else len(self.traces.tasks)
+
+    @property
+    def declared_status(self) -> str | None:
+        """What the agent's registration says of itself."""
+        if self.traces is None:
+            return self.restored_status
+        registration = self.traces.registration
+        return registration.status if registration else None
+
+    def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
+        """What a verdict at the observed time rests on."""
+        silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
+        return Evidence(silence=silence, timeout=timeout, readable=readable)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When and how traces were read.
+
+    ``observed`` is the source's clock at the reading. ``since`` is the earliest observed time at which a
+    change found now can have happened: the reading before, or ``observed`` itself when a push announced the
+    change. ``fresh`` marks the first reading of a source since coordd started.
+    """
+
+    wall: float
+    observed: float
+    since: float
+    timeout: float
+    fresh: bool = False
+
+
+def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
+    """One agent after one reading; the very same object when nothing worth a sample has changed.
+
+    ``cause`` names why it differs from ``old``: ``start``, ``appeared``, ``heartbeat``, ``verdict`` or
+    ``tasks``.
+    """
+    if old is None:
+        known = _first_sight(key, traces, reading)
+    elif old.traces is None:
+        known = _seen_again(old, traces, reading)
+    else:
+        known = _seen_on(old, old.traces, traces, reading)
+    verdict = judge(known.evidence(reading.observed, timeout=reading.timeout, readable=True))
+    if old is None:
+        return replace(known, verdict=verdict)
+    if known.beat_at != old.beat_at or known.beat_wall != old.beat_wall:
+        return replace(known, verdict=verdict, cause="heartbeat")
+    if verdict != old.verdict:
+        return replace(known, verdict=verdict, cause="verdict")
+    if known.active_tasks != old.active_tasks:
+        return replace(known, cause="tasks")
+    return known
+
+
+def changed(old: KnownAgent | None, new: KnownAgent) -> bool:
+    """Whether the step from ``old`` to ``new`` is worth a sample."""
+    return old is None or (
+        new.beat_at != old.beat_at
+        or new.beat_wall != old.beat_wall
+        or new.verdict != old.verdict
+        or new.active_tasks != old.active_tasks
+    )
+
+
+def sample_of(agent: KnownAgent, *, verdict: Verdict, wall: float, host: str) -> AgentSample:
+    """The agent as a record shows it at the moment ``wall``."""
+    return AgentSample(**_fields(agent, verdict, wall, host))
+
+
+def view_of(
+    agent: KnownAgent, *, verdict: Verdict, silence: float | None, wall: float, host: str
+) -> AgentView:
+    """The agent as an answer shows it at the moment ``wall``, ``silence`` seconds after its last beat."""
+    age = None if silence is None else round(silence, 3)
+    return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=age)
+
+
+def _fields(agent: KnownAgent, verdict: Verdict, wall: float, host: str) -> dict[str, Any]:
+    return {
+        "timestamp": format_utc(wall),
+        "host": host,
+        "workspace": agent.key[0],
+        "agent_id": agent.key[1],
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "cause": agent.cause,
+        "active_tasks": agent.active_tasks,
+        "uptime": uptime(agent, verdict, wall),
+        "last_heartbeat": None if agent.beat_wall is None else format_utc(agent.beat_wall),
+        "declared_status": agent.declared_status,
+        "sources": agent.sources,
+    }
+
+
+def uptime(agent: KnownAgent, verdict: Verdict, wall: float) -> float | None:
+    """Seconds since the agent started, else since the first beat of its unbroken run.
+
+    An inactive agent's uptime ended with its last beat; of an unknown one nobody can tell.
+    """
+    start = _started_at(agent.traces, wall) or agent.run_since
+    end = {"active": wall, "inactive": agent.beat_wall, "unknown": None}[verdict.status]
+    if start is None or end is None:
+        return None
+    return round(max(0.0, end - start), 3)
+
+
+def _first_sight(key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
+    beat = _written_time(traces, reading.wall)
+    return KnownAgent(
+        key=key,
+        verdict=Verdict("unknown", "no-heartbeat"),
+        cause="start" if reading.fresh else "appeared",
+        traces=traces,
+        beat_wall=beat,
+        beat_at=None if beat is None else reading.observed - max(0.0, reading.wall - beat),
+        run_since=beat,
+    )
+
+
+def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> KnownAgent:
+    """The first reading after a restart: was this very beat recorded before?"""
+    times = [t for t in _all_times(traces) if t <= reading.wall + FUTURE]
+    if old.beat_wall is not None and any(_same_instant(t, old.beat_wall) for t in times):
+        newest_written = _written_time(traces, reading.wall)
+        if newest_written is None or newest_written <= old.beat_wall + 0.001:
+            return replace(old, traces=traces)
+    first = _first_sight(old.key, traces, reading)
+    if first.beat_wall is None or first.beat_at is None:
+        return replace(old, traces=traces)
+    broken = old.beat_wall is None or first.beat_wall - old.beat_wall > reading.timeout
+    return replace(first, run_since=first.run_since if broken else old.run_since)
+
+
+def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> KnownAgent:
+    beat = _new_beat(before, traces, reading.wall)
+    if beat is None:
+        return old if traces == before else replace(old, traces=traces)
+    beat_at = max(reading.since, reading.observed - max(0.0, reading.wall - beat))
+    run_since = old.run_since
+    if old.beat_at is None or beat_at - old.beat_at > reading.timeout:
+        run_since = beat
+    return replace(old, traces=traces, beat_wall=beat, beat_at=beat_at, run_since=run_since)
+
+
+def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:
+    """The time of the beat that lies between two readings, None where there is none."""
+    beats = []
+    if now.heartbeat and (before.heartbeat is None or before.heartbeat.identity != now.heartbeat.identity):
+        written, mtime = now.heartbeat.written, now.heartbeat.mtime
+        rewritten = before.heartbeat is None or before.heartbeat.written != written
+        if written is not None and rewritten and written <= wall + FUTURE:
+            beats.append(written)
+        else:
+            beats.append(mtime if mtime <= wall + FUTURE else wall)
+    started, started_before = _started_at(now, wall), _started_at(before, wall)
+    if started is not None and started != started_before:
+        beats.append(started)
+    return max(beats, default=None)
+
+
+def _written_time(traces: AgentTraces, wall: float) -> float | None:
+    """When the last beat was, going by what is written: content, else mtime, or a later registration."""
+    beats = []
+    if traces.heartbeat:
+        written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
+        if written is not None and written <= wall + FUTURE:
+            beats.append(written)
+        else:
+            beats.append(mtime if mtime <= wall + FUTURE else wall)
+    started = _started_at(traces, wall)
+    if started is not None:
+        beats.append(started)
+    return max(beats, default=None)
+
+
+def _all_times(traces: AgentTraces) -> list[float]:
+    times = []
+    if traces.heartbeat:
+        times.append(traces.heartbeat.mtime)
+        if traces.heartbeat.written is not None:
+            times.append(traces.heartbeat.written)
+    if traces.registration and traces.registration.started_at is not None:
+        times.append(traces.registration.started_at)
+    return times
+
+
+def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
+    registration = traces.registration if traces else None
+    if registration is None or registration.started_at is None or registration.started_at > wall + FUTURE:
+        return None
+    return registration.started_at
+
+
+def _same_instant(a: float, b: float) -> bool:
+    """Equal to the millisecond, as far as records keep it."""
+    return abs(a - b) < 0.0015

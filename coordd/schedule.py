@@ -1,0 +1,138 @@
+"""Every timer of the daemon, on APScheduler, and the watch over the two clocks.
+
+APScheduler counts on the wall clock, which can be set. Beside it runs one plain timer on the monotonic
+clock, the only one that is not a job: it compares both clocks every few seconds, and after a step moves
+every job to where it would have been without it. A stall of the loop is noticed by the same timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic, time
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from coordd.clocks import Heart, Moment
+
+log = logging.getLogger(__name__)
+
+TICK = 2.0
+"""Seconds between two looks at the clocks."""
+
+STEP = 0.5
+"""A difference between the clocks that changes by more than this many seconds within one tick is a step."""
+
+Job = Callable[[], Awaitable[None]]
+
+
+def now() -> Moment:
+    """Both clocks at this instant."""
+    return Moment(wall=time(), mono=monotonic())
+
+
+class Schedule:
+    """Named jobs, each a coroutine function that never runs twice at once.
+
+    ``on_step(seconds)`` is told of a step of the wall clock, ``on_gap(seconds)`` of a time in which the loop
+    did not turn.
+    """
+
+    def __init__(
+        self, *, heart: Heart, on_step: Callable[[float], None], on_gap: Callable[[float], None]
+    ) -> None:
+        # An explicit zone spares the look-up of the local one; the jobs know only delays.
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._heart = heart
+        self._on_step = on_step
+        self._on_gap = on_gap
+        self._due: dict[str, float] = {}
+        self._every: dict[str, float] = {}
+        self._tick: asyncio.TimerHandle | None = None
+        self._offset = 0.0
+
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
+        self._scheduler.start()
+        self._offset = time() - monotonic()
+        self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def stop(self) -> None:
+        """End without waiting for running jobs: the caller drains its own work first."""
+        if self._tick:
+            self._tick.cancel()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def every(self, name: str, seconds: float, job: Job, *, first: float | None = None) -> None:
+        """Run ``job`` each ``seconds``, the first time after ``first`` (default: after one interval)."""
+        delay = seconds if first is None else first
+        self._every[name] = seconds
+        self._due[name] = monotonic() + delay
+
+        async def run() -> None:
+            self._due[name] = monotonic() + self._every.get(name, seconds)
+            await job()
+
+        self._scheduler.add_job(
+            run,
+            "interval",
+            seconds=seconds,
+            id=name,
+            replace_existing=True,
+            next_run_time=_after(delay),
+        )
+
+    def once(self, name: str, delay: float, job: Job) -> None:
+        """Run ``job`` after ``delay`` seconds; a job of that name that still waits is moved there."""
+        self._due[name] = monotonic() + delay
+
+        async def run() -> None:
+            self._due.pop(name, None)
+            await job()
+
+        # A job may set itself again while it still runs; APScheduler would skip that run silently.
+        self._scheduler.add_job(
+            run, "date", run_date=_after(delay), id=name, replace_existing=True, max_instances=1000
+        )
+
+    def waiting(self, name: str) -> float | None:
+        """The monotonic time at which the job of that name is due, None when there is none."""
+        return self._due.get(name)
+
+    def cancel(self, name: str) -> None:
+        """Take a job back; one that does not exist is taken back already."""
+        if self._due.pop(name, None) is not None and self._scheduler.get_job(name):
+            self._scheduler.remove_job(name)
+        self._every.pop(name, None)
+
+    def _look(self) -> None:
+        mono = monotonic()
+        gap = self._heart.beat(mono)
+        offset = time() - mono
+        step, self._offset = offset - self._offset, offset
+        self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
+        if abs(step) > STEP:
+            self._realign(mono)
+            self._on_step(step)
+        if gap:
+            self._on_gap(gap)
+
+    def _realign(self, mono: float) -> None:
+        for name, due in list(self._due.items()):
+            if self._scheduler.get_job(name):
+                self._scheduler.modify_job(name, next_run_time=_after(max(0.0, due - mono)))
+
+    def _failed(self, event: JobExecutionEvent) -> None:
+        log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)
+
+
+def _after(delay: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=delay)

@@ -1,0 +1,152 @@
+"""JSON-RPC 2.0 as it stands on the wire: one object a line, checked by its shape.
+
+Pure, and without a JSON library: the service decodes with msgspec, clients with json. Both keep to what is
+written here. Source: https://www.jsonrpc.org/specification; batches are refused (each line is one request).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what type checkers take for True; a client's start is too short for typing
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROTOCOL = 1
+"""Version of the methods and documents, as ``describe`` tells it."""
+
+MAX_REQUEST = 1024 * 1024
+"""Bytes of one request line, without its newline."""
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+SERVER_ERROR = -32000
+"""coordd's own errors; ``data.kind`` tells which."""
+
+MESSAGES = {
+    PARSE_ERROR: "Parse error",
+    INVALID_REQUEST: "Invalid Request",
+    METHOD_NOT_FOUND: "Method not found",
+    INVALID_PARAMS: "Invalid params",
+    INTERNAL_ERROR: "Internal error",
+}
+
+
+class Fault(Exception):
+    """What becomes an error object: ``code``, ``message`` and ``data`` (a dict with ``kind``, or None)."""
+
+    def __init__(
+        self, code: int, message: str | None = None, *, kind: str | None = None, **data: object
+    ) -> None:
+        self.code = code
+        self.message = message or MESSAGES.get(code, "Server error")
+        self.data: dict[str, object] | None = {"kind": kind, **data} if kind else None
+        super().__init__(self.message)
+
+
+class Request:
+    """One checked request. ``wants_answer`` is false for a notification, which has no ``id``."""
+
+    __slots__ = ("id", "method", "params", "wants_answer")
+
+    def __init__(
+        self,
+        method: str,
+        params: dict[str, object] | list[object],
+        id: str | float | None,
+        *,
+        wants_answer: bool,
+    ) -> None:
+        self.method = method
+        self.params = params
+        self.id = id
+        self.wants_answer = wants_answer
+
+
+def check_request(message: object) -> Request:
+    """A decoded line as a request.
+
+    Raises:
+        Fault: no request object, or a batch (INVALID_REQUEST).
+    """
+    if isinstance(message, list):
+        raise Fault(
+            INVALID_REQUEST,
+            "Batches are not supported: send one request a line",
+            kind="batch",
+        )
+    if not isinstance(message, dict):
+        raise Fault(INVALID_REQUEST)
+    method, ident, params = message.get("method"), message.get("id"), message.get("params", {})
+    if (
+        message.get("jsonrpc") != "2.0"
+        or not isinstance(method, str)
+        or isinstance(ident, bool)
+        or not (ident is None or isinstance(ident, (str, int, float)))
+        or not isinstance(params, (dict, list))
+    ):
+        raise Fault(INVALID_REQUEST)
+    return Request(method, params, ident, wants_answer="id" in message)
+
+
+def request_id(message: object) -> str | float | None:
+    """The id to answer a bad request with, None where it cannot be told."""
+    ident = message.get("id") if isinstance(message, dict) else None
+    return ident if isinstance(ident, (str, int, float)) and not isinstance(ident, bool) else None
+
+
+def error_object(fault: Fault) -> dict[str, object]:
+    """The ``error`` member of an answer."""
+    error: dict[str, object] = {"code": fault.code, "message": fault.message}
+    if fault.data is not None:
+        error["data"] = fault.data
+    return error
+
+
+class Close(Exception):
+    """Send this answer, then close."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        super().__init__()
+
+
+class TooLong(Exception):
+    """A line longer than the limit."""
+
+
+class LineSplitter:
+    """Makes lines of chunks, holding at most one unfinished line of at most ``limit`` bytes."""
+
+    def __init__(self, limit: int = MAX_REQUEST) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return self._held > 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The lines that ``chunk`` completes, without their newline; lines of white space alone are passed
+        over.
+
+        Raises:
+            TooLong: a line, whole or not, exceeds the limit. Nothing after it can be trusted.
+        """
+        *lines, rest = chunk.split(b"\n")
+        for piece in lines:
+            if self._held + len(piece) > self._limit:
+                raise TooLong
+            line = b"".join((*self._parts, piece)) if self._held else piece
+            self._parts.clear()
+            self._held = 0
+            if line and not line.isspace():
+                yield line
+        if rest:
+            self._held += len(rest)
+            if self._held > self._limit:
+                raise TooLong
+            self._parts.append(rest)
