@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-
 Behaviour = Callable[[socket.socket, threading.Event], None]
 
 

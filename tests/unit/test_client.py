@@ -149,18 +149,18 @@ def test_the_deadline_is_for_the_whole_answer(path: str) -> None:
         while not ending.wait(SHORT / 10):
             connection.sendall(b" ")
 
-    with fake_coordd(path, {}, trickle), Client(path, SHORT) as client:
-        with pytest.raises(CannotTell, match="no answer within"):
-            client.call("ping")
+    client = Client(path, SHORT)
+    with fake_coordd(path, {}, trickle), client, pytest.raises(CannotTell, match="no answer within"):
+        client.call("ping")
 
 
 def test_a_daemon_that_does_not_read_does_not_hold_us(path: str) -> None:
     def deaf(connection: socket.socket, ending: threading.Event) -> None:
         ending.wait(LONG)
 
-    with fake_coordd(path, {}, deaf), Client(path, SHORT) as client:
-        with pytest.raises(CannotTell, match="no answer within"):
-            client.call("x", ["y" * 10_000_000])
+    client = Client(path, SHORT)
+    with fake_coordd(path, {}, deaf), client, pytest.raises(CannotTell, match="no answer within"):
+        client.call("x", ["y" * 10_000_000])
 
 
 def test_a_full_backlog_is_waited_for_and_then_said(path: str) -> None:
