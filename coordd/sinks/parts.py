@@ -39,5 +39,6 @@ def parse_part(name: str, series: str, extension: str) -> Part | None:
 
 def newest_part(names: Iterable[str], *, series: str, date: str, extension: str) -> Part | None:
     """The highest part of one date; where it is there plain and compressed, it counts as compressed."""
-    parts = (parse_part(name, series, extension) for name in names)
-    return max((part for part in parts if part is not None and part.date == date), default=None)
+    begin = f"{series}_{date}."
+    parts = (parse_part(name, series, extension) for name in names if name.startswith(begin))
+    return max((part for part in parts if part is not None), default=None)

@@ -1,0 +1,229 @@
+"""What every sink promises, asked of the real ones and of the fake."""
+
+import errno
+import os
+
+import pytest
+
+from coordd.model import PerformanceRow
+from coordd.sinks.base import Batch
+from coordd.sinks.csv import CsvSink
+from coordd.sinks.fake import MemorySink
+from coordd.sinks.jsonl import JsonlSink
+
+NOON = 1795348800.0  # 2026-11-22T12:00:00Z
+LIMIT = 5
+
+
+class Rig:
+    """A sink, and hands on the place it writes to."""
+
+    def batch(self, *numbers):
+        return Batch(event=[b"%d" % number for number in numbers])
+
+    def write(self, *numbers, mono=0.0):
+        self.sink.write(self.batch(*numbers), wall=NOON, mono=mono)
+
+    def kinds(self):
+        return [notice.kind for notice in self.sink.take_notices()]
+
+
+class MemoryRig(Rig):
+    def __init__(self, _):
+        self.sink = MemorySink(backlog=LIMIT)
+
+    def break_it(self):
+        self.sink.fault = "broken"
+
+    def heal(self):
+        self.sink.fault = None
+
+    def break_sync(self):
+        self.sink.sync_fault = "bad disk"
+
+    def heal_sync(self):
+        self.sink.sync_fault = None
+
+    def read(self):
+        return [int(line) for line in self.sink.records]
+
+
+class FileRig(Rig):
+    """Breaks by a file where the directory was: a real failure, and one that root meets too."""
+
+    def __init__(self, directory):
+        self.place = directory / "records"
+        self.fault = None
+        self.sink = self.make()
+
+    def fsync(self, descriptor):
+        if self.fault is not None:
+            raise OSError(self.fault, os.strerror(self.fault))
+
+    def break_it(self):
+        if self.place.exists():
+            os.rename(self.place, f"{self.place}.away")
+        self.place.touch()
+
+    def heal(self):
+        os.unlink(self.place)
+        if os.path.exists(f"{self.place}.away"):
+            os.rename(f"{self.place}.away", self.place)
+
+    def break_sync(self):
+        self.fault = errno.EIO
+
+    def heal_sync(self):
+        self.fault = None
+
+
+class JsonlRig(FileRig):
+    def make(self):
+        return JsonlSink(metrics_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+
+    def read(self):
+        return [int(line) for line in (self.place / "event.jsonl").read_text().splitlines()]
+
+
+class CsvRig(FileRig):
+    def make(self):
+        return CsvSink(log_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+
+    def batch(self, *numbers):
+        return Batch(performance=[PerformanceRow(NOON, None, None, None, n, "redis") for n in numbers])
+
+    def read(self):
+        lines = (self.place / "performance.log").read_text().splitlines()
+        return [int(line.split(",")[4]) for line in lines[1:]]
+
+
+@pytest.fixture(params=[MemoryRig, JsonlRig, CsvRig])
+def rig(request, tmp_path):
+    rig = request.param(tmp_path)
+    yield rig
+    rig.sink.close(wall=NOON, mono=1e9)
+
+
+def test_records_come_through_in_order(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.write(*range(20))
+    rig.write(20, 21)
+    assert rig.read() == list(range(22))
+    status = rig.sink.status()
+    assert (status.state, status.written, status.backlog, status.dropped, status.error) == (
+        "ok",
+        22,
+        0,
+        0,
+        None,
+    )
+    assert rig.sink.retry_at is None
+    assert rig.kinds() == []
+
+
+def test_a_failure_is_a_value_and_records_wait_for_its_end(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.write(1)
+    rig.break_it()
+    rig.write(2, 3)
+    status = rig.sink.status()
+    assert (status.state, status.written, status.backlog, status.dropped) == ("failing", 1, 2, 0)
+    assert status.error
+    assert rig.sink.retry_at == pytest.approx(0.1)
+    rig.write(4, mono=0.05)
+    rig.sink.pump(wall=NOON, mono=0.1)
+    assert rig.sink.retry_at == pytest.approx(0.3), "each failed try doubles the wait"
+    assert rig.sink.status().backlog == 3
+    rig.heal()
+    rig.sink.pump(wall=NOON, mono=0.2)
+    assert rig.sink.status().state == "failing", "not before its time"
+    rig.sink.pump(wall=NOON, mono=rig.sink.retry_at)
+    assert rig.read() == [1, 2, 3, 4]
+    status = rig.sink.status()
+    assert (status.state, status.written, status.backlog, status.error) == ("ok", 4, 0, None)
+    assert rig.sink.retry_at is None
+    kinds = [kind for kind in rig.kinds() if kind != "records.recreated"]
+    assert kinds == ["sink.failed", "sink.recovered"]
+
+
+def test_a_place_that_is_broken_from_the_start(rig):
+    rig.break_it()
+    rig.sink.open(wall=NOON, mono=0.0)
+    assert rig.sink.status().state == "failing"
+    rig.write(1)
+    rig.heal()
+    rig.sink.pump(wall=NOON, mono=rig.sink.retry_at)
+    assert rig.read() == [1]
+    assert rig.sink.status().state == "ok"
+
+
+def test_the_oldest_are_dropped_counted_and_announced_once(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.break_it()
+    for number in range(LIMIT + 3):
+        rig.write(number)
+    status = rig.sink.status()
+    assert (status.backlog, status.dropped) == (LIMIT, 3)
+    assert rig.kinds() == ["sink.failed", "sink.dropping"]
+    rig.heal()
+    rig.sink.pump(wall=NOON, mono=10.0)
+    assert rig.read() == list(range(3, LIMIT + 3))
+    notices = rig.sink.take_notices()
+    assert notices[-1].kind == "sink.recovered"
+    assert notices[-1].detail["dropped"] == 3
+
+
+def test_durable_is_what_a_sync_has_covered(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.sink.sync()
+    rig.write(1, 2)
+    assert (rig.sink.dirty, rig.sink.durable) == (True, 0)
+    rig.sink.sync()
+    assert (rig.sink.dirty, rig.sink.durable) == (False, 2)
+
+
+def test_nothing_before_a_failed_sync_is_ever_durable(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.write(1, 2)
+    rig.break_sync()
+    rig.sink.sync()
+    assert (rig.sink.status().state, rig.sink.durable) == ("failing", 0)
+    assert rig.sink.dirty, "it asks for another try"
+    rig.write(3)
+    assert rig.sink.status().written == 3, "a failing sync keeps no record from being written"
+    rig.heal_sync()
+    rig.sink.sync()
+    assert (rig.sink.status().state, rig.sink.durable) == ("ok", 1)
+    assert rig.kinds() == ["sink.failed", "sink.recovered"]
+
+
+def test_what_is_left_at_the_end_is_written_or_counted(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.break_it()
+    rig.write(1)
+    rig.heal()
+    rig.sink.close(wall=NOON, mono=0.0)
+    assert rig.read() == [1]
+    assert rig.sink.durable == 1
+    rig.write(2)
+    assert (rig.sink.status().dropped, rig.sink.status().written) == (1, 1)
+    assert rig.sink.retry_at is None
+
+
+def test_closed_while_broken(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    rig.break_it()
+    rig.write(1, 2)
+    rig.sink.close(wall=NOON, mono=0.0)
+    rig.sink.close(wall=NOON, mono=0.0)
+    assert (rig.sink.status().dropped, rig.sink.status().backlog) == (2, 0)
+
+
+def test_notices_are_bounded(rig):
+    rig.sink.open(wall=NOON, mono=0.0)
+    for number in range(200):
+        rig.break_it()
+        rig.write(number, mono=number * 10.0)
+        rig.heal()
+        rig.sink.pump(wall=NOON, mono=number * 10.0 + 5)
+    assert len(rig.sink.take_notices()) == 100
