@@ -12,7 +12,7 @@ ROOT = "/"
 
 
 def read_disk_usage() -> Mapping[str, int | float]:
-    """``total``, ``used``, ``free`` in bytes and ``percent`` of ``/``; free is what a normal user may take."""
+    """``total``, ``used``, ``free`` in bytes and ``percent`` of ``/``; free: what a normal user may take."""
     usage = psutil.disk_usage(ROOT)
     return {"total": usage.total, "used": usage.used, "free": usage.free, "percent": usage.percent}
 
