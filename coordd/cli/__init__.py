@@ -43,8 +43,6 @@ def _run(arguments: list[str]) -> int:
         complain(str(error))
         return error.exit_code
     except OutputClosed:
-        # The interpreter flushes stdout once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return CLOSED
     return code
 
