@@ -135,7 +135,8 @@ class Ledger:
             with self._lock:
                 self._failed(self._paths[descriptor], error)
                 if not last:
-                    # Nothing of it will count, but asking again shows when the disk answers again.
+                    # Nothing of it will count, nor what was written while this fsync ran, but asking again
+                    # shows when the disk answers again.
                     self._pending[descriptor] = 0
             return False
         if entered:
@@ -146,5 +147,3 @@ class Ledger:
     def _failed(self, path: str, error: OSError) -> None:
         self.failures += 1
         self.error = f"{path}: fsync: {error.strerror or error}"
-        # Written while the failing fsync ran: as doubtful as what was written before it.
-        self._pending = dict.fromkeys(self._pending, 0)

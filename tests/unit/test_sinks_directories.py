@@ -10,7 +10,7 @@ def mode_of(path):
     return stat.S_IMODE(os.lstat(path).st_mode)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])
 def test_missing_parents_get_the_exact_mode(tmp_path, umask):
     old = os.umask(umask)
     try:

@@ -1,11 +1,13 @@
 import errno
 import os
 import shutil
+import threading
 
 import pytest
 
 from coordd.sinks.files import RecordFile
 from coordd.sinks.ledger import Ledger
+from coordd.sinks.regular import point
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86_400.0
@@ -328,3 +330,56 @@ def test_a_record_torn_across_a_failed_fsync_is_never_called_durable(make, disk)
     assert (file.written, faulty.durable) == (2, 1)
     file.close()
     faulty.sync()
+
+
+def test_a_record_written_around_a_failed_fsync_is_never_called_durable(make, disk):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "bad disk")
+
+    ledger = Ledger(fsync=fail)
+    file = make()
+    file._ledger = ledger
+    file.append([b"one"], NOON)
+
+    def write_then_fail(descriptor, data):
+        count = os.write(descriptor, data)
+        ledger.sync()  # in the thread of its own, between write(2) and the counting
+        return count
+
+    file._write = write_then_fail
+    file.append([b"two"], NOON)
+    ledger._fsync = os.fdatasync
+    ledger.sync()
+    assert (file.written, ledger.durable) == (2, 0)
+    file.close()
+    ledger.sync()
+
+
+def test_a_reader_never_finds_the_symlink_missing(tmp_path):
+    link = str(tmp_path / "agent.jsonl")
+    point(link, "0")
+    ended = threading.Event()
+    missing = []
+
+    def read():
+        while not ended.is_set():
+            try:
+                os.readlink(link)
+            except FileNotFoundError as error:
+                missing.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for n in range(2000):
+        point(link, str(n))
+    ended.set()
+    thread.join(30)
+    assert missing == []
+
+
+def test_a_link_left_half_made_by_a_kill_is_in_nobodys_way(tmp_path, make):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / ".agent.jsonl.tmp").symlink_to("agent_2026-11-21.jsonl")
+    make().append([b"1"], NOON)
+    assert content(tmp_path / "m" / "agent.jsonl") == "1\n"
+    assert not os.path.lexists(tmp_path / "m" / ".agent.jsonl.tmp")

@@ -1,5 +1,6 @@
 """What is peculiar to the two sinks of files."""
 
+import errno
 import os
 import shutil
 import threading
@@ -170,3 +171,25 @@ def test_a_closed_sink_keeps_no_descriptor(tmp_path, jsonl):
         jsonl.write(Batch(event=[b"1"]), wall=NOON + day * 86_400, mono=0.0)
     jsonl.close(**NOW)
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_while_a_torn_line_waits_only_the_retries_touch_the_disk(tmp_path):
+    room = [3]
+    writes = []
+
+    def write(descriptor, data):
+        writes.append(data)
+        if not room:
+            raise OSError(errno.ENOSPC, "full")
+        return os.write(descriptor, data[: room.pop()])
+
+    sink = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0, write=write)
+    sink.open(**NOW)
+    sink.write(Batch(event=[b"torn"]), **NOW)
+    assert sink.status().backlog == 1
+    before = len(writes)
+    for _ in range(10):
+        sink.write(Batch(event=[b"next"]), **NOW)
+    assert len(writes) == before
+    sink.close(**NOW)
+    assert sink.status().dropped == 11
