@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
@@ -55,7 +56,7 @@ def _escaped(char: str) -> str:
 
 def decoded(content: bytes) -> str:
     """Bytes of a stranger as text: UTF-8, a byte order mark dropped, bad bytes kept as surrogates."""
-    return content.decode("utf-8-sig", "surrogateescape")
+    return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 class Fields:

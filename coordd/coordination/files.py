@@ -100,37 +100,41 @@ class WorkspaceReader:
             fd = os.open(self._agents_path, FOLDER_FLAGS | os.O_NOFOLLOW)
         except OSError:
             return AgentsChange(self.workspace, {}, rescan_needed=True)
-        touched: dict[str, str] = {}
-        names: list[str] = []
+        hinted: dict[str, str] = {}
+        changed: dict[str, str] = {}
+        malformed: dict[str, str] = {}
         try:
             for hint in hints:
                 if isinstance(hint, str):
                     agent_id = jsonable(hint)
-                    stem = self._stems.get(hint, hint)
-                    if not 1 <= len(agent_id) <= MAX_ID:
-                        continue
-                    touched[agent_id] = stem
-                    if "/" in stem:
-                        continue  # active.list may say so; no file can be called so
-                    for suffix in SUFFIXES:
-                        name = stem + suffix
-                        names.append(name)
-                        self._folder.refresh(fd, name, force=suffix is HEARTBEAT)
+                    if 1 <= len(agent_id) <= MAX_ID:
+                        stem = hinted[agent_id] = self._stems.get(hint, hint)
+                        if "/" not in stem and self._refresh(fd, stem, malformed):
+                            changed[agent_id] = stem
                 elif hint is Signal.LIST:
-                    names.append(ACTIVE_LIST)
                     if self._folder.refresh(fd, ACTIVE_LIST):
-                        touched.update(self._listing_changed())
+                        changed.update(self._listing_changed())
+                    self._note(ACTIVE_LIST, malformed)
         finally:
             os.close(fd)
-        self._rebuild(touched)
-        malformed: dict[str, str] = {}
-        for name in names:
-            entry = self._folder.entries.get(name)
-            if entry is not None and entry.problem is not None and len(malformed) < MAX_MALFORMED:
-                malformed[f"{self._agents_path}/{jsonable(name)}"] = entry.problem
-        return AgentsChange(
-            self.workspace, {agent_id: self._agents.get(agent_id) for agent_id in touched}, malformed
-        )
+        self._rebuild(changed)
+        agents = {agent_id: self._agents.get(agent_id) for agent_id in {**hinted, **changed}}
+        return AgentsChange(self.workspace, agents, malformed)
+
+    def _refresh(self, fd: int, stem: str, malformed: dict[str, str]) -> bool:
+        """Look at the three files of one agent; whether any of them means something else now."""
+        changed = False
+        for suffix in SUFFIXES:
+            name = stem + suffix
+            if self._folder.refresh(fd, name, force=suffix is HEARTBEAT):
+                changed = True
+            self._note(name, malformed)
+        return changed
+
+    def _note(self, name: str, malformed: dict[str, str]) -> None:
+        entry = self._folder.entries.get(name)
+        if entry is not None and entry.problem is not None and len(malformed) < MAX_MALFORMED:
+            malformed[f"{self._agents_path}/{jsonable(name)}"] = entry.problem
 
     def _scan(self, coordination: int, now: float) -> WorkspaceTraces:
         fd = open_folder("agents", coordination)
@@ -274,7 +278,6 @@ _ACTIVE_LIST: Kind[_Trace] = Kind(64 * 1024, _active_list)
 def _agents_kind(name: str) -> Kind[_Trace] | None:
     if name == ACTIVE_LIST:
         return _ACTIVE_LIST
-    for suffix, kind in _KINDS.items():
-        if agent_id_of(name, suffix) is not None:
-            return kind
-    return None
+    suffix = name[name.rfind(".") :]
+    kind = _KINDS.get(suffix)
+    return kind if kind is not None and agent_id_of(name, suffix) is not None else None

@@ -157,6 +157,8 @@ class Folder(Generic[T]):
         """
         old = self.entries.get(name)
         try:
+            if old is None and not os.access(name, os.F_OK, dir_fd=fd, follow_symlinks=False):
+                return False  # most agents have no more than a heartbeat; an exception would cost twice this
             state = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if old is None and len(self.entries) >= self._max_entries:
                 return False

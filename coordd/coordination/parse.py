@@ -6,6 +6,8 @@ other error than :class:`~coordd.coordination.fields.Malformed` comes out.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 from coordd.coordination.fields import MAX_TEXT, Fields, Malformed, Parsed, decoded, jsonable
 from coordd.timestamps import parse_timestamp
 from coordd.traces import Registration
@@ -49,7 +51,7 @@ def parse_heartbeat(content: bytes) -> float | None:
     if not text:
         return None
     try:
-        return parse_timestamp(text.decode("utf-8-sig"))
+        return parse_timestamp(text.removeprefix(BOM_UTF8).decode())
     except (ValueError, OverflowError):
         raise Malformed("not a timestamp") from None
 

@@ -110,6 +110,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._watches: dict[int, _Watch] = {}
         self._armed: dict[str, frozenset[int]] = {}
+        self._fstypes: dict[str, tuple[frozenset[int], str | None]] = {}
 
     @property
     def followed(self) -> Followed:
@@ -145,7 +146,6 @@ class Watcher:
     def arm(self, workspace: str) -> Followed:
         """Watch a workspace as it lies there now. For a trace thread, each time before a full reading."""
         backend = self._backend
-        fstype = self._remote(workspace + "/" + COORDINATION)
         if backend is None:
             return self.followed
         arming = _Arming(backend, workspace)
@@ -154,6 +154,7 @@ class Watcher:
             arming = _Arming(backend, workspace)
             arming.walk()
         self._commit(workspace, arming.found, backend)
+        fstype = self._fstype(workspace, frozenset(arming.found))
         if fstype is not None:
             return Followed("poll", f"{fstype}: inotify does not see what other machines write")
         if arming.error is not None:
@@ -163,8 +164,17 @@ class Watcher:
     def forget(self, workspace: str) -> None:
         """Watch a workspace no longer."""
         backend = self._backend
+        self._fstypes.pop(workspace, None)
         if backend is not None:
             self._commit(workspace, {}, backend)
+
+    def _fstype(self, workspace: str, wds: frozenset[int]) -> str | None:
+        """The remote file system it lies on, looked up once: the same directories lie on the same one."""
+        known = self._fstypes.get(workspace)
+        if known is None or known[0] != wds:
+            known = wds, self._remote(f"{workspace}/{COORDINATION}")
+            self._fstypes[workspace] = known
+        return known[1]
 
     def _surplus(self, arming: _Arming, backend: ino.Backend) -> bool:
         """Drop watches that listen for more than anyone wants now: a mask only grows (IN_MASK_ADD)."""

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-import coordd
 from coordd.coordination import inotify as ino
 from coordd.coordination.hints import Hint, Signal
 from coordd.coordination.watch import Followed, Watcher
@@ -570,7 +569,7 @@ def test_a_real_limit_of_watches_is_met_with_polling(tmp_path: Path, agents: Pat
         command, expected = [*limited, f'{limit}; exec "$0" "$@"', *python], "max_user_watches"
     else:
         command, expected = python, "state='inotify'"
-    environment = {**os.environ, "PYTHONPATH": str(Path(coordd.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert expected in result.stdout, result.stderr
 
