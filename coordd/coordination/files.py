@@ -123,12 +123,13 @@ class WorkspaceReader:
 
     def _refresh(self, fd: int, stem: str, malformed: dict[str, str]) -> bool:
         """Look at the three files of one agent; whether any of them means something else now."""
-        changed = False
+        folder, changed = self._folder, False
         for suffix in SUFFIXES:
             name = stem + suffix
-            if self._folder.refresh(fd, name, force=suffix is HEARTBEAT):
+            if folder.refresh(fd, name, force=suffix is HEARTBEAT):
                 changed = True
-            self._note(name, malformed)
+            if name in folder.entries:
+                self._note(name, malformed)
         return changed
 
     def _note(self, name: str, malformed: dict[str, str]) -> None:

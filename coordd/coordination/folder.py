@@ -38,11 +38,19 @@ class Entry(Generic[T]):
     ``value`` is None where nothing could be made of the file, ``problem`` says why.
     """
 
-    __slots__ = ("counts", "ctime_ns", "ino", "mtime_ns", "problem", "settled", "size", "value")
+    __slots__ = ("counts", "ctime_ns", "ino", "kind", "mtime_ns", "problem", "settled", "size", "value")
 
     def __init__(
-        self, state: os.stat_result, value: T | None, problem: str | None, *, counts: bool, settled: bool
+        self,
+        kind: Kind[T],
+        state: os.stat_result,
+        value: T | None,
+        problem: str | None,
+        *,
+        counts: bool,
+        settled: bool,
     ) -> None:
+        self.kind = kind
         self.mtime_ns = state.st_mtime_ns
         self.ctime_ns = state.st_ctime_ns
         self.ino = state.st_ino
@@ -119,20 +127,22 @@ class Folder(Generic[T]):
                     break
                 name = item.name
                 entry = known.get(name)
-                if entry is None:
+                if entry is not None:
+                    kind: Kind[T] | None = entry.kind
+                else:
                     try:
                         kind = self._kind_of(name)
                     except Malformed as error:
                         bad_names[name] = str(error)
                         continue
-                    if kind is None:
-                        continue
+                if kind is None:
+                    continue
                 try:
                     state = item.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
                 if entry is None or not entry.settled or not entry.is_of(state):
-                    new = self._load(fd, name, state, racy_from)
+                    new = self._load(fd, name, kind, state, racy_from)
                     if new is None:
                         continue
                     if not new.says(entry):
@@ -164,7 +174,8 @@ class Folder(Generic[T]):
                 return False
             if old is not None and not force and old.settled and old.is_of(state):
                 return False
-            new = self._load(fd, name, state, 0)
+            kind = old.kind if old is not None else self._kind_of(name)
+            new = None if kind is None else self._load(fd, name, kind, state, 0)
         except (FileNotFoundError, ValueError):  # ValueError: a NUL, from a list; no file is called so
             new = None
         except OSError as error:
@@ -193,24 +204,23 @@ class Folder(Generic[T]):
             if entry.problem is not None:
                 yield name, entry.problem
 
-    def _load(self, fd: int, name: str, state: os.stat_result, racy_from: int) -> Entry[T] | None:
+    def _load(
+        self, fd: int, name: str, kind: Kind[T], state: os.stat_result, racy_from: int
+    ) -> Entry[T] | None:
         problem = irregular(state.st_mode)
         if problem is not None:
-            return Entry(state, None, problem, counts=False, settled=True)
-        kind = self._kind_of(name)
-        if kind is None:
-            return None
+            return Entry(kind, state, None, problem, counts=False, settled=True)
         try:
             content, state = read_regular(fd, name, kind.limit)
         except FileNotFoundError:
             return None
         except Malformed as error:
-            return Entry(state, None, str(error), counts=False, settled=True)
+            return Entry(kind, state, None, str(error), counts=False, settled=True)
         except OSError as error:  # never settled: what refuses now may answer next time
-            return Entry(state, None, explain(error, self._at(name)), counts=True, settled=False)
+            return Entry(kind, state, None, explain(error, self._at(name)), counts=True, settled=False)
         value, problem = kind.parse(name, content, state)
         settled = max(state.st_mtime_ns, state.st_ctime_ns) < racy_from
-        return Entry(state, value, problem, counts=True, settled=settled)
+        return Entry(kind, state, value, problem, counts=True, settled=settled)
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}"

@@ -15,6 +15,7 @@ from coordd.coordination.fields import Malformed, jsonable
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
+_TYPE = 0o170000  # S_IFMT of inode(7)
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFLNK: "a symbolic link, which is not followed",
@@ -27,7 +28,7 @@ _KINDS = {
 
 def irregular(mode: int) -> str | None:
     """What kind of thing this is, in words, unless it is a regular file."""
-    if stat.S_ISREG(mode):
+    if mode & _TYPE == stat.S_IFREG:
         return None
     return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
