@@ -3,16 +3,8 @@
 :meth:`Watcher.arm` makes system calls that may block on a hung file system, so it runs in a trace thread,
 before each full reading: what changes in between is then announced. The loop only drains the descriptor.
 
-What is watched, for each workspace, is the chain from the project directory to ``agents/``, ``claims/``,
-``tasks/`` and ``status/``, each for its own vanishing, moving and change of rights; and where the next one of
-the chain is missing or a symbolic link, also for names that appear. Of a workspace that does not exist its
-nearest existing ancestor is watched, for one name. A watch stays with a directory that is renamed, so arming
-resolves every path again and drops what no longer lies where it did.
-
-Agents' files are watched for close-after-write, renames, deletion and attributes (``touch``, ``utime``,
-``chmod``), not for each write: a beat is several writes, and read half-way it is no beat. A writer that
-never closes its file is seen by the rescans and by the reading before each deadline. ``claims/``, ``tasks/``
-and ``status/`` are also watched for creation, since a claim may be made by link(2).
+A watch stays with a directory that is renamed, so arming resolves every path again and drops what no longer
+lies where it did. What is watched, and for what, is in chain.py.
 """
 
 from __future__ import annotations
@@ -27,27 +19,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coordd.coordination import inotify as ino
+from coordd.coordination.chain import Arming, Interest, mask_of
 from coordd.coordination.files import COORDINATION, SUFFIXES
 from coordd.coordination.hints import Hint, Signal
 from coordd.coordination.mounts import remote_type
 from coordd.coordination.parse import ACTIVE_LIST, is_half_written
 
-_SELF = ino.DELETE_SELF | ino.MOVE_SELF | ino.ATTRIB | ino.ONLYDIR
-_NAMES = ino.CREATE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE
-_AGENTS = _SELF | ino.CLOSE_WRITE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE | ino.DONT_FOLLOW
-_WORK = _AGENTS | ino.CREATE
-_FLAGS = ino.ONLYDIR | ino.DONT_FOLLOW
 _STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
-
-_FOLDERS: dict[str, tuple[int, Literal["agents", "work"]]] = {
-    "agents": (_AGENTS, "agents"),
-    "claims": (_WORK, "work"),
-    "tasks": (_WORK, "work"),
-    "status": (_WORK, "work"),
-}
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-
-_TRIES = 5  # for a path that comes to be while it is looked for; the reading every 30 s is there for the rest
 
 _NO_INOTIFY = "inotify exists on Linux only"
 _LIMITS = {
@@ -65,22 +43,12 @@ class Followed:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Interest:
-    """What one workspace wants to know of one watched directory."""
-
-    workspace: str
-    kind: Literal["chain", "agents", "work"]
-    mask: int
-    names: frozenset[str] = frozenset()
-
-
 class _Watch:
     __slots__ = ("interests", "mask")
 
     def __init__(self) -> None:
         self.mask = 0
-        self.interests: tuple[_Interest, ...] = ()
+        self.interests: tuple[Interest, ...] = ()
 
 
 class Watcher:
@@ -148,10 +116,10 @@ class Watcher:
         backend = self._backend
         if backend is None:
             return self.followed
-        arming = _Arming(backend, workspace)
+        arming = Arming(backend, workspace)
         arming.walk()
         if self._surplus(arming, backend):
-            arming = _Arming(backend, workspace)
+            arming = Arming(backend, workspace)
             arming.walk()
         self._commit(workspace, arming.found, backend)
         fstype = self._fstype(workspace, frozenset(arming.found))
@@ -176,7 +144,7 @@ class Watcher:
             self._fstypes[workspace] = known
         return known[1]
 
-    def _surplus(self, arming: _Arming, backend: ino.Backend) -> bool:
+    def _surplus(self, arming: Arming, backend: ino.Backend) -> bool:
         """Drop watches that listen for more than anyone wants now: a mask only grows (IN_MASK_ADD)."""
         dropped = False
         with self._lock:
@@ -184,13 +152,13 @@ class Watcher:
                 watch = self._watches.get(wd)
                 if watch is None or any(one.workspace != arming.workspace for one in watch.interests):
                     continue
-                if watch.mask & ~_mask_of(interests):
+                if watch.mask & ~mask_of(interests):
                     self._watches.pop(wd, None)
                     backend.remove(wd)
                     dropped = True
         return dropped
 
-    def _commit(self, workspace: str, found: dict[int, list[_Interest]], backend: ino.Backend) -> None:
+    def _commit(self, workspace: str, found: dict[int, list[Interest]], backend: ino.Backend) -> None:
         with self._lock:
             for wd in self._armed.get(workspace, frozenset()) - found.keys():
                 watch = self._watches.get(wd)
@@ -204,7 +172,7 @@ class Watcher:
                 watch = self._watches.setdefault(wd, _Watch())
                 others = [one for one in watch.interests if one.workspace != workspace]
                 watch.interests = (*others, *interests)
-                watch.mask |= _mask_of(interests)
+                watch.mask |= mask_of(interests)
             if found:
                 self._armed[workspace] = frozenset(found)
             else:
@@ -235,7 +203,7 @@ class Watcher:
                 watches.pop(wd, None)
                 backend.forgotten(wd)
 
-    def _tell(self, interest: _Interest, mask: int, name: str) -> None:
+    def _tell(self, interest: Interest, mask: int, name: str) -> None:
         if not name:
             if mask & (_STRUCTURE | ino.ATTRIB):
                 self._on_hint(interest.workspace, Signal.RESCAN)
@@ -258,76 +226,6 @@ class Watcher:
     def _rescan(self, workspaces: Iterable[str]) -> None:
         for workspace in workspaces:
             self._on_hint(workspace, Signal.RESCAN)
-
-
-class _Arming:
-    """One walk down the chain of one workspace."""
-
-    def __init__(self, backend: ino.Backend, workspace: str) -> None:
-        self._backend = backend
-        self.workspace = workspace
-        self.found: dict[int, list[_Interest]] = {}
-        self.error: OSError | None = None
-
-    def walk(self) -> None:
-        parent = self._reach(self.workspace)
-        if parent is None:
-            return
-        for part in COORDINATION.split("/"):
-            path = f"{parent}/{part}"
-            if os.path.islink(path):
-                self._chain(parent, {part})
-            if not self._chain(path):
-                self._chain(parent, {part})
-                if not self._chain(path):  # once more: it may have come before the parent was watched
-                    return
-            parent = path
-        missing = {name for name in _FOLDERS if not self._folder(parent, name)}
-        if missing:
-            self._chain(parent, missing)
-            for name in missing:
-                self._folder(parent, name)
-
-    def _reach(self, path: str) -> str | None:
-        """Watch the project directory, or else its nearest ancestor for the next name on the way to it."""
-        for _ in range(_TRIES):
-            if self._chain(path):
-                return path
-            child = path
-            while (ancestor := os.path.dirname(child)) != child:
-                if self._chain(ancestor, {os.path.basename(child)}):
-                    break
-                child = ancestor
-            if not os.path.lexists(child):
-                break
-            # It came before its ancestor was watched for it: look again.
-        return None
-
-    def _chain(self, path: str, names: Iterable[str] = ()) -> bool:
-        wanted = frozenset(names)
-        mask = _SELF | _NAMES if wanted else _SELF
-        return self._add(path, _Interest(self.workspace, "chain", mask, wanted))
-
-    def _folder(self, parent: str, name: str) -> bool:
-        mask, kind = _FOLDERS[name]
-        return self._add(f"{parent}/{name}", _Interest(self.workspace, kind, mask))
-
-    def _add(self, path: str, interest: _Interest) -> bool:
-        try:
-            wd = self._backend.add(path, interest.mask | ino.MASK_ADD)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                self.error = error
-            return False
-        self.found.setdefault(wd, []).append(interest)
-        return True
-
-
-def _mask_of(interests: Iterable[_Interest]) -> int:
-    mask = 0
-    for interest in interests:
-        mask |= interest.mask
-    return mask & ~_FLAGS
 
 
 def _agents_hint(name: str) -> Hint | None:
