@@ -132,8 +132,8 @@ def complain(text: str) -> None:
 def output_error(error: OSError) -> OutputClosed | CannotTell:
     """What to raise for an error from writing to stdout, from which on nothing more is written there.
 
-    The interpreter flushes stdout once more at exit; what is still buffered would fail again, with a complaint
-    and an exit code of its own.
+    The interpreter flushes stdout once more at exit; what is still buffered would fail again, with a
+    complaint and an exit code of its own.
     """
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -131,9 +131,9 @@ class Part:
             else:
                 want *= 4
 
-    def whole_end(self, limit: int | None = None) -> int:
-        """Where the last whole line ends (the last one within ``limit`` bytes)."""
-        position = os.fstat(self._descriptor).st_size if limit is None else limit
+    def whole_end(self) -> int:
+        """Where the last whole line ends."""
+        position = os.fstat(self._descriptor).st_size
         while position > 0:
             start = max(0, position - BLOCK)
             found = os.pread(self._descriptor, position - start, start).rfind(b"\n")
@@ -214,7 +214,7 @@ class Follower:
             part = Part.open(key, path) if start is not None else None
             if part is None or start is None:
                 continue
-            part.offset = part.whole_end(start)
+            part.offset = start
             self.close()
             self._part = part
             yield from self._lines(part)

@@ -30,7 +30,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUTF8": "1",
         "TERM": "xterm",
     }

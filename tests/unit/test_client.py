@@ -154,6 +154,16 @@ def test_the_deadline_is_for_the_whole_answer(path: str) -> None:
         client.call("ping")
 
 
+def test_a_daemon_that_never_pauses_does_not_hold_us(path: str) -> None:
+    def chatter(connection: socket.socket, ending: threading.Event) -> None:
+        while True:
+            connection.sendall(b'{"jsonrpc":"2.0","method":"event"}\n' * 100)
+
+    client = Client(path, SHORT)
+    with fake_coordd(path, {}, chatter), client, pytest.raises(CannotTell, match="no answer within"):
+        client.call("ping")
+
+
 def test_a_daemon_that_does_not_read_does_not_hold_us(path: str) -> None:
     def deaf(connection: socket.socket, ending: threading.Event) -> None:
         ending.wait(LONG)
