@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.config import Config, build_config, changed, effective, reference
@@ -323,6 +323,7 @@ def test_what_is_no_toml_is_a_configuration_error(text: str) -> None:
     assert refused(text).where == FILE
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_does_worse_than_a_configuration_error(text: str) -> None:
     for trusted in (True, False):
@@ -332,6 +333,7 @@ def test_no_text_does_worse_than_a_configuration_error(text: str) -> None:
             continue
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([key.dotted for key in KEYS]),
     st.recursive(

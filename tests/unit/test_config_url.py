@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.config import Config, build_config, effective, public_url
@@ -174,6 +174,7 @@ def test_neither_repr_nor_the_effective_values_show_it() -> None:
     assert "redis://u:***@h" in repr(config)
 
 
+@settings(deadline=None)
 @given(
     st.from_regex(r"[a-z]{0,8}(://)?", fullmatch=True),
     st.text(max_size=20),

@@ -116,7 +116,7 @@ def test_the_session_of_a_hook_is_the_id(shell: list[str], workspace: Path) -> N
     "bad", ["", "a/b", "../../../evil", "/etc/x", ".hidden", "..", "a\nb", "x" * 201, "é" * 101]
 )
 def test_a_bad_id_is_ignored(shell: list[str], workspace: Path, bad: str) -> None:
-    beat(shell, bad, cwd=workspace)
+    beat(shell, bad, cwd=workspace, LANG="C.UTF-8")  # where bash would count characters
     assert agents(workspace) == {}
 
 
@@ -161,6 +161,19 @@ def test_a_link_in_a_clone_is_replaced_and_its_target_kept(
     beat(shell, *options, "a", cwd=workspace)
     assert precious.read_text() == "kept"
     assert TIMESTAMP.fullmatch((directory / "a.heartbeat").read_text())
+
+
+def test_a_link_under_the_hidden_name_is_not_followed(
+    shell: list[str], workspace: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    directory = workspace / ".claude" / "coordination" / "agents"
+    directory.mkdir()
+    # the name holds the process id, which exec keeps
+    prepare = f'ln -s "{precious}" "{directory}/.a.$$"; exec "$@"'
+    beat(["sh", "-c", prepare, "sh", *shell], "a", cwd=workspace)
+    assert precious.read_text() == "kept"
 
 
 def test_a_touch_moves_the_mtime_of_an_empty_file(shell: list[str], workspace: Path) -> None:

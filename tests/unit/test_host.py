@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.host.cpu import busy_percent
@@ -55,6 +55,7 @@ def test_one_reading_is_no_percentage() -> None:
 states = st.fixed_dictionaries({state: st.floats(0, 1e9) for state in LINUX})
 
 
+@settings(deadline=None)
 @given(states, states)
 def test_busy_percent_stays_in_range(before: dict[str, float], after: dict[str, float]) -> None:
     percent = busy_percent(before, after)
@@ -90,6 +91,7 @@ def test_no_rate_without_two_readings_or_time_between_them() -> None:
 devices = st.dictionaries(st.sampled_from("abc"), st.tuples(*[st.integers(0, 2**64)] * 2))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e9), devices, st.floats(0, 1e9), devices)
 def test_a_rate_is_never_negative(
     mono: float, before: dict[str, tuple[int, ...]], then: float, after: dict[str, tuple[int, ...]]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordd.units import format_duration, format_size, parse_duration, parse_size
@@ -95,6 +95,7 @@ def test_what_is_no_duration_is_not_written(seconds: float) -> None:
         format_duration(seconds)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10**14))
 def test_a_duration_of_whole_milliseconds_comes_back(milliseconds: int) -> None:
     seconds = milliseconds / 1000
@@ -170,12 +171,14 @@ def test_a_negative_size_is_not_written() -> None:
         format_size(-1)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**70))
 @example(1 << 40)
 def test_a_size_comes_back(size: int) -> None:
     assert parse_size(format_size(size)) == size
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80) | st.from_regex(r"[0-9.]{0,5}(ms|[dhmsw]| )[0-9.]{0,5}[dhmsw]?", fullmatch=True))
 def test_no_text_does_worse_than_value_error(text: str) -> None:
     for parse in (parse_duration, parse_size):
