@@ -92,8 +92,8 @@ def _make_way(path: str) -> None:
             return
         except FileNotFoundError:
             return
-        except TimeoutError:
-            pass
+        except (TimeoutError, BlockingIOError):
+            pass  # busy, its backlog full: alive
     raise StartError(
         f"a live daemon listens on {path}. Ask it with 'coordctl status', stop it first, "
         "or name another socket with --socket."

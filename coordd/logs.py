@@ -1,5 +1,8 @@
 """What the daemon says to people: one line a record on stderr, never a control character from a stranger.
 
+Only a traceback goes on, below its record. A line break in a message is escaped like any other control
+character: it came from a stranger, who may not make lines that look like ours.
+
 Under systemd (``JOURNAL_STREAM`` set and stderr is that stream, systemd.exec(5)) lines carry the priority
 that sd-daemon(3) defines in place of a time of their own.
 """
@@ -23,10 +26,9 @@ class _Lines(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        lines = [escape(record.getMessage())]
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        lines = [escape(line) for line in text.splitlines()] or [""]
+            lines += [escape(line) for line in self.formatException(record.exc_info).split("\n")]
         if self._journal:
             head = _PRIORITIES.get(record.levelname, "<6>")
             return "\n".join(head + line for line in lines)

@@ -25,6 +25,12 @@ log = logging.getLogger(__name__)
 WRITE_DEADLINE = 1.0
 """Seconds after which clients no longer wait for the writer; ``status`` then shows the sinks failing."""
 
+OPEN_CLOSE_DEADLINE = 5.0
+"""Seconds for making the sinks ready, with the repair of torn files, and for closing them, with an fsync."""
+
+SYNC_DEADLINE = 30.0
+"""Seconds after which an fsync that does not return shows in ``status``."""
+
 EVENTS_AFTER = 0.05
 """Seconds that an event waits for company."""
 
@@ -70,21 +76,32 @@ class Recorder:
         self._waiting = 0
         self._dropped = 0
         self._syncing = False
-        self._late_since: float | None = None
+        self._writing_late: float | None = None
+        self._syncing_late: float | None = None
 
     def statuses(self) -> Mapping[str, SinkStatus]:
         """How each sink does, by name."""
-        if self._late_since is None:
+        error = None
+        for what, since in (("a write", self._writing_late), ("fsync", self._syncing_late)):
+            if since is not None:
+                error = error or f"{what} has not returned for {now().mono - since:.0f} s"
+        if error is None and not self._dropped:
             return self._statuses
-        error = f"a write has not returned for {now().mono - self._late_since:.0f} s"
         return {
-            name: replace(status, state="failing", error=error, dropped=status.dropped + self._dropped)
+            name: replace(
+                status,
+                state="failing" if error else status.state,
+                error=error or status.error,
+                dropped=status.dropped + self._dropped,
+            )
             for name, status in self._statuses.items()
         }
 
     async def open(self) -> None:
         """Make the sinks ready; one that cannot be is failing, no more."""
-        await self._submit(lambda sink, wall, mono: sink.open(wall=wall, mono=mono))
+        await self._submit(
+            lambda sink, wall, mono: sink.open(wall=wall, mono=mono), deadline=OPEN_CLOSE_DEADLINE
+        )
 
     async def record(
         self,
@@ -101,7 +118,10 @@ class Recorder:
             event=[self._encode(one) for one in events],
             performance=performance,
         )
-        await self._submit(lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono))
+        await self._submit(
+            lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
+            records=len(system) + len(agent) + len(events) + len(performance),
+        )
         for event in events:
             self._on_event(event)
 
@@ -135,7 +155,9 @@ class Recorder:
         """Write what waits, bring it to stable storage and let go."""
         if self._events:
             await self.record()
-        await self._submit(lambda sink, wall, mono: sink.close(wall=wall, mono=mono))
+        await self._submit(
+            lambda sink, wall, mono: sink.close(wall=wall, mono=mono), deadline=OPEN_CLOSE_DEADLINE
+        )
         self._writer.close()
         self._syncer.close()
 
@@ -143,21 +165,29 @@ class Recorder:
         if self._events:
             await self.record()
 
-    async def _submit(self, act: Callable[[Sink, float, float], None]) -> None:
+    async def _submit(
+        self,
+        act: Callable[[Sink, float, float], None],
+        *,
+        records: int = 0,
+        deadline: float = WRITE_DEADLINE,
+    ) -> None:
         if self._waiting >= MAX_WAITING:
-            self._dropped += 1
+            self._dropped += records
             return
         moment = now()
         self._waiting += 1
         try:
-            outcome = await self._writer.run(
-                self._work, act, moment.wall, moment.mono, deadline=WRITE_DEADLINE
-            )
+            outcome = await self._writer.run(self._work, act, moment.wall, moment.mono, deadline=deadline)
         except Late as late:
-            self._late_since = self._late_since or moment.mono
+            self._writing_late = self._writing_late or moment.mono
             late.future.add_done_callback(self._returned)
             return
+        except BaseException:
+            self._waiting -= 1
+            raise
         self._waiting -= 1
+        self._writing_late = None  # in a queue, whatever came before has returned as well
         self._settle(outcome)
 
     def _returned(self, future: asyncio.Future[_Outcome]) -> None:
@@ -165,6 +195,8 @@ class Recorder:
         self._waiting -= 1
         if not future.cancelled() and future.exception() is None:
             self._settle(future.result())
+            if not self._waiting:
+                self._writing_late = None
 
     def _work(self, act: Callable[[Sink, float, float], None], wall: float, mono: float) -> _Outcome:
         """Runs in the writer thread."""
@@ -179,7 +211,6 @@ class Recorder:
         )
 
     def _settle(self, outcome: _Outcome) -> None:
-        self._late_since = None
         self._statuses = outcome.statuses
         for notice in outcome.notices:
             self.event(notice.kind, notice.subject, notice.message, notice.detail)
@@ -196,12 +227,20 @@ class Recorder:
 
     async def _sync(self) -> None:
         self._syncing = False
+        began = now().mono
         try:
-            outcome = await self._syncer.run(self._sync_all, deadline=WRITE_DEADLINE * 30)
-        except Late:
-            log.warning("fsync has not returned for %g s", WRITE_DEADLINE * 30)
+            outcome = await self._syncer.run(self._sync_all, deadline=SYNC_DEADLINE)
+        except Late as late:
+            self._syncing_late = self._syncing_late or began
+            late.future.add_done_callback(self._synced)
             return
         self._settle(outcome)
+
+    def _synced(self, future: asyncio.Future[_Outcome]) -> None:
+        """An fsync that was given up waiting for has ended after all."""
+        self._syncing_late = None
+        if not future.cancelled() and future.exception() is None:
+            self._settle(future.result())
 
     def _sync_all(self) -> _Outcome:
         """Runs in the fsync thread."""

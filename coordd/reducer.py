@@ -28,7 +28,8 @@ class KnownAgent:
 
     ``beat_wall`` is the time of the last beat as it is shown, ``beat_at`` the same on its source's observed
     clock; both None when no beat was ever seen. ``run_since`` is the first beat (wall) of the unbroken run.
-    ``traces`` is None for an agent restored from the records that has not been read again yet.
+    ``traces`` is None for an agent restored from the records that has not been read again yet;
+    ``restored_wall`` is the wall time at which those said what is known of it.
     """
 
     key: Key
@@ -40,6 +41,7 @@ class KnownAgent:
     run_since: float | None = None
     restored_tasks: int | None = None
     restored_status: str | None = None
+    restored_wall: float | None = None
     sources: tuple[str, ...] = ("file",)
 
     @property
@@ -69,7 +71,8 @@ class Reading:
 
     ``observed`` is the source's clock at the reading. ``since`` is the earliest observed time at which a
     change found now can have happened: the reading before, or ``observed`` itself when a push announced the
-    change. ``fresh`` marks the first reading of a source since coordd started.
+    change. ``fresh`` marks the first reading of a source that was not followed until now: only what is
+    written can tell how old a beat is. ``starting`` says that coordd itself is starting.
     """
 
     wall: float
@@ -77,13 +80,14 @@ class Reading:
     since: float
     timeout: float
     fresh: bool = False
+    starting: bool = False
 
 
 def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
-    """One agent after one reading; the very same object when nothing worth a sample has changed.
+    """One agent after one reading; the very same object when nothing was read that was not known.
 
-    ``cause`` names why it differs from ``old``: ``start``, ``appeared``, ``heartbeat``, ``verdict`` or
-    ``tasks``.
+    :func:`changed` tells whether the difference is worth a sample; then ``cause`` names it: ``start``,
+    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``.
     """
     if old is None:
         known = _first_sight(key, traces, reading)
@@ -160,37 +164,69 @@ def _first_sight(key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
     return KnownAgent(
         key=key,
         verdict=Verdict("unknown", "no-heartbeat"),
-        cause="start" if reading.fresh else "appeared",
+        cause="start" if reading.starting else "appeared",
         traces=traces,
         beat_wall=beat,
-        beat_at=None if beat is None else reading.observed - max(0.0, reading.wall - beat),
+        beat_at=None if beat is None else _observed_beat(beat, reading),
         run_since=beat,
     )
 
 
 def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> KnownAgent:
-    """The first reading after a restart: was this very beat recorded before?"""
-    times = [t for t in _all_times(traces) if t <= reading.wall + FUTURE]
-    if old.beat_wall is not None and any(_same_instant(t, old.beat_wall) for t in times):
-        newest_written = _written_time(traces, reading.wall)
-        if newest_written is None or newest_written <= old.beat_wall + 0.001:
-            return replace(old, traces=traces)
-    first = _first_sight(old.key, traces, reading)
-    if first.beat_wall is None or first.beat_at is None:
+    """The first reading after a restart: only what was not recorded before is a beat."""
+    beat = _unrecorded_beat(old, traces, reading.wall)
+    if beat is None:
         return replace(old, traces=traces)
-    broken = old.beat_wall is None or first.beat_wall - old.beat_wall > reading.timeout
-    return replace(first, run_since=first.run_since if broken else old.run_since)
+    broken = old.beat_wall is None or beat - old.beat_wall > reading.timeout
+    return replace(
+        old,
+        traces=traces,
+        beat_wall=beat,
+        beat_at=reading.observed - max(0.0, reading.wall - beat),
+        run_since=beat if broken else old.run_since,
+    )
+
+
+def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float | None:
+    """The latest beat that the traces prove to be later than the recorded one, None where they do not.
+
+    While the recorded beat is still found in the traces they are taken to be the same ones, but for what is
+    clearly later than the record itself; otherwise whatever is later than that beat is new.
+    """
+    recorded = old.beat_wall
+    if recorded is None:
+        return _written_time(traces, wall)
+    known = any(_same_instant(time, recorded) for time in _all_times(traces))
+    after = recorded + 0.0015
+    if known and old.restored_wall is not None:
+        after = max(after, old.restored_wall + FUTURE)
+    beats = []
+    if traces.heartbeat:
+        written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
+        if not known or after < mtime <= wall + FUTURE:
+            candidates = (mtime,) if written is None or written > wall + FUTURE else (written, mtime)
+            beats += [time for time in candidates if after < time <= wall + FUTURE][:1]
+    started = _started_at(traces, wall)
+    if started is not None and started > after:
+        beats.append(started)
+    return max(beats, default=None)
 
 
 def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> KnownAgent:
     beat = _new_beat(before, traces, reading.wall)
     if beat is None:
         return old if traces == before else replace(old, traces=traces)
-    beat_at = max(reading.since, reading.observed - max(0.0, reading.wall - beat))
+    beat_at = _observed_beat(beat, reading)
     run_since = old.run_since
     if old.beat_at is None or beat_at - old.beat_at > reading.timeout:
         run_since = beat
     return replace(old, traces=traces, beat_wall=beat, beat_at=beat_at, run_since=run_since)
+
+
+def _observed_beat(beat: float, reading: Reading) -> float:
+    """When the beat was on the source's clock: as written, but not before it can have happened."""
+    written = reading.observed - max(0.0, reading.wall - beat)
+    return written if reading.fresh else max(reading.since, written)
 
 
 def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:

@@ -66,6 +66,7 @@ def restore(snapshot: str, metrics_dir: str) -> list[KnownAgent]:
         if not parts[name].compressed
     ]
     known: dict[Key, KnownAgent] = {}
+    moments: dict[Key, float] = {}
     since = 0.0
     taken = _read_snapshot(snapshot)
     if taken is not None:
@@ -73,19 +74,17 @@ def restore(snapshot: str, metrics_dir: str) -> list[KnownAgent]:
             since = parse_timestamp(taken.written_at) - OVERLAP
         except ValueError:
             taken = None
-    moments: dict[Key, str] = {}
     for one in taken.agents if taken else ():
         _take(known, moments, one)
+    # The last record wins over the snapshot, whichever is younger: the picture shows a change only after its
+    # record, and shows verdicts that no record tells yet.
     for one in reversed(list(_newest_first(records, since))):
         _take(known, moments, one)
     return list(known.values())
 
 
-def _take(known: dict[Key, KnownAgent], moments: dict[Key, str], one: _Remembered) -> None:
+def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered) -> None:
     key: Key = (one.workspace, one.agent_id)
-    if one.timestamp < moments.get(key, ""):
-        return
-    moments[key] = one.timestamp
     if one.cause == "removed":
         known.pop(key, None)
         return
@@ -94,6 +93,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, str], one: _Remembere
         beat = None if one.last_heartbeat is None else parse_timestamp(one.last_heartbeat)
     except ValueError:
         return
+    moments[key] = max(at, moments.get(key, at))
     end = {"active": at, "inactive": beat, "unknown": None}[one.status]
     run = known[key].run_since if key in known else beat
     known[key] = KnownAgent(
@@ -105,6 +105,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, str], one: _Remembere
         run_since=end - one.uptime if end is not None and one.uptime is not None else run,
         restored_tasks=one.active_tasks,
         restored_status=one.declared_status,
+        restored_wall=moments[key],
     )
 
 

@@ -75,11 +75,11 @@ class Dispatcher:
         try:
             method, params = self._resolve(request, peer)
             result = method.handler(params, peer)
+            if isinstance(result, Awaitable):
+                return self._await(request, result)
+            return self._success(request, result)
         except Exception as error:
             return self._failure(request, error)
-        if isinstance(result, Awaitable):
-            return self._await(request, result)
-        return self._success(request, result)
 
     def refusal(self, fault: Fault) -> bytes:
         """An error that belongs to no request."""

@@ -78,7 +78,8 @@ class Schedule:
         self._due[name] = monotonic() + delay
 
         async def run() -> None:
-            self._due[name] = monotonic() + self._every.get(name, seconds)
+            if name in self._every:
+                self._due[name] = monotonic() + self._every[name]
             await job()
 
         self._scheduler.add_job(
@@ -92,10 +93,12 @@ class Schedule:
 
     def once(self, name: str, delay: float, job: Job) -> None:
         """Run ``job`` after ``delay`` seconds; a job of that name that still waits is moved there."""
-        self._due[name] = monotonic() + delay
+        due = self._due[name] = monotonic() + delay
 
         async def run() -> None:
-            self._due.pop(name, None)
+            # Set again between being due and running, it still waits.
+            if self._due.get(name) == due:
+                del self._due[name]
             await job()
 
         # A job may set itself again while it still runs; APScheduler would skip that run silently.

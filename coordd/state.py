@@ -9,6 +9,7 @@ I/O.
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Picture:
         self._shown: dict[Key, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
         self._deadlines: list[tuple[float, str, Key]] = []
-        self._timed: set[Key] = set()
+        self._timed: dict[Key, float] = {}
         self._unrecorded: set[Key] = set()
 
     def __len__(self) -> int:
@@ -125,8 +126,10 @@ class Picture:
         """Let every deadline that has passed count."""
         horizon = self._heart.horizon(mono)
         while self._deadlines and self._deadlines[0][0] <= horizon:
-            key = heapq.heappop(self._deadlines)[2]
-            self._timed.discard(key)
+            due, _, key = heapq.heappop(self._deadlines)
+            if self._timed.get(key) != due:
+                continue  # an earlier deadline took its place
+            del self._timed[key]
             agent = self._agents.get(key)
             if agent is not None:
                 self._show(key, self._judge(agent, horizon).status)
@@ -209,12 +212,15 @@ class Picture:
             self._unrecorded.discard(key)
 
     def _await_deadline(self, agent: KnownAgent, mono: float) -> None:
-        """Put the agent on the heap if it can fall silent; each stands there once, possibly too early."""
-        if agent.key in self._timed or agent.beat_at is None or self._shown[agent.key] != "active":
+        """Put the agent on the heap if it can fall silent and does not stand there, possibly too early."""
+        if agent.beat_at is None or self._shown[agent.key] != "active":
             return
         silence = self._clock(agent.key).now(mono) - agent.beat_at
-        heapq.heappush(self._deadlines, (mono + max(0.001, self.timeout - silence), *_tie(agent.key)))
-        self._timed.add(agent.key)
+        due = mono + max(0.001, self.timeout - silence)
+        # An agent can come back with an older beat than the one it was on the heap for.
+        if self._timed.get(agent.key, math.inf) > due:
+            heapq.heappush(self._deadlines, (due, *_tie(agent.key)))
+            self._timed[agent.key] = due
 
 
 def _place(key: Key) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,13 +26,18 @@ class Late(TimeoutError):
 
 
 class _Call(Generic[T]):
-    __slots__ = ("args", "fn", "future", "loop")
+    __slots__ = ("args", "begun", "deadline", "fn", "future", "loop", "returned")
 
-    def __init__(self, fn: Callable[..., T], args: tuple[Any, ...]) -> None:
+    def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], deadline: float) -> None:
         self.fn = fn
         self.args = args
+        self.deadline = deadline
+        self.begun: float | None = None
+        self.returned = False
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
+        # An error that comes when nobody waits any more is nobody's: asyncio need not log it.
+        self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def run(self) -> None:
         try:
@@ -40,6 +46,7 @@ class _Call(Generic[T]):
             self._deliver(self._fail, error)
         else:
             self._deliver(self._done, result)
+        self.returned = True
 
     def _deliver(self, how: Callable[[Any], None], what: object) -> None:
         try:
@@ -60,7 +67,9 @@ class Worker:
     """A thread that makes one call after the other.
 
     With ``replaceable`` a call that outlives its deadline loses the thread: a new one takes over the queue,
-    and the old one ends when the call returns. Without, order matters more (writes): the thread is kept.
+    and the old one ends when the call returns; so a deadline counts from the moment the call is begun.
+    Without, order matters more (writes): the thread is kept, and as a call may wait behind one that hangs, a
+    deadline counts from the moment it is queued.
     """
 
     def __init__(self, name: str, *, replaceable: bool = False) -> None:
@@ -72,25 +81,49 @@ class Worker:
         """Call ``fn(*args)`` in the thread and return its result.
 
         Args:
-            deadline: seconds from the moment the call is begun, not from when it was queued.
+            deadline: seconds; from when, see the class.
 
         Raises:
-            Late: the deadline has passed; the call may still be running.
+            Late: the deadline has passed; the call may still be running, or will be.
         """
         if self._lane is None:
             self._lane = _Lane(self._name)
-        call: _Call[T] = _Call(fn, args)
+        call: _Call[T] = _Call(fn, args, deadline)
+        queued = monotonic()
         self._lane.put(call)
         while True:
-            done, _ = await asyncio.wait({call.future}, timeout=deadline)
+            wait = self._patience(call, queued)
+            if wait <= 0 and not call.future.done():
+                break
+            done, _ = await asyncio.wait({call.future}, timeout=wait)
             if done:
                 return call.future.result()
-            lane = self._lane
-            if lane.current is not call:
-                continue
-            if self._replaceable:
-                self._lane = lane.succeed()
-            raise Late(f"no answer within {deadline:g} s", call.future)
+        raise Late(f"no answer within {deadline:g} s", call.future)
+
+    def _patience(self, call: _Call[Any], queued: float) -> float:
+        """Seconds to wait before asking again; 0.0 when the call is late."""
+        now = monotonic()
+        if not self._replaceable:
+            return max(0.0, queued + call.deadline - now)
+        if call.returned:
+            return call.deadline
+        if call.begun is not None:
+            left = call.begun + call.deadline - now
+            if left <= 0:
+                self._replace(call)
+            return max(0.0, left)
+        # It waits behind another call, whose own waiter may have been cancelled: then it is up to this one.
+        ahead = self._lane.current if self._lane else None
+        if ahead is None or ahead.begun is None:
+            return call.deadline
+        left = ahead.begun + ahead.deadline - now
+        if left <= 0:
+            self._replace(ahead)
+        return left if left > 0 else call.deadline
+
+    def _replace(self, call: _Call[Any]) -> None:
+        if self._lane is not None and (lane := self._lane.succeed(call)) is not None:
+            self._lane = lane
 
     def close(self) -> None:
         """Let the thread end after what is queued; a new call starts another."""
@@ -106,19 +139,30 @@ class _Lane:
         self._name = name
         self._queue = queue or SimpleQueue()
         self._abandoned = False
+        # Makes "this call hangs" and "this call has returned" exclude each other: of two lanes on one queue
+        # exactly one may take the next call.
+        self._lock = threading.Lock()
         self.current: _Call[Any] | None = None
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def put(self, call: _Call[Any] | None) -> None:
         self._queue.put(call)
 
-    def succeed(self) -> _Lane:
-        self._abandoned = True
+    def succeed(self, call: _Call[Any]) -> _Lane | None:
+        """A new lane on the same queue; None when the call has just returned after all."""
+        with self._lock:
+            if self.current is not call:
+                return None
+            self._abandoned = True
         return _Lane(self._name, self._queue)
 
     def _work(self) -> None:
-        while not self._abandoned and (call := self._queue.get()) is not None:
+        while (call := self._queue.get()) is not None:
+            call.begun = monotonic()
             self.current = call
             call.run()
-            self.current = None
+            with self._lock:
+                self.current = None
+                if self._abandoned:
+                    return
             del call

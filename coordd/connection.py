@@ -1,0 +1,221 @@
+"""One client of the control socket: its lines, its answers in order, its deadlines.
+
+What is asked is not known here: lines are split by wire.py and answered by a ``dispatch`` function that
+is passed in. A client that is slow, silent, greedy or gone costs its own connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from coordd.peer import Peer
+from coordd.wire import INVALID_REQUEST, MAX_REQUEST, Close, Fault, LineSplitter, TooLong
+
+ANSWERS_PER_TURN = 64
+"""So many requests that a client sent at once are answered before others have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may cost.
+
+    ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
+    client may leave an answer unread. ``request``: bytes of a request line.
+    """
+
+    connections: int = 64
+    whole_request: float = 5.0
+    write_deadline: float = 5.0
+    request: int = MAX_REQUEST
+
+
+Dispatch = Callable[[bytes, Peer], bytes | Awaitable[bytes | None] | None]
+"""A request line and who sent it, to an answer line (with newline), or None for a notification.
+
+Raises ``Close(answer)`` when the connection has to end after the answer.
+"""
+
+
+class Connection(asyncio.Protocol):
+    """One client.
+
+    ``refusal`` makes the line that refuses with a Fault; ``on_end`` is told when the connection is no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        peer: Peer,
+        dispatch: Dispatch,
+        refusal: Callable[[Fault], bytes],
+        limits: Limits,
+        on_end: Callable[[Connection], None],
+    ) -> None:
+        self._peer = peer
+        self._dispatch = dispatch
+        self._refusal = refusal
+        self._limits = limits
+        self._on_end = on_end
+        self._lines = LineSplitter(limits.request)
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._queue: deque[bytes] = deque()
+        self._busy: asyncio.Task[None] | None = None
+        self._turn: asyncio.Handle | None = None
+        self._last_words: bytes | None = None
+        self._asked = False
+        self._eof = False
+        self._ended = False
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a request has begun and not ended, or none was ever made."""
+        return self._lines.pending or not self._asked
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The client is connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        # Whatever the kernel does not take at once counts as unread, and has a deadline.
+        self._transport.set_write_buffer_limits(high=0)
+        if self._ended:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests; what is whole is answered."""
+        if self._ended or self._last_words is not None:
+            return
+        try:
+            for line in self._lines.feed(data):
+                self._queue.append(line)
+                self._asked = True
+                self._stop_watching()
+        except TooLong:
+            self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
+            return
+        self._watch_request()
+        self._work()
+
+    def eof_received(self) -> bool:
+        """The client sends no more, and may still read."""
+        # `printf … | socat` closes its side first: answer what is queued, then close. A last line that lacks
+        # its newline is whole all the same, or no JSON.
+        self.data_received(b"\n")
+        self._eof = True
+        self._work()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """The connection is gone, for whatever reason."""
+        self._ended = True
+        self._queue.clear()
+        for handle in (self._deadline, self._unread, self._turn, self._busy):
+            if handle:
+                handle.cancel()
+        self._on_end(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for."""
+        if self._unread is None:
+            self._unread = asyncio.get_running_loop().call_later(self._limits.write_deadline, self.abort)
+        self._steer()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._unread:
+            self._unread.cancel()
+            self._unread = None
+        self._work()
+
+    def abort(self) -> None:
+        """Drop the connection with whatever was not sent."""
+        self._ended = True
+        if self._transport:
+            self._transport.abort()
+
+    def close(self, answer: bytes | None = None) -> None:
+        """End the connection after what is on its way."""
+        if self._ended or self._transport is None:
+            return
+        self._ended = True
+        self._queue.clear()
+        if answer:
+            self._transport.write(answer)
+        self._transport.close()
+        # A closing transport pauses nobody: what it still holds needs its deadline from here.
+        if self._transport.get_write_buffer_size() and self._unread is None:
+            self._unread = asyncio.get_running_loop().call_later(self._limits.write_deadline, self.abort)
+
+    def _work(self) -> None:
+        """Answer queued requests in order, as long as the client reads the answers."""
+        left = ANSWERS_PER_TURN
+        while self._queue and not self._held() and self._transport and not self._ended:
+            if left == 0:
+                self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+                break
+            left -= 1
+            try:
+                answer = self._dispatch(self._queue.popleft(), self._peer)
+            except Close as close:
+                self.close(close.answer)
+                return
+            if isinstance(answer, bytes):
+                self._transport.write(answer)
+            elif answer is not None:
+                self._busy = asyncio.ensure_future(self._finish(answer))
+        if not self._queue and not self._held() and (self._eof or self._last_words is not None):
+            self.close(self._last_words)
+        self._steer()
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._work()
+
+    def _held(self) -> bool:
+        return self._busy is not None or self._unread is not None or self._turn is not None
+
+    async def _finish(self, answer: Awaitable[bytes | None]) -> None:
+        try:
+            line = await answer
+        finally:
+            self._busy = None
+        if self._transport and line is not None and not self._ended:
+            self._transport.write(line)
+        self._work()
+
+    def _steer(self) -> None:
+        """Read on only when nothing waits here: what a client sends meanwhile waits in the kernel."""
+        if self._transport is None or self._transport.is_closing() or self._eof:
+            return
+        if self._queue or self._unread is not None or self._last_words is not None:
+            self._transport.pause_reading()
+            self._stop_watching()
+        else:
+            self._transport.resume_reading()
+            self._watch_request()
+
+    def _watch_request(self) -> None:
+        if not self._lines.pending:
+            self._stop_watching()
+        elif self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._limits.whole_request, self._too_slow)
+
+    def _stop_watching(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        text = f"No whole request within {self._limits.whole_request:g} s"
+        self._end_after(Fault(INVALID_REQUEST, text, kind="too-slow"))
+
+    def _end_after(self, fault: Fault) -> None:
+        """Refuse what came last, after the answers to what came before it."""
+        self._stop_watching()
+        self._last_words = self._refusal(fault)
+        self._work()
