@@ -306,7 +306,10 @@ def test_an_id_of_300_characters_is_skipped(agents: Path, reader: WorkspaceReade
 
 def test_a_hint_reaches_no_file_outside(agents: Path, reader: WorkspaceReader, opened: list[str]) -> None:
     (agents.parent / "x.heartbeat").write_text(BEAT)
-    assert reader.read({"../x"}).agents == {"../x": None}
+    (agents / "sub").mkdir()
+    (agents / "sub" / "x.heartbeat").write_text(BEAT)
+    strays = {"../x", "sub/x", "sub/../../x", str(agents.parent / "x")}
+    assert reader.read(strays).agents == dict.fromkeys(strays)
     assert opened == []
 
 
@@ -441,6 +444,16 @@ def test_every_kind_of_beat_changes_the_identity(agents: Path, reader: Workspace
     by_hint = beat(reader.read({"a"}).agents["a"])
     assert by_hint.identity != first.identity
     assert beat(settled(reader).agents["a"]).identity == by_hint.identity
+
+
+def test_a_rescan_sees_new_content_behind_an_old_mtime(agents: Path, reader: WorkspaceReader) -> None:
+    path = agents / "a.heartbeat"
+    path.write_text(BEAT)
+    os.utime(path, ns=(0, 1_000_000_000))
+    settled(reader)
+    path.write_text(LATER)
+    os.utime(path, ns=(0, 1_000_000_000))
+    assert beat(settled(reader).agents["a"]).written == NOON + 30
 
 
 def test_an_identity_survives_a_reader_and_json(agents: Path, tmp_path: Path) -> None:

@@ -365,12 +365,52 @@ def test_forgetting_ends_the_watches(hints: Hints, agents: Path, project: Path) 
         other = agents.parents[3] / "q" / ".claude" / "coordination" / "agents"
         other.mkdir(parents=True)
         watcher.arm(str(other.parents[2]))
+        assert watched(watcher) == 8
         watcher.forget(str(project))
+        assert watched(watcher) == 4
         (agents / "a.heartbeat").touch()
         await quiet(hints, other / "mark.heartbeat")
         assert {workspace for workspace, _ in hints.all} == {str(other.parents[2])}
 
     watching(hints, work)
+
+
+def watched(watcher: Watcher) -> int:
+    """The watches that the kernel keeps for it."""
+    backend = watcher._backend
+    assert backend is not None
+    return Path(f"/proc/self/fdinfo/{backend.fd}").read_text().count("inotify wd:")
+
+
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_two_workspaces_that_meet_in_one_directory_keep_what_each_wants_to_hear(
+    hints: Hints, agents: Path, project: Path, inner_first: bool
+) -> None:
+    inner = project / "sub" / "q"
+    for name in ("claims", "tasks", "status"):
+        (agents.parent / name).mkdir()
+
+    async def work(watcher: Watcher) -> None:
+        for path in (inner, project) if inner_first else (project, inner):
+            watcher.arm(str(path))
+        (project / "sub").mkdir()
+        await hints.wait(inner, Signal.RESCAN)
+        assert str(project) not in {workspace for workspace, _ in hints.all}
+        hints.clear()
+        watcher.forget(str(inner))
+        project.chmod(0o700)
+        await hints.wait(project, Signal.RESCAN)
+
+    watching(hints, work)
+
+
+def test_reading_the_descriptor_never_blocks() -> None:
+    backend = ino.AsyncInotifyBackend()
+    try:
+        assert not os.get_blocking(backend.fd)
+    finally:
+        backend.close()
+        backend.close()
 
 
 def test_arming_again_and_again_neither_grows_nor_loses_anything(
@@ -379,8 +419,7 @@ def test_arming_again_and_again_neither_grows_nor_loses_anything(
     async def work(watcher: Watcher) -> None:
         for _ in range(20):
             watcher.arm(str(project))
-        fdinfo = Path(f"/proc/self/fdinfo/{watcher._backend.fd}").read_text()  # type: ignore[union-attr]
-        assert fdinfo.count("inotify wd:") == 4
+        assert watched(watcher) == 4
         (agents / "a.heartbeat").touch()
         await hints.wait(project, "a")
 
