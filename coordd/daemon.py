@@ -293,17 +293,21 @@ class Daemon:
         self._await_midnight()
 
     async def _check_places(self) -> None:
-        await self._recorder.check()
-        if self._lock.still_held():
-            return
         try:
-            await self._writer.run(self._lock.acquire, deadline=DRAIN)
+            if not await self._writer.run(self._lock.still_held, deadline=DRAIN):
+                await self._writer.run(self._take_lock_again, deadline=DRAIN)
+            await self._recorder.check()
         except InstanceRunning as error:
             log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
             self._exit_code = 1
             self._stop.set()
         except (StartError, Late) as error:
             log.error("the lock cannot be taken again: %s", error)  # noqa: TRY400 - it says all there is
+
+    def _take_lock_again(self) -> None:
+        """Runs in the writer thread. The directory was removed or replaced: make it, and own it, once more."""
+        _make_directories(self._config, self._sources.layout, self._rights)
+        self._lock.acquire()
 
     async def _write_snapshot(self) -> None:
         rights = self._rights

@@ -80,6 +80,7 @@ class Pipeline:
         self.forget_after = forget_after
         self._sources: dict[str, Source] = {}
         self._logged: dict[str, str] = {}
+        self._forgotten: dict[Key, KnownAgent] = {}
         self._judging = False
 
     async def start(self, restored: Iterable[KnownAgent]) -> None:
@@ -88,8 +89,8 @@ class Pipeline:
         moment = now()
         for agent in restored:
             if (agent.key[0] or "") in self._sources:
-                silence = max(0.0, moment.wall - agent.beat_wall) if agent.beat_wall is not None else None
-                at = None if silence is None else moment.mono - silence
+                seen = agent.restored_seen
+                at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
                 self._picture.publish(replace(agent, beat_at=at), moment.mono)
         await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
         self._schedule.every("agents.rescan", RESCAN, self.rescan)
@@ -207,7 +208,7 @@ class Pipeline:
         self._picture.rejudge(source.shown.path, moment.mono)
         await self._reduce(source, self._complete(source, traces), pushed=False)
         source.last_read = began
-        source.read_once = True
+        source.read_once = traces.state == "read"
         self._poll(source)
 
     def _follow_and_scan(self, source: Source, wall: float) -> tuple[Followed, WorkspaceTraces]:
@@ -234,6 +235,7 @@ class Pipeline:
             since=observed if pushed else min(observed, clock.now(source.last_read)),
             timeout=self._picture.timeout,
             fresh=not source.read_once,
+            starting=not self._judging,
         )
         samples: list[AgentSample] = []
         publish: list[KnownAgent] = []
@@ -241,9 +243,7 @@ class Pipeline:
         for agent_id, traces in agents.items():
             key: Key = (source.shown.path, agent_id)
             old = self._picture.get(key)
-            new = None if traces is None else advance(old, key, traces, reading)
-            if new is not None and self._forgotten(new, observed):
-                new = None
+            new = self._advance(old, key, traces, reading)
             if new is None:
                 if old is not None:
                     samples.append(self._sample(replace(old, cause="removed"), moment.wall))
@@ -262,6 +262,26 @@ class Pipeline:
         for key in remove:
             self._picture.remove(key)
         self._await_deadline()
+
+    def _advance(
+        self, old: KnownAgent | None, key: Key, traces: AgentTraces | None, reading: Reading
+    ) -> KnownAgent | None:
+        """One step of the agent; None when it left no trace, or was silent for so long that it is forgotten.
+
+        What a forgotten agent left is remembered, for only then its next beat can be told from an old file.
+        """
+        forgotten = self._forgotten.pop(key, None)
+        if traces is None:
+            return None
+        new = advance(old or forgotten, key, traces, reading)
+        if (
+            new.verdict.status == "inactive"
+            and new.beat_at is not None
+            and reading.observed - new.beat_at > self.forget_after
+        ):
+            self._forgotten[key] = new
+            return None
+        return new if old else replace(new, cause="start" if reading.starting else "appeared")
 
     async def _record_verdicts(self, keys: Iterable[Key]) -> None:
         """Record what the picture already shows of these agents, where their last record says otherwise."""
@@ -292,13 +312,6 @@ class Pipeline:
             f"agent.{status}", agent_id, f"agent {agent_id} is {status} ({reason})", _where(new.key)
         )
 
-    def _forgotten(self, agent: KnownAgent, observed: float) -> bool:
-        return (
-            agent.verdict.status == "inactive"
-            and agent.beat_at is not None
-            and observed - agent.beat_at > self.forget_after
-        )
-
     async def _hangs(self, source: Source, late: Late) -> None:
         source.hung = True
         late.future.add_done_callback(lambda _: self._answers_again(source))
@@ -317,9 +330,10 @@ class Pipeline:
         if source.shown.error != error:
             log.warning("workspace %s cannot be read: %s", path, error)
         source.shown.clock.lost(moment.mono)
+        source.read_once = False
         source.shown.state, source.shown.error = "unreadable", error
         self._picture.rejudge(path, moment.mono)
-        if self._judging or source.read_once:
+        if self._judging:
             await self._record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
         self._await_deadline()
 
@@ -336,6 +350,7 @@ class Pipeline:
             )
         for agent in gone:
             self._picture.remove(agent.key)
+        self._forgotten = {key: agent for key, agent in self._forgotten.items() if key[0] != path}
         self._picture.workspaces.pop(path, None)
 
     async def _expand(self) -> None:

@@ -29,7 +29,8 @@ class KnownAgent:
     ``beat_wall`` is the time of the last beat as it is shown, ``beat_at`` the same on its source's observed
     clock; both None when no beat was ever seen. ``run_since`` is the first beat (wall) of the unbroken run.
     ``traces`` is None for an agent restored from the records that has not been read again yet;
-    ``restored_wall`` is the wall time at which those said what is known of it.
+    ``restored_wall`` is the wall time at which those said what is known of it, ``restored_seen`` the one at
+    which its last beat was observed, whatever time its writer's clock gave it.
     """
 
     key: Key
@@ -42,6 +43,7 @@ class KnownAgent:
     restored_tasks: int | None = None
     restored_status: str | None = None
     restored_wall: float | None = None
+    restored_seen: float | None = None
     sources: tuple[str, ...] = ("file",)
 
     @property

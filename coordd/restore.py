@@ -42,6 +42,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     uptime: float | None
     last_heartbeat: str | None
     declared_status: str | None
+    last_heartbeat_age: float | None = None
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -95,7 +96,15 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
         return
     moments[key] = max(at, moments.get(key, at))
     end = {"active": at, "inactive": beat, "unknown": None}[one.status]
-    run = known[key].run_since if key in known else beat
+    before = known.get(key)
+    run = before.run_since if before else beat
+    seen = beat
+    if beat is not None and one.last_heartbeat_age is not None:
+        seen = at - one.last_heartbeat_age
+    elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
+        seen = at  # a clock elsewhere may be wrong; that it was seen now is certain
+    elif before and before.beat_wall == beat:
+        seen = before.restored_seen
     known[key] = KnownAgent(
         key=key,
         verdict=Verdict(one.status, one.reason),
@@ -106,6 +115,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
         restored_tasks=one.active_tasks,
         restored_status=one.declared_status,
         restored_wall=moments[key],
+        restored_seen=seen,
     )
 
 

@@ -1,0 +1,221 @@
+"""A real coordd for tests: the real process on a real directory, asked through its real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds to wait for what must happen: generous, for a loaded machine."""
+
+
+def eventually(probe: Callable[[], T], *, what: str = "", within: float = PATIENCE) -> T:
+    """Wait until ``probe`` returns something true without an AssertionError, and return it."""
+    deadline = time.monotonic() + within
+    problem: object = None
+    while True:
+        try:
+            result = probe()
+            if result:
+                return result
+            problem = result
+        except (AssertionError, OSError, LookupError, ValueError, RpcFailed) as error:
+            problem = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what or probe} (last: {problem!r})")
+        time.sleep(0.02)
+
+
+class RpcFailed(Exception):
+    """The daemon answered with an error object."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def utc_now() -> str:
+    """As agents write it: to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Project:
+    """A workspace, and agents that leave traces in it."""
+
+    def __init__(self, root: Path, *, coordination: bool = True) -> None:
+        self.root = root
+        self.claude = root / ".claude"
+        self.coordination = self.claude / "coordination"
+        self.agents = self.coordination / "agents"
+        if coordination:
+            self.agents.mkdir(parents=True)
+        else:
+            root.mkdir(parents=True, exist_ok=True)
+
+    def beat(self, agent: str, content: str | None = None) -> None:
+        """One heartbeat, by rename."""
+        temporary = self.agents / f".{agent}.new"
+        temporary.write_text(utc_now() if content is None else content)
+        temporary.rename(self.agents / f"{agent}.heartbeat")
+
+    def register(self, agent: str, **fields: object) -> None:
+        """An ``.active`` file."""
+        (self.agents / f"{agent}.active").write_text(json.dumps({"id": agent, **fields}))
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """All records of a kind, oldest first; every line must be whole."""
+        return read_records(self.claude / "metrics", kind)
+
+
+def read_records(metrics: Path, kind: str) -> list[dict[str, Any]]:
+    """The records in a metrics directory; a line that is no JSON fails the test."""
+
+    def order(path: Path) -> tuple[str, int]:
+        date, _, number = path.name.removeprefix(f"{kind}_").removesuffix(".jsonl").partition(".")
+        return date, int(number or 1)
+
+    parts = [path for path in metrics.glob(f"{kind}_*.jsonl") if not path.is_symlink()]
+    return [
+        json.loads(line)
+        for path in sorted(parts, key=order)
+        for line in path.read_bytes().split(b"\n")
+        if line
+    ]
+
+
+class Coordd:
+    """A running daemon."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: Path, log: Path, environ: dict[str, str]
+    ) -> None:
+        self.process = process
+        self.socket = sock
+        self.log = log
+        self.environ = environ
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def rpc(self, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
+        """One request on a connection of its own."""
+        request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
+        if params is not None:
+            request["params"] = params
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(timeout)
+            sock.connect(str(self.socket))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as answers:
+                answer = json.loads(answers.readline())
+        if "error" in answer:
+            raise RpcFailed(answer["error"])
+        return answer["result"]
+
+    def agent(self, agent_id: str, workspace: str | None = None) -> dict[str, Any]:
+        params = {"agent_id": agent_id} | ({"workspace": workspace} if workspace else {})
+        answer: dict[str, Any] = self.rpc("agents.get", params)
+        return answer
+
+    def statuses(self) -> dict[str, str]:
+        return {one["agent_id"]: one["status"] for one in self.rpc("agents.list")["agents"]}
+
+    def ctl(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """The real coordctl."""
+        return coordctl("--socket", str(self.socket), *arguments, environ=self.environ, cwd=cwd)
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+def coordctl(
+    *arguments: str, environ: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coordd.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=dict(environ),
+        cwd=cwd,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    """An environment of the test's own: nothing of the user's is read or written."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COORDD_", "XDG_")) and k != "REDIS_URL"}
+    home.mkdir(parents=True, exist_ok=True)
+    return {**kept, "HOME": str(home), **extra}
+
+
+@contextlib.contextmanager
+def running(
+    arguments: Sequence[str],
+    *,
+    sock: Path,
+    home: Path,
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    wait: bool = True,
+    **extra: str,
+) -> Iterator[Coordd]:
+    """Run ``coordd run ARGUMENTS`` until it answers; it is gone at the end, whatever happened."""
+    environ = environment(home, **extra)
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / f"coordd-{time.monotonic_ns()}.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "coordd", "run", *arguments],
+            stdout=stderr,
+            stderr=stderr,
+            env=environ,
+            cwd=cwd,
+        )
+    daemon = Coordd(process, sock, log, environ)
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"coordd ended with {process.returncode}:\n{log.read_text()}")
+        return bool(daemon.rpc("ping"))
+
+    try:
+        if wait:
+            eventually(answers, what="coordd answers")
+        yield daemon
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        # What is unexpected is logged with a traceback; no test's daemon may have one.
+        assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def watching(project: Project, tmp_path: Path, *arguments: str, **extra: str) -> Iterator[Coordd]:
+    """coordd in the project layout of one project."""
+    with running(
+        ["--workspace", str(project.root), *arguments],
+        sock=project.claude / "run" / "coordd.sock",
+        home=tmp_path / "home",
+        **extra,
+    ) as daemon:
+        yield daemon

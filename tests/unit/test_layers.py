@@ -1,0 +1,103 @@
+"""Imports run one way, down the list; clients and service never import each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "coordd"
+
+VALUES = {
+    "__init__",
+    "model",
+    "errors",
+    "timestamps",
+    "units",
+    "text",
+    "traces",
+    "liveness",
+    "clocks",
+    "reducer",
+    "wire",
+    "sockets",
+    "quickjson",
+    "config",
+    "config_kinds",
+    "config_sources",
+    "config_table",
+    "config_url",
+    "layout",
+}
+SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
+STATE = {"state", "schedule", "recorder", "pipeline", "hosting", "restore", "snapshot", "document"}
+SERVICE = {"server", "connection", "rpc", "methods", "listening", "logs", "lean", "daemon", "main", "__main__"}
+CLIENTS = {"client", "cli"}
+
+LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
+CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of coordd that a module imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names = [node.module or ""]
+            if node.module == "coordd":
+                names = [f"coordd.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            head, _, rest = name.partition(".")
+            if head == "coordd":
+                inner = rest.split(".")[0]
+                found.add("__init__" if inner in ("", "__version__") else inner)
+    return found
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_module_has_its_room() -> None:
+    rooms = {room(path) for path in MODULES}
+    assert rooms - set().union(*LEVELS, CLIENTS) == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_down(path: Path) -> None:
+    own = room(path)
+    used = imports(path) - {own}
+    if own in CLIENTS:
+        assert used <= CLIENT_MAY | CLIENTS
+        return
+    level = next(i for i, rooms in enumerate(LEVELS) if own in rooms)
+    allowed = set().union(*LEVELS[: level + 1])
+    assert used <= allowed, f"{own} imports upwards or a client: {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize("name", ["model", "liveness", "clocks", "reducer", "traces", "timestamps", "wire"])
+def test_values_do_no_io(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    used = {
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        (node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+    }
+    assert used & {"os", "io", "socket", "time", "asyncio", "threading", "subprocess"} == set()
+
+
+def test_packaging_is_no_package() -> None:
+    # It would shadow PyPI's packaging, which pytest imports.
+    assert not list((PACKAGE.parent / "packaging").rglob("__init__.py"))

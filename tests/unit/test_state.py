@@ -1,0 +1,235 @@
+"""The picture: its counters, order and deadlines against a naive recount at each moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coordd.clocks import Heart, ObservedClock
+from coordd.liveness import Verdict, judge
+from coordd.model import AgentCounts
+from coordd.reducer import Key, KnownAgent
+from coordd.state import Picture, Workspace
+
+TIMEOUT = 120.0
+PATHS = ("/a", "/b")
+IDS = ("x", "y", "z", "é", "x1")
+keys = st.tuples(st.sampled_from(PATHS), st.sampled_from(IDS))
+# Sixteenths of a second are exact, so that a deadline is met or not.
+ages = st.none() | st.integers(min_value=0, max_value=16 * 300).map(lambda n: n / 16)
+waits = st.integers(min_value=1, max_value=16 * 130).map(lambda n: n / 16)
+
+
+class Model(RuleBasedStateMachine):
+    """Everything that can happen to a picture, in any order; ticks are on time except in ``gap``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mono = 1000.0
+        self.heart = Heart(interval=2.0, mono=self.mono)
+        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
+        self.known: dict[Key, KnownAgent] = {}
+        for path in PATHS:
+            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+
+    def clock(self, key: Key) -> ObservedClock:
+        return self.picture.workspaces[key[0] or ""].clock
+
+    def verdict(self, agent: KnownAgent) -> Verdict:
+        clock = self.clock(agent.key)
+        observed = clock.now(self.heart.horizon(self.mono))
+        return judge(agent.evidence(observed, timeout=self.picture.timeout, readable=clock.readable))
+
+    def recount(self) -> AgentCounts:
+        return AgentCounts(**Counter(self.verdict(agent).status for agent in self.known.values()))
+
+    @rule(key=keys, age=ages)
+    def publish(self, key: Key, age: float | None) -> None:
+        at = None if age is None else self.clock(key).now(self.mono) - age
+        agent = KnownAgent(key=key, verdict=Verdict("active", "heartbeat"), cause="heartbeat", traces=None)
+        agent = replace(agent, beat_at=at)
+        agent = replace(agent, verdict=self.verdict(agent))
+        self.known[key] = agent
+        self.picture.publish(agent, self.mono)
+
+    @rule(key=keys)
+    def remove(self, key: Key) -> None:
+        self.known.pop(key, None)
+        self.picture.remove(key)
+
+    @rule(seconds=waits)
+    def wait(self, seconds: float) -> None:
+        while seconds > 0:
+            step = min(seconds, 2.0)
+            self.mono += step
+            seconds -= step
+            if step == 2.0:
+                assert self.heart.beat(self.mono) == 0.0
+
+    @rule(seconds=waits)
+    def wait_within_a_tick(self, seconds: float) -> None:
+        self.mono += seconds % 2
+
+    @rule(seconds=waits, asked_meanwhile=st.booleans())
+    def gap(self, seconds: float, asked_meanwhile: bool) -> None:
+        self.mono += seconds
+        if asked_meanwhile:
+            assert self.picture.counts(self.mono) == self.recount()
+        gap = self.heart.beat(self.mono)
+        if gap:
+            for workspace in self.picture.workspaces.values():
+                workspace.clock.skip(gap)
+            self.picture.rejudge_all(self.mono)
+
+    @rule(path=st.sampled_from(PATHS))
+    def lost(self, path: str) -> None:
+        self.picture.workspaces[path].clock.lost(self.mono)
+        self.picture.rejudge(path, self.mono)
+
+    @rule(path=st.sampled_from(PATHS))
+    def regained(self, path: str) -> None:
+        self.picture.workspaces[path].clock.regained(self.mono)
+        self.picture.rejudge(path, self.mono)
+
+    @rule(timeout=st.sampled_from([10.0, 120.0, 200.0]))
+    def another_timeout(self, timeout: float) -> None:
+        self.picture.timeout = timeout
+        self.picture.rejudge_all(self.mono)
+
+    @precondition(lambda self: self.known)
+    @rule()
+    def wait_for_the_next_deadline(self) -> None:
+        """Whoever sleeps until then misses no change."""
+        due = self.picture.next_deadline()
+        before = self.recount()
+        last_tick = self.mono
+        for _ in range(1000):
+            nxt = last_tick + 2.0
+            if due is not None and nxt >= due:
+                break
+            self.mono = last_tick = nxt
+            self.heart.beat(self.mono)
+            assert self.recount() == before
+            if due is None and self.mono > 2000:
+                break
+
+    @rule()
+    def record_what_is_owed(self) -> None:
+        owed = self.picture.take_unrecorded(self.mono)
+        differing = {
+            key for key, agent in self.known.items() if self.verdict(agent).status != agent.verdict.status
+        }
+        assert set(owed) == differing
+        assert len(owed) == len(set(owed))
+        for key in owed:
+            self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
+            self.picture.publish(self.known[key], self.mono)
+        assert not self.picture.owes_records
+
+    @invariant()
+    def counters_equal_a_recount(self) -> None:
+        assert self.picture.counts(self.mono) == self.recount()
+        assert len(self.picture) == len(self.known)
+
+    @invariant()
+    def everybody_is_shown_once_in_order_with_the_verdict_of_now(self) -> None:
+        shown = list(self.picture.shown(self.mono))
+        assert [one.agent.key for one in shown] == sorted(self.known)
+        for one in shown:
+            assert one.agent is self.known[one.agent.key]
+            assert one.verdict == self.verdict(one.agent)
+        for path in PATHS:
+            mine = [agent for key, agent in sorted(self.known.items()) if key[0] == path]
+            assert self.picture.in_workspace(path) == mine
+        for status in ("active", "inactive", "unknown"):
+            some = [one.agent.key for one in self.picture.shown(self.mono, status=status)]
+            assert some == [one.agent.key for one in shown if one.verdict.status == status]
+
+    @invariant()
+    def the_heap_does_not_grow_without_bound(self) -> None:
+        assert len(self.picture._timed) <= len(PATHS) * len(IDS)
+
+
+TestPicture: Any = Model.TestCase
+TestPicture.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
+
+
+def picture_of(agents: set[Key]) -> Picture:
+    heart = Heart(interval=2.0, mono=0.0)
+    picture = Picture(timeout=TIMEOUT, heart=heart)
+    for path in {key[0] or "" for key in agents}:
+        picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+    for key in agents:
+        agent = KnownAgent(
+            key=key, verdict=Verdict("active", "heartbeat"), cause="start", traces=None, beat_at=0.0
+        )
+        picture.publish(agent, 0.0)
+    return picture
+
+
+any_key = st.tuples(st.sampled_from([None, "/a", "/b", "/é"]), st.text(min_size=1, max_size=3))
+
+
+@settings(deadline=None)
+@given(st.sets(any_key, max_size=20), st.integers(min_value=1, max_value=5), st.data())
+def test_paging_by_key_meets_each_agent_once_also_when_the_last_one_left(
+    agents: set[Key], size: int, data: st.DataObject
+) -> None:
+    picture = picture_of(agents)
+    removed: set[Key] = set()
+    met: list[Key] = []
+    after: Key | None = None
+    while True:
+        page = [one.agent.key for _, one in zip(range(size), picture.shown(0.0, after=after), strict=False)]
+        if not page:
+            break
+        met += page
+        after = page[-1]
+        if data.draw(st.booleans()):
+            picture.remove(after)
+            removed.add(after)
+    assert len(met) == len(set(met))
+    assert set(met) == agents
+    assert {one.agent.key for one in picture.shown(0.0)} == agents - removed
+
+
+@settings(deadline=None)
+@given(st.sets(any_key, max_size=20), st.sampled_from(["/a", "/b", "/é", "/none"]))
+def test_one_workspace_alone(agents: set[Key], path: str) -> None:
+    picture = picture_of(agents)
+    mine = sorted(key[1] for key in agents if key[0] == path)
+    assert [one.agent.key[1] for one in picture.shown(0.0, workspace=path)] == mine
+    assume(mine)
+    after: Key = (path, mine[0])
+    assert [one.agent.key[1] for one in picture.shown(0.0, workspace=path, after=after)] == mine[1:]
+
+
+def test_the_agents_of_one_name() -> None:
+    picture = picture_of({(None, "x"), ("/a", "x"), ("/b", "y")})
+    assert [agent.key for agent in picture.named("x")] == [(None, "x"), ("/a", "x")]
+    assert picture.named("z") == []
+
+
+def test_an_agent_that_comes_back_with_an_older_beat_falls_silent_in_its_own_time() -> None:
+    picture = picture_of({("/a", "x")})
+    agent = picture.in_workspace("/a")[0]
+    picture.remove(agent.key)
+    picture.publish(replace(agent, beat_at=-100.0), 0.0)
+    assert picture.next_deadline() == 20.0
+
+
+def test_what_can_change_an_answer_changes_the_version() -> None:
+    picture = picture_of({("/a", "x")})
+    version = picture.version
+    picture.counts(1.0)
+    assert picture.version == version
+    picture._heart.beat(2.0)
+    for tick in range(4, 124, 2):
+        picture._heart.beat(float(tick))
+    picture.expire(122.0)
+    assert picture.version > version
