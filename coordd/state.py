@@ -57,7 +57,7 @@ class Picture:
         self._order: list[tuple[str, str]] = []
         self._shown: dict[Key, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
-        self._deadlines: list[tuple[float, str, Key]] = []
+        self._deadlines: list[tuple[float, tuple[str, str], Key]] = []
         self._timed: dict[Key, float] = {}
         self._unrecorded: set[Key] = set()
 
@@ -219,13 +219,9 @@ class Picture:
         due = mono + max(0.001, self.timeout - silence)
         # An agent can come back with an older beat than the one it was on the heap for.
         if self._timed.get(agent.key, math.inf) > due:
-            heapq.heappush(self._deadlines, (due, *_tie(agent.key)))
+            heapq.heappush(self._deadlines, (due, _place(agent.key), agent.key))
             self._timed[agent.key] = due
 
 
 def _place(key: Key) -> tuple[str, str]:
     return (key[0] or "", key[1])
-
-
-def _tie(key: Key) -> tuple[str, Key]:
-    return (key[1], key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordd.clocks import Heart, ObservedClock
@@ -17,6 +17,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps, st.booleans())
 def test_the_clock_counts_the_seen_time_and_runs_on_while_blind(
     history: list[tuple[str, int]], blind_at_first: bool
@@ -69,6 +70,7 @@ def test_time_never_runs_backwards_into_the_clock() -> None:
     assert clock.now(10.0) == 10.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=1600).map(lambda n: n / 16), max_size=30))
 @example([2.0, 4.0, 4.0625, 100.0])
 def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(delays: list[float]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.liveness import TABLE, Evidence, Verdict, deciding_row, judge
@@ -48,6 +48,7 @@ def test_the_rows_are_numbered_as_documented_and_each_has_its_own_reason() -> No
     assert len({row.verdict.reason for row in TABLE}) == 7
 
 
+@settings(deadline=None)
 @given(evidence)
 def test_exactly_the_first_row_that_fits_decides(found: Evidence) -> None:
     row = deciding_row(found)
@@ -56,18 +57,21 @@ def test_exactly_the_first_row_that_fits_decides(found: Evidence) -> None:
     assert judge(found) is row.verdict
 
 
+@settings(deadline=None)
 @given(evidence)
 def test_what_cannot_be_read_is_never_called_inactive_without_other_evidence(found: Evidence) -> None:
     unreadable = replace(found, readable=False, ended=False, process=None)
     assert judge(unreadable).status != "inactive"
 
 
+@settings(deadline=None)
 @given(evidence, durations)
 def test_more_silence_never_makes_an_agent_livelier(found: Evidence, more: float) -> None:
     if found.silence is not None and judge(found).status != "active":
         assert judge(replace(found, silence=found.silence + more)) == judge(found)
 
 
+@settings(deadline=None)
 @given(evidence)
 def test_without_any_beat_and_process_nobody_is_said_to_live_or_to_be_dead(found: Evidence) -> None:
     verdict = judge(replace(found, silence=None, process=None, ended=False))

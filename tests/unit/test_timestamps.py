@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordd.timestamps import format_seconds, format_utc, parse_timestamp, utc_date
@@ -14,6 +14,7 @@ LATEST = 253402300799.0
 moments = st.floats(min_value=0, max_value=LATEST)
 
 
+@settings(deadline=None)
 @given(moments)
 @example(0.0)
 @example(0.0005)
@@ -26,6 +27,7 @@ def test_what_is_written_reads_back_to_the_millisecond(epoch: float) -> None:
     assert format_utc(parse_timestamp(text)) == text
 
 
+@settings(deadline=None)
 @given(moments, moments)
 def test_text_sorts_as_the_moments_do(a: float, b: float) -> None:
     if a <= b:
@@ -33,6 +35,7 @@ def test_text_sorts_as_the_moments_do(a: float, b: float) -> None:
         assert utc_date(a) <= utc_date(b)
 
 
+@settings(deadline=None)
 @given(moments)
 def test_seconds_and_dates_are_cut_not_rounded(epoch: float) -> None:
     text = format_seconds(epoch)
@@ -101,6 +104,7 @@ def test_what_is_no_time_is_refused_as_a_value_error(bad: object) -> None:
         parse_timestamp(bad)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.text() | st.floats() | st.integers())
 def test_whatever_a_stranger_writes_is_a_moment_or_a_value_error(value: str | float) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.wire import (
@@ -36,6 +36,7 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(places)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b" ", b"\r\n", b"{}"])).map(b"".join), st.data())
 def test_any_chunking_gives_the_same_lines(data: bytes, draw: st.DataObject) -> None:
     cuts = draw.draw(st.lists(st.integers(min_value=0, max_value=len(data))))
@@ -44,6 +45,7 @@ def test_any_chunking_gives_the_same_lines(data: bytes, draw: st.DataObject) -> 
     assert lines == [line for line in data.split(b"\n")[:-1] if line.strip()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=12)), st.lists(st.integers(min_value=0, max_value=80)))
 def test_the_limit_holds_for_any_chunking(lengths: list[int], cuts: list[int]) -> None:
     data = b"".join(b"x" * length + b"\n" for length in lengths)
