@@ -1,13 +1,10 @@
 """inotify as coordd needs it: a descriptor, watches by number, and events decoded from the bytes read.
 
-asyncinotify makes the system calls. Its own reader builds five objects an event and costs six times as much
-as decoding the records of inotify(7) here. Knows nothing of workspaces.
+Source: inotify(7). Knows nothing of workspaces.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import struct
 from typing import Protocol
@@ -49,56 +46,54 @@ class Backend(Protocol):
     def remove(self, wd: int) -> None:
         """Stop watching; a number that is no more does no harm."""
 
-    def forgotten(self, wd: int) -> None:
-        """The kernel has dropped this watch."""
-
     def close(self) -> None:
         """Close the descriptor; again does no harm."""
 
 
-class AsyncInotifyBackend:
-    """:class:`Backend` over asyncinotify.
+class LibcBackend:
+    """:class:`Backend` over the C library's three functions.
+
+    asyncinotify would be the library for this, but coordd needs none of its reader, which builds five objects an
+    event, and importing it runs ldconfig (``ctypes.util.find_library``): a fifth of coordd's time to start.
 
     Raises:
         OSError: as inotify_init1(2): EMFILE or ENFILE.
+        AttributeError: a C library without inotify.
     """
 
     def __init__(self) -> None:
-        import asyncinotify
+        import ctypes
 
-        self._mask = asyncinotify.Mask
-        self._inotify = asyncinotify.Inotify()
-        self._watches: dict[int, asyncinotify.Watch] = {}
-        self.fd: int = self._inotify.fd
-        # asyncinotify 4.4 says O_CLOEXEC where it means O_NONBLOCK.
-        os.set_blocking(self.fd, False)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._add = libc.inotify_add_watch
+        self._add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+        self._remove = libc.inotify_rm_watch
+        self._remove.argtypes = (ctypes.c_int, ctypes.c_int)
+        self._errno = ctypes.get_errno
+        self.fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise self._error()
 
     def add(self, path: str, mask: int) -> int:
         """As :meth:`Backend.add`."""
-        try:
-            watch = self._inotify.add_watch(path, self._mask(mask))
-        except ValueError as error:  # closed, while the trace thread was still at work; or a NUL in the path
-            raise OSError(errno.EBADF, str(error)) from error
-        self._watches[watch.wd] = watch
-        return int(watch.wd)
+        wd = int(self._add(self.fd, os.fsencode(path), mask))
+        if wd < 0:
+            raise self._error(path)
+        return wd
 
     def remove(self, wd: int) -> None:
-        """As :meth:`Backend.remove`."""
-        watch = self._watches.pop(wd, None)
-        if watch is None:
-            return
-        with contextlib.suppress(OSError, ValueError):  # EINVAL: gone by itself; ValueError: closed
-            self._inotify.rm_watch(watch)
-
-    def forgotten(self, wd: int) -> None:
-        """As :meth:`Backend.forgotten`."""
-        self._watches.pop(wd, None)
-        # Its own reader, which coordd goes past, would be the only one to drop a watch from its table.
-        getattr(self._inotify, "_watches", {}).pop(wd, None)
+        """As :meth:`Backend.remove`. EINVAL says that the watch is gone by itself: nothing to tell."""
+        self._remove(self.fd, wd)
 
     def close(self) -> None:
         """As :meth:`Backend.close`."""
-        self._inotify.close()
+        fd, self.fd = self.fd, -1  # a trace thread still at work then meets EBADF, and no other file
+        if fd >= 0:
+            os.close(fd)
+
+    def _error(self, path: str | None = None) -> OSError:
+        number = self._errno()
+        return OSError(number, os.strerror(number), path)
 
 
 def parse_events(buffer: bytes) -> list[RawEvent]:

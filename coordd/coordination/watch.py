@@ -65,7 +65,7 @@ class Watcher:
         self,
         *,
         on_hint: Callable[[str, Hint], None],
-        open_backend: Callable[[], ino.Backend] = ino.AsyncInotifyBackend,
+        open_backend: Callable[[], ino.Backend] = ino.LibcBackend,
         remote: Callable[[str], str | None] = remote_type,
     ) -> None:
         self._on_hint = on_hint
@@ -92,7 +92,7 @@ class Watcher:
             return self.followed
         try:
             self._backend = self._open_backend()
-        except (OSError, ImportError, RuntimeError) as error:  # RuntimeError: a libc without inotify
+        except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
             self._reason = _why(error)
             return self.followed
         self._loop = loop
@@ -201,7 +201,6 @@ class Watcher:
                     self._tell(interest, mask, name)
             if mask & ino.IGNORED:
                 watches.pop(wd, None)
-                backend.forgotten(wd)
 
     def _tell(self, interest: Interest, mask: int, name: str) -> None:
         if not name:
@@ -239,4 +238,4 @@ def _agents_hint(name: str) -> Hint | None:
 def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return _LIMITS.get(error.errno or 0) or f"inotify: {error.strerror or error}"
-    return f"asyncinotify cannot be used: {error}"
+    return f"this C library has no inotify: {error}"
