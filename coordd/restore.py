@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import msgspec
 
@@ -119,18 +120,34 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
     )
 
 
+def _open_regular(path: str) -> tuple[BinaryIO, int] | None:
+    """The file and its size; None for what is no regular file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):  # a directory must not reach fdopen, which raises and keeps it open
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb"), state.st_size
+
+
 def _read_snapshot(path: str) -> _Snapshot | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = _open_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         log.warning("the snapshot %s cannot be read: %s", path, error.strerror)
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_SNAPSHOT:
-            log.warning("the snapshot %s is no regular file of at most %d bytes", path, MAX_SNAPSHOT)
+    if opened is None:
+        log.warning("the snapshot %s is no regular file", path)
+        return None
+    with opened[0] as file:
+        if opened[1] > MAX_SNAPSHOT:
+            log.warning("the snapshot %s is larger than %d bytes", path, MAX_SNAPSHOT)
             return None
         try:
             return msgspec.json.decode(file.read(), type=_Snapshot)
@@ -158,14 +175,13 @@ def _newest_first(paths: list[str], since: float) -> Iterator[_Remembered]:
 
 def _lines_backwards(path: str, budget: int) -> Iterator[bytes]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = _open_regular(path)
     except OSError:
         return
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            return
-        position = state.st_size
+    if opened is None:
+        return
+    with opened[0] as file:
+        position = opened[1]
         floor = max(0, position - budget)
         rest = b""
         while position > floor:
