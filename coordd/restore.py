@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import msgspec
 
@@ -18,6 +16,7 @@ from coordd.liveness import Verdict
 from coordd.model import Cause, Reason, Status
 from coordd.reducer import Key, KnownAgent
 from coordd.sinks.parts import parse_part
+from coordd.sinks.regular import open_regular
 from coordd.timestamps import parse_timestamp
 
 log = logging.getLogger(__name__)
@@ -120,33 +119,16 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
     )
 
 
-def _open_regular(path: str) -> tuple[BinaryIO, int] | None:
-    """The file and its size; None for what is no regular file.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):  # a directory must not reach fdopen, which raises and keeps it open
-        os.close(descriptor)
-        return None
-    return os.fdopen(descriptor, "rb"), state.st_size
-
-
 def _read_snapshot(path: str) -> _Snapshot | None:
     try:
-        opened = _open_regular(path)
+        descriptor, _ = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
         log.warning("the snapshot %s cannot be read: %s", path, error.strerror)
         return None
-    if opened is None:
-        log.warning("the snapshot %s is no regular file", path)
-        return None
-    with opened[0] as file:
-        if opened[1] > MAX_SNAPSHOT:
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > MAX_SNAPSHOT:
             log.warning("the snapshot %s is larger than %d bytes", path, MAX_SNAPSHOT)
             return None
         try:
@@ -175,13 +157,11 @@ def _newest_first(paths: list[str], since: float) -> Iterator[_Remembered]:
 
 def _lines_backwards(path: str, budget: int) -> Iterator[bytes]:
     try:
-        opened = _open_regular(path)
+        descriptor, _ = open_regular(path, os.O_RDONLY)
     except OSError:
         return
-    if opened is None:
-        return
-    with opened[0] as file:
-        position = opened[1]
+    with os.fdopen(descriptor, "rb") as file:
+        position = os.fstat(descriptor).st_size
         floor = max(0, position - budget)
         rest = b""
         while position > floor:
