@@ -119,7 +119,8 @@ class Worker:
         left = ahead.begun + ahead.deadline - now
         if left <= 0:
             self._replace(ahead)
-        return left if left > 0 else call.deadline
+        # Never longer than its own: the other one may return any time, and then this one has begun.
+        return min(left, call.deadline) if left > 0 else call.deadline
 
     def _replace(self, call: _Call[Any]) -> None:
         if self._lane is not None and (lane := self._lane.succeed(call)) is not None:

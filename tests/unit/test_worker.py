@@ -122,6 +122,23 @@ def test_waiting_behind_another_call_does_not_count() -> None:
     run(test())
 
 
+def test_a_call_that_hangs_is_late_in_its_own_time_not_in_that_of_the_one_before() -> None:
+    async def test() -> None:
+        worker, first, second = Worker("w", replaceable=True), Hang(), Hang()
+        ahead = asyncio.ensure_future(worker.run(first, deadline=PATIENCE * 10))
+        await until_begun(first.begun)
+        behind = asyncio.ensure_future(worker.run(second, deadline=SHORT))
+        await asyncio.sleep(0)
+        first.go.set()
+        with pytest.raises(Late):
+            await behind
+        second.go.set()
+        await ahead
+        worker.close()
+
+    run(test())
+
+
 def test_a_call_behind_one_that_hangs_and_that_nobody_waits_for_is_made() -> None:
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
