@@ -14,8 +14,8 @@ import msgspec
 
 from coordd.liveness import Verdict
 from coordd.model import Cause, Reason, Status
+from coordd.parts import parse_part
 from coordd.reducer import Key, KnownAgent
-from coordd.sinks.parts import parse_part
 from coordd.sinks.regular import open_regular
 from coordd.timestamps import parse_timestamp
 

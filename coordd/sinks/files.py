@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coordd.directories import ensure_directory
+from coordd.parts import Part, newest_part, part_name
 from coordd.sinks.ledger import Ledger
-from coordd.sinks.parts import Part, newest_part, part_name
 from coordd.sinks.regular import explain, open_regular, point
 from coordd.sinks.repair import Damage, repair_file
 from coordd.timestamps import utc_date

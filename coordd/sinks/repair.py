@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from coordd.directories import sync_directory
-from coordd.sinks.parts import parse_part
+from coordd.parts import parse_part
 from coordd.sinks.regular import explain, open_regular
 
 _BLOCK = 64 * 1024

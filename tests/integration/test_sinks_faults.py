@@ -11,9 +11,9 @@ import time
 
 import pytest
 
+from coordd.parts import parse_part
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.parts import parse_part
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86400.0

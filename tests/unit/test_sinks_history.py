@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from coordd.parts import parse_part
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.parts import parse_part
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 LIMIT = 8

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.sinks.parts import Part, newest_part, parse_part, part_name
+from coordd.parts import Part, newest_part, parse_part, part_name
 
 
 def test_names():
