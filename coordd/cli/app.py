@@ -27,6 +27,7 @@ _COMMANDS = {
     "agents": "coordd.cli.agents",
     "agent": "coordd.cli.agent",
     "tail": "coordd.cli.tail",
+    "check": "coordd.cli.check",
     "ping": "coordd.cli.ping",
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",

@@ -1,0 +1,264 @@
+"""What ``coordctl check`` looks at, and how a status document becomes a plugin's verdict. Pure.
+
+One row of :data:`METRICS` for each number: where it stands in the status document, its unit, its options'
+help. What the daemon does not know is unknown here too: as performance data it is ``U``, and with a threshold
+of its own it makes the result UNKNOWN, never OK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordd.cli.ranges import Range
+from coordd.text import count, epoch_of, escape, number
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+_SEVERITY = (OK, UNKNOWN, WARNING, CRITICAL)
+"""From the least to the most urgent: a known problem outweighs an unknown one."""
+_LISTED = 50  # lines of problems below the first; monitoring cuts long output anyway
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that can have thresholds.
+
+    ``unit`` is the UOM of performance data (``%``, ``s``, ``B``, or none); ``most`` is the largest that
+    it can be. ``warning`` and ``critical`` are the defaults, None for none. ``minimum``: a bare number is the
+    least that is fine. ``label`` is that of the performance data where it is not the name.
+    """
+
+    name: str
+    words: str
+    doc: str
+    read: Callable[[Document], float | None]
+    unit: str = ""
+    most: str = ""
+    warning: str | None = None
+    critical: str | None = None
+    minimum: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The ranges of one metric; None asks nothing."""
+
+    warning: Range | None = None
+    critical: Range | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the plugin says: a state, the words of its first line and of further ones, performance data."""
+
+    state: int
+    headline: str
+    details: tuple[str, ...] = ()
+    perfdata: str = ""
+
+    def text(self) -> str:
+        """All of it as lines."""
+        first = f"COORDD {NAMES[self.state]} - {self.headline}"
+        rest = list(self.details[:_LISTED])
+        if len(self.details) > _LISTED:
+            rest.append(f"... and {len(self.details) - _LISTED} more: coordctl status")
+        return "\n".join([f"{first} | {self.perfdata}" if self.perfdata else first, *rest])
+
+
+def without_details(state: int, message: str) -> Verdict:
+    """A verdict where there is no status document to judge; the message's first line comes first."""
+    head, *rest = [plain(line) for line in message.split("\n") if line.strip()] or [""]
+    return Verdict(state, head, tuple(rest))
+
+
+def evaluate(document: Document, limits: Mapping[str, Limits], *, degraded: int, per_cpu: bool) -> Verdict:
+    """The verdict on a status document.
+
+    Args:
+        document: ``status``, from a stranger: of any shape.
+        limits: by the name of the metric; one that is missing asks nothing.
+        degraded: the state that a daemon that finds problems leads to.
+        per_cpu: whether load is judged divided by the number of CPUs.
+    """
+    found: list[tuple[int, str]] = []
+    perfdata = []
+    for metric in metrics(per_cpu=per_cpu):
+        value = metric.read(document)
+        asked = limits.get(metric.name, Limits())
+        state = judge(value, asked)
+        if state != OK:
+            found.append((state, _reason(metric, value, asked, state)))
+        perfdata.append(_perfdata(metric, value, asked))
+    perfdata += [_perfdata(metric, metric.read(document), Limits()) for metric in _FIGURES]
+    problems = document.get("problems")
+    if document.get("health") == "degraded" and degraded != OK:
+        said = [plain(problem) for problem in problems] if isinstance(problems, list) else []
+        found += [(degraded, words) for words in said or ["coordd is degraded"]]
+    found.sort(key=lambda reason: -_SEVERITY.index(reason[0]))
+    reasons = [words for _, words in found]
+    return Verdict(
+        state=found[0][0] if found else OK,
+        headline="; ".join([*reasons[:1], summary(document)]),
+        details=tuple(reasons[1:]),
+        perfdata=" ".join(perfdata),
+    )
+
+
+def judge(value: float | None, limits: Limits) -> int:
+    """The state of one value; a threshold on what is not known leads to UNKNOWN."""
+    if limits.warning is None and limits.critical is None:
+        return OK
+    if value is None:
+        return UNKNOWN
+    if limits.critical is not None and limits.critical.alerts(value):
+        return CRITICAL
+    return WARNING if limits.warning is not None and limits.warning.alerts(value) else OK
+
+
+def summary(document: Document) -> str:
+    """How many agents there are, in words."""
+    agents = _dict(document.get("agents"))
+    active = count(agents.get("active"))
+    parts = [f"{active} {'agent' if active == '1' else 'agents'} active"]
+    parts += [
+        f"{count(agents.get(name))} {name}"
+        for name in ("inactive", "unknown", "stalled")
+        if number(agents.get(name))
+    ]
+    orphaned = number(_dict(document.get("tasks")).get("orphaned"))
+    if orphaned:
+        parts.append(f"{orphaned:.0f} {'claim' if orphaned == 1 else 'claims'} orphaned")
+    return ", ".join(parts)
+
+
+def plain(value: object) -> str:
+    """A stranger's words on one line of a plugin's output, where a bar would begin performance data."""
+    return escape(str(value)).replace("|", "/")
+
+
+def metrics(*, per_cpu: bool) -> Sequence[Metric]:
+    """All metrics that take thresholds, load as it is judged."""
+    return (*METRICS[:_LOAD], METRICS[_LOAD] if per_cpu else _ABSOLUTE_LOAD, *METRICS[_LOAD + 1 :])
+
+
+def _in(*keys: str) -> Callable[[Document], float | None]:
+    """The number at this path of the document; None where there is none."""
+
+    def read(document: Document) -> float | None:
+        value: object = document
+        for key in keys:
+            value = _dict(value).get(key)
+        return number(value)
+
+    return read
+
+
+def _load(document: Document) -> float | None:
+    averages = _dict(document.get("system")).get("load_average")
+    if not isinstance(averages, (list, tuple)) or len(averages) < 2:
+        return None
+    return number(averages[1])
+
+
+def _load_per_cpu(document: Document) -> float | None:
+    load, cpus = _load(document), number(_dict(document.get("system")).get("cpu_count"))
+    return None if load is None or not cpus or cpus < 0 else load / cpus
+
+
+def _sample_age(document: Document) -> float | None:
+    asked = epoch_of(document.get("timestamp"))
+    taken = epoch_of(_dict(document.get("system")).get("timestamp"))
+    return None if asked is None or taken is None else max(asked - taken, 0.0)
+
+
+METRICS = (
+    Metric(
+        "agents",
+        "active agents",
+        "active agents; a bare number N is the least that is fine",
+        _in("agents", "active"),
+        minimum=True,
+        label="active",
+    ),
+    Metric("inactive", "inactive agents", "inactive agents", _in("agents", "inactive")),
+    Metric("stalled", "stalled agents", "agents that hold a task without progress", _in("agents", "stalled")),
+    Metric("unknown", "unknown agents", "agents of whom nothing can be told", _in("agents", "unknown")),
+    Metric("orphaned", "orphaned claims", "claims whose holder is gone", _in("tasks", "orphaned")),
+    Metric("cpu", "cpu", "CPU use of the machine in percent", _in("system", "cpu_percent"), "%", "100"),
+    Metric(
+        "memory",
+        "memory",
+        "memory in use in percent",
+        _in("system", "memory_usage", "percent"),
+        "%",
+        "100",
+        warning="90",
+        critical="95",
+    ),
+    Metric(
+        "disk",
+        "disk",
+        "use of the root file system in percent",
+        _in("system", "disk_usage", "percent"),
+        "%",
+        "100",
+        warning="90",
+        critical="95",
+    ),
+    Metric(
+        "load",
+        "load per cpu",
+        "the mean load of 5 minutes, divided by the number of CPUs",
+        _load_per_cpu,
+        label="load5_per_cpu",
+    ),
+    Metric("age", "age of the last sample", "seconds since the host was last sampled", _sample_age, "s"),
+)
+_LOAD = 8
+_ABSOLUTE_LOAD = Metric("load", "load", "", _load, label="load5")
+_FIGURES = (
+    Metric("available", "", "", _in("tasks", "available")),
+    Metric("claimed", "", "", _in("tasks", "claimed")),
+    Metric("memory_used", "", "", _in("system", "memory_usage", "used"), "B"),
+    Metric("disk_free", "", "", _in("system", "disk_usage", "free"), "B"),
+    Metric("daemon_rss", "", "", _in("daemon", "rss"), "B"),
+    Metric("daemon_uptime", "", "", _in("daemon", "uptime"), "s"),
+)
+"""Performance data that takes no thresholds."""
+
+
+def _reason(metric: Metric, value: float | None, limits: Limits, state: int) -> str:
+    if value is None:
+        return f"{metric.words}: not known"
+    asked = limits.critical if state == CRITICAL else limits.warning
+    shown = f"{figure(value)}{' ' if metric.unit else ''}{metric.unit}"
+    return f"{metric.words} {shown} ({NAMES[state].lower()} at {asked.text if asked else ''})"
+
+
+def _perfdata(metric: Metric, value: float | None, limits: Limits) -> str:
+    """``'label'=value[UOM];warn;crit;min;max`` without what is empty at the end."""
+    shown = "U" if value is None else figure(value) + metric.unit
+    fields = [
+        shown,
+        limits.warning.text if limits.warning else "",
+        limits.critical.text if limits.critical else "",
+        "0",
+        metric.most,
+    ]
+    return f"{metric.label or metric.name}={';'.join(fields).rstrip(';')}"
+
+
+def figure(value: float) -> str:
+    """A number as performance data may hold it: decimal, no exponent, at most three places."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,65 @@
+"""Threshold ranges as monitoring plugins take them. Pure.
+
+The syntax is that of the Monitoring Plugins Development Guidelines, "Threshold and ranges": a range says
+which values are fine, ``@`` turns it round.
+
+====== =======================================
+``10``   alert below 0 or above 10
+``10:``  alert below 10
+``~:10`` alert above 10
+``5:10`` alert outside of 5 to 10, ends fine
+``@5:10`` alert within 5 to 10, ends included
+====== =======================================
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+_NUMBER = r"-?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})"
+_RANGE = re.compile(rf"(@?)(?:(~|{_NUMBER})?(:))?({_NUMBER})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What was asked for: ``text`` as it was written, for performance data repeats it."""
+
+    start: float
+    end: float
+    inverted: bool
+    text: str
+
+    def alerts(self, value: float) -> bool:
+        """Whether this value is one to be told of."""
+        inside = self.start <= value <= self.end
+        return inside if self.inverted else not inside
+
+
+def parse_range(text: str, *, minimum: bool = False) -> Range:
+    """A range from its text.
+
+    With ``minimum`` a bare number is the least that is fine: ``10`` means ``10:``.
+
+    Raises:
+        ValueError: no range, or one that ends before it begins.
+    """
+    text = text.strip()
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise ValueError(_not_a_range(text))
+    inverted, start, colon, end = match.groups()
+    if start is None and end is None:
+        raise ValueError(_not_a_range(text))
+    if minimum and not colon and not inverted:
+        text, start, end = f"{text}:", end, None
+    low = -math.inf if start == "~" else float(start) if start is not None else 0.0
+    high = math.inf if end is None else float(end)
+    if low > high:
+        raise ValueError(f"{text!r} ends before it begins")
+    return Range(low, high, bool(inverted), text)
+
+
+def _not_a_range(text: str) -> str:
+    return f"{text!r:.40} is no range such as '10', '10:', '~:10' or '@5:10'"
