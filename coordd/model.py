@@ -16,6 +16,8 @@ Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "sile
 Cause = Literal["heartbeat", "verdict", "appeared", "removed", "tasks", "start"]
 CoordMode = Literal["redis", "file"]
 SinkState = Literal["ok", "failing"]
+ClaimState = Literal["held", "expired", "orphaned"]
+TaskState = Literal["available", "held", "expired", "orphaned"]
 
 SCHEMA = 1
 """Carried by every ``--json`` document; grows only when a field changes its meaning."""
@@ -108,6 +110,37 @@ class AgentView(AgentSample):
     """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat."""
 
     last_heartbeat_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """How many tasks are available, and how many claims there are: ``claimed`` counts all three states."""
+
+    available: int | None = None
+    claimed: int | None = None
+    expired: int | None = None
+    orphaned: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task at the moment of asking: available, or claimed and by whom; with the progress told of it.
+
+    ``agent_id`` is the holder and ``holder_status`` the verdict on it now, None where no such agent is known.
+    """
+
+    task_id: str
+    workspace: str | None
+    state: TaskState
+    agent_id: str | None
+    claimed_at: str | None
+    expires_at: str | None
+    description: str | None
+    progress: float | None
+    message: str | None
+    progress_at: str | None
+    holder_status: Status | None
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

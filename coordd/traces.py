@@ -105,14 +105,30 @@ class WorkspaceTraces:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkChange:
+    """A partial reading of claims, progress and available tasks: what differs now, by task.
+
+    None stands for a claim or a progress that is no more; ``available`` says whether a task now is.
+    """
+
+    claims: Mapping[str, Claim | None] = field(default_factory=dict)
+    progress: Mapping[str, Progress | None] = field(default_factory=dict)
+    available: Mapping[str, bool] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.claims or self.progress or self.available)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentsChange:
     """A partial reading after a hint: the named agents as they are now, None for one that left no trace.
 
-    ``rescan_needed`` says that the folder could not be read, so that nothing is known: ``agents`` is empty,
-    and only a full reading tells what happened.
+    ``work`` is what hints of claims, tasks and progress led to. ``rescan_needed`` says that a folder could
+    not be read, so that nothing is known: the rest is empty, and only a full reading tells what happened.
     """
 
     workspace: str
     agents: Mapping[str, AgentTraces | None]
     malformed: Mapping[str, str] = field(default_factory=dict)
     rescan_needed: bool = False
+    work: WorkChange = field(default_factory=WorkChange)

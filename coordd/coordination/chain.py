@@ -28,12 +28,8 @@ _AGENTS = _SELF | ino.CLOSE_WRITE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE |
 _WORK = _AGENTS | ino.CREATE
 _FLAGS = ino.ONLYDIR | ino.DONT_FOLLOW
 
-_FOLDERS: dict[str, tuple[int, Literal["agents", "work"]]] = {
-    "agents": (_AGENTS, "agents"),
-    "claims": (_WORK, "work"),
-    "tasks": (_WORK, "work"),
-    "status": (_WORK, "work"),
-}
+_FolderName = Literal["agents", "claims", "tasks", "status"]
+_FOLDERS: dict[_FolderName, int] = {"agents": _AGENTS, "claims": _WORK, "tasks": _WORK, "status": _WORK}
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 _TRIES = 5  # for a path that comes to be while it is looked for; the reading every 30 s is there for the rest
@@ -44,7 +40,7 @@ class Interest:
     """What one workspace wants to know of one watched directory."""
 
     workspace: str
-    kind: Literal["chain", "agents", "work"]
+    kind: Literal["chain", "agents", "claims", "tasks", "status"]
     mask: int
     names: frozenset[str] = frozenset()
 
@@ -102,9 +98,8 @@ class Arming:
         mask = _SELF | _NAMES if wanted else _SELF
         return self._add(path, Interest(self.workspace, "chain", mask, wanted))
 
-    def _folder(self, parent: str, name: str) -> bool:
-        mask, kind = _FOLDERS[name]
-        return self._add(f"{parent}/{name}", Interest(self.workspace, kind, mask))
+    def _folder(self, parent: str, name: _FolderName) -> bool:
+        return self._add(f"{parent}/{name}", Interest(self.workspace, name, _FOLDERS[name]))
 
     def _add(self, path: str, interest: Interest) -> bool:
         try:

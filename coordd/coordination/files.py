@@ -18,7 +18,7 @@ from itertools import islice
 
 from coordd.coordination.fields import Malformed, Parsed, jsonable
 from coordd.coordination.folder import MAX_ENTRIES, Folder, Kind
-from coordd.coordination.hints import Hint, Signal
+from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.parse import (
     ACTIVE_LIST,
     MAX_ID,
@@ -30,7 +30,14 @@ from coordd.coordination.parse import (
 )
 from coordd.coordination.safefile import FOLDER_FLAGS, explain, open_folder
 from coordd.coordination.work import Work, WorkReader
-from coordd.traces import AgentsChange, AgentTraces, Heartbeat, Registration, WorkspaceTraces
+from coordd.traces import (
+    AgentsChange,
+    AgentTraces,
+    Heartbeat,
+    Registration,
+    WorkChange,
+    WorkspaceTraces,
+)
 
 HEARTBEAT = ".heartbeat"
 TASKS = ".tasks"
@@ -90,25 +97,47 @@ class WorkspaceReader:
             os.close(coordination)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
-        """Read the hinted agents, and ``active.list`` where that is hinted.
+        """Read the hinted agents and work, and ``active.list`` where that is hinted.
 
         An agent may be hinted by its file's stem or by its id. A heartbeat is read whether or not its file's
-        state differs. ``Signal.CLAIMS`` and ``Signal.RESCAN`` ask for more than this does; they are left out.
+        state differs. ``Signal.RESCAN`` asks for more than this does; it is left out.
         """
+        files = [hint for hint in hints if isinstance(hint, WorkFile)]
+        work = self._read_work(files) if files else WorkChange()
+        if work is None:
+            return AgentsChange(self.workspace, {}, rescan_needed=True)
+        malformed = dict(islice(self._work.problems_of(files), MAX_MALFORMED))
+        if len(files) == len(hints):
+            return AgentsChange(self.workspace, {}, malformed, work=work)
+        return self._read_agents(hints, malformed, work)
+
+    def _read_work(self, files: Collection[WorkFile]) -> WorkChange | None:
+        try:
+            coordination = os.open(self._coordination, FOLDER_FLAGS)
+        except OSError:
+            return None
+        try:
+            return self._work.read(coordination, files)
+        finally:
+            os.close(coordination)
+
+    def _read_agents(
+        self, hints: Collection[Hint], malformed: dict[str, str], work: WorkChange
+    ) -> AgentsChange:
         try:
             fd = os.open(self._agents_path, FOLDER_FLAGS | os.O_NOFOLLOW)
         except OSError:
             return AgentsChange(self.workspace, {}, rescan_needed=True)
         hinted: dict[str, str] = {}
         changed: dict[str, str] = {}
-        malformed: dict[str, str] = {}
         try:
             for hint in hints:
                 if isinstance(hint, str):
-                    agent_id = jsonable(hint)
+                    stem, suffixes = _named(hint)
+                    agent_id = jsonable(stem)
                     if 1 <= len(agent_id) <= MAX_ID:
-                        stem = hinted[agent_id] = self._stems.get(hint, hint)
-                        if "/" not in stem and self._refresh(fd, stem, malformed):
+                        stem = hinted[agent_id] = self._stems.get(stem, stem)
+                        if "/" not in stem and self._refresh(fd, stem, suffixes, malformed):
                             changed[agent_id] = stem
                 elif hint is Signal.LIST:
                     if self._folder.refresh(fd, ACTIVE_LIST):
@@ -118,12 +147,12 @@ class WorkspaceReader:
             os.close(fd)
         self._rebuild(changed)
         agents = {agent_id: self._agents.get(agent_id) for agent_id in {**hinted, **changed}}
-        return AgentsChange(self.workspace, agents, malformed)
+        return AgentsChange(self.workspace, agents, malformed, work=work)
 
-    def _refresh(self, fd: int, stem: str, malformed: dict[str, str]) -> bool:
-        """Look at the three files of one agent; whether any of them means something else now."""
+    def _refresh(self, fd: int, stem: str, suffixes: tuple[str, ...], malformed: dict[str, str]) -> bool:
+        """Look at these files of one agent; whether any of them means something else now."""
         folder, changed = self._folder, False
-        for suffix in SUFFIXES:
+        for suffix in suffixes:
             name = stem + suffix
             if folder.refresh(fd, name, force=suffix is HEARTBEAT):
                 changed = True
@@ -273,6 +302,14 @@ _KINDS: dict[str, Kind[_Trace]] = {
     REGISTRATION: Kind(64 * 1024, _registration),
 }
 _ACTIVE_LIST: Kind[_Trace] = Kind(64 * 1024, _active_list)
+
+
+def _named(hint: str) -> tuple[str, tuple[str, ...]]:
+    """The stem and the suffixes that a hint stands for: of one file, or of all that an agent can have."""
+    for suffix in SUFFIXES:
+        if hint.endswith(suffix):
+            return hint[: -len(suffix)], (suffix,)
+    return hint, SUFFIXES
 
 
 def _agents_kind(name: str) -> Kind[_Trace] | None:

@@ -7,6 +7,7 @@ removes repetitions. Knows nothing of inotify nor of files.
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 
 class Signal(enum.Enum):
@@ -14,11 +15,17 @@ class Signal(enum.Enum):
 
     LIST = "list"
     """``agents/active.list`` changed."""
-    CLAIMS = "claims"
-    """Something in ``claims/``, ``tasks/`` or ``status/`` changed."""
     RESCAN = "rescan"
     """Folders came, went or moved, or events were lost: arm the watches anew, then read everything."""
 
 
-Hint = str | Signal
-"""An agent's file-name stem exactly as the file system gives it (``os.fsdecode``), or a :class:`Signal`."""
+class WorkFile(NamedTuple):
+    """A file in ``claims/``, ``tasks/`` or ``status/``, its name exactly as the file system gives it."""
+
+    folder: str
+    name: str
+
+
+Hint = str | WorkFile | Signal
+"""The name of a file in ``agents/`` exactly as the file system gives it (``os.fsdecode``), an agent's id for
+all of its files, a :class:`WorkFile`, or a :class:`Signal`."""

@@ -21,7 +21,7 @@ from typing import Literal
 from coordd.coordination import inotify as ino
 from coordd.coordination.chain import Arming, Interest, mask_of
 from coordd.coordination.files import COORDINATION, SUFFIXES
-from coordd.coordination.hints import Hint, Signal
+from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.mounts import remote_type
 from coordd.coordination.parse import ACTIVE_LIST, is_half_written
 
@@ -210,11 +210,11 @@ class Watcher:
             hint = _agents_hint(name)
             if hint is not None:
                 self._on_hint(interest.workspace, hint)
-        elif interest.kind == "work":
-            if not is_half_written(name):
-                self._on_hint(interest.workspace, Signal.CLAIMS)
-        elif name in interest.names:
-            self._on_hint(interest.workspace, Signal.RESCAN)
+        elif interest.kind == "chain":
+            if name in interest.names:
+                self._on_hint(interest.workspace, Signal.RESCAN)
+        elif not is_half_written(name):
+            self._on_hint(interest.workspace, WorkFile(interest.kind, name))
 
     def _fail(self, error: OSError) -> None:
         armed = list(self._armed)
@@ -231,7 +231,7 @@ def _agents_hint(name: str) -> Hint | None:
     if name == ACTIVE_LIST:
         return Signal.LIST
     if name.endswith(SUFFIXES) and not name.startswith("."):
-        return name[: name.rindex(".")]
+        return name
     return None
 
 

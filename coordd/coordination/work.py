@@ -2,12 +2,15 @@
 
 I/O by way of folder.py, meaning by way of claims.py. A folder that is not there holds nothing; one that is
 there and cannot be read makes what it holds None, and is reported. Knows nothing of agents.
+
+:meth:`WorkReader.scan` looks at every file and is the truth; :meth:`WorkReader.read` looks only at files that
+are said to have changed, at a cost that does not depend on how many others there are.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,12 +22,13 @@ from coordd.coordination.claims import (
     parse_claim,
     parse_progress,
     progress_task_of,
-    task_names_of,
 )
 from coordd.coordination.fields import Malformed, Parsed, jsonable
-from coordd.coordination.folder import MAX_ENTRIES, Folder, Kind, list_names
+from coordd.coordination.folder import MAX_ENTRIES, Folder, Kind
+from coordd.coordination.hints import WorkFile
 from coordd.coordination.safefile import explain, open_folder
-from coordd.traces import Claim, Progress
+from coordd.coordination.taskfiles import TaskFiles
+from coordd.traces import Claim, Progress, WorkChange
 
 T = TypeVar("T")
 
@@ -50,15 +54,16 @@ class WorkReader:
 
     def __init__(self, *, path: str, max_entries: int = MAX_ENTRIES) -> None:
         self._path = path
-        self._max_entries = max_entries
         self._claims: Folder[Claim] = Folder(
             path=f"{path}/claims", kind_of=_claim_kind, max_entries=max_entries
         )
         self._progress: Folder[Progress] = Folder(
             path=f"{path}/status", kind_of=_progress_kind, max_entries=max_entries
         )
-        self._tasks_problems: dict[str, str] = {}
+        self._tasks = TaskFiles(max_entries=max_entries)
+        self._merged: dict[str, Claim] = {}
         self._unreadable: dict[str, str] = {}
+        self._whole = False
 
     def scan(self, coordination: int, now: float) -> Work:
         """Read all three folders.
@@ -69,11 +74,37 @@ class WorkReader:
         """
         self._unreadable = {}
         claims = self._claims_of(coordination, now)
+        progress = self._progress_of(coordination, now)
+        listed = self._list_tasks(coordination)
+        self._whole = listed and claims is not None and progress is not None
         return Work(
-            available=self._available(coordination, claims),
+            available=self._tasks.available(claims) if listed and claims is not None else None,
             claims=claims,
-            progress=self._progress_of(coordination, now),
+            progress=progress,
         )
+
+    def read(self, coordination: int, files: Collection[WorkFile]) -> WorkChange | None:
+        """Look at these files alone; None where only a scan can tell what is there now.
+
+        Args:
+            coordination: descriptor of the coordination folder.
+            files: names as inotify gives them; some may be nobody's.
+        """
+        if not self._whole:
+            return None
+        names: dict[str, list[str]] = {}
+        for file in files:
+            names.setdefault(file.folder, []).append(file.name)
+        try:
+            claims = self._read_claims(coordination, names.get("claims", []))
+            tasks = self._read_tasks(coordination, names.get("tasks", []))
+            progress = self._read_progress(coordination, names.get("status", []))
+        except (OSError, Malformed):
+            self._whole = False  # half of it is taken over and told to nobody: a scan tells it all
+            return None
+        tasks.update(*map(self._tasks.named, claims))
+        available = {task: self._tasks.is_available(task, self._merged) for task in tasks}
+        return WorkChange(claims, progress, available)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Path and reason of everything in the last scan that could not be used."""
@@ -81,54 +112,96 @@ class WorkReader:
         parts = (
             ("claims", self._claims.problems()),
             ("status", self._progress.problems()),
-            ("tasks", self._tasks_problems.items()),
+            ("tasks", self._tasks.problems.items()),
         )
         for folder, problems in parts:
             for name, reason in problems:
-                yield f"{self._path}/{folder}/{jsonable(name)}".rstrip("/"), reason
+                yield self._place(folder, name), reason
+
+    def problems_of(self, files: Collection[WorkFile]) -> Iterator[tuple[str, str]]:
+        """The same of these files alone."""
+        folders: dict[str, Folder[Claim] | Folder[Progress]] = {
+            "claims": self._claims,
+            "status": self._progress,
+        }
+        for file in files:
+            folder = folders.get(file.folder)
+            entry = folder.entries.get(file.name) if folder else None
+            if entry is not None and entry.problem is not None:
+                yield self._place(*file), entry.problem
+
+    def _place(self, folder: str, name: str) -> str:
+        return f"{self._path}/{folder}/{jsonable(name)}".rstrip("/")
 
     def _claims_of(self, coordination: int, now: float) -> dict[str, Claim] | None:
         if not self._scanned(self._claims, "claims", coordination, now):
             return None
-        found = []
-        for name in sorted(self._claims.entries):  # "x.claim" comes before "x.json"
-            entry = self._claims.entries[name]
-            task = claimed_task_of(name)
-            if entry.counts and task is not None:
-                found.append(entry.value or Claim(task))
-        return merge_claims(found)
+        # "x.claim" comes before "x.json"
+        found = (self._claim_in(name) for name in sorted(self._claims.entries))
+        self._merged = merge_claims(claim for claim in found if claim is not None)
+        return dict(self._merged)
 
     def _progress_of(self, coordination: int, now: float) -> dict[str, Progress] | None:
         if not self._scanned(self._progress, "status", coordination, now):
             return None
         return {entry.value.task: entry.value for entry in self._progress.entries.values() if entry.value}
 
-    def _available(self, coordination: int, claims: dict[str, Claim] | None) -> tuple[str, ...] | None:
-        self._tasks_problems = {}
+    def _list_tasks(self, coordination: int) -> bool:
         try:
             fd = open_folder("tasks", coordination)
             if fd is None:
-                return () if claims is not None else None
+                self._tasks.clear()
+                return True
             try:
-                names, problems, overfull = list_names(fd, self._max_entries)
+                self._tasks.scan(fd)
             finally:
                 os.close(fd)
         except (OSError, Malformed) as error:
             self._failed("tasks", error)
-            return None
-        if overfull:
-            problems[""] = f"more than {self._max_entries} entries; the rest is not read"
-        tasks = set()
-        for name in names:
-            try:
-                both = task_names_of(name)
-            except Malformed as error:
-                problems[name] = str(error)
+            return False
+        return True
+
+    def _read_claims(self, coordination: int, names: list[str]) -> dict[str, Claim | None]:
+        """What these claims say now, where it is another thing than before."""
+        claims: dict[str, Claim | None] = {}
+        for name in self._refreshed(self._claims, "claims", coordination, names):
+            task = _quietly(claimed_task_of, name)
+            if task is None or task in claims:
                 continue
-            if both is not None and claims is not None and not any(text in claims for text in both):
-                tasks.add(both[0])
-        self._tasks_problems = problems
-        return None if claims is None else tuple(sorted(tasks))
+            stem = name[: name.rindex(".")]
+            both = (self._claim_in(stem + suffix) for suffix in CLAIM_SUFFIXES)
+            claim = merge_claims(one for one in both if one is not None).get(task)
+            if claim != self._merged.get(task):
+                claims[task] = claim
+        for task, claim in claims.items():
+            if claim is None:
+                del self._merged[task]
+            else:
+                self._merged[task] = claim
+        return claims
+
+    def _read_tasks(self, coordination: int, names: list[str]) -> set[str]:
+        if not names:
+            return set()
+        fd = _open("tasks", coordination)
+        try:
+            return self._tasks.refresh(fd, names)
+        finally:
+            os.close(fd)
+
+    def _read_progress(self, coordination: int, names: list[str]) -> dict[str, Progress | None]:
+        progress: dict[str, Progress | None] = {}
+        for name in self._refreshed(self._progress, "status", coordination, names):
+            task = _quietly(progress_task_of, name)
+            if task is not None:
+                entry = self._progress.entries.get(name)
+                progress[task] = entry.value if entry else None
+        return progress
+
+    def _claim_in(self, name: str) -> Claim | None:
+        entry = self._claims.entries.get(name)
+        task = claimed_task_of(name) if entry is not None and entry.counts else None
+        return None if entry is None or task is None else entry.value or Claim(task)
 
     def _scanned(self, folder: Folder[T], name: str, coordination: int, now: float) -> bool:
         try:
@@ -145,9 +218,34 @@ class WorkReader:
             return False
         return True
 
+    @staticmethod
+    def _refreshed(folder: Folder[T], name: str, coordination: int, names: list[str]) -> list[str]:
+        """Those of the files that mean something else now."""
+        if not names:
+            return []
+        fd = _open(name, coordination)
+        try:
+            return [one for one in names if folder.refresh(fd, one)]
+        finally:
+            os.close(fd)
+
     def _failed(self, name: str, error: OSError | Malformed) -> None:
         path = f"{self._path}/{name}"
         self._unreadable[path] = explain(error, path) if isinstance(error, OSError) else str(error)
+
+
+def _open(name: str, coordination: int) -> int:
+    fd = open_folder(name, coordination)
+    if fd is None:
+        raise Malformed("it was there and is gone")
+    return fd
+
+
+def _quietly(task_of: Callable[[str], str | None], name: str) -> str | None:
+    try:
+        return task_of(name)
+    except Malformed:  # the scans count it
+        return None
 
 
 def _claim(name: str, content: bytes, _: os.stat_result) -> Parsed[Claim]:

@@ -489,7 +489,7 @@ def test_a_hinted_reading_is_of_the_hinted_agents_as_they_are(agents: Path, read
     (agents / "a.active").write_text('{"status": "busy"}')
     (agents / "b.heartbeat").unlink()
     (agents / "d.heartbeat").write_text(LATER)
-    change = reader.read({"a", "b", "d", Signal.CLAIMS, Signal.RESCAN})
+    change = reader.read({"a", "b", "d", Signal.RESCAN})
     assert change.agents.keys() == {"a", "b", "d"}
     assert not change.rescan_needed
     a = change.agents["a"]

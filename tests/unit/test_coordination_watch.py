@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from coordd.coordination import inotify as ino
-from coordd.coordination.hints import Hint, Signal
+from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.watch import Followed, Watcher
 
 BEAT = "2026-11-21T12:00:00Z\n"
@@ -27,13 +27,14 @@ DEADLINE = 10.0
 
 
 class Hints:
-    """What the watcher said, a set a workspace."""
+    """What the watcher said; of an agent's heartbeat its stem alone."""
 
     def __init__(self) -> None:
         self.all: list[tuple[str, Hint]] = []
 
     def __call__(self, workspace: str, hint: Hint) -> None:
-        self.all.append((workspace, hint))
+        stem = hint.removesuffix(".heartbeat") if isinstance(hint, str) else hint
+        self.all.append((workspace, stem))
 
     async def wait(self, workspace: object, hint: Hint) -> None:
         until = time.monotonic() + DEADLINE
@@ -181,14 +182,14 @@ def test_work_is_hinted_too_even_a_claim_made_by_a_link(
     async def work(watcher: Watcher) -> None:
         watcher.arm(str(project))
         os.link(agents.parent / "draft", path / "t.claim")
-        await hints.wait(project, Signal.CLAIMS)
+        await hints.wait(project, WorkFile(folder, "t.claim"))
         hints.clear()
         (path / "t.claim").unlink()
-        await hints.wait(project, Signal.CLAIMS)
+        await hints.wait(project, WorkFile(folder, "t.claim"))
         hints.clear()
         (path / "x.tmp").touch()
         await quiet(hints, agents / "mark.heartbeat")
-        assert (str(project), Signal.CLAIMS) not in hints.all
+        assert not any(isinstance(hint, WorkFile) for _, hint in hints.all)
 
     watching(hints, work)
 

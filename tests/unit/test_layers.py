@@ -20,6 +20,7 @@ VALUES = {
     "liveness",
     "clocks",
     "reducer",
+    "claims",
     "wire",
     "sockets",
     "quickjson",
@@ -33,7 +34,7 @@ VALUES = {
     "history",
 }
 SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
-STATE = {"state", "schedule", "recorder", "pipeline", "hosting", "restore", "snapshot", "document"}
+STATE = {"state", "schedule", "recorder", "pipeline", "hosting", "restore", "snapshot", "document", "hub"}
 SERVICE = {
     "server",
     "connection",
