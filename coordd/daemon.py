@@ -27,6 +27,7 @@ from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.host.sampler import HostSampler
 from coordd.hosting import FIRST_AFTER, HostSampling
+from coordd.hub import Hub
 from coordd.layout import Layout, check_project_directories
 from coordd.listening import Listener, listen
 from coordd.lock import InstanceLock
@@ -53,6 +54,8 @@ SNAPSHOT_EVERY = 60.0
 CHECK_EVERY = 4.0
 """Seconds between two looks at whether lock and record directories still are where they were."""
 DRAIN = 5.0
+MEMORY_DEADLINE = 60.0
+"""Seconds that reading back the last run may take, after the repair of its files."""
 DAY = 86400.0
 
 
@@ -136,6 +139,7 @@ class Daemon:
         self._picture = Picture(timeout=config.agents.timeout, heart=self._heart)
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
+        hub = Hub()
         self._recorder = Recorder(
             sinks=self._sinks(),
             writer=self._writer,
@@ -143,6 +147,7 @@ class Daemon:
             schedule=self._schedule,
             host=self._host,
             fsync_interval=config.storage.fsync_interval,
+            publish=hub.publish,
         )
         self._backend = FileBackend(entries=self._workspaces(config))
         self._pipeline = Pipeline(
@@ -174,7 +179,7 @@ class Daemon:
             cost=cost,
             redis_url=public_url(url) if (url := config.coordination.redis_url) else None,
         )
-        methods = Methods(picture=self._picture, documents=self._documents, reloader=self, now=now)
+        methods = Methods(picture=self._picture, documents=self._documents, hub=hub, reloader=self, now=now)
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
         self._server = Server(dispatch=dispatcher, refusal=dispatcher.refusal)
 
@@ -248,6 +253,7 @@ class Daemon:
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 await self._pipeline.stop()
+                await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
                 await self._write_snapshot()
                 await self._recorder.close()
@@ -305,7 +311,7 @@ class Daemon:
             log.error("the lock cannot be taken again: %s", error)  # noqa: TRY400 - it says all there is
 
     def _take_lock_again(self) -> None:
-        """Runs in the writer thread. The directory was removed or replaced: make it, and own it, once more."""
+        """Runs in the writer thread. The directory was removed or replaced: make it and own it again."""
         _make_directories(self._config, self._sources.layout, self._rights)
         self._lock.acquire()
 
@@ -323,7 +329,7 @@ class Daemon:
         """What the last run knew; without it every agent is met for the first time."""
         directory, snapshot = self._config.storage.metrics_dir, self._sources.layout.snapshot
         try:
-            return await self._writer.run(lambda: restore(snapshot, directory), deadline=DRAIN)
+            return await self._writer.run(lambda: restore(snapshot, directory), deadline=MEMORY_DEADLINE)
         except (OSError, Late) as error:
             log.warning("the records of the last run cannot be read: %s", error)
             return []

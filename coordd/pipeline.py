@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from coordd.clocks import ObservedClock
 from coordd.coordination.backend import FileBackend
-from coordd.coordination.files import WorkspaceReader
+from coordd.coordination.files import HEARTBEAT, WorkspaceReader
 from coordd.coordination.hints import Hint, Signal
 from coordd.coordination.watch import Followed
 from coordd.model import AgentSample
@@ -49,7 +49,7 @@ class Source:
     from_glob: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     hints: set[Hint] = field(default_factory=set)
-    last_read: float = 0.0
+    last_observed: float = 0.0
     read_once: bool = False
     hung: bool = False
     followed: Followed = field(default_factory=lambda: Followed("poll"))
@@ -81,6 +81,7 @@ class Pipeline:
         self._sources: dict[str, Source] = {}
         self._logged: dict[str, str] = {}
         self._forgotten: dict[Key, KnownAgent] = {}
+        self._entries: tuple[str, ...] = ()
         self._judging = False
 
     async def start(self, restored: Iterable[KnownAgent]) -> None:
@@ -166,7 +167,7 @@ class Pipeline:
     async def _judge_source(self, source: Source, keys: list[Key]) -> None:
         async with source.lock:
             if not source.hung and source.shown.clock.readable:
-                await self._read_some(source, {key[1] for key in keys})
+                await self._read_some(source, {key[1] + HEARTBEAT for key in keys})
             await self._record_verdicts(keys)
 
     async def _read_some(self, source: Source, hints: set[Hint]) -> None:
@@ -207,7 +208,7 @@ class Pipeline:
         self._log_malformed(source)
         self._picture.rejudge(source.shown.path, moment.mono)
         await self._reduce(source, self._complete(source, traces), pushed=False)
-        source.last_read = began
+        source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
         self._poll(source)
 
@@ -232,7 +233,7 @@ class Pipeline:
         reading = Reading(
             wall=moment.wall,
             observed=observed,
-            since=observed if pushed else min(observed, clock.now(source.last_read)),
+            since=observed if pushed else min(observed, source.last_observed),
             timeout=self._picture.timeout,
             fresh=not source.read_once,
             starting=not self._judging,
@@ -338,8 +339,9 @@ class Pipeline:
         self._await_deadline()
 
     async def _drop(self, source: Source) -> None:
-        """A workspace that is no longer configured, or that a glob no longer finds."""
+        """A workspace that is no longer configured, or whose project is gone; its lock is held."""
         path = source.shown.path
+        source.hung = True
         self._sources.pop(path, None)
         self._backend.unfollow(path)
         gone = self._picture.in_workspace(path)
@@ -361,9 +363,13 @@ class Pipeline:
             log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
             return
         wanted = {one.path: one for one in found}
+        entries = tuple(self._backend.entries)
+        reconfigured, self._entries = entries != self._entries, entries
         for path, source in list(self._sources.items()):
-            if path not in wanted and not source.from_glob:
-                await self._drop(source)
+            # What a pattern found stays until its project is gone, even while its folder is away.
+            if path not in wanted and (reconfigured or not source.from_glob):
+                async with source.lock:
+                    await self._drop(source)
         for path, one in wanted.items():
             if path not in self._sources:
                 shown = Workspace(path=path, clock=ObservedClock(blind_since=now().mono))

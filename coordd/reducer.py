@@ -7,8 +7,8 @@ records, the socket and every client.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from coordd.liveness import Evidence, Verdict, judge
 from coordd.model import AgentSample, AgentView, Cause
@@ -85,6 +85,14 @@ class Reading:
     starting: bool = False
 
 
+class _Beat(NamedTuple):
+    """The last beat: as shown, on the source's clock, and the first one of its unbroken run."""
+
+    wall: float | None
+    at: float | None
+    run_since: float | None
+
+
 def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
     """One agent after one reading; the very same object when nothing was read that was not known.
 
@@ -92,21 +100,42 @@ def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Read
     ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``.
     """
     if old is None:
-        known = _first_sight(key, traces, reading)
+        beat = _first_sight(traces, reading)
     elif old.traces is None:
-        known = _seen_again(old, traces, reading)
+        beat = _seen_again(old, traces, reading)
     else:
-        known = _seen_on(old, old.traces, traces, reading)
-    verdict = judge(known.evidence(reading.observed, timeout=reading.timeout, readable=True))
+        beat = _seen_on(old, old.traces, traces, reading)
+    if beat is None:
+        beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
+    silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
+    verdict = judge(Evidence(silence=silence, timeout=reading.timeout))
+    cause = _cause(old, beat, verdict, traces, reading)
+    if old is not None and cause is None and old.traces == traces:
+        return old
+    return KnownAgent(
+        key=key,
+        verdict=verdict,
+        cause=cause or (old.cause if old else "appeared"),
+        traces=traces,
+        beat_wall=beat.wall,
+        beat_at=beat.at,
+        run_since=beat.run_since,
+    )
+
+
+def _cause(
+    old: KnownAgent | None, beat: _Beat, verdict: Verdict, traces: AgentTraces, reading: Reading
+) -> Cause | None:
+    """What makes the step worth a sample, None where nothing does."""
     if old is None:
-        return replace(known, verdict=verdict)
-    if known.beat_at != old.beat_at or known.beat_wall != old.beat_wall:
-        return replace(known, verdict=verdict, cause="heartbeat")
+        return "start" if reading.starting else "appeared"
+    if beat.at != old.beat_at or beat.wall != old.beat_wall:
+        return "heartbeat"
     if verdict != old.verdict:
-        return replace(known, verdict=verdict, cause="verdict")
-    if known.active_tasks != old.active_tasks:
-        return replace(known, cause="tasks")
-    return known
+        return "verdict"
+    if old.active_tasks != (None if traces.tasks is None else len(traces.tasks)):
+        return "tasks"
+    return None
 
 
 def changed(old: KnownAgent | None, new: KnownAgent) -> bool:
@@ -161,32 +190,19 @@ def uptime(agent: KnownAgent, verdict: Verdict, wall: float) -> float | None:
     return round(max(0.0, end - start), 3)
 
 
-def _first_sight(key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
+def _first_sight(traces: AgentTraces, reading: Reading) -> _Beat | None:
     beat = _written_time(traces, reading.wall)
-    return KnownAgent(
-        key=key,
-        verdict=Verdict("unknown", "no-heartbeat"),
-        cause="start" if reading.starting else "appeared",
-        traces=traces,
-        beat_wall=beat,
-        beat_at=None if beat is None else _observed_beat(beat, reading),
-        run_since=beat,
-    )
+    return None if beat is None else _Beat(beat, _observed_beat(beat, reading), beat)
 
 
-def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> KnownAgent:
+def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _Beat | None:
     """The first reading after a restart: only what was not recorded before is a beat."""
     beat = _unrecorded_beat(old, traces, reading.wall)
     if beat is None:
-        return replace(old, traces=traces)
+        return None
     broken = old.beat_wall is None or beat - old.beat_wall > reading.timeout
-    return replace(
-        old,
-        traces=traces,
-        beat_wall=beat,
-        beat_at=reading.observed - max(0.0, reading.wall - beat),
-        run_since=beat if broken else old.run_since,
-    )
+    at = reading.observed - max(0.0, reading.wall - beat)
+    return _Beat(beat, at, beat if broken else old.run_since)
 
 
 def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float | None:
@@ -214,15 +230,13 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     return max(beats, default=None)
 
 
-def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> KnownAgent:
+def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> _Beat | None:
     beat = _new_beat(before, traces, reading.wall)
     if beat is None:
-        return old if traces == before else replace(old, traces=traces)
-    beat_at = _observed_beat(beat, reading)
-    run_since = old.run_since
-    if old.beat_at is None or beat_at - old.beat_at > reading.timeout:
-        run_since = beat
-    return replace(old, traces=traces, beat_wall=beat, beat_at=beat_at, run_since=run_since)
+        return None
+    at = _observed_beat(beat, reading)
+    broken = old.beat_at is None or at - old.beat_at > reading.timeout
+    return _Beat(beat, at, beat if broken else old.run_since)
 
 
 def _observed_beat(beat: float, reading: Reading) -> float:

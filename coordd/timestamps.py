@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last second datetime can hold
@@ -23,9 +24,14 @@ def format_utc(epoch: float) -> str:
         raise ValueError(f"not a moment: {epoch!r}")
     seconds, millis = divmod(round(epoch * 1000), 1000)
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03d}Z"
+        return f"{_to_the_second(seconds)}.{millis:03d}Z"
     except (OverflowError, OSError) as error:
         raise ValueError(f"out of range: {epoch!r}") from error
+
+
+@lru_cache(maxsize=256)  # a batch of beats has few seconds in it, and this is half of what a sample costs
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def format_seconds(epoch: float) -> str:

@@ -53,8 +53,9 @@ class Backend(Protocol):
 class LibcBackend:
     """:class:`Backend` over the C library's three functions.
 
-    asyncinotify would be the library for this, but coordd needs none of its reader, which builds five objects an
-    event, and importing it runs ldconfig (``ctypes.util.find_library``): a fifth of coordd's time to start.
+    asyncinotify would be the library for this, but coordd needs none of its reader, which builds five
+    objects an event, and importing it runs ldconfig (``ctypes.util.find_library``): a fifth of coordd's time
+    to start.
 
     Raises:
         OSError: as inotify_init1(2): EMFILE or ENFILE.

@@ -153,7 +153,7 @@ def test_hints_say_which_agent_and_leave_out_half_written_files(
         with open(os.fsencode(agents) + b"/\xff\n.heartbeat", "w"):
             pass
         await hints.wait(project, "\udcff\n")
-        assert {hint for _, hint in hints.all} == {"e", "f.g", "\udcff\n", Signal.LIST}
+        assert {hint for _, hint in hints.all} == {"e.tasks", "f.g.active", "\udcff\n", Signal.LIST}
 
     watching(hints, work)
 
