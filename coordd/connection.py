@@ -2,6 +2,9 @@
 
 What is asked is not known here: lines are split by wire.py and answered by a ``dispatch`` function that
 is passed in. A client that is slow, silent, greedy or gone costs its own connection and nothing else.
+
+After a request that subscribes, notifications are sent between the answers, a piece at a time and only while
+the kernel takes them: what its client does not read stays in the subscription, which is bounded.
 """
 
 from __future__ import annotations
@@ -12,11 +15,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
+from coordd.hub import Streamed, Subscription
 from coordd.peer import Peer
 from coordd.wire import INVALID_REQUEST, MAX_REQUEST, Close, Fault, LineSplitter, TooLong
 
 ANSWERS_PER_TURN = 64
 """So many requests that a client sent at once are answered before others have their turn."""
+
+NOTIFICATIONS_PER_TURN = 64 * 1024
+"""Bytes of notifications that are written at once, and that may lie unread outside of the bounded queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +31,21 @@ class Limits:
     """What a client may cost.
 
     ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
-    client may leave an answer unread. ``request``: bytes of a request line.
+    client may leave an answer unread. ``silence``: seconds in which a subscriber must read some of what waits
+    for it; long, for nobody waits for it in turn. ``request``: bytes of a request line.
     """
 
     connections: int = 64
     whole_request: float = 5.0
     write_deadline: float = 5.0
+    silence: float = 60.0
     request: int = MAX_REQUEST
 
 
-Dispatch = Callable[[bytes, Peer], bytes | Awaitable[bytes | None] | None]
+Dispatch = Callable[[bytes, Peer], bytes | Streamed | Awaitable[bytes | None] | None]
 """A request line and who sent it, to an answer line (with newline), or None for a notification.
+
+``Streamed`` is an answer that starts the client's notifications, in place of those it had.
 
 Raises ``Close(answer)`` when the connection has to end after the answer.
 """
@@ -68,6 +79,9 @@ class Connection(asyncio.Protocol):
         self._busy: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         self._last_words: bytes | None = None
+        self._subscription: Subscription | None = None
+        self._tell_turn: asyncio.Handle | None = None
+        self._telling = False
         self._asked = False
         self._eof = False
         self._ended = False
@@ -113,15 +127,21 @@ class Connection(asyncio.Protocol):
         """The connection is gone, for whatever reason."""
         self._ended = True
         self._queue.clear()
-        for handle in (self._deadline, self._unread, self._turn, self._busy):
+        for handle in (self._deadline, self._unread, self._turn, self._tell_turn, self._busy):
             if handle:
                 handle.cancel()
+        self._unsubscribe()
         self._on_end(self)
 
     def pause_writing(self) -> None:
         """The client does not read what it asked for."""
         if self._unread is None:
-            self._unread = asyncio.get_running_loop().call_later(self._limits.write_deadline, self.abort)
+            loop = asyncio.get_running_loop()
+            if self._telling and self._transport:
+                unread = self._transport.get_write_buffer_size()
+                self._unread = loop.call_later(self._limits.silence, self._watch_subscriber, unread)
+            else:
+                self._unread = loop.call_later(self._limits.write_deadline, self.abort)
         self._steer()
 
     def resume_writing(self) -> None:
@@ -130,6 +150,7 @@ class Connection(asyncio.Protocol):
             self._unread.cancel()
             self._unread = None
         self._work()
+        self._tell_soon()
 
     def abort(self) -> None:
         """Drop the connection with whatever was not sent."""
@@ -145,6 +166,9 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         if answer:
             self._transport.write(answer)
+        if self._subscription and self._unread is None:
+            self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
+        self._unsubscribe()
         self._transport.close()
         # A closing transport pauses nobody: what it still holds needs its deadline from here.
         if self._transport.get_write_buffer_size() and self._unread is None:
@@ -163,6 +187,9 @@ class Connection(asyncio.Protocol):
             except Close as close:
                 self.close(close.answer)
                 return
+            if isinstance(answer, Streamed):
+                self._subscribe(answer.subscription)
+                answer = answer.answer
             if isinstance(answer, bytes):
                 self._transport.write(answer)
             elif answer is not None:
@@ -186,6 +213,41 @@ class Connection(asyncio.Protocol):
         if self._transport and line is not None and not self._ended:
             self._transport.write(line)
         self._work()
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        self._unsubscribe()
+        self._subscription = subscription
+        subscription.wake = self._tell_soon
+
+    def _unsubscribe(self) -> None:
+        if self._subscription:
+            self._subscription.close()
+            self._subscription = None
+
+    def _tell_soon(self) -> None:
+        """Send what is queued once this turn of the loop is over: records that come together go together."""
+        if self._subscription and self._tell_turn is None and self._unread is None and not self._ended:
+            self._tell_turn = asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._tell_turn = None
+        if self._transport is None or self._subscription is None or self._unread or self._ended:
+            return
+        self._telling = True
+        self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
+        self._telling = False
+        if self._subscription.pending:
+            self._tell_soon()
+
+    def _watch_subscriber(self, unread: int) -> None:
+        """Drop a subscriber that for a whole period read nothing at all."""
+        left = self._transport.get_write_buffer_size() if self._transport else 0
+        if left >= unread:
+            self.abort()
+        else:
+            self._unread = asyncio.get_running_loop().call_later(
+                self._limits.silence, self._watch_subscriber, left
+            )
 
     def _steer(self) -> None:
         """Read on only when nothing waits here: what a client sends meanwhile waits in the kernel."""

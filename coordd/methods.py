@@ -18,11 +18,13 @@ import msgspec
 from coordd import __version__, wire
 from coordd.clocks import Moment
 from coordd.document import Documents
+from coordd.hub import TOPICS, Hub, Topic
 from coordd.model import Status
 from coordd.peer import Peer
 from coordd.reducer import Key, KnownAgent
-from coordd.rpc import Method, NoParams, Raw
+from coordd.rpc import Method, NoParams, Opened, Raw
 from coordd.state import Picture, Shown
+from coordd.timestamps import format_utc
 from coordd.wire import Fault
 
 CACHE = 1.0
@@ -45,6 +47,12 @@ class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workspace: str | None = None
 
 
+class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``subscribe``: None is every topic; an empty list ends a subscription."""
+
+    topics: frozenset[Topic] | None = None
+
+
 class Reloader(Protocol):
     """What ``reload`` needs of the daemon."""
 
@@ -64,10 +72,17 @@ class Methods:
     """The handlers, with what they read from."""
 
     def __init__(
-        self, *, picture: Picture, documents: Documents, reloader: Reloader, now: Callable[[], Moment]
+        self,
+        *,
+        picture: Picture,
+        documents: Documents,
+        hub: Hub,
+        reloader: Reloader,
+        now: Callable[[], Moment],
     ) -> None:
         self._picture = picture
         self._documents = documents
+        self._hub = hub
         self._reloader = reloader
         self._now = now
         self._encoder = msgspec.json.Encoder()
@@ -89,6 +104,14 @@ class Methods:
                 "agents.list", "agents by workspace and id, a page at a time", self.agents_list, ListParams
             ),
             Method("agents.get", "one agent with its evidence and tasks", self.agents_get, GetParams),
+            Method(
+                "subscribe",
+                "a snapshot, then notifications: "
+                + ", ".join(f"`{topic}`" for topic in TOPICS)
+                + " for each record, `lagged` for those lost",
+                self.subscribe,
+                SubscribeParams,
+            ),
             Method("reload", "read the configuration again", self.reload, NoParams, control=True),
         )
         return {row.name: row for row in rows}
@@ -146,6 +169,19 @@ class Methods:
         now = self._now()
         found = self._find(params)
         return self._documents.agent_in_full(self._picture.look(found, now.mono), now)
+
+    def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
+        """``{"seq", "timestamp", "topics", "status", "agents"}``; what is recorded later has a higher seq."""
+        now = self._now()
+        topics = [topic for topic in TOPICS if params.topics is None or topic in params.topics]
+        snapshot = {
+            "seq": self._hub.seq,
+            "timestamp": format_utc(now.wall),
+            "topics": topics,
+            "status": self._documents.status(now),
+            "agents": self._documents.agents(self._picture.shown(now.mono), now, cursor=None)["agents"],
+        }
+        return Opened(Raw(self._encoder.encode(snapshot)), self._hub.subscribe(topics))
 
     def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
         """``{"changed", "restart_required"}``."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from coordd.hub import Topic
 from coordd.model import AgentSample, Event, PerformanceRow, SinkStatus, SystemSample
 from coordd.schedule import Schedule, now
 from coordd.sinks.base import Batch, Notice, Sink
@@ -49,7 +50,8 @@ class _Outcome:
 class Recorder:
     """Feeds the sinks from the event loop.
 
-    ``on_event`` is told of every event, after it was written.
+    ``publish`` is told of all records but those of the CSV, encoded, after they were written and before
+    :meth:`record` returns: in the order in which they were.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Recorder:
         schedule: Schedule,
         host: str,
         fsync_interval: float,
-        on_event: Callable[[Event], None] = lambda _event: None,
+        publish: Callable[[Topic, Sequence[bytes]], None] = lambda _topic, _records: None,
     ) -> None:
         self._sinks = sinks
         self._writer = writer
@@ -69,7 +71,7 @@ class Recorder:
         self._schedule = schedule
         self._host = host
         self._fsync_interval = fsync_interval
-        self._on_event = on_event
+        self._publish = publish
         self._encode = msgspec.json.Encoder().encode
         self._statuses: Mapping[str, SinkStatus] = {sink.name: SinkStatus() for sink in sinks}
         self._events: list[Event] = []
@@ -122,8 +124,9 @@ class Recorder:
             lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
             records=len(system) + len(agent) + len(events) + len(performance),
         )
-        for event in events:
-            self._on_event(event)
+        self._publish("agent", batch.agent)
+        self._publish("event", batch.event)
+        self._publish("system", batch.system)
 
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from coordd import wire
+from coordd.hub import Streamed, Subscription
 from coordd.peer import Peer
 from coordd.wire import Close, Fault
 
@@ -49,6 +50,14 @@ class Raw(msgspec.Struct, frozen=True):
     json: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A result that the client's notifications follow. It is encoded already: what could fail has not."""
+
+    result: Raw
+    subscription: Subscription
+
+
 @dataclass(slots=True)
 class Dispatcher:
     """Answers request lines from a table of methods. ``own_uid`` is the daemon's."""
@@ -58,7 +67,7 @@ class Dispatcher:
     _encoder: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
     _decoder: msgspec.json.Decoder[Any] = field(default_factory=msgspec.json.Decoder)
 
-    def __call__(self, line: bytes, peer: Peer) -> bytes | Awaitable[bytes | None] | None:
+    def __call__(self, line: bytes, peer: Peer) -> bytes | Streamed | Awaitable[bytes | None] | None:
         """The answer to one line; None to a notification.
 
         Raises:
@@ -77,6 +86,8 @@ class Dispatcher:
             result = method.handler(params, peer)
             if isinstance(result, Awaitable):
                 return self._await(request, result)
+            if isinstance(result, Opened):
+                return Streamed(self._success(request, result.result), result.subscription)
             return self._success(request, result)
         except Exception as error:
             return self._failure(request, error)
