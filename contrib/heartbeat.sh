@@ -1,21 +1,21 @@
 #!/bin/sh
 # One heartbeat of a coding agent, for coordd and everybody else who reads .claude/coordination.
 #
-#   heartbeat.sh [-d WORKSPACE] [--touch] [--loop SECONDS] AGENT_ID
+#   heartbeat.sh [-d WORKSPACE] [--stamp] [--loop SECONDS] AGENT_ID
 #
 # AGENT_ID      1 to 200 bytes without "/" and not beginning with "."; "-" takes the session_id of the JSON
 #               that Claude Code hands to a hook on standard input. Default: $COORDD_AGENT_ID
 # -d WORKSPACE  the project directory. Default: $COORDD_WORKSPACE, else the nearest directory at or above the
 #               current one that holds .claude/coordination
-# --touch       leave the file empty, so that its mtime is the beat: coordd reads that as well, other readers
-#               may not. Needs no process but this shell
+# --stamp       write the time into the file, for readers other than coordd that look for it there. Without, the
+#               file is empty and its mtime is the beat
 # --loop N      beat every N seconds until killed. A loop beats on when the agent hangs or dies: where an agent
 #               can call hooks, let the hooks beat
 #
-# Writes the time to a hidden file and renames it to agents/AGENT_ID.heartbeat, so that no reader ever sees half
-# a beat. That takes two short processes, one under bash: a beat costs four times the start of the shell (3 to
-# 5 ms), with --touch no more than that start (1 ms). A hook must never stand in its agent's way: whatever goes
-# wrong, this prints nothing and exits 0.
+# A beat empties the file, which is one atomic system call and takes no process but this shell: about a
+# millisecond. --stamp writes the time to a hidden file and renames it, so that no reader ever sees half a beat;
+# that takes two short processes (one under bash) and several milliseconds. A hook must never stand in its
+# agent's way: whatever goes wrong, this prints nothing and exits 0.
 #
 # Claude Code, .claude/settings.json: a beat at each prompt and around each tool.
 #
@@ -34,13 +34,13 @@ set -C    # a link that waits under the name of the hidden file is not followed
 id=${COORDD_AGENT_ID-}
 workspace=${COORDD_WORKSPACE-}
 every=
-touch=
+stamp=
 
 while [ $# -gt 0 ]; do
   case $1 in
     -d) [ $# -gt 1 ] || exit 0; workspace=$2; shift 2 ;;
     --loop) [ $# -gt 1 ] || exit 0; every=$2; shift 2 ;;
-    --touch) touch=yes; shift ;;
+    --stamp) stamp=yes; shift ;;
     --) shift; [ $# -eq 0 ] || id=$1; break ;;
     -?*) exit 0 ;;
     *) id=$1; shift ;;
@@ -86,7 +86,7 @@ write_time() {
 
 beat_once() {
   # a clone may hold a link here, to a file that a truncation would empty; a rename replaces the link
-  if [ -n "$touch" ] && [ ! -L "$beat" ]; then
+  if [ -z "$stamp" ] && [ ! -L "$beat" ]; then
     : >|"$beat"
     return
   fi

@@ -71,7 +71,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_beat_is_the_time_in_utc(shell: list[str], workspace: Path) -> None:
-    beat(shell, "agent-1", cwd=workspace, TZ="Asia/Tokyo")
+    beat(shell, "--stamp", "agent-1", cwd=workspace, TZ="Asia/Tokyo")
     ((name, text),) = agents(workspace).items()
     assert name == "agent-1.heartbeat"
     assert TIMESTAMP.fullmatch(text)
@@ -141,15 +141,15 @@ def test_nothing_that_fails_is_heard(shell: list[str], workspace: Path) -> None:
 
 
 def test_a_beat_replaces_the_file_instead_of_writing_into_it(shell: list[str], workspace: Path) -> None:
-    beat(shell, "a", cwd=workspace)
+    beat(shell, "--stamp", "a", cwd=workspace)
     path = workspace / ".claude" / "coordination" / "agents" / "a.heartbeat"
     with path.open() as before:
-        beat(shell, "a", cwd=workspace)
+        beat(shell, "--stamp", "a", cwd=workspace)
         assert os.fstat(before.fileno()).st_nlink == 0
         assert TIMESTAMP.fullmatch(before.read())
 
 
-@pytest.mark.parametrize("options", [(), ("--touch",)])
+@pytest.mark.parametrize("options", [(), ("--stamp",)])
 def test_a_link_in_a_clone_is_replaced_and_its_target_kept(
     shell: list[str], workspace: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
@@ -172,16 +172,16 @@ def test_a_link_under_the_hidden_name_is_not_followed(
     directory.mkdir()
     # the name holds the process id, which exec keeps
     prepare = f'ln -s "{precious}" "{directory}/.a.$$"; exec "$@"'
-    beat(["sh", "-c", prepare, "sh", *shell], "a", cwd=workspace)
+    beat(["sh", "-c", prepare, "sh", *shell], "--stamp", "a", cwd=workspace)
     assert precious.read_text() == "kept"
 
 
-def test_a_touch_moves_the_mtime_of_an_empty_file(shell: list[str], workspace: Path) -> None:
-    beat(shell, "--touch", "a", cwd=workspace)
+def test_a_beat_moves_the_mtime_of_an_empty_file(shell: list[str], workspace: Path) -> None:
+    beat(shell, "a", cwd=workspace)
     path = workspace / ".claude" / "coordination" / "agents" / "a.heartbeat"
     assert path.read_text() == ""
     os.utime(path, (1, 1))
-    beat(shell, "--touch", "a", cwd=workspace)
+    beat(shell, "a", cwd=workspace)
     assert path.stat().st_mtime > 1
     assert set(agents(workspace)) == {"a.heartbeat"}
 
@@ -194,7 +194,7 @@ def test_a_loop_beats_until_it_is_killed(shell: list[str], workspace: Path, numb
         return path.stat().st_ino if path.exists() else 0
 
     process = subprocess.Popen(
-        [*shell, str(SCRIPT), "--loop", "0.05", "a"], cwd=workspace, start_new_session=True
+        [*shell, str(SCRIPT), "--stamp", "--loop", "0.05", "a"], cwd=workspace, start_new_session=True
     )
     try:
         until(lambda: inode() != 0)
@@ -233,8 +233,8 @@ def test_a_beat_takes_two_processes_at_most(workspace: Path, tmp_path: Path) -> 
         spy.chmod(0o755)
     (workspace / ".claude" / "coordination" / "agents").mkdir()
     shell = [str(shutil.which("sh"))]
-    beat(shell, "a", cwd=workspace, PATH=str(spies))
+    beat(shell, "--stamp", "a", cwd=workspace, PATH=str(spies))
     assert log.read_text().split() in (["date", "mv"], ["mv"])  # the latter where sh is bash
     log.write_text("")
-    beat(shell, "--touch", "a", cwd=workspace, PATH=str(spies))
+    beat(shell, "a", cwd=workspace, PATH=str(spies))
     assert log.read_text() == ""
