@@ -28,6 +28,7 @@ _COMMANDS = {
     "agent": "coordd.cli.agent",
     "tail": "coordd.cli.tail",
     "check": "coordd.cli.check",
+    "doctor": "coordd.cli.doctor",
     "ping": "coordd.cli.ping",
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",

@@ -1,0 +1,225 @@
+"""Who may read what: a user's rights on a path, one component after the other, by modes and POSIX ACLs.
+
+access(2) answers for the process that asks; the doctor asks for the daemon, another user, and wants to know
+which component refuses. Rules: path_resolution(7), acl(5), capabilities(7). What no mode shows (a sandbox, a
+mount, NFS's root squash, SELinux) stays unseen: the daemon's own word in ``status`` covers that.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+READ, WRITE, SEARCH = 4, 2, 1
+
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2  # linux/capability.h
+_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32  # linux/posix_acl_xattr.h
+_ACL_VERSION = 2
+
+Acl = tuple[tuple[int, int, int], ...]
+"""Entries of tag, permission bits, and the uid or gid that a named one is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A user as the kernel sees a process of it; ``capabilities`` as in CapEff of /proc/PID/status."""
+
+    uid: int
+    gids: frozenset[int]
+    capabilities: int = 0
+
+    @property
+    def name(self) -> str:
+        """The user's name, or its number where it has none."""
+        return user_name(self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What stat(2) and the ACL of one file say."""
+
+    mode: int
+    uid: int
+    gid: int
+    acl: Acl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Where a walk along a path ended, and for want of which rights (READ | WRITE | SEARCH).
+
+    ``error`` is set where this process could not look, so that nothing is known of the other user's rights.
+    """
+
+    path: str
+    wanted: int
+    rights: Rights | None = None
+    error: OSError | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is nothing at this path."""
+        return isinstance(self.error, (FileNotFoundError, NotADirectoryError))
+
+
+def user_of(uid: int) -> Who:
+    """A user by the user database, with all its groups; uid 0 may do anything."""
+    try:
+        entry = pwd.getpwuid(uid)
+        gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    except KeyError:
+        gids = frozenset()
+    return Who(uid, gids, _DAC_OVERRIDE | _DAC_READ_SEARCH if uid == 0 else 0)
+
+
+def process(pid: int) -> Who | None:
+    """The user a process acts as, with its real groups and capabilities; None where nothing tells."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        # real, effective, saved, file system: the last one counts for files
+        uid, gid = (int(fields[name].split()[3]) for name in ("Uid", "Gid"))
+        groups = frozenset([gid, *map(int, fields["Groups"].split())])
+        return Who(uid, groups, int(fields["CapEff"], 16))
+    except (OSError, KeyError, IndexError, ValueError):
+        return None
+
+
+def allows(rights: Rights, who: Who, wanted: int) -> bool:
+    """Whether a user has all wanted rights on a file: the algorithm of acl(5), capabilities first."""
+    if _overridden(rights, who, wanted):
+        return True
+    entries = rights.acl or _entries_of_mode(rights)
+    mask = next((bits for tag, bits, _ in entries if tag == _MASK), READ | WRITE | SEARCH)
+    if who.uid == rights.uid:
+        return _first(entries, _USER_OBJ) & wanted == wanted
+    for tag, bits, identity in entries:
+        if tag == _USER and identity == who.uid:
+            return bits & mask & wanted == wanted
+    groups = [
+        bits & mask
+        for tag, bits, identity in entries
+        if (tag == _GROUP_OBJ and rights.gid in who.gids) or (tag == _GROUP and identity in who.gids)
+    ]
+    if groups:
+        return any(bits & wanted == wanted for bits in groups)
+    return _first(entries, _OTHER) & wanted == wanted
+
+
+def rights_of(path: str) -> Rights:
+    """What the file system says of a path, symbolic links followed.
+
+    Raises:
+        OSError: as stat(2).
+    """
+    status = os.stat(path)
+    return Rights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
+
+
+def first_obstacle(path: str, who: Who, wanted: int) -> Obstacle | None:
+    """The first component on the way to a path that refuses a user; None where all is well.
+
+    Every directory above needs the right to search, the path itself the wanted ones.
+    """
+    steps = [(above, SEARCH) for above in _above(os.path.realpath(path))]
+    for step, needed in [*steps, (os.path.realpath(path), wanted)]:
+        try:
+            rights = rights_of(step)
+        except OSError as error:
+            return Obstacle(step, needed, error=error)
+        if not allows(rights, who, needed):
+            return Obstacle(step, needed, rights)
+    return None
+
+
+def grant(obstacle: Obstacle, who: Who) -> str:
+    """The command that gives a user what is missing; the narrow one first."""
+    letters = in_letters(obstacle.wanted)
+    path = shlex.quote(obstacle.path)
+    whose = who_class(obstacle.rights, who)
+    if whose == "u":
+        return f"chmod u+{letters} {path}"  # an owner's rights come from no other entry
+    return f"setfacl -m u:{who.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
+
+
+def who_class(rights: Rights | None, who: Who) -> str:
+    """The letter of chmod(1) for the bits that count for a user: u, g or o."""
+    if rights is not None and rights.uid == who.uid:
+        return "u"
+    return "g" if rights is not None and rights.gid in who.gids else "o"
+
+
+def in_letters(wanted: int) -> str:
+    """``rx`` for READ | SEARCH."""
+    return "".join([letter for bit, letter in ((READ, "r"), (WRITE, "w"), (SEARCH, "x")) if wanted & bit])
+
+
+def owner_and_mode(rights: Rights) -> str:
+    """``ann:staff drwxr-x---``."""
+    return f"{user_name(rights.uid)}:{group_name(rights.gid)} {stat.filemode(rights.mode)}"
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """A group's name, or its number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def parse_acl(data: bytes) -> Acl:
+    """The extended attribute ``system.posix_acl_access``: a version, then tag, permissions, id of each entry.
+
+    Raises:
+        ValueError: of another version or shape.
+    """
+    if len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != _ACL_VERSION:
+        raise ValueError("an access control list of another version")
+    return tuple(struct.iter_unpack("<HHI", data[4:]))
+
+
+def _acl(path: str) -> Acl | None:
+    if not hasattr(os, "getxattr"):
+        return None
+    try:
+        return parse_acl(os.getxattr(path, "system.posix_acl_access"))
+    except (OSError, ValueError):
+        return None  # none there, or a file system without them: the mode is all there is
+
+
+def _overridden(rights: Rights, who: Who, wanted: int) -> bool:
+    if who.capabilities & _DAC_OVERRIDE:
+        return bool(stat.S_ISDIR(rights.mode) or not wanted & SEARCH or rights.mode & 0o111)
+    if who.capabilities & _DAC_READ_SEARCH:
+        return not wanted & WRITE and (stat.S_ISDIR(rights.mode) or wanted == READ)
+    return False
+
+
+def _entries_of_mode(rights: Rights) -> Acl:
+    mode = rights.mode
+    return (_USER_OBJ, mode >> 6 & 7, 0), (_GROUP_OBJ, mode >> 3 & 7, 0), (_OTHER, mode & 7, 0)
+
+
+def _first(entries: Acl, wanted: int) -> int:
+    return next((bits for tag, bits, _ in entries if tag == wanted), 0)
+
+
+def _above(path: str) -> Iterator[str]:
+    """``/``, ``/home`` for ``/home/ann``."""
+    parts = path.split(os.sep)
+    for count in range(1, len(parts)):
+        yield os.sep.join(parts[:count]) or os.sep

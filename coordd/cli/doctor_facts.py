@@ -1,0 +1,290 @@
+"""What the doctor's checks judge: gathered once, whether the daemon answers or not.
+
+With the daemon down its last snapshot tells where its files are and what it watched; without one, the
+configuration does. The configuration is read by the service's own code, in a process of its own: a client
+knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import socket
+import struct
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import coordd
+from coordd.cli.access import Who, process, user_of
+from coordd.cli.common import working_directory
+from coordd.cli.snapshot import last_snapshot
+from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
+from coordd.sockets import project_paths, system_paths, user_paths
+from coordd.units import parse_duration
+
+if TYPE_CHECKING:
+    from coordd.cli.common import Target
+
+CONFIG_DEADLINE = 30.0
+"""Seconds for ``coordd check-config``; it reads one file."""
+BAD_CONFIG = 78
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigAnswer:
+    """What ``coordd check-config`` said: its exit code (None: it could not be run), words, and the values."""
+
+    code: int | None
+    file: str | None
+    error: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it.
+
+    ``error`` is why the daemon did not answer, None where it did. ``status`` is its answer, or with it down
+    that of the last snapshot, else empty. ``daemon`` is the user it runs as, or would by what it left; ``me``
+    is that of this process. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
+    """
+
+    tried: tuple[str, ...]
+    socket: str | None
+    error: CoorddError | None
+    ping: Mapping[str, Any]
+    status: Mapping[str, Any]
+    snapshot_age: float | None
+    daemon: Who
+    me: Who
+    asked_at: float
+    config: ConfigAnswer
+
+    @property
+    def alive(self) -> bool:
+        """Whether the daemon answered."""
+        return self.error is None
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A part of the status that is an object; empty where it is none."""
+        return as_dict(self.status.get(name))
+
+    def directory(self, key: str) -> str | None:
+        """``metrics_dir`` or ``log_dir``: where the daemon says, else the configuration."""
+        for value in (self.section("daemon").get(key), as_dict(self.config.values.get("storage")).get(key)):
+            if isinstance(value, str) and os.path.isabs(value):
+                return value
+        return None
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two samples of the host, as configured."""
+        try:
+            return parse_duration(as_dict(self.config.values.get("sampling"))["interval"])
+        except (KeyError, ValueError):
+            return 60.0
+
+
+def gather(target: Target) -> Facts:
+    """Ask the daemon, the last snapshot, and the configuration.
+
+    Raises:
+        BadUsage: the socket named by the user is none that can exist.
+    """
+    tried = tuple(place.socket for place in target.places())
+    ping: Mapping[str, Any] = {}
+    status: Mapping[str, Any] = {}
+    path, error, age = None, None, None
+    try:
+        with target.connect() as client:
+            path = client.path
+            answers = client.call_many([("ping", None), ("status", None)])
+        ping, status = (as_dict(answer) for answer in answers)
+        if not ping or not status:
+            raise CannotTell(f"{path}: the answers are none of coordd.")
+    except ClientError as problem:
+        error = problem
+    asked_at = time.time()
+    if isinstance(error, DaemonNotRunning):
+        snapshot = last_snapshot(target.places(), os.environ, working_directory(), asked_at)
+        if snapshot is not None:
+            status, age = snapshot.status, snapshot.age
+    me = process(os.getpid()) or Who(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
+    daemon = as_dict(status.get("daemon"))
+    who = (path and _daemon_user(path, ping.get("pid"))) or _owner(daemon.get("metrics_dir")) or me
+    return Facts(
+        tried=tried,
+        socket=path,
+        error=error,
+        ping=ping,
+        status=status,
+        snapshot_age=age,
+        daemon=who,
+        me=me,
+        asked_at=asked_at,
+        config=check_config(daemon, ping.get("pid") if error is None else None),
+    )
+
+
+def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
+    """Run ``coordd check-config`` as the daemon was run, or as it would be from here.
+
+    ``pid`` is that of a running daemon: what counts then is its environment, or where that is not ours
+    to read, none.
+    """
+    arguments, file = _arguments(daemon)
+    environ = _environment(pid)
+    # our own package, and not what lies in the current directory (-P): that may be a stranger's
+    ours = os.path.dirname(os.path.dirname(coordd.__file__))
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, environ.get("PYTHONPATH")]))
+    environ["PYTHONUTF8"] = "1"
+    if file is not None and os.path.exists(file) and not os.access(file, os.R_OK):
+        return ConfigAnswer(None, file, f"{file} may not be read by this user")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "coordd", "check-config", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environ,
+            cwd="/" if pid is not None else working_directory() or "/",
+            timeout=CONFIG_DEADLINE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return ConfigAnswer(None, file, f"'coordd check-config' takes more than {CONFIG_DEADLINE:g} s")
+    except OSError as error:
+        return ConfigAnswer(None, file, f"'coordd check-config' cannot be run: {error.strerror}")
+    if done.returncode:
+        words = done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
+        return ConfigAnswer(done.returncode, file, words[0] if done.returncode == BAD_CONFIG else words[-1])
+    try:
+        values = tomllib.loads(done.stdout)
+    except tomllib.TOMLDecodeError:
+        values = {}
+    heading = done.stdout.partition("\n")[0]
+    return ConfigAnswer(0, file or _file_in(heading), heading.removeprefix("# "), values)
+
+
+def run_tool(*command: str) -> str | None:
+    """What a small tool of the system prints; None where it is not there, fails, or takes over 2 s."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout
+
+
+def as_dict(value: object) -> Mapping[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _arguments(daemon: Mapping[str, Any]) -> tuple[list[str], str | None]:
+    """The options that lead to the daemon's configuration, and the file it is in, where that is known."""
+    layout, file = daemon.get("layout"), daemon.get("config_file")
+    named = file if isinstance(file, str) else None
+    if layout == "project":
+        root = _project_of(daemon)
+        if root is None:
+            return (["--config", named], named) if named else ([], None)
+        arguments, default = ["--workspace", root], project_paths(root)["config_file"]
+    elif layout == "user":
+        arguments, default = ["--layout", "user"], user_paths(os.environ, sys.platform)["config_file"]
+    elif layout == "system":
+        arguments, default = ["--layout", "system"], system_paths(sys.platform)["config_file"]
+    else:
+        return [], None
+    if named is not None and named != default:
+        arguments += ["--config", named]
+    return arguments, named or default
+
+
+def _project_of(daemon: Mapping[str, Any]) -> str | None:
+    """The workspace of a daemon in the project layout, by the places of its files."""
+    for key in ("socket", "metrics_dir", "log_dir", "config_file"):
+        value = daemon.get(key)
+        if not isinstance(value, str) or not os.path.isabs(value):
+            continue
+        root = os.path.dirname(os.path.dirname(value))
+        for above in (root, os.path.dirname(root)):
+            if project_paths(above)[key] == value:
+                return above
+    return None
+
+
+def _environment(pid: object) -> dict[str, str]:
+    """Our environment, with the daemon's configuration in it, or with none where that is not ours to read.
+
+    Nothing else of the daemon's is taken, and the interpreter's own places stay ours: root may be asking
+    about a daemon of somebody who would like root to run something.
+    """
+    ours = dict(os.environ)
+    if pid is None:
+        return ours
+    kept = {k: v for k, v in ours.items() if not k.startswith("COORDD_") and k != "REDIS_URL"}
+    try:
+        with open(f"/proc/{int(str(pid))}/environ", "rb") as file:
+            pairs = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
+    except (OSError, ValueError):
+        return kept
+    theirs = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    wanted = {
+        k: v for k, v in theirs.items() if k.startswith(("COORDD_", "XDG_")) or k in ("REDIS_URL", "HOME")
+    }
+    return {**kept, "PYTHONUSERBASE": site.getuserbase(), **wanted}
+
+
+def _file_in(heading: str) -> str | None:
+    """The path in the first line of check-config: ``# layout user; file PATH (does not exist)``."""
+    _, found, rest = heading.partition("; file ")
+    return rest.removesuffix(" (does not exist)") if found else None
+
+
+def _daemon_user(path: str, pid: object) -> Who | None:
+    """The user behind a socket: the kernel's word, made fuller by /proc where it is the same process.
+
+    With socket activation it was systemd that called listen(2), so that only the pid that the daemon
+    gives itself leads to it.
+    """
+    peer = _peer(path)
+    if isinstance(pid, int) and (peer is None or peer[0] in (pid, 1)):
+        found = process(pid)
+        if found is not None:
+            return found
+    return user_of(peer[1]) if peer is not None else _owner(path)
+
+
+def _peer(path: str) -> tuple[int, int] | None:
+    """Pid and uid of who listens, by SO_PEERCRED (unix(7)); None where the system has no such thing."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(1)
+            sock.connect(path)
+            data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except OSError:
+        return None
+    pid, uid, _ = struct.unpack("3i", data)
+    return pid, uid
+
+
+def _owner(path: object) -> Who | None:
+    if not isinstance(path, str):
+        return None
+    try:
+        return user_of(os.stat(path).st_uid)
+    except (OSError, ValueError):
+        return None
