@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,7 +61,8 @@ class _Torn:
 class RecordFile:
     """The files ``<directory>/<series>_<date>[.<number>].<extension>`` and the symlink to the current one.
 
-    Not thread-safe: one thread owns it. Nothing is touched before the first call.
+    Not thread-safe: one thread owns it, but for :meth:`unless_open`. Nothing is touched before the first
+    call. ``opened`` counts the parts opened so far.
 
     Args:
         directory: made when missing, with ``directory_mode`` and, with ``gitignore``, a ``.gitignore`` of
@@ -99,7 +101,7 @@ class RecordFile:
         self._ledger = ledger
         self._listener = listener
         self._header = header
-        self._max_part_bytes = max_part_bytes
+        self.max_part_bytes = max_part_bytes
         self._mode = mode
         self._directory_mode = directory_mode
         self._gitignore = gitignore
@@ -111,6 +113,8 @@ class RecordFile:
         self._torn: _Torn | None = None
         self._again: bytes | None = None
         self._vanished: str | None = None
+        self._choosing = threading.Lock()  # held while a part is chosen and opened
+        self.opened = 0
 
     @property
     def torn(self) -> bool:
@@ -166,7 +170,7 @@ class RecordFile:
             self._open(now)
         if self._torn is not None:
             self._finish_torn()
-        if self._part is None or self._part.date != utc_date(now) or self._size >= self._max_part_bytes:
+        if self._part is None or self._part.date != utc_date(now) or self._size >= self.max_part_bytes:
             self._close()
             self._open(now)
         if self._size == 0 and self._header is not None:
@@ -191,6 +195,18 @@ class RecordFile:
         if changed and not had_trouble and not before:
             self._listener.recreated(self.link)
         return before or (changed and not had_trouble)
+
+    def unless_open(self, path: str, act: Callable[[], None]) -> bool:
+        """Do something to a file for as long as this one neither writes to it nor comes to; from any thread.
+
+        Returns:
+            Whether it was done; not where ``path`` is the current part.
+        """
+        with self._choosing:
+            if self._descriptor is not None and path == self.path:
+                return False
+            act()
+            return True
 
     def close(self) -> bool:
         """Let go of the current part; returns whether a torn line stays torn in it."""
@@ -220,6 +236,10 @@ class RecordFile:
             self._again = torn.line
 
     def _open(self, now: float) -> None:
+        with self._choosing:
+            self._choose_and_open(now)
+
+    def _choose_and_open(self, now: float) -> None:
         date = utc_date(now)
         ensure_directory(self.directory, mode=self._directory_mode, gitignore=self._gitignore)
         names = os.listdir(self.directory)
@@ -243,6 +263,7 @@ class RecordFile:
             self._ledger.retire(descriptor)
             raise
         self._descriptor, self._part = descriptor, part
+        self.opened += 1
         there = os.fstat(descriptor)
         self._identity, self._size = (there.st_dev, there.st_ino), there.st_size
         self._point()
@@ -252,7 +273,7 @@ class RecordFile:
 
     def _is_full(self, part: Part) -> bool:
         path = os.path.join(self.directory, part_name(self.series, part, self.extension))
-        return os.lstat(path).st_size >= self._max_part_bytes
+        return os.lstat(path).st_size >= self.max_part_bytes
 
     def _point(self) -> bool:
         """A symlink that cannot be had is trouble to show, and no reason to keep records waiting."""

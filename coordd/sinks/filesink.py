@@ -155,6 +155,11 @@ class FileSink(ABC):
             self._notices.clear()
         return notices
 
+    @property
+    def files(self) -> Sequence[RecordFile]:
+        """The series of this sink, for housekeeping."""
+        return tuple(self._files.values())
+
     def recreated(self, path: str) -> None:
         """Heard from a record file; becomes one notice for all that was re-created at once."""
         self._recreated.append(path)

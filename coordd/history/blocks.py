@@ -1,0 +1,110 @@
+"""Blocks of whole lines, out of a plain file or a gzipped one, each of bounded size.
+
+What is no whole line (a tail torn by a kill, a line longer than a block, a gzip stream that ends early or is
+damaged) is passed over and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+
+BLOCK = 1024 * 1024
+"""Bytes of a block, and of the longest line: a record is a hundredth of it."""
+_PIECE = 256 * 1024
+_CLOSING = ord("}")
+
+Block = tuple[bytes | bytearray, int]
+"""A buffer, and how many bytes of it are whole lines. The buffer is filled anew for the next block."""
+
+
+class Damage:
+    """Counts what could not be read as a record."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def plain(descriptor: int, start: int, end: int, damage: Damage) -> Iterator[Block]:
+    """The lines of a file between two offsets; ``start`` is the beginning of a line."""
+    buffer = bytearray(BLOCK)
+    view = memoryview(buffer)
+    skipping = False
+    while start < end and (count := os.preadv(descriptor, [view[: min(BLOCK, end - start)]], start)):
+        if skipping:
+            begin = buffer.find(b"\n", 0, count) + 1
+            start += begin or count
+            skipping = not begin
+            continue
+        whole = buffer.rfind(b"\n", 0, count) + 1
+        if not whole and count < BLOCK:  # the last line, without its newline
+            if buffer[count - 1] == _CLOSING:  # whole all the same: somebody edited the file
+                yield bytes(buffer[:count]) + b"\n", count + 1
+            else:
+                damage.count += 1
+            return
+        if not whole:
+            damage.count += 1
+            skipping = True
+        start += whole or count
+        yield buffer, whole
+
+
+def gunzipped(descriptor: int, damage: Damage) -> Iterator[Block]:
+    """The lines of a gzipped file."""
+    rest: list[bytes] = []
+    held, skipping = 0, False
+    for piece in inflated(descriptor, damage):
+        begin = 0
+        if skipping:
+            begin = piece.find(b"\n") + 1
+            skipping = not begin
+        end = 0 if skipping else piece.rfind(b"\n", begin) + 1
+        if end:
+            block = b"".join((*rest, piece[begin:end]))
+            rest, held = [piece[end:]], len(piece) - end
+            yield block, len(block)
+            continue
+        if not skipping:
+            rest.append(piece[begin:])
+            held += len(rest[-1])
+        if held > BLOCK:
+            damage.count += 1
+            rest, held, skipping = [], 0, True
+        yield b"", 0  # nothing yet, but time has passed
+    tail = b"".join(rest)
+    if tail.endswith(b"}"):
+        yield tail + b"\n", len(tail) + 1
+    elif tail:
+        damage.count += 1
+
+
+def inflated(descriptor: int, damage: Damage) -> Iterator[bytes]:
+    """The content of a gzipped file of one or more members, in pieces of at most 256 KiB (RFC 1952)."""
+    inflate = zlib.decompressobj(wbits=31)
+    fed = False  # whether the member that is being read has begun
+    while chunk := os.read(descriptor, _PIECE // 4):
+        while chunk:
+            fed = True
+            try:
+                yield inflate.decompress(chunk, _PIECE)
+            except zlib.error:
+                damage.count += 1
+                return
+            chunk = inflate.unconsumed_tail
+            if inflate.eof:
+                # zeros behind the last member are padding, as for gzip(1)
+                chunk = inflate.unused_data.lstrip(b"\0")
+                inflate, fed = zlib.decompressobj(wbits=31), False
+    while fed and not inflate.eof:
+        try:
+            piece = inflate.decompress(b"", _PIECE)
+        except zlib.error:
+            piece = b""
+        if not piece:
+            damage.count += not inflate.eof
+            return
+        yield piece

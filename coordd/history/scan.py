@@ -1,0 +1,155 @@
+"""The records that a question asks for, out of all files of a directory, a batch at a time.
+
+Bytes are compared before anything is decoded: lines by the timestamp that they begin with, those of one agent
+by the encoded ``"agent_id":"…"``, searched for in whole blocks. Only what passes is decoded, and then asked
+once more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from coordd.history.blocks import Block, Damage, gunzipped, plain
+from coordd.history.files import EDGE, Chosen, choose, open_part
+from coordd.history.moments import Span, moment_of
+from coordd.history.seek import stretches
+
+TYPES = ("system", "agent", "event")
+
+_BATCH = 256
+"""Lines looked at between two batches."""
+
+Record = tuple[bytes, dict[str, Any]]
+"""A line without its newline, and what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for: a type of record, a span, an agent and a workspace (None: any)."""
+
+    type: str
+    span: Span = field(default_factory=Span)
+    agent_id: str | None = None
+    workspace: str | None = None
+
+
+class Scan:
+    """One pass over the files.
+
+    Args:
+        directory: the metrics directory.
+        question: what is asked for.
+        decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
+            one.
+    """
+
+    def __init__(
+        self, directory: str, question: Question, *, decode: Callable[[bytes], Any] = json.loads
+    ) -> None:
+        self._directory = directory
+        self._question = question
+        self._decode = decode
+        self._damage = Damage()
+        self._low, self._high = question.span.low, question.span.high
+        self._needle = needle("agent_id", question.agent_id) or needle("workspace", question.workspace)
+
+    @property
+    def damaged(self) -> int:
+        """Lines passed over so far, because they were no records."""
+        return self._damage.count
+
+    def batches(self) -> Generator[list[Record], None, None]:
+        """The records, in the order of writing, in batches that take a millisecond or so; many are empty.
+
+        Raises:
+            OSError: the directory or a file in it is there and may not be read.
+        """
+        for chosen in choose(self._directory, self._question.type, self._question.span):
+            opened = open_part(self._directory, self._question.type, chosen.part)
+            if opened is None:
+                continue
+            descriptor, part = opened
+            try:
+                for buffer, size in self._blocks(descriptor, chosen, compressed=part.compressed):
+                    yield from self._records(buffer, size)
+            finally:
+                os.close(descriptor)
+
+    def _blocks(self, descriptor: int, chosen: Chosen, *, compressed: bool) -> Iterator[Block]:
+        if compressed:
+            blocks = gunzipped(descriptor, self._damage)
+            if chosen.late:
+                blocks = self._unless_late(blocks)
+            yield from blocks
+            return
+        size = os.fstat(descriptor).st_size
+        if chosen.late and not self._begins_early(os.pread(descriptor, 64, 0)):
+            return
+        for start, end in stretches(descriptor, size, self._question.span):
+            yield from plain(descriptor, start, end, self._damage)
+
+    def _unless_late(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """The blocks, unless the first of them begins so late that the rest holds nothing to find."""
+        for buffer, size in blocks:
+            if size and not self._begins_early(bytes(buffer[:64])):
+                return
+            yield buffer, size
+            if size:
+                yield from blocks
+
+    def _begins_early(self, line: bytes) -> bool:
+        moment = moment_of(line)
+        return moment is None or moment < self._question.span.widened(EDGE).high
+
+    def _records(self, buffer: bytes | bytearray, size: int) -> Iterator[list[Record]]:
+        if self._needle is None:
+            lines: Iterable[bytes] = bytes(memoryview(buffer)[:size]).split(b"\n")
+        else:
+            lines = _lines_with(buffer, size, self._needle)
+        found: list[Record] = []
+        for seen, line in enumerate(lines, 1):
+            moment = moment_of(line)
+            if moment is None:
+                self._damage.count += bool(line)
+            elif self._low <= moment < self._high:
+                record = self._decoded(line)
+                if record is not None:
+                    found.append((line, record))
+            if seen % _BATCH == 0:
+                yield found
+                found = []
+        yield found
+
+    def _decoded(self, line: bytes) -> dict[str, Any] | None:
+        try:
+            record = self._decode(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            self._damage.count += 1
+            return None
+        asked = self._question
+        if asked.agent_id is not None and record.get("agent_id") != asked.agent_id:
+            return None
+        if asked.workspace is not None and record.get("workspace") != asked.workspace:
+            return None
+        return record
+
+
+def needle(name: str, value: str | None) -> bytes | None:
+    """How a field looks in a record; None where there is more than one way to write it, or no value."""
+    if value is None or any(c < " " or c in '"\\' or "\ud800" <= c <= "\udfff" for c in value):
+        return None
+    return f'"{name}":"{value}"'.encode()
+
+
+def _lines_with(buffer: bytes | bytearray, size: int, wanted: bytes) -> Iterator[bytes]:
+    at = buffer.find(wanted, 0, size)
+    while at >= 0:
+        end = buffer.find(b"\n", at, size)
+        yield bytes(buffer[buffer.rfind(b"\n", 0, at) + 1 : end])
+        at = buffer.find(wanted, end, size)

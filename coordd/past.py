@@ -1,0 +1,163 @@
+"""``history.query``: past records over the control socket, without anybody else noticing.
+
+One query runs at a time, in a thread of its own and in slices of a few milliseconds: between two of them the
+event loop has its turn, for pure Python in one thread slows all others. The answer is bounded in records and
+bytes, the time in seconds; for more there is ``coordctl history``, which reads the files itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from time import monotonic
+from typing import Annotated, Literal
+
+import msgspec
+
+from coordd import wire
+from coordd.clocks import Moment
+from coordd.history.moments import checked_span
+from coordd.history.scan import Question, Record, Scan
+from coordd.history.thin import Thinner
+from coordd.units import parse_duration
+from coordd.wire import Fault
+from coordd.worker import Late, Worker
+
+LIMIT = 10_000
+MAX_LIMIT = 100_000
+MAX_BYTES = 8 * 1024 * 1024
+"""Of an answer's records, encoded."""
+DEADLINE = 10.0
+"""Seconds for one query, those included that it waits for others."""
+SLICE = 0.002
+MAX_WAITING = 16
+_CLOSE_DEADLINE = 5.0
+
+
+class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``history.query``. ``since`` and ``until`` are timestamps, or durations before now."""
+
+    type: Literal["system", "agent", "event"]
+    since: str | float | None = None
+    until: str | float | None = None
+    agent_id: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)] | None = None
+    step: str | float | None = None
+    workspace: str | None = None
+
+
+class Past:
+    """Answers queries from the record files in ``directory``."""
+
+    def __init__(self, *, directory: str, worker: Worker, now: Callable[[], Moment]) -> None:
+        self._directory = directory
+        self._worker = worker
+        self._now = now
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    async def query(self, params: HistoryParams) -> bytes:
+        """``{"records": […], "truncated": bool}``, oldest first, encoded.
+
+        ``truncated`` says that there are more behind the last one.
+
+        Raises:
+            Fault: bad parameters, too many queries at once, too long a time, unreadable files.
+        """
+        reading = _Reading(self._directory, params, self._now().wall)
+        if self._waiting >= MAX_WAITING:
+            raise Fault(wire.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(DEADLINE), self._turn:
+                return await self._run(reading)
+        except TimeoutError as error:
+            raise Fault(
+                wire.SERVER_ERROR,
+                f"The query took longer than {DEADLINE:g} s: ask for a shorter time, "
+                "or read the files with `coordctl history`",
+                kind="deadline",
+            ) from error
+        except OSError as error:
+            where = error.filename or self._directory
+            raise Fault(
+                wire.SERVER_ERROR, f"{where}: {error.strerror or error}", kind="unreadable"
+            ) from error
+        finally:
+            self._waiting -= 1
+
+    async def _run(self, reading: _Reading) -> bytes:
+        try:
+            while not await self._worker.run(reading.go_on, deadline=DEADLINE):
+                pass
+            return await self._worker.run(reading.answer, deadline=DEADLINE)
+        finally:
+            # In the thread's queue, for a slice may still run there.
+            with suppress(Late):
+                await asyncio.shield(self._worker.run(reading.close, deadline=_CLOSE_DEADLINE))
+
+
+class _Reading:
+    """One query's state between two slices; its methods but the constructor run in the history thread."""
+
+    def __init__(self, directory: str, params: HistoryParams, wall: float) -> None:
+        try:
+            span = checked_span(params.since, params.until, wall)
+            self._thinner = _thinner(params)
+        except ValueError as error:
+            raise Fault(wire.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
+        question = Question(params.type, span, params.agent_id, params.workspace)
+        self._batches = Scan(directory, question, decode=msgspec.json.decode).batches()
+        self._limit = params.limit or LIMIT
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._truncated = False
+
+    def go_on(self) -> bool:
+        """One slice; whether it was the last."""
+        end = monotonic() + SLICE
+        for batch in self._batches:
+            if self._take(batch):
+                return True
+            if monotonic() >= end:
+                return False
+        if self._thinner is not None:
+            self._add(self._encode(one) for one in self._thinner.rest())
+        return True
+
+    def answer(self) -> bytes:
+        """The whole answer."""
+        records = b",".join(self._lines)
+        return b'{"records":[%b],"truncated":%b}' % (records, b"true" if self._truncated else b"false")
+
+    def close(self) -> None:
+        """Let go of the files."""
+        # A slice that hangs in a dead file system has lost its thread, and keeps the generator busy.
+        with suppress(ValueError):
+            self._batches.close()
+
+    def _take(self, batch: list[Record]) -> bool:
+        """Keep what fits; whether there is more than that."""
+        if self._thinner is None:
+            return self._add(line for line, _ in batch)
+        return self._add(self._encode(one) for one in self._thinner.add(record for _, record in batch))
+
+    def _add(self, lines: Iterable[bytes]) -> bool:
+        for line in lines:
+            if len(self._lines) == self._limit or self._size + len(line) >= MAX_BYTES:
+                self._truncated = True
+                return True
+            self._lines.append(line)
+            self._size += len(line) + 1
+        return False
+
+
+def _thinner(params: HistoryParams) -> Thinner | None:
+    if params.step is None:
+        return None
+    try:
+        return Thinner(params.type, parse_duration(params.step))
+    except ValueError as error:
+        raise ValueError(f"step: {str(error).removeprefix('step: ')}") from None

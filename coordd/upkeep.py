@@ -1,0 +1,119 @@
+"""When house is kept: at start, after each rotation, once an hour, and when a reload asks for something else.
+
+What it does is in sinks/housekeeping.py, in a thread of its own: nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from coordd.config import StorageConfig
+from coordd.schedule import Schedule, now
+from coordd.sinks.files import MAX_PART_BYTES, RecordFile
+from coordd.sinks.housekeeping import Housekeeper, Policy
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
+
+FIRST_AFTER = 1.0
+"""Seconds after the start: the first answers come first."""
+EVERY = 3600.0
+DEADLINE = 3600.0
+"""Seconds; to gzip a month of the largest files takes minutes."""
+PARTS = 8
+"""A part grows to at most this share of the byte budget, so that there are whole parts to remove."""
+
+OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
+
+
+class Upkeep:
+    """Runs the housekeeper.
+
+    Args:
+        files: the series of all sinks.
+        storage: bounds; a new one comes by :meth:`apply`.
+        worker: the thread for it.
+        on_event: records an event: kind, subject, message, detail.
+    """
+
+    def __init__(
+        self,
+        *,
+        files: Sequence[RecordFile],
+        storage: StorageConfig,
+        worker: Worker,
+        schedule: Schedule,
+        on_event: OnEvent,
+    ) -> None:
+        self._files = files
+        self._housekeeper = Housekeeper(writers=files, policy=_policy(storage))
+        self._worker = worker
+        self._schedule = schedule
+        self._on_event = on_event
+        self._opened = 0
+        self._running = False
+        self._again = False
+        self._bound_parts(storage)
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._opened = self._parts_opened()
+        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
+
+    def apply(self, storage: StorageConfig) -> None:
+        """Take new bounds, at once."""
+        policy = _policy(storage)
+        if policy != self._housekeeper.policy:
+            self._housekeeper.policy = policy
+            self._bound_parts(storage)
+            self._soon()
+
+    def look(self) -> None:
+        """Run soon if a part was begun since the last look; to be called every few seconds."""
+        opened = self._parts_opened()
+        if opened != self._opened:
+            self._opened = opened
+            self._soon()
+
+    async def run(self) -> None:
+        """One round; asked for while one runs, another one follows."""
+        if self._running:
+            self._again = True
+            return
+        self._running = True
+        try:
+            report = await self._worker.run(self._housekeeper.run, now().wall, deadline=DEADLINE)
+        except Late as late:
+            log.warning("keeping the record files bounded takes very long: %s", late)
+            return
+        finally:
+            self._running = False
+        for notice in report.notices:
+            log.warning("%s", notice.message)
+            self._on_event(notice.kind, notice.subject, notice.message, notice.detail)
+        if self._again:
+            self._again = False
+            self._soon()
+
+    def close(self) -> None:
+        """Let the thread go; what it is at ends with the process, and is finished by the next one."""
+        self._worker.close()
+
+    def _soon(self) -> None:
+        self._schedule.once("records.housekeeping.soon", 0.0, self.run)
+
+    def _parts_opened(self) -> int:
+        return sum(file.opened for file in self._files)
+
+    def _bound_parts(self, storage: StorageConfig) -> None:
+        for file in self._files:
+            file.max_part_bytes = min(MAX_PART_BYTES, storage.max_bytes // PARTS)
+
+
+def _policy(storage: StorageConfig) -> Policy:
+    return Policy(
+        retention_days=storage.retention_days,
+        compress_after_days=storage.compress_after_days,
+        max_bytes=storage.max_bytes,
+    )
