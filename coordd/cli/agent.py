@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, RpcError
 from coordd.text import UNKNOWN, age, ago, duration, paint, percent, shown, size, table
@@ -32,7 +33,7 @@ Examples:
   coordctl agent reviewer-7
   coordctl agent reviewer-7 --workspace ~/src/app --json""",
 )
-@click.argument("agent_id", metavar="ID")
+@click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
 @click.option("--workspace", metavar="DIR", help="Which one, where several workspaces have this id.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target

@@ -32,6 +32,7 @@ _COMMANDS = {
     "ping": "coordd.cli.ping",
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",
+    "completion": "coordd.cli.completion",
 }
 
 

@@ -169,7 +169,7 @@ def _first_agent(coordination: str) -> str:
 
 
 def _workspaces(facts: Facts) -> list[tuple[str, str | None, str | None]]:
-    """Path, state and error of each: by the daemon, else by its snapshot, the configuration, or where we are."""
+    """Path, state and error of each: by the daemon, its snapshot, the configuration, or the current place."""
     listed = facts.status.get("workspaces")
     if isinstance(listed, list):
         return [

@@ -1,0 +1,47 @@
+"""Words for the shell to complete that only the daemon knows.
+
+A key press waits for the answer, so it is asked for briefly, and every failure means no suggestion. What is
+suggested lands on somebody's command line: an id that a shell could take for more than a word is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from coordd.cli.common import Target
+from coordd.errors import CoorddError
+
+if TYPE_CHECKING:
+    import click
+
+PATIENCE = 0.5
+"""Seconds that a completion may take; at most, whatever --timeout says."""
+MOST = 500
+"""Suggestions; more is no help."""
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_][\w.@%+/-]*", re.ASCII)
+
+
+def agent_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
+    """The ids of agents that begin with what was typed, each once, in order."""
+    try:
+        with _target(ctx).connect() as client:
+            answer = client.call("agents.list", {})
+    except CoorddError:
+        return []
+    agents = answer.get("agents") if isinstance(answer, dict) else None
+    if not isinstance(agents, list):
+        return []
+    ids = {str(agent.get("agent_id")) for agent in agents if isinstance(agent, dict)}
+    return sorted(name for name in ids if name.startswith(incomplete) and _HARMLESS.fullmatch(name))[:MOST]
+
+
+def _target(ctx: click.Context) -> Target:
+    """The daemon that the words before the cursor name; while completing, click calls no command."""
+    socket = None
+    context: click.Context | None = ctx
+    while context is not None and socket is None:
+        socket = context.params.get("socket")
+        context = context.parent
+    return Target(socket, PATIENCE)
