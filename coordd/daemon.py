@@ -44,6 +44,9 @@ from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
 from coordd.snapshot import write_snapshot
 from coordd.state import Picture
+from coordd.tasklist import TaskList
+from coordd.tasklog import TaskLog
+from coordd.tasks import Board
 from coordd.timestamps import format_utc
 from coordd.wire import SERVER_ERROR, Fault
 from coordd.worker import Late, Worker
@@ -137,6 +140,8 @@ class Daemon:
         self._heart = Heart(interval=TICK, mono=started.mono)
         self._schedule = Schedule(heart=self._heart, on_step=self._clock_stepped, on_gap=self._gap)
         self._picture = Picture(timeout=config.agents.timeout, heart=self._heart)
+        self._board = Board(picture=self._picture, stall_after=config.agents.stall_after)
+        self._picture.on_change = self._board.touched
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
         hub = Hub()
@@ -159,6 +164,7 @@ class Daemon:
             remote=Worker("coordd-remote", replaceable=True),
             host=self._host,
             forget_after=config.agents.forget_after,
+            tasks=TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule),
         )
         cost = OwnCost()
         self._sampling = HostSampling(
@@ -171,15 +177,25 @@ class Daemon:
             host=self._host,
             interval=config.sampling.interval,
         )
+        tasks = TaskList(board=self._board, picture=self._picture)
         self._documents = Documents(
             picture=self._picture,
             identity=self._identity(started),
+            board=self._board,
+            tasks=tasks,
             sinks=self._recorder.statuses,
             lateness=self._sampling.lateness,
             cost=cost,
             redis_url=public_url(url) if (url := config.coordination.redis_url) else None,
         )
-        methods = Methods(picture=self._picture, documents=self._documents, hub=hub, reloader=self, now=now)
+        methods = Methods(
+            picture=self._picture,
+            documents=self._documents,
+            tasks=tasks,
+            hub=hub,
+            reloader=self,
+            now=now,
+        )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
         self._server = Server(dispatch=dispatcher, refusal=dispatcher.refusal)
 
@@ -244,6 +260,8 @@ class Daemon:
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
+        self._board.stall_after = new.agents.stall_after
+        self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
         self._pipeline.rescan_soon()
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 from coordd import __version__
 from coordd.clocks import Moment
-from coordd.model import SCHEMA, AgentView, SinkStatus
+from coordd.liveness import deciding_row
+from coordd.model import SCHEMA, AgentView, SinkStatus, TaskView
 from coordd.reducer import sample_of, view_of
 from coordd.state import Picture, Shown
+from coordd.tasklist import TaskList
+from coordd.tasks import Board
 from coordd.timestamps import format_utc
 
 SHOWN_MALFORMED = 20
@@ -52,6 +55,8 @@ class Documents:
         self,
         *,
         picture: Picture,
+        board: Board,
+        tasks: TaskList,
         identity: Identity,
         sinks: Callable[[], Mapping[str, SinkStatus]],
         lateness: Callable[[float], float],
@@ -59,6 +64,8 @@ class Documents:
         redis_url: str | None = None,
     ) -> None:
         self._picture = picture
+        self._board = board
+        self._tasks = tasks
         self._identity = identity
         self._sinks = sinks
         self._lateness = lateness
@@ -77,6 +84,7 @@ class Documents:
         """``status``: health, problems, and everything in numbers."""
         sinks = self._sinks()
         counts = self._picture.counts(now.mono)
+        tasks = self._board.counts(now)
         problems = self._problems(now, sinks)
         return {
             "schema": SCHEMA,
@@ -100,8 +108,9 @@ class Documents:
                 "active": counts.active,
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
+                "stalled": len(self._board.stalled),
             },
-            "tasks": {"available": None, "claimed": None, "expired": None, "orphaned": None},
+            "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
                 {"path": w.path, "state": w.state, "error": w.error}
@@ -115,6 +124,15 @@ class Documents:
         return {
             "timestamp": format_utc(now.wall),
             "agents": [self._view(one, now) for one in shown],
+            "cursor": cursor,
+        }
+
+    def tasks(self, page: Iterable[TaskView], now: Moment, *, cursor: str | None) -> dict[str, object]:
+        """``tasks.list``: a page of tasks at this moment; ``unknown`` workspaces have more than is shown."""
+        return {
+            "timestamp": format_utc(now.wall),
+            "tasks": list(page),
+            "unknown": self._tasks.unknown(),
             "cursor": cursor,
         }
 
@@ -147,11 +165,24 @@ class Documents:
                     "threshold": shown.evidence.timeout,
                 }
             )
+        stall = self._tasks.stall_evidence(shown.agent.key, now)
+        if stall is not None:
+            evidence.append(
+                {
+                    "signal": "progress",
+                    "value": f"holds {stall[0]}",
+                    "age": round(stall[1], 3),
+                    "threshold": self._board.stall_after,
+                }
+            )
+        row = deciding_row(shown.evidence)
         view = self._view(shown, now)
         document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
+        document["verdict"] = {"row": row.number, "when": row.when}
+        document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
         document["evidence"] = evidence
         document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
-        document["claims"] = None
+        document["claims"] = self._tasks.claims_of(shown.agent.key, now)
         return document
 
     def snapshot(self, now: Moment) -> dict[str, object]:
@@ -203,6 +234,7 @@ class Documents:
             for workspace in self._picture.workspaces.values()
             if workspace.state == "unreadable"
         )
+        problems.extend(self._tasks.problems(now))
         return problems
 
     def _malformed(self) -> dict[str, object]:

@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -19,11 +19,12 @@ from coordd import __version__, wire
 from coordd.clocks import Moment
 from coordd.document import Documents
 from coordd.hub import TOPICS, Hub, Topic
-from coordd.model import Status
+from coordd.model import Status, TaskState, TaskView
 from coordd.peer import Peer
 from coordd.reducer import Key, KnownAgent
 from coordd.rpc import Method, NoParams, Opened, Raw
 from coordd.state import Picture, Shown
+from coordd.tasklist import Position, TaskList
 from coordd.timestamps import format_utc
 from coordd.wire import Fault
 
@@ -45,6 +46,15 @@ class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     agent_id: str
     workspace: str | None = None
+
+
+class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``tasks.list``."""
+
+    state: TaskState | None = None
+    workspace: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    cursor: str | None = None
 
 
 class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,12 +86,14 @@ class Methods:
         *,
         picture: Picture,
         documents: Documents,
+        tasks: TaskList,
         hub: Hub,
         reloader: Reloader,
         now: Callable[[], Moment],
     ) -> None:
         self._picture = picture
         self._documents = documents
+        self._tasks = tasks
         self._hub = hub
         self._reloader = reloader
         self._now = now
@@ -103,7 +115,13 @@ class Methods:
             Method(
                 "agents.list", "agents by workspace and id, a page at a time", self.agents_list, ListParams
             ),
-            Method("agents.get", "one agent with its evidence and tasks", self.agents_get, GetParams),
+            Method("agents.get", "one agent with its evidence, tasks and claims", self.agents_get, GetParams),
+            Method(
+                "tasks.list",
+                "tasks and claims, orphaned ones first, a page at a time",
+                self.tasks_list,
+                TasksParams,
+            ),
             Method(
                 "subscribe",
                 "a snapshot, then notifications: "
@@ -170,6 +188,22 @@ class Methods:
         found = self._find(params)
         return self._documents.agent_in_full(self._picture.look(found, now.mono), now)
 
+    def tasks_list(self, params: TasksParams, _peer: Peer) -> object:
+        """``{"timestamp", "tasks", "unknown", "cursor"}``; ``unknown`` are workspaces that do not tell."""
+        now = self._now()
+        after = _position_of(params.cursor) if params.cursor else None
+        page: list[TaskView] = []
+        cursor, last = None, after
+        for position, view in self._tasks.shown(
+            now, state=params.state, workspace=params.workspace, after=after
+        ):
+            if params.limit is not None and len(page) == params.limit:
+                cursor = _cursor_of(last)
+                break
+            page.append(view)
+            last = position
+        return self._documents.tasks(page, now, cursor=cursor)
+
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
         """``{"seq", "timestamp", "topics", "status", "agents"}``; what is recorded later has a higher seq."""
         now = self._now()
@@ -225,15 +259,22 @@ def _type_name(kind: object) -> str:
     return "|".join(names)
 
 
-def _cursor_of(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+def _cursor_of(place: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
 def _key_of(cursor: str) -> Key:
+    key: Key = _place_of(cursor, Key)
+    return key
+
+
+def _position_of(cursor: str) -> Position:
+    position: Position = _place_of(cursor, Position)
+    return position
+
+
+def _place_of(cursor: str, kind: object) -> Any:
     try:
-        workspace, agent_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (ValueError, binascii.Error, TypeError) as error:
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=kind)
+    except (ValueError, binascii.Error) as error:  # msgspec's own errors are ValueErrors
         raise Fault(wire.INVALID_PARAMS, "Invalid params: not a cursor of ours", kind="params") from error
-    if not isinstance(agent_id, str) or not (workspace is None or isinstance(workspace, str)):
-        raise Fault(wire.INVALID_PARAMS, "Invalid params: not a cursor of ours", kind="params")
-    return workspace, agent_id

@@ -22,6 +22,7 @@ from coordd.recorder import Recorder
 from coordd.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
 from coordd.schedule import Schedule, now
 from coordd.state import Picture, Workspace
+from coordd.tasklog import TaskLog
 from coordd.traces import AgentTraces, WorkspaceTraces
 from coordd.worker import Late, Worker
 
@@ -33,6 +34,10 @@ RESCAN = 30.0
 """Seconds between two full readings of everything."""
 POLL = 2.0
 """Seconds between two full readings of a source that announces nothing."""
+FULL_READ_SHARE = 20
+FULL_READ_PAUSE = (0.5, 5.0)
+"""After a full reading the next one that a hint asks for waits so many times as long as that took, within
+these seconds: whoever touches the folders themselves all the time costs a twentieth of a thread at most."""
 READ_DEADLINE = 5.0
 """Seconds after which a file system counts as hung."""
 GRID = 0.25
@@ -51,6 +56,7 @@ class Source:
     hints: set[Hint] = field(default_factory=set)
     last_observed: float = 0.0
     read_once: bool = False
+    full_after: float = 0.0
     hung: bool = False
     followed: Followed = field(default_factory=lambda: Followed("poll"))
 
@@ -69,8 +75,10 @@ class Pipeline:
         remote: Worker,
         host: str,
         forget_after: float,
+        tasks: TaskLog,
     ) -> None:
         self._picture = picture
+        self._tasks = tasks
         self._backend = backend
         self._recorder = recorder
         self._schedule = schedule
@@ -88,6 +96,8 @@ class Pipeline:
         """Find the workspaces, take over what was known of their agents, and read everything once."""
         await self._expand()
         moment = now()
+        restored = list(restored)
+        self._tasks.starting(agent.key for agent in restored if agent.verdict.status != "inactive")
         for agent in restored:
             if (agent.key[0] or "") in self._sources:
                 seen = agent.restored_seen
@@ -96,6 +106,7 @@ class Pipeline:
         await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
         self._schedule.every("agents.rescan", RESCAN, self.rescan)
         self._judging = True
+        self._tasks.started()
         self._await_deadline()
 
     async def stop(self) -> None:
@@ -105,6 +116,7 @@ class Pipeline:
         for source in sources.values():
             async with source.lock:
                 source.hung = True
+        self._tasks.stop()
 
     def hint(self, path: str, hint: Hint) -> None:
         """Something changed in a workspace; called on the loop, up to thousands of times a second."""
@@ -153,10 +165,20 @@ class Pipeline:
             hints, source.hints = source.hints, set()
             if not hints or source.hung:
                 return
-            if Signal.RESCAN in hints:
+            if Signal.RESCAN in hints and not self._put_off(source):
                 await self._read_all(source)
-            else:
+            elif hints := hints - {Signal.RESCAN}:
                 await self._read_some(source, hints)
+
+    def _put_off(self, source: Source) -> bool:
+        """Whether the last full reading is so fresh that the next one has to wait; then that is arranged."""
+        wait = source.full_after - now().mono
+        if wait <= 0:
+            return False
+        name = f"agents.rescan:{source.shown.path}"
+        if self._schedule.waiting(name) is None:
+            self._schedule.once(name, wait, lambda: self._scan(source))
+        return True
 
     async def _scan(self, source: Source) -> None:
         async with source.lock:
@@ -177,12 +199,14 @@ class Pipeline:
             await self._hangs(source, late)
             return
         if change.rescan_needed:
-            await self._read_all(source)
+            if not self._put_off(source):
+                await self._read_all(source)
             return
         # What is mended leaves the list at the next full reading.
         source.shown.malformed.update(change.malformed)
         self._log_malformed(source)
         await self._reduce(source, change.agents, pushed=True)
+        self._tasks.take(source.shown.path, change.work)
 
     async def _read_all(self, source: Source) -> None:
         began = now().mono
@@ -195,6 +219,9 @@ class Pipeline:
             return
         source.followed = followed
         moment = now()
+        shortest, longest = FULL_READ_PAUSE
+        pause = min(max(FULL_READ_SHARE * (moment.mono - began), shortest), longest)
+        source.full_after = moment.mono + pause
         if traces.state == "unreadable":
             await self._lost(source, traces.error or "it cannot be read", gone=traces.gone)
             return
@@ -208,6 +235,7 @@ class Pipeline:
         self._log_malformed(source)
         self._picture.rejudge(source.shown.path, moment.mono)
         await self._reduce(source, self._complete(source, traces), pushed=False)
+        self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
         self._poll(source)
@@ -334,6 +362,7 @@ class Pipeline:
         source.read_once = False
         source.shown.state, source.shown.error = "unreadable", error
         self._picture.rejudge(path, moment.mono)
+        self._tasks.lost(path)
         if self._judging:
             await self._record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
         self._await_deadline()
@@ -344,6 +373,7 @@ class Pipeline:
         source.hung = True
         self._sources.pop(path, None)
         self._backend.unfollow(path)
+        self._tasks.drop(path)
         gone = self._picture.in_workspace(path)
         if gone:
             wall = now().wall
@@ -389,6 +419,7 @@ class Pipeline:
     def _await_deadline(self) -> None:
         if not self._judging:
             return
+        self._tasks.look()
         mono = now().mono
         due = self._picture.next_deadline()
         if self._picture.owes_records:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from coordd.clocks import Heart, ObservedClock
@@ -45,13 +45,17 @@ class Shown:
 
 
 class Picture:
-    """All agents, workspaces and the latest system sample, with counters kept as they change."""
+    """All agents, workspaces and the latest system sample, with counters kept as they change.
+
+    ``on_change`` is told of each agent that comes, goes, or has another status or other tasks.
+    """
 
     def __init__(self, *, timeout: float, heart: Heart) -> None:
         self.timeout = timeout
         self.workspaces: dict[str, Workspace] = {}
         self.system: SystemSample | None = None
         self.version = 0
+        self.on_change: Callable[[Key], None] = lambda _key: None
         self._heart = heart
         self._agents: dict[Key, KnownAgent] = {}
         self._order: list[tuple[str, str]] = []
@@ -87,9 +91,12 @@ class Picture:
     def publish(self, agent: KnownAgent, mono: float) -> None:
         """Show the agent as it is now known."""
         key = agent.key
-        if key not in self._agents:
+        before = self._agents.get(key)
+        if before is None:
             insort(self._order, _place(key))
         self._agents[key] = agent
+        if before is None or _tasks(before) != _tasks(agent):
+            self.on_change(key)
         self._unrecorded.discard(key)
         self.version += 1
         self._show(key, self._judge(agent, self._heart.horizon(mono)).status)
@@ -103,6 +110,7 @@ class Picture:
         self._counts[self._shown.pop(key)] -= 1
         self._unrecorded.discard(key)
         self.version += 1
+        self.on_change(key)
 
     def rejudge(self, workspace: str | None, mono: float) -> None:
         """Judge a workspace's agents anew after its clock or its readability changed."""
@@ -134,6 +142,14 @@ class Picture:
             if agent is not None:
                 self._show(key, self._judge(agent, horizon).status)
                 self._await_deadline(agent, horizon)
+
+    def horizon(self, mono: float) -> float:
+        """The latest moment at which agents may be judged: ``mono``, but for a gap not yet reported."""
+        return self._heart.horizon(mono)
+
+    def status_of(self, key: Key) -> Status | None:
+        """The status as :meth:`expire` last found it, None where there is no such agent."""
+        return self._shown.get(key)
 
     def next_deadline(self) -> float | None:
         """Monotonic time of the next possible change of a verdict; may be too early, never too late."""
@@ -206,6 +222,7 @@ class Picture:
             self._counts[status] += 1
             self._shown[key] = status
             self.version += 1
+            self.on_change(key)
         if status != self._agents[key].verdict.status:
             self._unrecorded.add(key)
         else:
@@ -221,6 +238,10 @@ class Picture:
         if self._timed.get(agent.key, math.inf) > due:
             heapq.heappush(self._deadlines, (due, _place(agent.key), agent.key))
             self._timed[agent.key] = due
+
+
+def _tasks(agent: KnownAgent) -> tuple[str, ...] | None:
+    return agent.traces.tasks if agent.traces else None
 
 
 def _place(key: Key) -> tuple[str, str]:

@@ -34,7 +34,20 @@ VALUES = {
     "history",
 }
 SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
-STATE = {"state", "schedule", "recorder", "pipeline", "hosting", "restore", "snapshot", "document", "hub"}
+STATE = {
+    "state",
+    "schedule",
+    "recorder",
+    "pipeline",
+    "hosting",
+    "restore",
+    "snapshot",
+    "document",
+    "hub",
+    "tasks",
+    "tasklist",
+    "tasklog",
+}
 SERVICE = {
     "server",
     "connection",
