@@ -210,12 +210,20 @@ def running(
 
 
 @contextlib.contextmanager
-def watching(project: Project, tmp_path: Path, *arguments: str, **extra: str) -> Iterator[Coordd]:
-    """coordd in the project layout of one project."""
+def watching(
+    project: Project,
+    tmp_path: Path,
+    *arguments: str,
+    sock: Path | None = None,
+    prefix: Sequence[str] = (),
+    **extra: str,
+) -> Iterator[Coordd]:
+    """coordd on one project, in the project layout unless ``arguments`` name more."""
     with running(
         ["--workspace", str(project.root), *arguments],
-        sock=project.claude / "run" / "coordd.sock",
+        sock=sock or project.claude / "run" / "coordd.sock",
         home=tmp_path / "home",
+        prefix=prefix,
         **extra,
     ) as daemon:
         yield daemon
