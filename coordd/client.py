@@ -112,30 +112,75 @@ class Client:
     def call_many(self, calls: Sequence[tuple[str, object]]) -> list[Any]:
         """The results of several calls in their order, sent in one go.
 
-        ``params`` is a dict, a list, or None for none.
+        ``params`` is a dict, a list, or None for none. Notifications that come before the last answer are
+        passed over; :meth:`send` and :meth:`arrived` are for who wants them.
 
         Raises:
             RpcError: the daemon answered one of them with an error; the first one in order counts.
             CannotTell: no whole, sound answer within the timeout.
         """
+        deadline = time.monotonic() + self._timeout
+        try:
+            sent = self._send_calls(calls, deadline)
+            answers = self._answers(sent, deadline)
+        except BaseException:
+            self.close()  # what still comes on this connection belongs to nobody
+            raise
+        return [result_of(answers[identity]) for identity in sent]
+
+    def fileno(self) -> int:
+        """The descriptor to wait for before :meth:`arrived`; -1 when closed."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def send(self, calls: Sequence[tuple[str, object]]) -> Sequence[int]:
+        """Send calls without waiting for their answers; the ids that these will carry.
+
+        Raises:
+            CannotTell: the connection is broken, or the daemon does not take them within the timeout.
+        """
+        return self._send_calls(calls, time.monotonic() + self._timeout)
+
+    def arrived(self) -> list[dict[str, Any]]:
+        """The messages that have come and are whole, answers and notifications in their order; never waits.
+
+        Raises:
+            CannotTell: there is none, and none will come: the connection has ended, or is no JSON-RPC.
+        """
         if self._socket is None:
-            raise CannotTell(f"{escape(self.path)}: the connection is closed.")
-        first = self._next_id
-        self._next_id += len(calls)
+            raise self._closed()
+        self._socket.settimeout(0.0)
+        try:
+            block = self._socket.recv(_BLOCK)
+            self._buffer += block
+            ended = not block
+        except BlockingIOError:
+            ended = False
+        except OSError as error:
+            raise self._broken(error) from error
+        end = self._buffer.rfind(b"\n")
+        if end < 0 and ended:
+            raise CannotTell(f"{escape(self.path)}: the daemon closed the connection.")
+        if end < 0 and len(self._buffer) > self._max_answer:
+            raise self._too_long()
+        if end < 0:
+            return []
+        lines = bytes(memoryview(self._buffer)[:end]).split(b"\n")
+        del self._buffer[: end + 1]
+        return [self._message(line) for line in lines]
+
+    def _send_calls(self, calls: Sequence[tuple[str, object]], deadline: float) -> Sequence[int]:
+        if self._socket is None:
+            raise self._closed()
+        sent = range(self._next_id, self._next_id + len(calls))
+        self._next_id = sent.stop
         lines = []
-        for identity, (method, params) in enumerate(calls, first):
+        for identity, (method, params) in zip(sent, calls, strict=True):
             request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
             if params is not None:
                 request["params"] = params
             lines.append(quickjson.dumps(request))
-        deadline = time.monotonic() + self._timeout
-        try:
-            self._send("\n".join([*lines, ""]).encode(), deadline)
-            answers = self._answers(range(first, self._next_id), deadline)
-        except BaseException:
-            self.close()  # what still comes on this connection belongs to nobody
-            raise
-        return [_result(answers[identity]) for identity in range(first, first + len(calls))]
+        self._send("\n".join([*lines, ""]).encode(), deadline)
+        return sent
 
     def _send(self, data: bytes, deadline: float) -> None:
         view = memoryview(data)
@@ -173,7 +218,7 @@ class Client:
                 return line
             searched = len(self._buffer)
             if searched > self._max_answer:
-                raise CannotTell(f"{escape(self.path)}: an answer of more than {self._max_answer} bytes.")
+                raise self._too_long()
             try:
                 block = self._within(deadline).recv(_BLOCK)
             except TimeoutError:
@@ -202,6 +247,12 @@ class Client:
             raise TimeoutError
         self._socket.settimeout(left)
         return self._socket
+
+    def _closed(self) -> CannotTell:
+        return CannotTell(f"{escape(self.path)}: the connection is closed.")
+
+    def _too_long(self) -> CannotTell:
+        return CannotTell(f"{escape(self.path)}: an answer of more than {self._max_answer} bytes.")
 
     def _too_slow(self) -> CannotTell:
         return CannotTell(
@@ -242,7 +293,8 @@ def connect(places: Iterable[Place], timeout: float) -> Client:
     raise DaemonNotRunning(tried)
 
 
-def _result(message: dict[str, Any]) -> Any:
+def result_of(message: dict[str, Any]) -> Any:
+    """The result in an answer. Raises RpcError where it is an error."""
     if "error" in message:
         raise _error_of(message)
     return message.get("result")

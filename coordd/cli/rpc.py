@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from coordd.cli.common import BadUsage, complain, say_json
+from coordd.cli.common import BadUsage, complain, flush, say, say_json
 from coordd.cli.options import takes_target
+from coordd.cli.waiting import wait_for
 from coordd.errors import RpcError
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target
+    from coordd.client import Client
 
 MAX_PARAMS = 1024 * 1024
 """Bytes; the daemon refuses longer requests."""
@@ -25,7 +27,12 @@ MAX_PARAMS = 1024 * 1024
 Examples:
   coordctl rpc describe
   coordctl rpc agents.get '{"agent_id": "reviewer-7"}'
-  echo '{"status": "inactive"}' | coordctl rpc agents.list -""",
+  echo '{"status": "inactive"}' | coordctl rpc agents.list -
+  coordctl rpc subscribe '{"topics": ["event"]}' | jq --unbuffered .params
+
+\b
+After subscribe it prints the snapshot and then each notification, one JSON a
+line, until Ctrl-C.""",
 )
 @click.argument("method")
 @click.argument("params", metavar="[JSON]", required=False)
@@ -36,12 +43,29 @@ def command(target: Target, method: str, params: str | None) -> int:
     with target.connect() as client:
         try:
             result = client.call(method, parsed)
+            if method == "subscribe":
+                print_stream(client, result)
         except RpcError as error:
             data = "" if error.data is None else f"\n{json.dumps(error.data, indent=2)}"
             complain(f"{error}{data}")
             return error.exit_code
     say_json(result)
     return 0
+
+
+def print_stream(client: Client, snapshot: object) -> NoReturn:
+    """Print the snapshot and whatever follows it, a line each.
+
+    Raises:
+        CannotTell: the daemon hung up.
+        OutputClosed: nobody reads any more.
+    """
+    say(json.dumps(snapshot))
+    while True:
+        for message in client.arrived():
+            say(json.dumps(message))
+        flush()
+        wait_for(client.fileno(), None)
 
 
 def parse_params(text: str) -> Any:

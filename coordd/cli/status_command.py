@@ -8,6 +8,7 @@ import click
 
 from coordd.cli.options import takes_target
 from coordd.cli.status import show_status
+from coordd.cli.watch import watch_status
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target
@@ -18,15 +19,25 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   coordctl status
+  coordctl status --watch               on one screen, redrawn at every change
   coordctl status --json | jq '.problems[]'
+  coordctl status --json --watch | jq --unbuffered -c .agents
   coordctl status >/dev/null || echo 'look after it'
 
 \b
 Exit codes: 0 healthy, 1 degraded (there are problems), 3 coordd is not running
-(the last snapshot is shown), 4 cannot tell.""",
+(the last snapshot is shown), 4 cannot tell. With --watch: 0 once q is pressed.
+
+\b
+--watch goes on until q or Ctrl-C, also while coordd is down: what was heard last
+stays, marked as old. Into a pipe it prints the status again at each change, at
+most twice a second, with an empty line between; with --json a line each.""",
 )
 @click.option("--json", "as_json", is_flag=True, help="The whole status document as JSON.")
+@click.option("-w", "--watch", is_flag=True, help="Keep it on the screen, up to date.")
 @takes_target
-def command(target: Target, as_json: bool) -> int:
+def command(target: Target, as_json: bool, watch: bool) -> int:
     """Health, problems, Redis, host, tasks, and the agents, not-active ones first."""
+    if watch:
+        return watch_status(target, as_json=as_json)
     return show_status(target, as_json)

@@ -33,8 +33,10 @@ ROWS = 20
 _LISTED = 5  # workspaces and problems of a snapshot are a stranger's: a bound on lines, not a wish
 
 
-def running_text(document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool) -> str:
-    """What a running daemon answered: the status document and entries of agents.list."""
+def running_text(
+    document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, later: float = 0.0
+) -> str:
+    """What a daemon answered ``later`` seconds ago: the status document and entries of agents.list."""
     health = document.get("health")
     daemon = _dict(document.get("daemon"))
     style = "green" if health == "ok" else "yellow"
@@ -43,12 +45,12 @@ def running_text(document: dict[str, Any], agents: Sequence[dict[str, Any]], *, 
             paint(shown(health), style, colour=colour),
             f"host {shown(daemon.get('host'))}",
             f"coordd {shown(daemon.get('version'))}",
-            f"up {duration(daemon.get('uptime'))}",
+            f"up {duration(_sum(daemon.get('uptime'), later))}",
             f"mode {shown(daemon.get('coord_mode'))}",
             f"layout {shown(daemon.get('layout'))}",
         ]
     )
-    return "\n".join([headline, *_body(document, agents, colour=colour, snapshot_age=None, old=False)])
+    return "\n".join([headline, *_body(document, agents, colour=colour, snapshot_age=later, old=False)])
 
 
 def stopped_text(
@@ -60,11 +62,43 @@ def stopped_text(
     colour: bool,
 ) -> str:
     """The last snapshot of a daemon that is not running, marked as old, and which sockets were tried."""
-    daemon = _dict(document.get("daemon"))
     when = ago(snapshot_age) if snapshot_age is not None else "of unknown age"
     first = paint("coordd is not running.", "red", colour=colour)
     lines = [
         f"{first} Last snapshot {when}; what follows was so then.",
+        *_as_it_was(document, agents, colour=colour, age=snapshot_age),
+        "",
+        "Tried",
+        *[f"  {path}: {reason}" for path, reason in tried],
+        "Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET.",
+    ]
+    return "\n".join(lines)
+
+
+def lost_text(
+    document: dict[str, Any] | None,
+    agents: Sequence[dict[str, Any]],
+    trouble: str,
+    *,
+    age: float | None,
+    colour: bool,
+) -> str:
+    """The last that was heard ``age`` seconds ago, if anything was, under what is wrong since then."""
+    first = paint(escape(trouble), "red", colour=colour)
+    if document is None:
+        return first
+    lines = [
+        f"{first}  What follows was so {ago(age) if age is not None else 'at an unknown time'}.",
+        *_as_it_was(document, agents, colour=colour, age=age),
+    ]
+    return "\n".join(lines)
+
+
+def _as_it_was(
+    document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, age: float | None
+) -> list[str]:
+    daemon = _dict(document.get("daemon"))
+    return [
         "",
         join_known(
             [
@@ -75,13 +109,8 @@ def stopped_text(
                 f"layout {shown(daemon.get('layout'))}",
             ]
         ),
-        *_body(document, agents, colour=colour, snapshot_age=snapshot_age, old=True),
-        "",
-        "Tried",
-        *[f"  {path}: {reason}" for path, reason in tried],
-        "Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET.",
+        *_body(document, agents, colour=colour, snapshot_age=age, old=True),
     ]
-    return "\n".join(lines)
 
 
 def _body(
@@ -99,7 +128,7 @@ def _body(
         lines += [f"  {shown(problem)}" for problem in problems]
     facts = [
         ("Redis", _redis(_dict(document.get("redis")))),
-        ("Host", _host(document, snapshot_age, old=old)),
+        ("Host", _host(document, snapshot_age)),
         ("Tasks", _tasks(_dict(document.get("tasks")))),
         *_workspaces(document.get("workspaces")),
         ("Traces", _malformed(_dict(document.get("traces_malformed")))),
@@ -136,7 +165,7 @@ def _redis(redis: dict[str, Any]) -> str:
     )
 
 
-def _host(document: dict[str, Any], snapshot_age: float | None, *, old: bool) -> str:
+def _host(document: dict[str, Any], snapshot_age: float | None) -> str:
     system = _dict(document.get("system"))
     if not system:
         return "no sample yet"
@@ -146,8 +175,7 @@ def _host(document: dict[str, Any], snapshot_age: float | None, *, old: bool) ->
     averages = " ".join([f"{value:.2f}" for value in loads[:3] if value is not None]) or UNKNOWN
     asked, taken = epoch_of(document.get("timestamp")), epoch_of(system.get("timestamp"))
     age = None if asked is None or taken is None else asked - taken
-    if old:
-        age = None if age is None or snapshot_age is None else age + snapshot_age
+    age = None if age is None or snapshot_age is None else age + snapshot_age
     return join_known(
         [
             f"cpu {percent(system.get('cpu_percent'))}",
@@ -160,10 +188,11 @@ def _host(document: dict[str, Any], snapshot_age: float | None, *, old: bool) ->
 
 
 def _tasks(tasks: dict[str, Any]) -> str:
-    names = ("available", "claimed", "expired", "orphaned")
-    if all(tasks.get(name) is None for name in names):
+    if all(value is None for value in tasks.values()):
         return ""
-    return ", ".join([f"{count(tasks.get(name))} {name}" for name in names])
+    available, claimed = count(tasks.get("available")), count(tasks.get("claimed"))
+    parts = [f"{count(tasks.get(name))} {name}" for name in ("expired", "orphaned") if tasks.get(name)]
+    return f"{available} available, {claimed} claimed" + (f" (of them {', '.join(parts)})" if parts else "")
 
 
 def _workspaces(workspaces: object) -> list[tuple[str, str]]:
@@ -193,6 +222,11 @@ def _counts(agents: dict[str, Any]) -> str:
 
 def _known(value: object) -> str:
     return escape(value) if isinstance(value, str) else ""
+
+
+def _sum(value: object, more: float) -> float | None:
+    known = number(value)
+    return None if known is None else known + more
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def agent_lines(
 ) -> list[str]:
     """A heading and a row an agent.
 
-    ``old`` says that the entries come from a snapshot, ``snapshot_age`` seconds old (None: nobody knows): the
-    verdict is then headed WAS, and the age of a beat is counted to this moment.
+    ``old`` says that the entries come from a snapshot: the verdict is headed WAS. They are ``snapshot_age``
+    seconds old (None: nobody knows, or just now), and the age of a beat is counted to this moment.
     """
     workspaces = {str(agent.get("workspace")) for agent in agents}
     heading = ["AGENT", "WAS" if old else "STATUS", "REASON", "TASKS", "LAST BEAT"]
@@ -59,6 +59,6 @@ def agent_lines(
 
 def _beat_age(agent: dict[str, Any], snapshot_age: float | None, *, old: bool) -> float | None:
     known = number(agent.get("last_heartbeat_age"))
-    if known is None or not old:
-        return known
-    return None if snapshot_age is None else known + snapshot_age
+    if known is None or (old and snapshot_age is None):
+        return None
+    return known + (snapshot_age or 0.0)

@@ -1,0 +1,199 @@
+"""A subscription that is kept: the daemon is asked again when something happens, and found again when lost.
+
+A notification says that something changed, and the daemon is asked what there is now: all numbers are the
+daemon's own. This is a state machine on monotonic time that is passed in; it waits for nothing but
+connecting, and whoever drives it waits on :meth:`Link.fileno` for at most :meth:`Link.due`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coordd.cli.status_text import ROWS
+from coordd.client import result_of
+from coordd.errors import CannotTell, ClientError, DaemonNotRunning, RpcError
+from coordd.text import escape
+from coordd.wire import METHOD_NOT_FOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coordd.client import Client
+
+PACE = 0.5
+"""Seconds from one question to the next at the least: two looks a second are all that eyes can use."""
+IDLE = 5.0
+"""Seconds from one question to the next at the most: what comes without a notification, and a daemon that
+hangs without hanging up, is noticed then."""
+RETRY = 1.0
+"""Seconds between two attempts to connect."""
+OVERDUE = 1.5
+"""Seconds after which an answer that has not come is worth a word."""
+
+_ORDER = ("inactive", "unknown", "active")
+_LOOK: list[tuple[str, object]] = [
+    ("status", None),
+    *[("agents.list", {"status": status, "limit": ROWS}) for status in _ORDER],
+]
+_SUBSCRIBE: list[tuple[str, object]] = [("subscribe", None)]
+
+
+class Link:
+    """The latest status document and agents, and how old they are.
+
+    ``connect`` gives a connected client, of the daemon on ``path`` once that is known.
+    ``version`` grows with all that is heard, ``changes`` only when it is more than the passing of time.
+    ``document`` is None until something was heard at ``heard_at``; ``trouble`` is why nothing is heard since
+    ``lost_at``.
+    """
+
+    def __init__(self, *, connect: Callable[[str | None], Client], timeout: float) -> None:
+        self.path: str | None = None
+        self.document: dict[str, Any] | None = None
+        self.agents: list[dict[str, Any]] = []
+        self.heard_at = 0.0
+        self.trouble: ClientError | None = None
+        self.lost_at = 0.0
+        self.version = 0
+        self.changes = 0
+        self._connect = connect
+        self._timeout = timeout
+        self._client: Client | None = None
+        self._waiting: dict[int, Any] = {}
+        self._asked_at = 0.0
+        self._retry_at = 0.0
+        self._notified = False
+        self._behind = False
+        self._news = False
+
+    def fileno(self) -> int:
+        """The descriptor to wait for before :meth:`read`; -1 while there is none."""
+        return -1 if self._client is None else self._client.fileno()
+
+    def due(self, mono: float) -> float:
+        """Seconds until :meth:`step` has something to do."""
+        if self._client is None:
+            at = self._retry_at
+        elif self._waiting:
+            at = self._asked_at + self._timeout
+        else:
+            at = self._asked_at + (PACE if self._notified or self._behind else IDLE)
+        return max(0.0, at - mono)
+
+    def overdue(self, mono: float) -> float | None:
+        """For how long an answer is awaited, where that is longer than it should take."""
+        waited = mono - self._asked_at if self._waiting else 0.0
+        return waited if waited >= OVERDUE else None
+
+    def step(self, mono: float) -> None:
+        """Do what is due: connect, ask, or give up waiting.
+
+        Raises:
+            CannotTell: there is a daemon that was never of use: it refuses, or knows no subscriptions.
+        """
+        if self.due(mono) > 0:
+            return
+        if self._client is None:
+            self._open(mono)
+        elif self._waiting:
+            self._lose(CannotTell(f"no answer within {self._timeout:g} s"), mono, since=self._asked_at)
+        else:
+            self._ask(_SUBSCRIBE if self._behind else _LOOK, mono)
+
+    def read(self, mono: float) -> None:
+        """Take in what has come. Raises as :meth:`step`."""
+        if self._client is None:
+            return
+        try:
+            for message in self._client.arrived():
+                self._take(message, mono)
+        except ClientError as error:
+            self._lose(error, mono)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._waiting.clear()
+
+    def _open(self, mono: float) -> None:
+        try:
+            self._client = self._connect(self.path)
+        except (DaemonNotRunning, CannotTell) as error:
+            self._lose(error, mono)
+        else:
+            self._ask(_SUBSCRIBE, mono)
+
+    def _ask(self, calls: list[tuple[str, object]], mono: float) -> None:
+        if self._client is None:
+            return
+        self._asked_at = mono
+        self._news = self._notified or self._behind
+        self._notified = False
+        try:
+            self._waiting = dict.fromkeys(self._client.send(calls))
+        except CannotTell as error:
+            self._lose(error, mono)
+
+    def _take(self, message: dict[str, Any], mono: float) -> None:
+        identity = message.get("id")
+        if identity in self._waiting and self._waiting[identity] is None:
+            self._waiting[identity] = [result_of(message)]
+            if all(self._waiting.values()):
+                self._heard([answer for (answer,) in self._waiting.values()], mono)
+        elif "method" in message:
+            self._notified = True
+            self._behind = self._behind or message["method"] == "lagged"
+        elif identity is None and "error" in message:
+            raise CannotTell(f"the daemon refused: {_words(message)}")
+
+    def _heard(self, answers: list[Any], mono: float) -> None:
+        self._waiting = {}
+        document, *pages = answers
+        if not pages:
+            snapshot = _dict(document)
+            document, pages = snapshot.get("status"), [snapshot]
+            self._behind = self._notified = False
+        if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
+            raise CannotTell("the answer is no status document")
+        agents = [agent for page in pages for agent in _list(_dict(page).get("agents")) if _dict(agent)]
+        if self._news or self.trouble or self.document is None or _told(document) != _told(self.document):
+            self.changes += 1
+        self.version += 1
+        self.document, self.agents, self.heard_at, self.trouble = document, agents, mono, None
+        if self._client is not None:
+            self.path = self._client.path
+
+    def _lose(self, error: ClientError, mono: float, *, since: float | None = None) -> None:
+        """Hang up and try again soon."""
+        self.close()
+        if isinstance(error, RpcError):
+            unknown = error.code == METHOD_NOT_FOUND
+            words = "the daemon knows no subscriptions; is it older?" if unknown else str(error)
+            error = CannotTell(words)
+        if self.document is None and isinstance(error, CannotTell):
+            raise error
+        if self.trouble is None:
+            self.lost_at = mono if since is None else since
+            self.changes += 1
+        self.trouble = error
+        self.version += 1
+        self._retry_at = mono + RETRY
+
+
+def _words(refusal: dict[str, Any]) -> str:
+    return escape(str(_dict(refusal.get("error")).get("message")))
+
+
+def _told(document: dict[str, Any]) -> list[object]:
+    """What of a document is news by itself: the daemon notifies of records only."""
+    return [document.get(name) for name in ("health", "problems", "agents", "tasks", "workspaces")]
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,160 @@
+"""A terminal that is redrawn in place, and left as it was found whatever ends the program.
+
+The alternate screen, the cursor and line wrapping are switched with the private modes 1049, 25 and 7 (xterm,
+https://invisible-island.net/xterm/ctlseqs/); with wrapping off the terminal itself cuts what is too long, by
+its own idea of how wide a character is. Text comes in escaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+from coordd.text import paint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType, TracebackType
+    from typing import Any
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
+_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+class Ended(BaseException):
+    """A signal asks the process to end; the terminal comes first."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be redrawn."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Screen:
+    """Use it as a context manager; inside, SIGTERM and SIGHUP raise :class:`Ended`.
+
+    Keys are read where stdin is a terminal too. Ctrl-Z gives the terminal back for as long as it takes.
+    """
+
+    def __init__(self) -> None:
+        self.redraw = True
+        self._keys = sys.stdin is not None and sys.stdin.isatty()
+        self._cooked: list[Any] | None = None
+        self._wakeup = (-1, -1)
+        self._handlers: dict[int, signal.Handlers] = {}
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Screen:
+        self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
+        self._wakeup_before = signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        handlers = {
+            signal.SIGWINCH: self._resized,
+            signal.SIGTSTP: self._stopped,
+            signal.SIGTERM: self._ended,
+            signal.SIGHUP: self._ended,
+        }
+        try:
+            for number, handler in handlers.items():
+                if signal.getsignal(number) in (signal.SIG_DFL, None):  # what somebody ignores stays ignored
+                    self._handlers[number] = signal.SIG_DFL
+                    signal.signal(number, handler)
+            self._take_terminal()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError, termios.error):  # the terminal may be what went away
+            self._give_terminal_back()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        for descriptor in self._wakeup:
+            os.close(descriptor)
+
+    def draw(self, lines: Sequence[str], footer: str) -> None:
+        """Show the lines, as many as fit, and the footer below them."""
+        rows = max(os.get_terminal_size(sys.stdout.fileno()).lines, 2)
+        if len(lines) > rows - 1:
+            hidden = len(lines) - (rows - 2)
+            lines = [*lines[: rows - 2], f"… {hidden} lines more than this window has"]
+        blank = [""] * (rows - 1 - len(lines))
+        footer = paint(footer, "dim", colour=not os.environ.get("NO_COLOR"))
+        text = f"{_REST_OF_LINE}\r\n".join([*lines, *blank, footer])
+        self._write(_HOME + text + _REST_OF_LINE + _REST_OF_SCREEN)
+        self.redraw = False
+
+    def wait(self, descriptor: int, seconds: float) -> str:
+        """Wait until the descriptor (-1: none) can be read, a key is pressed or a signal comes; the keys."""
+        poll = select.poll()
+        poll.register(self._wakeup[0], select.POLLIN)
+        if descriptor >= 0:
+            poll.register(descriptor, select.POLLIN)
+        if self._keys:
+            poll.register(sys.stdin.fileno(), select.POLLIN)
+        ready = {number for number, _ in poll.poll(max(0, seconds * 1000))}
+        if self._wakeup[0] in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wakeup[0], 4096)
+        if not self._keys or sys.stdin.fileno() not in ready:
+            return ""
+        try:
+            data = os.read(sys.stdin.fileno(), 1024)
+        except OSError:
+            data = b""
+        self._keys = bool(data)
+        return data.decode("utf-8", "replace")
+
+    def _take_terminal(self) -> None:
+        if self._keys:
+            descriptor = sys.stdin.fileno()
+            self._cooked = termios.tcgetattr(descriptor)
+            mode = termios.tcgetattr(descriptor)
+            mode[3] &= ~(termios.ICANON | termios.ECHO)  # signals stay: Ctrl-C and Ctrl-Z are the terminal's
+            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, mode)
+        self._write(_ENTER)
+        self.redraw = True
+
+    def _give_terminal_back(self) -> None:
+        if self._cooked is not None:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._cooked)
+            self._cooked = None
+        self._write(_LEAVE)
+
+    def _write(self, text: str) -> None:
+        out = sys.stdout.buffer
+        out.write(text.encode(sys.stdout.encoding, "backslashreplace"))
+        out.flush()
+
+    def _resized(self, _number: int, _frame: FrameType | None) -> None:
+        self.redraw = True
+
+    def _stopped(self, _number: int, _frame: FrameType | None) -> None:
+        self._give_terminal_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._take_terminal()
+
+    def _ended(self, number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+
+def _pipe() -> tuple[int, int]:
+    """As pipe2(2), which macOS lacks."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends

@@ -1,0 +1,151 @@
+"""``coordctl status --watch``: the status, again at every change.
+
+On a terminal it is one screen, whose ages go on by themselves; anywhere else a block of text, or with --json
+a line, for each change.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from coordd.cli.common import Target, colour_wanted, flush, output_error, say, working_directory
+from coordd.cli.link import Link
+from coordd.cli.screen import Ended, Screen, is_screen
+from coordd.cli.status_text import lost_text, running_text
+from coordd.cli.waiting import wait_for
+from coordd.errors import DaemonNotRunning
+from coordd.text import ago, duration, escape
+
+if TYPE_CHECKING:
+    from coordd.cli.snapshot import Snapshot
+    from coordd.client import Client
+
+CONNECTING = 1.0
+"""Seconds for which connecting may hold up the screen."""
+TICK = 1.0
+
+
+def watch_status(target: Target, *, as_json: bool) -> int:
+    """Show the status until ``q`` is pressed, or for ever; 0.
+
+    Raises:
+        CannotTell: there is a daemon, but it refuses this user or is no help.
+        OutputClosed: nobody reads the output any more.
+    """
+    link = Link(connect=lambda path: _connect(target, path), timeout=target.timeout)
+    try:
+        if as_json or not is_screen():
+            _print_changes(link, Fallback(target), as_json=as_json)
+        else:
+            with Screen() as screen:
+                _keep_drawn(link, Fallback(target), screen)
+    except Ended as ended:
+        signal.signal(ended.number, signal.SIG_DFL)
+        os.kill(os.getpid(), ended.number)
+    except OSError as error:  # the terminal is gone
+        raise output_error(error) from error
+    finally:
+        link.close()
+    return 0
+
+
+class Fallback:
+    """The last snapshot of a daemon that was down from the start."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._found: Snapshot | None = None
+        self._sought = False
+        self._sought_at = 0.0
+
+    def last(self, mono: float) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
+        """Its status document, its agents and its age now, as far as there is one."""
+        if not self._sought:
+            from coordd.cli.snapshot import last_snapshot
+
+            self._sought, self._sought_at = True, mono
+            self._found = last_snapshot(self._target.places(), os.environ, working_directory(), time.time())
+        if self._found is None:
+            return None, [], None
+        age = self._found.age
+        return self._found.status, self._found.agents, None if age is None else age + mono - self._sought_at
+
+
+def trouble_words(link: Link, mono: float) -> str:
+    """What is wrong, in one line, and since when."""
+    if link.document is None:
+        return "coordd is not running, trying again"
+    since = f"connection lost {ago(mono - link.lost_at)}, trying again"
+    if isinstance(link.trouble, DaemonNotRunning):
+        return f"{since}: coordd is not running."
+    why = str(link.trouble).removeprefix(f"{escape(link.path or '')}: ")
+    return f"{since}: {why.rstrip('.')}."
+
+
+def _keep_drawn(link: Link, fallback: Fallback, screen: Screen) -> None:
+    drawn, drawn_at = -1, 0.0
+    while True:
+        mono = time.monotonic()
+        link.step(mono)
+        mono = time.monotonic()
+        if screen.redraw or link.version != drawn or mono - drawn_at >= TICK:
+            footer = "q quits"
+            if (waited := link.overdue(mono)) is not None and link.trouble is None:
+                footer = f"no answer for {duration(waited)}  {footer}"
+            screen.draw(_text(link, fallback, mono, colour=colour_wanted()).split("\n"), footer)
+            drawn, drawn_at = link.version, mono
+        keys = screen.wait(link.fileno(), min(link.due(mono), max(0.0, drawn_at + TICK - mono)))
+        if "q" in keys or "Q" in keys:
+            return
+        link.read(time.monotonic())
+
+
+def _print_changes(link: Link, fallback: Fallback, *, as_json: bool) -> None:
+    printed = 0
+    while True:
+        link.step(time.monotonic())
+        mono = time.monotonic()
+        if link.changes != printed:
+            if as_json:
+                say(_line(link, fallback, mono))
+            else:
+                say(("\n" if printed else "") + _text(link, fallback, mono, colour=False))
+            flush()
+            printed = link.changes
+        wait_for(link.fileno(), link.due(mono))
+        link.read(time.monotonic())
+
+
+def _text(link: Link, fallback: Fallback, mono: float, *, colour: bool) -> str:
+    if link.trouble is None and link.document is not None:
+        return running_text(link.document, link.agents, colour=colour, later=mono - link.heard_at)
+    if link.trouble is None:
+        return "connecting"
+    document, agents, age = _last(link, fallback, mono)
+    return lost_text(document, agents, trouble_words(link, mono), age=age, colour=colour)
+
+
+def _line(link: Link, fallback: Fallback, mono: float) -> str:
+    import json
+
+    if link.trouble is None:
+        return json.dumps(link.document)
+    document, _, age = _last(link, fallback, mono)
+    known = {"schema": 1} if document is None else document
+    return json.dumps({**known, "daemon_running": False, "snapshot_age": age})
+
+
+def _last(
+    link: Link, fallback: Fallback, mono: float
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
+    if link.document is None:
+        return fallback.last(mono)
+    return link.document, link.agents, mono - link.heard_at
+
+
+def _connect(target: Target, path: str | None) -> Client:
+    """The daemon that the target means; once it was found, that one and no other in its absence."""
+    return Target(target.socket if path is None else path, min(target.timeout, CONNECTING)).connect()
