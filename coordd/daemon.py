@@ -33,6 +33,7 @@ from coordd.listening import Listener, listen
 from coordd.lock import InstanceLock
 from coordd.logs import set_level
 from coordd.methods import Methods
+from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.recorder import Recorder
 from coordd.reducer import KnownAgent
@@ -48,6 +49,7 @@ from coordd.tasklist import TaskList
 from coordd.tasklog import TaskLog
 from coordd.tasks import Board
 from coordd.timestamps import format_utc
+from coordd.upkeep import Upkeep
 from coordd.wire import SERVER_ERROR, Fault
 from coordd.worker import Late, Worker
 
@@ -145,14 +147,22 @@ class Daemon:
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
         hub = Hub()
+        sinks = self._sinks()
         self._recorder = Recorder(
-            sinks=self._sinks(),
+            sinks=sinks,
             writer=self._writer,
             syncer=Worker("coordd-fsync"),
             schedule=self._schedule,
             host=self._host,
             fsync_interval=config.storage.fsync_interval,
             publish=hub.publish,
+        )
+        self._upkeep = Upkeep(
+            files=[file for sink in sinks for file in sink.files],
+            storage=config.storage,
+            worker=Worker("coordd-upkeep"),
+            schedule=self._schedule,
+            on_event=self._recorder.event,
         )
         self._backend = FileBackend(entries=self._workspaces(config))
         self._pipeline = Pipeline(
@@ -193,6 +203,11 @@ class Daemon:
             documents=self._documents,
             tasks=tasks,
             hub=hub,
+            past=Past(
+                directory=config.storage.metrics_dir,
+                worker=Worker("coordd-history", replaceable=True),
+                now=now,
+            ),
             reloader=self,
             now=now,
         )
@@ -218,6 +233,7 @@ class Daemon:
         self._schedule.every("snapshot", SNAPSHOT_EVERY, self._write_snapshot, first=1.0)
         self._schedule.every("records.check", CHECK_EVERY, self._check_places)
         self._await_midnight()
+        self._upkeep.start()
         self._recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
@@ -257,6 +273,7 @@ class Daemon:
             self._sampling.interval = new.sampling.interval
             self._schedule.every("host.sample", new.sampling.interval, self._sampling.sample)
         self._pipeline.forget_after = new.agents.forget_after
+        self._upkeep.apply(new.storage)
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
@@ -321,6 +338,7 @@ class Daemon:
             if not await self._writer.run(self._lock.still_held, deadline=DRAIN):
                 await self._writer.run(self._take_lock_again, deadline=DRAIN)
             await self._recorder.check()
+            self._upkeep.look()
         except InstanceRunning as error:
             log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
             self._exit_code = 1

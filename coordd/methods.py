@@ -20,6 +20,7 @@ from coordd.clocks import Moment
 from coordd.document import Documents
 from coordd.hub import TOPICS, Hub, Topic
 from coordd.model import Status, TaskState, TaskView
+from coordd.past import HistoryParams, Past
 from coordd.peer import Peer
 from coordd.reducer import Key, KnownAgent
 from coordd.rpc import Method, NoParams, Opened, Raw
@@ -88,6 +89,7 @@ class Methods:
         documents: Documents,
         tasks: TaskList,
         hub: Hub,
+        past: Past,
         reloader: Reloader,
         now: Callable[[], Moment],
     ) -> None:
@@ -95,6 +97,7 @@ class Methods:
         self._documents = documents
         self._tasks = tasks
         self._hub = hub
+        self._past = past
         self._reloader = reloader
         self._now = now
         self._encoder = msgspec.json.Encoder()
@@ -121,6 +124,12 @@ class Methods:
                 "tasks and claims, orphaned ones first, a page at a time",
                 self.tasks_list,
                 TasksParams,
+            ),
+            Method(
+                "history.query",
+                "past records, oldest first; since and until are timestamps or durations before now",
+                self.history_query,
+                HistoryParams,
             ),
             Method(
                 "subscribe",
@@ -203,6 +212,13 @@ class Methods:
             page.append(view)
             last = position
         return self._documents.tasks(page, now, cursor=cursor)
+
+    def history_query(self, params: HistoryParams, _peer: Peer) -> Awaitable[object]:
+        """``{"records", "truncated"}``."""
+        return self._history(params)
+
+    async def _history(self, params: HistoryParams) -> Raw:
+        return Raw(await self._past.query(params))
 
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
         """``{"seq", "timestamp", "topics", "status", "agents"}``; what is recorded later has a higher seq."""

@@ -1,8 +1,9 @@
 """Reading a series of record files: the last lines across parts, then those to come across rotation.
 
-The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, ordered by date and number;
-the listing of the directory is the truth, and the symlink to the current part is not needed. Only whole lines
-are ever given out. Memory is bounded by the block size and the longest line, whatever the files hold.
+The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, ordered by date and number; old
+ones are gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current part
+is not needed. Only whole lines are ever given out. Memory is bounded by the block size and the longest line,
+whatever the files hold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from coordd.cli.archive import Archive
 from coordd.errors import CannotTell
 from coordd.text import escape
 
@@ -39,6 +41,17 @@ class Series:
         Raises:
             CannotTell: the directory is there and cannot be read.
         """
+        return self._listed("")
+
+    def archives(self) -> list[tuple[_Key, str]]:
+        """The same of all gzipped parts.
+
+        Raises:
+            CannotTell: as :meth:`parts`.
+        """
+        return self._listed(".gz")
+
+    def _listed(self, suffix: str) -> list[tuple[_Key, str]]:
         try:
             names = os.listdir(self.directory)
         except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +60,7 @@ class Series:
             raise CannotTell(f"{escape(self.directory)}: {error.strerror or error}") from error
         found = []
         for name in names:
-            key = self._key(name)
+            key = self._key(name.removesuffix(suffix)) if name.endswith(suffix) else None
             if key is not None:
                 found.append((key, os.path.join(self.directory, name)))
         return sorted(found)
@@ -182,25 +195,38 @@ class Follower:
             self._part = None
 
     def last(self, wanted: int) -> Iterator[bytes]:
-        """The last ``wanted`` lines, across as many parts as that takes."""
-        chosen: list[tuple[Part, int]] = []
-        for key, path in reversed(self._series.parts()):
-            part = Part.open(key, path)
-            if part is None:
-                continue
-            end = part.whole_end()
-            self._given[path] = (part.identity(), end)
-            if wanted <= 0 and chosen:
-                part.close()
-                continue
-            wanted -= part.seek_back(wanted, end)
-            chosen.append((part, end))
+        """The last ``wanted`` lines, across as many parts as that takes, gzipped ones too."""
+        chosen: list[tuple[Part, int] | Archive] = []
+        archives = dict(self._series.archives())
+        plain = dict(self._series.parts())
+        for key in sorted({**archives, **plain}, reverse=True):
+            # after the listing it may have been compressed; where there are both, the plain one counts
+            part = Part.open(key, plain[key]) if key in plain else None
+            if part is not None:
+                end = part.whole_end()
+                self._given[part.path] = (part.identity(), end)
+                if wanted <= 0 and chosen:
+                    part.close()
+                    continue
+                wanted -= part.seek_back(wanted, end)
+                chosen.append((part, end))
+            elif wanted > 0:
+                archive = Archive.open(archives.get(key) or f"{plain[key]}.gz", HEADER)
+                if archive is not None:
+                    wanted -= archive.seek_back(wanted)
+                    chosen.append(archive)
         if chosen:
-            yield from self._heading(chosen[0][0])
+            first = chosen[0]
+            yield from self._heading(first if isinstance(first, Archive) else first[0])
         while chosen:
             self.close()
-            self._part, end = chosen.pop()
-            yield from self._part.lines(end)
+            one = chosen.pop()
+            if isinstance(one, Archive):
+                yield from one.lines()
+                one.close()
+            else:
+                self._part, end = one
+                yield from self._part.lines(end)
 
     def added(self) -> Iterator[bytes]:
         """The whole lines added since, oldest part first."""
@@ -241,7 +267,7 @@ class Follower:
             yield block
         self._given[part.path] = (part.identity(), part.offset)
 
-    def _heading(self, part: Part) -> Iterator[bytes]:
+    def _heading(self, part: Part | Archive) -> Iterator[bytes]:
         heading = part.heading()
         if heading and not self._heading_given:
             self._heading_given = True

@@ -6,19 +6,16 @@ import os
 import select
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.common import OutputClosed, Target, output_error, working_directory
+from coordd.cli.common import OutputClosed, Target, working_directory
 from coordd.cli.follow import Follower, Series
+from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
 from coordd.sockets import layout_places, project_paths
 from coordd.text import escape
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 INTERVAL = 0.25
 """Seconds between looks at the files with -f."""
@@ -47,10 +44,10 @@ def command(target: Target, kind: str, lines: int, follow: bool) -> int:
     """The last records of a kind: event (the default), system, agent, or performance (CSV)."""
     follower = Follower(find_series(target, kind))
     try:
-        _write(follower.last(lines))
+        write_blocks(follower.last(lines))
         while follow:
             _pause()
-            _write(follower.added())
+            write_blocks(follower.added())
     finally:
         follower.close()
     return 0
@@ -74,7 +71,7 @@ def find_series(target: Target, kind: str) -> Series:
     except DaemonNotRunning:
         for folder in _folders(target, kind):
             series = _series(folder, kind)
-            if series.parts():
+            if series.parts() or series.archives():
                 return series
         raise
 
@@ -102,25 +99,6 @@ def _folder_key(kind: str) -> str:
 
 def _series(folder: str, kind: str) -> Series:
     return Series(folder, kind, "csv" if kind == "performance" else "jsonl")
-
-
-def _write(blocks: Iterable[bytes]) -> None:
-    """Write blocks of lines: to a pipe or a file as they are, to a terminal escaped."""
-    if sys.stdout is None:  # started with >&-
-        raise OutputClosed
-    terminal = sys.stdout.isatty()
-    out = sys.stdout.buffer
-    try:
-        for block in blocks:
-            out.write(_for_terminal(block) if terminal else block)
-            out.flush()
-    except OSError as error:
-        raise output_error(error) from error
-
-
-def _for_terminal(block: bytes) -> bytes:
-    lines = block.decode("utf-8", "surrogateescape").split("\n")
-    return "\n".join([escape(line) for line in lines]).encode(sys.stdout.encoding, "backslashreplace")
 
 
 def _pause() -> None:

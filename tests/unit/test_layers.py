@@ -35,6 +35,8 @@ VALUES = {
 }
 SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
 STATE = {
+    "past",
+    "upkeep",
     "state",
     "schedule",
     "recorder",

@@ -1,0 +1,87 @@
+"""A part that was gzipped meanwhile, for ``tail -n`` that reaches so far back. It never grows.
+
+Read twice, once to count its lines and once to give them out, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from coordd.errors import CannotTell
+from coordd.history.blocks import Damage, gunzipped
+from coordd.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Archive:
+    """One open gzipped part; the counterpart of follow.Part.
+
+    Args:
+        path: of the file, for errors.
+        descriptor: this object's to close.
+        header: how a CSV heading begins.
+    """
+
+    def __init__(self, path: str, descriptor: int, header: bytes) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._header = header
+        self._skip = 0
+
+    @classmethod
+    def open(cls, path: str, header: bytes) -> Archive | None:
+        """The archive at ``path``; None where it is gone or no regular file.
+
+        Raises:
+            CannotTell: it is there and may not be read.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise CannotTell(f"{escape(path)}: {error.strerror}") from error
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return cls(path, descriptor, header)
+        os.close(descriptor)
+        return None
+
+    def close(self) -> None:
+        """Close it; whoever opened it does, once."""
+        os.close(self._descriptor)
+
+    def heading(self) -> bytes:
+        """The CSV heading with its line break; empty where there is none."""
+        for block in self._blocks():
+            if block:
+                first = block[: block.find(b"\n") + 1]
+                return first if first.startswith(self._header) else b""
+        return b""
+
+    def seek_back(self, wanted: int) -> int:
+        """Let :meth:`lines` begin with the last ``wanted`` lines; how many there are."""
+        heading = 1 if self.heading() else 0
+        total = sum(block.count(b"\n") for block in self._blocks()) - heading
+        self._skip = heading + max(0, total - wanted)
+        return min(total, wanted)
+
+    def lines(self) -> Iterator[bytes]:
+        """Blocks of whole lines."""
+        skip = self._skip
+        for block in self._blocks():
+            here = block.count(b"\n")
+            if skip < here:
+                at = 0
+                for _ in range(skip):
+                    at = block.find(b"\n", at) + 1
+                yield block[at:]
+            skip = max(0, skip - here)
+
+    def _blocks(self) -> Iterator[bytes]:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        for buffer, size in gunzipped(self._descriptor, Damage()):
+            yield bytes(buffer[:size])
