@@ -10,6 +10,7 @@ import click
 from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target
+from coordd.cli.task_table import task_lines
 from coordd.errors import CannotTell, RpcError
 from coordd.text import UNKNOWN, age, ago, duration, paint, percent, shown, size, table
 
@@ -39,9 +40,24 @@ Examples:
 @takes_target
 def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """One agent in full: fields, evidence, tasks, claims."""
+    agent = agent_of(target, agent_id, None if workspace is None else os.path.abspath(workspace))
+    if as_json:
+        say_json({"schema": SCHEMA, **agent})
+    else:
+        say("\n".join(agent_text(agent, colour=colour_wanted())))
+    return 0
+
+
+def agent_of(target: Target, agent_id: str, workspace: str | None) -> dict[str, Any]:
+    """The answer of agents.get.
+
+    Raises:
+        RpcError: there is no such agent, or several; then the message names the workspaces to choose from.
+        CannotTell: an answer of another shape.
+    """
     params = {"agent_id": agent_id}
     if workspace is not None:
-        params["workspace"] = os.path.abspath(workspace)
+        params["workspace"] = workspace
     with target.connect() as client:
         try:
             agent = client.call("agents.get", params)
@@ -49,11 +65,7 @@ def command(target: Target, agent_id: str, workspace: str | None, as_json: bool)
             raise _explained(error) from error
         if not isinstance(agent, dict):
             raise CannotTell(f"{client.path}: the answer is no agent.")
-    if as_json:
-        say_json({"schema": SCHEMA, **agent})
-    else:
-        say("\n".join(agent_text(agent, colour=colour_wanted())))
-    return 0
+    return agent
 
 
 def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
@@ -77,13 +89,15 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     claims = _dicts(agent.get("claims"))
     if claims:
         lines += ["", paint("claims", "bold", colour=colour)]
-        lines += ["  " + ", ".join([f"{shown(k)} {shown(v)}" for k, v in claim.items()]) for claim in claims]
+        lines += [f"  {line}" for line in task_lines(claims, agent.get("timestamp"), colour=colour)]
     return lines
 
 
 def _value(key: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join([shown(part) for part in value]) or UNKNOWN
+    if isinstance(value, dict):
+        return ", ".join([f"{shown(name)} {shown(part)}" for name, part in value.items()])
     words = _WORDS.get(key)
     return words(value) if words is not None else shown(value)
 

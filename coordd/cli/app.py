@@ -26,6 +26,8 @@ _COMMANDS = {
     "status": "coordd.cli.status_command",
     "agents": "coordd.cli.agents",
     "agent": "coordd.cli.agent",
+    "why": "coordd.cli.why",
+    "tasks": "coordd.cli.tasks",
     "tail": "coordd.cli.tail",
     "check": "coordd.cli.check",
     "doctor": "coordd.cli.doctor",
@@ -73,7 +75,8 @@ class Commands(click.Group):
 Examples:
   coordctl status                       all on one screen; exit code 0 is healthy
   coordctl agents --status inactive     who has fallen silent
-  coordctl agent reviewer-7             one agent, with the evidence for its verdict
+  coordctl why reviewer-7               one agent's verdict, and what would change it
+  coordctl tasks                        who holds what, orphaned claims first
   coordctl tail event -f                what happens, as it happens
   coordctl status --json | jq .agents   the same for programs
 

@@ -261,7 +261,18 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
             {"signal": "heartbeat", "value": "2026-11-22T06:04:48Z", "age": 12.4, "threshold": 120.0}
         ],
         "tasks": ["t-1", "t-\u202e2"],
-        "claims": [{"task": "t-1", "state": "held"}],
+        "claims": [
+            {
+                "task_id": "t-1",
+                "state": "held",
+                "agent_id": "b\x1b[2J",
+                "holder_status": "active",
+                "claimed_at": "2026-11-22T06:00:00.123Z",
+                "expires_at": "2026-11-22T06:10:00.123Z",
+                "progress": 40.0,
+                "message": "tests\x1b[2J",
+            }
+        ],
     }
     with fake_coordd(path, {"agents.get": full}) as daemon:
         done = ctl("agent", "b\x1b[2J", "--workspace", "/src/app")
@@ -293,7 +304,8 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         "  t-\\u202e2",
         "",
         "claims",
-        "  task t-1, state held",
+        "  TASK  STATE  HOLDER    SINCE      UNTIL     PROGRESS",
+        "  t-1   held   b\\x1b[2J  5 min ago  in 5 min  40 % tests\\x1b[2J",
     ]
 
 

@@ -1,0 +1,39 @@
+"""Lists that the daemon answers page by page, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coordd.errors import CannotTell
+
+if TYPE_CHECKING:
+    from coordd.client import Client
+
+
+def all_pages(
+    client: Client, method: str, name: str, params: dict[str, object]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The first page, and the entries of its list ``name`` and of those of all later pages.
+
+    Raises:
+        CannotTell: an answer of another shape, or a cursor that comes back: such a list has no end.
+    """
+    entries: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    first = page = _page(client, method, name, params)
+    while True:
+        entries += [entry for entry in page[name] if isinstance(entry, dict)]
+        cursor = page.get("cursor")
+        if cursor is None:
+            return first, entries
+        if not isinstance(cursor, str) or cursor in seen:
+            raise CannotTell(f"{client.path}: the daemon's list of {name} does not end.")
+        seen.add(cursor)
+        page = _page(client, method, name, {**params, "cursor": cursor})
+
+
+def _page(client: Client, method: str, name: str, params: dict[str, object]) -> dict[str, Any]:
+    page = client.call(method, params)
+    if not isinstance(page, dict) or not isinstance(page.get(name), list):
+        raise CannotTell(f"{client.path}: the answer is no list of {name}.")
+    return page

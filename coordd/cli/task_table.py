@@ -1,0 +1,71 @@
+"""The table of tasks, as ``tasks``, ``agent`` and ``why`` show it. Pure: tasks to lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coordd.text import UNKNOWN, age, ago, epoch_of, number, shown, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STYLE = {"orphaned": "red", "expired": "yellow", "held": "green"}
+
+
+def task_lines(tasks: Sequence[dict[str, Any]], asked: object, *, colour: bool) -> list[str]:
+    """A heading and a row a task; times are told as they were at ``asked``, the answer's own timestamp."""
+    moment = epoch_of(asked)
+    workspaces = {str(task.get("workspace")) for task in tasks}
+    heading = ["TASK", "STATE", "HOLDER", "SINCE", "UNTIL", "PROGRESS"]
+    if len(workspaces) > 1:
+        heading.append("WORKSPACE")
+    rows = [heading]
+    for task in tasks:
+        row = [
+            shown(task.get("task_id")),
+            shown(task.get("state")),
+            _holder(task),
+            _when(task.get("claimed_at"), moment),
+            _when(task.get("expires_at"), moment),
+            _progress(task, moment),
+        ]
+        if len(workspaces) > 1:
+            row.append(shown(task.get("workspace")))
+        rows.append(row)
+
+    def style(row: int, column: int) -> str | None:
+        if row == 0:
+            return "bold"
+        return _STYLE.get(rows[row][1]) if column == 1 else None
+
+    return table(rows, style if colour else None)
+
+
+def _holder(task: dict[str, Any]) -> str:
+    agent_id, status = task.get("agent_id"), task.get("holder_status")
+    if agent_id is None:
+        return UNKNOWN
+    if status == "active":
+        return shown(agent_id)
+    return f"{shown(agent_id)} ({'no trace of it' if status is None else shown(status)})"
+
+
+def _when(timestamp: object, asked: float | None) -> str:
+    """``5 min ago`` or ``in 5 min``."""
+    then = epoch_of(timestamp)
+    if then is None or asked is None:
+        return shown(timestamp)
+    return ago(asked - then) if then <= asked else f"in {age(then - asked)}"
+
+
+def _progress(task: dict[str, Any], asked: float | None) -> str:
+    percent, message = number(task.get("progress")), task.get("message")
+    parts = [] if percent is None else [f"{percent:.0f} %"]
+    if isinstance(message, str) and message:
+        text = shown(message)
+        parts.append(text if len(text) <= 60 else text[:59] + "…")
+    if not parts:
+        return UNKNOWN
+    if task.get("progress_at") is not None:
+        parts.append(f"({_when(task['progress_at'], asked)})")
+    return " ".join(parts)

@@ -1,0 +1,66 @@
+"""``coordctl tasks``: who holds what since when and until when, what nobody holds, orphaned claims first."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd.cli.common import colour_wanted, complain, say, say_json
+from coordd.cli.options import takes_target
+from coordd.cli.pages import all_pages
+from coordd.cli.task_table import task_lines
+
+if TYPE_CHECKING:
+    from coordd.cli.common import Target
+
+SCHEMA = 1
+
+
+@click.command(
+    "tasks",
+    epilog="""\b
+Examples:
+  coordctl tasks
+  coordctl tasks --state orphaned --workspace ~/src/app
+  coordctl tasks --json | jq -r '.tasks[] | select(.state == "held") | .task_id'
+
+\b
+States:
+  orphaned   its holder is inactive, or has left no trace for agents.timeout
+  expired    its time has passed, and its holder is not inactive
+  held       somebody works on it
+  available  nobody claims it""",
+)
+@click.option(
+    "--state",
+    type=click.Choice(["available", "held", "expired", "orphaned"]),
+    help="Only tasks in this state.",
+)
+@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
+@takes_target
+def command(target: Target, state: str | None, workspace: str | None, as_json: bool) -> int:
+    """All tasks and claims a row each, orphaned claims first."""
+    params: dict[str, object] = {}
+    if state is not None:
+        params["state"] = state
+    if workspace is not None:
+        params["workspace"] = os.path.abspath(workspace)
+    with target.connect() as client:
+        page, tasks = all_pages(client, "tasks.list", "tasks", params)
+    unknown = page.get("unknown")
+    if as_json:
+        say_json(
+            {"schema": SCHEMA, "timestamp": page.get("timestamp"), "tasks": tasks, "unknown": unknown or []}
+        )
+        return 0
+    if tasks:
+        say("\n".join(task_lines(tasks, page.get("timestamp"), colour=colour_wanted())))
+    else:
+        say("no tasks" if not params else "no such tasks")
+    for path in unknown if isinstance(unknown, list) else ():
+        if workspace is None or path == params["workspace"]:
+            complain(f"the tasks of {path} are unknown: it cannot be read (see coordctl status).")
+    return 0

@@ -1,0 +1,116 @@
+"""``coordctl why ID``: the verdict on an agent, signal by signal, and what would change it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordd.cli.agent import agent_of
+from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.complete import agent_ids
+from coordd.cli.options import takes_target
+from coordd.cli.task_table import task_lines
+from coordd.text import UNKNOWN, age, number, paint, shown, table
+
+if TYPE_CHECKING:
+    from coordd.cli.common import Target
+
+SCHEMA = 1
+_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
+_FIELDS = (
+    "timestamp",
+    "workspace",
+    "agent_id",
+    "status",
+    "reason",
+    "verdict",
+    "stalled",
+    "evidence",
+    "claims",
+)
+
+
+@click.command(
+    "why",
+    epilog="""\b
+Examples:
+  coordctl why reviewer-7
+  coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict""",
+)
+@click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
+@click.option("--workspace", metavar="DIR", help="Which one, where several workspaces have this id.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@takes_target
+def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
+    """Why an agent has its verdict, and what would change it."""
+    agent = agent_of(target, agent_id, None if workspace is None else os.path.abspath(workspace))
+    if as_json:
+        say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})
+    else:
+        say("\n".join(why_text(agent, colour=colour_wanted())))
+    return 0
+
+
+def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
+    """An answer of agents.get as an explanation."""
+    status = agent.get("status")
+    verdict = agent.get("verdict")
+    verdict = verdict if isinstance(verdict, dict) else {}
+    said = paint(shown(status), _STYLE.get(str(status)), colour=colour)
+    stalled = ", and stalled" if agent.get("stalled") is True else ""
+    lines = [
+        f"{shown(agent.get('agent_id'))} is {said} ({shown(agent.get('reason'))}){stalled}",
+        f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}",
+        "",
+    ]
+    evidence = agent.get("evidence")
+    rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD", "WHAT WOULD CHANGE IT"]]
+    rows += [
+        [
+            shown(one.get("signal")),
+            shown(one.get("value")),
+            age(one.get("age")),
+            age(one.get("threshold")),
+            _change(one, agent),
+        ]
+        for one in (evidence if isinstance(evidence, list) else ())
+        if isinstance(one, dict)
+    ]
+    lines += table(rows, (lambda row, _: "bold" if row == 0 else None) if colour else None)
+    claims = agent.get("claims")
+    if isinstance(claims, list) and claims:
+        claims = [claim for claim in claims if isinstance(claim, dict)]
+        lines += ["", *task_lines(claims, agent.get("timestamp"), colour=colour)]
+    return lines
+
+
+def _change(one: dict[str, Any], agent: dict[str, Any]) -> str:
+    silence, limit = number(one.get("age")), number(one.get("threshold"))
+    left = None if silence is None or limit is None else limit - silence
+    words = {
+        "heartbeat": _heartbeat(left),
+        "source": (
+            "while it cannot be read, silence means unknown"
+            if one.get("value") == "readable"
+            else "once it can be read, silence decides again"
+        ),
+        "registration": "a new one counts as a beat",
+        "progress": _progress(left, stalled=agent.get("stalled") is True),
+    }
+    return words.get(str(one.get("signal")), UNKNOWN)
+
+
+def _heartbeat(left: float | None) -> str:
+    if left is None:
+        return "its first beat makes it active"
+    return f"without a beat, inactive in {age(left)}" if left > 0 else "a beat makes it active"
+
+
+def _progress(left: float | None, *, stalled: bool) -> str:
+    if stalled:
+        return "progress, or giving its tasks back, ends the stall"
+    if left is None or left <= 0:
+        return "only who is active can be stalled"
+    return f"without progress, stalled in {age(left)}"
