@@ -104,10 +104,10 @@ class _Reading:
     def __init__(self, directory: str, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
+            question = Question(params.type, span, params.agent_id, params.workspace)
             self._thinner = _thinner(params)
         except ValueError as error:
             raise Fault(wire.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        question = Question(params.type, span, params.agent_id, params.workspace)
         self._batches = Scan(directory, question, decode=msgspec.json.decode).batches()
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode

@@ -28,6 +28,7 @@ _COMMANDS = {
     "agent": "coordd.cli.agent",
     "why": "coordd.cli.why",
     "tasks": "coordd.cli.tasks",
+    "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
     "check": "coordd.cli.check",
     "doctor": "coordd.cli.doctor",

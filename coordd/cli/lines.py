@@ -1,4 +1,4 @@
-"""Lines out of record files, on their way to stdout: as they are to a pipe or a file, escaped to a terminal."""
+"""Lines out of record files on their way to stdout: as they are to a pipe, escaped to a terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def write_blocks(blocks: Iterable[bytes]) -> None:
+def write_blocks(blocks: Iterable[bytes], *, escaped: bool = False) -> None:
     """Write blocks of whole lines, each at once.
+
+    Args:
+        blocks: the lines.
+        escaped: they hold nothing of strangers that is not escaped already, and may hold colours.
 
     Raises:
         OutputClosed: nobody reads them any more.
@@ -25,7 +29,7 @@ def write_blocks(blocks: Iterable[bytes]) -> None:
     out = sys.stdout.buffer
     for block in blocks:
         try:
-            out.write(_for_terminal(block) if terminal else block)
+            out.write(_for_terminal(block) if terminal and not escaped else block)
             out.flush()
         except OSError as error:
             raise output_error(error) from error

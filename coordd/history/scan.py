@@ -29,12 +29,41 @@ Record = tuple[bytes, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for: a type of record, a span, an agent and a workspace (None: any)."""
+    """What is asked for: a type of record, a span, an agent and a workspace (None: any).
+
+    Events of an agent are those that have its id as their subject; of a workspace, those that name it in
+    their detail.
+
+    Raises:
+        ValueError: the type is none, or its records know no agents.
+    """
 
     type: str
     span: Span = field(default_factory=Span)
     agent_id: str | None = None
     workspace: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise ValueError(f"type: one of {', '.join(TYPES)}, not {self.type!r:.40}")
+        if self.type == "system" and (self.agent_id is not None or self.workspace is not None):
+            raise ValueError("system records are of no agent and no workspace")
+
+    def needle(self) -> bytes | None:
+        """Bytes that every record asked for holds, and few others; None where there are none."""
+        agent = needle("subject" if self.type == "event" else "agent_id", self.agent_id)
+        return agent or needle("workspace", self.workspace)
+
+    def fits(self, record: dict[str, Any]) -> bool:
+        """Whether agent and workspace are those asked for."""
+        if self.agent_id is not None:
+            subject = record.get("subject" if self.type == "event" else "agent_id")
+            if subject != self.agent_id:
+                return False
+        if self.workspace is not None:
+            place = record.get("detail") if self.type == "event" else record
+            return isinstance(place, dict) and place.get("workspace") == self.workspace
+        return True
 
 
 class Scan:
@@ -55,7 +84,7 @@ class Scan:
         self._decode = decode
         self._damage = Damage()
         self._low, self._high = question.span.low, question.span.high
-        self._needle = needle("agent_id", question.agent_id) or needle("workspace", question.workspace)
+        self._needle = question.needle()
 
     @property
     def damaged(self) -> int:
@@ -132,12 +161,7 @@ class Scan:
         if not isinstance(record, dict):
             self._damage.count += 1
             return None
-        asked = self._question
-        if asked.agent_id is not None and record.get("agent_id") != asked.agent_id:
-            return None
-        if asked.workspace is not None and record.get("workspace") != asked.workspace:
-            return None
-        return record
+        return record if self._question.fits(record) else None
 
 
 def needle(name: str, value: str | None) -> bytes | None:

@@ -1,0 +1,154 @@
+"""``coordctl history``: past records out of the record files: as a table, as they are, as CSV, as a plot."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd.cli.common import BadUsage, Target, complain
+from coordd.cli.history_csv import csv_blocks
+from coordd.cli.history_table import table_blocks
+from coordd.cli.lines import write_blocks
+from coordd.cli.options import takes_target
+from coordd.cli.tail import find_series
+from coordd.errors import CannotTell
+from coordd.history.moments import Span, checked_span
+from coordd.history.scan import TYPES, Question, Record, Scan
+from coordd.history.thin import Thinner
+from coordd.text import escape
+from coordd.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+FORMATS = ("table", "jsonl", "csv", "chart")
+DEFAULT_SPAN = 3600.0
+
+
+@click.command(
+    "history",
+    epilog="""\b
+Examples:
+  coordctl history system                         the last hour, a line a sample
+  coordctl history agent --agent reviewer-7 --since 24h
+  coordctl history event --since 2026-11-22T06:00 --until 2026-11-22T07:00
+  coordctl history system --since 7d --step 1h    a line an hour: mean, least, most
+  coordctl history system --since 1d --format chart
+  coordctl history agent --since 30d --format csv > agents.csv
+  coordctl history agent --format jsonl | jq -r 'select(.status == "inactive")'
+
+\b
+A time is a duration before now (90s, 1h30m, 7d), a timestamp (UTC where it has
+no zone), or epoch seconds. --since is part of the range, --until is not.
+Works with the daemon down: then the files of the layout are read.""",
+)
+@click.argument("type", type=click.Choice(TYPES))
+@click.option("--since", metavar="TIME", help="From here on (default: 1h before the end).")
+@click.option("--until", metavar="TIME", help="Up to here (default: no end).")
+@click.option("--agent", "agent_id", metavar="ID", help="Of this agent only.")
+@click.option("--workspace", metavar="DIR", help="Of this workspace only.")
+@click.option("--step", metavar="DURATION", help="One record for so much time: numbers by mean, min and max.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", help="How (default table).")
+@takes_target
+def command(
+    target: Target,
+    *,
+    type: str,
+    since: str | None,
+    until: str | None,
+    agent_id: str | None,
+    workspace: str | None,
+    step: str | None,
+    form: str,
+) -> int:
+    """Past records of a type: system, agent or event."""
+    now = time.time()
+    try:
+        question = Question(
+            type,
+            _span(since, until, now),
+            agent_id,
+            None if workspace is None else os.path.abspath(os.path.expanduser(workspace)),
+        )
+        thinner = None if step is None else Thinner(type, _step(step))
+    except ValueError as error:
+        raise BadUsage(escape(str(error))) from None
+    scan = Scan(find_series(target, type).directory, question)
+    found = _Found(scan)
+    try:
+        if form == "chart":
+            from coordd.cli.history_chart import chart
+
+            write_blocks([chart(found.records(), question, now)], escaped=True)
+        else:
+            write_blocks(_blocks(form, found, question, thinner))
+    except OSError as error:
+        raise CannotTell(f"{escape(str(error.filename or ''))}: {error.strerror or error}") from error
+    if scan.damaged:
+        lines = "line was" if scan.damaged == 1 else "lines were"
+        complain(f"{scan.damaged} damaged {lines} passed over")
+    if not found.count and sys.stderr is not None and sys.stderr.isatty():
+        complain(f"no {type} records in that time")
+    return 0
+
+
+class _Found:
+    """The records of a scan, counted."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+        self.count = 0
+
+    def batches(self) -> Iterator[list[Record]]:
+        for batch in self._scan.batches():
+            self.count += len(batch)
+            yield batch
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        for batch in self.batches():
+            for _, record in batch:
+                yield record
+
+
+def _blocks(form: str, found: _Found, question: Question, thinner: Thinner | None) -> Iterable[bytes]:
+    if form == "jsonl" and thinner is None:
+        return (b"".join([line + b"\n" for line, _ in batch]) for batch in found.batches() if batch)
+    records = found.records() if thinner is None else _thinned(found, thinner)
+    if form == "jsonl":
+        import json
+
+        encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+        return (encode(one).encode("utf-8", "surrogatepass") + b"\n" for one in records)
+    if form == "csv":
+        return csv_blocks(question.type, records, thinned=thinner is not None)
+    return table_blocks(
+        question.type,
+        records,
+        thinned=thinner is not None,
+        with_workspace=question.workspace is None and question.agent_id is None,
+    )
+
+
+def _thinned(found: _Found, thinner: Thinner) -> Iterator[dict[str, Any]]:
+    for batch in found.batches():
+        yield from thinner.add(record for _, record in batch)
+    yield from thinner.rest()
+
+
+def _span(since: str | None, until: str | None, now: float) -> Span:
+    span = checked_span(since, until, now)
+    if since is not None:
+        return span
+    return Span((now if span.until is None else span.until) - DEFAULT_SPAN, span.until)
+
+
+def _step(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"step: {error}") from None

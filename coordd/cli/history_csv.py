@@ -1,0 +1,108 @@
+"""Past records as CSV (RFC 4180, but lines end with a plain newline): one header line, unknown is empty.
+
+Nested fields are columns with dots, ``memory_usage.percent``. The columns of a type are always the same ones,
+so that files can be put together; thinned numbers take three: ``cpu_percent.mean``, ``.min``, ``.max``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+_WORDS = {
+    "timestamp", "host", "coord_mode", "workspace", "agent_id", "status", "reason", "cause", "last_heartbeat",
+    "declared_status", "sources", "kind", "subject", "message", "detail",
+}  # fmt: skip  # a list of words
+_USAGE = ("total", "used", "free", "percent")
+_COLUMNS = {
+    "system": (
+        "timestamp",
+        "host",
+        "cpu_percent",
+        "memory_usage.available",
+        *(f"memory_usage.{name}" for name in _USAGE),
+        *(f"disk_usage.{name}" for name in _USAGE),
+        *(f"load_average.{index}" for index in range(3)),
+        "cpu_count",
+        *(f"swap_usage.{name}" for name in _USAGE),
+        "disk_io.read",
+        "disk_io.write",
+        "network_io.sent",
+        "network_io.recv",
+        "coord_mode",
+        "agents.active",
+        "agents.inactive",
+        "agents.unknown",
+        "self.cpu_percent",
+        "self.rss",
+        "self.open_fds",
+        "self.loop_lag_ms",
+    ),
+    "agent": (
+        "timestamp",
+        "host",
+        "workspace",
+        "agent_id",
+        "status",
+        "reason",
+        "cause",
+        "active_tasks",
+        "uptime",
+        "last_heartbeat",
+        "declared_status",
+        "sources",
+        "pid",
+        "cpu_percent",
+        "rss",
+    ),
+    "event": ("timestamp", "host", "kind", "subject", "message", "detail"),
+}
+_THIN = ("mean", "min", "max")
+_ROWS = 500
+
+
+def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -> Iterator[bytes]:
+    """The header, then rows, in blocks of whole lines."""
+    columns = [name for name in _COLUMNS[type] if not (thinned and name == "pid")]
+    heading = columns
+    if thinned:
+        heading = ["timestamp", "step", "records"]
+        for name in columns[1:]:
+            heading += [name] if name in _WORDS else [f"{name}.{part}" for part in _THIN]
+    buffer = io.StringIO()
+    write = csv.writer(buffer, lineterminator="\n").writerow
+    write(heading)
+    for count, record in enumerate(records, 1):
+        write([_cell(_at(record, name)) for name in heading])
+        if count % _ROWS == 0:
+            yield buffer.getvalue().encode("utf-8", "backslashreplace")
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _at(record: dict[str, Any], name: str) -> Any:
+    value: Any = record
+    for part in name.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return " ".join([str(part) for part in value])
+    return value

@@ -1,0 +1,137 @@
+"""Past records as a table for people, a page at a time, so that a month of them never lies in memory.
+
+Columns only ever grow wider from page to page. Thinned numbers show their mean, and least and most behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coordd.text import UNKNOWN, count, duration, number, percent, shown, size, width
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+_PAGE = 500
+
+Row = list[str]
+
+
+def table_blocks(
+    type: str, records: Iterable[dict[str, Any]], *, thinned: bool, with_workspace: bool
+) -> Iterator[bytes]:
+    """A heading, then a row a record, in blocks of whole lines."""
+    heading, row = _KINDS[type](with_workspace)
+    if thinned:
+        heading = [heading[0], "RECORDS", *heading[1:]]
+    widths = [0] * len(heading)
+    page = [heading]
+    for record in records:
+        cells = row(record)
+        if thinned:
+            cells.insert(1, count(record.get("records")))
+        page.append(cells)
+        if len(page) >= _PAGE:
+            yield _block(page, widths)
+            page = []
+    if page:
+        yield _block(page, widths)
+
+
+def _block(page: Sequence[Row], widths: list[int]) -> bytes:
+    lines = []
+    for row in page:
+        for x, cell in enumerate(row):
+            widths[x] = max(widths[x], width(cell))
+    for row in page:
+        cells = [cell + " " * (widths[x] - width(cell)) for x, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip() + "\n")
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+Columns = tuple[Row, "Callable[[dict[str, Any]], Row]"]
+
+
+def _system(_with_workspace: bool) -> Columns:
+    def row(record: dict[str, Any]) -> Row:
+        load = record.get("load_average")
+        agents = _part(record, "agents")
+        return [
+            _time(record),
+            _number(record.get("cpu_percent"), percent),
+            _number(_part(record, "memory_usage").get("percent"), percent),
+            _number(_part(record, "disk_usage").get("percent"), percent),
+            _number(load[0] if isinstance(load, list) and load else None, _two_decimals),
+            _number(agents.get("active"), _count),
+            _number(agents.get("inactive"), _count),
+            _number(agents.get("unknown"), _count),
+            shown(record.get("coord_mode")),
+            shown(record.get("host")),
+        ]
+
+    heading = ["TIME", "CPU", "MEMORY", "DISK", "LOAD", "ACTIVE", "INACTIVE", "UNKNOWN", "MODE", "HOST"]
+    return heading, row
+
+
+def _agent(with_workspace: bool) -> Columns:
+    def row(record: dict[str, Any]) -> Row:
+        cells = [
+            _time(record),
+            shown(record.get("agent_id")),
+            shown(record.get("status")),
+            shown(record.get("reason")),
+            shown(record.get("cause")),
+            _number(record.get("active_tasks"), _count),
+            _number(record.get("uptime"), duration),
+            _number(record.get("cpu_percent"), percent),
+            _number(record.get("rss"), size),
+        ]
+        return [*cells, shown(record.get("workspace"))] if with_workspace else cells
+
+    heading = ["TIME", "AGENT", "STATUS", "REASON", "CAUSE", "TASKS", "UPTIME", "CPU", "RSS"]
+    return [*heading, "WORKSPACE"] if with_workspace else heading, row
+
+
+def _event(_with_workspace: bool) -> Columns:
+    def row(record: dict[str, Any]) -> Row:
+        return [
+            _time(record),
+            shown(record.get("kind")),
+            shown(record.get("subject")),
+            shown(record.get("message")),
+        ]
+
+    return ["TIME", "KIND", "SUBJECT", "MESSAGE"], row
+
+
+_KINDS: dict[str, Callable[[bool], Columns]] = {"system": _system, "agent": _agent, "event": _event}
+
+
+def _time(record: dict[str, Any]) -> str:
+    return shown(record.get("timestamp"))
+
+
+def _part(record: dict[str, Any], name: str) -> dict[str, Any]:
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _number(value: Any, words: Callable[[object], str]) -> str:
+    """A number in words; a thinned one as ``12.3 % (4.0 % to 50.1 %)``, where it was not always the same."""
+    if not isinstance(value, dict):
+        return words(value)
+    mean, least, most = value.get("mean"), value.get("min"), value.get("max")
+    if least == most:
+        return words(most)
+    return f"{words(mean)} ({words(least)} to {words(most)})"
+
+
+def _count(value: object) -> str:
+    known = number(value)
+    return UNKNOWN if known is None else f"{known:.0f}" if known == int(known) else f"{known:.1f}"
+
+
+def _two_decimals(value: object) -> str:
+    known = number(value)
+    return UNKNOWN if known is None else f"{known:.2f}"
