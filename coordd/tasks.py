@@ -274,10 +274,10 @@ class Board:
             self._claims_due.add((path, task))
         for task, progress in change.progress.items():
             at = observed
-            if progress is None:
-                room.progress.pop(task, None)
-            elif progress == room.progress.get(task):
+            if progress == room.progress.get(task):
                 continue
+            if progress is None:
+                del room.progress[task]
             else:
                 room.progress[task] = progress
                 at = _written(progress.timestamp, now.wall, observed) if fresh else observed
