@@ -1,7 +1,7 @@
 """The daemon: the only place where its parts are built and put together, started and ended.
 
 Order of start: lock, socket (bound, not yet answering), sinks, memory of the last run, first reading of the
-workspaces, answers, first sample of the host. Order of end: the reverse, within five seconds.
+workspaces, answers, timers, first sample of the host. Order of end: the reverse, within five seconds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from coordd.coordination.backend import FileBackend
 from coordd.directories import ensure_directory
 from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
-from coordd.host.sampler import HostSampler
-from coordd.hosting import FIRST_AFTER, HostSampling
+from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub
 from coordd.layout import Layout, check_project_directories
 from coordd.listening import Listener, listen
@@ -59,6 +58,7 @@ SNAPSHOT_EVERY = 60.0
 CHECK_EVERY = 4.0
 """Seconds between two looks at whether lock and record directories still are where they were."""
 DRAIN = 5.0
+LOAD_DEADLINE = 60.0
 MEMORY_DEADLINE = 60.0
 """Seconds that reading back the last run may take, after the repair of its files."""
 DAY = 86400.0
@@ -178,7 +178,7 @@ class Daemon:
         )
         cost = OwnCost()
         self._sampling = HostSampling(
-            sampler=HostSampler(),
+            sampler=_make_sampler,
             worker=Worker("coordd-psutil", replaceable=True),
             picture=self._picture,
             recorder=self._recorder,
@@ -220,13 +220,14 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
-        self._schedule.start()
-        priming = asyncio.ensure_future(self._sampling.prime())
         await self._recorder.open()
         self._backend.start(self._pipeline.hint)
         await self._pipeline.start(await self._memory())
         self._server.start(self._listener.socket)
-        await priming
+        # The first answer waits for neither APScheduler nor psutil: both are slow to import.
+        await self._traces.run(self._schedule.load, deadline=LOAD_DEADLINE)
+        self._schedule.start()
+        await self._sampling.prime()
         self._schedule.every(
             "host.sample", self._config.sampling.interval, self._sampling.sample, first=FIRST_AFTER
         )
@@ -401,6 +402,12 @@ class Daemon:
     @staticmethod
     def _workspaces(config: Config) -> tuple[str, ...]:
         return () if config.coordination.mode == "redis" else config.coordination.workspaces
+
+
+def _make_sampler() -> Sampler:
+    from coordd.host.sampler import HostSampler
+
+    return HostSampler()
 
 
 def _snapshot_call(path: str, document: object, rights: Rights) -> Callable[[], None]:

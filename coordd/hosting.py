@@ -7,7 +7,7 @@ next.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from coordd.clocks import Heart
@@ -41,12 +41,15 @@ class Sampler(Protocol):
 
 
 class HostSampling:
-    """Takes a system sample each time :meth:`sample` is called."""
+    """Takes a system sample each time :meth:`sample` is called.
+
+    ``sampler`` makes the sampler, in the worker's thread: the first answer need not wait for psutil's import.
+    """
 
     def __init__(
         self,
         *,
-        sampler: Sampler,
+        sampler: Callable[[], Sampler],
         worker: Worker,
         picture: Picture,
         recorder: Recorder,
@@ -55,7 +58,8 @@ class HostSampling:
         host: str,
         interval: float,
     ) -> None:
-        self._sampler = sampler
+        self._make = sampler
+        self._sampler: Sampler | None = None
         self._worker = worker
         self._picture = picture
         self._recorder = recorder
@@ -70,18 +74,26 @@ class HostSampling:
         """Let counters begin; the first sample is taken :data:`FIRST_AFTER` later."""
         self._last = now().mono
         try:
-            await self._worker.run(self._sampler.prime, now().mono, deadline=DEADLINE)
+            await self._worker.run(self._begin, deadline=DEADLINE)
         except Late:
             log.warning("the first look at the host takes more than %g s", DEADLINE)
 
+    def _begin(self) -> None:
+        """Runs in the psutil thread."""
+        self._sampler = self._make()
+        self._sampler.prime(now().mono)
+
     async def sample(self) -> None:
         """Measure, record, show."""
+        if self._sampler is None:
+            await self.prime()
+            return
         try:
             reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
         except Late:
             log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
             return
-        self._log_errors()
+        self._log_errors(self._sampler.errors)
         moment = now()
         self._last = moment.mono
         self._cost.cpu_seconds = reading.own_cpu_seconds
@@ -125,8 +137,8 @@ class HostSampling:
         late = mono - self._last - self.interval
         return late if late > self.interval else 0.0
 
-    def _log_errors(self) -> None:
-        for part, error in self._sampler.errors.items():
+    def _log_errors(self, errors: Mapping[str, str]) -> None:
+        for part, error in errors.items():
             if self._logged.get(part) != error:
                 self._logged[part] = error
                 log.warning("%s cannot be measured: %s", part, error)
