@@ -112,7 +112,7 @@ def evaluate(document: Document, limits: Mapping[str, Limits], *, degraded: int,
 
 def judge(value: float | None, limits: Limits) -> int:
     """The state of one value; a threshold on what is not known leads to UNKNOWN."""
-    if limits.warning is None and limits.critical is None:
+    if all(asked is None or asked.never for asked in (limits.warning, limits.critical)):
         return OK
     if value is None:
         return UNKNOWN

@@ -89,7 +89,7 @@ def examine(facts: Facts) -> list[Finding]:
     for check in CHECKS:
         try:
             findings += check(facts)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
             name = check.__name__.removeprefix("check_")
             findings.append(Finding(name, "warn", f"cannot tell: {error}", "ask as root"))
     return findings

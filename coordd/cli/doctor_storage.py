@@ -124,7 +124,7 @@ def check_links(facts: Facts) -> Iterator[Finding]:
             "links",
             "warn",
             f"{path} {problem}",
-            f"rm {shlex.quote(path)}; coordd makes it again when it starts, and at midnight UTC",
+            f"rm {shlex.quote(path)}; coordd makes it again, at midnight UTC at the latest",
         )
     if looked and not wrong:
         yield Finding("links", "ok", f"{looked} symlinks lead to the current files")

@@ -36,6 +36,11 @@ class Range:
         inside = self.start <= value <= self.end
         return inside if self.inverted else not inside
 
+    @property
+    def never(self) -> bool:
+        """Whether no value alerts: ``~:``."""
+        return self.start == -math.inf and self.end == math.inf and not self.inverted
+
 
 def parse_range(text: str, *, minimum: bool = False) -> Range:
     """A range from its text.

@@ -168,6 +168,8 @@ def test_a_degraded_daemon_is_what_was_asked_for() -> None:
         ({"warning_age": "23"}, status_document(), WARNING),
         ({"warning_age": "24"}, status_document(), OK),
         ({"warning_age": "24"}, status_document(system=None), UNKNOWN),
+        ({"warning_age": "~:", "critical_age": "~:"}, status_document(system=None), OK),
+        ({"critical_age": "@~:"}, status_document(system=None), UNKNOWN),
         ({"warning_load": "1"}, status_document(), UNKNOWN),  # the number of CPUs is not known
         ({"warning_stalled": "0", "warning_cpu": "1"}, with_agents(), WARNING),
         ({"warning_stalled": "0", "critical_cpu": "1"}, with_agents(), CRITICAL),
