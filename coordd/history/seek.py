@@ -3,8 +3,9 @@
 The time is read at points spread evenly over the file, and a stretch between two points is taken when its
 times, or those of its neighbours, touch the span. Bisection alone would ask fewer points, but it believes
 that time only goes forward, and misses records behind a clock that was set back. Here such a step shows
-between two points; one that hides between them, back and made up for within one stretch, cannot be deeper
-than the time which that stretch took to write, and its neighbours took about as long.
+between two points, and that stretch is taken; a step that hides between them, back and made up for within one
+stretch, cannot be deeper than the time which that stretch took to write, and its neighbours took about as
+long. The first and the last stretch have a neighbour less, and are taken always.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 
 from coordd.history.moments import Span, moment_of
 
+WHOLE = 1024 * 1024
+"""Bytes up to which a file is read whole: that takes less than a few milliseconds."""
 JITTER = 60.0
 """Seconds by which records that are written together may be out of order."""
 _POINTS = 256
@@ -32,7 +35,7 @@ def stretches(descriptor: int, size: int, span: Span, *, stride: int | None = No
         span: what is asked for.
         stride: bytes between two points; by default 256 points, 64 KiB to 1 MiB apart.
     """
-    if span.since is None and span.until is None:
+    if size <= WHOLE or (span.since is None and span.until is None):
         return [(0, size)]
     stride = stride or min(max(size // _POINTS, _LEAST), _MOST)
     points = [_point(descriptor, offset, size) for offset in range(0, size, stride)]
@@ -45,15 +48,27 @@ def stretches(descriptor: int, size: int, span: Span, *, stride: int | None = No
     for i in range(len(points)):
         begin, stop = starts[i], starts[i + 1]
         around = times[max(0, i - 1) : i + 3]
-        known = [time for time in around if time is not None]
-        taken = len(known) < len(around) or (max(known) >= low and min(known) < high)
-        if not taken or begin >= stop:
+        if begin >= stop or not (i in {0, len(points) - 1} or _touches(around, times[i : i + 2], low, high)):
             continue
         if found and found[-1][1] == begin:
             found[-1] = (found[-1][0], stop)
         else:
             found.append((begin, stop))
     return found
+
+
+def _touches(around: list[bytes | None], own: list[bytes | None], low: bytes, high: bytes) -> bool:
+    """Whether a stretch may hold something from ``low`` on and before ``high``.
+
+    Args:
+        around: the times where it and its neighbours begin and end.
+        own: those where it begins and ends: backwards, and nobody knows how far it went before.
+    """
+    known = [time for time in around if time is not None]
+    begin, end = own
+    if len(known) < len(around) or begin is None or end is None or end < begin:
+        return True
+    return max(known) >= low and min(known) < high
 
 
 def _point(descriptor: int, offset: int, size: int) -> tuple[int, bytes | None]:

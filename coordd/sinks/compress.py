@@ -85,10 +85,10 @@ def finish(path: str, remove: Remove) -> bool:
         packed, _ = open_regular(compressed_name(path), os.O_RDONLY)
         try:
             before = os.fstat(source)
-            common, more = _compare(source, packed)
+            common, more, sound = _compare(source, packed)
         finally:
             os.close(packed)
-        if common >= before.st_size:
+        if common >= before.st_size and sound:
             if not _changed(path, before):
                 remove(path)
             return True
@@ -140,18 +140,19 @@ def _changed(path: str, before: os.stat_result) -> bool:
     )
 
 
-def _compare(source: int, packed: int) -> tuple[int, bool]:
-    """How many bytes a plain and a gzipped file begin with in common, and whether the gzipped one has more.
-
-    Of a damaged one counts what can be read.
+def _compare(source: int, packed: int) -> tuple[int, bool, bool]:
+    """How many bytes a plain and a gzipped file begin with in common, whether the gzipped one has more, and
+    whether it can be read to its end.
     """
-    same = 0
-    for block in inflated(packed, Damage()):
+    same, more = 0, False
+    damage = Damage()
+    for block in inflated(packed, damage):
         there = os.pread(source, len(block), same)
-        if there != block:
-            return same + len(there) if block.startswith(there) else same, True
-        same += len(block)
-    return same, False
+        if more:
+            continue
+        same += len(there) if block.startswith(there) else 0
+        more = there != block
+    return same, more, not damage.count
 
 
 def _sync_folder(path: str) -> None:
