@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from coordd.clocks import Moment
 from coordd.model import TaskState, TaskView
 from coordd.reducer import Key
+from coordd.rooms import Room
 from coordd.state import Picture
-from coordd.tasks import Board, Place, Room
+from coordd.tasks import Board, Place
 from coordd.text import age, escape
 from coordd.timestamps import format_utc
 
@@ -81,7 +82,7 @@ class TaskList:
         room = self._board.rooms.get(path)
         if room is None or not room.knows_claims:
             return None
-        hand = self._board.hands.get((path, agent_id))
+        hand = room.hands.get(agent_id)
         tasks = sorted(hand.claims) if hand else []
         return [self._view(path, task, room.claims[task].state) for task in tasks]
 
@@ -98,7 +99,7 @@ class TaskList:
         held = self._board.holdings(place)
         if not held or not self._board.knows(place):
             return None
-        return _some(held), self._board.idle(place, self._judged(now))
+        return _some(held), self._board.idle(place, now)
 
     def problems(self, now: Moment) -> list[str]:
         """A line for all orphaned claims, and one for each of the first stalled agents."""
@@ -114,7 +115,7 @@ class TaskList:
         stalled = self._board.stalled
         for place in heapq.nsmallest(NAMED, stalled):
             held = _some(self._board.holdings(place))
-            idle = age(self._board.idle(place, self._judged(now)))
+            idle = age(self._board.idle(place, now))
             found.append(f"agent {escape(place[1])} is stalled: holds {held}, no progress for {idle}")
         if len(stalled) > NAMED:
             found.append(f"{len(stalled) - NAMED} more agents are stalled")
@@ -131,9 +132,6 @@ class TaskList:
             return f"{who} (no trace of it)"
         silence = self._picture.look(agent, now.mono).evidence.silence
         return f"{who} (inactive, silent for {age(silence)})"
-
-    def _judged(self, now: Moment) -> Moment:
-        return Moment(now.wall, self._picture.horizon(now.mono))
 
     def _in_order(self) -> list[Position]:
         board = self._board

@@ -116,11 +116,11 @@ def _message(news: News) -> str:
     if news.kind == "claim.orphaned":
         why = "is inactive" if news.holder else "has left no trace"
         return f"the claim of task {news.subject} is orphaned: {who} {why}"
-    held = ", ".join(news.tasks)
+    held = ", ".join(news.tasks[:NAMED])
     return f"agent {news.subject} is stalled: holds {held}, no progress for {age(news.idle)}"
 
 
 def _detail(news: News) -> dict[str, object]:
     if news.kind == "agent.stalled":
-        return {"tasks": list(news.tasks), "idle": news.idle}
+        return {"tasks": list(news.tasks[:NAMED]), "idle": news.idle}
     return {"agent_id": news.agent_id}

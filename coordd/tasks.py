@@ -1,8 +1,8 @@
 """Who holds what: claims, progress and available tasks of all workspaces, judged at the moment of reading.
 
 A change marks what it touches; :meth:`Board.settle` then judges that, and what time alone has changed since
-(a heap of deadlines), so that a question costs only what is new. Time is passed in; no clock is read and
-nothing is opened here.
+(deadlines), so that a question costs only what is new. Time is passed in; no clock is read and nothing is
+opened here.
 
 What an agent's progress is: a change of a claim it holds, of the progress told of one of its tasks, or of its
 list of tasks. An agent that lives, holds a task and has made none for ``stall_after`` is stalled; time in
@@ -12,20 +12,18 @@ old as it says itself.
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from coordd.claims import Hold, claim_state, is_over, next_change
 from coordd.clocks import Moment
+from coordd.deadlines import Deadlines
 from coordd.model import ClaimState, Status, TaskCounts
 from coordd.reducer import FUTURE, Key
+from coordd.rooms import Hand, Held, Room
 from coordd.state import Picture
-from coordd.traces import Claim, Progress, WorkChange, WorkspaceTraces
-
-T = TypeVar("T")
+from coordd.traces import Claim, WorkChange, WorkspaceTraces
 
 MAX_NEWS = 1000
 """So much news is kept for whoever asks next; more is counted only."""
@@ -34,42 +32,6 @@ CLOCK_STEP = 0.05
 
 Place = tuple[str, str]
 """Workspace ("": none) and the id of a task or an agent."""
-
-
-@dataclass(slots=True)
-class Held:
-    """A claim that counts. ``since`` is the observed time from which on its holder's absence is counted."""
-
-    claim: Claim
-    since: float
-    holder: Status | None = None
-    state: ClaimState = "held"
-
-
-@dataclass(slots=True)
-class Room:
-    """The work of one workspace. What was last known is kept while ``knows_…`` says it is unknown now.
-
-    ``moved`` holds the observed time at which each task's claim or progress last changed.
-    """
-
-    claims: dict[str, Held] = field(default_factory=dict)
-    progress: dict[str, Progress] = field(default_factory=dict)
-    available: list[str] = field(default_factory=list)
-    moved: dict[str, float] = field(default_factory=dict)
-    knows_claims: bool = False
-    knows_progress: bool = False
-    knows_available: bool = False
-
-
-@dataclass(slots=True)
-class Hand:
-    """What one agent holds; ``tasks`` is its own list, None where it was never read."""
-
-    claims: set[str] = field(default_factory=set)
-    tasks: tuple[str, ...] | None = None
-    status: Status | None = None
-    moved: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +53,17 @@ class Board:
     def __init__(self, *, picture: Picture, stall_after: float) -> None:
         self.stall_after = stall_after
         self.rooms: dict[str, Room] = {}
-        self.hands: dict[Place, Hand] = {}
         self.orphans: set[Place] = set()
         self.stalled: set[Place] = set()
         self.version = 0
-        self.missed_news = 0
         self._picture = picture
         self._counts: dict[ClaimState, int] = {"held": 0, "expired": 0, "orphaned": 0}
         self._news: list[News] = []
+        self._missed_news = 0
         self._touched: set[Key] = set()
         self._claims_due: set[Place] = set()
         self._hands_due: set[Place] = set()
-        self._deadlines: list[tuple[float, str, Place]] = []
-        self._timed: dict[tuple[str, Place], float] = {}
+        self._deadlines: Deadlines[tuple[str, str, str]] = Deadlines(wanted=self._lives)
         self._offset: float | None = None
         self._lively: frozenset[Key] | None = None
 
@@ -125,53 +85,41 @@ class Board:
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
         """Take over a full reading. ``fresh``: nobody was listening before, so written times count."""
         room = self.rooms.setdefault(path, Room())
-        room.knows_claims = traces.claims is not None
-        room.knows_progress = traces.progress is not None
-        room.knows_available = traces.tasks_available is not None
-        counting = {t: c for t, c in (traces.claims or {}).items() if not is_over(c.status)}
-        before = {task: held.claim for task, held in room.claims.items()}
-        change = WorkChange(
-            _difference(before, counting) if room.knows_claims else {},
-            _difference(room.progress, traces.progress) if traces.progress is not None else {},
-        )
-        room.available = list(traces.tasks_available or ())
-        self._take(path, room, change, now, fresh=fresh)
+        self._take(path, room, room.compare(traces), now, fresh=fresh)
+        room.prune(self._observed(path, now.mono) - self.stall_after)
+        # Whether they can be told may be another matter than before.
         self._claims_due.update((path, task) for task in room.claims)
-        self._prune(room, self._observed(path, now.mono) - self.stall_after)
+        self._hands_due.update((path, agent_id) for agent_id in room.hands)
 
     def take(self, path: str, change: WorkChange, now: Moment) -> None:
         """Take over a partial reading of a workspace that was read in full before."""
         room = self.rooms.get(path)
         if room is not None and change:
-            for task, there in change.available.items():
-                index = bisect_left(room.available, task)
-                if (room.available[index : index + 1] == [task]) is not there:
-                    insort(room.available, task) if there else room.available.pop(index)
+            room.offer(change.available)
             self._take(path, room, change, now, fresh=False)
 
     def lost(self, path: str) -> None:
         """The workspace cannot be read: its tasks are unknown."""
         room = self.rooms.get(path)
         if room is not None:
-            room.knows_claims = room.knows_progress = room.knows_available = False
+            room.forget()
             self._hands_due.update(place for place in self.stalled if place[0] == path)
             self.version += 1
 
     def drop(self, path: str) -> None:
         """The workspace is no longer one of ours."""
         room = self.rooms.pop(path, None)
-        for task, held in room.claims.items() if room else ():
+        for held in room.claims.values() if room else ():
             self._counts[held.state] -= 1
-            self.orphans.discard((path, task))
-        for place in [place for place in self.hands if place[0] == path]:
-            del self.hands[place]
-            self.stalled.discard(place)
+        self.orphans = {place for place in self.orphans if place[0] != path}
+        self.stalled = {place for place in self.stalled if place[0] != path}
         self.version += 1
 
     def rejudge_all(self) -> None:
         """Judge everything anew, for a clock or a limit is another one."""
-        self._claims_due.update((path, task) for path, room in self.rooms.items() for task in room.claims)
-        self._hands_due.update(self.hands)
+        for path, room in self.rooms.items():
+            self._claims_due.update((path, task) for task in room.claims)
+            self._hands_due.update((path, agent_id) for agent_id in room.hands)
 
     def settle(self, now: Moment) -> None:
         """Bring everything up to this moment."""
@@ -180,24 +128,21 @@ class Board:
         if self._offset is None or abs(offset - self._offset) > CLOCK_STEP:
             self._offset = offset
             self.rejudge_all()
-        while self._deadlines and self._deadlines[0][0] <= now.mono:
-            due, kind, place = heapq.heappop(self._deadlines)
-            if self._timed.get((kind, place)) == due:
-                del self._timed[(kind, place)]
-                (self._claims_due if kind == "claim" else self._hands_due).add(place)
+        for kind, path, name in self._deadlines.take(now.mono):
+            (self._claims_due if kind == "claim" else self._hands_due).add((path, name))
         touched, self._touched = self._touched, set()
         for key in touched:
             self._agent_changed(key, now)
         claims, self._claims_due = self._claims_due, set()
-        for place in claims:
-            self._judge_claim(place, now)
+        for path, task in claims:
+            self._judge_claim(path, task, now)
         hands, self._hands_due = self._hands_due, set()
-        for place in hands:
-            self._judge_hand(place, now)
+        for path, agent_id in hands:
+            self._judge_hand(path, agent_id, now)
 
     def next_deadline(self) -> float | None:
         """Monotonic time of the next possible change; may be too early, never too late after a settling."""
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines.first()
 
     @property
     def has_news(self) -> bool:
@@ -206,8 +151,8 @@ class Board:
 
     def take_news(self) -> tuple[list[News], int]:
         """What happened since it was last asked, and how much more was not kept."""
-        news, self._news = self._news, []
-        missed, self.missed_news = self.missed_news, 0
+        news, missed = self._news, self._missed_news
+        self._news, self._missed_news = [], 0
         return news, missed
 
     def counts(self, now: Moment) -> TaskCounts:
@@ -230,22 +175,15 @@ class Board:
         room = self.rooms.get(place[0])
         return room is not None and room.knows_claims and room.knows_progress
 
-    def idle(self, place: Place, now: Moment) -> float:
-        """Seconds since the last progress of an agent that holds something."""
-        observed = self._observed(place[0], now.mono)
-        room, hand = self.rooms.get(place[0]) or Room(), self.hands[place]
-        times = [room.moved[task] for task in self.holdings(place) if task in room.moved]
-        if hand.moved is not None:
-            times.append(hand.moved)
-        if not times:
-            hand.moved = observed
-            return 0.0
-        return max(0.0, observed - max(times))
-
     def holdings(self, place: Place) -> tuple[str, ...]:
         """The tasks that an agent claims or lists as its own, sorted."""
-        hand = self.hands.get(place)
-        return tuple(sorted(hand.claims.union(hand.tasks or ()))) if hand else ()
+        hand = self._hand(place)
+        return tuple(sorted(hand.holds())) if hand else ()
+
+    def idle(self, place: Place, now: Moment) -> float:
+        """Seconds since the last progress of an agent that holds something."""
+        room = self.rooms[place[0]]
+        return room.idle(room.hands[place[1]], self._judged(place[0], now))
 
     def holder(self, path: str, agent_id: str | None) -> Status | None:
         """The verdict on an agent that a claim in this workspace names; None where it left no trace."""
@@ -258,29 +196,22 @@ class Board:
         observed = self._observed(path, now.mono)
         self.version += 1
         for task, claim in change.claims.items():
-            counts = claim is not None and not is_over(claim.status)
+            counting = None if claim is None or is_over(claim.status) else claim
             held = room.claims.get(task)
-            if held is not None and (not counts or held.claim.agent_id != claim.agent_id):  # type: ignore[union-attr]
+            if held is not None and (counting is None or held.claim.agent_id != counting.agent_id):
                 self._let_go(path, room, task, observed)
                 held = None
-            if claim is None or not counts:
+            if counting is None:
                 continue
-            at = _written(claim.claimed_at, now.wall, observed) if fresh else observed
+            at = _written(counting.claimed_at, now.wall, observed) if fresh else observed
             if held is None:
-                self._hold(path, room, claim, at)
+                self._hold(path, room, counting, at)
             else:
-                held.claim, held.since = claim, observed
+                held.claim, held.since = counting, observed
             room.moved[task] = at
             self._claims_due.add((path, task))
-        for task, progress in change.progress.items():
-            at = observed
-            if progress == room.progress.get(task):
-                continue
-            if progress is None:
-                del room.progress[task]
-            else:
-                room.progress[task] = progress
-                at = _written(progress.timestamp, now.wall, observed) if fresh else observed
+        for task, written in room.tell_progress(change.progress):
+            at = _written(written, now.wall, observed) if fresh else observed
             room.moved[task] = max(at, room.moved.get(task, at))
         self._hands_due.update(place for place in self.stalled if place[0] == path)
 
@@ -288,12 +219,10 @@ class Board:
         room.claims[claim.task] = Held(claim, since=at)
         self._counts["held"] += 1
         if claim.agent_id is not None:
-            place = (path, claim.agent_id)
-            hand = self.hands.get(place)
-            if hand is None:
-                hand = self.hands[place] = Hand(status=self.holder(path, claim.agent_id))
+            hand = room.hand(claim.agent_id)
             hand.claims.add(claim.task)
-            self._hands_due.add(place)
+            hand.status = self.holder(path, claim.agent_id)
+            self._hands_due.add((path, claim.agent_id))
         if self._lively is None:
             self._tell(News("task.claimed", path or None, claim.task, claim.agent_id))
 
@@ -303,41 +232,38 @@ class Board:
         self.orphans.discard((path, task))
         room.moved[task] = observed
         if held.claim.agent_id is not None:
-            place = (path, held.claim.agent_id)
-            hand = self.hands[place]
+            hand = room.hand(held.claim.agent_id)
             hand.claims.discard(task)
             hand.moved = observed
-            self._hands_due.add(place)
+            self._hands_due.add((path, held.claim.agent_id))
         self._tell(News("task.released", path or None, task, held.claim.agent_id))
 
     def _agent_changed(self, key: Key, now: Moment) -> None:
+        agent_id = key[1]
         # An agent of Redis alone may be the one that a claim in any workspace names.
-        places = [(key[0], key[1])] if key[0] else [(path, key[1]) for path in ("", *self.rooms)]
-        for path, agent_id in places:
-            place = (path, agent_id)
+        for path in [key[0]] if key[0] else ["", *self.rooms]:
             agent = self._picture.get((path or None, agent_id))
-            tasks = agent.traces.tasks if agent and agent.traces else None
-            hand = self.hands.get(place)
-            if hand is None:
-                if not tasks:
+            tasks = agent.traces.tasks if agent and agent.traces else None if agent else ()
+            room = self.rooms.get(path)
+            if room is None:
+                if not tasks or path not in self._picture.workspaces:
                     continue
-                hand = self.hands[place] = Hand(status=self.holder(path, agent_id))
-            observed = self._observed(path, now.mono)
+                room = self.rooms[path] = Room()
+            if not tasks and agent_id not in room.hands:
+                continue
+            hand, observed = room.hand(agent_id), self._observed(path, now.mono)
             status = self.holder(path, agent_id)
             if status == "active" and hand.status == "inactive":
                 hand.moved = observed  # whoever comes back gets its time anew
-            if agent is None:
-                tasks = ()
             if tasks is not None and tasks != hand.tasks:
                 if self._lively is None:
                     hand.moved = observed
                 hand.tasks = tasks
             hand.status = status
             self._claims_due.update((path, task) for task in hand.claims)
-            self._hands_due.add(place)
+            self._hands_due.add((path, agent_id))
 
-    def _judge_claim(self, place: Place, now: Moment) -> None:
-        path, task = place
+    def _judge_claim(self, path: str, task: str, now: Moment) -> None:
         room = self.rooms.get(path)
         held = room.claims.get(task) if room and room.knows_claims else None
         if held is None:
@@ -345,7 +271,7 @@ class Board:
         hold = self._evidence(path, held, now)
         wait = next_change(hold)
         if wait is not None:
-            self._await("claim", place, now.mono + max(wait, 0.001))
+            self._deadlines.put(("claim", path, task), now.mono + wait)
         state = claim_state(hold)
         if state == held.state:
             return
@@ -353,20 +279,20 @@ class Board:
         self._counts[state] += 1
         held.state = state
         self.version += 1
-        self.orphans.discard(place)
+        self.orphans.discard((path, task))
         if state == "orphaned":
-            self.orphans.add(place)
+            self.orphans.add((path, task))
             agent_id = held.claim.agent_id
             if self._lively is None or (path or None, agent_id) in self._lively:
                 self._tell(News("claim.orphaned", path or None, task, agent_id, hold.holder))
 
     def _evidence(self, path: str, held: Held, now: Moment) -> Hold:
         claim, timeout = held.claim, self._picture.timeout
-        observed = self._observed(path, self._picture.horizon(now.mono))
+        observed = self._judged(path, now)
         holder = self.holder(path, claim.agent_id)
         if holder == "inactive":
             held.since = observed - timeout  # should it leave, it has long been silent
-        elif holder is None and held.holder in ("active", "unknown"):
+        elif holder is None and held.holder is not None and held.holder != "inactive":
             held.since = observed  # it has just left
         if holder != held.holder:
             held.holder = holder
@@ -377,78 +303,44 @@ class Board:
         left = None if claim.expires_at is None else claim.expires_at - now.wall
         return Hold(holder, absent, left, timeout)
 
-    def _judge_hand(self, place: Place, now: Moment) -> None:
-        hand = self.hands.get(place)
-        if hand is not None and not hand.claims and not hand.tasks:
-            del self.hands[place]
+    def _judge_hand(self, path: str, agent_id: str, now: Moment) -> None:
+        place = (path, agent_id)
+        hand = self._hand(place)
+        if hand is not None and not hand.holds():
+            del self.rooms[path].hands[agent_id]
             hand = None
         stalled = False
-        if hand is not None and self.holder(*place) == "active" and self.knows(place):
-            at = Moment(now.wall, self._picture.horizon(now.mono))
-            idle = self.idle(place, at)
+        if hand is not None and hand.status == "active" and self.knows(place):
+            idle = self.idle(place, now)
             stalled = idle >= self.stall_after
             if not stalled:
-                self._await("hand", place, now.mono + max(self.stall_after - idle, 0.001))
+                self._deadlines.put(("hand", path, agent_id), now.mono + self.stall_after - idle)
             elif place not in self.stalled and self._lively is None:
-                self._tell(
-                    News(
-                        "agent.stalled",
-                        place[0] or None,
-                        place[1],
-                        tasks=self.holdings(place)[:10],
-                        idle=round(idle, 3),
-                    )
-                )
+                held = self.holdings(place)
+                self._tell(News("agent.stalled", path or None, agent_id, tasks=held, idle=round(idle, 3)))
         if stalled != (place in self.stalled):
             self.version += 1
             (self.stalled.add if stalled else self.stalled.discard)(place)
 
-    def _await(self, kind: str, place: Place, due: float) -> None:
-        known = self._timed.get((kind, place))
-        if known is not None and known <= due:
-            return
-        self._timed[(kind, place)] = due
-        heapq.heappush(self._deadlines, (due, kind, place))
-        if len(self._deadlines) > 100 + 4 * (sum(self._counts.values()) + len(self.hands)):
-            self._sweep()
-
-    def _sweep(self) -> None:
-        """Take from the heap what is gone: a claim for a year may be given back within a minute."""
-        self._timed = {
-            (kind, place): due
-            for (kind, place), due in self._timed.items()
-            if (place in self.hands if kind == "hand" else self._is_claim(place))
-        }
-        self._deadlines = [(due, kind, place) for (kind, place), due in self._timed.items()]
-        heapq.heapify(self._deadlines)
-
-    def _is_claim(self, place: Place) -> bool:
+    def _hand(self, place: Place) -> Hand | None:
         room = self.rooms.get(place[0])
-        return room is not None and place[1] in room.claims
+        return room.hands.get(place[1]) if room else None
 
-    def _prune(self, room: Room, before: float) -> None:
-        gone = [
-            task
-            for task, moved in room.moved.items()
-            if moved < before and task not in room.claims and task not in room.progress
-        ]
-        for task in gone:
-            del room.moved[task]
+    def _lives(self, item: tuple[str, str, str]) -> bool:
+        room = self.rooms.get(item[1])
+        return room is not None and item[2] in (room.claims if item[0] == "claim" else room.hands)
 
     def _observed(self, path: str, mono: float) -> float:
         return self._picture.workspaces[path].clock.now(mono)
+
+    def _judged(self, path: str, now: Moment) -> float:
+        return self._observed(path, self._picture.horizon(now.mono))
 
     def _tell(self, news: News) -> None:
         if len(self._news) < MAX_NEWS:
             self._news.append(news)
         else:
-            self.missed_news += 1
-
-
-def _difference(before: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T | None]:
-    changed: dict[str, T | None] = {task: value for task, value in now.items() if before.get(task) != value}
-    changed.update((task, None) for task in before.keys() - now.keys())
-    return changed
+            self._missed_news += 1
 
 
 def _written(written: float | None, wall: float, observed: float) -> float:

@@ -21,6 +21,8 @@ VALUES = {
     "clocks",
     "reducer",
     "claims",
+    "deadlines",
+    "rooms",
     "wire",
     "sockets",
     "quickjson",
