@@ -45,22 +45,38 @@ def _where_options(function: Decorated) -> Decorated:
     return function
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  coordd run                          watch the project you stand in
+  coordd run -w ~/src/app -w ~/src/b  watch several
+  coordd check-config                 what it would run with, and why
+Then ask it:
+  coordctl status
+
+\b
+Exit codes: 0 ended as asked, 1 it cannot start (another one runs, or it has no
+right to a directory), 2 usage, 78 a configuration that cannot be used.""",
+)
 @click.version_option(__version__, prog_name="coordd")
 def app() -> None:
-    """The daemon that knows which coding agents are alive and keeps the record.
-
-    \b
-    Examples:
-      coordd run                          watch the project you stand in
-      coordd run -w ~/src/app -w ~/src/b  watch several
-      coordd check-config                 what it would run with, and why
-    Then ask it:
-      coordctl status
-    """
+    """The daemon that knows which coding agents are alive and keeps the record."""
 
 
-@app.command()
+@app.command(
+    epilog="""\b
+Examples:
+  coordd run                                  the project you stand in
+  coordd run --workspace ~/src/app            this one, from anywhere
+  coordd run -w '~/src/*' --layout user       all below, also those that come later
+  coordd run --layout system                  as the service does: /etc, /run, /var
+  coordd run --log-level debug 2>coordd.log   to see what it sees
+
+\b
+coordctl finds it from inside the project or as the same user; 'coordctl doctor'
+says what keeps it from being found.""",
+)
 @_where_options
 @click.option(
     "--log-level",
@@ -95,7 +111,15 @@ def run(
     sys.exit(run_daemon(sources, settings))
 
 
-@app.command("check-config")
+@app.command(
+    "check-config",
+    epilog="""\b
+Examples:
+  coordd check-config
+  coordd check-config --layout system
+  coordd check-config --config new.toml && mv new.toml ~/.config/coordd/coordd.toml
+  coordd check-config -w ~/src/app | grep timeout""",
+)
 @_where_options
 def check_config(
     workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None

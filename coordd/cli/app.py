@@ -79,6 +79,7 @@ Examples:
   coordctl why reviewer-7               one agent's verdict, and what would change it
   coordctl tasks                        who holds what, orphaned claims first
   coordctl tail event -f                what happens, as it happens
+  coordctl doctor                       what is wrong, and how to fix it
   coordctl status --json | jq .agents   the same for programs
 
 \b

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordd.cli.common import BadUsage, Target, complain
+from coordd.cli.complete import agent_ids
 from coordd.cli.history_csv import csv_blocks
 from coordd.cli.history_table import table_blocks
 from coordd.cli.lines import write_blocks
@@ -50,7 +51,7 @@ Works with the daemon down: then the files of the layout are read.""",
 @click.argument("type", type=click.Choice(TYPES))
 @click.option("--since", metavar="TIME", help="From here on (default: 1h before the end).")
 @click.option("--until", metavar="TIME", help="Up to here (default: no end).")
-@click.option("--agent", "agent_id", metavar="ID", help="Of this agent only.")
+@click.option("--agent", "agent_id", metavar="ID", shell_complete=agent_ids, help="Of this agent only.")
 @click.option("--workspace", metavar="DIR", help="Of this workspace only.")
 @click.option("--step", metavar="DURATION", help="One record for so much time: numbers by mean, min and max.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", help="How (default table).")
