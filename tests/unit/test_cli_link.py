@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_coordd import agent, status_document
+
+from coordd.cli.link import IDLE, OVERDUE, PACE, RETRY, Link
+from coordd.errors import CannotTell, DaemonNotRunning
+
+TIMEOUT = 5.0
+NOTIFICATION = {"jsonrpc": "2.0", "method": "agent", "params": {"seq": 8}}
+LAGGED = {"jsonrpc": "2.0", "method": "lagged", "params": {"dropped": 3, "seq": 9}}
+
+
+class FakeClient:
+    """As client.Client, with messages that the test puts in."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.sent: list[list[str]] = []
+        self.coming: list[Any] = []
+        self.open = True
+        self._last = 0
+        self._asked: list[tuple[int, str]] = []
+
+    def fileno(self) -> int:
+        return 99
+
+    def send(self, calls: list[tuple[str, object]]) -> range:
+        self.sent.append([method for method, _ in calls])
+        ids = range(self._last, self._last + len(calls))
+        self._last = ids.stop
+        self._asked += zip(ids, self.sent[-1], strict=True)
+        return ids
+
+    def arrived(self) -> list[dict[str, Any]]:
+        coming, self.coming = self.coming, []
+        for one in coming:
+            if isinstance(one, Exception):
+                raise one
+        return coming
+
+    def close(self) -> None:
+        self.open = False
+
+    def answer(self, agents: list[dict[str, Any]] | None = None, **status: Any) -> None:
+        """Answer all that was asked."""
+        document, agents = status_document(**status), agents or []
+        results = {
+            "subscribe": {"seq": 7, "status": document, "agents": agents},
+            "status": document,
+            "agents.list": {"agents": agents},
+        }
+        self.coming += [{"jsonrpc": "2.0", "id": i, "result": results[m]} for i, m in self._asked]
+        self._asked = []
+
+
+class World:
+    """A link with a daemon that is up or down, and the clock."""
+
+    def __init__(self) -> None:
+        self.mono = 100.0
+        self.error: Exception | None = None
+        self.paths: list[str | None] = []
+        self.client = FakeClient("/d")
+        self.link = Link(connect=self.connect, timeout=TIMEOUT)  # type: ignore[arg-type]
+
+    def connect(self, path: str | None) -> FakeClient:
+        self.paths.append(path)
+        if self.error:
+            raise self.error
+        self.client = FakeClient("/d")
+        return self.client
+
+    def go(self, seconds: float = 0.0) -> None:
+        self.mono += seconds
+        self.link.step(self.mono)
+        self.link.read(self.mono)
+
+    def heard(self, *messages: Any) -> None:
+        self.client.coming += messages
+        self.link.read(self.mono)
+
+
+@pytest.fixture
+def world() -> World:
+    """Connected, with the snapshot."""
+    world = World()
+    world.go()
+    assert world.client.sent == [["subscribe"]]
+    world.client.answer([agent("a")])
+    world.go()
+    assert world.link.document == status_document()
+    assert world.link.agents == [agent("a")]
+    assert (world.link.changes, world.link.trouble) == (1, None)
+    return world
+
+
+LOOK = ["status", "agents.list", "agents.list", "agents.list"]
+
+
+def test_a_notification_makes_it_look_but_not_more_than_twice_a_second(world: World) -> None:
+    world.heard(NOTIFICATION, NOTIFICATION)
+    world.go(PACE / 2)
+    assert len(world.client.sent) == 1
+    assert world.link.due(world.mono) == pytest.approx(PACE / 2)
+    world.go(PACE / 2)
+    assert world.client.sent[1:] == [LOOK]
+    world.heard(NOTIFICATION)
+    world.client.answer()
+    world.go()
+    assert (world.link.changes, world.link.version) == (2, 2)
+    world.go(PACE)
+    assert world.client.sent[2:] == [LOOK]
+
+
+def test_left_alone_it_looks_now_and_then_and_only_news_count_as_a_change(world: World) -> None:
+    world.go(IDLE - 0.1)
+    assert len(world.client.sent) == 1
+    world.go(0.1)
+    world.client.answer(timestamp="2026-11-22T06:05:05.000Z")
+    world.go()
+    assert (world.link.changes, world.link.version) == (1, 2)
+    world.go(IDLE)
+    world.client.answer(health="degraded", problems=["the host sample is late"])
+    world.go()
+    assert (world.link.changes, world.link.version) == (2, 3)
+
+
+def test_one_that_was_told_lagged_takes_a_new_snapshot(world: World) -> None:
+    world.heard(NOTIFICATION, LAGGED, NOTIFICATION)
+    world.go(PACE)
+    assert world.client.sent[1:] == [["subscribe"]]
+    world.client.answer()
+    world.go()
+    assert world.link.changes == 2
+    world.go(PACE)
+    assert len(world.client.sent) == 2  # what came before the snapshot is in it
+
+
+def test_a_lost_connection_is_tried_again_at_the_same_socket(world: World) -> None:
+    world.heard(CannotTell("/d: the daemon closed the connection."))
+    assert world.link.trouble is not None
+    assert (world.link.lost_at, world.link.changes, world.link.fileno()) == (world.mono, 2, -1)
+    lost_at = world.mono
+    world.error = DaemonNotRunning([("/d", "nothing there")])
+    world.go(RETRY)
+    world.go(RETRY)
+    assert world.link.lost_at == lost_at
+    assert world.link.changes == 2
+    assert world.link.document is not None
+    world.error = None
+    world.go(RETRY)
+    assert world.paths == [None, "/d", "/d", "/d"]
+    assert world.link.trouble is not None  # connected is not answered
+    world.client.answer()
+    world.go()
+    assert (world.link.trouble, world.link.changes) == (None, 3)
+
+
+def test_one_that_hangs_is_seen_and_given_up(world: World) -> None:
+    world.go(IDLE)
+    asked = world.mono
+    assert world.link.overdue(world.mono) is None
+    world.go(OVERDUE)
+    assert world.link.overdue(world.mono) == OVERDUE
+    old = world.client
+    world.go(TIMEOUT - OVERDUE)
+    assert not old.open
+    assert str(world.link.trouble) == "no answer within 5 s"
+    assert world.link.lost_at == asked
+
+
+@pytest.mark.parametrize("result", [None, [], {}, {"health": "fine"}])
+def test_an_answer_that_is_no_status_loses_the_connection(world: World, result: Any) -> None:
+    world.heard(NOTIFICATION)
+    world.go(PACE)
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i in range(1, 5)])
+    assert "no status document" in str(world.link.trouble)
+    assert world.link.document == status_document()
+
+
+def test_pages_that_are_nonsense_are_no_agents(world: World) -> None:
+    world.heard(NOTIFICATION)
+    world.go(PACE)
+    results = [status_document(), None, {"agents": "x"}, {"agents": [1, None, agent("b")]}]
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i, result in enumerate(results, 1)])
+    assert world.link.agents == [agent("b")]
+
+
+def test_an_error_for_a_look_or_for_nobody_loses_the_connection(world: World) -> None:
+    world.heard({"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "in use\x1b"}})
+    assert str(world.link.trouble) == "the daemon refused: in use\\x1b"
+
+
+def test_answers_to_nobody_are_passed_over(world: World) -> None:
+    world.heard({"jsonrpc": "2.0", "id": 77, "result": 1}, {"jsonrpc": "2.0", "id": 0, "result": 1})
+    assert (world.link.trouble, world.link.version) == (None, 1)
+
+
+def test_a_daemon_that_is_down_from_the_start_is_waited_for() -> None:
+    world = World()
+    world.error = DaemonNotRunning([])
+    world.go()
+    assert (world.link.document, world.link.changes) == (None, 1)
+    assert world.link.due(world.mono) == RETRY
+    world.error = None
+    world.go(RETRY)
+    world.client.answer()
+    world.go()
+    assert (world.link.trouble, world.link.changes) == (None, 2)
+
+
+def test_a_daemon_that_never_was_of_use_is_an_error() -> None:
+    world = World()
+    world.error = CannotTell("permission denied")
+    with pytest.raises(CannotTell, match="permission denied"):
+        world.go()
+    old = World()
+    old.go()
+    old.client.coming.append({"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "x"}})
+    with pytest.raises(CannotTell, match="knows no subscriptions"):
+        old.go()
