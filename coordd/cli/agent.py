@@ -96,8 +96,8 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
 def _value(key: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join([shown(part) for part in value]) or UNKNOWN
-    if isinstance(value, dict):
-        return ", ".join([f"{shown(name)} {shown(part)}" for name, part in value.items()])
+    if key == "verdict" and isinstance(value, dict):
+        return f"row {shown(value.get('row'))}: {shown(value.get('when'))}"
     words = _WORDS.get(key)
     return words(value) if words is not None else shown(value)
 

@@ -448,6 +448,7 @@ def test_stalled_agents_are_named_up_to_five() -> None:
     while scene.mono < 1000.0 + STALL:
         for name in names:
             scene.beat(name, "own", "other", "third")
+        scene.board.settle(scene.now)
         scene.wait(100)
     lines = scene.list.problems(scene.now)
     assert lines[0] == "agent x0 is stalled: holds other, own, t-x0 and 1 more, no progress for 5 min"

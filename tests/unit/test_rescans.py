@@ -1,0 +1,102 @@
+"""A storm of reasons to read everything is answered in measure, and the last of them is not forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from time import monotonic
+from typing import Any
+
+from coordd.clocks import Heart
+from coordd.coordination.backend import Found
+from coordd.coordination.hints import Hint, Signal, WorkFile
+from coordd.coordination.watch import Followed
+from coordd.pipeline import FULL_READ_PAUSE, Pipeline
+from coordd.recorder import Recorder
+from coordd.schedule import TICK, Schedule
+from coordd.state import Picture
+from coordd.tasklog import TaskLog
+from coordd.tasks import Board
+from coordd.traces import AgentsChange, Claim, WorkChange, WorkspaceTraces
+from coordd.worker import Worker
+
+
+class Reader:
+    """Counts how it is asked."""
+
+    def __init__(self) -> None:
+        self.scans = 0
+        self.reads: list[Collection[Hint]] = []
+
+    def scan(self, _now: float) -> WorkspaceTraces:
+        self.scans += 1
+        return WorkspaceTraces("/w", "read")
+
+    def read(self, hints: Collection[Hint]) -> AgentsChange:
+        self.reads.append(hints)
+        return AgentsChange("/w", {}, work=WorkChange({"t": Claim("t", "a")}))
+
+
+class Backend:
+    entries = ("/w",)
+
+    def __init__(self) -> None:
+        self.one = Reader()
+
+    def find(self) -> list[Found]:
+        return [Found("/w", from_glob=False, remote=False)]
+
+    def reader(self, _path: str) -> Reader:
+        return self.one
+
+    def follow(self, _path: str) -> Followed:
+        return Followed("inotify")
+
+    def unfollow(self, _path: str) -> None:
+        return
+
+
+async def storm() -> tuple[Reader, float, int]:
+    heart = Heart(interval=TICK, mono=monotonic())
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    board = Board(picture=picture, stall_after=900)
+    writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
+    recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
+    backend: Any = Backend()
+    pipeline = Pipeline(
+        picture=picture,
+        backend=backend,
+        recorder=recorder,
+        schedule=schedule,
+        local=traces,
+        remote=traces,
+        host="h",
+        forget_after=86400,
+        tasks=TaskLog(board=board, recorder=recorder, schedule=schedule),
+    )
+    schedule.start()
+    await pipeline.start([])
+    began = monotonic()
+    while monotonic() < began + 2:
+        pipeline.hint("/w", Signal.RESCAN)
+        pipeline.hint("/w", WorkFile("claims", "t.claim"))
+        await asyncio.sleep(0.01)
+    at_the_end = backend.one.scans
+    elapsed = monotonic() - began
+    pipeline.hint("/w", Signal.RESCAN)
+    while backend.one.scans == at_the_end and monotonic() < began + 30:  # noqa: ASYNC110  # a count has no event
+        await asyncio.sleep(0.01)
+    await pipeline.stop()
+    schedule.stop()
+    for worker in (writer, syncer, traces):
+        worker.close()
+    return backend.one, elapsed, at_the_end
+
+
+def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
+    reader, elapsed, during = asyncio.run(storm())
+    assert 2 <= during <= 2 + elapsed / FULL_READ_PAUSE[0]
+    assert reader.scans > during
+    assert reader.reads, "what else was hinted is read meanwhile"
+    assert all(Signal.RESCAN not in hints for hints in reader.reads)
