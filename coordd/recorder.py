@@ -132,7 +132,8 @@ class Recorder:
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
     ) -> None:
         """Record an event, in the next batch or shortly."""
-        log.info("%s: %s", kind, message)
+        # What tasks come and go by is for those who follow the events; a log is for what matters.
+        log.log(logging.DEBUG if kind.startswith("task.") else logging.INFO, "%s: %s", kind, message)
         self._events.append(
             Event(
                 timestamp=format_utc(now().wall),
