@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -23,13 +24,18 @@ from coordd.cli.doctor_storage import check_directories, check_links, check_reco
 from coordd.cli.doctor_workspaces import check_workspaces
 from coordd.cli.findings import Finding, failed, finding_document, finding_lines
 from coordd.cli.options import takes_target
+from coordd.cli.patience import within
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from coordd.cli.common import Target
     from coordd.cli.doctor_facts import Facts
 
 SCHEMA = 1
 OK, FAILED = 0, 1
+LONGEST = 60.0
+"""Seconds for one check; each workspace has a shorter time of its own."""
 
 CHECKS = (
     check_socket,
@@ -88,8 +94,12 @@ def examine(facts: Facts) -> list[Finding]:
     findings: list[Finding] = []
     for check in CHECKS:
         try:
-            findings += check(facts)
+            findings += within(LONGEST, partial(_listed, check, facts))
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
             name = check.__name__.removeprefix("check_")
             findings.append(Finding(name, "warn", f"cannot tell: {error}", "ask as root"))
     return findings
+
+
+def _listed(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[Finding]:
+    return list(check(facts))

@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coordd.cli.access import (
@@ -24,16 +25,19 @@ from coordd.cli.access import (
 from coordd.cli.common import working_directory
 from coordd.cli.doctor_facts import as_dict
 from coordd.cli.findings import Finding
+from coordd.cli.patience import within
 from coordd.sockets import workspace_above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from coordd.cli.doctor_facts import Facts
 
 FOLDERS = ("agents", "claims", "tasks", "status")
 MAX_FILES = 20_000
 """Files looked at in one folder; what there is beyond is most likely as the others are."""
+LONGEST = 5.0
+"""Seconds for one workspace."""
 WATCHES_FIX = (
     "sudo sysctl {key}=524288, and put '{key} = 524288' into /etc/sysctl.d/90-coordd.conf to keep it"
 )
@@ -58,7 +62,17 @@ def check_workspaces(facts: Facts) -> Iterator[Finding]:
             "coordd run --workspace DIR, or name them in coordination.workspaces and 'coordctl reload'",
         )
     for path, state, error in workspaces:
-        yield check_workspace(path, state, error, facts.daemon)
+        yield _in_time(path, partial(check_workspace, path, state, error, facts.daemon))
+
+
+def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
+    """The finding on one workspace; one on a hung mount must not take the others with it."""
+    try:
+        return within(LONGEST, check)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        return Finding(
+            "workspace", "warn", f"{path}: cannot tell: {error}", "look at its mount: findmnt -T DIR"
+        )
 
 
 def check_workspace(path: str, state: str | None, error: str | None, who: Who) -> Finding:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd import __version__
-from coordd.cli import doctor_machine, doctor_storage
+from coordd.cli import doctor_machine, doctor_storage, doctor_workspaces
 from coordd.cli.access import (
     READ,
     SEARCH,
@@ -45,6 +46,7 @@ from coordd.cli.doctor_daemon import check_version as check_versions
 from coordd.cli.doctor_facts import ConfigAnswer, Facts, gather
 from coordd.cli.doctor_workspaces import check_workspace, check_workspaces
 from coordd.cli.findings import Finding, failed, finding_lines
+from coordd.cli.patience import within
 from coordd.errors import CannotTell, DaemonNotRunning
 from coordd.timestamps import format_utc
 
@@ -331,6 +333,34 @@ def test_a_workspace_that_waits_or_is_gone(tmp_path: Path) -> None:
 def test_what_the_daemon_cannot_read_fails_even_where_modes_allow_it(tmp_path: Path) -> None:
     found = check_workspace(str(workspace(tmp_path)), "unreadable", "Permission denied", facts().me)
     assert (found.result, "ProtectHome" in str(found.fix)) == ("fail", True)
+
+
+def test_a_hung_mount_costs_one_workspace_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sound, hung = str(workspace(tmp_path)), str(tmp_path / "hung")
+    really, over = doctor_workspaces.find_denied, threading.Event()
+
+    def look(path: str, who: Who) -> Any:
+        if path == hung:
+            over.wait()
+        return really(path, who)
+
+    monkeypatch.setattr(doctor_workspaces, "find_denied", look)
+    monkeypatch.setattr(doctor_workspaces, "LONGEST", 1.0)
+    listed = [{"path": hung, "state": "unreadable"}, {"path": sound, "state": "inotify"}]
+    listed.append({"path": "/nul\0byte", "state": "inotify"})
+    try:
+        found = list(check_workspaces(facts(status=status_document(workspaces=listed))))
+    finally:
+        over.set()
+    assert [finding.result for finding in found] == ["warn", "ok", "warn"]
+    assert "does the file system hang?" in found[0].message
+
+
+def test_what_a_check_raises_comes_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
 
 
 def test_no_workspace_is_worth_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
