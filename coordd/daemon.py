@@ -285,6 +285,7 @@ class Daemon:
 
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
+        self._upkeep.close()
         self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
@@ -336,21 +337,20 @@ class Daemon:
 
     async def _check_places(self) -> None:
         try:
-            if not await self._writer.run(self._lock.still_held, deadline=DRAIN):
-                await self._writer.run(self._take_lock_again, deadline=DRAIN)
-            await self._recorder.check()
+            await self._recorder.check(first=self._keep_lock)
             self._upkeep.look()
         except InstanceRunning as error:
             log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
             self._exit_code = 1
             self._stop.set()
-        except (StartError, Late) as error:
+        except StartError as error:
             log.error("the lock cannot be taken again: %s", error)  # noqa: TRY400 - it says all there is
 
-    def _take_lock_again(self) -> None:
-        """Runs in the writer thread. The directory was removed or replaced: make it and own it again."""
-        _make_directories(self._config, self._sources.layout, self._rights)
-        self._lock.acquire()
+    def _keep_lock(self) -> None:
+        """Runs in the writer thread. A directory that was removed or replaced is made and owned again."""
+        if not self._lock.still_held():
+            _make_directories(self._config, self._sources.layout, self._rights)
+            self._lock.acquire()
 
     async def _write_snapshot(self) -> None:
         rights = self._rights

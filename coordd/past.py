@@ -31,7 +31,7 @@ MAX_BYTES = 8 * 1024 * 1024
 DEADLINE = 10.0
 """Seconds for one query, those included that it waits for others."""
 SLICE = 0.002
-MAX_WAITING = 16
+MAX_WAITING = 64
 _CLOSE_DEADLINE = 5.0
 
 

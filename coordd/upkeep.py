@@ -5,6 +5,7 @@ What it does is in sinks/housekeeping.py, in a thread of its own: nothing else w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
@@ -52,7 +53,7 @@ class Upkeep:
         self._schedule = schedule
         self._on_event = on_event
         self._opened = 0
-        self._running = False
+        self._round: asyncio.Task[None] | None = None
         self._again = False
         self._bound_parts(storage)
 
@@ -77,28 +78,39 @@ class Upkeep:
             self._soon()
 
     async def run(self) -> None:
-        """One round; asked for while one runs, another one follows."""
-        if self._running:
+        """Begin one round; asked for while one runs, another one follows."""
+        if self._round is not None:
             self._again = True
             return
-        self._running = True
+        # Not in the job itself: it may take minutes, and a daemon that ends does not wait for it.
+        self._round = asyncio.ensure_future(self._run())
+        self._round.add_done_callback(self._ended)
+
+    def close(self) -> None:
+        """Wait no longer; what the thread is at ends with the process, and is finished by the next one."""
+        if self._round is not None:
+            self._round.cancel()
+        self._worker.close()
+
+    async def _run(self) -> None:
         try:
             report = await self._worker.run(self._housekeeper.run, now().wall, deadline=DEADLINE)
         except Late as late:
             log.warning("keeping the record files bounded takes very long: %s", late)
             return
-        finally:
-            self._running = False
         for notice in report.notices:
             log.warning("%s", notice.message)
             self._on_event(notice.kind, notice.subject, notice.message, notice.detail)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._round = None
+        if task.cancelled():
+            return
+        if error := task.exception():
+            log.error("keeping the record files bounded failed", exc_info=error)
         if self._again:
             self._again = False
             self._soon()
-
-    def close(self) -> None:
-        """Let the thread go; what it is at ends with the process, and is finished by the next one."""
-        self._worker.close()
 
     def _soon(self) -> None:
         self._schedule.once("records.housekeeping.soon", 0.0, self.run)

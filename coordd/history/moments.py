@@ -69,9 +69,9 @@ def parse_moment(value: str | float, now: float) -> float:
     """
     if isinstance(value, str):
         text = value.strip()
-        if text[-1:].isalpha() and text[-1:] != "Z":
-            return now - parse_duration(text)
         try:
+            if text[-1:].isalpha() and text[-1:] != "Z":
+                return now - parse_duration(text)
             moment = parse_timestamp(text)
         except ValueError:
             raise ValueError(_expected(value)) from None

@@ -288,7 +288,7 @@ def test_a_missing_directory_is_nothing_to_do(tmp_path: Path) -> None:
     assert Fleet(tmp_path / "none").run().notices == []
 
 
-def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Do something once, right before the first call of an os function in compress.py."""
     import coordd.sinks.compress as module
 
@@ -312,18 +312,15 @@ def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) 
 
 
 @pytest.mark.parametrize("step", ["fstat", "pread", "utime", "rename", "lstat", "unlink"])
-@pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize("dates", [[0, 0], [-5, -5], [-5, 0]], ids=["today", "back", "back-and-forth"])
 def test_a_file_written_to_meanwhile_is_not_lost(
-    tmp_path: Path, step: str, reopened: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, step: str, dates: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clock set back makes an old date current, in the middle of compressing it."""
     fleet = Fleet(tmp_path)
     fleet.write(NOON - 5 * DAY, count=3)
     fleet.write(NOON, count=1)
-    if reopened:
-        during(step, monkeypatch, lambda: fleet.write(NOON - 5 * DAY, count=2))
-    else:
-        during(step, monkeypatch, lambda: fleet.write(NOON, count=2))
+    during(step, monkeypatch, lambda: [fleet.write(NOON + days * DAY) for days in dates])
     fleet.run(compress_after_days=1)
     fleet.write(NOON - 5 * DAY, count=1)
     fleet.run()
@@ -361,3 +358,15 @@ def test_what_is_written_is_what_gunzip_reads(tmp_path: Path) -> None:
     assert len(inflate.decompress(data)) == 3_000_000
     assert inflate.eof
     assert inflate.unused_data == b""
+
+
+def test_nothing_is_done_to_a_part_that_is_open(fleet: Fleet) -> None:
+    fleet.write(NOON)
+    file = fleet.sink.files[1]
+    done: list[str] = []
+    assert not file.unless_open(str(file.path), lambda: done.append("current"))
+    assert file.unless_open(str(fleet.directory / "other"), lambda: done.append("other"))
+    current = str(file.path)
+    file.close()
+    assert file.unless_open(current, lambda: done.append("closed"))
+    assert done == ["other", "closed"]
