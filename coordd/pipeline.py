@@ -272,6 +272,8 @@ class Pipeline:
         for agent_id, traces in agents.items():
             key: Key = (source.shown.path, agent_id)
             old = self._picture.get(key)
+            if old is not None and old.traces is traces and old.verdict.status == "active":
+                continue  # the very same traces: only time can tell more, and deadlines watch that
             new = self._advance(old, key, traces, reading)
             if new is None:
                 if old is not None:

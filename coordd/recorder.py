@@ -151,9 +151,19 @@ class Recorder:
         """Move every sink to the current day."""
         await self._submit(lambda sink, wall, mono: sink.roll(wall=wall, mono=mono))
 
-    async def check(self) -> None:
-        """Let every sink look after its place."""
-        await self._submit(lambda sink, wall, mono: sink.check(wall=wall, mono=mono))
+    async def check(self, first: Callable[[], None]) -> None:
+        """Let every sink look after its place, after ``first`` was called in the writer thread.
+
+        Raises:
+            Exception: whatever ``first`` raises.
+        """
+
+        def check(sink: Sink, wall: float, mono: float) -> None:
+            if sink is self._sinks[0]:
+                first()
+            sink.check(wall=wall, mono=mono)
+
+        await self._submit(check)
 
     async def close(self) -> None:
         """Write what waits, bring it to stable storage and let go."""
