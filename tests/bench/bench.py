@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 import asking
 import footprint
+import history
 import intake
 import latency
 import startup
@@ -32,6 +33,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "idle": footprint.idle,
     "socket": asking.measure,
     "intake": intake.measure,
+    "history": history.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"
