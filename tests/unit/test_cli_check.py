@@ -145,7 +145,8 @@ def test_a_degraded_daemon_is_what_was_asked_for() -> None:
         lines = verdict.text().split("\n")
         assert lines[0].split(" | ")[0].endswith(" - sink jsonl fails; 1 agent active")
         assert lines[1:] == ["workspace /x / rm"]
-    assert judged(document, degraded=OK).state == OK
+    told = judged(document, degraded=OK)
+    assert (told.state, told.headline, told.details) == (OK, "1 agent active", ())
     assert judged(status_document(health="degraded")).state == WARNING
 
 

@@ -177,6 +177,20 @@ def test_a_process_is_who_the_kernel_says() -> None:
     assert process(2**22 + 1) is None
 
 
+@pytest.mark.root
+def test_a_process_is_the_user_it_acts_as() -> None:
+    act = "import os, sys; os.setegid(4002); os.seteuid(4001); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", act], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as acting:
+        assert acting.stdout is not None
+        acting.stdout.readline()
+        who = process(acting.pid)
+        acting.communicate()
+    assert who is not None
+    assert (who.uid, 4002 in who.gids, who.capabilities) == (4001, True, 0)
+
+
 # The kernel's own verdict on files of many modes and owners, as several users.
 ASK = r"""
 import json, os, sys
