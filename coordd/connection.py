@@ -31,8 +31,8 @@ class Limits:
     """What a client may cost.
 
     ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
-    client may leave an answer unread. ``silence``: seconds in which a subscriber must read some of what waits
-    for it; long, for nobody waits for it in turn. ``request``: bytes of a request line.
+    client may leave an answer unread. ``silence``: seconds that a subscriber may leave
+    notifications unread, whose pace it did not choose. ``request``: bytes of a request line.
     """
 
     connections: int = 64
@@ -136,12 +136,8 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read what it asked for."""
         if self._unread is None:
-            loop = asyncio.get_running_loop()
-            if self._telling and self._transport:
-                unread = self._transport.get_write_buffer_size()
-                self._unread = loop.call_later(self._limits.silence, self._watch_subscriber, unread)
-            else:
-                self._unread = loop.call_later(self._limits.write_deadline, self.abort)
+            deadline = self._limits.silence if self._telling else self._limits.write_deadline
+            self._unread = asyncio.get_running_loop().call_later(deadline, self.abort)
         self._steer()
 
     def resume_writing(self) -> None:
@@ -238,16 +234,6 @@ class Connection(asyncio.Protocol):
         self._telling = False
         if self._subscription.pending:
             self._tell_soon()
-
-    def _watch_subscriber(self, unread: int) -> None:
-        """Drop a subscriber that for a whole period read nothing at all."""
-        left = self._transport.get_write_buffer_size() if self._transport else 0
-        if left >= unread:
-            self.abort()
-        else:
-            self._unread = asyncio.get_running_loop().call_later(
-                self._limits.silence, self._watch_subscriber, left
-            )
 
     def _steer(self) -> None:
         """Read on only when nothing waits here: what a client sends meanwhile waits in the kernel."""

@@ -394,6 +394,8 @@ def test_a_subscriber_that_asks_has_to_read_the_answer(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         async with serving(path, Limits(write_deadline=SHORT, silence=PATIENCE * 2)) as (hub, server):
             client = await open_subscription(path)
+            hub.publish("agent", [b'{"x":1}'])
+            assert b'"x":1' in await loop.sock_recv(client, 1000)
             await loop.sock_sendall(client, b'{"jsonrpc":"2.0","id":2,"method":"big"}\n')
             await until(lambda: len(server) == 0)
             assert len(hub) == 0

@@ -69,6 +69,19 @@ def test_what_came_before_the_end_is_given_before_the_end_is_told(path: str) -> 
             collect(client, 1)
 
 
+def test_what_came_with_an_answer_is_given_although_the_connection_has_ended(path: str) -> None:
+    def behaviour(connection: socket.socket, ending: threading.Event) -> None:
+        connection.recv(1000)
+        connection.sendall(b'{"jsonrpc":"2.0","id":1,"result":1}\n' + notification(1) + notification(2))
+
+    with fake_coordd(path, {}, behaviour), Client(path, PATIENCE) as client:
+        assert client.call("ping") == 1
+        select.select([client.fileno()], [], [], PATIENCE)  # the end has come
+        assert [m["params"]["seq"] for m in client.arrived()] == [1, 2]
+        with pytest.raises(CannotTell, match="closed the connection"):
+            client.arrived()
+
+
 def test_a_line_without_end_is_no_answer(path: str) -> None:
     with (
         fake_coordd(path, {}, sends(b"x" * 5000)),
