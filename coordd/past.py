@@ -26,7 +26,7 @@ from coordd.worker import Late, Worker
 
 LIMIT = 10_000
 MAX_LIMIT = 100_000
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Of an answer's records, encoded."""
 DEADLINE = 10.0
 """Seconds for one query, those included that it waits for others."""
@@ -111,8 +111,8 @@ class _Reading:
         self._batches = Scan(directory, question, decode=msgspec.json.decode).batches()
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._body = bytearray(b'{"records":[')
+        self._count = 0
         self._truncated = False
 
     def go_on(self) -> bool:
@@ -129,8 +129,8 @@ class _Reading:
 
     def answer(self) -> bytes:
         """The whole answer."""
-        records = b",".join(self._lines)
-        return b'{"records":[%b],"truncated":%b}' % (records, b"true" if self._truncated else b"false")
+        self._body += b'],"truncated":%b}' % (b"true" if self._truncated else b"false")
+        return bytes(self._body)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -146,11 +146,13 @@ class _Reading:
 
     def _add(self, lines: Iterable[bytes]) -> bool:
         for line in lines:
-            if len(self._lines) == self._limit or self._size + len(line) >= MAX_BYTES:
+            if self._count == self._limit or len(self._body) + len(line) >= MAX_BYTES:
                 self._truncated = True
                 return True
-            self._lines.append(line)
-            self._size += len(line) + 1
+            if self._count:
+                self._body += b","
+            self._body += line
+            self._count += 1
         return False
 
 

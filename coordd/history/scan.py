@@ -20,7 +20,7 @@ from coordd.history.seek import stretches
 
 TYPES = ("system", "agent", "event")
 
-_BATCH = 256
+_BATCH = 64
 """Lines looked at between two batches."""
 
 Record = tuple[bytes, dict[str, Any]]
