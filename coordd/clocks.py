@@ -81,6 +81,10 @@ class Heart:
         self.lag = max(self.lag, late)
         return late if late > self._grace else 0.0
 
+    def start(self, mono: float) -> None:
+        """Begin to expect ticks; what was before is no gap."""
+        self._last = mono
+
     def take_lag(self) -> float:
         """The worst lateness in seconds since it was last taken."""
         lag, self.lag = self.lag, 0.0

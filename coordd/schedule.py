@@ -81,6 +81,7 @@ class Schedule:
         for add in early.values():
             add()
         self._offset = time() - monotonic()
+        self._heart.start(monotonic())
         self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
 
     def stop(self) -> None:
