@@ -85,7 +85,7 @@ async def storm() -> tuple[Reader, float, int]:
     at_the_end = backend.one.scans
     elapsed = monotonic() - began
     pipeline.hint("/w", Signal.RESCAN)
-    while backend.one.scans == at_the_end and monotonic() < began + 30:  # noqa: ASYNC110  # a count has no event
+    while backend.one.scans == at_the_end and monotonic() < began + 15:  # noqa: ASYNC110  # a count has no event
         await asyncio.sleep(0.01)
     await pipeline.stop()
     schedule.stop()

@@ -30,6 +30,7 @@ TASKS = ("t1", "t2", "t3")
 
 # Sixteenths of a second are exact in binary, so that a deadline is met or not.
 sixteenths = st.integers(min_value=1, max_value=16 * 400).map(lambda n: n / 16)
+ages = st.sampled_from([0.0, 60.0, 119.9375, 120.0, 500.0])
 paths = st.sampled_from(PATHS)
 tasks = st.sampled_from(TASKS)
 
@@ -60,6 +61,7 @@ class Model(RuleBasedStateMachine):
         self.readable = dict.fromkeys(PATHS, False)
         for path in PATHS:
             self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+        self.read_in_full("/a")
 
     @property
     def now(self) -> Moment:
@@ -74,7 +76,7 @@ class Model(RuleBasedStateMachine):
 
     # What happens.
 
-    @rule(path=paths, agent_id=st.sampled_from(AGENTS), age=sixteenths, listed=st.sets(tasks))
+    @rule(path=paths, agent_id=st.sampled_from(AGENTS), age=ages, listed=st.sets(tasks))
     def beat(self, path: str, agent_id: str, age: float, listed: set[str]) -> None:
         key: Key = (path, agent_id)
         agent = KnownAgent(
@@ -399,6 +401,44 @@ def test_progress_of_every_kind_ends_a_stall() -> None:
         scene.read(*claims, progress=(Progress("t", told), *own))
         assert scene.stalled("x") is False, way
         scene.kinds()
+
+
+def test_a_holder_that_leaves_is_waited_for_unless_it_was_inactive() -> None:
+    for age, state in ((0.0, "held"), (110.0, "held"), (200.0, "orphaned")):
+        scene = Scene()
+        scene.beat("x", age=age)
+        scene.read(Claim("t", "x"))
+        scene.wait(4)
+        scene.board.settle(scene.now)
+        scene.picture.remove(("/w", "x"))
+        assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
+        scene.wait(TIMEOUT - 2)
+        assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
+        scene.wait(2)
+        assert [view.state for _, view in scene.list.shown(scene.now)] == ["orphaned"]
+
+
+def test_a_holder_that_dies_while_its_claims_are_out_of_sight_has_left_orphans() -> None:
+    scene = Scene()
+    scene.beat("x")
+    scene.read(Claim("t", "x"))
+    scene.board.lost("/w")
+    scene.wait(TIMEOUT)
+    scene.board.settle(scene.now)
+    scene.read(Claim("t", "x"))
+    assert [view.state for _, view in scene.list.shown(scene.now)] == ["orphaned"]
+
+
+def test_a_hint_of_progress_ends_a_stall() -> None:
+    scene = Scene()
+    scene.beat("x", "own")
+    scene.read()
+    scene.live("x", "own", seconds=STALL)
+    assert scene.stalled("x") is True
+    scene.board.take("/w", WorkChange(progress={"other": Progress("other", 1.0)}), scene.now)
+    assert scene.stalled("x") is True
+    scene.board.take("/w", WorkChange(progress={"own": Progress("own", 1.0)}), scene.now)
+    assert scene.stalled("x") is False
 
 
 def test_who_holds_nothing_or_is_not_active_is_not_stalled() -> None:
