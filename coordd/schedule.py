@@ -71,6 +71,7 @@ class Schedule:
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # _failed says it
         # An explicit zone spares the look-up of the local one; the jobs know only delays.
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -161,7 +162,8 @@ class Schedule:
                 self._scheduler.modify_job(name, next_run_time=_after(max(0.0, due - mono)))
 
     def _failed(self, event: JobExecutionEvent) -> None:
-        log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)
+        if not isinstance(event.exception, asyncio.CancelledError):  # it was under way when coordd ended
+            log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)
 
 
 def _after(delay: float) -> datetime:
