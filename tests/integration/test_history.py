@@ -169,7 +169,7 @@ def test_an_answer_is_bounded_and_others_are_served_meanwhile(project: Project, 
     put(
         project.claude / "metrics",
         "agent",
-        [agent(start + n * 0.2, f"agent-{n % 500}", declared_status="x" * 200) for n in range(60_000)],
+        [agent(start + n * 0.2, f"agent-{n % 500}") for n in range(60_000)],
     )
     with watching(project, tmp_path) as coordd:
         assert len(coordd.rpc("history.query", {"type": "agent"})["records"]) == 10_000
@@ -318,6 +318,24 @@ def old_files(project: Project) -> Path:
     for age in range(2, 12):
         put(metrics, "agent", [agent(time.time() - age * DAY, f"agent-{age}")])
     return metrics
+
+
+def test_tail_of_gzipped_csv_gives_the_heading_once(project: Project, tmp_path: Path) -> None:
+    logs = project.claude / "logs"
+    logs.mkdir()
+    heading = "TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
+    rows = [f"2026-11-{day}T12:00:0{n}Z,1.0,2.0,N/A,N/A,file" for day in (20, 21, 22) for n in range(3)]
+    for number, day in enumerate((20, 21, 22)):
+        data = "\n".join([heading, *rows[number * 3 : number * 3 + 3], ""]).encode()
+        path = logs / f"performance_2026-11-{day}.csv"
+        if day < 22:
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(data))
+        else:
+            path.write_bytes(data)
+    environ = environment(tmp_path / "home")
+    for wanted in (1, 3, 5, 9, 50):
+        done = coordctl("tail", "performance", "-n", str(wanted), environ=environ, cwd=project.root)
+        assert done.stdout.splitlines() == [heading, *rows[-wanted:]]
 
 
 def names(metrics: Path, kind: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.history.moments import LATEST, Span, checked_span, key, moment_of, parse_moment
@@ -28,6 +28,7 @@ def at(seconds: float, **fields: Any) -> dict[str, Any]:
     st.lists(st.tuples(st.integers(0, 5000), st.none() | st.integers(-1000, 1000)), max_size=60),
     st.sampled_from([1, 7, 60, 3600]),
 )
+@settings(deadline=None)
 def test_numbers_by_mean_least_and_most(values: list[tuple[int, int | None]], step: int) -> None:
     values.sort(key=lambda pair: pair[0])
     got = thinned("system", step, [at(seconds, cpu_percent=value) for seconds, value in values])
