@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -27,6 +27,7 @@ MAX_RECORDS = 64 * 1024 * 1024
 OVERLAP = 120.0
 """Seconds before the snapshot from which records are read again; the same one twice does no harm."""
 _BLOCK = 256 * 1024
+_MAX_KEPT = 10
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -79,9 +80,24 @@ def restore(snapshot: str, metrics_dir: str) -> list[KnownAgent]:
         _take(known, moments, one)
     # The last record wins over the snapshot, whichever is younger: the picture shows a change only after its
     # record, and shows verdicts that no record tells yet.
-    for one in reversed(list(_newest_first(records, since))):
-        _take(known, moments, one)
+    for records_of_one in _decisive(_newest_first(records, since)).values():
+        for one in reversed(records_of_one):
+            _take(known, moments, one)
     return list(known.values())
+
+
+def _decisive(newest_first: Iterable[_Remembered]) -> dict[Key, list[_Remembered]]:
+    """Of each agent the records back to its last beat, newest first: older ones would be overruled."""
+    kept: dict[Key, list[_Remembered]] = {}
+    settled: set[Key] = set()
+    for one in newest_first:
+        key: Key = (one.workspace, one.agent_id)
+        if key in settled:
+            continue
+        kept.setdefault(key, []).append(one)
+        if one.cause not in ("verdict", "tasks") or len(kept[key]) >= _MAX_KEPT:
+            settled.add(key)
+    return kept
 
 
 def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered) -> None:
