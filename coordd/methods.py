@@ -102,6 +102,7 @@ class Methods:
         self._now = now
         self._encoder = msgspec.json.Encoder()
         self._lists: dict[ListParams, _Cached] = {}
+        self._task_lists: dict[TasksParams, _Cached] = {}
 
     def table(self) -> dict[str, Method]:
         """All methods by name."""
@@ -200,6 +201,10 @@ class Methods:
     def tasks_list(self, params: TasksParams, _peer: Peer) -> object:
         """``{"timestamp", "tasks", "unknown", "cursor"}``; ``unknown`` are workspaces that do not tell."""
         now = self._now()
+        version = self._tasks.version(now)
+        cached = self._task_lists.get(params)
+        if cached and cached.version == version and now.mono < cached.until:
+            return cached.answer
         after = _position_of(params.cursor) if params.cursor else None
         page: list[TaskView] = []
         cursor, last = None, after
@@ -211,7 +216,11 @@ class Methods:
                 break
             page.append(view)
             last = position
-        return self._documents.tasks(page, now, cursor=cursor)
+        answer = Raw(self._encoder.encode(self._documents.tasks(page, now, cursor=cursor)))
+        if len(self._task_lists) >= 16:
+            self._task_lists.clear()
+        self._task_lists[params] = _Cached(version, now.mono + CACHE, answer)
+        return answer
 
     def history_query(self, params: HistoryParams, _peer: Peer) -> Awaitable[object]:
         """``{"records", "truncated"}``."""

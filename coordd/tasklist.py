@@ -66,6 +66,11 @@ class TaskList:
             for task in room.available[start:] if start >= 0 else ():
                 yield (_AVAILABLE, path, task), self._view(path, task, "available")
 
+    def version(self, now: Moment) -> int:
+        """Another number whenever anything that is shown can be another."""
+        self._board.settle(now)
+        return self._board.version
+
     def unknown(self) -> list[str]:
         """The workspaces whose claims or tasks cannot be told."""
         rooms = self._board.rooms
