@@ -6,12 +6,10 @@ Read twice, once to count its lines and once to give them out, so that memory st
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
-from coordd.errors import CannotTell
+from coordd.cli.recordfile import open_regular
 from coordd.history.blocks import Damage, gunzipped
-from coordd.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,16 +37,8 @@ class Archive:
         Raises:
             CannotTell: it is there and may not be read.
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError as error:
-            raise CannotTell(f"{escape(path)}: {error.strerror}") from error
-        except OSError:
-            return None
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return cls(path, descriptor, header)
-        os.close(descriptor)
-        return None
+        descriptor = open_regular(path)
+        return None if descriptor is None else cls(path, descriptor, header)
 
     def close(self) -> None:
         """Close it; whoever opened it does, once."""

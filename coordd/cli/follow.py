@@ -9,10 +9,10 @@ line, whatever the files hold.
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from coordd.cli.archive import Archive
+from coordd.cli.recordfile import open_regular
 from coordd.errors import CannotTell
 from coordd.text import escape
 
@@ -95,17 +95,8 @@ class Part:
         Raises:
             CannotTell: it is there and may not be read.
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError as error:
-            raise CannotTell(f"{escape(path)}: {error.strerror}") from error
-        except OSError:
-            return None
-        part = cls(key, path, descriptor)
-        if stat.S_ISREG(part._status.st_mode):
-            return part
-        part.close()
-        return None
+        descriptor = open_regular(path)
+        return None if descriptor is None else cls(key, path, descriptor)
 
     def close(self) -> None:
         """Close it; whoever opened it does, once."""

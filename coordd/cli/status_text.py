@@ -188,11 +188,10 @@ def _host(document: dict[str, Any], snapshot_age: float | None) -> str:
 
 
 def _tasks(tasks: dict[str, Any]) -> str:
-    if all(value is None for value in tasks.values()):
+    names = ("available", "claimed", "expired", "orphaned")
+    if all(tasks.get(name) is None for name in names):
         return ""
-    available, claimed = count(tasks.get("available")), count(tasks.get("claimed"))
-    parts = [f"{count(tasks.get(name))} {name}" for name in ("expired", "orphaned") if tasks.get(name)]
-    return f"{available} available, {claimed} claimed" + (f" (of them {', '.join(parts)})" if parts else "")
+    return ", ".join([f"{count(tasks.get(name))} {name}" for name in names])
 
 
 def _workspaces(workspaces: object) -> list[tuple[str, str]]:

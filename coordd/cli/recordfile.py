@@ -1,0 +1,27 @@
+"""Opening a record file that somebody else writes, rotates and removes."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from coordd.errors import CannotTell
+from coordd.text import escape
+
+
+def open_regular(path: str) -> int | None:
+    """A descriptor to read from; None where nothing is there, or nothing that is a regular file.
+
+    Raises:
+        CannotTell: it is there and may not be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise CannotTell(f"{escape(path)}: {error.strerror}") from error
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
