@@ -23,7 +23,7 @@ moments = st.floats(min_value=0, max_value=LATEST)
 def test_what_is_written_reads_back_to_the_millisecond(epoch: float) -> None:
     text = format_utc(epoch)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
-    assert abs(parse_timestamp(text) - epoch) <= 0.000501 + 1e-4 * (epoch > 1e11)
+    assert abs(parse_timestamp(text) - epoch) <= 0.00051 + 1e-4 * (epoch > 1e11)
     assert format_utc(parse_timestamp(text)) == text
 
 
