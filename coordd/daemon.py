@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordd import __version__
+from coordd.agentlog import AgentLog
 from coordd.clocks import Heart, Moment
 from coordd.config import Config, changed, public_url
 from coordd.configfile import Sources
@@ -165,15 +166,19 @@ class Daemon:
             on_event=self._recorder.event,
         )
         self._backend = FileBackend(entries=self._workspaces(config))
+        self._agents = AgentLog(
+            picture=self._picture,
+            recorder=self._recorder,
+            host=self._host,
+            forget_after=config.agents.forget_after,
+        )
         self._pipeline = Pipeline(
             picture=self._picture,
             backend=self._backend,
-            recorder=self._recorder,
             schedule=self._schedule,
             local=self._traces,
             remote=Worker("coordd-remote", replaceable=True),
-            host=self._host,
-            forget_after=config.agents.forget_after,
+            agents=self._agents,
             tasks=TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule),
         )
         cost = OwnCost()
@@ -273,7 +278,7 @@ class Daemon:
         if new.sampling.interval != old.sampling.interval:
             self._sampling.interval = new.sampling.interval
             self._schedule.every("host.sample", new.sampling.interval, self._sampling.sample)
-        self._pipeline.forget_after = new.agents.forget_after
+        self._agents.forget_after = new.agents.forget_after
         self._upkeep.apply(new.storage)
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout

@@ -1,8 +1,9 @@
-"""From a change in a workspace to its records and the picture: read, reduce, record, publish.
+"""What is read when: each workspace in full now and then, and what changed in it at once.
 
-One :class:`Source` a workspace, each with a lock that is held from the reading until the picture shows it:
-so what is published is what was read last, and a workspace that hangs delays no other. Nothing here blocks:
-reading happens in the trace workers, writing behind the recorder.
+What is read goes to agentlog.py and tasklog.py. One :class:`Source` a workspace, each with a lock that is
+held from the reading until the picture shows it: so what is published is what was read last, and a workspace
+that hangs delays no other. Nothing here blocks: reading happens in the trace workers, writing behind the
+recorder.
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
 from coordd.coordination.backend import FileBackend
 from coordd.coordination.files import HEARTBEAT, WorkspaceReader
 from coordd.coordination.hints import Hint, Signal
 from coordd.coordination.watch import Followed
-from coordd.model import AgentSample
-from coordd.recorder import Recorder
-from coordd.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
+from coordd.reducer import Key, KnownAgent, Reading
 from coordd.schedule import Schedule, now
 from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
@@ -69,26 +69,21 @@ class Pipeline:
         *,
         picture: Picture,
         backend: FileBackend,
-        recorder: Recorder,
         schedule: Schedule,
         local: Worker,
         remote: Worker,
-        host: str,
-        forget_after: float,
+        agents: AgentLog,
         tasks: TaskLog,
     ) -> None:
         self._picture = picture
+        self._agents = agents
         self._tasks = tasks
         self._backend = backend
-        self._recorder = recorder
         self._schedule = schedule
         self._local = local
         self._remote = remote
-        self._host = host
-        self.forget_after = forget_after
         self._sources: dict[str, Source] = {}
         self._logged: dict[str, str] = {}
-        self._forgotten: dict[Key, KnownAgent] = {}
         self._entries: tuple[str, ...] = ()
         self._judging = False
 
@@ -100,9 +95,7 @@ class Pipeline:
         self._tasks.starting(agent.key for agent in restored if agent.verdict.status != "inactive")
         for agent in restored:
             if (agent.key[0] or "") in self._sources:
-                seen = agent.restored_seen
-                at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
-                self._picture.publish(replace(agent, beat_at=at), moment.mono)
+                self._agents.restore(agent, moment)
         await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
         self._schedule.every("agents.rescan", RESCAN, self.rescan)
         self._judging = True
@@ -190,7 +183,7 @@ class Pipeline:
         async with source.lock:
             if not source.hung and source.shown.clock.readable:
                 await self._read_some(source, {key[1] + HEARTBEAT for key in keys})
-            await self._record_verdicts(keys)
+            await self._agents.record_verdicts(keys)
 
     async def _read_some(self, source: Source, hints: set[Hint]) -> None:
         try:
@@ -205,7 +198,8 @@ class Pipeline:
         # What is mended leaves the list at the next full reading.
         source.shown.malformed.update(change.malformed)
         self._log_malformed(source)
-        await self._reduce(source, change.agents, pushed=True)
+        await self._agents.take(source.shown.path, change.agents, self._reading(source, pushed=True))
+        self._await_deadline()
         self._tasks.take(source.shown.path, change.work)
 
     async def _read_all(self, source: Source) -> None:
@@ -234,7 +228,10 @@ class Pipeline:
         source.shown.malformed = dict(traces.malformed)
         self._log_malformed(source)
         self._picture.rejudge(source.shown.path, moment.mono)
-        await self._reduce(source, self._complete(source, traces), pushed=False)
+        await self._agents.take(
+            source.shown.path, self._complete(source, traces), self._reading(source, pushed=False)
+        )
+        self._await_deadline()
         self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
@@ -252,95 +249,16 @@ class Pipeline:
             agents.setdefault(agent.key[1], None)
         return agents
 
-    async def _reduce(
-        self, source: Source, agents: Mapping[str, AgentTraces | None], *, pushed: bool
-    ) -> None:
+    def _reading(self, source: Source, *, pushed: bool) -> Reading:
         moment = now()
-        clock = source.shown.clock
-        observed = clock.now(moment.mono)
-        reading = Reading(
+        observed = source.shown.clock.now(moment.mono)
+        return Reading(
             wall=moment.wall,
             observed=observed,
             since=observed if pushed else min(observed, source.last_observed),
             timeout=self._picture.timeout,
             fresh=not source.read_once,
             starting=not self._judging,
-        )
-        samples: list[AgentSample] = []
-        publish: list[KnownAgent] = []
-        remove: list[Key] = []
-        for agent_id, traces in agents.items():
-            key: Key = (source.shown.path, agent_id)
-            old = self._picture.get(key)
-            if old is not None and old.traces is traces and old.verdict.status == "active":
-                continue  # the very same traces: only time can tell more, and deadlines watch that
-            new = self._advance(old, key, traces, reading)
-            if new is None:
-                if old is not None:
-                    samples.append(self._sample(replace(old, cause="removed"), moment.wall))
-                    self._recorder.event("agent.removed", agent_id, f"agent {agent_id} left", _where(key))
-                    remove.append(key)
-            elif new is not old:
-                if changed(old, new):
-                    samples.append(self._sample(new, moment.wall))
-                    self._announce(old, new)
-                publish.append(new)
-        if samples:
-            await self._recorder.record(agent=samples)
-        mono = now().mono
-        for agent in publish:
-            self._picture.publish(agent, mono)
-        for key in remove:
-            self._picture.remove(key)
-        self._await_deadline()
-
-    def _advance(
-        self, old: KnownAgent | None, key: Key, traces: AgentTraces | None, reading: Reading
-    ) -> KnownAgent | None:
-        """One step of the agent; None when it left no trace, or was silent for so long that it is forgotten.
-
-        What a forgotten agent left is remembered, for only then its next beat can be told from an old file.
-        """
-        forgotten = self._forgotten.pop(key, None)
-        if traces is None:
-            return None
-        new = advance(old or forgotten, key, traces, reading)
-        if (
-            new.verdict.status == "inactive"
-            and new.beat_at is not None
-            and reading.observed - new.beat_at > self.forget_after
-        ):
-            self._forgotten[key] = new
-            return None
-        return new if old else replace(new, cause="start" if reading.starting else "appeared")
-
-    async def _record_verdicts(self, keys: Iterable[Key]) -> None:
-        """Record what the picture already shows of these agents, where their last record says otherwise."""
-        moment = now()
-        publish = []
-        for key in keys:
-            old = self._picture.get(key)
-            if old is None:
-                continue
-            verdict = self._picture.look(old, moment.mono).verdict
-            if verdict.status != old.verdict.status:
-                publish.append(replace(old, verdict=verdict, cause="verdict"))
-                self._announce(old, publish[-1])
-        if publish:
-            await self._recorder.record(agent=[self._sample(agent, moment.wall) for agent in publish])
-            mono = now().mono
-            for agent in publish:
-                self._picture.publish(agent, mono)
-
-    def _sample(self, agent: KnownAgent, wall: float) -> AgentSample:
-        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
-
-    def _announce(self, old: KnownAgent | None, new: KnownAgent) -> None:
-        if (old is None and new.cause == "start") or (old and old.verdict.status == new.verdict.status):
-            return
-        agent_id, status, reason = new.key[1], new.verdict.status, new.verdict.reason
-        self._recorder.event(
-            f"agent.{status}", agent_id, f"agent {agent_id} is {status} ({reason})", _where(new.key)
         )
 
     async def _hangs(self, source: Source, late: Late) -> None:
@@ -349,6 +267,8 @@ class Pipeline:
         await self._lost(source, f"the file system does not answer ({READ_DEADLINE:g} s)")
 
     def _answers_again(self, source: Source) -> None:
+        if self._sources.get(source.shown.path) is not source:
+            return
         source.hung = False
         self.hint(source.shown.path, Signal.RESCAN)
 
@@ -366,7 +286,7 @@ class Pipeline:
         self._picture.rejudge(path, moment.mono)
         self._tasks.lost(path)
         if self._judging:
-            await self._record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
+            await self._agents.record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
         self._await_deadline()
 
     async def _drop(self, source: Source) -> None:
@@ -376,15 +296,7 @@ class Pipeline:
         self._sources.pop(path, None)
         self._backend.unfollow(path)
         self._tasks.drop(path)
-        gone = self._picture.in_workspace(path)
-        if gone:
-            wall = now().wall
-            await self._recorder.record(
-                agent=[self._sample(replace(agent, cause="removed"), wall) for agent in gone]
-            )
-        for agent in gone:
-            self._picture.remove(agent.key)
-        self._forgotten = {key: agent for key, agent in self._forgotten.items() if key[0] != path}
+        await self._agents.drop(path)
         self._picture.workspaces.pop(path, None)
 
     async def _expand(self) -> None:
@@ -442,7 +354,3 @@ class Pipeline:
                     self._logged.clear()
                 self._logged[path] = reason
                 log.warning("malformed trace %s: %s", path, reason)
-
-
-def _where(key: Key) -> dict[str, object]:
-    return {"workspace": key[0]}

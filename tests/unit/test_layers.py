@@ -51,6 +51,7 @@ STATE = {
     "tasks",
     "tasklist",
     "tasklog",
+    "agentlog",
 }
 SERVICE = {
     "server",

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from time import monotonic
 from typing import Any
 
+from coordd.agentlog import AgentLog
 from coordd.clocks import Heart
 from coordd.coordination.backend import Found
 from coordd.coordination.hints import Hint, Signal, WorkFile
@@ -67,12 +68,10 @@ async def storm() -> tuple[Reader, float, int]:
     pipeline = Pipeline(
         picture=picture,
         backend=backend,
-        recorder=recorder,
         schedule=schedule,
         local=traces,
         remote=traces,
-        host="h",
-        forget_after=86400,
+        agents=AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400),
         tasks=TaskLog(board=board, recorder=recorder, schedule=schedule),
     )
     schedule.start()
