@@ -226,6 +226,9 @@ class Daemon:
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
         await self._recorder.open()
+        self._recorder.event(
+            "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
+        )
         self._backend.start(self._pipeline.hint)
         await self._pipeline.start(await self._memory())
         self._server.start(self._listener.socket)
@@ -240,9 +243,6 @@ class Daemon:
         self._schedule.every("records.check", CHECK_EVERY, self._check_places)
         self._await_midnight()
         self._upkeep.start()
-        self._recorder.event(
-            "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
-        )
         log.info("coordd %s answers on %s", __version__, self._listener.path)
         await self._stop.wait()
         await self._end()
