@@ -102,9 +102,29 @@ class RpcError(ClientError):
         self.code = code
         self.message = message
         self.data = data
-        super().__init__(f"{message} (code {code})")
+        super().__init__(message)
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _as_toml(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _as_toml(value: object) -> str:
+    """A value as it stands in a TOML file, with everything that is not plainly visible escaped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + "".join([_in_quotes(char) for char in value]) + '"'
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join([_as_toml(item) for item in value])}]"
+    return str(value)
+
+
+def _in_quotes(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

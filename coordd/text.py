@@ -153,6 +153,15 @@ def width(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def clipped(text: str, columns: int) -> str:
+    """An escaped text in at most so many columns; ``…`` stands for what was cut off its end."""
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 1:
+        text = text[: columns - 1] if len(text) >= columns else text[:-1]
+    return text + "…"
+
+
 def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None] | None = None) -> list[str]:
     """Rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks.
 

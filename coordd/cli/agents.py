@@ -33,7 +33,11 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: Target, status: str | None, workspace: str | None, as_json: bool) -> int:
-    """All agents a row each, not-active ones first."""
+    """All agents a row each, not-active ones first.
+
+    An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json
+    shows all of it.
+    """
     params: dict[str, object] = {}
     if status is not None:
         params["status"] = status

@@ -102,6 +102,11 @@ def app(ctx: click.Context, socket: str | None, timeout: float | None) -> None:
         ctx.exit(USAGE)
 
 
+def _message(error: click.UsageError) -> str:
+    """In one line: for choices click makes a list of lines with tabs, which an error must not hold."""
+    return error.format_message().replace("\n\t", " ").replace("\t", " ")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the application; the exit code.
 
@@ -117,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     except click.UsageError as error:
         context = error.ctx.get_usage() + "\n" if error.ctx is not None else ""
-        complain(f"{error.format_message()}\n{context}Try 'coordctl --help'.")
+        complain(f"{_message(error)}\n{context}Try 'coordctl --help'.")
         return USAGE
     except click.ClickException as error:
         complain(error.format_message())

@@ -47,7 +47,7 @@ def command(target: Target, method: str, params: str | None) -> int:
                 print_stream(client, result)
         except RpcError as error:
             data = "" if error.data is None else f"\n{json.dumps(error.data, indent=2)}"
-            complain(f"{error}{data}")
+            complain(f"{error} (code {error.code}){data}")
             return error.exit_code
     say_json(result)
     return 0

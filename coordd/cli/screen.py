@@ -26,6 +26,9 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
+USUAL_ROWS = 24
+"""Of a terminal that does not know its size and says 0 (a serial line, a container's)."""
+
 
 class Ended(BaseException):
     """A signal asks the process to end; the terminal comes first."""
@@ -87,7 +90,7 @@ class Screen:
 
     def draw(self, lines: Sequence[str], footer: str) -> None:
         """Show the lines, as many as fit, and the footer below them."""
-        rows = max(os.get_terminal_size(sys.stdout.fileno()).lines, 2)
+        rows = max(os.get_terminal_size(sys.stdout.fileno()).lines or USUAL_ROWS, 2)
         if len(lines) > rows - 1:
             hidden = len(lines) - (rows - 2)
             lines = [*lines[: rows - 2], f"… {hidden} lines more than this window has"]

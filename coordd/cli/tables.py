@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordd.text import ago, count, number, shown, table
+from coordd.text import ago, clipped, count, number, shown, table
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ORDER = {"inactive": 0, "unknown": 1, "active": 2}
+ID_COLUMNS = 40
+"""Columns of an id in a table, on a terminal and in a pipe alike; what is longer shows whole with --json."""
 _STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
 
 
@@ -39,7 +41,7 @@ def agent_lines(
     rows = [heading]
     for agent in agents:
         row = [
-            shown(agent.get("agent_id")),
+            clipped(shown(agent.get("agent_id")), ID_COLUMNS),
             shown(agent.get("status")),
             shown(agent.get("reason")),
             count(agent.get("active_tasks")),

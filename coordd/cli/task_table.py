@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coordd.text import UNKNOWN, age, ago, epoch_of, number, shown, table
+from coordd.cli.tables import ID_COLUMNS
+from coordd.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MESSAGE_COLUMNS = 60
 _STYLE = {"orphaned": "red", "expired": "yellow", "held": "green"}
 
 
@@ -22,7 +24,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], asked: object, *, colour: bool) 
     rows = [heading]
     for task in tasks:
         row = [
-            shown(task.get("task_id")),
+            clipped(shown(task.get("task_id")), ID_COLUMNS),
             shown(task.get("state")),
             _holder(task),
             _when(task.get("claimed_at"), moment),
@@ -45,9 +47,10 @@ def _holder(task: dict[str, Any]) -> str:
     agent_id, status = task.get("agent_id"), task.get("holder_status")
     if agent_id is None:
         return UNKNOWN
+    holder = clipped(shown(agent_id), ID_COLUMNS)
     if status == "active":
-        return shown(agent_id)
-    return f"{shown(agent_id)} ({'no trace of it' if status is None else shown(status)})"
+        return holder
+    return f"{holder} ({'no trace of it' if status is None else shown(status)})"
 
 
 def _when(timestamp: object, asked: float | None) -> str:
@@ -62,8 +65,7 @@ def _progress(task: dict[str, Any], asked: float | None) -> str:
     percent, message = number(task.get("progress")), task.get("message")
     parts = [] if percent is None else [f"{percent:.0f} %"]
     if isinstance(message, str) and message:
-        text = shown(message)
-        parts.append(text if len(text) <= 60 else text[:59] + "…")
+        parts.append(clipped(shown(message), _MESSAGE_COLUMNS))
     if not parts:
         return UNKNOWN
     if task.get("progress_at") is not None:

@@ -42,7 +42,10 @@ States:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: Target, state: str | None, workspace: str | None, as_json: bool) -> int:
-    """All tasks and claims a row each, orphaned claims first."""
+    """All tasks and claims a row each, orphaned claims first.
+
+    An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json shows all of it.
+    """
     params: dict[str, object] = {}
     if state is not None:
         params["state"] = state

@@ -19,6 +19,7 @@ _OPEN = 2
 """Stretches that are open at once: records at a boundary come a little out of order. A clock set back makes a
 stretch begin, and be given out, a second time."""
 MAX_GROUPS = 200_000
+_EXACT = 2.0**53
 
 
 class _Number:
@@ -35,7 +36,13 @@ class _Number:
         self.most = max(self.most, value)
 
     def shown(self) -> dict[str, float]:
-        return {"mean": round(self.total / self.count, 6), "min": self.least, "max": self.most}
+        numbers = {"mean": round(self.total / self.count, 6), "min": self.least, "max": self.most}
+        return {name: _plain(value) for name, value in numbers.items()}
+
+
+def _plain(value: float) -> float:
+    """A whole number as int: every encoder of JSON writes it alike, ``60`` and not ``60.0``."""
+    return int(value) if abs(value) < _EXACT and value == int(value) else value
 
 
 class _Group:
@@ -67,7 +74,7 @@ class _Group:
         thinned = self._shown(self.last, ())
         # the timestamp first, as in every record
         rest = {name: value for name, value in thinned.items() if name != "timestamp"}
-        return {"timestamp": format_utc(start), "step": step, "records": self.count, **rest}
+        return {"timestamp": format_utc(start), "step": _plain(step), "records": self.count, **rest}
 
     def _shown(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if isinstance(value, dict):

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ from fake_coordd import agent, status_document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.cli import plain_status
+from coordd.cli import app, plain_status
+from coordd.cli.screen import Screen
 from coordd.cli.snapshot import MAX_BYTES, last_snapshot, read_snapshot
 from coordd.cli.status_text import running_text, stopped_text
 from coordd.cli.tables import agent_lines, not_active_first
+from coordd.cli.task_table import task_lines
 from coordd.sockets import Place
-from coordd.text import epoch_of
+from coordd.text import epoch_of, width
 
 WRITTEN = "2026-11-22T06:05:00.000Z"
 NOW = epoch_of(WRITTEN)
@@ -299,3 +302,33 @@ def test_a_plain_status_needs_no_click(arguments: list[str], expected: tuple[obj
 )
 def test_anything_else_is_for_click(arguments: list[str]) -> None:
     assert plain_status(arguments) is None
+
+
+def test_a_long_id_does_not_push_the_table_off_the_screen() -> None:
+    agents = [agent("a"), agent("x" * 240)]
+    lines = agent_lines(agents, colour=False)
+    assert max(map(len, lines)) < 100
+    assert any(line.startswith("x" * 39 + "…  ") for line in lines)
+    tasks = [{"task_id": "t" * 240, "state": "held", "agent_id": "你" * 120, "message": "m" * 500}]
+    assert max(width(line) for line in task_lines(tasks, WRITTEN, colour=False)) < 200
+
+
+def test_choices_stand_in_one_line_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["history"]) == 2
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("coordctl: Missing argument")
+    assert "system, agent, event" in first
+    assert "\\t" not in first
+
+
+def test_a_terminal_without_a_size_is_taken_for_a_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()  # its size is 0 by 0
+    try:
+        with os.fdopen(theirs, "w") as terminal:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            Screen().draw([f"line {n}" for n in range(20)], "the end")
+            shown = os.read(ours, 65536).decode()
+            assert "line 19" in shown
+            assert "more than this window" not in shown
+    finally:
+        os.close(ours)

@@ -67,7 +67,7 @@ def test_an_error_of_the_daemon_carries_code_words_and_data(path: str) -> None:
         with pytest.raises(RpcError) as caught:
             client.call_many([("b", None), ("a", None)])
         assert (caught.value.code, caught.value.data) == (-32602, {"kind": "x"})
-        assert "no \\x1b[2Jsuch" in str(caught.value)
+        assert str(caught.value) == "no \\x1b[2Jsuch", "the code is for programs"
 
 
 def test_an_answer_in_crumbs_is_put_together(path: str) -> None:

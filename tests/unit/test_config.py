@@ -199,15 +199,15 @@ def test_relative_paths_begin_at_the_current_directory_but_for_those_in_a_file()
         ("agents = 5", "agents: expected a table, [agents]"),
         ("[[agents]]\ntimeout = 5", "agents: expected a table, [agents]"),
         ("a = \n", "no valid TOML: Invalid value (at line 1, column 5)"),
-        ('[sampling]\ninterval = "0.5s"', "sampling.interval = '0.5s': expected a duration from 1s to 1d"),
-        ('[sampling]\ninterval = "25h"', "sampling.interval = '25h': expected a duration from 1s to 1d"),
+        ('[sampling]\ninterval = "0.5s"', 'sampling.interval = "0.5s": expected a duration from 1s to 1d'),
+        ('[sampling]\ninterval = "25h"', 'sampling.interval = "25h": expected a duration from 1s to 1d'),
         (
             "[sampling]\ninterval = true",
-            "sampling.interval = True: expected a duration from 1s to 1d, such as '90s' or '1h30m'",
+            "sampling.interval = true: expected a duration from 1s to 1d, such as '90s' or '1h30m'",
         ),
         (
             "[storage]\nretention_days = true",
-            "storage.retention_days = True: expected a whole number from 1 to 36500",
+            "storage.retention_days = true: expected a whole number from 1 to 36500",
         ),
         (
             "[storage]\nretention_days = 0",
@@ -219,11 +219,11 @@ def test_relative_paths_begin_at_the_current_directory_but_for_those_in_a_file()
         ),
         (
             '[storage]\nretention_days = "7"',
-            "storage.retention_days = '7': expected a whole number from 1 to 36500",
+            'storage.retention_days = "7": expected a whole number from 1 to 36500',
         ),
         (
             "[coordination]\nmode = 'rediss'",
-            "coordination.mode = 'rediss': expected one of auto, redis, file; did you mean 'redis'?",
+            "coordination.mode = \"rediss\": expected one of auto, redis, file; did you mean 'redis'?",
         ),
         (
             "[log]\nlevel = 1",
@@ -231,19 +231,19 @@ def test_relative_paths_begin_at_the_current_directory_but_for_those_in_a_file()
         ),
         (
             "[coordination]\nworkspaces = '/a'",
-            "coordination.workspaces = '/a': expected a list of absolute paths",
+            'coordination.workspaces = "/a": expected a list of absolute paths',
         ),
         (
             "[control]\nsocket = '$NOWHERE/s'",
-            "control.socket = '$NOWHERE/s': expected a path whose variables are set, and $NOWHERE is not",
+            'control.socket = "$NOWHERE/s": expected a path whose variables are set, and $NOWHERE is not',
         ),
         (
             "[agents]\ntimeout = '10m'\nstall_after = '5m'",
-            "agents.stall_after = '5m': expected at least agents.timeout, which is 10m",
+            'agents.stall_after = "5m": expected at least agents.timeout, which is 10m',
         ),
         (
             "[coordination]\nmode = 'redis'",
-            "coordination.mode = 'redis': this mode needs coordination.redis_url or COORDD_REDIS_URL as well",
+            'coordination.mode = "redis": this mode needs coordination.redis_url or COORDD_REDIS_URL as well',
         ),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +130,12 @@ def test_keys_order_like_time_and_never_fail() -> None:
     assert keys == sorted(keys)
     assert moment_of(b'{"timestamp":"' + key(NOON, b"") + b'","x":1}') == key(NOON, b"")
     assert moment_of(b'{"timestamp":"soon"}') is None
+
+
+def test_whole_numbers_are_spelled_alike_by_every_encoder() -> None:
+    """The service encodes with msgspec, the client with json."""
+    got = thinned("system", 60.0, [at(0, cpu_percent=2.0, rss=1e300), at(1, cpu_percent=4.5, rss=1e300)])
+    (one,) = got
+    assert (repr(one["step"]), repr(one["cpu_percent"]["min"])) == ("60", "2")
+    numbers = {"step": one["step"], "cpu_percent": one["cpu_percent"]}
+    assert json.dumps(numbers, separators=(",", ":")).encode() == msgspec.json.encode(numbers)

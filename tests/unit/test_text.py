@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from coordd import quickjson
 from coordd.text import (
     age,
+    clipped,
     duration,
     epoch_of,
     escape,
@@ -213,3 +214,17 @@ def test_the_quick_json_uses_the_c_core_of_this_python() -> None:
 def test_a_value_that_json_does_not_have_is_refused() -> None:
     with pytest.raises(TypeError, match="not a JSON value: object"):
         quickjson.dumps([object()])
+
+
+@given(st.text(), st.integers(2, 60))
+def test_a_clipped_text_fits_and_says_that_it_was_cut(text: str, columns: int) -> None:
+    text = escape(text)
+    cut = clipped(text, columns)
+    assert width(cut) <= columns
+    assert cut == text if width(text) <= columns else cut.endswith("…") and text.startswith(cut[:-1])
+
+
+def test_wide_characters_are_clipped_by_columns() -> None:
+    assert clipped("你" * 10, 8) == "你你你…"
+    assert clipped("abcdefgh", 8) == "abcdefgh"
+    assert clipped("abcdefghi", 8) == "abcdefg…"
