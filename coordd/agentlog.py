@@ -79,6 +79,11 @@ class AgentLog:
         wall = now().wall
         gone = self._picture.in_workspace(path)
         samples = [self._sample(replace(agent, cause="removed"), wall) for agent in gone]
+        for agent in gone:
+            agent_id = agent.key[1]
+            self._recorder.event(
+                "agent.removed", agent_id, f"agent {agent_id} left with its workspace", _where(agent.key)
+            )
         await self._record(samples, [], [agent.key for agent in gone])
         self._forgotten = {key: agent for key, agent in self._forgotten.items() if key[0] != path}
 

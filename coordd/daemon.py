@@ -14,7 +14,6 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from coordd import __version__
@@ -23,18 +22,15 @@ from coordd.clocks import Heart, Moment
 from coordd.config import Config, changed, public_url
 from coordd.configfile import Sources
 from coordd.coordination.backend import FileBackend
-from coordd.directories import ensure_directory
 from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub
-from coordd.layout import Layout, check_project_directories
-from coordd.listening import Listener, listen
-from coordd.lock import InstanceLock
 from coordd.logs import set_level
 from coordd.methods import Methods
 from coordd.past import Past
 from coordd.pipeline import Pipeline
+from coordd.places import Places, Rights
 from coordd.recorder import Recorder
 from coordd.reducer import KnownAgent
 from coordd.restore import restore
@@ -65,24 +61,6 @@ MEMORY_DEADLINE = 60.0
 DAY = 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """Modes of what coordd makes: the system layout is shared with its group, the others are one person's."""
-
-    directory: int
-    file: int
-    socket: int
-    group: str | None
-    gitignore: bool
-
-    @classmethod
-    def of(cls, layout: Layout, config: Config) -> Rights:
-        """The rights that a layout calls for."""
-        if layout.name == "system":
-            return cls(0o750, 0o640, 0o660, config.control.group, gitignore=False)
-        return cls(0o700, 0o600, 0o600, None, gitignore=layout.name == "project")
-
-
 def run(sources: Sources, config: Config) -> int:
     """Run the daemon in this process until it is told to end; returns the exit code.
 
@@ -91,32 +69,10 @@ def run(sources: Sources, config: Config) -> int:
         StartError: a directory, the lock or the socket cannot be had.
     """
     started = now()
-    layout = sources.layout
-    check_project_directories(layout)
-    rights = Rights.of(layout, config)
-    _make_directories(config, layout, rights)
-    lock = InstanceLock(
-        directory=config.storage.metrics_dir, version=__version__, started_at=format_utc(started.wall)
-    )
-    with lock:
-        listener = listen(config.control.socket, mode=rights.socket, group=rights.group)
-        try:
-            daemon = Daemon(
-                sources=sources, config=config, rights=rights, lock=lock, listener=listener, started=started
-            )
-            return asyncio.run(daemon.run())
-        finally:
-            listener.close()
-
-
-def _make_directories(config: Config, layout: Layout, rights: Rights) -> None:
-    socket_dir = os.path.dirname(config.control.socket)
-    for path in (config.storage.metrics_dir, config.storage.log_dir, socket_dir):
-        own = rights.gitignore and layout.root is not None and path.startswith(layout.root + os.sep)
-        try:
-            ensure_directory(path, mode=rights.directory, gitignore=own)
-        except OSError as error:
-            raise StartError(f"the directory {path} cannot be made: {error.strerror}") from error
+    with Places(
+        config=config, layout=sources.layout, version=__version__, started_at=format_utc(started.wall)
+    ) as places:
+        return asyncio.run(Daemon(sources=sources, config=config, places=places, started=started).run())
 
 
 class Daemon:
@@ -127,18 +83,15 @@ class Daemon:
         *,
         sources: Sources,
         config: Config,
-        rights: Rights,
-        lock: InstanceLock,
-        listener: Listener,
+        places: Places,
         started: Moment,
     ) -> None:
         self._sources = sources
         self._config = config
-        self._rights = rights
-        self._lock = lock
-        self._listener = listener
+        self._places = places
         self._stop = asyncio.Event()
         self._exit_code = 0
+        self._lost: str | None = None
         self._host = socket.gethostname()
         self._heart = Heart(interval=TICK, mono=started.mono)
         self._schedule = Schedule(heart=self._heart, on_step=self._clock_stepped, on_gap=self._gap)
@@ -231,7 +184,11 @@ class Daemon:
         )
         self._backend.start(self._pipeline.hint)
         await self._pipeline.start(await self._memory())
-        self._server.start(self._listener.socket)
+        self._server.start(self._places.socket)
+        if not self._picture.workspaces:
+            log.warning(
+                "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
+            )
         # The first answer waits for neither APScheduler nor psutil: both are slow to import.
         await self._traces.run(self._schedule.load, deadline=LOAD_DEADLINE)
         self._schedule.start()
@@ -243,7 +200,7 @@ class Daemon:
         self._schedule.every("records.check", CHECK_EVERY, self._check_places)
         self._await_midnight()
         self._upkeep.start()
-        log.info("coordd %s answers on %s", __version__, self._listener.path)
+        log.info("coordd %s answers on %s", __version__, self._places.socket_path)
         await self._stop.wait()
         await self._end()
         return self._exit_code
@@ -305,7 +262,7 @@ class Daemon:
     def _told_to_stop(self, number: int) -> None:
         if self._stop.is_set():
             log.warning("told to stop a second time: ending at once")
-            self._listener.close()
+            self._places.close()
             os._exit(128 + number)
         log.info("told to stop (%s)", signal.Signals(number).name)
         self._stop.set()
@@ -341,24 +298,34 @@ class Daemon:
         self._await_midnight()
 
     async def _check_places(self) -> None:
+        moved = False
+
+        def keep() -> None:
+            nonlocal moved
+            moved = self._places.keep()
+
         try:
-            await self._recorder.check(first=self._keep_lock)
-            self._upkeep.look()
+            await self._recorder.check(first=keep)
         except InstanceRunning as error:
             log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
             self._exit_code = 1
             self._stop.set()
+            return
         except StartError as error:
-            log.error("the lock cannot be taken again: %s", error)  # noqa: TRY400 - it says all there is
-
-    def _keep_lock(self) -> None:
-        """Runs in the writer thread. A directory that was removed or replaced is made and owned again."""
-        if not self._lock.still_held():
-            _make_directories(self._config, self._sources.layout, self._rights)
-            self._lock.acquire()
+            if str(error) != self._lost:
+                self._lost = str(error)
+                log.error("what coordd owns is gone: %s", error)  # noqa: TRY400 - it says all there is
+            return
+        self._lost = None
+        self._upkeep.look()
+        if moved:
+            self._server.move(self._places.socket)
+            self._recorder.event(
+                "socket.recreated", self._places.socket_path, "the control socket was removed, and is back"
+            )
 
     async def _write_snapshot(self) -> None:
-        rights = self._rights
+        rights = self._places.rights
         document = self._documents.snapshot(now())
         try:
             await self._writer.run(
@@ -377,13 +344,14 @@ class Daemon:
             return []
 
     def _sinks(self) -> tuple[JsonlSink, CsvSink]:
-        storage, rights = self._config.storage, self._rights
+        storage, rights = self._config.storage, self._places.rights
         common: dict[str, Any] = {
             "random": random.random,
             "backlog": storage.backlog,
             "mode": rights.file,
             "directory_mode": rights.directory,
             "gitignore": rights.gitignore,
+            "root": rights.root,
         }
         return (
             JsonlSink(metrics_dir=storage.metrics_dir, **common),
@@ -399,7 +367,7 @@ class Daemon:
             started=started,
             layout=layout.name,
             config_file=path if os.path.exists(path) else None,
-            socket=self._listener.path,
+            socket=self._places.socket_path,
             metrics_dir=storage.metrics_dir,
             log_dir=storage.log_dir,
         )
@@ -417,5 +385,10 @@ def _make_sampler() -> Sampler:
 
 def _snapshot_call(path: str, document: object, rights: Rights) -> Callable[[], None]:
     return lambda: write_snapshot(
-        path, document, mode=rights.file, directory_mode=rights.directory, gitignore=rights.gitignore
+        path,
+        document,
+        mode=rights.file,
+        directory_mode=rights.directory,
+        gitignore=rights.gitignore,
+        root=rights.root,
     )

@@ -13,7 +13,9 @@ import os
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 
 
-def ensure_directory(path: str, *, mode: int = 0o700, gitignore: bool = False) -> bool:
+def ensure_directory(
+    path: str, *, mode: int = 0o700, gitignore: bool = False, root: str | None = None
+) -> bool:
     """Make ``path``, and every parent that is missing, with exactly ``mode`` whatever the umask.
 
     Args:
@@ -21,19 +23,23 @@ def ensure_directory(path: str, *, mode: int = 0o700, gitignore: bool = False) -
         mode: permission bits of each directory made.
         gitignore: put a ``.gitignore`` of ``*`` into ``path`` when it was made here. Parents made on the way
             get none: they may come to hold what a user wants in git. A file already there is left alone.
+        root: a directory that somebody else has to make: below it all is made, itself and above nothing.
 
     Returns:
         Whether ``path`` was made by this call.
 
     Raises:
+        FileNotFoundError: ``root`` does not exist.
         NotADirectoryError: something that is no directory stands in the way.
         OSError: as mkdir(2), open(2), fchmod(2) and fsync(2) tell.
     """
     path = os.path.abspath(path)
+    if root is not None and path == root and not os.path.isdir(root):
+        raise FileNotFoundError(errno.ENOENT, "the project directory is gone", root)
     try:
         made = _make(path, mode)
     except FileNotFoundError:
-        ensure_directory(os.path.dirname(path), mode=mode)
+        ensure_directory(os.path.dirname(path), mode=mode, root=root)
         made = _make(path, mode)
     if made and gitignore:
         _write_gitignore(path)

@@ -29,10 +29,14 @@ class Listener:
         self.socket = sock
         self._inode = _identity(path)
 
+    def in_place(self) -> bool:
+        """Whether the path still leads to this socket."""
+        return self._inode is not None and _identity(self.path) == self._inode
+
     def close(self) -> None:
         """Stop listening and remove the socket file."""
         self.socket.close()
-        if self._inode is not None and _identity(self.path) == self._inode:
+        if self.in_place():
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
 

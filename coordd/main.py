@@ -174,8 +174,18 @@ def _sources(
     )
 
 
+def _open_standard_streams() -> None:
+    """Started with a standard stream closed, the lock or the socket would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+
+
 def main() -> None:
     """The entry point of the console script."""
+    _open_standard_streams()
     try:
         app(prog_name="coordd")
     except CoorddError as error:

@@ -39,6 +39,23 @@ MAX_WAITING = 1000
 """Batches that may wait for a writer thread that hangs; more are dropped and counted."""
 
 
+_LEVELS = {
+    "task": logging.DEBUG,  # they come and go; who wants to see that follows the events
+    "records": logging.WARNING,
+    "clock": logging.WARNING,
+    "socket": logging.WARNING,
+    "housekeeping": logging.ERROR,
+    "config.rejected": logging.ERROR,
+    "sink.failed": logging.ERROR,
+    "sink.dropping": logging.ERROR,
+}
+"""How important an event is in the log, by its kind or by the first word of it; any other is INFO."""
+
+
+def _level_of(kind: str) -> int:
+    return _LEVELS.get(kind, _LEVELS.get(kind.partition(".")[0], logging.INFO))
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     statuses: Mapping[str, SinkStatus]
@@ -132,8 +149,7 @@ class Recorder:
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
     ) -> None:
         """Record an event, in the next batch or shortly."""
-        # What tasks come and go by is for those who follow the events; a log is for what matters.
-        log.log(logging.DEBUG if kind.startswith("task.") else logging.INFO, "%s: %s", kind, message)
+        log.log(_level_of(kind), "%s: %s", kind, message)
         self._events.append(
             Event(
                 timestamp=format_utc(now().wall),

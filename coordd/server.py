@@ -54,6 +54,16 @@ class Server:
         self._spare = _spare_descriptor()
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
 
+    def move(self, listener: socket.socket) -> None:
+        """Accept on another socket from now on, and close the one before; whoever is connected stays."""
+        loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+        self._listener = listener
+        if self._paused is None:
+            loop.add_reader(listener.fileno(), self._accept)
+
     async def stop(self, *, grace: float = 1.0) -> None:
         """Accept no more, let answers on their way out for ``grace`` seconds, then drop every connection."""
         loop = asyncio.get_running_loop()

@@ -9,13 +9,15 @@ import msgspec
 from coordd.directories import ensure_directory
 
 
-def write_snapshot(path: str, document: object, *, mode: int, directory_mode: int, gitignore: bool) -> None:
+def write_snapshot(
+    path: str, document: object, *, mode: int, directory_mode: int, gitignore: bool, root: str | None
+) -> None:
     """Replace the snapshot atomically; durable when this returns.
 
     Raises:
         OSError: it could not be written; the one before is whole.
     """
-    ensure_directory(os.path.dirname(path), mode=directory_mode, gitignore=gitignore)
+    ensure_directory(os.path.dirname(path), mode=directory_mode, gitignore=gitignore, root=root)
     temporary = f"{path}.tmp"
     body = msgspec.json.encode(document)
     descriptor = os.open(

@@ -73,6 +73,7 @@ class RecordFile:
         header: first line of every part, without newline; None for none.
         max_part_bytes: a part of that size or more gets no more lines.
         mode: permission bits of the files.
+        root: a directory above that is somebody else's to make; see ensure_directory.
         write: os.write, for tests.
     """
 
@@ -90,6 +91,7 @@ class RecordFile:
         mode: int = 0o640,
         directory_mode: int = 0o700,
         gitignore: bool = False,
+        root: str | None = None,
         write: Callable[[int, bytes], int] = os.write,
     ) -> None:
         self.directory = os.path.abspath(directory)
@@ -105,6 +107,7 @@ class RecordFile:
         self._mode = mode
         self._directory_mode = directory_mode
         self._gitignore = gitignore
+        self._root = root
         self._write = write
         self._descriptor: int | None = None
         self._identity = (0, 0)
@@ -235,13 +238,20 @@ class RecordFile:
         if torn is not None and torn.is_record:
             self._again = torn.line
 
+    def _inside(self) -> str | None:
+        """The directory that is not coordd's to make, if this one lies below it."""
+        inside = self._root is not None and self.directory.startswith(self._root + os.sep)
+        return self._root if inside else None
+
     def _open(self, now: float) -> None:
         with self._choosing:
             self._choose_and_open(now)
 
     def _choose_and_open(self, now: float) -> None:
         date = utc_date(now)
-        ensure_directory(self.directory, mode=self._directory_mode, gitignore=self._gitignore)
+        ensure_directory(
+            self.directory, mode=self._directory_mode, gitignore=self._gitignore, root=self._inside()
+        )
         names = os.listdir(self.directory)
         part = newest_part(names, series=self.series, date=date, extension=self.extension)
         if part is None:

@@ -19,7 +19,7 @@ class JsonlSink(FileSink):
         metrics_dir: made when missing.
         random: gives a number in [0, 1), for the jitter of retries.
         backlog: how many records may wait while the disk takes none.
-        max_part_bytes, mode, directory_mode, gitignore, write: as RecordFile's.
+        max_part_bytes, mode, directory_mode, gitignore, root, write: as RecordFile's.
         fsync: as Ledger's.
     """
 
@@ -33,6 +33,7 @@ class JsonlSink(FileSink):
         mode: int = 0o640,
         directory_mode: int = 0o700,
         gitignore: bool = False,
+        root: str | None = None,
         write: Callable[[int, bytes], int] = os.write,
         fsync: Callable[[int], None] = sync_file,
     ) -> None:
@@ -50,6 +51,7 @@ class JsonlSink(FileSink):
                 mode=mode,
                 directory_mode=directory_mode,
                 gitignore=gitignore,
+                root=root,
                 write=write,
             )
 

@@ -265,6 +265,15 @@ def test_several_workspaces_and_patterns_at_once(tmp_path: Path) -> None:
         shutil.rmtree(three.root)
         eventually(lambda: "newcomer" not in coordd.statuses())
         assert coordd.rpc("status")["health"] == "ok"
+        eventually(
+            lambda: (
+                ("agent.removed", "newcomer")
+                in [
+                    (e["kind"], e["subject"])
+                    for e in read_records(home / ".local/state/coordd/metrics", "event")
+                ]
+            )
+        )
 
 
 def test_record_directories_that_vanish_are_made_again(project: Project, tmp_path: Path) -> None:
@@ -367,3 +376,63 @@ def test_the_performance_table(project: Project, tmp_path: Path) -> None:
         assert (cpu, memory) == (f"{sample['cpu_percent']:.1f}", f"{sample['memory_usage']['percent']:.1f}")
         assert rest == ["N/A", "N/A", "file"]
         assert read_records(project.claude / "metrics", "system") == [sample]
+
+
+def test_a_control_socket_that_is_removed_comes_back(project: Project, tmp_path: Path) -> None:
+    with watching(project, tmp_path) as coordd:
+        coordd.socket.unlink()
+        eventually(lambda: coordd.rpc("ping")["pid"] == coordd.pid)
+        shutil.rmtree(coordd.socket.parent)  # what `git clean -fdX` does
+        eventually(lambda: coordd.rpc("ping")["pid"] == coordd.pid)
+        assert (coordd.socket.parent / ".gitignore").read_text() == "*\n"
+        eventually(lambda: [e["kind"] for e in project.records("event")].count("socket.recreated") == 2)
+        assert coordd.stop() == 0
+        assert not coordd.socket.exists()
+
+
+def test_a_project_that_is_deleted_is_not_made_again(project: Project, tmp_path: Path) -> None:
+    with watching(
+        project, tmp_path, sock=tmp_path / "c.sock", COORDD_SOCKET=str(tmp_path / "c.sock")
+    ) as coordd:
+        project.beat("a")
+        eventually(lambda: coordd.statuses() == {"a": "active"})
+        moved = project.root.with_name("moved")
+        project.root.rename(moved)
+
+        def said() -> bool:
+            return any("the project directory is gone" in p for p in coordd.rpc("status")["problems"])
+
+        eventually(said)
+        eventually(lambda: coordd.rpc("status")["sinks"]["jsonl"]["state"] == "failing")
+        assert not project.root.exists()
+        moved.rename(project.root)
+        eventually(lambda: coordd.rpc("status")["health"] == "ok")
+        project.beat("b")
+        eventually(lambda: project.records("agent")[-1]["agent_id"] == "b")
+
+
+def test_a_mistyped_project_is_an_error_and_no_directory(tmp_path: Path) -> None:
+    missing = tmp_path / "mistyped"
+    with running(
+        ["-w", str(missing)], sock=tmp_path / "c.sock", home=tmp_path / "home", wait=False
+    ) as coordd:
+        assert coordd.process.wait(30) == 1
+        assert str(missing) in coordd.logged()
+    assert not missing.exists()
+
+
+def test_what_fails_is_logged_at_any_level(project: Project, tmp_path: Path) -> None:
+    config = project.claude / "coordd.toml"
+    with watching(project, tmp_path, "--log-level", "error") as coordd:
+        config.write_text("[agents]\ntimeuot = '1h'\n")
+        coordd.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "timeuot" in coordd.logged())
+        config.unlink()
+        assert "daemon.started" not in coordd.logged()
+
+
+def test_closed_standard_streams_are_no_trap(project: Project, tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    with watching(project, tmp_path, prefix=closed) as coordd:
+        for number in range(3):
+            assert os.readlink(f"/proc/{coordd.pid}/fd/{number}") == "/dev/null"

@@ -64,6 +64,7 @@ SERVICE = {
     "daemon",
     "main",
     "__main__",
+    "places",
 }
 CLIENTS = {"client", "cli"}
 
