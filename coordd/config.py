@@ -8,7 +8,7 @@ The keys are listed in config_table.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from coordd.config_kinds import Surroundings
@@ -99,7 +99,10 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration. ``origins`` says of each dotted key where its value came from."""
+    """The whole configuration. ``origins`` says of each dotted key where its value came from.
+
+    ``warnings`` are sentences about what was passed over, for the log; they hold no password.
+    """
 
     coordination: CoordinationConfig
     sampling: SamplingConfig
@@ -109,6 +112,7 @@ class Config:
     control: ControlConfig
     log: LogConfig
     origins: Mapping[str, str] = field(compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def build_config(
@@ -153,6 +157,7 @@ def build_config(
         given.update(source)
     origins = {name: given[name].where if name in given else "default" for name in values}
     writable = values[_URL] is not None
+    warnings: list[str] = []
     foreign = environ.get("REDIS_URL")
     if (
         foreign
@@ -161,13 +166,21 @@ def build_config(
         and values["coordination.mode"] != "file"
     ):
         borrowed = Given(foreign, variable_place("REDIS_URL"), anywhere)
-        # the same URL in coordd's own file makes it coordd's own
-        writable = values[_URL] == foreign
-        values[_URL] = _parse(BY_NAME[_URL], borrowed)
-        origins[_URL] = borrowed.where
+        try:
+            url = _parse(BY_NAME[_URL], borrowed)
+        except ConfigError as error:
+            # often another application's: it must not keep coordd from its files, or from a Redis of its own
+            if values["coordination.mode"] == "redis" and values[_URL] is None:
+                raise
+            warnings.append(f"{error}; it is passed over, COORDD_REDIS_URL would count instead")
+        else:
+            # the same URL in coordd's own file makes it coordd's own
+            writable = values[_URL] == foreign
+            values[_URL] = url
+            origins[_URL] = borrowed.where
     _settle_agents(values, given)
     _check_mode(values, given, file_name)
-    return _assemble(values, origins, redis_writable=writable)
+    return replace(_assemble(values, origins, redis_writable=writable), warnings=tuple(warnings))
 
 
 def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:

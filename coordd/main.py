@@ -104,10 +104,14 @@ def run(
         from coordd.lean import import_asyncio_without_ssl
 
         import_asyncio_without_ssl()
+    import logging
+
     from coordd import logs
     from coordd.daemon import run as run_daemon
 
     logs.set_up(settings.log.level, os.environ)
+    for warning in settings.warnings:
+        logging.getLogger("coordd").warning("%s", warning)
     sys.exit(run_daemon(sources, settings))
 
 
@@ -132,6 +136,8 @@ def check_config(
 
     sources = _sources(workspaces, layout, config, socket, None)
     settings = sources.load()
+    for warning in settings.warnings:
+        click.echo(f"coordd: warning: {warning}", err=True)
     exists = os.path.exists(sources.path)
     click.echo(f"# layout {sources.layout.name}; file {sources.path}{'' if exists else ' (does not exist)'}")
     section = ""

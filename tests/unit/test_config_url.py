@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,10 +120,42 @@ def test_coordds_own_variable_comes_before_redis_url_however_bad_that_is() -> No
     assert (config.coordination.redis_url, config.coordination.redis_writable) == ("redis://ours", True)
 
 
-def test_a_redis_url_that_cannot_be_used_is_named_unless_redis_is_left_out() -> None:
+def test_a_redis_url_of_another_application_that_cannot_be_used_is_passed_over_with_a_warning() -> None:
+    config = build(REDIS_URL=f"memcached://u:{SECRET}@theirs")
+    assert (config.coordination.redis_url, config.coordination.redis_writable) == (None, False)
+    assert config.origins["coordination.redis_url"] == "default"
+    (warning,) = config.warnings
+    assert warning.startswith('environment variable REDIS_URL: coordination.redis_url = "memcached://')
+    assert SECRET not in warning + repr(config)
+    config = build("redis://ours", REDIS_URL="memcached://theirs", COORDD_MODE="redis")
+    assert (config.coordination.redis_url, config.coordination.redis_writable) == ("redis://ours", True)
+    assert len(config.warnings) == 1
+
+
+def test_a_redis_url_that_cannot_be_used_is_an_error_where_nothing_else_leads_to_a_redis() -> None:
     with pytest.raises(ConfigError, match=r"^environment variable REDIS_URL: coordination\.redis_url"):
-        build(REDIS_URL="memcached://theirs")
-    assert build(REDIS_URL="memcached://theirs", COORDD_MODE="file").coordination.redis_url is None
+        build(REDIS_URL="memcached://theirs", COORDD_MODE="redis")
+    with pytest.raises(ConfigError, match=r"^environment variable COORDD_REDIS_URL"):
+        build(COORDD_REDIS_URL="memcached://theirs")
+
+
+def test_check_config_tells_of_it_and_accepts_the_configuration(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COORDD_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "coordd", "check-config", "--workspace", str(tmp_path)],
+        env={**environ, "REDIS_URL": "memcached://theirs", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "redis_url is not set" in done.stdout) == (0, True)
+    assert done.stderr.startswith("coordd: warning: environment variable REDIS_URL: ")
+
+
+def test_a_redis_url_is_not_even_looked_at_where_redis_is_left_out() -> None:
+    config = build(REDIS_URL="memcached://theirs", COORDD_MODE="file")
+    assert (config.coordination.redis_url, config.warnings) == (None, ())
 
 
 SECRET = "hunter2"
@@ -127,7 +164,7 @@ SECRET = "hunter2"
 @pytest.mark.parametrize(
     "environ",
     [
-        {"REDIS_URL": f"memcached://u:{SECRET}@h"},
+        {"REDIS_URL": f"memcached://u:{SECRET}@h", "COORDD_MODE": "redis"},
         {"COORDD_REDIS_URL": f"redis://u:{SECRET}@h:port"},
         {"COORDD_REDIS_URL": f"redis://u:{SECRET}@[h"},
         {"COORDD_REDIS_URL": f":{SECRET}@h"},
