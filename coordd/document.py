@@ -137,15 +137,19 @@ class Documents:
         }
 
     def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
-        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
+        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims.
+
+        Of a heartbeat ``age`` is the time since it happened; ``silence``, which decides, is the part of it in
+        which coordd could observe the agent.
+        """
         sample = sample_of(shown.agent, verdict=shown.verdict, wall=now.wall, host=self._identity.host)
         traces = shown.agent.traces
-        silence = shown.evidence.silence
-        evidence = [
+        evidence: list[dict[str, object]] = [
             {
                 "signal": "heartbeat",
                 "value": sample.last_heartbeat,
-                "age": None if silence is None else round(silence, 3),
+                "age": _rounded(shown.age),
+                "silence": _rounded(shown.evidence.silence),
                 "threshold": shown.evidence.timeout,
             },
             {
@@ -198,7 +202,7 @@ class Documents:
         return view_of(
             one.agent,
             verdict=one.verdict,
-            silence=one.evidence.silence,
+            age=one.age,
             wall=now.wall,
             host=self._identity.host,
         )
@@ -243,3 +247,7 @@ class Documents:
             "count": len(traces),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

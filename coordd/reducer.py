@@ -153,12 +153,10 @@ def sample_of(agent: KnownAgent, *, verdict: Verdict, wall: float, host: str) ->
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
-def view_of(
-    agent: KnownAgent, *, verdict: Verdict, silence: float | None, wall: float, host: str
-) -> AgentView:
-    """The agent as an answer shows it at the moment ``wall``, ``silence`` seconds after its last beat."""
-    age = None if silence is None else round(silence, 3)
-    return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=age)
+def view_of(agent: KnownAgent, *, verdict: Verdict, age: float | None, wall: float, host: str) -> AgentView:
+    """The agent as an answer shows it at the moment ``wall``, ``age`` seconds after its last beat."""
+    rounded = None if age is None else round(age, 3)
+    return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=rounded)
 
 
 def _fields(agent: KnownAgent, verdict: Verdict, wall: float, host: str) -> dict[str, Any]:

@@ -37,11 +37,16 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One agent at the moment of asking: what is known, its verdict now, the seconds since its last beat."""
+    """One agent at the moment of asking: what is known, and its verdict now.
+
+    ``age`` is the real time in seconds since its last beat, None when there was none. The silence in the
+    evidence is the part of it in which somebody was listening.
+    """
 
     agent: KnownAgent
     verdict: Verdict
     evidence: Evidence
+    age: float | None
 
 
 class Picture:
@@ -58,6 +63,7 @@ class Picture:
         self.on_change: Callable[[Key], None] = lambda _key: None
         self._heart = heart
         self._agents: dict[Key, KnownAgent] = {}
+        self._beats: dict[Key, float] = {}
         self._order: list[tuple[str, str]] = []
         self._shown: dict[Key, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
@@ -95,6 +101,8 @@ class Picture:
         if before is None:
             insort(self._order, _place(key))
         self._agents[key] = agent
+        if before is None or _beat(before) != _beat(agent):
+            self._date_beat(agent, mono)
         if before is None or _tasks(before) != _tasks(agent):
             self.on_change(key)
         self._unrecorded.discard(key)
@@ -108,6 +116,7 @@ class Picture:
             return
         del self._order[bisect_left(self._order, _place(key))]
         self._counts[self._shown.pop(key)] -= 1
+        self._beats.pop(key, None)
         self._unrecorded.discard(key)
         self.version += 1
         self.on_change(key)
@@ -176,7 +185,6 @@ class Picture:
     ) -> Iterator[Shown]:
         """The agents in the order (workspace, id), judged at this moment, beginning after a key."""
         self.expire(mono)
-        horizon = self._heart.horizon(mono)
         start = 0
         if after is not None:
             place = _place(after)
@@ -192,12 +200,14 @@ class Picture:
                     return
                 continue
             if status is None or self._shown[key] == status:
-                yield self.look(self._agents[key], horizon)
+                yield self.look(self._agents[key], mono)
 
     def look(self, agent: KnownAgent, mono: float) -> Shown:
-        """One agent judged at this moment."""
+        """One published agent judged at this moment."""
         evidence = self._evidence(agent, self._heart.horizon(mono))
-        return Shown(agent, judge(evidence), evidence)
+        beat = self._beats.get(agent.key)
+        age = None if beat is None else max(0.0, mono - beat)
+        return Shown(agent, judge(evidence), evidence, age)
 
     def malformed(self) -> Iterable[tuple[str, str]]:
         """The traces that cannot be used right now, with the reason for each."""
@@ -228,6 +238,14 @@ class Picture:
         else:
             self._unrecorded.discard(key)
 
+    def _date_beat(self, agent: KnownAgent, mono: float) -> None:
+        """Keep when the beat was, now: what its clock takes out later must not make it younger."""
+        if agent.beat_at is None:
+            self._beats.pop(agent.key, None)
+        else:
+            silence = self._clock(agent.key).now(mono) - agent.beat_at
+            self._beats[agent.key] = mono - max(0.0, silence)
+
     def _await_deadline(self, agent: KnownAgent, mono: float) -> None:
         """Put the agent on the heap if it can fall silent and does not stand there, possibly too early."""
         if agent.beat_at is None or self._shown[agent.key] != "active":
@@ -242,6 +260,10 @@ class Picture:
 
 def _tasks(agent: KnownAgent) -> tuple[str, ...] | None:
     return agent.traces.tasks if agent.traces else None
+
+
+def _beat(agent: KnownAgent) -> tuple[float | None, float | None]:
+    return agent.beat_at, agent.beat_wall
 
 
 def _place(key: Key) -> tuple[str, str]:

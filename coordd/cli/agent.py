@@ -12,7 +12,7 @@ from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target
 from coordd.cli.task_table import task_lines
 from coordd.errors import CannotTell, RpcError
-from coordd.text import UNKNOWN, age, ago, duration, paint, percent, shown, size, table
+from coordd.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target
@@ -24,6 +24,8 @@ _WORDS = {
     "cpu_percent": percent,
     "rss": size,
 }
+_WORTH_SAYING = 1.0
+"""Seconds that coordd was blind; with less the two durations look the same."""
 _LISTS = ("evidence", "tasks", "claims")
 
 
@@ -73,23 +75,37 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     facts = [[f"{shown(key)}:", _value(key, value)] for key, value in agent.items() if key not in _LISTS]
     lines = table(facts, (lambda _, column: None if column else "dim") if colour else None)
     lines += ["", paint("evidence", "bold", colour=colour)]
-    evidence = _dicts(agent.get("evidence"))
+    evidence = dicts(agent.get("evidence"))
     rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD"]]
     rows += [
         [shown(e.get("signal")), shown(e.get("value")), age(e.get("age")), age(e.get("threshold"))]
         for e in evidence
     ]
     lines += [f"  {line}" for line in table(rows)] if evidence else ["  none"]
+    lines += [f"  {line}" for line in unobserved(evidence)]
     tasks = agent.get("tasks")
     lines += ["", paint("tasks", "bold", colour=colour)]
     if not isinstance(tasks, list):
         lines.append(f"  {UNKNOWN}")
     else:
         lines += [f"  {shown(task)}" for task in tasks] or ["  none"]
-    claims = _dicts(agent.get("claims"))
+    claims = dicts(agent.get("claims"))
     if claims:
         lines += ["", paint("claims", "bold", colour=colour)]
         lines += [f"  {line}" for line in task_lines(claims, agent.get("timestamp"), colour=colour)]
+    return lines
+
+
+def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
+    """A line for the heartbeat that is older than the silence observed since, nothing where it is not."""
+    lines = []
+    for one in evidence:
+        old, silence = number(one.get("age")), number(one.get("silence"))
+        if old is not None and silence is not None and old - silence >= _WORTH_SAYING:
+            lines.append(
+                f"silent for {age(silence)} of observed time "
+                f"({ago(old)}; coordd could not observe it for {age(old - silence)} of that)"
+            )
     return lines
 
 
@@ -102,7 +118,8 @@ def _value(key: str, value: object) -> str:
     return words(value) if words is not None else shown(value)
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
+def dicts(value: object) -> list[dict[str, Any]]:
+    """The objects in a list out of JSON."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.agent import agent_of
+from coordd.cli.agent import agent_of, dicts, unobserved
 from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target
@@ -65,7 +65,7 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
         f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}",
         "",
     ]
-    evidence = agent.get("evidence")
+    evidence = dicts(agent.get("evidence"))
     rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD", "WHAT WOULD CHANGE IT"]]
     rows += [
         [
@@ -75,19 +75,21 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
             age(one.get("threshold")),
             _change(one, agent),
         ]
-        for one in (evidence if isinstance(evidence, list) else ())
-        if isinstance(one, dict)
+        for one in evidence
     ]
     lines += table(rows, (lambda row, _: "bold" if row == 0 else None) if colour else None)
-    claims = agent.get("claims")
-    if isinstance(claims, list) and claims:
-        claims = [claim for claim in claims if isinstance(claim, dict)]
+    explained = unobserved(evidence)
+    if explained:
+        lines += ["", *explained]
+    claims = dicts(agent.get("claims"))
+    if claims:
         lines += ["", *task_lines(claims, agent.get("timestamp"), colour=colour)]
     return lines
 
 
 def _change(one: dict[str, Any], agent: dict[str, Any]) -> str:
-    silence, limit = number(one.get("age")), number(one.get("threshold"))
+    # Only the silence that was observed counts; a signal without one has its age.
+    silence, limit = number(one.get("silence", one.get("age"))), number(one.get("threshold"))
     left = None if silence is None or limit is None else limit - silence
     words = {
         "heartbeat": _heartbeat(left),

@@ -215,7 +215,7 @@ def test_what_a_record_and_an_answer_show() -> None:
         declared_status="working",
         sources=("file",),
     )
-    view = view_of(known, verdict=known.verdict, silence=3.00049, wall=T0, host="h")
+    view = view_of(known, verdict=known.verdict, age=3.00049, wall=T0, host="h")
     assert view.last_heartbeat_age == 3.0
 
 

@@ -226,3 +226,47 @@ def test_what_can_change_an_answer_changes_the_version() -> None:
         picture._heart.beat(float(tick))
     picture.expire(122.0)
     assert picture.version > version
+
+
+def test_an_age_goes_on_while_the_silence_stands_still() -> None:
+    """Neither a gap nor a blind period is over without its time having passed."""
+    picture = picture_of({("/a", "x")})
+    agent = picture.in_workspace("/a")[0]
+    clock = picture.workspaces["/a"].clock
+
+    def age_and_silence(mono: float) -> tuple[float | None, float | None]:
+        shown = picture.look(agent, mono)
+        assert [one.age for one in picture.shown(mono)] == [shown.age]
+        return shown.age, shown.evidence.silence
+
+    picture._heart.beat(2.0)
+    assert age_and_silence(2.0) == (2.0, 2.0)
+    assert age_and_silence(10.0) == (10.0, 4.0)  # the gap is not over: only its beginning is surely silence
+    clock.skip(picture._heart.beat(10.0))
+    assert age_and_silence(10.0) == (10.0, 4.0)
+    clock.lost(10.0)
+    for tick in range(12, 42, 2):
+        picture._heart.beat(float(tick))
+    assert age_and_silence(40.0) == (40.0, 34.0)
+    clock.regained(40.0)
+    picture.publish(replace(agent, cause="verdict"), 40.0)
+    assert age_and_silence(40.0) == (40.0, 4.0)
+
+    agent = replace(agent, beat_at=clock.now(40.0) - 1.0)
+    picture.publish(agent, 40.0)
+    assert age_and_silence(40.0) == (1.0, 1.0)
+    agent = replace(agent, beat_at=None)
+    picture.publish(agent, 40.0)
+    assert age_and_silence(40.0) == (None, None)
+
+
+def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None:
+    picture = picture_of({("/a", "x")})
+    agent = picture.in_workspace("/a")[0]
+    picture.remove(agent.key)
+    picture.publish(replace(agent, beat_at=0.0), 1.0)
+    picture.workspaces["/a"].clock.skip(5.0)
+    assert picture.look(agent, 7.0).age == 7.0
+    picture.remove(agent.key)
+    picture.publish(agent, 7.0)
+    assert picture.look(agent, 7.0).age == 2.0
