@@ -9,7 +9,7 @@ from coordd.timestamps import format_utc, parse_timestamp
 from coordd.units import parse_duration
 
 PREFIX = b'{"timestamp":"'
-"""How every record begins; 24 bytes of :func:`coordd.timestamps.format_utc` follow."""
+"""How every record that we write begins; 24 bytes of :func:`coordd.timestamps.format_utc` follow."""
 
 _BEGIN = len(PREFIX)
 _END = _BEGIN + 24
@@ -55,7 +55,7 @@ def key(moment: float | None, open_end: bytes) -> bytes:
 
 
 def moment_of(line: bytes) -> bytes | None:
-    """The timestamp of a record, as it stands there: it orders like time. None: this is no record."""
+    """The timestamp of a record, as it stands there: it orders like time. None: we write none so."""
     if line.startswith(PREFIX) and line[_END - 1 : _END + 1] == b'Z"':
         return line[_BEGIN:_END]
     return None

@@ -1,8 +1,12 @@
 """The records that a question asks for, out of all files of a directory, a batch at a time.
 
 Bytes are compared before anything is decoded: lines by the timestamp that they begin with, those of one agent
-by the encoded ``"agent_id":"…"``, searched for in whole blocks. Only what passes is decoded, and then asked
-once more.
+by its id in quotes, searched for in whole blocks. Only what passes is decoded, and then asked once more.
+
+Other programs may have written the files anew, with other spaces, escapes, orders of fields or forms of time.
+A line that does not begin as ours do is decoded before it is judged; a block that begins or ends with such a
+line is decoded whole. What is missed: an id spelled with escapes that JSON does not ask for, in such a line
+amid ours.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from coordd.history.blocks import Block, Damage, gunzipped, plain
 from coordd.history.files import EDGE, Chosen, choose, open_part
 from coordd.history.moments import Span, moment_of
 from coordd.history.seek import stretches
+from coordd.timestamps import format_utc, parse_timestamp
 
 TYPES = ("system", "agent", "event")
 
@@ -50,9 +55,8 @@ class Question:
             raise ValueError("system records are of no agent and no workspace")
 
     def needle(self) -> bytes | None:
-        """Bytes that every record asked for holds, and few others; None where there are none."""
-        agent = needle("subject" if self.type == "event" else "agent_id", self.agent_id)
-        return agent or needle("workspace", self.workspace)
+        """Bytes that every record asked for holds as we write it, and few others; None: there are none."""
+        return needle(self.agent_id) or needle(self.workspace)
 
     def fits(self, record: dict[str, Any]) -> bool:
         """Whether agent and workspace are those asked for."""
@@ -135,7 +139,7 @@ class Scan:
         return moment is None or moment < self._question.span.widened(EDGE).high
 
     def _records(self, buffer: bytes | bytearray, size: int) -> Iterator[list[Record]]:
-        if self._needle is None:
+        if self._needle is None or _rewritten(buffer, size):
             lines: Iterable[bytes] = bytes(memoryview(buffer)[:size]).split(b"\n")
         else:
             lines = _lines_with(buffer, size, self._needle)
@@ -143,7 +147,9 @@ class Scan:
         for seen, line in enumerate(lines, 1):
             moment = moment_of(line)
             if moment is None:
-                self._damage.count += bool(line)
+                record = self._read_anew(line) if line else None
+                if record is not None:
+                    found.append((line, record))
             elif self._low <= moment < self._high:
                 record = self._decoded(line)
                 if record is not None:
@@ -152,6 +158,19 @@ class Scan:
                 yield found
                 found = []
         yield found
+
+    def _read_anew(self, line: bytes) -> dict[str, Any] | None:
+        """A record that is not as we write it; its timestamp is brought into our form."""
+        try:
+            record = self._decode(line)
+            stamp = format_utc(parse_timestamp(record["timestamp"]))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._damage.count += 1
+            return None
+        if not self._low <= stamp.encode() < self._high:
+            return None
+        record["timestamp"] = stamp
+        return record if self._question.fits(record) else None
 
     def _decoded(self, line: bytes) -> dict[str, Any] | None:
         try:
@@ -164,11 +183,17 @@ class Scan:
         return record if self._question.fits(record) else None
 
 
-def needle(name: str, value: str | None) -> bytes | None:
-    """How a field looks in a record; None where there is more than one way to write it, or no value."""
-    if value is None or any(c < " " or c in '"\\' or "\ud800" <= c <= "\udfff" for c in value):
+def needle(value: str | None) -> bytes | None:
+    """How a value looks in a record; None where there is more than one usual way to write it, or no value."""
+    if value is None or not value.isascii() or any(c < " " or c in '"\\' for c in value):
         return None
-    return f'"{name}":"{value}"'.encode()
+    return f'"{value}"'.encode()
+
+
+def _rewritten(buffer: bytes | bytearray, size: int) -> bool:
+    """Whether a block begins or ends with a line that is not as we write it."""
+    last = buffer.rfind(b"\n", 0, max(size - 1, 0)) + 1
+    return size > 0 and (moment_of(bytes(buffer[:64])) is None or moment_of(bytes(buffer[last:size])) is None)
 
 
 def _lines_with(buffer: bytes | bytearray, size: int, wanted: bytes) -> Iterator[bytes]:
