@@ -66,7 +66,13 @@ def check_lock(facts: Facts) -> Iterator[Finding]:
                 f"stop both, then start one: kill {pid} {shown(own)}",
             )
         return
-    if held:
+    if held and not isinstance(facts.error, DaemonNotRunning):
+        yield Finding(
+            "lock",
+            "ok",
+            f"pid {pid} holds {path}: a coordd runs, and the socket check says why it gives no answer",
+        )
+    elif held:
         yield Finding(
             "lock",
             "fail",

@@ -16,12 +16,12 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import coordd
-from coordd.cli.access import Who, process, user_of
+from coordd.cli.access import WRITE, Who, first_obstacle, process, user_of
 from coordd.cli.common import working_directory
 from coordd.cli.snapshot import last_snapshot
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
@@ -117,7 +117,12 @@ def gather(target: Target) -> Facts:
             status, age = snapshot.status, snapshot.age
     me = process(os.getpid()) or Who(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
-    who = (path and _daemon_user(path, ping.get("pid"))) or _owner(daemon.get("metrics_dir")) or me
+    who = (
+        (path and _daemon_user(path, ping.get("pid")))
+        or (isinstance(error, CannotTell) and user_behind(tried, me))
+        or _owner(daemon.get("metrics_dir"))
+        or me
+    )
     return Facts(
         tried=tried,
         socket=path,
@@ -171,6 +176,20 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
         values = {}
     heading = done.stdout.partition("\n")[0]
     return ConfigAnswer(0, file or _file_in(heading), heading.removeprefix("# "), values)
+
+
+def user_behind(sockets: Sequence[str], me: Who) -> Who | None:
+    """The owner of the first socket that refuses us, or of the directory on the way to it that does."""
+    for path in sockets:
+        try:
+            obstacle = first_obstacle(path, me, WRITE)
+        except ValueError:  # a zero byte in it
+            continue
+        if obstacle is None:
+            return _owner(path)
+        if obstacle.rights is not None:
+            return user_of(obstacle.rights.uid)
+    return None
 
 
 def run_tool(*command: str) -> str | None:

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd import __version__
-from coordd.cli import doctor_machine, doctor_storage, doctor_workspaces
+from coordd.cli import doctor_daemon, doctor_facts, doctor_machine, doctor_storage, doctor_workspaces
 from coordd.cli.access import (
     READ,
     SEARCH,
@@ -41,7 +41,14 @@ from coordd.cli.access import (
 )
 from coordd.cli.common import Target
 from coordd.cli.doctor import examine
-from coordd.cli.doctor_daemon import check_config, check_redis, check_sinks, check_socket, check_traces
+from coordd.cli.doctor_daemon import (
+    check_config,
+    check_lock,
+    check_redis,
+    check_sinks,
+    check_socket,
+    check_traces,
+)
 from coordd.cli.doctor_daemon import check_version as check_versions
 from coordd.cli.doctor_facts import ConfigAnswer, Facts, gather
 from coordd.cli.doctor_workspaces import check_workspace, check_workspaces
@@ -257,6 +264,37 @@ def test_a_daemon_that_is_not_there_fails_and_a_stale_socket_is_told_of(tmp_path
     os.mknod(path, 0o600 | stat.S_IFSOCK)
     found = only(check_socket(facts(error=error, socket=None)))
     assert f"left at {path}" in str(found.fix)
+
+
+def test_a_lock_is_no_failure_where_a_socket_was_there_and_gave_no_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".lock").write_text('{"pid": 4711}')
+    monkeypatch.setattr(doctor_daemon, "_holds", lambda _pid, _inode: True)
+    status = status_document(daemon={"metrics_dir": str(tmp_path)})
+    stopped = only(check_lock(facts(error=CannotTell("/run/x.sock: no answer within 5 s"), status=status)))
+    assert (stopped.result, stopped.fix) == ("ok", None)
+    assert "not behind a socket" not in stopped.message
+    astray = only(check_lock(facts(error=DaemonNotRunning([]), status=status, socket=None)))
+    assert (astray.result, "kill 4711" in str(astray.fix)) == ("fail", True)
+
+
+@pytest.mark.parametrize("closed", ["run", "run/s"])
+def test_a_daemon_that_refuses_us_is_judged_by_its_own_user(
+    monkeypatch: pytest.MonkeyPatch, open_directory: Path, closed: str
+) -> None:
+    (open_directory / "run").mkdir(0o755)
+    path = open_directory / "run" / "s"
+    os.mknod(path, 0o600 | stat.S_IFSOCK)
+    (open_directory / closed).chmod(0o700)
+
+    class Refused(Target):
+        def connect(self) -> Any:
+            raise CannotTell(f"{path}: permission denied")
+
+    monkeypatch.setattr(doctor_facts, "process", lambda _pid: STRANGER)
+    about = gather(Refused(str(path)))
+    assert (about.me, about.daemon.uid) == (STRANGER, os.geteuid())
 
 
 def test_versions() -> None:
