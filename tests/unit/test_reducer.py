@@ -245,6 +245,7 @@ def test_a_restart_samples_no_beat_twice(
         known = advance(known, KEY, found, reading(T0 + 0.05))
         # A part that went away, or came back older than the record, tells nothing after a restart.
         assume(found.heartbeat is not None or before.heartbeat is None)
+        assume(found.registration is not None or before.registration is None)
     memory = restarted(known, T0 + 0.05, directory)
     assert memory.verdict == known.verdict
     after = advance(memory, KEY, found, reading(T0 + later))
