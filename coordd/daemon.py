@@ -26,6 +26,7 @@ from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub
+from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
 from coordd.past import Past
@@ -58,6 +59,8 @@ DRAIN = 5.0
 LOAD_DEADLINE = 60.0
 MEMORY_DEADLINE = 60.0
 """Seconds that reading back the last run may take, after the repair of its files."""
+TRIM_AFTER = 3.0
+"""Seconds after the start at which what starting took is given back."""
 DAY = 86400.0
 
 
@@ -200,6 +203,7 @@ class Daemon:
         self._schedule.every("records.check", CHECK_EVERY, self._check_places)
         self._await_midnight()
         self._upkeep.start()
+        self._schedule.once("memory.trim", TRIM_AFTER, self._trim)
         log.info("coordd %s answers on %s", __version__, self._places.socket_path)
         await self._stop.wait()
         await self._end()
@@ -258,6 +262,9 @@ class Daemon:
                 await self._recorder.close()
         self._schedule.stop()
         self._backend.close()
+
+    async def _trim(self) -> None:
+        give_back_memory()
 
     def _told_to_stop(self, number: int) -> None:
         if self._stop.is_set():

@@ -436,3 +436,10 @@ def test_closed_standard_streams_are_no_trap(project: Project, tmp_path: Path) -
     with watching(project, tmp_path, prefix=closed) as coordd:
         for number in range(3):
             assert os.readlink(f"/proc/{coordd.pid}/fd/{number}") == "/dev/null"
+
+
+def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> None:
+    """hashlib or ssl anywhere in its imports would load it: a sixth of the daemon's memory."""
+    with watching(project, tmp_path) as coordd:
+        eventually(lambda: project.records("system"))
+        assert "libcrypto" not in Path(f"/proc/{coordd.pid}/maps").read_text()
