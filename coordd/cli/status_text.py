@@ -196,8 +196,10 @@ def _tasks(tasks: dict[str, Any]) -> str:
 
 def _workspaces(workspaces: object) -> list[tuple[str, str]]:
     """A line for the number of workspaces, and one for each of the first that are not watched."""
-    if not isinstance(workspaces, list) or not workspaces:
+    if not isinstance(workspaces, list):
         return []
+    if not workspaces:
+        return [("Workspaces", "none: name one with 'coordd run --workspace DIR', or in the configuration")]
     entries = [entry for entry in workspaces if isinstance(entry, dict)]
     troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
     facts = [("Workspaces", str(len(entries)) + (f", {len(troubled)} not read" if troubled else ""))]

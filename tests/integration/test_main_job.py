@@ -421,6 +421,13 @@ def test_a_mistyped_project_is_an_error_and_no_directory(tmp_path: Path) -> None
     assert not missing.exists()
 
 
+def test_a_daemon_with_nothing_to_watch_says_so(tmp_path: Path) -> None:
+    sock = tmp_path / "c.sock"
+    with running(["--socket", str(sock)], sock=sock, home=tmp_path / "home", cwd=tmp_path) as coordd:
+        assert "--workspace" in coordd.logged()
+        assert "Workspaces none" in coordd.ctl("status").stdout
+
+
 def test_what_fails_is_logged_at_any_level(project: Project, tmp_path: Path) -> None:
     config = project.claude / "coordd.toml"
     with watching(project, tmp_path, "--log-level", "error") as coordd:
