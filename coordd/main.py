@@ -17,6 +17,7 @@ from coordd import __version__
 from coordd.configfile import Sources
 from coordd.errors import CoorddError
 from coordd.layout import choose_layout
+from coordd.text import escape_lines
 
 Decorated = Callable[..., Any]
 
@@ -195,5 +196,5 @@ def main() -> None:
     try:
         app(prog_name="coordd")
     except CoorddError as error:
-        click.echo(f"coordd: {error}", err=True)
+        click.echo(f"coordd: {escape_lines(str(error))}", err=True)
         sys.exit(error.exit_code)
