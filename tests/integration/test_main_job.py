@@ -412,12 +412,12 @@ def test_a_project_that_is_deleted_is_not_made_again(project: Project, tmp_path:
 
 
 def test_a_mistyped_project_is_an_error_and_no_directory(tmp_path: Path) -> None:
-    missing = tmp_path / "mis\x1b[31mtyped"
+    missing = tmp_path / "mis\x1btyped"
     with running(
         ["-w", str(missing)], sock=tmp_path / "c.sock", home=tmp_path / "home", wait=False
     ) as coordd:
         assert coordd.process.wait(30) == 1
-        assert r"mis\x1b[31mtyped" in coordd.logged()
+        assert r"mis\x1btyped" in coordd.logged()
         assert "\x1b" not in coordd.logged()
     assert not missing.exists()
 
