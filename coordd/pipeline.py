@@ -251,7 +251,8 @@ class Pipeline:
 
     def _reading(self, source: Source, *, pushed: bool) -> Reading:
         moment = now()
-        observed = source.shown.clock.now(moment.mono)
+        # After a stall that no tick has told of yet, the real time would date a beat into the future.
+        observed = source.shown.clock.now(self._picture.horizon(moment.mono))
         return Reading(
             wall=moment.wall,
             observed=observed,

@@ -8,14 +8,14 @@ from time import monotonic
 from typing import Any
 
 from coordd.agentlog import AgentLog
-from coordd.clocks import Heart
+from coordd.clocks import Heart, ObservedClock
 from coordd.coordination.backend import Found
 from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.watch import Followed
-from coordd.pipeline import FULL_READ_PAUSE, Pipeline
+from coordd.pipeline import FULL_READ_PAUSE, Pipeline, Source
 from coordd.recorder import Recorder
 from coordd.schedule import TICK, Schedule
-from coordd.state import Picture
+from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
 from coordd.tasks import Board
 from coordd.traces import AgentsChange, Claim, WorkChange, WorkspaceTraces
@@ -99,3 +99,28 @@ def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
     assert reader.scans > during
     assert reader.reads, "what else was hinted is read meanwhile"
     assert all(Signal.RESCAN not in hints for hints in reader.reads)
+
+
+def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
+    """Else such an agent would have beaten later than now, and fall silent too late by the whole stall."""
+    heart = Heart(interval=TICK, mono=monotonic() - 100)
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    worker = Worker("w")
+    recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
+    backend: Any = Backend()
+    pipeline = Pipeline(
+        picture=picture,
+        backend=backend,
+        schedule=schedule,
+        local=worker,
+        remote=worker,
+        agents=AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400),
+        tasks=TaskLog(board=Board(picture=picture, stall_after=900), recorder=recorder, schedule=schedule),
+    )
+    clock = ObservedClock()
+    source = Source(reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker)
+    reading = pipeline._reading(source, pushed=True)
+    now = monotonic()
+    clock.skip(heart.beat(now))
+    assert reading.observed <= clock.now(now)
