@@ -219,12 +219,12 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     beats = []
     if traces.heartbeat:
         written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
-        if not known or after < mtime <= wall + FUTURE:
+        if not known or (mtime is not None and after < mtime <= wall + FUTURE):
             candidates = (mtime,) if written is None or written > wall + FUTURE else (written, mtime)
-            beats += [time for time in candidates if after < time <= wall + FUTURE][:1]
-    started = _started_at(traces, wall)
-    if started is not None and started > after:
-        beats.append(started)
+            beats += [time for time in candidates if time is not None and after < time <= wall + FUTURE][:1]
+    registered = _registered_at(traces, wall)
+    if registered is not None and registered > after:
+        beats.append(registered)
     return max(beats, default=None)
 
 
@@ -251,11 +251,11 @@ def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | Non
         rewritten = before.heartbeat is None or before.heartbeat.written != written
         if written is not None and rewritten and written <= wall + FUTURE:
             beats.append(written)
-        else:
+        elif mtime is not None:
             beats.append(mtime if mtime <= wall + FUTURE else wall)
-    started, started_before = _started_at(now, wall), _started_at(before, wall)
-    if started is not None and started != started_before:
-        beats.append(started)
+    registered, registered_before = _registered_at(now, wall), _registered_at(before, wall)
+    if registered is not None and registered != registered_before:
+        beats.append(registered)
     return max(beats, default=None)
 
 
@@ -266,23 +266,21 @@ def _written_time(traces: AgentTraces, wall: float) -> float | None:
         written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
         if written is not None and written <= wall + FUTURE:
             beats.append(written)
-        else:
+        elif mtime is not None:
             beats.append(mtime if mtime <= wall + FUTURE else wall)
-    started = _started_at(traces, wall)
-    if started is not None:
-        beats.append(started)
+    registered = _registered_at(traces, wall)
+    if registered is not None:
+        beats.append(registered)
     return max(beats, default=None)
 
 
 def _all_times(traces: AgentTraces) -> list[float]:
-    times = []
+    times: list[float | None] = []
     if traces.heartbeat:
-        times.append(traces.heartbeat.mtime)
-        if traces.heartbeat.written is not None:
-            times.append(traces.heartbeat.written)
-    if traces.registration and traces.registration.started_at is not None:
-        times.append(traces.registration.started_at)
-    return times
+        times += (traces.heartbeat.mtime, traces.heartbeat.written)
+    if traces.registration:
+        times += (traces.registration.started_at, traces.registration.updated_at)
+    return [time for time in times if time is not None]
 
 
 def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
@@ -290,6 +288,12 @@ def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
     if registration is None or registration.started_at is None or registration.started_at > wall + FUTURE:
         return None
     return registration.started_at
+
+
+def _registered_at(traces: AgentTraces, wall: float) -> float | None:
+    """When the agent registered or last renewed its registration, whichever is later."""
+    times = [_started_at(traces, wall), traces.registration.updated_at if traces.registration else None]
+    return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 
 def _same_instant(a: float, b: float) -> bool:

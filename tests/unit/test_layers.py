@@ -35,7 +35,17 @@ VALUES = {
     "parts",
     "history",
 }
-SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
+SOURCES_AND_SINKS = {
+    "host",
+    "coordination",
+    "redislink",
+    "sinks",
+    "directories",
+    "lock",
+    "peer",
+    "worker",
+    "configfile",
+}
 STATE = {
     "past",
     "upkeep",
