@@ -12,9 +12,9 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordd import __version__
 from coordd.agentlog import AgentLog
@@ -25,7 +25,8 @@ from coordd.coordination.backend import FileBackend
 from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
-from coordd.hub import Hub
+from coordd.hub import Hub, Topic
+from coordd.judging import Judging
 from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
@@ -33,11 +34,13 @@ from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.places import Places, Rights
 from coordd.recorder import Recorder
+from coordd.redisstate import RedisState
 from coordd.reducer import KnownAgent
 from coordd.restore import restore
 from coordd.rpc import Dispatcher
 from coordd.schedule import TICK, Schedule, now
 from coordd.server import Server
+from coordd.sight import TraceLog
 from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
 from coordd.snapshot import write_snapshot
@@ -49,6 +52,9 @@ from coordd.timestamps import format_utc
 from coordd.upkeep import Upkeep
 from coordd.wire import SERVER_ERROR, Fault
 from coordd.worker import Late, Worker
+
+if TYPE_CHECKING:
+    from coordd.redisservice import RedisService
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +109,7 @@ class Daemon:
         self._picture.on_change = self._board.touched
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
-        hub = Hub()
+        self._hub = Hub()
         sinks = self._sinks()
         self._recorder = Recorder(
             sinks=sinks,
@@ -112,7 +118,7 @@ class Daemon:
             schedule=self._schedule,
             host=self._host,
             fsync_interval=config.storage.fsync_interval,
-            publish=hub.publish,
+            publish=self._publish,
         )
         self._upkeep = Upkeep(
             files=[file for sink in sinks for file in sink.files],
@@ -128,6 +134,11 @@ class Daemon:
             host=self._host,
             forget_after=config.agents.forget_after,
         )
+        tasklog = TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule)
+        self._judging = Judging(
+            picture=self._picture, schedule=self._schedule, agents=self._agents, tasks=tasklog
+        )
+        malformed = TraceLog()
         self._pipeline = Pipeline(
             picture=self._picture,
             backend=self._backend,
@@ -135,8 +146,34 @@ class Daemon:
             local=self._traces,
             remote=Worker("coordd-remote", replaceable=True),
             agents=self._agents,
-            tasks=TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule),
+            tasks=tasklog,
+            judging=self._judging,
+            malformed=malformed,
         )
+        self._judging.files = self._pipeline.reread
+        coordination = config.coordination
+        redis_url = coordination.redis_url
+        redis = RedisState(
+            url=public_url(redis_url) if redis_url else None,
+            labels=coordination.mode != "file",
+            writes=coordination.redis_writable,
+            on_event=self._recorder.event,
+        )
+        self._redis: RedisService | None = None
+        if redis_url is not None:
+            from coordd.redisservice import RedisService
+
+            self._redis = RedisService(
+                config=config,
+                url=redis_url,
+                state=redis,
+                picture=self._picture,
+                schedule=self._schedule,
+                agents=self._agents,
+                tasks=tasklog,
+                judging=self._judging,
+                malformed=malformed,
+            )
         cost = OwnCost()
         self._sampling = HostSampling(
             sampler=_make_sampler,
@@ -147,6 +184,7 @@ class Daemon:
             cost=cost,
             host=self._host,
             interval=config.sampling.interval,
+            redis=redis,
         )
         tasks = TaskList(board=self._board, picture=self._picture)
         self._documents = Documents(
@@ -157,13 +195,13 @@ class Daemon:
             sinks=self._recorder.statuses,
             lateness=self._sampling.lateness,
             cost=cost,
-            redis_url=public_url(url) if (url := config.coordination.redis_url) else None,
+            redis=redis,
         )
         methods = Methods(
             picture=self._picture,
             documents=self._documents,
             tasks=tasks,
-            hub=hub,
+            hub=self._hub,
             past=Past(
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
@@ -185,10 +223,15 @@ class Daemon:
         self._recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
+        if self._redis is not None:
+            self._redis.load()
         self._backend.start(self._pipeline.hint)
         await self._pipeline.start(await self._memory())
+        if self._redis is not None:
+            await self._redis.start()
+        self._judging.start()
         self._server.start(self._places.socket)
-        if not self._picture.workspaces:
+        if not self._picture.workspaces:  # where there is a Redis, it is one of them
             log.warning(
                 "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
             )
@@ -247,7 +290,7 @@ class Daemon:
         self._board.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
-        self._pipeline.rescan_soon()
+        self._rescan_soon()
 
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
@@ -255,11 +298,16 @@ class Daemon:
         self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
+                if self._redis is not None:
+                    await self._redis.stop_reading()
                 await self._pipeline.stop()
+                self._judging.stop()
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
                 await self._write_snapshot()
                 await self._recorder.close()
+                if self._redis is not None:
+                    await self._redis.stop()
         self._schedule.stop()
         self._backend.close()
 
@@ -290,11 +338,21 @@ class Daemon:
         )
         self._await_midnight()
         self._schedule.once("records.roll", 0.0, self._recorder.roll)
-        self._pipeline.rescan_soon()
+        self._rescan_soon()
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
         self._pipeline.gap(seconds)
+        if self._redis is not None:
+            self._redis.gap(seconds)
+
+    def _rescan_soon(self) -> None:
+        self._pipeline.rescan_soon()
+        if self._redis is not None:
+            self._redis.rescan_soon()
+
+    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+        self._hub.publish(topic, records)
 
     def _await_midnight(self) -> None:
         wall = now().wall

@@ -12,6 +12,7 @@ from coordd import __version__
 from coordd.clocks import Moment
 from coordd.liveness import deciding_row
 from coordd.model import SCHEMA, AgentView, SinkStatus, TaskView
+from coordd.redisstate import RedisState
 from coordd.reducer import sample_of, view_of
 from coordd.state import Picture, Shown
 from coordd.tasklist import TaskList
@@ -61,7 +62,7 @@ class Documents:
         sinks: Callable[[], Mapping[str, SinkStatus]],
         lateness: Callable[[float], float],
         cost: OwnCost,
-        redis_url: str | None = None,
+        redis: RedisState,
     ) -> None:
         self._picture = picture
         self._board = board
@@ -70,7 +71,7 @@ class Documents:
         self._sinks = sinks
         self._lateness = lateness
         self._cost = cost
-        self._redis_url = redis_url
+        self._redis = redis
 
     def identity(self, now: Moment) -> dict[str, object]:
         """``ping``: who answers, and since when."""
@@ -92,16 +93,7 @@ class Documents:
             "health": "degraded" if problems else "ok",
             "problems": problems,
             "daemon": self._daemon(now),
-            "redis": {
-                "configured": self._redis_url is not None,
-                "connected": False,
-                "url": self._redis_url,
-                "used_memory": None,
-                "keys": None,
-                "latency_ms": None,
-                "feed": None,
-                "error": None,
-            },
+            "redis": self._redis.document(),
             "system": self._picture.system,
             "agents": {
                 "total": len(self._picture),
@@ -115,6 +107,7 @@ class Documents:
             "workspaces": [
                 {"path": w.path, "state": w.state, "error": w.error}
                 for w in self._picture.workspaces.values()
+                if w.path
             ],
             "traces_malformed": self._malformed(),
         }
@@ -219,7 +212,7 @@ class Documents:
             "started_at": format_utc(who.started.wall),
             "layout": who.layout,
             "config_file": who.config_file,
-            "coord_mode": "file",
+            "coord_mode": self._redis.mode,
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": who.socket,
@@ -230,13 +223,15 @@ class Documents:
         late = self._lateness(now.mono)
         if late > 0:
             problems.append(f"the host sample is {late:.0f} s late")
+        problems.extend(self._redis.problems(now))
         for name, sink in sinks.items():
-            if sink.state != "ok":
+            # A Redis that is down is one problem, not two.
+            if sink.state != "ok" and (name != "redis" or self._redis.facts.connected):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
             f"workspace {workspace.path} cannot be read: {workspace.error}"
             for workspace in self._picture.workspaces.values()
-            if workspace.state == "unreadable"
+            if workspace.path and workspace.state == "unreadable"
         )
         problems.extend(self._tasks.problems(now))
         return problems

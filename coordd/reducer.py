@@ -49,9 +49,7 @@ class KnownAgent:
     @property
     def active_tasks(self) -> int | None:
         """How many tasks the agent has; None is unknown."""
-        if self.traces is None:
-            return self.restored_tasks
-        return None if self.traces.tasks is None else len(self.traces.tasks)
+        return self.restored_tasks if self.traces is None else _count_tasks(self.traces)
 
     @property
     def declared_status(self) -> str | None:
@@ -93,11 +91,18 @@ class _Beat(NamedTuple):
     run_since: float | None
 
 
-def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
+def advance(
+    old: KnownAgent | None,
+    key: Key,
+    traces: AgentTraces,
+    reading: Reading,
+    elsewhere: Evidence | None = None,
+) -> KnownAgent:
     """One agent after one reading; the very same object when nothing was read that was not known.
 
     :func:`changed` tells whether the difference is worth a sample; then ``cause`` names it: ``start``,
-    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``.
+    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``. ``elsewhere`` is what another source that sees the
+    same agent has to say for the verdict.
     """
     if old is None:
         beat = _first_sight(traces, reading)
@@ -108,7 +113,8 @@ def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Read
     if beat is None:
         beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
-    verdict = judge(Evidence(silence=silence, timeout=reading.timeout))
+    evidence = Evidence(silence=silence, timeout=reading.timeout)
+    verdict = judge(evidence if elsewhere is None else together(evidence, elsewhere))
     cause = _cause(old, beat, verdict, traces, reading)
     if old is not None and cause is None and old.traces == traces:
         return old
@@ -120,6 +126,17 @@ def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Read
         beat_wall=beat.wall,
         beat_at=beat.at,
         run_since=beat.run_since,
+        sources=("redis",) if key[0] is None else ("file",),
+    )
+
+
+def together(one: Evidence, other: Evidence) -> Evidence:
+    """What two sources that see one agent say of it: the shorter silence; neither may be out of sight."""
+    silences = [silence for silence in (one.silence, other.silence) if silence is not None]
+    return Evidence(
+        silence=min(silences, default=None),
+        timeout=one.timeout,
+        readable=one.readable and other.readable,
     )
 
 
@@ -133,7 +150,7 @@ def _cause(
         return "heartbeat"
     if verdict != old.verdict:
         return "verdict"
-    if old.active_tasks != (None if traces.tasks is None else len(traces.tasks)):
+    if old.active_tasks != _count_tasks(traces):
         return "tasks"
     return None
 
@@ -186,6 +203,10 @@ def uptime(agent: KnownAgent, verdict: Verdict, wall: float) -> float | None:
     if start is None or end is None:
         return None
     return round(max(0.0, end - start), 3)
+
+
+def _count_tasks(traces: AgentTraces) -> int | None:
+    return None if traces.tasks is None else len(traces.tasks) + traces.unnamed_tasks
 
 
 def _first_sight(traces: AgentTraces, reading: Reading) -> _Beat | None:

@@ -23,6 +23,9 @@ VALUES = {
     "claims",
     "deadlines",
     "rooms",
+    "doubles",
+    "merge",
+    "sightings",
     "wire",
     "sockets",
     "quickjson",
@@ -61,6 +64,10 @@ STATE = {
     "tasks",
     "tasklist",
     "tasklog",
+    "judging",
+    "sight",
+    "redisstate",
+    "redisfeed",
     "agentlog",
 }
 SERVICE = {
@@ -75,6 +82,7 @@ SERVICE = {
     "main",
     "__main__",
     "places",
+    "redisservice",
 }
 CLIENTS = {"client", "cli"}
 
