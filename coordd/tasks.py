@@ -318,7 +318,7 @@ class Board:
             if status == "active" and hand.status == "inactive":
                 hand.moved = observed  # whoever comes back gets its time anew
             if tasks is not None and tasks != hand.tasks:
-                if self._lively is None:
+                if self._lively is None and (hand.tasks is not None or tasks):
                     hand.moved = observed
                 hand.tasks = tasks
             hand.status = status
