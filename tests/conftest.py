@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -16,14 +19,24 @@ hypothesis.settings.register_profile("coordd", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "coordd")
 
-# The processes under test start as they do where users run them: from bytecode, not from the source each time.
+# The processes under test start as they do where users run them: from bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Nor do they ignore what whoever started pytest ignores (nohup, a shell's &): exec resets what is caught.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, with a shorter name: the path of a socket in it may have 107 bytes."""
+    return tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:20])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """A report goes from a worker to the terminal as UTF-8; what a test logged or compared need not be that."""
+    """A worker sends its reports as UTF-8; what a test logged or compared need not be that."""
     return _encodable((yield))
 
 
