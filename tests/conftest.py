@@ -1,4 +1,9 @@
-"""Settings of every test. live.py and fake_coordd.py beside it are found by pytest's pythonpath."""
+"""Settings of every test. live.py and fake_coordd.py beside it are found by pytest's pythonpath.
+
+Tests run beside each other in several processes (pytest-xdist), and have nothing in common but what they only
+read. Those that share a costly fixture of the session (a booted machine, a browser) run in one process, which
+makes it once: ``@pytest.mark.xdist_group("NAME")``. What they are called is the same in every process.
+"""
 
 from __future__ import annotations
 
