@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from coordd import __version__
 from coordd.clocks import Moment
+from coordd.evidence import evidence_of
 from coordd.liveness import deciding_row
 from coordd.model import SCHEMA, AgentView, SinkStatus, TaskView
 from coordd.redisstate import RedisState
-from coordd.reducer import sample_of, view_of
+from coordd.reducer import view_of
 from coordd.state import Picture, Shown
 from coordd.tasklist import TaskList
 from coordd.tasks import Board
@@ -130,54 +131,19 @@ class Documents:
         }
 
     def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
-        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims.
-
-        Of a heartbeat ``age`` is the time since it happened; ``silence``, which decides, is the part of it in
-        which coordd could observe the agent.
-        """
-        sample = sample_of(shown.agent, verdict=shown.verdict, wall=now.wall, host=self._identity.host)
+        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
         traces = shown.agent.traces
-        evidence: list[dict[str, object]] = [
-            {
-                "signal": "heartbeat",
-                "value": sample.last_heartbeat,
-                "age": _rounded(shown.age),
-                "silence": _rounded(shown.evidence.silence),
-                "threshold": shown.evidence.timeout,
-            },
-            {
-                "signal": "source",
-                "value": "readable" if shown.evidence.readable else "unreadable",
-                "age": None,
-                "threshold": None,
-            },
-        ]
-        if traces and traces.registration and traces.registration.started_at is not None:
-            started = traces.registration.started_at
-            evidence.append(
-                {
-                    "signal": "registration",
-                    "value": format_utc(started),
-                    "age": round(max(0.0, now.wall - started), 3),
-                    "threshold": shown.evidence.timeout,
-                }
-            )
-        stall = self._tasks.stall_evidence(shown.agent.key, now)
-        if stall is not None:
-            evidence.append(
-                {
-                    "signal": "progress",
-                    "value": f"holds {stall[0]}",
-                    "age": round(stall[1], 3),
-                    "threshold": self._board.stall_after,
-                }
-            )
         row = deciding_row(shown.evidence)
         view = self._view(shown, now)
         document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
         document["verdict"] = {"row": row.number, "when": row.when}
         document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
-        document["evidence"] = evidence
+        document["evidence"] = evidence_of(
+            self._picture.look_at_each(shown.agent.key, now.mono),
+            stall=self._tasks.stall_evidence(shown.agent.key, now),
+            stall_after=self._board.stall_after,
+            wall=now.wall,
+        )
         document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
         document["claims"] = self._tasks.claims_of(shown.agent.key, now)
         return document
@@ -242,7 +208,3 @@ class Documents:
             "count": len(traces),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

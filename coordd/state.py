@@ -279,6 +279,16 @@ class Picture:
         age = None if not beats else max(0.0, mono - max(beats))
         return Shown(agent, judge(evidence), evidence, age)
 
+    def look_at_each(self, key: Key, mono: float) -> list[Shown]:
+        """What each source says by itself of the agent that is shown under this key."""
+        found = []
+        for one in self._sightings.of(key):
+            evidence = self._evidence_of(one, self._heart.horizon(mono))
+            beat = self._beats.get(one.key)
+            age = None if beat is None else max(0.0, mono - beat)
+            found.append(Shown(one, judge(evidence), evidence, age))
+        return found
+
     def malformed(self) -> Iterable[tuple[str, str]]:
         """The traces that cannot be used right now, with the reason for each."""
         for workspace in self.workspaces.values():

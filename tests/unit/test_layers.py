@@ -66,6 +66,7 @@ STATE = {
     "tasklog",
     "judging",
     "sight",
+    "evidence",
     "redisstate",
     "redisfeed",
     "agentlog",
