@@ -95,11 +95,11 @@ class Bench:
     @property
     def caught_up(self):
         mark = self.sink.mark()
-        return mark is not None and mark["until"] == format_utc(self.wall)
+        return mark is not None and mark["until"] == format_utc(self.wall) and self.sink.status().backlog == 0
 
     async def until(self, condition):
         async with asyncio.timeout(PATIENCE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - the sink has nothing that a test could wait for
                 await asyncio.sleep(0.001)
 
 
@@ -385,7 +385,7 @@ async def test_parts_rotated_and_compressed_while_they_are_read(bench):
         bench.agents(1, begin=number)
         if number % 300 == 0:
             bench.files.rotate("agent", bench.wall)
-    assert len(list(bench.files.directory.iterdir())) == 5
+    assert len(list(bench.files.directory.iterdir())) == 6
     with bench.files.path("agent", bench.wall).open("ab") as file:
         file.write(b'torn{"timestamp"\n\xff\xfe\n')
     bench.up()
@@ -416,13 +416,15 @@ async def test_records_that_cannot_be_read_are_a_fault_in_words(bench):
 
 
 @on_loop
-async def test_a_file_system_that_hangs_or_fails_is_a_fault_in_words(bench):
-    class Hanging:
+async def test_a_file_system_that_denies_is_a_fault_in_words(bench):
+    class Denied:
         async def run(self, fn, *args, deadline):
+            if fn.__name__ == "_close":
+                return
             raise PermissionError(13, "Permission denied", "/metrics/agent.jsonl")
 
     good = bench.sink._courses["agent"]._worker
-    bench.sink._courses["agent"]._worker = Hanging()
+    bench.sink._courses["agent"]._worker = Denied()
     bench.up()
     await bench.until(lambda: bench.sink.status().state == "failing")
     assert (
@@ -587,6 +589,7 @@ def test_whatever_happens_the_newest_of_each_place_is_there_in_the_end(tmp_path_
                 mark = bench.sink.mark() if step == "stop" else mark
                 bench.sink = bench.make()
                 bench.sink.resume(mark)
+                bench.notices.clear()
                 connected = False
             elif step == "run":
                 for _ in range(value):
@@ -595,13 +598,9 @@ def test_whatever_happens_the_newest_of_each_place_is_there_in_the_end(tmp_path_
         assert not bench.missing(latest)
         assert bench.sink.status().backlog == 0
         assert bench.sink.status().state == "ok"
-        assert all(kind != later for kind, later in zip(states(bench), states(bench)[1:], strict=False))
+        turns = [kind for kind in bench.kinds() if kind != "sink.dropping"]
+        assert turns == ["sink.failed", "sink.recovered"] * (len(turns) // 2)
         await bench.sink.stop()
         bench.worker.close()
 
     asyncio.run(go())
-
-
-def states(bench):
-    """The turns that were told of since this run of the sink began to tell."""
-    return [kind for kind in bench.kinds() if kind in {"sink.failed", "sink.recovered"}]

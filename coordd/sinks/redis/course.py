@@ -111,6 +111,7 @@ class Course:
             self._refill = None
             self.lane.end_reading(whole=True)
             self._close_soon(refill)
+            self._went_well()
             return
         self._held = held
         await self._write(wire, held, ttl)
@@ -147,6 +148,7 @@ class Course:
         made = plan(samples, wall=self._now().wall, ttl=ttl)
         if not made.commands:
             await asyncio.sleep(0)  # many such pieces may follow one another
+            self._went_well()
             return made.expired
         spoiled = 0
         for reply, carried in zip(await wire.call(*made.commands), made.carried, strict=True):
@@ -157,8 +159,7 @@ class Course:
             spoiled += carried
         self.written += len(samples) - made.expired - spoiled
         self.dropped += spoiled
-        self.try_again()
-        self._backoff.reset()
+        self._went_well()
         return made.expired
 
     def refused(self, why: str) -> None:
@@ -169,6 +170,10 @@ class Course:
     def try_again(self) -> None:
         """Nothing speaks against another try."""
         self.refusal, self.retry_at = None, 0.0
+
+    def _went_well(self) -> None:
+        self.try_again()
+        self._backoff.reset()
 
     def all_missing(self) -> None:
         """Redis may have none of the records."""
