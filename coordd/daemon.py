@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from coordd.judging import Judging
 from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
+from coordd.model import SinkStatus
 from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.places import Places, Rights
@@ -173,6 +174,7 @@ class Daemon:
                 tasks=tasklog,
                 judging=self._judging,
                 malformed=malformed,
+                on_event=self._recorder.event,
             )
         cost = OwnCost()
         self._sampling = HostSampling(
@@ -192,7 +194,7 @@ class Daemon:
             identity=self._identity(started),
             board=self._board,
             tasks=tasks,
-            sinks=self._recorder.statuses,
+            sinks=self._sink_statuses,
             lateness=self._sampling.lateness,
             cost=cost,
             redis=redis,
@@ -224,7 +226,7 @@ class Daemon:
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
         if self._redis is not None:
-            self._redis.load()
+            self._redis.load(self._sources.layout.snapshot)
         self._backend.start(self._pipeline.hint)
         await self._pipeline.start(await self._memory())
         if self._redis is not None:
@@ -284,6 +286,8 @@ class Daemon:
             self._schedule.every("host.sample", new.sampling.interval, self._sampling.sample)
         self._agents.forget_after = new.agents.forget_after
         self._upkeep.apply(new.storage)
+        if self._redis is not None:
+            self._redis.apply(new)
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
@@ -304,10 +308,10 @@ class Daemon:
                 self._judging.stop()
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
-                await self._write_snapshot()
-                await self._recorder.close()
                 if self._redis is not None:
                     await self._redis.stop()
+                await self._write_snapshot()
+                await self._recorder.close()
         self._schedule.stop()
         self._backend.close()
 
@@ -353,6 +357,12 @@ class Daemon:
 
     def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
         self._hub.publish(topic, records)
+        if self._redis is not None:
+            self._redis.offer(topic, records)
+
+    def _sink_statuses(self) -> Mapping[str, SinkStatus]:
+        statuses = self._recorder.statuses()
+        return statuses if self._redis is None else {**statuses, **self._redis.statuses()}
 
     def _await_midnight(self) -> None:
         wall = now().wall
@@ -391,7 +401,9 @@ class Daemon:
 
     async def _write_snapshot(self) -> None:
         rights = self._places.rights
-        document = self._documents.snapshot(now())
+        document: Mapping[str, object] = self._documents.snapshot(now())
+        if self._redis is not None:
+            document = self._redis.marked(document)
         try:
             await self._writer.run(
                 _snapshot_call(self._sources.layout.snapshot, document, rights), deadline=DRAIN

@@ -15,7 +15,7 @@ from typing import Any
 
 from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
-from coordd.coordination.redis.keys import PREFIXES
+from coordd.coordination.redis.keys import BCAST_PREFIXES
 from coordd.coordination.redis.reader import RedisReader
 from coordd.coordination.redis.tracking import NotPermitted, Subscription, track
 from coordd.judging import Judging
@@ -147,7 +147,7 @@ class RedisFeed:
     async def _subscribe(self, wire: Wire) -> Subscription | None:
         """Be told of changes, before everything is read; None where that is not to be had."""
         try:
-            return await track(self._url, wire, PREFIXES)
+            return await track(self._url, wire, BCAST_PREFIXES)
         except NotPermitted as refused:
             if str(refused) != self._said:
                 self._said = str(refused)

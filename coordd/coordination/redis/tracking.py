@@ -62,7 +62,7 @@ class Subscription:
         await self._wire.close()
 
 
-async def track(url: str, wire: Wire, prefixes: Sequence[str]) -> Subscription:
+async def track(url: str, wire: Wire, prefixes: Sequence[bytes]) -> Subscription:
     """Begin to be told of keys that begin with one of the prefixes, none of which may begin another.
 
     Args:
@@ -84,7 +84,7 @@ async def track(url: str, wire: Wire, prefixes: Sequence[str]) -> Subscription:
     return Subscription(listener)
 
 
-async def _subscribe(listener: Wire, wire: Wire, prefixes: Sequence[str]) -> str | None:
+async def _subscribe(listener: Wire, wire: Wire, prefixes: Sequence[bytes]) -> str | None:
     """Take all steps; the one that was refused, and why, or None."""
     number = (await listener.call(("CLIENT", "ID")))[0]
     if not isinstance(number, int):
