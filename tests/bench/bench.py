@@ -23,6 +23,7 @@ import history
 import intake
 import latency
 import startup
+import throughredis
 from harness import Figure, Settings
 
 MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -34,6 +35,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "socket": asking.measure,
     "intake": intake.measure,
     "history": history.measure,
+    "redis": throughredis.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"
