@@ -154,33 +154,34 @@ def test_one_task_claimed_in_both_dialects_is_one_claim(project: Work, tmp_path:
 
 
 def test_a_holder_that_dies_leaves_orphans_that_are_a_problem(project: Work, tmp_path: Path) -> None:
-    with watching(project, tmp_path, **SHORT) as coordd, beating(project, "survivor"):
-        project.alive("victim")
-        project.claim("t-17", "victim")
-        project.claim_json("t-18", "survivor")
-        project.claim("t-19", "ghost")
-        expected = {"t-17": "orphaned", "t-18": "held", "t-19": "orphaned"}
-        eventually(lambda: states(coordd) == expected)
-        status = coordd.rpc("status")
-        assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
-        assert status["health"] == "degraded"
-        (problem,) = status["problems"]
-        assert problem.startswith("2 claims are orphaned: t-17 held by victim (inactive, silent for ")
-        assert problem.endswith("; t-19 held by ghost (no trace of it)")
-        assert coordd.ctl("status").returncode == 1
-        rows = coordd.ctl("tasks").stdout.splitlines()
-        assert [row.split()[:2] for row in rows[1:3]] == [["t-17", "orphaned"], ["t-19", "orphaned"]]
-        assert "victim (inactive)" in rows[1]
-        assert list(tasks(coordd, state="orphaned")) == ["t-17", "t-19"]
-        eventually(lambda: sorted(events(project, "claim.orphaned")) == [
-            ("claim.orphaned", "t-17"), ("claim.orphaned", "t-19")
-        ])  # fmt: skip
-        coordd.stop(signal.SIGKILL)
-    with watching(project, tmp_path, **SHORT) as coordd:  # the next one knows, and does not say so again
-        assert states(coordd)["t-17"] == "orphaned"
-        with beating(project, "victim", "survivor", "ghost"):
-            eventually(lambda: states(coordd)["t-17"] == "held")
-            assert coordd.stop() == 0
+    with beating(project, "survivor"):
+        with watching(project, tmp_path, **SHORT) as coordd:
+            project.alive("victim")
+            project.claim("t-17", "victim")
+            project.claim_json("t-18", "survivor")
+            project.claim("t-19", "ghost")
+            expected = {"t-17": "orphaned", "t-18": "held", "t-19": "orphaned"}
+            eventually(lambda: states(coordd) == expected)
+            status = coordd.rpc("status")
+            assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
+            assert status["health"] == "degraded"
+            (problem,) = status["problems"]
+            assert problem.startswith("2 claims are orphaned: t-17 held by victim (inactive, silent for ")
+            assert problem.endswith("; t-19 held by ghost (no trace of it)")
+            assert coordd.ctl("status").returncode == 1
+            rows = coordd.ctl("tasks").stdout.splitlines()
+            assert [row.split()[:2] for row in rows[1:3]] == [["t-17", "orphaned"], ["t-19", "orphaned"]]
+            assert "victim (inactive)" in rows[1]
+            assert list(tasks(coordd, state="orphaned")) == ["t-17", "t-19"]
+            eventually(lambda: sorted(events(project, "claim.orphaned")) == [
+                ("claim.orphaned", "t-17"), ("claim.orphaned", "t-19")
+            ])  # fmt: skip
+            coordd.stop(signal.SIGKILL)
+        with watching(project, tmp_path, **SHORT) as coordd:  # the next one knows, and does not say so again
+            assert states(coordd)["t-17"] == "orphaned"
+            with beating(project, "victim", "ghost"):
+                eventually(lambda: states(coordd)["t-17"] == "held")
+                assert coordd.stop() == 0
     assert len(events(project, "claim.orphaned")) == 2
 
 
