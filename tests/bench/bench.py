@@ -22,6 +22,7 @@ import footprint
 import history
 import intake
 import latency
+import redisreader
 import startup
 from harness import Figure, Settings
 
@@ -33,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "idle": footprint.idle,
     "socket": asking.measure,
     "intake": intake.measure,
+    "redis-reader": redisreader.measure,
     "history": history.measure,
 }
 
