@@ -22,6 +22,7 @@ import footprint
 import history
 import intake
 import latency
+import redisreader
 import startup
 import throughredis
 from harness import Figure, Settings
@@ -34,6 +35,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "idle": footprint.idle,
     "socket": asking.measure,
     "intake": intake.measure,
+    "redis-reader": redisreader.measure,
     "history": history.measure,
     "redis": throughredis.measure,
 }

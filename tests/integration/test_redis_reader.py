@@ -13,6 +13,7 @@ from live import eventually
 from redisd import KINDS, RedisServer
 from redisreading import NOW, Reading, agent, emptied, reading, shared_server
 
+from coordd.coordination.redis.keys import BCAST_PREFIXES, meaning
 from coordd.redislink.wire import RedisLost
 from coordd.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
 
@@ -553,3 +554,29 @@ def test_another_applications_keys_are_passed_over_on_the_server(
     assert set(traces.agents) == {"a"}
     assert traces.malformed == {}
     assert client.info("stats")["total_net_output_bytes"] - sent < 50_000
+
+
+def test_the_server_takes_the_prefixes_and_announces_every_key_that_is_filled(
+    any_server: RedisServer, client: redis.Redis
+) -> None:
+    with any_server.client as tracker, any_server.client as subscriber:
+        told = subscriber.pubsub()
+        told.subscribe("__redis__:invalidate")
+        assert told.get_message(timeout=30) is not None
+        target = next(one["id"] for one in tracker.client_list(_type="pubsub"))
+        single = tracker.client()
+        prefixes = [part for prefix in BCAST_PREFIXES for part in ("PREFIX", prefix)]
+        single.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", target, "BCAST", *prefixes)
+        filled(client)
+        client.rpush("work:available:high", "w")
+        client.zadd("tasks:priority_queue", {"q": 1})
+        client.set("foreign:key", "x")
+        expected = set(client.keys()) - {b"foreign:key"}
+        found: set[bytes] = set()
+        while found != expected:
+            message = told.get_message(timeout=30)
+            assert message is not None, expected - found
+            found.update(message["data"])
+        assert all(meaning(key) for key in found)
+        single.close()
+        told.close()

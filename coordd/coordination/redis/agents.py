@@ -37,14 +37,17 @@ class _Beat:
 
 
 class _Agent:
+    """What an agent's traces are made of; ``first`` and ``second`` are its two heartbeat keys."""
+
     __slots__ = (
-        "beats",
         "changed",
         "entry",
+        "first",
         "heartbeat",
         "problem",
         "registered",
         "registration",
+        "second",
         "tasks",
         "tasks_asked",
         "tasks_seen",
@@ -53,7 +56,8 @@ class _Agent:
     )
 
     def __init__(self) -> None:
-        self.beats: tuple[_Beat | None, _Beat | None] = (None, None)
+        self.first: _Beat | None = None
+        self.second: _Beat | None = None
         self.heartbeat: Heartbeat | None = None
         self.changed: float | None = None
         self.token: tuple[object, ...] = ()
@@ -83,7 +87,7 @@ class Agents:
         self._known: dict[str, _Agent] = {}
         self._names: dict[str, bytes] = {}  # of the ids whose bytes are no UTF-8
         self._shared: dict[object, object] = {}
-        self._beats = 0
+        self._marks = 0
         self._reading = 0
         self._registry_reading = 0
         self._connection = 0
@@ -96,18 +100,23 @@ class Agents:
 
     def end(self) -> None:
         """It has ended: what it did not find is no more."""
-        gone = self._reading
-        for agent_id, agent in list(self._known.items()):
-            first, second = agent.beats
-            if (first is not None and first.seen != gone) or (second is not None and second.seen != gone):
-                self._keep_beats(
-                    agent_id,
-                    agent,
-                    first if first is not None and first.seen == gone else None,
-                    second if second is not None and second.seen == gone else None,
-                )
-            if agent.tasks_seen is not None and agent.tasks_seen != gone:
+        reading = self._reading
+        stale = [
+            (agent_id, agent)
+            for agent_id, agent in self._known.items()
+            if (agent.first is not None and agent.first.seen != reading)
+            or (agent.second is not None and agent.second.seen != reading)
+            or (agent.tasks_seen is not None and agent.tasks_seen != reading)
+        ]
+        for agent_id, agent in stale:
+            if agent.tasks_seen is not None and agent.tasks_seen != reading:
                 self.set_tasks(agent_id, (), there=False)
+            first, second = (
+                beat if beat is not None and beat.seen == reading else None
+                for beat in (agent.first, agent.second)
+            )
+            if (first, second) != (agent.first, agent.second):
+                self._keep_beats(agent_id, agent, first, second)
 
     def name_of(self, agent_id: str) -> bytes:
         """The bytes that this id is in the names of keys."""
@@ -121,7 +130,7 @@ class Agents:
     def beats_of(self, agent_id: str) -> tuple[bool, bool]:
         """Which of its two heartbeat keys are known."""
         agent = self._known.get(agent_id)
-        return (False, False) if agent is None else (agent.beats[0] is not None, agent.beats[1] is not None)
+        return (False, False) if agent is None else (agent.first is not None, agent.second is not None)
 
     def beat(self, slot: int, agent_id: str, content: bytes, now: float, *, pushed: bool) -> str | None:
         """A heartbeat key holds this; what cannot be used of it.
@@ -139,38 +148,33 @@ class Agents:
         if agent is None:
             return None
         said: str | int = content.decode("latin-1") if len(content) <= _AS_IT_IS else hash(content)
-        first, second = agent.beats
+        first, second = agent.first, agent.second
         beat = second if slot else first
         if beat is None:
             beat = _Beat()
-            agent.beats = (first, beat) if slot else (beat, second)
+            if slot:
+                agent.second = beat
+            else:
+                agent.first = beat
         beat.seen = self._reading
-        known_before, same_connection = beat.said, beat.connection == self._connection
-        beat.connection = self._connection
+        same_connection, beat.connection = beat.connection == self._connection, self._connection
+        if beat.said == said and not pushed:
+            if not same_connection and beat.changed is not None:
+                if agent.changed == beat.changed:
+                    agent.changed = None
+                beat.changed = None
+                self._choose(agent_id, agent, now)
+            return None if beat.written is not None or not content.strip() else "not a timestamp"
         problem = None
-        if known_before != said or known_before is None:
-            try:
-                beat.written = parse_heartbeat(content)
-            except Malformed as error:
-                beat.written, problem = None, str(error)
-            beat.said = said
-            happened = now if pushed or (same_connection and known_before is not None) else None
-        else:
-            if beat.written is None and content.strip():
-                problem = "not a timestamp"
-            if not pushed:
-                if same_connection:
-                    return problem
-                if beat.changed is not None:
-                    if agent.changed == beat.changed:
-                        agent.changed = None
-                    beat.changed = None
-                    self._choose(agent_id, agent, now)
-                return problem
-            happened = now
-        beat.changed = agent.changed = happened
-        self._beats += 1
-        agent.token = (said, self._beats)
+        seen_before, beat.said = beat.said is not None, said
+        try:
+            beat.written = parse_heartbeat(content)
+        except Malformed as error:
+            beat.written, problem = None, str(error)
+        observed = pushed or (same_connection and seen_before)
+        beat.changed = agent.changed = now if observed else None
+        self._marks += 1
+        agent.token = (said, self._marks)
         self._choose(agent_id, agent, now)
         return problem
 
@@ -179,7 +183,7 @@ class Agents:
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
-        first, second = agent.beats
+        first, second = agent.first, agent.second
         beat = _Beat()
         beat.seen = self._reading
         self._keep_beats(agent_id, agent, first if slot else beat, beat if slot else second)
@@ -187,14 +191,16 @@ class Agents:
     def no_beat(self, slot: int, agent_id: str) -> None:
         """There is no such key, or none that is a heartbeat."""
         agent = self._known.get(agent_id)
-        if agent is not None and agent.beats[slot] is not None:
-            first, second = agent.beats
+        if agent is None:
+            return
+        first, second = agent.first, agent.second
+        if (second if slot else first) is not None:
             self._keep_beats(agent_id, agent, first if slot else None, None if slot else second)
 
     def ask_tasks(self) -> int:
         """A mark of the moment, so that of two readings of one list the later one counts."""
-        self._beats += 1
-        return self._beats
+        self._marks += 1
+        return self._marks
 
     def set_tasks(
         self,
@@ -279,12 +285,12 @@ class Agents:
         return agent
 
     def _keep_beats(self, agent_id: str, agent: _Agent, first: _Beat | None, second: _Beat | None) -> None:
-        agent.beats = (first, second)
+        agent.first, agent.second = first, second
         self._choose(agent_id, agent, None)
 
     def _choose(self, agent_id: str, agent: _Agent, now: float | None) -> None:
         """Take the later of both heartbeats for the agent's."""
-        first, second = agent.beats
+        first, second = agent.first, agent.second
         if first is None or first.said is None:
             first, second = second, None
         if first is None or first.said is None:
@@ -297,7 +303,7 @@ class Agents:
         self._rebuild(agent_id, agent)
 
     def _rebuild(self, agent_id: str, agent: _Agent) -> None:
-        if agent.registered is None and agent.tasks_seen is None and agent.beats == (None, None):
+        if agent.registered is None and agent.tasks_seen is None and agent.first is agent.second is None:
             self._tasks_left += len(agent.tasks or ())
             del self._known[agent_id]
             self.traces.pop(agent_id, None)

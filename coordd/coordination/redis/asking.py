@@ -66,10 +66,10 @@ async def read_strings(wire: Wire, items: Sequence[One], take: Callable[[One, Re
 
 
 class Pace:
-    """How many elements to ask for at once: fewer where they are large."""
+    """How many elements to ask for at once: few at first, for each may have a megabyte; fewer if they do."""
 
     def __init__(self, most: int = 200) -> None:
-        self.count = min(50, most)
+        self.count = 10
         self._most = most
 
     def took(self, elements: Sequence[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from coordd.coordination.redis.agents import Agents
 from coordd.coordination.redis.asking import SLICE, Pace, Tally, ask, elements, page
@@ -13,6 +13,8 @@ from coordd.coordination.redis.todo import One
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import CHUNK, Wire
 
+_FEW = 200  # members of a set that is read whole
+
 
 class TaskLists:
     """The lists of all agents; one with more than ``max_named`` members is only counted."""
@@ -21,7 +23,7 @@ class TaskLists:
         self._agents = agents
         self._problems = problems
         self._max_named = max_named
-        self._pace = Pace()
+        self._pace = Pace(SLICE)
 
     async def read(self, wire: Wire, items: Sequence[One], tally: Tally) -> None:
         """Read the lists of these agents."""
@@ -41,32 +43,32 @@ class TaskLists:
                 elif count > self._max_named:
                     self._agents.set_tasks(item.id, (), unnamed=count, asked=asked)
                     self._problems.note(item.key, None)
-                elif count <= self._pace.count:
+                elif count <= min(_FEW, self._pace.count):
                     few.append((item, count))
                 else:
                     many.append(item)
-            for batch in _batches(few):
-                await self._read_few(wire, batch, asked)
+            while few:
+                await self._read_few(wire, _batch(few, self._pace.count), asked)
             for item in many:
                 await self._read_many(wire, item, asked)
 
     async def _read_few(self, wire: Wire, batch: Sequence[One], asked: int) -> None:
         replies = await ask(wire, [(b"SMEMBERS", item.key) for item in batch])
+        self._pace.took([member for reply in replies for member in elements(reply)])
         for item, reply in zip(batch, replies, strict=True):
             if isinstance(reply, ServerError):
                 self._failed(item, reply, asked)
                 continue
             members = elements(reply)
-            self._pace.took(members)
             tasks, problem = parse_tasks(members)
             self._take(item, tasks, problem, asked)
 
     async def _read_many(self, wire: Wire, item: One, asked: int) -> None:
         found: dict[str, None] = {}
         problem: str | None = None
-        cursor = b"0"
+        cursor, pace = b"0", Pace()
         while len(found) <= 2 * self._max_named:
-            reply = (await ask(wire, [(b"SSCAN", item.key, cursor, b"COUNT", self._pace.count)]))[0]
+            reply = (await ask(wire, [(b"SSCAN", item.key, cursor, b"COUNT", pace.count)]))[0]
             if isinstance(reply, ServerError):
                 self._failed(item, reply, asked)
                 return
@@ -76,7 +78,7 @@ class TaskLists:
             problem = either(problem, wrong)
             if cursor == b"0":
                 break
-            self._pace.took(members)
+            pace.took(members)
         self._take(item, tuple(found), problem, asked)
 
     def _take(self, item: One, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:
@@ -88,15 +90,12 @@ class TaskLists:
         self._problems.note(item.key, refusal(error, "a set"))
 
 
-def _batches(few: Sequence[tuple[One, int]]) -> Iterator[list[One]]:
-    """Together no more members each than are taken over at once."""
-    batch: list[One] = []
-    weight = 0
-    for item, count in few:
-        if batch and weight + count > SLICE:
-            yield batch
-            batch, weight = [], 0
+def _batch(few: list[tuple[One, int]], most: int) -> list[One]:
+    """Take some off the end that have no more members together than this; one at the least."""
+    batch = [few[-1][0]]
+    weight = few.pop()[1]
+    while few and weight + few[-1][1] <= most:
+        item, count = few.pop()
         batch.append(item)
         weight += count
-    if batch:
-        yield batch
+    return batch

@@ -28,7 +28,6 @@ class Offers:
         self._available = available
         self._problems = problems
         self._max_named = max_named
-        self._pace = Pace()
 
     async def read_all(self, wire: Wire, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and know of no other; the tasks that are affected."""
@@ -70,9 +69,9 @@ class Offers:
     async def _set(self, wire: Wire, key: bytes) -> Parsed[tuple[str, ...]] | ServerError:
         named: dict[str, None] = {}
         problem: str | None = None
-        cursor = b"0"
+        cursor, pace = b"0", Pace()
         while len(named) <= 2 * self._max_named:
-            reply = (await ask(wire, [(b"SSCAN", key, cursor, b"COUNT", self._pace.count)]))[0]
+            reply = (await ask(wire, [(b"SSCAN", key, cursor, b"COUNT", pace.count)]))[0]
             if isinstance(reply, ServerError):
                 return reply
             cursor, members = page(reply)
@@ -81,16 +80,16 @@ class Offers:
             problem = either(problem, wrong)
             if cursor == b"0":
                 break
-            self._pace.took(members)
+            pace.took(members)
         return Parsed(tuple(named), problem)
 
     async def _sequence(self, wire: Wire, key: bytes, count: int) -> Parsed[tuple[str, ...]] | ServerError:
         named: dict[str, None] = {}
         problem: str | None = None
-        start = 0
+        start, pace = 0, Pace()
         command, fields = (b"ZRANGE", ("id", "task_id")) if key == _QUEUE else (b"LRANGE", ("task_id", "id"))
         while start < count:
-            last = min(count, start + self._pace.count) - 1
+            last = min(count, start + pace.count) - 1
             reply = (await ask(wire, [(command, key, start, last)]))[0]
             if isinstance(reply, ServerError):
                 return reply
@@ -101,7 +100,7 @@ class Offers:
             tasks, wrong = parse_tasks(members, fields)
             named.update(dict.fromkeys(tasks))
             problem = either(problem, wrong)
-            self._pace.took(members)
+            pace.took(members)
         return Parsed(tuple(named), problem)
 
     def _failed(self, key: bytes, error: ServerError) -> set[str]:

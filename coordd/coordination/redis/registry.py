@@ -22,14 +22,13 @@ class Registry:
         self._limit = limit
         self._agents = agents
         self._problems = problems
-        self._pace = Pace()
 
     async def read(self, wire: Wire) -> set[str]:
         """Read all of it; the agents of which it says another thing than before.
 
         What may not be read is as it was; what is no hash registers nobody.
         """
-        agents, problems, pace = self._agents, self._problems, self._pace
+        agents, problems, pace = self._agents, self._problems, Pace()
         agents.begin_registry()
         changed: set[str] = set()
         cursor, count = b"0", 0

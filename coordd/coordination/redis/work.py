@@ -35,10 +35,10 @@ class Claims:
 
     def end(self) -> None:
         """It has ended: what it did not find is no more."""
-        for task, seen in list(self._seen.items()):
-            for slot in (0, 1):
-                if seen[slot] != self._reading:
-                    self.put(slot, task, None)
+        reading = self._reading
+        for slot in (0, 1):
+            for task in [task for task, seen in self._seen.items() if seen[slot] != reading]:
+                self.put(slot, task, None)
 
     def put(self, slot: int, task: str, claim: Claim | None, expires_at: float | None = None) -> bool:
         """One of a task's two keys says this, None where it is not there; whether the claim is another now.
@@ -97,9 +97,8 @@ class ProgressTold:
 
     def end(self) -> None:
         """It has ended: what it did not find is no more."""
-        for task, seen in list(self._seen.items()):
-            if seen != self._reading:
-                self.put(task, None)
+        for task in [task for task, seen in self._seen.items() if seen != self._reading]:
+            self.put(task, None)
 
     def put(self, task: str, progress: Progress | None) -> bool:
         """What is told of a task, None for nothing; whether that is another thing now."""
