@@ -18,6 +18,9 @@ from coordd.tasklog import TaskLog
 GRID = 0.25
 """Deadlines are gathered into steps of this many seconds, to wake up for many at once."""
 
+SLICE = 500
+"""Verdicts that are recorded before the loop turns again."""
+
 Reread = Callable[[str, Collection[str]], Awaitable[None]]
 """Reads agents of one source again: its path ("" is Redis) and their ids."""
 
@@ -76,5 +79,7 @@ class Judging:
             if reread is not None:
                 rereads.append(reread(path, agent_ids))
         await asyncio.gather(*rereads)
-        await self._agents.record_verdicts(keys)
+        for start in range(0, len(keys), SLICE):
+            await self._agents.record_verdicts(keys[start : start + SLICE])
+            await asyncio.sleep(0)
         self.look()

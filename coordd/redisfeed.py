@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from coordd.agentlog import AgentLog
@@ -22,7 +23,7 @@ from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
 from coordd.redislink.link import Facts
 from coordd.redislink.wire import RedisLost, Wire
-from coordd.reducer import KnownAgent, Reading
+from coordd.reducer import Reading
 from coordd.schedule import Schedule, now
 from coordd.sight import Sight, TraceLog
 from coordd.state import Picture, Workspace
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING = 50_000
 """Announced keys that may wait to be read; beyond that everything is read."""
+SLICE = 500
+"""Agents that are taken over before the loop turns again."""
 PING_EVERY = 2.0
 PATH = ""
 """Redis among the sources of the picture."""
@@ -218,12 +221,16 @@ class RedisFeed:
             self._sight.read_once = True  # there is a connection, and the next rescan may find it mended
             return
         shown = self._sight.shown
+        blind = not shown.clock.readable
         shown.clock.regained(moment.mono)
         shown.state, shown.error = "read", None
         shown.malformed = dict(traces.malformed)
         self._malformed.note(shown)
-        self._picture.rejudge(None, moment.mono)
-        await self._agents.take(PATH, self._complete(traces), self._reading(pushed=False))
+        if blind:
+            await self._rejudge()
+        for some in _slices(self._complete(traces)):
+            await self._agents.take(PATH, some, self._reading(pushed=False))
+            await asyncio.sleep(0)
         self._judging.look()
         self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
         self._sight.last_observed = shown.clock.now(began)
@@ -292,12 +299,23 @@ class RedisFeed:
         shown.clock.lost(moment.mono)
         shown.state, shown.error = "unreadable", trouble
         self._sight.read_once = False
-        self._picture.rejudge(None, moment.mono)
         self._tasks.lost(PATH)
-        if self._judging.running:
-            self._schedule.once("redis.lost", 0.0, self._record_loss)
-        self._judging.look()
+        self._schedule.once("redis.lost", 0.0, self._record_loss)
+
+    async def _rejudge(self) -> None:
+        """Judge all agents of Redis anew, after it was lost or came back."""
+        places = [self._picture.place(agent.key) for agent in self._picture.in_workspace(None)]
+        for start in range(0, len(places), SLICE):
+            self._picture.rejudge_some(places[start : start + SLICE], now().mono)
+            await asyncio.sleep(0)
 
     async def _record_loss(self) -> None:
-        agents: list[KnownAgent] = self._picture.in_workspace(None)
-        await self._agents.record_verdicts([self._picture.place(agent.key) for agent in agents])
+        await self._rejudge()
+        self._judging.look()
+
+
+def _slices(agents: Mapping[str, AgentTraces | None]) -> Iterator[dict[str, AgentTraces | None]]:
+    """A few at a time, so that tens of thousands hold up nobody else on the loop."""
+    rest = iter(agents.items())
+    while some := dict(islice(rest, SLICE)):
+        yield some

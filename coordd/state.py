@@ -193,6 +193,11 @@ class Picture:
         for agent in self.in_workspace(workspace):
             self._update(self._sightings.place(agent.key), mono)
 
+    def rejudge_some(self, places: Iterable[Key], mono: float) -> None:
+        """Judge these agents anew."""
+        for place in places:
+            self._update(place, mono)
+
     def rejudge_all(self, mono: float) -> None:
         """Judge everything anew, after a gap or another timeout."""
         self._deadlines.clear()
