@@ -115,6 +115,7 @@ class RedisSink:
         self._wire, self._trouble, self._lost_at = wire, None, None
         for course in self._all:
             course.try_again()
+        self._settle()
         self._wake.set()
         if self._task is None and not self._stopping:
             self._task = asyncio.ensure_future(self._run())
