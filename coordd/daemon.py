@@ -342,6 +342,7 @@ class Daemon:
         )
         self._await_midnight()
         self._schedule.once("records.roll", 0.0, self._recorder.roll)
+        self._schedule.once("snapshot.clock", 0.0, self._write_snapshot)  # its times are of the new clock
         self._rescan_soon()
 
     def _gap(self, seconds: float) -> None:
