@@ -84,6 +84,10 @@ class Link:
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
 
+    @staticmethod
+    def load() -> None:
+        """Import what connecting needs: all of it is, once this module is."""
+
     def start(self) -> None:
         """Begin; needs a running loop."""
         self._task = asyncio.ensure_future(self._run())
