@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from coordd.redislink.target import Target, Tls
@@ -145,11 +146,13 @@ def _check_readable(option: str, path: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            os.read(descriptor, 1)
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise CannotDial(f"cannot be used as configured: {option} {path}: {error.strerror}") from None
+    if not regular:
+        raise CannotDial(f"cannot be used as configured: {option} {path} is no regular file")
 
 
 def _is_address(host: str) -> bool:

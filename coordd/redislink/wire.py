@@ -100,6 +100,11 @@ class _Stream(asyncio.Protocol):
         if self._room is not None and self.over is None:
             await self._room
 
+    @property
+    def connected(self) -> bool:
+        """Whether it ever was, in TLS where that is wanted."""
+        return self._transport is not None
+
     def abort(self) -> None:
         """Close without waiting for anything."""
         if self._transport is not None:
@@ -134,6 +139,11 @@ class Wire:
             await dial(target, stream, deadline=CONNECT_DEADLINE)
             async with asyncio.timeout(CONNECT_DEADLINE):
                 await wire._introduce(target)
+        except TimeoutError as error:
+            slow = "does not answer in time"
+            if target.tls is not None and not stream.connected:
+                slow += ", at least not in TLS: redis:// is for a port without it"
+            raise wire._fail(RedisLost(slow) if error.errno is None else error) from None
         except BaseException as error:
             raise wire._fail(error) from None
         return wire

@@ -1,7 +1,7 @@
 """rediss:// with a private authority, client certificates, and everything that is wrong with one, in words.
 
-Redis speaks TLS itself where it was built with it (Debian's is); Valkey of the test extra is not, and has a TLS
-port in front of it.
+Redis speaks TLS itself where it was built with it (Debian's is); Valkey of the test extra is not, and has a
+TLS port in front of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import ssl
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -127,10 +126,16 @@ def test_client_certificates(kind: str, tmp_path: Path, certificates: Certificat
             url = f"rediss://localhost:{port}?ssl_ca_certs={certificates.ours.file}"
             certificate, key = certificates.client
             assert await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}") == ""
-            assert (await why(url)).startswith("wants a client certificate: ")
+            found = await why(url)
+            # the port in front, Python's, closes without the alert that says why
+            assert found.startswith("wants a client certificate: ") or (
+                kind == "valkey" and found == "closed the connection"
+            )
             certificate, key = certificates.stranger
             found = await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}")
-            assert found.startswith("refuses the client certificate")
+            assert found.startswith("refuses the client certificate") or (
+                kind == "valkey" and found == "closed the connection"
+            )
 
     asyncio.run(play())
 
@@ -139,9 +144,9 @@ def test_a_port_that_speaks_no_tls(tmp_path: Path) -> None:
     async def play() -> None:
         with redis_server(tmp_path / "r") as server:
             found = await why(f"rediss://localhost:{server.port}?ssl_cert_reqs=none")
-            assert "TLS" in found or found == "closed the connection"
+            assert "redis:// is for a port without it" in found
         async with serving(silent) as (port, _):
-            assert await why(f"rediss://localhost:{port}") == "does not answer in time"
+            assert (await why(f"rediss://localhost:{port}")).startswith("does not answer in time")
 
     asyncio.run(play())
 
@@ -155,7 +160,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -
     stranger = certificates.stranger[1]
     for options, words in {
         f"ssl_ca_certs={tmp_path}/none.pem": f"ssl_ca_certs {tmp_path}/none.pem: No such file or directory",
-        f"ssl_ca_certs={tmp_path}": "Is a directory",
+        f"ssl_ca_certs={tmp_path}": "is no regular file",
         f"ssl_ca_certs={junk}": "holds no certificate in PEM form",
         f"ssl_ca_path={junk}": "is no directory",
         f"ssl_certfile={certificate}&ssl_keyfile={tmp_path}/none": "ssl_keyfile",
@@ -163,18 +168,10 @@ def test_files_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -
         f"ssl_certfile={certificate}&ssl_keyfile={stranger}": "belongs to another certificate",
         f"ssl_certfile={certificate}&ssl_keyfile={certificates.closed}": "wants a pass phrase",
         f"ssl_keyfile={key}": "ssl_keyfile without ssl_certfile",
-        f"ssl_ca_certs={tmp_path}/fifo": "cannot be",
+        f"ssl_ca_certs={tmp_path}/fifo": "is no regular file",
     }.items():
         found = asyncio.run(why(f"rediss://localhost:1?{options}"))
         assert words in found, options
         assert found.startswith("cannot be ")
-    _release(tmp_path / "fifo")
     good = f"ssl_ca_certs={certificates.ours.file}&ssl_certfile={certificate}&ssl_keyfile={key}"
     assert "refuses connections" in asyncio.run(why(f"rediss://localhost:{free_port()}?{good}"))
-
-
-def _release(fifo: Path) -> None:
-    """Let go the thread that reads it."""
-    if threading.active_count() > 1:
-        with contextlib.suppress(OSError):
-            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
