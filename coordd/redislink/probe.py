@@ -7,6 +7,7 @@ transaction that is discarded, where the server judges a command and does not ca
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from coordd.config_url import public_url
@@ -59,8 +60,12 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
         return [_unreachable(shown, str(lost))]
     found: list[Check] = []
     try:
-        async for check in _Probe(url=url, wire=wire, wall=wall).checks(reads=reads, writes=writes):
-            found.append(check)  # noqa: PERF401 - what was found before it is lost counts
+        user = parse_target(url).username or "default"
+        async for check in _Probe(url=url, user=user, wire=wire, wall=wall).checks(
+            reads=reads, writes=writes
+        ):
+            fix = check.fix and check.fix.replace("…", user)
+            found.append(replace(check, fix=fix))
     except RedisLost as lost:
         found.append(_unreachable(shown, str(lost)))
     finally:
@@ -69,9 +74,9 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
 
 
 class _Probe:
-    def __init__(self, *, url: str, wire: Wire, wall: Callable[[], float]) -> None:
+    def __init__(self, *, url: str, user: str, wire: Wire, wall: Callable[[], float]) -> None:
         self._url = url
-        self._user = parse_target(url).username or "default"
+        self._user = user
         self._wire = wire
         self._wall = wall
 

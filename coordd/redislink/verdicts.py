@@ -22,7 +22,7 @@ NEARLY_FULL = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: ``check`` is one word, ``fix`` what to do about it (None: nothing)."""
+    """One line: ``check`` is one word, ``fix`` what to do about it (None: nothing; ``…`` is the user)."""
 
     check: str
     state: State

@@ -446,13 +446,20 @@ def test_a_configuration_that_is_not_ours_to_read_leads_to_no_redis(monkeypatch:
 
 
 @pytest.mark.root
-def test_root_asks_as_the_daemons_user(tmp_path: Path) -> None:
+def test_root_asks_as_the_daemons_user(monkeypatch: pytest.MonkeyPatch, open_directory: Path) -> None:
     """Its configuration may name any socket and any file: root lends it no rights."""
-    who = user_of(65534)
-    with pytest.raises(CannotTell, match=r"'coordd check-redis'.* as nobody"):
-        doctor_facts.check_redis(
-            facts(daemon=Who(65534, who.gids), me=ROOT, status={}, error=CannotTell("x"))
-        )
+    program = open_directory / "python"
+    program.write_text('#!/bin/sh\nprintf \'{"url": "%s"}\' "$(id -u) $(id -G)"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    theirs = Who(4001, frozenset([4002, 4003]))
+    answer = doctor_facts.check_redis(facts(daemon=theirs, me=ROOT))
+    uid, *groups = str(answer["url"]).split()
+    assert (uid, set(groups)) == ("4001", {"4002", "4003"})
+    assert str(doctor_facts.check_redis(facts(daemon=ROOT, me=ROOT))["url"]).startswith("0 ")
+    monkeypatch.setattr(sys, "executable", "/dev/null")
+    with pytest.raises(CannotTell, match="'coordd check-redis' cannot be run as 4001: Permission denied"):
+        doctor_facts.check_redis(facts(daemon=theirs, me=ROOT))
 
 
 # workspaces
