@@ -19,6 +19,8 @@ from typing import Any
 
 import redis
 from live import eventually
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PATIENCE = 30.0
 
@@ -74,7 +76,8 @@ class RedisServer:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=PATIENCE, protocol=2)
+        # no retries: its own way of waiting for a server takes seconds, and a command is never repeated
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE, protocol=2, retry=Retry(NoBackoff(), 0))
 
     def start(self, *options: str, wait: bool = True) -> RedisServer:
         """Start, or start again; what it saved is loaded unless ``options`` say otherwise."""

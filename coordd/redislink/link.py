@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from time import monotonic
 from typing import Protocol
 
@@ -23,7 +22,8 @@ from coordd.sinks.backlog import Backoff
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 2.0
-"""Seconds between two looks at the connection: one that is half-open is found within three."""
+"""Seconds between two looks at the connection: one that is half-open is found within three. One that the
+other side closes is found at once."""
 PAUSE = 1.0
 """Seconds between two tries at the least; the backoff comes on top."""
 
@@ -78,7 +78,7 @@ class Link:
         self.facts = Facts()
         self.tenants: list[Tenant] = []
         self._on_change = on_change
-        self._backoff = Backoff(random=random, first=0.1, longest=1.5)
+        self._backoff = Backoff(random=random, first=0.1, longest=1.0)
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -86,11 +86,10 @@ class Link:
 
     @staticmethod
     def load() -> None:
-        """Import what connecting needs; takes 50 ms and may be done in any thread."""
-        import_module("redis.asyncio.connection")
+        """Import what connecting needs: all of it is, once this module is."""
 
     def start(self) -> None:
-        """Begin; needs a running loop, on which nothing of this waits for an import."""
+        """Begin; needs a running loop."""
         self._task = asyncio.ensure_future(self._run())
 
     async def first_look(self) -> None:
@@ -103,8 +102,8 @@ class Link:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        if self._wire is not None:
-            await self._wire.close()
+            self._task = None
+        await self._leave()
 
     def broken(self, lost: RedisLost) -> None:
         """A tenant saw a connection of its own to this Redis fail: begin anew."""
@@ -120,70 +119,91 @@ class Link:
         while True:
             self._wake.clear()
             try:
-                self._wire = await Wire.open(self.url)
-                await self._look(self._wire, begin=True)
+                self._wire = wire = await Wire.open(self.url)
+                wire.when_lost(self._wake.set)
+                await self._begin(wire)
                 self._backoff.reset()
                 while self.facts.connected:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
                     self._wake.clear()
                     if self.facts.connected:
-                        await self._look(self._wire, begin=False)
+                        await self._look(wire)
             except RedisLost as lost:
                 self._down(lost)
             except Exception as error:  # a bug must not end the watch; it is logged with its place
                 log.exception("looking after Redis failed")
-                self._down(RedisLost(f"fails: {type(error).__name__}"))
-            if self._wire is not None:
-                await self._wire.close()
-                self._wire = None
+                self._down(RedisLost(f"cannot be looked after: {type(error).__name__}"))
+            await self._leave()
             await asyncio.sleep(PAUSE + self._backoff.next())
 
-    async def _look(self, wire: Wire, *, begin: bool) -> None:
+    async def _leave(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
+
+    async def _begin(self, wire: Wire) -> None:
+        measured = await self._measured(wire)
+        server = (await wire.call(("INFO", "server")))[0]
+        version = _told(server, "valkey_version") or _told(server, "redis_version")
+        self._turn(
+            replace(
+                measured, connected=True, since=monotonic(), version=version, run_id=_told(server, "run_id")
+            )
+        )
+        for tenant in self.tenants:
+            if self.facts.connected:  # a tenant may have found it broken already
+                _told_safely(tenant.up, wire, self.facts)
+
+    async def _look(self, wire: Wire) -> None:
+        measured = await self._measured(wire)
+        if self.facts.connected:
+            self.facts = replace(
+                self.facts,
+                latency_ms=measured.latency_ms,
+                keys=measured.keys,
+                used_memory=measured.used_memory,
+            )
+
+    async def _measured(self, wire: Wire) -> Facts:
         began = monotonic()
         ping, keys, memory = await wire.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
         latency = round((monotonic() - began) * 1000, 3)
         if isinstance(ping, ServerError) and ping.code in _UNUSABLE:
             raise RedisLost(str(ping), ping.code)
-        facts = replace(
-            self.facts,
+        return Facts(
             latency_ms=latency,
             keys=keys if isinstance(keys, int) else None,
             used_memory=_number(_told(memory, "used_memory")),
         )
-        if not begin:
-            self.facts = facts
-            return
-        server = (await wire.call(("INFO", "server")))[0]
-        version = _told(server, "valkey_version") or _told(server, "redis_version")
-        self.facts = replace(
-            facts,
-            connected=True,
-            error=None,
-            code=None,
-            since=monotonic(),
-            version=version,
-            run_id=_told(server, "run_id"),
-        )
-        self._first.set()
-        self._on_change(self.facts)
-        for tenant in self.tenants:
-            tenant.up(wire, self.facts)
 
     def _down(self, lost: RedisLost) -> None:
         was, first = self.facts, not self._first.is_set()
-        self.facts = Facts(
+        facts = Facts(
             error=str(lost),
             code=lost.code,
             since=was.since if was.since is not None and not was.connected else monotonic(),
             version=was.version,
         )
-        self._first.set()
         if not was.connected and not first:
+            self.facts = facts
             return
-        self._on_change(self.facts)
+        self._turn(facts)
         for tenant in self.tenants:
-            tenant.down(str(lost))
+            _told_safely(tenant.down, str(lost))
+
+    def _turn(self, facts: Facts) -> None:
+        self.facts = facts
+        self._first.set()
+        _told_safely(self._on_change, facts)
+
+
+def _told_safely(callback: Callable[..., None], *about: object) -> None:
+    """One who is told and fails keeps nobody else from being told."""
+    try:
+        callback(*about)
+    except Exception:
+        log.exception("telling of a turn of Redis failed")
 
 
 def _told(info: Reply, name: str) -> str | None:
