@@ -266,15 +266,21 @@ class RedisFeed:
                 self._schedule.once("redis.batch", delay, self._batch)
 
     def _complete(self, traces: WorkspaceTraces) -> dict[str, AgentTraces | None]:
-        """A full reading says of every known agent what is there, even that nothing is."""
+        """A full reading says of every known agent what is there, even that nothing is.
+
+        A Redis that comes back without any registry has lost its data: nobody has left for that.
+        """
+        wiped = not self._sight.read_once and not any(one.registration for one in traces.agents.values())
+        if wiped:
+            self._registered.clear()
         agents = {agent_id: self._kept(agent_id, one) for agent_id, one in traces.agents.items()}
         for agent in self._picture.in_workspace(None):
             if agent.key[1] not in agents:
-                agents[agent.key[1]] = self._kept(agent.key[1], None)
+                agents[agent.key[1]] = self._kept(agent.key[1], None, wiped=wiped)
         self._registered.intersection_update(agents)
         return agents
 
-    def _kept(self, agent_id: str, traces: AgentTraces | None) -> AgentTraces | None:
+    def _kept(self, agent_id: str, traces: AgentTraces | None, *, wiped: bool = False) -> AgentTraces | None:
         """The traces; of an agent whose heartbeat expired and that never registered, that it left none.
 
         A heartbeat in Redis takes itself away: that alone is silence, while leaving the registry is leaving.
@@ -284,12 +290,12 @@ class RedisFeed:
                 self._registered.add(agent_id)
             return traces
         old = self._picture.sighting((None, agent_id))
-        if old is None or agent_id in self._registered or old.restored_status is not None:
+        registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
+        if old is None or (registered and not wiped):
             self._registered.discard(agent_id)
             return None
-        if old.traces is not None and old.traces.heartbeat is None and not old.traces.tasks:
-            return old.traces
-        return AgentTraces(agent_id)
+        blank = AgentTraces(agent_id)
+        return old.traces if old.traces == blank else blank
 
     def _reading(self, *, pushed: bool) -> Reading:
         return self._sight.reading(self._picture, pushed=pushed, starting=not self._judging.running)

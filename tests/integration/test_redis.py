@@ -115,6 +115,8 @@ def test_five_agents_of_redis_and_one_of_files_through_an_outage(server: RedisSe
 
         server.start()  # empty: it kept nothing
         eventually(lambda: status(daemon)["daemon"]["coord_mode"] == "redis", within=5)
+        eventually(lambda: status(daemon)["redis"]["feed"] == "push")
+        assert len(daemon.statuses()) == 6  # nobody has left for that
         for number in range(5):
             register(server, f"agent-{number}")
             beat(server, f"agent-{number}")
@@ -122,6 +124,7 @@ def test_five_agents_of_redis_and_one_of_files_through_an_outage(server: RedisSe
         eventually(lambda: status(daemon)["health"] == "ok")
         eventually(lambda: everything_is_there(server, project))
         kinds = [event["kind"] for event in project.records("event")]
+        assert "agent.removed" not in kinds
         assert kinds.count("redis.down") == 1
         assert kinds.count("redis.up") == 2  # at the start, and again
         assert [
