@@ -347,9 +347,9 @@ class Daemon:
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
-        self._pipeline.gap(seconds)
         if self._redis is not None:
-            self._redis.gap(seconds)
+            self._redis.gap(seconds)  # before all are judged anew
+        self._pipeline.gap(seconds)
 
     def _rescan_soon(self) -> None:
         self._pipeline.rescan_soon()

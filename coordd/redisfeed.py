@@ -36,6 +36,8 @@ MAX_PENDING = 50_000
 """Announced keys that may wait to be read; beyond that everything is read."""
 SLICE = 500
 """Agents that are taken over before the loop turns again."""
+MAX_KEY = 2048
+"""Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
 PING_EVERY = 2.0
 PATH = ""
 """Redis among the sources of the picture."""
@@ -166,7 +168,7 @@ class RedisFeed:
                 self._pending.clear()
                 self._everything = True
             else:
-                self._pending.update(keys)
+                self._pending.update([key for key in keys if len(key) <= MAX_KEY])
             if self._schedule.waiting("redis.batch") is None:
                 self._schedule.once("redis.batch", BATCH, self._batch)
 
@@ -183,7 +185,7 @@ class RedisFeed:
         async with self._lock:
             wire = self._wire
             if wire is None or not self._sight.read_once:
-                return  # the full reading that comes will see it
+                return  # the full reading that is to come will see it
             keys, self._pending = self._pending, set()
             if self._everything:
                 self._everything = False
@@ -193,7 +195,7 @@ class RedisFeed:
 
     async def _rescan(self) -> None:
         async with self._lock:
-            if (wire := self._wire) is not None and self._sight.read_once:
+            if (wire := self._wire) is not None and self.mode is not None:
                 await self._guarded(self._read_all(wire))
         if self._wire is not None:
             self._await_rescan(self._cost)
@@ -217,8 +219,7 @@ class RedisFeed:
         if wire is not self._wire:
             return
         if traces.state == "unreadable":
-            self._lost(traces.error or "it cannot be read")
-            self._sight.read_once = True  # there is a connection, and the next rescan may find it mended
+            self._lost(traces.error or "cannot be read")  # the next rescan may find it mended
             return
         shown = self._sight.shown
         blind = not shown.clock.readable

@@ -26,6 +26,7 @@ VALUES = {
     "doubles",
     "merge",
     "sightings",
+    "roll",
     "wire",
     "sockets",
     "quickjson",
