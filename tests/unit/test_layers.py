@@ -48,6 +48,7 @@ SOURCES_AND_SINKS = {
     "peer",
     "worker",
     "configfile",
+    "lean",
 }
 STATE = {
     "past",
@@ -78,7 +79,6 @@ SERVICE = {
     "methods",
     "listening",
     "logs",
-    "lean",
     "daemon",
     "main",
     "__main__",
