@@ -127,8 +127,10 @@ class Link:
                 await self._begin(wire)
                 self._backoff.reset()
                 while self.facts.connected:
+                    # not wait_for: before Python 3.12 it lets a cancellation go that comes with a wake-up
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+                        async with asyncio.timeout(LOOK_EVERY):
+                            await self._wake.wait()
                     self._wake.clear()
                     if self.facts.connected:
                         await self._look(wire)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from coordd.redislink.dial import CannotDial, dial
@@ -155,8 +154,7 @@ class Wire:
         if self._lost is None:
             self._lost = RedisLost("was left")
         self._connection.abandon(reset=self._lock.locked())
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+        await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
 
     async def _introduce(self) -> None:
         for _ in range(2):

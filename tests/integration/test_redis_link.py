@@ -397,6 +397,20 @@ def test_a_tenant_that_fails_keeps_nobody_from_being_told(
     assert caplog.text.count("ZeroDivisionError") >= 3
 
 
+def test_it_stops_in_the_very_turn_in_which_it_is_woken(any_server: RedisServer) -> None:
+    async def play() -> None:
+        async with linked(any_server.url) as (link, told):
+            await link.first_look()
+            any_server.pause()
+            link.broken(RedisLost("does not answer in time"))
+            async with asyncio.timeout(PATIENCE):
+                await link.stop()
+            assert told.kinds == ["up", "down"]
+
+    asyncio.run(play())
+    any_server.resume()
+
+
 def test_there_is_a_second_between_two_tries() -> None:
     async def play() -> list[float]:
         async with serving(web_server) as (port, came), linked(f"redis://127.0.0.1:{port}") as (_, told):
@@ -465,6 +479,35 @@ def test_what_a_frozen_server_has_not_taken_is_not_waited_for(any_server: RedisS
 
     asyncio.run(play())
     any_server.resume()
+
+
+def test_what_was_given_up_is_not_delivered_after_all() -> None:
+    """Else an old sample, from before a network was cut off, would be written over a newer one."""
+    healed = asyncio.Event()
+    taken: list[str] = []
+
+    async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"coordd\r\n")
+        writer.write(b"+OK\r\n")
+        await healed.wait()
+        try:
+            while await reader.read(1 << 20):
+                pass
+            taken.append("all that was on its way")
+        except ConnectionResetError:
+            taken.append("reset")
+
+    async def play() -> None:
+        async with serving(cut_off) as (port, _):
+            wire = await Wire.open(f"redis://127.0.0.1:{port}")
+            with pytest.raises(RedisLost, match="does not answer in time"):
+                await wire.call(("SET", "large", bytes(20 << 20)), deadline=0.2)
+            await wire.close()
+            healed.set()
+            await until(lambda: taken, "the server has read on")
+            assert taken == ["reset"]
+
+    asyncio.run(play())
 
 
 def test_whoever_waits_is_told_when_it_is_closed(any_server: RedisServer) -> None:
