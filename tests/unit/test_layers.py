@@ -49,6 +49,7 @@ SOURCES_AND_SINKS = {
     "peer",
     "worker",
     "configfile",
+    "lean",
 }
 STATE = {
     "past",
@@ -79,7 +80,6 @@ SERVICE = {
     "methods",
     "listening",
     "logs",
-    "lean",
     "daemon",
     "main",
     "__main__",
