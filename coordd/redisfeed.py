@@ -232,6 +232,7 @@ class RedisFeed:
         for some in _slices(self._complete(traces)):
             await self._agents.take(PATH, some, self._reading(pushed=False))
             await asyncio.sleep(0)
+        self._agents.read_all(PATH, traces.agents)
         self._judging.look()
         self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
         self._sight.last_observed = shown.clock.now(began)

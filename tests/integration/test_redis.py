@@ -180,6 +180,8 @@ def test_a_heartbeat_that_expires_is_silence_and_leaving_the_registry_is_leaving
 def test_a_restart_samples_nothing_of_redis_twice(server: RedisServer, tmp_path: Path) -> None:
     project = Project(tmp_path / "app")
     project.beat("both")
+    (project.agents / "both.tasks").write_text("t1\nt2\n")
+    server.run("SADD", "agent:tasks:both", "t2", "t3")
     for agent in ("both", "alone", "silent"):
         beat(server, agent)
     register(server, "registered", last_update=utc_now())
