@@ -270,8 +270,8 @@ class Pipeline:
         source.hung = True
         self._sources.pop(path, None)
         self._backend.unfollow(path)
-        self._tasks.drop(path)
         await self._agents.drop(path)
+        self._tasks.drop(path)  # at one with the next line: whoever asks meanwhile finds both or neither
         self._picture.workspaces.pop(path, None)
 
     async def _expand(self) -> None:

@@ -158,7 +158,8 @@ class TaskList:
         claim = held.claim if held else None
         told = room.progress.get(task) if room.knows_progress else None
         double = path != "" and self._board.is_double("", task)
-        if double and (other := self._board.rooms[""].progress.get(task)) is not None:
+        redis = self._board.rooms[""] if double else None
+        if redis and redis.knows_progress and (other := redis.progress.get(task)) is not None:
             told = max((one for one in (told, other) if one), key=lambda one: one.timestamp or 0.0)
         return TaskView(
             task_id=task,

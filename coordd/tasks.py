@@ -66,7 +66,9 @@ class Board:
         self._hands_due: set[Place] = set()
         self._deadlines: Deadlines[tuple[str, str, str]] = Deadlines(wanted=self._lives)
         self._offset: float | None = None
-        self._lively: frozenset[Key] | None = None
+        self._lively: frozenset[Key] = frozenset()
+        self._running = True
+        self._late: set[str] = set()
         self._doubles = Doubles(self.rooms)
 
     def touched(self, key: Key) -> None:
@@ -78,16 +80,21 @@ class Board:
 
         But for claims whose holder the last run knew as not inactive (``lively``) and that is so now.
         """
-        self._lively = frozenset(lively)
+        self._lively, self._running = frozenset(lively), False
 
     def started(self) -> None:
-        """From now on everything is news."""
-        self._lively = None
+        """From now on everything is news, but for what a source had that could not be read until now."""
+        self._running = True
+        self._late = {
+            path for path in self._picture.workspaces if not ((room := self.rooms.get(path)) and room.read)
+        }
 
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
         """Take over a full reading. ``fresh``: nobody was listening before, so written times count."""
         room = self.rooms.setdefault(path, Room())
         self._take(path, room, room.compare(traces), now, fresh=fresh)
+        room.read = True
+        self._late.discard(path)
         room.prune(self._observed(path, now.mono) - self.stall_after)
         # Whether they can be told may be another matter than before.
         self._claims_due.update((path, task) for task in room.claims)
@@ -182,7 +189,7 @@ class Board:
 
     def is_double(self, path: str, task: str) -> bool:
         """Whether this claim in Redis is the one that a workspace has as well, and is shown there."""
-        return not path and task in self._doubles.claims
+        return not path and task in self._doubles.claims and self._doubles.is_shown(task)
 
     def knows(self, place: Place) -> bool:
         """Whether it can be told what this agent holds, and whether it makes progress."""
@@ -218,7 +225,9 @@ class Board:
         return self._picture.status_of(self._picture.resolve(path, agent_id))
 
     def _sources(self, place: Place) -> set[str]:
-        return {place[0], *self._picture.sources_of((place[0] or None, place[1]))}
+        """Where the agent is seen, or holds something."""
+        held = [path for path, _ in self.hands(place)]
+        return {place[0], *held, *self._picture.sources_of((place[0] or None, place[1]))}
 
     def _place(self, path: str, agent_id: str) -> Place:
         key = self._picture.resolve(path, agent_id)
@@ -248,7 +257,8 @@ class Board:
         self._hands_due.update((path, place[1]) for place in self.stalled if place[1] in room.hands)
 
     def _hold(self, path: str, room: Room, claim: Claim, at: float) -> None:
-        room.claims[claim.task] = Held(claim, since=at)
+        quiet = not self._running or path in self._late
+        room.claims[claim.task] = Held(claim, since=at, found=quiet)
         self._counts["held"] += 1
         if claim.agent_id is not None:
             hand = room.hand(claim.agent_id)
@@ -256,7 +266,7 @@ class Board:
             hand.status = self.holder(path, claim.agent_id)
             self._hands_due.add((path, claim.agent_id))
         self._recount_double(claim.task)
-        if self._lively is None and claim.task not in self._doubles.claims:
+        if not quiet and claim.task not in self._doubles.claims:
             self._tell(News("task.claimed", path or None, claim.task, claim.agent_id))
 
     def _let_go(self, path: str, room: Room, task: str, observed: float) -> None:
@@ -318,7 +328,7 @@ class Board:
             if status == "active" and hand.status == "inactive":
                 hand.moved = observed  # whoever comes back gets its time anew
             if tasks is not None and tasks != hand.tasks:
-                if self._lively is None and (hand.tasks is not None or tasks):
+                if self._running and (hand.tasks is not None or tasks):
                     hand.moved = observed
                 hand.tasks = tasks
             hand.status = status
@@ -335,9 +345,10 @@ class Board:
         if wait is not None:
             self._deadlines.put(("claim", path, task), now.mono + wait)
         state = claim_state(hold)
+        found, held.found = held.found, False
         if state == held.state:
             return
-        if self.is_double(path, task):
+        if not path and task in self._doubles.claims:
             held.state = state
             return
         self._counts[held.state] -= 1
@@ -348,8 +359,17 @@ class Board:
         if state == "orphaned":
             self.orphans.add((path, task))
             agent_id = held.claim.agent_id
-            if self._lively is None or (path or None, agent_id) in self._lively:
+            if not found or self._was_lively(path, agent_id):
                 self._tell(News("claim.orphaned", path or None, task, agent_id, hold.holder))
+
+    def _was_lively(self, path: str, agent_id: str | None) -> bool:
+        own: Key = (path or None, agent_id or "")
+        return own in self._lively or self._picture.resolve(path, agent_id or "") in self._lively
+
+    def _may_be_hidden(self, path: str) -> bool:
+        """Whether an agent that a claim in this source names may be in one that cannot be read."""
+        others = [other for other in self._picture.workspaces if other != path and not (path and other)]
+        return any((room := self.rooms.get(other)) is None or not room.read for other in others)
 
     def _evidence(self, path: str, held: Held, now: Moment) -> Hold:
         claim, timeout = held.claim, self._picture.timeout
@@ -359,6 +379,8 @@ class Board:
             held.since = observed - timeout  # should it leave, it has long been silent
         elif holder is None and held.holder is not None and held.holder != "inactive":
             held.since = observed  # it has just left
+        elif holder is None and held.state != "orphaned" and self._may_be_hidden(path):
+            held.since = observed  # nobody can tell
         if holder != held.holder:
             held.holder = holder
             self.version += 1
@@ -384,7 +406,7 @@ class Board:
             stalled = idle >= self.stall_after
             if not stalled:
                 self._deadlines.put(("hand", hands[0][0], agent_id), now.mono + self.stall_after - idle)
-            elif place not in self.stalled and self._lively is None:
+            elif place not in self.stalled and self._running:
                 held = self.holdings(place)
                 news = News("agent.stalled", place[0] or None, agent_id, tasks=held, idle=round(idle, 3))
                 self._tell(news)
