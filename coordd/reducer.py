@@ -263,6 +263,8 @@ def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading:
     if beat is None:
         return None
     at = _observed_beat(beat, reading)
+    if old.beat_at is not None:
+        at = max(at, old.beat_at)  # its writer's clock may be slow
     broken = old.beat_at is None or at - old.beat_at > reading.timeout
     return _Beat(beat, at, beat if broken else old.run_since)
 
