@@ -292,7 +292,7 @@ class Daemon:
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
-        self._board.stall_after = new.agents.stall_after
+        self._board.hands.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
         self._rescan_soon()

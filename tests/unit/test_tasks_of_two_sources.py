@@ -116,12 +116,12 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("/a", "x")}
-    assert scene.board.holdings(("/a", "x")) == ("t1", "t2")
+    assert scene.board.hands.stalled == {("/a", "x")}
+    assert scene.board.hands.holdings(("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
-    assert scene.board.stalled == set()
+    assert scene.board.hands.stalled == set()
 
 
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
@@ -133,10 +133,10 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.wait(100)
         scene.beat(None, "x")
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("/a", "x")}
+    assert scene.board.hands.stalled == {("/a", "x")}
     scene.picture.remove(("/a", "x"), scene.mono)
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("", "x")}
+    assert scene.board.hands.stalled == {("", "x")}
 
 
 def test_what_cannot_be_named_is_counted() -> None:
