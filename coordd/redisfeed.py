@@ -261,6 +261,7 @@ class RedisFeed:
             await self._rejudge()
         for some in _slices(self._complete(traces)):
             await self._agents.take(PATH, some, self._reading(pushed=False))
+            self._tasks.look()
             await asyncio.sleep(0)
             if wire is not self._wire:
                 return  # what was read so far is shown, but makes nothing known
@@ -350,6 +351,7 @@ class RedisFeed:
         places = [self._picture.place(agent.key) for agent in self._picture.in_workspace(None)]
         for start in range(0, len(places), SLICE):
             self._picture.rejudge_some(places[start : start + SLICE], now().mono)
+            self._tasks.look()
             await asyncio.sleep(0)
 
     async def _record_loss(self) -> None:

@@ -67,6 +67,11 @@ class Room:
     unnamed: int = 0
     read: bool = False
 
+    @property
+    def knows(self) -> tuple[bool, bool, bool]:
+        """What can be told of it: claims, progress, available tasks."""
+        return self.knows_claims, self.knows_progress, self.knows_available
+
     def compare(self, traces: WorkspaceTraces) -> WorkChange:
         """Take over from a full reading what is known and available; what has changed of the rest."""
         self.knows_claims = traces.claims is not None

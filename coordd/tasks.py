@@ -74,13 +74,14 @@ class Board:
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
         """Take over a full reading. ``fresh``: nobody was listening before, so written times count."""
         room = self.rooms.setdefault(path, Room())
+        before = room.knows
         self._take(path, room, room.compare(traces), now, fresh=fresh)
         room.read = True
         self._late.discard(path)
         room.prune(self._observed(path, now.mono) - self.hands.stall_after)
-        # Whether they can be told may be another matter than before.
-        self._claims_due.update((path, task) for task in room.claims)
-        self.hands.look_at_all(path)
+        if room.knows != before:
+            self._claims_due.update((path, task) for task in room.claims)
+            self.hands.look_at_all(path)
 
     def take(self, path: str, change: WorkChange, now: Moment) -> None:
         """Take over a partial reading of a workspace that was read in full before."""
