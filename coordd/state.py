@@ -314,9 +314,12 @@ class Picture:
             self._update(alone, mono)
         self.on_change(alone)
         for path in self._sightings.homes(key[1], self.workspaces):
-            if (path, key[1]) != key:
-                self._update((path, key[1]), mono)
-                self.on_change((path, key[1]))
+            place: Key = (path, key[1])
+            if place != key:
+                last = self._sightings.of(place)[0]
+                self._agree(place, last.verdict, last.cause)
+                self._update(place, mono)
+                self.on_change(place)
 
     def _agree(self, place: Key, verdict: Verdict, cause: Cause) -> None:
         """All sightings of one agent have the verdict of its last record, whichever brought it about."""
