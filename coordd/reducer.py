@@ -62,7 +62,8 @@ class KnownAgent:
     def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
         """What a verdict at the observed time rests on."""
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
-        return Evidence(silence=silence, timeout=timeout, readable=readable)
+        hidden = self.traces is not None and self.traces.hidden
+        return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Reading:
     ``observed`` is the source's clock at the reading. ``since`` is the earliest observed time at which a
     change found now can have happened: the reading before, or ``observed`` itself when a push announced the
     change. ``fresh`` marks the first reading of a source that was not followed until now: only what is
-    written can tell how old a beat is. ``starting`` says that coordd itself is starting.
+    written can tell how old a beat is. ``starting`` says that coordd itself is starting. Not ``counts``: nobody
+    could beat, whatever was read.
     """
 
     wall: float
@@ -81,6 +83,7 @@ class Reading:
     timeout: float
     fresh: bool = False
     starting: bool = False
+    counts: bool = True
 
 
 class _Beat(NamedTuple):
@@ -113,7 +116,8 @@ def advance(
     if beat is None:
         beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
-    evidence = Evidence(silence=silence, timeout=reading.timeout)
+    readable = reading.counts and not traces.hidden
+    evidence = Evidence(silence=silence, timeout=reading.timeout, readable=readable)
     verdict = judge(evidence if elsewhere is None else together(evidence, elsewhere))
     cause = _cause(old, beat, verdict, traces, reading)
     if old is not None and cause is None and old.traces == traces:

@@ -128,6 +128,23 @@ class RedisSink:
             self._lost_at = self._now().mono
         self._settle()
 
+    async def look(self) -> None:
+        """Find out whether what was written is still there, after somebody may have emptied the database."""
+        wire, newest = self._wire, [course.newest for course in self._all if course.newest is not None]
+        if wire is None or not newest:
+            return
+        try:
+            replies = await wire.call(*[("EXISTS", key) for key in newest])
+        except RedisLost as lost:
+            if self._wire is wire:
+                self.down(str(lost))
+                self._broken(lost)
+            return
+        if 0 in replies:
+            log.info("samples in Redis were removed, and are written again")
+            self._all_missing()
+            self._wake.set()
+
     def status(self) -> SinkStatus:
         """How it does now; ``written`` counts what was written again as well."""
         self._age()
