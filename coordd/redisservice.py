@@ -142,7 +142,10 @@ class RedisService:
 
     def _flushed(self) -> None:
         """Redis says that a database was emptied, not which one."""
-        if self._sink is not None and self._schedule.waiting("redis.flushed") is None:
+        if self._sink is None:
+            return
+        self._sink.doubt()
+        if self._schedule.waiting("redis.flushed") is None:
             self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.look)
 
     async def stop_reading(self) -> None:

@@ -73,8 +73,8 @@ class Reading:
     ``observed`` is the source's clock at the reading. ``since`` is the earliest observed time at which a
     change found now can have happened: the reading before, or ``observed`` itself when a push announced the
     change. ``fresh`` marks the first reading of a source that was not followed until now: only what is
-    written can tell how old a beat is. ``starting`` says that coordd itself is starting. Not ``counts``: nobody
-    could beat, whatever was read.
+    written can tell how old a beat is. ``starting`` says that coordd itself is starting.
+    Without ``counts`` silence says nothing: nobody could beat.
     """
 
     wall: float

@@ -1,13 +1,15 @@
-"""Every way in which Redis fails, under the real coordd, with a real server: one table, one course of events.
+"""Every way in which Redis fails, under the real coordd, with a real server: a table.
 
-Host and file agents are sampled on; status says what is wrong in words; what only Redis knew is unknown, never
+Host and file agents are sampled on; status says in words what is wrong; what only Redis knew is unknown, not
 dead; memory stays; afterwards everything is as before, each turn was one event, and no sample is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,9 +40,10 @@ class Fault:
     """A way to fail.
 
     ``says`` is a part of what status calls it, None where nothing is wrong for a user. ``mode`` is the label
-    meanwhile, ``feed`` how changes are found. ``unknown``: what is known of the agent of Redis. ``tasks`` are
-    those counts that nobody can know. ``turns``: Redis is lost for a moment when it begins. ``momentary``: it is
-    over as soon as it has begun. ``user``: coordd has a user of its own. ``proxied``: a proxy is what fails.
+    meanwhile, ``feed`` how changes are found. ``unknown``: the agent of Redis becomes so. ``tasks`` are those
+    counts nobody can know. ``turns``: Redis is lost for a moment when it begins. ``momentary``: it is over
+    as soon as it has begun. ``user``: coordd has a user of its own. ``proxied``: a proxy is what fails.
+    ``alike``: it is not up to the server, so that one of both does.
     """
 
     begin: Act
@@ -55,6 +58,7 @@ class Fault:
     turns: bool = False
     user: bool = True
     proxied: bool = False
+    alike: bool = False
 
 
 def partial(*, says: str | None, begin: Act, mend: Act, **more: Any) -> Fault:
@@ -167,6 +171,7 @@ FAULTS = {
         mend=lambda scene: scene.server.start(),
         says="refuses connections: nothing listens there",
         at_start=True,
+        alike=True,
     ),
     "killed": Fault(
         begin=lambda scene: scene.server.kill(),
@@ -183,12 +188,14 @@ FAULTS = {
         mend=through_proxy(Proxy.mend),
         says="does not answer in time",
         proxied=True,
+        alike=True,
     ),
     "resets": Fault(
         begin=through_proxy(Proxy.reset),
         mend=through_proxy(Proxy.mend),
         says="reset the connection",
         proxied=True,
+        alike=True,
     ),
     "NOAUTH": Fault(
         begin=ask_for_a_password,
@@ -211,28 +218,33 @@ FAULTS = {
     "NOPERM on the registry": partial(
         begin=without_keys("agents:registry"),
         mend=mended_user("~*"),
+        alike=True,
         says="agents:registry in Redis cannot be read",
     ),
     "NOPERM on lists of tasks": partial(
         begin=without_keys("agent:tasks:*"),
         mend=mended_user("~*"),
+        alike=True,
         says="agent:tasks: in Redis cannot be read",
     ),
     "NOPERM on claims": partial(
         begin=without_keys("tasks:claimed:*", "task:claim:*"),
         mend=mended_user("~*"),
+        alike=True,
         says="tasks:claimed: in Redis cannot be read",
         tasks=("available", "claimed"),
     ),
     "NOPERM on what is available": partial(
         begin=without_keys("tasks:available", "work:available:*", "tasks:priority_queue"),
         mend=mended_user("~*"),
+        alike=True,
         says="tasks:available in Redis cannot be read",
         tasks=("available",),
     ),
     "NOPERM on progress": partial(
         begin=without_keys("task:progress:*"),
         mend=mended_user("~*"),
+        alike=True,
         says="task:progress: in Redis cannot be read",
     ),
     "NOPERM on SCAN": partial(
@@ -314,8 +326,13 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
             server.kill()
 
 
-@pytest.mark.parametrize("scene", KINDS, indirect=True)
-@pytest.mark.parametrize("name", FAULTS)
+def cases() -> Iterator[tuple[str, str]]:
+    for number, (name, fault) in enumerate(FAULTS.items()):
+        for kind in [KINDS[number % len(KINDS)]] if fault.alike else KINDS:
+            yield name, kind
+
+
+@pytest.mark.parametrize(("name", "scene"), list(cases()), indirect=["scene"])
 def test_coordd_goes_on_while_redis_fails(name: str, scene: Scene, tmp_path: Path) -> None:
     fault = FAULTS[name]
     if not fault.at_start:
@@ -323,27 +340,36 @@ def test_coordd_goes_on_while_redis_fails(name: str, scene: Scene, tmp_path: Pat
         with admin(scene.server) as client:
             beat_once(client)
     with scene.playing(tmp_path, address(fault, scene), wait=not fault.at_start):
-        if fault.at_start:
-            assert scene.status["daemon"]["coord_mode"] == "file"
-        else:
-            scene.mark = len(scene.project.records("event"))
-        memory = scene.resident()
-        fault.begin(scene)
-        if not fault.momentary:
-            during(fault, scene)
-        grown = scene.resident() - memory
-        fault.mend(scene)
+        go_through(fault, scene)
+    hindsight(scene)
+    assert SECRET not in everything_said(tmp_path)
 
-        afterwards(fault, scene)
-        assert grown < MEGABYTES * 1e6
-        scene.still()
-        eventually(scene.everything_is_there)
-        assert scene.daemon.stop() == 0
+
+def go_through(fault: Fault, scene: Scene) -> None:
+    """The course of each fault, from before it to the end of coordd."""
+    if fault.at_start:
+        assert scene.status["daemon"]["coord_mode"] == "file"
+    else:
+        scene.mark = len(scene.project.records("event"))
+    memory = scene.resident()
+    fault.begin(scene)
+    if not fault.momentary:
+        during(fault, scene)
+    grown = scene.resident() - memory
+    fault.mend(scene)
+    afterwards(fault, scene)
+    assert grown < MEGABYTES * 1e6
+    scene.still()
+    eventually(scene.everything_is_there)
+    assert scene.daemon.stop() == 0
+
+
+def hindsight(scene: Scene) -> None:
+    """What the records say of it all."""
     assert scene.everything_is_there()
     assert max(scene.gaps()) < GAP
     assert {one["status"] for one in scene.recorded("filer")} == {"active"}
     assert "inactive" not in {one["status"] for one in scene.recorded("alone")}
-    assert SECRET not in everything_said(tmp_path)
 
 
 def address(fault: Fault, scene: Scene) -> str:
@@ -396,3 +422,81 @@ def everything_said(tmp_path: Path) -> str:
     """All that coordd has written anywhere."""
     files = (path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "redis")
     return "".join(path.read_text(errors="replace") for path in files)
+
+
+class Networks:
+    """Two network namespaces with a cable between them; ``run`` does something in one of them."""
+
+    OURS, THEIRS = "10.177.0.1", "10.177.0.2"
+
+    def __init__(self) -> None:
+        self._holders = [subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) for _ in range(2)]
+        for holder in self._holders:
+            eventually(lambda holder=holder: _network(holder.pid) != _network("self"))
+        ours, theirs = (str(holder.pid) for holder in self._holders)
+        subprocess.run(
+            ["ip", "link", "add", "v0", "netns", ours, "type", "veth", "peer", "name", "v0", "netns", theirs],
+            check=True,
+        )
+        for number, address in enumerate((self.OURS, self.THEIRS)):
+            self.run(number, "ip", "address", "add", f"{address}/24", "dev", "v0")
+            self.run(number, "ip", "link", "set", "lo", "up")
+            self.run(number, "ip", "link", "set", "v0", "up")
+
+    def within(self, number: int) -> tuple[str, ...]:
+        return ("nsenter", "-t", str(self._holders[number].pid), "-n")
+
+    def run(self, number: int, *command: str) -> None:
+        subprocess.run([*self.within(number), *command], check=True)
+
+    def close(self) -> None:
+        for holder in self._holders:
+            holder.kill()
+            holder.wait()
+
+
+def _network(pid: int | str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
+PARTITIONS = {
+    "black hole": (("link", "set", "v0", "down"), ("link", "set", "v0", "up"), 1, "does not answer"),
+    "no route": (
+        ("route", "add", "unreachable", f"{Networks.THEIRS}/32"),
+        ("route", "del", "unreachable", f"{Networks.THEIRS}/32"),
+        0,
+        "cannot be reached: no route to its host",
+    ),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", PARTITIONS)
+def test_a_partition_between_two_networks_that_heals(name: str, tmp_path: Path) -> None:
+    begin, mend, side, says = PARTITIONS[name]
+    networks = Networks()
+    server = RedisServer(
+        tmp_path / "redis", options=("--bind", Networks.THEIRS, "--protected-mode", "no", *USERS)
+    )
+    entry = tmp_path / "within"
+    entry.write_text(f'#!/bin/sh\nexec {" ".join(networks.within(1))} {server.binary} "$@"\n')
+    entry.chmod(0o755)
+    server.binary = str(entry)
+    scene = Scene(server, Project(tmp_path / "app"))
+    fault = Fault(
+        begin=lambda _: networks.run(side, "ip", *begin),
+        mend=lambda _: networks.run(side, "ip", *mend),
+        says=says,
+    )
+    try:
+        server.start(wait=False)
+        eventually(lambda: scene.redis("PING") if server.socket.exists() else False)
+        with admin(server) as client:
+            beat_once(client)
+        url = f"redis://coordd:{SECRET}@{Networks.THEIRS}:{server.port}/0"
+        with scene.playing(tmp_path, url, prefix=networks.within(0)):
+            go_through(fault, scene)
+        hindsight(scene)
+    finally:
+        server.kill()
+        networks.close()

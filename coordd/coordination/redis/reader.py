@@ -315,7 +315,7 @@ class RedisReader:
         return frozenset({*tally.refused, *registry, *map(family_of, self._offers.troubles)})
 
     def _is_refused_more(self, tally: Tally) -> bool:
-        """Whether rights are gone that the last full reading had: only another one can tell what that means."""
+        """Whether rights are gone since the last full reading: only another one can tell what that means."""
         return self._whole and not self._refusals(tally) <= self._refused
 
     def _find_unknown(self, tally: Tally) -> frozenset[str]:

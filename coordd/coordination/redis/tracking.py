@@ -19,7 +19,7 @@ PATIENCE = 5.0
 
 
 class NotPermitted(Exception):
-    """The server does not track, for this user or at all, or takes no second connection; the text says why."""
+    """The server does not track, for this user or at all, or takes no second connection; says why."""
 
 
 class Subscription:
