@@ -299,6 +299,7 @@ class Daemon:
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
         self._upkeep.close()
+        self._sampling.stop()
         self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
@@ -347,9 +348,9 @@ class Daemon:
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
-        self._pipeline.gap(seconds)
         if self._redis is not None:
-            self._redis.gap(seconds)
+            self._redis.gap(seconds)  # before all are judged anew
+        self._pipeline.gap(seconds)
 
     def _rescan_soon(self) -> None:
         self._pipeline.rescan_soon()

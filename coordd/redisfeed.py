@@ -36,6 +36,8 @@ MAX_PENDING = 50_000
 """Announced keys that may wait to be read; beyond that everything is read."""
 SLICE = 500
 """Agents that are taken over before the loop turns again."""
+MAX_KEY = 2048
+"""Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
 LOOK_EVERY = 2.0
 """Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
 MENDED = 4.0
@@ -102,6 +104,9 @@ class RedisFeed:
 
     def down(self, trouble: str) -> None:
         """The connection is lost: what only Redis knows is unknown until there is another one."""
+        if self._wire is None and self._sight.shown.state == "unreadable":
+            self._sight.shown.error = trouble
+            return
         self._wire = None
         self.mode = self.standstill = None
         self.ready.set()
@@ -168,7 +173,7 @@ class RedisFeed:
             self._pending.clear()
             self._everything = True
         else:
-            self._pending.update(keys)
+            self._pending.update([key for key in keys if len(key) <= MAX_KEY])
         if self._schedule.waiting("redis.batch") is None:
             self._schedule.once("redis.batch", BATCH, self._batch)
 
@@ -205,7 +210,7 @@ class RedisFeed:
         async with self._lock:
             wire = self._wire
             if wire is None or not self._sight.read_once:
-                return  # the full reading that comes will see it
+                return  # the full reading that is to come will see it
             keys, self._pending = self._pending, set()
             if self._everything:
                 self._everything = False
@@ -215,7 +220,7 @@ class RedisFeed:
 
     async def _rescan(self) -> None:
         async with self._lock:
-            if (wire := self._wire) is not None and self._sight.read_once:
+            if (wire := self._wire) is not None and self.mode is not None:
                 await self._guarded(wire, self._read_all(wire))
 
     def _await_rescan(self) -> None:
@@ -244,9 +249,8 @@ class RedisFeed:
         if wire is not self._wire:
             return
         if traces.state == "unreadable":
-            self._lost(traces.error or "it cannot be read")
-            self._sight.read_once = True  # there is a connection, and the next rescan may find it mended
-            self._await_rescan()
+            self._lost(traces.error or "cannot be read")
+            self._await_rescan()  # the next one may find it mended
             return
         shown = self._sight.shown
         shown.state, shown.error = "read", None
@@ -294,15 +298,21 @@ class RedisFeed:
                 self._schedule.once("redis.batch", delay, self._batch)
 
     def _complete(self, traces: WorkspaceTraces) -> dict[str, AgentTraces | None]:
-        """A full reading says of every known agent what is there, even that nothing is."""
+        """A full reading says of every known agent what is there, even that nothing is.
+
+        A Redis that comes back without any registry has lost its data: nobody has left for that.
+        """
+        wiped = not self._sight.read_once and not any(one.registration for one in traces.agents.values())
+        if wiped:
+            self._registered.clear()
         agents = {agent_id: self._kept(agent_id, one) for agent_id, one in traces.agents.items()}
         for agent in self._picture.in_workspace(None):
             if agent.key[1] not in agents:
-                agents[agent.key[1]] = self._kept(agent.key[1], None)
+                agents[agent.key[1]] = self._kept(agent.key[1], None, wiped=wiped)
         self._registered.intersection_update(agents)
         return agents
 
-    def _kept(self, agent_id: str, traces: AgentTraces | None) -> AgentTraces | None:
+    def _kept(self, agent_id: str, traces: AgentTraces | None, *, wiped: bool = False) -> AgentTraces | None:
         """The traces; of an agent whose heartbeat expired and that never registered, that it left none.
 
         A heartbeat in Redis takes itself away: that alone is silence, while leaving the registry is leaving.
@@ -312,12 +322,12 @@ class RedisFeed:
                 self._registered.add(agent_id)
             return traces
         old = self._picture.sighting((None, agent_id))
-        if old is None or agent_id in self._registered or old.restored_status is not None:
+        registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
+        if old is None or (registered and not wiped):
             self._registered.discard(agent_id)
             return None
-        if old.traces is not None and old.traces.heartbeat is None and not old.traces.tasks:
-            return old.traces
-        return AgentTraces(agent_id)
+        blank = AgentTraces(agent_id)
+        return old.traces if old.traces == blank else blank
 
     def _reading(self, *, pushed: bool) -> Reading:
         return self._sight.reading(self._picture, pushed=pushed, starting=not self._judging.running)

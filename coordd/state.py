@@ -8,17 +8,17 @@ I/O.
 
 from __future__ import annotations
 
-import heapq
 import math
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from coordd.clocks import Heart, ObservedClock
+from coordd.deadlines import Deadlines
 from coordd.liveness import Evidence, Verdict, judge
 from coordd.merge import merge
 from coordd.model import AgentCounts, Cause, Status, SystemSample
 from coordd.reducer import Key, KnownAgent, together
+from coordd.roll import Place, Roll, place_of
 from coordd.sightings import Sightings
 
 
@@ -69,15 +69,11 @@ class Picture:
         self._sightings = Sightings()
         self._moved: list[tuple[Key, KnownAgent | None]] = []
         self._beats: dict[Key, float] = {}
-        self._order: list[tuple[str, str]] = []
-        self._shown: dict[Key, Status] = {}
-        self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
-        self._deadlines: list[tuple[float, tuple[str, str], Key]] = []
-        self._timed: dict[Key, float] = {}
-        self._unrecorded: set[Key] = set()
+        self._roll = Roll()
+        self._deadlines: Deadlines[Place] = Deadlines(wanted=lambda place: _key(place) in self._roll)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._roll)
 
     def sighting(self, key: Key) -> KnownAgent | None:
         """What one source knows of an agent, as last published."""
@@ -108,13 +104,7 @@ class Picture:
 
     def in_workspace(self, workspace: str | None) -> list[KnownAgent]:
         """All sightings of one source; of Redis when None."""
-        name = workspace or ""
-        start = bisect_left(self._order, (name, ""))
-        found = []
-        for place in self._order[start:]:
-            if place[0] != name:
-                break
-            found.append(self._sightings.get((workspace, place[1])))
+        found = [self._sightings.get(key) for key in self._roll.keys(workspace=workspace or "")]
         if workspace is None:
             found += [self._sightings.get((None, agent_id)) for agent_id in self._sightings.pairs]
         return [agent for agent in found if agent is not None]
@@ -154,7 +144,6 @@ class Picture:
                 self._sightings.replace(replace(file, verdict=agent.verdict, cause=agent.cause))
         if before is None or _tasks(before) != _tasks(agent):
             self.on_change(place)
-        self._unrecorded.discard(place)
         self.version += 1
         self._update(place, mono)
 
@@ -201,25 +190,20 @@ class Picture:
     def rejudge_all(self, mono: float) -> None:
         """Judge everything anew, after a gap or another timeout."""
         self._deadlines.clear()
-        self._timed.clear()
         for workspace in {key[0] for key in self._sightings}:
             self.rejudge(workspace, mono)
 
     def counts(self, mono: float) -> AgentCounts:
         """How many agents have which status at this moment."""
         self.expire(mono)
-        return AgentCounts(**self._counts)
+        return self._roll.counts()
 
     def expire(self, mono: float) -> None:
         """Let every deadline that has passed count."""
         horizon = self._heart.horizon(mono)
-        while self._deadlines and self._deadlines[0][0] <= horizon:
-            due, _, key = heapq.heappop(self._deadlines)
-            if self._timed.get(key) != due:
-                continue  # an earlier deadline took its place
-            del self._timed[key]
-            if key in self._shown:
-                self._update(key, horizon)
+        for place in self._deadlines.take(horizon):
+            if _key(place) in self._roll:
+                self._update(_key(place), horizon)
 
     def horizon(self, mono: float) -> float:
         """The latest moment at which agents may be judged: ``mono``, but for a gap not yet reported."""
@@ -227,22 +211,21 @@ class Picture:
 
     def status_of(self, key: Key) -> Status | None:
         """The status as :meth:`expire` last found it, None where no such agent is shown."""
-        return self._shown.get(key)
+        return self._roll.status(key)
 
     def next_deadline(self) -> float | None:
         """Monotonic time of the next possible change of a verdict; may be too early, never too late."""
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines.first()
 
     @property
     def owes_records(self) -> bool:
         """Whether some agent's verdict is known to differ from the one in its last record."""
-        return bool(self._unrecorded)
+        return self._roll.owes
 
     def take_unrecorded(self, mono: float) -> list[Key]:
         """The agents whose verdict now differs from the one in their last record."""
         self.expire(mono)
-        keys, self._unrecorded = self._unrecorded, set()
-        return sorted(keys, key=_place)
+        return self._roll.take_owed()
 
     def sources_of(self, key: Key) -> list[str]:
         """The sources that see the agent shown under this key: paths, "" for Redis."""
@@ -258,21 +241,8 @@ class Picture:
     ) -> Iterator[Shown]:
         """The agents in the order (workspace, id), judged at this moment, beginning after a key."""
         self.expire(mono)
-        start = 0
-        if after is not None:
-            place = _place(after)
-            start = bisect_left(self._order, place)
-            start += start < len(self._order) and self._order[start] == place
-        elif workspace is not None:
-            start = bisect_left(self._order, (workspace, ""))
-        for index in range(start, len(self._order)):
-            name, agent_id = self._order[index]
-            key: Key = (name or None, agent_id)
-            if workspace is not None and name != workspace:
-                if name > workspace:
-                    return
-                continue
-            if (status is None or self._shown[key] == status) and (agent := self.get(key)) is not None:
+        for key in self._roll.keys(workspace=workspace, after=after):
+            if (status is None or self._roll.status(key) == status) and (agent := self.get(key)) is not None:
                 yield self.look(agent, mono)
 
     def look(self, agent: KnownAgent, mono: float) -> Shown:
@@ -322,9 +292,9 @@ class Picture:
         """A pair was made or broken by the coming or going of the sighting ``key``."""
         alone: Key = (None, key[1])
         shown = bool(self._sightings.of(alone))
-        if key != alone and shown != (alone in self._shown):
+        if key != alone and shown != (alone in self._roll):
             self._moved.append((alone, self._sightings.get(alone) if shown else None))
-        if not shown and alone in self._shown:
+        if not shown and alone in self._roll:
             self._leave(alone)
         if shown and key != alone:
             self._update(alone, mono)
@@ -336,11 +306,7 @@ class Picture:
 
     def _leave(self, key: Key) -> None:
         """The agent is shown under this key no more."""
-        index = bisect_left(self._order, _place(key))
-        if index < len(self._order) and self._order[index] == _place(key):
-            del self._order[index]
-            self._counts[self._shown.pop(key)] -= 1
-        self._unrecorded.discard(key)
+        self._roll.leave(key)
         self.version += 1
 
     def _evidence_of(self, agent: KnownAgent, mono: float) -> Evidence:
@@ -363,20 +329,10 @@ class Picture:
         if evidence is None:
             return
         status = judge(evidence).status
-        before = self._shown.get(key)
-        if before != status:
-            if before is None:
-                insort(self._order, _place(key))
-            else:
-                self._counts[before] -= 1
-            self._counts[status] += 1
-            self._shown[key] = status
+        if self._roll.enter(key, status):
             self.version += 1
             self.on_change(key)
-        if status != self._sightings.of(key)[0].verdict.status:
-            self._unrecorded.add(key)
-        else:
-            self._unrecorded.discard(key)
+        self._roll.owe(key, status != self._sightings.of(key)[0].verdict.status)
         if status == "active":
             self._await_deadline(key, mono)
 
@@ -393,15 +349,12 @@ class Picture:
         return mono - max(0.0, self._clock(agent.key).now(mono) - agent.beat_at)
 
     def _await_deadline(self, key: Key, mono: float) -> None:
-        """Put the agent on the heap if it can fall silent and does not stand there, possibly too early."""
+        """Look at the agent again when it can have fallen silent."""
         evidence = self._evidence(key, mono)
         if evidence is None or evidence.silence is None:
             return
-        due = mono + max(0.001, self.timeout - evidence.silence)
-        # An agent can come back with an older beat than the one it was on the heap for.
-        if self._timed.get(key, math.inf) > due:
-            heapq.heappush(self._deadlines, (due, _place(key), key))
-            self._timed[key] = due
+        # An agent can come back with an older beat than the one it waits for; then it is the earlier time.
+        self._deadlines.put(place_of(key), mono + max(0.001, self.timeout - evidence.silence))
 
 
 def _tasks(agent: KnownAgent) -> tuple[str, ...] | None:
@@ -412,5 +365,5 @@ def _beat(agent: KnownAgent) -> tuple[float | None, float | None]:
     return agent.beat_at, agent.beat_wall
 
 
-def _place(key: Key) -> tuple[str, str]:
-    return (key[0] or "", key[1])
+def _key(place: Place) -> Key:
+    return (place[0] or None, place[1])

@@ -16,6 +16,7 @@ from harness import ROOT, percentile
 
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "integration")]
 
+# ruff: noqa: E402 - what is imported from the tests is found only now
 from live import Project, eventually
 from redisd import RedisServer
 from redisproxy import proxy_to

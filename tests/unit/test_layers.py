@@ -26,6 +26,7 @@ VALUES = {
     "doubles",
     "merge",
     "sightings",
+    "roll",
     "wire",
     "sockets",
     "quickjson",
@@ -48,6 +49,7 @@ SOURCES_AND_SINKS = {
     "peer",
     "worker",
     "configfile",
+    "lean",
 }
 STATE = {
     "past",
@@ -78,7 +80,6 @@ SERVICE = {
     "methods",
     "listening",
     "logs",
-    "lean",
     "daemon",
     "main",
     "__main__",

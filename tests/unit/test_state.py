@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coordd.clocks import Heart, ObservedClock
+from coordd.deadlines import SPARE
 from coordd.liveness import Verdict, judge
 from coordd.model import AgentCounts
 from coordd.reducer import Key, KnownAgent
@@ -146,7 +147,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def the_heap_does_not_grow_without_bound(self) -> None:
-        assert len(self.picture._timed) <= len(PATHS) * len(IDS)
+        assert len(self.picture._deadlines) <= SPARE + 4 * len(PATHS) * len(IDS)
 
 
 TestPicture: Any = Model.TestCase
