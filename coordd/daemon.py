@@ -300,6 +300,7 @@ class Daemon:
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
         self._upkeep.close()
+        self._sampling.stop()
         self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):

@@ -192,7 +192,7 @@ class Documents:
         problems.extend(self._redis.problems(now))
         for name, sink in sinks.items():
             # A Redis that is down is one problem, not two.
-            if sink.state != "ok" and (name != "redis" or self._redis.facts.connected):
+            if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
             f"workspace {workspace.path} cannot be read: {workspace.error}"

@@ -62,6 +62,7 @@ class HostSampling:
     ) -> None:
         self._make = sampler
         self._sampler: Sampler | None = None
+        self._ending = False
         self._worker = worker
         self._picture = picture
         self._recorder = recorder
@@ -95,6 +96,8 @@ class HostSampling:
             reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
         except Late:
             log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
+            return
+        if self._ending:
             return
         self._log_errors(self._sampler.errors)
         moment, mode = now(), self._redis.mode
@@ -132,6 +135,10 @@ class HostSampling:
         )
         await self._recorder.record(system=[sample], performance=[row])
         self._picture.system = sample
+
+    def stop(self) -> None:
+        """Record no more: a sample that came now would not reach every sink."""
+        self._ending = True
 
     def lateness(self, mono: float) -> float:
         """Seconds by which the next sample is overdue; an interval's grace, else 0.0."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
 from coordd.agentlog import AgentLog
+from coordd.reducer import Key
 from coordd.schedule import Schedule, now
 from coordd.state import Picture
 from coordd.tasklog import TaskLog
@@ -68,7 +69,14 @@ class Judging:
             self._schedule.once("agents.deadline", due - mono + GRID / 2, self._judge_due)
 
     async def _judge_due(self) -> None:
-        keys = self._picture.take_unrecorded(now().mono)
+        files: list[Key] = []
+        redis: list[Key] = []
+        for key in self._picture.take_unrecorded(now().mono):
+            (redis if "" in self._picture.sources_of(key) else files).append(key)
+        # A Redis that takes its time is waited for by those alone whom it knows.
+        await asyncio.gather(self._judge(files), self._judge(redis))
+
+    async def _judge(self, keys: list[Key]) -> None:
         due: dict[str, list[str]] = defaultdict(list)
         for key in keys:
             for path in self._picture.sources_of(key):

@@ -16,9 +16,9 @@ from typing import Any
 
 from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
-from coordd.coordination.redis.keys import BCAST_PREFIXES
+from coordd.coordination.redis.listening import Listening
 from coordd.coordination.redis.reader import RedisReader
-from coordd.coordination.redis.tracking import NotPermitted, Subscription, track
+from coordd.coordination.redis.standstill import standstill_of
 from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
 from coordd.redislink.link import Facts
@@ -38,13 +38,20 @@ SLICE = 500
 """Agents that are taken over before the loop turns again."""
 MAX_KEY = 2048
 """Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
-PING_EVERY = 2.0
+LOOK_EVERY = 2.0
+"""Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
+MENDED = 4.0
+"""Seconds between two full readings while a part of Redis cannot be read."""
 PATH = ""
 """Redis among the sources of the picture."""
 
 
 class RedisFeed:
-    """Follows the agents and tasks in one Redis; ``broken`` tells the link of a connection that failed."""
+    """Follows the agents and tasks in one Redis.
+
+    ``broken`` tells the link of a connection that failed, ``flushed`` that whole databases may have been
+    emptied. ``standstill`` says of "Redis" why agents cannot beat although it can be read.
+    """
 
     def __init__(
         self,
@@ -58,10 +65,11 @@ class RedisFeed:
         judging: Judging,
         malformed: TraceLog,
         broken: Callable[[RedisLost], None],
+        flushed: Callable[[], None],
     ) -> None:
         self.mode: str | None = None
+        self.standstill: str | None = None
         self.ready = asyncio.Event()
-        self._url = url
         self._picture = picture
         self._reader = reader
         self._schedule = schedule
@@ -70,6 +78,8 @@ class RedisFeed:
         self._judging = judging
         self._malformed = malformed
         self._broken = broken
+        self._flushed = flushed
+        self._listening = Listening(url=url, told=self._heard)
         self._sight = Sight(shown=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono)))
         self._lock = asyncio.Lock()
         self._wire: Wire | None = None
@@ -81,7 +91,6 @@ class RedisFeed:
         self._ended = False
         self._following: asyncio.Task[None] | None = None
         self._first: asyncio.Task[None] | None = None
-        self._said: str | None = None
         self._cost = 0.0
         picture.workspaces[PATH] = self._sight.shown
 
@@ -111,7 +120,7 @@ class RedisFeed:
             self._sight.shown.error = trouble
             return
         self._wire = None
-        self.mode = None
+        self.mode = self.standstill = None
         self.ready.set()
         if self._following is not None and self._following is not asyncio.current_task():
             self._following.cancel()
@@ -145,68 +154,76 @@ class RedisFeed:
                     await self._following
 
     async def _follow(self, wire: Wire) -> None:
-        """Read everything once, then be told; ends with the connection."""
-        subscription, pinging = None, None
+        """Read everything once, then be told, or ask now and then; ends with the connection."""
+        looking = asyncio.ensure_future(self._unbroken(wire, self._look_after(wire)))
         try:
-            subscription = await self._subscribe(wire)
-            # Who is told that the connection is lost waits for nobody; what was recorded must still be shown.
-            self._first = asyncio.ensure_future(self._read_first(wire))
-            await asyncio.shield(self._first)
-            if wire is not self._wire:
-                return
-            self.mode = "poll" if subscription is None else "push"
-            self.ready.set()
-            self._await_rescan(self._cost)
-            if subscription is not None:
-                pinging = asyncio.ensure_future(self._ping(subscription))
-                await self._listen(subscription)
-        except RedisLost as lost:
-            self._broken(lost)
-        except Exception as error:  # a bug must not end the following; it is logged with its place
-            log.exception("following Redis failed")
-            self._broken(RedisLost(f"cannot be followed: {type(error).__name__}"))
+            await self._unbroken(wire, self._hear(wire))
         finally:
-            if pinging is not None:
-                pinging.cancel()
-            if subscription is not None:
-                await subscription.close()
+            looking.cancel()
+            await self._listening.end()
+
+    async def _hear(self, wire: Wire) -> None:
+        pushed = await self._listening.begin(wire)  # before everything is read
+        await self._take_up(wire, "push" if pushed else "poll")
+        if not pushed:
+            await self._listening.begin_at_last(wire)
+            await self._take_up(wire, "push")
+        await self._listening.listen()
+
+    async def _take_up(self, wire: Wire, mode: str) -> None:
+        """Read everything, and go on from there."""
+        # Who is told that the connection is lost waits for nobody; what was recorded must still be shown.
+        self._first = asyncio.ensure_future(self._read_first(wire))
+        await asyncio.shield(self._first)
+        if wire is self._wire:
+            self.mode = mode
+            self.ready.set()
+            self._await_rescan()
 
     async def _read_first(self, wire: Wire) -> None:
         async with self._lock:
             if wire is self._wire:
                 await self._guarded(wire, self._read_all(wire))
 
-    async def _subscribe(self, wire: Wire) -> Subscription | None:
-        """Be told of changes, before everything is read; None where that is not to be had."""
-        try:
-            return await track(self._url, wire, BCAST_PREFIXES)
-        except NotPermitted as refused:
-            if str(refused) != self._said:
-                self._said = str(refused)
-                log.warning(
-                    "changes in Redis are found by polling: it refuses to announce them (%s)", refused
-                )
-            return None
+    def _heard(self, keys: Collection[bytes] | None) -> None:
+        if keys is None:
+            self._flushed()
+        if keys is None or len(self._pending) > MAX_PENDING:
+            self._pending.clear()
+            self._everything = True
+        else:
+            self._pending.update([key for key in keys if len(key) <= MAX_KEY])
+        waiting = self._schedule.waiting("redis.batch")
+        if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
+            self._schedule.once("redis.batch", BATCH, self._batch)
 
-    async def _listen(self, subscription: Subscription) -> None:
+    async def _look_after(self, wire: Wire) -> None:
         while True:
-            keys = await subscription.changed()
-            if keys is None or len(self._pending) > MAX_PENDING:
-                self._pending.clear()
-                self._everything = True
-            else:
-                self._pending.update([key for key in keys if len(key) <= MAX_KEY])
-            waiting = self._schedule.waiting("redis.batch")
-            if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
-                self._schedule.once("redis.batch", BATCH, self._batch)
+            await self._look_at_writers(wire)
+            await asyncio.sleep(LOOK_EVERY)
+            await self._listening.ping()
 
-    async def _ping(self, subscription: Subscription) -> None:
-        try:
-            while True:
-                await asyncio.sleep(PING_EVERY)
-                await subscription.ping()
-        except RedisLost as lost:
-            self._broken(lost)
+    async def _look_at_writers(self, wire: Wire) -> None:
+        """Find out whether agents can beat: while they cannot, nobody's silence counts."""
+        words = await standstill_of(wire)
+        if wire is not self._wire or words == self.standstill:
+            return
+        turned = (words is None) != (self.standstill is None)
+        self.standstill = words
+        if turned:
+            self._see()
+            await self._rejudge()
+            self._judging.look()
+
+    def _see(self) -> bool:
+        """Let silence count if agents can be read and can beat; whether it did not until now."""
+        shown, mono = self._sight.shown, now().mono
+        if shown.state != "read" or self.standstill is not None:
+            shown.clock.lost(mono)
+            return False
+        blind = not shown.clock.readable
+        shown.clock.regained(mono)
+        return blind
 
     async def _batch(self) -> None:
         """Read what was announced, and what was put off until now."""
@@ -225,13 +242,27 @@ class RedisFeed:
         async with self._lock:
             if (wire := self._wire) is not None and self.mode is not None:
                 await self._guarded(wire, self._read_all(wire))
-        if self._wire is not None:
-            self._await_rescan(self._cost)
+        if self._wire is not None and self._schedule.waiting("redis.rescan") is None:
+            self._await_rescan()
 
-    def _await_rescan(self, cost: float) -> None:
+    def _await_rescan(self) -> None:
         """After a long reading the next one waits longer: it is to take a twentieth of the time at most."""
-        shortest = POLL if self.mode == "poll" else RESCAN
-        self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * cost), self._rescan)
+        shortest = MENDED if self._reader.troubles else RESCAN
+        if self.mode == "poll" or self._sight.shown.state == "unreadable":
+            shortest = POLL
+        self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * self._cost), self._rescan)
+
+    async def _unbroken(self, wire: Wire, following: Coroutine[Any, Any, None]) -> None:
+        """Whatever fails over a connection ends it, but not the one after it."""
+        try:
+            await following
+        except RedisLost as lost:
+            if wire is self._wire:
+                self._broken(lost)
+        except Exception as error:  # a bug must not end the feed; it is logged with its place
+            log.exception("following Redis failed")
+            if wire is self._wire:
+                self._broken(RedisLost(f"cannot be followed: {type(error).__name__}"))
 
     async def _guarded(self, wire: Wire, reading: Coroutine[Any, Any, None]) -> None:
         try:
@@ -247,20 +278,18 @@ class RedisFeed:
     async def _read_all(self, wire: Wire) -> None:
         began = now().mono
         traces = await self._reader.scan(wire, now().wall)
-        moment = now()
-        self._cost = moment.mono - began
+        self._cost = now().mono - began
         if wire is not self._wire:
             return
         if traces.state == "unreadable":
-            self._lost(traces.error or "cannot be read")  # the next rescan may find it mended
+            self._lost(traces.error or "cannot be read")
+            self._await_rescan()  # the next one may find it mended
             return
         shown = self._sight.shown
-        blind = not shown.clock.readable
-        shown.clock.regained(moment.mono)
         shown.state, shown.error = "read", None
         shown.malformed = dict(traces.malformed)
         self._malformed.note(shown)
-        if blind:
+        if self._see():
             await self._rejudge()
         for some in _slices(self._complete(traces)):
             await self._agents.take(PATH, some, self._reading(pushed=False))
@@ -273,6 +302,7 @@ class RedisFeed:
         self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
         self._sight.last_observed = shown.clock.now(began)
         self._sight.read_once = True
+        self._await_rescan()
         self._await_slow()
 
     async def _read_some(self, wire: Wire, keys: Collection[bytes]) -> None:
@@ -280,6 +310,7 @@ class RedisFeed:
         self._await_slow()
 
     async def _reread(self, wire: Wire, agent_ids: Collection[str]) -> None:
+        await self._look_at_writers(wire)
         await self._took(wire, await self._reader.reread(wire, agent_ids, now().wall), pushed=False)
 
     async def _took(self, wire: Wire, change: AgentsChange, *, pushed: bool) -> None:

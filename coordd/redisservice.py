@@ -28,6 +28,8 @@ from coordd.tasklog import TaskLog
 from coordd.worker import Worker
 
 LOAD_DEADLINE = 60.0
+FLUSH_PAUSE = 5.0
+"""Seconds from a flush of Redis to a look at what it took of our samples; one look does for several."""
 FIRST_READING = 1.5
 """Seconds that the start waits for the first reading of Redis: one that does not answer holds nothing up."""
 
@@ -50,6 +52,7 @@ class RedisService:
         on_event: OnEvent,
     ) -> None:
         self._worker = Worker("coordd-redis", replaceable=True)
+        self._schedule = schedule
         self._link = Link(url=url, random=random.random, on_change=state.changed)
         self._feed: RedisFeed | None = None
         if config.coordination.mode != "file":
@@ -63,11 +66,13 @@ class RedisService:
                 judging=judging,
                 malformed=malformed,
                 broken=self._link.broken,
+                flushed=self._flushed,
             )
             self._link.tenants.append(self._feed)
             judging.redis = self._feed.reread
             state.feed = lambda: self._feed.mode if self._feed else None
             state.troubles = lambda: self._feed.troubles if self._feed else {}
+            state.standstill = lambda: self._feed.standstill if self._feed else None
         self._sink: RedisSink | None = None
         if config.coordination.redis_writable:
             self._sink = RedisSink(
@@ -134,6 +139,14 @@ class RedisService:
     def marked(self, document: Mapping[str, object]) -> Mapping[str, object]:
         """The snapshot, with what the next run needs to know of the sink."""
         return document if self._sink is None else with_mark(document, self._sink.mark())
+
+    def _flushed(self) -> None:
+        """Redis says that a database was emptied, not which one."""
+        if self._sink is None:
+            return
+        self._sink.doubt()
+        if self._schedule.waiting("redis.flushed") is None:
+            self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.look)
 
     async def stop_reading(self) -> None:
         """Read no more."""

@@ -30,6 +30,7 @@ class RedisState:
         self.facts = Facts()
         self.feed: Callable[[], str | None] = lambda: None
         self.troubles: Callable[[], Mapping[str, str]] = dict
+        self.standstill: Callable[[], str | None] = lambda: None
         self._labels = labels
         self._writes = writes
         self._on_event = on_event
@@ -76,6 +77,7 @@ class RedisState:
     def document(self) -> dict[str, object]:
         """The ``redis`` object of ``status``."""
         facts = self._look()
+        error = facts.error or self.standstill()
         return {
             "configured": self.url is not None,
             "connected": facts.connected,
@@ -84,10 +86,17 @@ class RedisState:
             "keys": facts.keys,
             "latency_ms": facts.latency_ms,
             "feed": self.feed(),
-            "error": None if facts.error is None else f"Redis {facts.error}",
+            "error": None if error is None else f"Redis {error}",
             "writes": self._writes,
             "version": facts.version,
         }
+
+    def explains(self, trouble: str | None) -> bool:
+        """Whether what a sink says of Redis is one problem with what :meth:`problems` says already."""
+        standstill = self.standstill()
+        return not self.facts.connected or bool(
+            standstill and trouble and trouble.startswith(f"Redis {standstill.partition(':')[0]}")
+        )
 
     def problems(self, now: Moment) -> list[str]:
         """What is wrong with it, in words."""
@@ -97,4 +106,7 @@ class RedisState:
         if not facts.connected:
             since = "" if facts.since is None else f" (for {age(now.mono - facts.since)})"
             return [f"Redis {self.url} {facts.error}{since}"]
-        return [f"{kind} in Redis cannot be read: it {words}" for kind, words in self.troubles().items()]
+        standstill = self.standstill()
+        found = [f"Redis {self.url} {standstill}; agents cannot beat there"] if standstill else []
+        found += [f"{kind} in Redis cannot be read: it {words}" for kind, words in self.troubles().items()]
+        return found

@@ -66,7 +66,8 @@ class KnownAgent:
     def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
         """What a verdict at the observed time rests on."""
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
-        return Evidence(silence=silence, timeout=timeout, readable=readable)
+        hidden = self.traces is not None and self.traces.hidden
+        return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Reading:
     change found now can have happened: the reading before, or ``observed`` itself when a push announced the
     change. ``fresh`` marks the first reading of a source that was not followed until now: only what is
     written can tell how old a beat is. ``starting`` says that coordd itself is starting.
+    Without ``counts`` silence says nothing: nobody could beat.
     """
 
     wall: float
@@ -85,6 +87,7 @@ class Reading:
     timeout: float
     fresh: bool = False
     starting: bool = False
+    counts: bool = True
 
 
 class _Beat(NamedTuple):
@@ -117,7 +120,8 @@ def advance(
     if beat is None:
         beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
-    evidence = Evidence(silence=silence, timeout=reading.timeout)
+    readable = reading.counts and not traces.hidden
+    evidence = Evidence(silence=silence, timeout=reading.timeout, readable=readable)
     verdict = judge(evidence if elsewhere is None else together(evidence, elsewhere))
     cause = _cause(old, beat, verdict, traces, reading)
     if old is not None and cause is None and old.traces == traces:

@@ -38,6 +38,7 @@ class Sight:
             timeout=picture.timeout,
             fresh=not self.read_once,
             starting=starting,
+            counts=self.shown.clock.readable,
         )
 
 

@@ -51,7 +51,7 @@ class AgentTraces:
 
     ``tasks`` is empty where there is no list of tasks and None where there is one that cannot be read;
     ``unnamed_tasks`` is how many more there are than it names. ``listed`` says that ``active.list`` names the
-    agent.
+    agent. ``hidden``: there is a heartbeat, and coordd has no right to read it.
     """
 
     agent_id: str
@@ -60,6 +60,7 @@ class AgentTraces:
     tasks: tuple[str, ...] | None = ()
     listed: bool = False
     unnamed_tasks: int = 0
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class RedisServer:
         self.log = directory / "redis.log"
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
-        self._binary = there[self.kind]
+        self.binary = there[self.kind]
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -88,7 +88,7 @@ class RedisServer:
             *options,
         ]
         self.process = subprocess.Popen(
-            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         if wait:
             eventually(self._answers, what=f"{self.kind} answers")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from coordd import redisfeed
 from coordd.agentlog import AgentLog
 from coordd.clocks import Heart
+from coordd.coordination.redis import listening
 from coordd.coordination.redis.tracking import Subscription
 from coordd.judging import Judging
 from coordd.model import AgentSample
@@ -83,6 +83,13 @@ class Pushes:
     async def close(self) -> None: ...
 
 
+class Wire:
+    """A connection to a Redis that lets agents write."""
+
+    async def call(self, *commands: object) -> list[bytes]:
+        return [b"PONG", *[b""] * (len(commands) - 1)]
+
+
 class Scene:
     """A feed with all that is behind it, over a Redis that is not there."""
 
@@ -109,10 +116,11 @@ class Scene:
             judging=self.judging,
             malformed=TraceLog(),
             broken=lambda lost: self.lost.append(str(lost)),
+            flushed=lambda: None,
         )
 
     def up(self, run_id: str | None = "1") -> None:
-        wire: Any = object()
+        wire: Any = Wire()
         self.feed.ready.clear()
         self.feed.up(wire, Facts(connected=True, run_id=run_id))
 
@@ -144,7 +152,7 @@ def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.M
                 pushes: Any = scene.pushes
                 return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
 
-            monkeypatch.setattr(redisfeed, "track", track)
+            monkeypatch.setattr(listening, "track", track)
             scene.schedule.start()
             try:
                 await function(scene)

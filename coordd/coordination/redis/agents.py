@@ -309,8 +309,9 @@ class Agents:
             self.traces.pop(agent_id, None)
             self._names.pop(agent_id, None)
             return
+        hidden = agent.heartbeat is None and not agent.first is agent.second is None
         self.traces[agent_id] = AgentTraces(
-            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed
+            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, hidden
         )
 
     def _sharing(self, registration: Registration) -> Registration:

@@ -84,6 +84,7 @@ class RedisReader:
         self._scanning = False
         self._whole = False
         self._unknown: frozenset[str] = frozenset()
+        self._refused: frozenset[str] = frozenset()
 
     @property
     def due(self) -> float | None:
@@ -159,22 +160,25 @@ class RedisReader:
         """
         if wire is not self._wire or not (self._whole or self._scanning):
             return AgentsChange(self.workspace, {}, rescan_needed=True)
-        ids = list(agent_ids)
+        ids, tally = list(agent_ids), Tally()
         try:
             for start in range(0, len(ids), CHUNK // 2):
                 some = ids[start : start + CHUNK // 2]
-                await self._beats.read(wire, self._beats.keys_of(some), now, Tally(), pushed=False)
+                await self._beats.read(wire, self._beats.keys_of(some), now, tally, pushed=False)
                 await self._registry.look_up(wire, some)
         except Unusable:
             self._whole = False
             return AgentsChange(self.workspace, {}, rescan_needed=True)
         return AgentsChange(
-            self.workspace, {one: self._agents.traces.get(one) for one in ids}, self._problems.take_news()
+            self.workspace,
+            {one: self._agents.traces.get(one) for one in ids},
+            self._problems.take_news(),
+            rescan_needed=self._is_refused_more(tally),
         )
 
     async def _read_some(self, wire: Wire, todo: Todo, now: float, *, pushed: bool) -> AgentsChange:
-        unnamed = self._available.unnamed
-        claims, progress = await self._read_todo(wire, todo, now, self._wall(now), Tally(), pushed=pushed)
+        unnamed, tally = self._available.unnamed, Tally()
+        claims, progress = await self._read_todo(wire, todo, now, self._wall(now), tally, pushed=pushed)
         affected = set(claims)
         agent_ids = {one.id for one in (*todo.beats, *todo.tasks)}
         if self._slow_registry.may(self._mono()):
@@ -191,7 +195,9 @@ class RedisReader:
             None if self._available.unnamed == unnamed else self._available.unnamed,
         )
         traces = {agent_id: self._agents.traces.get(agent_id) for agent_id in agent_ids}
-        return AgentsChange(self.workspace, traces, self._problems.take_news(), work=work)
+        return AgentsChange(
+            self.workspace, traces, self._problems.take_news(), self._is_refused_more(tally), work
+        )
 
     async def _read_todo(
         self, wire: Wire, todo: Todo, now: float, wall: Callable[[], float], tally: Tally, *, pushed: bool
@@ -280,6 +286,7 @@ class RedisReader:
         self._claims.end()
         self._progress.end()
         self.troubles = self._find_troubles(tally, refused)
+        self._refused = self._refusals(tally)
         unreadable = tally.all_refused(*BEATS)
         if unreadable is not None:
             return self._unreadable(f"{unreadable}: no heartbeat can be read")
@@ -301,6 +308,15 @@ class RedisReader:
         return WorkspaceTraces(
             self.workspace, "unreadable", error, tasks_available=None, claims=None, progress=None
         )
+
+    def _refusals(self, tally: Tally) -> frozenset[str]:
+        """The families of which something may not be read."""
+        registry = {REGISTRY} if self._registry.trouble else set[str]()
+        return frozenset({*tally.refused, *registry, *map(family_of, self._offers.troubles)})
+
+    def _is_refused_more(self, tally: Tally) -> bool:
+        """Whether rights are gone since the last full reading: only another one can tell what that means."""
+        return self._whole and not self._refusals(tally) <= self._refused
 
     def _find_unknown(self, tally: Tally) -> frozenset[str]:
         unknown = set()

@@ -19,7 +19,7 @@ PATIENCE = 5.0
 
 
 class NotPermitted(Exception):
-    """The server does not track for this user, or at all; the text says why, of "Redis"."""
+    """The server does not track, for this user or at all, or takes no second connection; says why."""
 
 
 class Subscription:
@@ -38,10 +38,8 @@ class Subscription:
         while True:
             reply = await self._wire.receive()
             self._heard = monotonic()
-            if isinstance(reply, ServerError):
-                raise RedisLost(str(reply), reply.code)
             if not isinstance(reply, list) or len(reply) < 3 or reply[:2] != [b"message", CHANNEL]:
-                continue  # the answer to a ping
+                continue  # the answer to a ping, if only that the disk is full
             if not isinstance(reply[2], list):
                 return None
             return [key for key in reply[2] if isinstance(key, bytes)]
@@ -70,9 +68,12 @@ async def track(url: str, wire: Wire, prefixes: Sequence[bytes]) -> Subscription
 
     Raises:
         NotPermitted: the server refuses one of the steps.
-        RedisLost: a connection failed.
+        RedisLost: a connection failed after it was made.
     """
-    listener = await Wire.open(url)
+    try:
+        listener = await Wire.open(url)
+    except RedisLost as lost:
+        raise NotPermitted(f"a second connection: {lost}") from None
     try:
         refusal = await _subscribe(listener, wire, prefixes)
     except BaseException:

@@ -52,7 +52,8 @@ class Course:
     """What is under way of one topic.
 
     ``written`` counts records in Redis, those written again as well; ``dropped`` those that never will be.
-    ``refusal`` says why the last try was refused, and ``retry_at`` the monotonic time of the next.
+    ``latest`` are the last two keys that got samples. ``refusal`` says why the last try was refused, and
+    ``retry_at`` the monotonic time of the next.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Course:
         self.lane = lane
         self.written = 0
         self.dropped = 0
+        self.latest: tuple[bytes, ...] = ()
         self.refusal: str | None = None
         self.retry_at = 0.0
         self._metrics_dir = metrics_dir
@@ -157,6 +159,8 @@ class Course:
             if not is_of_one_key(reply):
                 raise Refused(refusal(self.lane.topic, reply), lossy=may_have_lost(reply))
             spoiled += carried
+        if samples[-1].key not in self.latest:
+            self.latest = (*self.latest[-1:], samples[-1].key)
         self.written += len(samples) - made.expired - spoiled
         self.dropped += spoiled
         self._went_well()

@@ -87,6 +87,7 @@ class RedisSink:
         self._aged_at = 0.0
         self._dropped_before = 0
         self._dropping = False
+        self._doubted: list[bytes] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -109,7 +110,8 @@ class RedisSink:
 
     def up(self, wire: Exchange, facts: Facts) -> None:
         """There is a connection: write what waits, and all that this server may not have."""
-        if facts.run_id is None or facts.run_id != self._run_id:
+        if facts.run_id is None or facts.run_id != self._run_id or self._doubted:
+            self._doubted = []
             self._all_missing()
         self._run_id = facts.run_id
         self._wire, self._trouble, self._lost_at = wire, None, None
@@ -127,6 +129,29 @@ class RedisSink:
         if self._lost_at is None:
             self._lost_at = self._now().mono
         self._settle()
+
+    def doubt(self) -> None:
+        """Somebody emptied a database, maybe ours: :meth:`look` is to find out what became of samples."""
+        if not self._doubted:  # two seconds' keys of each: one may be younger than that
+            self._doubted = [key for course in self._all for key in course.latest]
+
+    async def look(self) -> None:
+        """Find out whether what was doubted is still there, and write everything again if not."""
+        wire, doubted = self._wire, self._doubted
+        if wire is None or not doubted:
+            return
+        try:
+            replies = await wire.call(*[("EXISTS", one) for one in doubted])
+        except RedisLost as lost:
+            if self._wire is wire:
+                self.down(str(lost))
+                self._broken(lost)
+            return
+        self._doubted = []
+        if 0 in replies:
+            log.info("samples in Redis were removed, and are written again")
+            self._all_missing()
+            self._wake.set()
 
     def status(self) -> SinkStatus:
         """How it does now; ``written`` counts what was written again as well."""

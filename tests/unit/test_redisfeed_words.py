@@ -31,6 +31,7 @@ def test_other_words_are_shown_and_nothing_is_done_again() -> None:
         judging=Noting(),  # type: ignore[arg-type]
         malformed=Noting(),  # type: ignore[arg-type]
         broken=lambda lost: None,
+        flushed=lambda: None,
     )
     shown = picture.workspaces[PATH]
     feed.down("closed the connection")
