@@ -6,6 +6,8 @@ made from.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from starlette.responses import Response
 from coordd.dashboard.answers import BadRequest, daemon_error, json_response, problem, unavailable
 from coordd.dashboard.lastknown import LastKnown
 from coordd.dashboard.query import Kind, read_query
+from coordd.dashboard.series import DEFAULT, RANGES, Range, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import SCHEMA
@@ -56,6 +59,14 @@ ENDPOINTS = (
         "Past samples of the host, oldest first; `step` thins them to mean, min and max",
         "History",
         {**_SPAN, "step": str, "limit": int},
+        errors=(503, 504),
+    ),
+    Endpoint(
+        "/api/metrics/system/series",
+        "system_series",
+        "The host's past as columns of numbers, a few hundred points whatever the range",
+        "Series",
+        {"range": tuple(RANGES)},
         errors=(503, 504),
     ),
     Endpoint(
@@ -115,6 +126,7 @@ class Api:
         self._upstream = upstream
         self._last = last
         self._derived: dict[bytes, tuple[bytes, bytes]] = {}
+        self._series: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """What answers an endpoint."""
@@ -141,6 +153,25 @@ class Api:
 
     async def _system_history(self, query: Params, _request: Request) -> bytes:
         return await self._upstream.history({"type": "system", **query})
+
+    async def _system_series(self, query: Params, _request: Request) -> bytes:
+        name = str(query.get("range", DEFAULT))
+        now = time.monotonic()
+        known = self._series.get(name)
+        if known is None or known[0] <= now:
+            answer = asyncio.ensure_future(self._make_series(RANGES[name]))
+            known = self._series[name] = (now + RANGES[name].fresh, answer)
+        try:
+            return await asyncio.shield(known[1])
+        except ClientError:
+            self._series.pop(name, None)
+            raise
+
+    async def _make_series(self, chosen: Range) -> bytes:
+        found = await self._upstream.history(
+            {"type": "system", "since": f"{chosen.span}s", "step": chosen.step, "limit": 5000}
+        )
+        return series(msgspec.json.decode(found)["records"], chosen, time.time())
 
     async def _agent_history(self, query: Params, _request: Request) -> bytes:
         return await self._upstream.history({"type": "agent", **query})

@@ -23,6 +23,7 @@ _WORDS = {
     "cursor": "Where the page before ended",
     "status": "Only agents with this verdict",
     "state": "Only tasks in this state",
+    "range": "How far back; 6h where it is not said",
 }
 _TEXT = {
     400: "A parameter that means nothing",
@@ -154,6 +155,7 @@ def _schemas() -> dict[str, Any]:
     agent["required"] = ["id", *agent["required"]]
     words, flags = {"type": "string"}, {"type": ["boolean", "null"]}
     objects = {"type": "array", "items": {"type": "object"}}
+    numbers = {"type": "array", "items": {"type": ["number", "null"]}}
     error = {
         "type": "object",
         "required": ["kind", "message"],
@@ -194,6 +196,15 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": ["records", "truncated"],
             "properties": {"records": objects, "truncated": {"type": "boolean"}},
+        },
+        "Series": {
+            "type": "object",
+            "required": ["since", "until", "step", "gap", "times", "series"],
+            "properties": {
+                **{name: {"type": "number"} for name in ("since", "until", "step", "gap")},
+                "times": numbers,
+                "series": {"type": "object", "additionalProperties": numbers},
+            },
         },
         "Status": {
             "type": "object",

@@ -16,7 +16,7 @@ from coordd.dashboard.feed import TOPICS, Feed, Reader, message
 from coordd.dashboard.query import read_query
 
 PING = 5.0
-"""Seconds of silence after which a comment says that the stream still lives."""
+"""Seconds of silence after which an event says that the stream still lives; a comment would reach no script."""
 RETRY_MS = 1000
 """How soon a browser comes back after a broken connection."""
 
@@ -69,7 +69,7 @@ class EventStream:
                 async with asyncio.timeout(PING):
                     await reader.news.wait()
             except TimeoutError:
-                await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
+                await send({"type": "http.response.body", "body": message("ping", b"{}"), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

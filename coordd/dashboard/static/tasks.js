@@ -1,0 +1,48 @@
+// The task queue: orphaned claims first, then who holds what, then what waits.
+import { moment, on, since, state } from "./data.js";
+import { attr, byId, chips, el, icon, text } from "./dom.js";
+import { ago, count, DASH, plain } from "./format.js";
+import { naming } from "./agents.js";
+import { open, progress } from "./agent.js";
+import { Table } from "./table.js";
+
+const STATES = ["orphaned", "expired", "held", "available"];
+const ICONS = { orphaned: "warn", expired: "late", held: "hold", available: "wait" };
+let wanted = "", table, rename;
+
+function mark(cell, task) {
+  if (cell.dataset.state !== task.state) {
+    cell.dataset.state = task.state;
+    cell.replaceChildren(icon(ICONS[task.state] ?? "unknown"), el("span", {}, task.state));
+  }
+}
+
+const holder = (t) => (t.agent_id === null ? DASH : t.holder_status === "active" ? plain(t.agent_id) : `${plain(t.agent_id)} (${t.holder_status ?? "no trace"})`);
+
+const COLUMNS = [
+  { id: "task", title: "Task", head: true, by: (t) => t.task_id, fill: (c, t) => naming(c, t.task_id, plain(t.description ?? t.task_id)) },
+  { id: "state", title: "State", class: "taskstate", by: (t) => [STATES.indexOf(t.state), t.task_id], fill: mark },
+  { id: "holder", title: "Holder", by: (t) => t.agent_id, fill: (c, t) => { text(c, holder(t)); attr(c, "title", holder(t)); } },
+  { id: "since", title: "Since", class: "n", by: (t) => (t.claimed_at ? -moment(t.claimed_at) : null), fill: (c, t) => text(c, t.claimed_at ? ago(since(moment(t.claimed_at))) : DASH) },
+  { id: "progress", title: "Progress", class: "wide", by: (t) => (t.progress === null ? null : -t.progress), fill: (c, t) => { text(c, progress(t)); attr(c, "title", t.progress_at ? `${progress(t)}, ${ago(since(moment(t.progress_at)))}` : null); } },
+];
+
+function draw() {
+  const counts = Object.fromEntries(STATES.map((s) => [s, 0]));
+  for (const task of state.tasks ?? []) counts[task.state] += 1;
+  table.set((state.tasks ?? []).filter((task) => !wanted || task.state === wanted));
+  rename("", `all ${count(state.tasks?.length ?? null)}`);
+  for (const s of STATES) rename(s, `${s} ${count(counts[s])}`);
+}
+
+export function start() {
+  rename = chips(byId("states"), "state", [["", "all"], ...STATES.map((s) => [s, s])], "", (value) => { wanted = value; draw(); });
+  table = new Table(byId("tasks"), {
+    label: "Tasks", columns: COLUMNS, first: null,
+    onOpen: (task) => { if (task.agent_id) open(`${task.workspace ?? ""}\u0000${task.agent_id}`); },
+    empty: () => (state.tasks === null ? "…" : state.unknownTasks.length ? `Unknown: ${state.unknownTasks.map(plain).join(", ")} cannot be read.` : "No tasks."),
+  });
+  on("tasks", draw);
+}
+
+export const tick = () => table.draw();
