@@ -6,17 +6,13 @@ const LEFT = 46, RIGHT = 6, TOP = 6, BOTTOM = 17;
 const STEPS = [60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800];
 const charts = new Set();
 
-// Round values of an axis from 0 to at least `most`; binary ones for bytes.
+// Round values of an axis from 0 to at least `most`; powers of two for bytes.
 export function ticks(most, binary = false, wanted = 3) {
-  const rough = Math.max(most, 1e-9) / wanted;
-  const unit = binary && rough >= 1 ? 1024 ** Math.floor(Math.log(rough) / Math.log(1024)) : 1;
-  const power = 10 ** Math.floor(Math.log10(rough / unit));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power * unit).find((s) => s >= rough * 0.999);
-  const found = [];
-  for (let value = 0; ; value += step) {
-    found.push(value);
-    if (value >= most * 0.999) return found;
-  }
+  const rough = Math.max(most, 1e-9) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const step = binary ? 2 ** Math.ceil(Math.log2(rough)) : [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+  const found = [0];
+  while (found[found.length - 1] < most * 0.999) found.push(found.length * step);
+  return found;
 }
 
 // Runs of neighbouring points that are known: [[first, last], …].
@@ -84,11 +80,12 @@ export class Chart {
     const rows = this.rows(series);
     const known = rows.flat().filter((v) => v !== null);
     const bands = this.stacked ? [] : this.lines.map(({ key }) => [series[`${key}_min`], series[`${key}_max`]]);
-    const most = Math.max(this.least, this.reference ?? 0, ...known, ...(bands[0]?.[1] ?? []).filter((v) => v !== null));
+    const most = Math.max(this.least, this.reference ?? 0, ...known); // of the lines: one peak within a stretch must not flatten all
+
     const marks = this.top ? [0, this.top / 2, this.top] : ticks(most, this.binary);
     const top = marks[marks.length - 1];
     const x = (t) => LEFT + ((t - since) / (until - since)) * (width - LEFT - RIGHT);
-    const y = (v) => TOP + (1 - v / top) * (height - TOP - BOTTOM);
+    const y = (v) => TOP + (1 - Math.min(v / top, 1)) * (height - TOP - BOTTOM);
     Object.assign(this, { x, y, width, height, shown: rows });
     this.svg.replaceChildren();
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -103,7 +100,7 @@ export class Chart {
       if (x(t) > LEFT + 12 && x(t) < width - 18) add("text", { class: "tick", x: x(t), y: height - 4, "text-anchor": "middle" }, step >= 43200 ? day(t * 1000).split(",")[0] : clock(t * 1000));
     }
     for (const [from, to] of gaps(times, since, until, gap)) add("rect", { class: "gap", x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: height - TOP - BOTTOM });
-    if (this.reference) add("path", { class: "mark", d: `M${LEFT} ${y(this.reference)}H${width - RIGHT}` });
+    if (this.reference) add("path", { class: "ref", d: `M${LEFT} ${y(this.reference)}H${width - RIGHT}` });
     [...rows.keys()].reverse().forEach((i) => this.line(i, rows[i], this.stacked && i ? rows[i - 1] : null, bands[i], add));
     this.cross = svg("g", { class: "cross" });
     this.svg.append(this.cross);

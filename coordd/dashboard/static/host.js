@@ -6,8 +6,7 @@ import { age, bytes, count, fixed, percent, rate } from "./format.js";
 
 const one = (value) => fixed(value, 2);
 const short = (value) => (value >= 100 ? count(value) : String(Math.round(value * 100) / 100));
-const size = (value) => bytes(value).replace("iB", "");
-const speed = (value) => bytes(value).replace("iB", "");
+const size = (value) => (value ? bytes(value).replace(".0 ", " ").replace("iB", "") : "0");
 const usage = (system, name) => system[`${name}_usage`] ?? {};
 
 const CHARTS = [
@@ -22,9 +21,9 @@ const CHARTS = [
     now: (s) => [`${count(s.cpu_count)} CPUs`, [0, 1, 2].map((i) => one(s.load_average?.[i]))] },
   { title: "Disk /", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "disk", label: "used" }],
     now: (s) => [`${percent(usage(s, "disk").percent)}, ${bytes(usage(s, "disk").free)} free`, []] },
-  { title: "Disk I/O", format: rate, short: speed, binary: true, least: 1024, lines: [{ key: "read", label: "read" }, { key: "write", label: "write" }],
+  { title: "Disk I/O", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "read", label: "read" }, { key: "write", label: "write" }],
     now: (s) => ["", [rate(s.disk_io?.read), rate(s.disk_io?.write)]] },
-  { title: "Network", format: rate, short: speed, binary: true, least: 1024, lines: [{ key: "received", label: "in" }, { key: "sent", label: "out" }],
+  { title: "Network", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "received", label: "in" }, { key: "sent", label: "out" }],
     now: (s) => ["", [rate(s.network_io?.received), rate(s.network_io?.sent)]] },
   { title: "coordd itself", format: bytes, short: size, binary: true, least: 1 << 20, lines: [{ key: "own_rss", label: "memory" }],
     now: (s) => [`${bytes(s.self?.rss)}, ${fixed(s.self?.cpu_percent, 2)} % CPU`, []] },

@@ -19,7 +19,7 @@ function say(id, value, more, mood = null) {
 }
 
 function redis(r) {
-  if (!r.configured) return ["not configured", "agents are seen through files alone"];
+  if (!r.configured) return ["not configured", "agents come through files"];
   if (!r.connected) return ["down", plain(r.error ?? "no answer"), "bad"];
   const parts = [r.feed, r.latency_ms === null ? null : `${fixed(r.latency_ms, 1)} ms`, `${count(r.keys)} keys`, bytes(r.used_memory)];
   return ["connected", parts.filter(Boolean).join(" · ")];
@@ -42,7 +42,7 @@ function draw() {
   say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : "every claim has a holder", tasks.orphaned ? "warn" : null);
   say("redis", ...redis(s.redis));
   say("sinks", ...sinks(s.sinks));
-  say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)} · ${fixed(daemon.cpu_seconds, 1)} s CPU`);
+  say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)}`);
   const watched = s.workspaces ?? [];
   text(byId("host"), [daemon.host, `${daemon.coord_mode} mode`, watched.length === 1 ? watched[0].path : plural(watched.length, "project")].map(plain).join(" · "));
   problems(s.problems);

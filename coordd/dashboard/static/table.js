@@ -14,7 +14,7 @@ export class Table {
       const button = el("button", { type: "button", onclick: () => this.order(column) }, column.title, el("span", { class: "arrow", "aria-hidden": "true" }));
       return el("th", { scope: "col", class: column.class, "aria-sort": "none" }, button);
     });
-    this.before = el("tr", { class: "pad", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
+    this.before = el("tr", { class: "pad", "aria-hidden": "true" }, el("td"));
     this.after = this.before.cloneNode(true);
     this.body = el("tbody", {}, this.before, this.after);
     this.table = el("table", { "aria-label": label }, el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...this.heads)), this.body);

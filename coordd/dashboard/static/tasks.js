@@ -19,12 +19,22 @@ function mark(cell, task) {
 
 const holder = (t) => (t.agent_id === null ? DASH : t.holder_status === "active" ? plain(t.agent_id) : `${plain(t.agent_id)} (${t.holder_status ?? "no trace"})`);
 
+// How far, as a bar and in words; what was said of it last is the tooltip.
+function meter(cell, task) {
+  if (!cell.firstChild) cell.append(el("span", { class: "meter", "aria-hidden": "true" }, el("i")), el("span"));
+  const known = task.progress !== null;
+  cell.firstChild.hidden = !known;
+  cell.firstChild.firstChild.style.width = `${Math.min(100, Math.max(0, task.progress ?? 0))}%`;
+  text(cell.lastChild, known ? `${count(task.progress)} %` : DASH);
+  attr(cell, "title", task.progress_at ? `${progress(task)}, ${ago(since(moment(task.progress_at)))}` : null);
+}
+
 const COLUMNS = [
   { id: "task", title: "Task", head: true, by: (t) => t.task_id, fill: (c, t) => naming(c, t.task_id, plain(t.description ?? t.task_id)) },
   { id: "state", title: "State", class: "taskstate", by: (t) => [STATES.indexOf(t.state), t.task_id], fill: mark },
   { id: "holder", title: "Holder", by: (t) => t.agent_id, fill: (c, t) => { text(c, holder(t)); attr(c, "title", holder(t)); } },
   { id: "since", title: "Since", class: "n", by: (t) => (t.claimed_at ? -moment(t.claimed_at) : null), fill: (c, t) => text(c, t.claimed_at ? ago(since(moment(t.claimed_at))) : DASH) },
-  { id: "progress", title: "Progress", class: "wide", by: (t) => (t.progress === null ? null : -t.progress), fill: (c, t) => { text(c, progress(t)); attr(c, "title", t.progress_at ? `${progress(t)}, ${ago(since(moment(t.progress_at)))}` : null); } },
+  { id: "progress", title: "Progress", class: "wide", by: (t) => (t.progress === null ? null : -t.progress), fill: meter },
 ];
 
 function draw() {
