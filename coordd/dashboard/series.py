@@ -60,7 +60,9 @@ _BANDS = ("cpu", "memory", "load1", "read", "write", "sent", "received", "own_cp
 
 def series(records: Iterable[dict[str, Any]], chosen: Range, now: float) -> bytes:
     """``{"since", "until", "step", "gap", "times", "series"}``, encoded; moments are epoch seconds."""
-    rows = [(moment, record) for record in records if (moment := epoch_of(record.get("timestamp"))) is not None]
+    rows = [
+        (moment, record) for record in records if (moment := epoch_of(record.get("timestamp"))) is not None
+    ]
     rows.sort(key=lambda row: row[0])
     times = [moment for moment, _ in rows]
     columns: dict[str, list[float | None]] = {}

@@ -1,5 +1,5 @@
 // All agents, those that are not active first; their beats age as one looks.
-import { key, on, since, state } from "./data.js";
+import { key, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
 import { ago, count, DASH, duration, plain } from "./format.js";
 import { open } from "./agent.js";
@@ -66,7 +66,7 @@ export function start() {
   rename = chips(byId("statuses"), "status", [["", "all"], ...STATUSES.map((s) => [s, s])], "", (value) => { wanted = value; draw(); });
   table = new Table(parent, {
     label: "Agents", columns: COLUMNS, first: (a) => [RANK[a.status], a.agent_id], onOpen: (agent) => open(key(agent)),
-    empty: () => (state.agents.size ? "No agent fits." : state.agentsKnown ? "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME" : "…"),
+    empty: () => (state.agents.size ? "No agent fits." : state.agentsKnown ? "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME" : waiting()),
   });
   byId("find").addEventListener("input", (event) => { words = event.target.value.trim().toLowerCase(); draw(); });
   on("agents", soon);

@@ -54,6 +54,7 @@ export class Chart {
     parent.append(this.node);
     this.data = null;
     this.at = null;
+    this.svg.setAttribute("aria-label", `${title}, a chart without data so far`);
     new ResizeObserver(() => this.draw()).observe(this.svg);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => show(null));

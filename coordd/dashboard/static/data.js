@@ -15,6 +15,7 @@ let source = null, heardAt = performance.now(), pending = null, early = [], conn
 export const now = () => base + performance.now();
 export const moment = (timestamp) => (timestamp ? Date.parse(timestamp) : null);
 export const since = (ms) => (ms === null || ms === undefined || Number.isNaN(ms) ? null : (now() - ms) / 1000);
+export const waiting = () => (state.link && !state.link.up ? "Unknown for as long as coordd is not running." : "…");
 export const key = (agent) => `${agent.workspace ?? ""}\u0000${agent.agent_id}`;
 
 export function on(topic, listener) {

@@ -1,5 +1,5 @@
 // What happened, the newest on top.
-import { moment, on, state } from "./data.js";
+import { moment, on, state, waiting } from "./data.js";
 import { byId, chips, el, icon, text } from "./dom.js";
 import { exact, moment as whole, plain } from "./format.js";
 
@@ -23,7 +23,7 @@ function draw() {
   const known = new Map([...list.children].map((li) => [li.dataset.key, li]));
   const rows = fitting.map((e) => known.get(`${e.timestamp}|${e.kind}|${e.subject}`) ?? row(e));
   if (rows.length !== list.children.length || rows.some((li, i) => list.children[i] !== li)) list.replaceChildren(...rows);
-  text(note, rows.length ? "" : state.eventsKnown ? "Nothing has happened in the last day." : "…");
+  text(note, rows.length ? "" : state.eventsKnown ? "Nothing has happened in the last day." : waiting());
   note.hidden = rows.length > 0;
 }
 
@@ -33,6 +33,7 @@ export function start() {
   list = el("ol");
   note = el("p", { class: "empty" });
   parent.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events, the newest first" }, list, note));
+  on("link", () => { timer ||= setTimeout(draw, 300); });
   on("events", () => { timer ||= setTimeout(draw, 300); });
   draw();
 }

@@ -17,7 +17,7 @@ const CHARTS = [
     now: (s) => [percent(s.cpu_percent), []] },
   { title: "Memory", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "memory", label: "memory" }, { key: "swap", label: "swap" }],
     now: (s) => [percent(usage(s, "memory").percent), [bytes(usage(s, "memory").used), bytes(usage(s, "swap").used)]] },
-  { title: "Load", format: one, short, mark: (status) => status?.system?.cpu_count ?? null, lines: [{ key: "load1", label: "1 min" }, { key: "load5", label: "5 min" }, { key: "load15", label: "15 min" }],
+  { title: "Load", format: one, short, mark: (status) => status?.system?.cpu_count ?? null, lines: [{ key: "load1", label: "1m" }, { key: "load5", label: "5m" }, { key: "load15", label: "15m" }],
     now: (s) => [`${count(s.cpu_count)} CPUs`, [0, 1, 2].map((i) => one(s.load_average?.[i]))] },
   { title: "Disk /", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "disk", label: "used" }],
     now: (s) => [`${percent(usage(s, "disk").percent)}, ${bytes(usage(s, "disk").free)} free`, []] },
@@ -44,6 +44,6 @@ export function start() {
 
 export function tick() {
   const seconds = since(moment(state.status?.system?.timestamp));
-  const trouble = state.seriesError ? `; the past cannot be shown: ${state.seriesError}` : "";
+  const trouble = state.seriesError && !state.old ? `; the past cannot be shown: ${state.seriesError}` : "";
   text(byId("sampled"), seconds === null ? "not sampled yet" : `sampled ${age(seconds)} ago${trouble}`);
 }

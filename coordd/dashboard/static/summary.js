@@ -37,7 +37,7 @@ function draw() {
   const s = state.status;
   if (!s) return;
   const { agents, tasks, daemon } = s;
-  say("agents", `${count(agents.active)} active`, `${count(agents.inactive)} inactive · ${count(agents.unknown)} unknown · ${count(agents.stalled)} stalled`, agents.stalled ? "warn" : null);
+  say("agents", `${count(agents.active)} active`, [`${count(agents.inactive)} inactive`, agents.unknown ? `${count(agents.unknown)} unknown` : "", agents.stalled ? `${count(agents.stalled)} stalled` : ""].filter(Boolean).join(" · "), agents.stalled ? "warn" : null);
   say("tasks", `${count(tasks.available)} available`, `${count(tasks.claimed)} claimed · ${count(tasks.expired)} expired`);
   say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : "every claim has a holder", tasks.orphaned ? "warn" : null);
   say("redis", ...redis(s.redis));
@@ -77,8 +77,8 @@ function banner(down) {
   if (!state.live && state.lostAt !== null) words = `The connection to the dashboard is lost since ${ago(since(state.lostAt)).replace(" ago", "")}; trying again. Everything below is from then.`;
   else if (down) {
     const seen = state.link.snapshot_at === null ? "Nothing is known from before." : `What follows was so ${ago(now() / 1000 - state.link.snapshot_at)}.`;
-    const first = plain(state.link.message.split("\n")[0].replace(/ Tried:$/, ""));
-    words = `${state.link.kind === "daemon-down" ? "coordd is not running" : "coordd does not answer"}, for ${ago(now() / 1000 - state.link.since).replace(" ago", "")}. ${seen} ${first} This page goes on by itself when it is back.`;
+    const what = state.link.kind === "daemon-down" ? "coordd is not running" : `coordd does not answer (${plain(state.link.message.split("\n")[0])})`;
+    words = `${what}, for ${ago(now() / 1000 - state.link.since).replace(" ago", "")}. ${seen} This page goes on by itself when it is back.`;
   }
   box.hidden = words === "";
   text(box, words);
@@ -95,7 +95,7 @@ export function start() {
 
 export function tick() {
   const age = since(state.statusAt);
-  text(byId("live"), state.live ? (age === null ? "live" : `live · ${ago(age)}`) : state.lostAt === null ? "connecting…" : "connection lost");
+  text(byId("live"), state.live ? `${state.old ? "no daemon" : "live"}${age === null ? "" : ` · ${ago(age)}`}` : state.lostAt === null ? "connecting…" : "connection lost");
   for (const { seen } of Object.values(tiles)) text(seen, ago(age));
   banner(state.link && !state.link.up);
 }

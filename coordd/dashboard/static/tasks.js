@@ -1,5 +1,5 @@
 // The task queue: orphaned claims first, then who holds what, then what waits.
-import { moment, on, since, state } from "./data.js";
+import { moment, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
 import { ago, count, DASH, plain } from "./format.js";
 import { naming } from "./agents.js";
@@ -50,9 +50,10 @@ export function start() {
   table = new Table(byId("tasks"), {
     label: "Tasks", columns: COLUMNS, first: null,
     onOpen: (task) => { if (task.agent_id) open(`${task.workspace ?? ""}\u0000${task.agent_id}`); },
-    empty: () => (state.tasks === null ? "…" : state.unknownTasks.length ? `Unknown: ${state.unknownTasks.map(plain).join(", ")} cannot be read.` : "No tasks."),
+    empty: () => (state.tasks === null ? waiting() : state.unknownTasks.length ? `Unknown: ${state.unknownTasks.map(plain).join(", ")} cannot be read.` : "No tasks."),
   });
   on("tasks", draw);
+  on("link", () => { if (state.tasks === null) draw(); });
 }
 
 export const tick = () => table.draw();
