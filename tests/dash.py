@@ -18,9 +18,6 @@ from typing import Any
 
 from live import PATIENCE, environment, eventually
 
-ARTEFACTS = Path(__file__).resolve().parent / "artefacts"
-"""Screenshots; not in the repository."""
-
 
 class Dashboard:
     """A running ``coordctl dashboard``."""

@@ -6,7 +6,7 @@ const EVENTS = 500;
 
 export const state = {
   status: null, statusAt: null, agents: new Map(), agentsKnown: false, tasks: null, unknownTasks: [], tasksAt: null,
-  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, range: "6h", seriesError: null,
+  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, range: "6h", chosen: false, seriesError: null,
 };
 const listeners = new Map();
 let base = Date.now() - performance.now();
@@ -109,13 +109,27 @@ async function loadSeries() {
   const range = state.range;
   const answer = await ask(`/api/metrics/system/series?range=${range}`);
   if (range !== state.range) return;
-  if (answer?.ok) { state.series = answer.body; state.seriesError = null; }
+  if (answer?.ok) {
+    state.series = answer.body;
+    state.seriesError = null;
+    fitRange();
+  }
   else state.seriesError = answer?.body.error?.message ?? "no answer";
   tell("series");
 }
 
+// A daemon that has just begun has minutes to show, not hours: until somebody chooses, the range follows.
+function fitRange() {
+  if (state.chosen) return;
+  const { times, until } = state.series;
+  const age = times.length ? until - times[0] : 0;
+  const fitting = age < 900 ? "15m" : age < 3600 ? "1h" : "6h";
+  if (fitting !== state.range) { state.range = fitting; tell("range"); loadSeries(); }
+}
+
 export function setRange(range) {
   state.range = range;
+  state.chosen = true;
   loadSeries();
 }
 
@@ -141,8 +155,9 @@ function connect() {
   take("hello", (hello) => { if (!hello.resumed || !state.agentsKnown) loadAll(); });
   take("lagged", loadAll);
   take("link", (link) => {
+    const was = state.link;
     state.link = link;
-    if (link.up && connections !== null && connections !== link.connections) loadAll();
+    if (link.up && (was?.up === false || (connections !== null && connections !== link.connections))) loadAll();
     if (link.up) connections = link.connections;
     tell("link");
   });

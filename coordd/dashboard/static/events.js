@@ -32,7 +32,7 @@ export function start() {
   chips(byId("kinds"), "kind", [["", "all"], ...Object.keys(KINDS).map((k) => [k, k])], "", (value) => { wanted = value; draw(); });
   list = el("ol");
   note = el("p", { class: "empty" });
-  parent.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events, the newest first" }, list, note));
+  parent.append(el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Events, the newest first" }, list, note));
   on("link", () => { timer ||= setTimeout(draw, 300); });
   on("events", () => { timer ||= setTimeout(draw, 300); });
   draw();

@@ -39,6 +39,7 @@ export function start() {
     byId("hosts-h").textContent = `Host ${system.host}`;
   };
   on("status", values);
+  on("range", () => { byId("range").querySelector(`[value="${state.range}"]`).checked = true; });
   on("series", () => { if (state.series) for (const [chart] of charts) chart.set(state.series, state.status); });
 }
 

@@ -7,7 +7,7 @@ const tiles = {};
 
 function tile(id, title) {
   const value = el("p", { class: "big" }), more = el("p", { class: "more" }), seen = el("span", { class: "age" });
-  const node = el("article", { class: "card tile", id: `tile-${id}`, "aria-label": title }, el("header", {}, el("h3", {}, title), seen), value, more);
+  const node = el("article", { class: "card tile", id: `tile-${id}`, "aria-label": title }, el("header", {}, el("h2", {}, title), seen), value, more);
   byId("summary").append(node);
   tiles[id] = { node, value, more, seen };
 }

@@ -19,7 +19,7 @@ export class Table {
     this.body = el("tbody", {}, this.before, this.after);
     this.table = el("table", { "aria-label": label }, el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...this.heads)), this.body);
     this.note = el("p", { class: "empty" });
-    this.scroller = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, this.table, this.note);
+    this.scroller = el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, this.table, this.note);
     parent.append(this.scroller);
     this.pool = [];
     this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });

@@ -1,7 +1,7 @@
 // The task queue: orphaned claims first, then who holds what, then what waits.
 import { moment, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
-import { ago, count, DASH, plain } from "./format.js";
+import { age, ago, count, DASH, plain } from "./format.js";
 import { naming } from "./agents.js";
 import { open, progress } from "./agent.js";
 import { Table } from "./table.js";
@@ -33,7 +33,7 @@ const COLUMNS = [
   { id: "task", title: "Task", head: true, by: (t) => t.task_id, fill: (c, t) => naming(c, t.task_id, plain(t.description ?? t.task_id)) },
   { id: "state", title: "State", class: "taskstate", by: (t) => [STATES.indexOf(t.state), t.task_id], fill: mark },
   { id: "holder", title: "Holder", by: (t) => t.agent_id, fill: (c, t) => { text(c, holder(t)); attr(c, "title", holder(t)); } },
-  { id: "since", title: "Since", class: "n", by: (t) => (t.claimed_at ? -moment(t.claimed_at) : null), fill: (c, t) => text(c, t.claimed_at ? ago(since(moment(t.claimed_at))) : DASH) },
+  { id: "since", title: "Since", class: "n", by: (t) => (t.claimed_at ? -moment(t.claimed_at) : null), fill: (c, t) => text(c, t.claimed_at ? age(since(moment(t.claimed_at))) : DASH) },
   { id: "progress", title: "Progress", class: "wide", by: (t) => (t.progress === null ? null : -t.progress), fill: meter },
 ];
 
