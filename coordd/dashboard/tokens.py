@@ -48,6 +48,9 @@ def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
     """
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    except OSError as error:
+        raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return False

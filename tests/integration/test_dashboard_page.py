@@ -17,7 +17,7 @@ from dash import Dashboard, dashboard
 from live import PATIENCE, Coordd, Project, eventually, watching
 from playwright.sync_api import Browser, Page, expect
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.page
 expect.set_options(timeout=PATIENCE * 1000)
 
 NASTY = "<img src=x onerror=alert(1)>"
