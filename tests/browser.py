@@ -14,10 +14,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ARTEFACTS = Path(__file__).resolve().parent / "artefacts"
 """Screenshots; not in the repository."""
 
-_ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 _AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 _RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}}
 _EXPECTED = re.compile(
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 def opened(
     browser: Browser, url: str, *, size: tuple[int, int] = (1440, 900), scheme: Any = "light", **more: Any
 ) -> Iterator[Page]:
-    """A page that has been opened; an error in its console or a script's exception fails the test at the end."""
+    """A page that has been opened; an error in its console or in a script fails the test at the end."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, timezone_id="UTC", **more
     )

@@ -1,4 +1,4 @@
-"""A real dashboard for tests: the real process in front of a real daemon, asked over HTTP by plain sockets."""
+"""A real dashboard for tests: the real process in front of a real daemon, asked over plain sockets."""
 
 from __future__ import annotations
 

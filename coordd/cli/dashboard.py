@@ -59,7 +59,7 @@ finds it again by itself.""",
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Ask for the token in this file; without it one is asked for where the socket's rights would be bypassed.",
+    help="Ask for the token in this file; by default one is asked for only where it must be.",
 )
 @click.option(
     "--allow-host",
@@ -75,8 +75,8 @@ def command(
 ) -> int:
     """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
 
-    On loopback it is open to whoever uses this machine. On any other address, and for the daemon of the system
-    layout, it asks for a token: nobody gets past the rights of the control socket.
+    On loopback it is open to whoever uses this machine. On any other address, and for the daemon of the
+    system layout, it asks for a token: nobody gets past the rights of the control socket.
     """
     places = target.places()
     system = places[0].socket == system_paths(sys.platform)["socket"] or (

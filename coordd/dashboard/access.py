@@ -49,8 +49,8 @@ class Access:
 
     Args:
         names: host names and addresses under which the dashboard is known, lower case, without ports.
-        any_address: whether every IP address in ``Host`` is ours: it listens on more than loopback. An address is
-            never the fruit of a rebinding, which needs a name.
+        any_address: whether every IP address in ``Host`` is ours: it listens on more than loopback. An
+            address is never the fruit of a rebinding, which needs a name.
         keys: what opens it; None where no token is asked for.
     """
 

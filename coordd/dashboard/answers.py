@@ -1,7 +1,7 @@
 """Answers of the HTTP API: JSON as it comes from the daemon, and errors of one shape.
 
-An error is ``{"error": {"kind", "message", …}}``. With the daemon down it is 503, says how old the last picture is,
-and where one was asked for, shows it.
+An error is ``{"error": {"kind", "message", …}}``. With the daemon down it is 503, says how old the last
+picture is, and where one was asked for, shows it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def daemon_error(error: ClientError) -> Response:
 
 
 async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None = None) -> Response:
-    """There is no daemon. ``show`` is ``status`` or ``agents``: what of the last picture the answer carries."""
+    """No daemon. ``show`` (``status``, ``agents``): what of the last picture the answer has."""
     picture = await last.picture()
     body: dict[str, object] = {
         "error": {"kind": error.kind, "message": str(error)},
@@ -76,6 +76,5 @@ async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None =
         "snapshot_age": None if picture is None or picture.age is None else round(picture.age, 3),
     }
     if show is not None:
-        shown = None if picture is None else picture.status if show == "status" else picture.agents
-        body["snapshot"] = None if shown is None else msgspec.Raw(shown)
+        body["snapshot"] = None if picture is None else msgspec.Raw(getattr(picture, show))
     return Response(msgspec.json.encode(body), 503, {"retry-after": "1"}, media_type=JSON)

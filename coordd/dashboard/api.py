@@ -1,7 +1,7 @@
 """The endpoints that answer JSON: what each takes, what it asks the daemon, and how the answer looks.
 
-The bytes that the daemon sent are passed on wherever they can be. ``ENDPOINTS`` is what the OpenAPI document is
-made from.
+The bytes that the daemon sent are passed on wherever they can be. ``ENDPOINTS`` is what the OpenAPI
+document is made from.
 """
 
 from __future__ import annotations
@@ -201,8 +201,7 @@ class Api:
         return _SCHEMA + raw[1:]
 
     async def _events_recent(self, query: Params, _request: Request) -> bytes:
-        limit = query.get("limit", 100)
-        assert isinstance(limit, int)  # read_query says so
+        limit = int(str(query.get("limit", 100)))
         newest = _Recent([], truncated=False)
         for window in RECENT_WINDOWS:
             found = msgspec.json.decode(

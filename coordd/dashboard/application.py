@@ -74,7 +74,7 @@ class Dashboard:
             Route("/api/events", EventStream(feed=feed, on_open=pulse.wake)),
             *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
         ]
-        handlers: dict[Any, Any] = {HTTPException: _http_problem, Exception: _failed}
+        handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
         self.app = Guard(
             Starlette(routes=routes, exception_handlers=handlers), access=access, count=self._count
         )
@@ -127,13 +127,14 @@ def _path(template: str) -> str:
     return template.replace("{id}", "{id:path}")
 
 
-async def _http_problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # what it is registered for
-    if error.status_code == 405:
-        response = problem(405, "method", "this is read only: GET and HEAD alone")
-        response.headers.update(error.headers or {})
-        return response
-    return problem(error.status_code, "no-such-page", "nothing is here; /openapi.json lists what is")
+async def _nothing(_request: Request, _error: Exception) -> Response:
+    return problem(404, "no-such-page", "nothing is here; /openapi.json lists what is")
+
+
+async def _read_only(_request: Request, error: HTTPException) -> Response:
+    response = problem(405, "method", "this is read only: GET and HEAD alone")
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:

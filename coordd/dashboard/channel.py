@@ -72,29 +72,29 @@ class Channel:
 
     @classmethod
     async def open(
-        cls, path: str, *, timeout: float, on_notification: OnNotification | None = None
+        cls, path: str, *, within: float, on_notification: OnNotification | None = None
     ) -> Channel:
-        """Connect to the socket at ``path`` within ``timeout`` seconds.
+        """Connect to the socket at ``path`` within ``within`` seconds.
 
         Raises:
             CannotTell: it cannot be connected to.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
         except TimeoutError as error:
-            raise CannotTell(f"{escape(path)}: no connection within {timeout:g} s.") from error
+            raise CannotTell(f"{escape(path)}: no connection within {within:g} s.") from error
         except OSError as error:
             raise CannotTell(f"{escape(path)}: {error.strerror or error}") from error
         return cls(path=path, reader=reader, writer=writer, on_notification=on_notification)
 
-    async def call(self, method: str, params: object, *, timeout: float) -> bytes:
+    async def call(self, method: str, params: object, *, within: float) -> bytes:
         """The encoded result of a call.
 
         Raises:
             RpcError: the daemon answered with an error.
             Lost: the connection is, or was while waiting.
-            CannotTell: no answer within ``timeout`` seconds, or too many calls wait already.
+            CannotTell: no answer within ``within`` seconds, or too many calls wait already.
         """
         if self._lost is not None:
             raise self._lost
@@ -108,11 +108,12 @@ class Channel:
         self._waiting[identity] = future
         try:
             self._writer.write(msgspec.json.encode(request) + b"\n")
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 return await future
         except TimeoutError as error:
             raise CannotTell(
-                f"{escape(self._path)}: no answer within {timeout:g} s; the daemon may be stopped or overloaded."
+                f"{escape(self._path)}: no answer within {within:g} s; "
+                "the daemon may be stopped or overloaded."
             ) from error
         finally:
             self._waiting.pop(identity, None)
@@ -122,6 +123,7 @@ class Channel:
         self._end(Lost(f"{escape(self._path)}: the connection is closed."))
 
     async def _read(self) -> ClientError:
+        """Take lines until there are no more; why not."""
         lines = 0
         try:
             while True:
@@ -130,15 +132,14 @@ class Channel:
                 if lines % _TURN == 0:
                     await asyncio.sleep(0)
         except asyncio.IncompleteReadError:
-            self._end(Lost(f"{escape(self._path)}: the daemon closed the connection."))
+            why = "the daemon closed the connection."
         except asyncio.LimitOverrunError:
-            self._end(Lost(f"{escape(self._path)}: an answer of more than {MAX_LINE} bytes."))
+            why = f"an answer of more than {MAX_LINE} bytes."
         except OSError as error:
-            self._end(Lost(f"{escape(self._path)}: {error.strerror or error}"))
+            why = error.strerror or str(error)
         except msgspec.DecodeError:
-            self._end(Lost(f"{escape(self._path)}: the answer is not JSON-RPC 2.0."))
-        assert self._lost is not None  # every way here ends it
-        return self._lost
+            why = "the answer is not JSON-RPC 2.0."
+        return self._end(Lost(f"{escape(self._path)}: {why}"))
 
     def _take(self, line: bytes) -> None:
         message = _decoder.decode(line)
@@ -159,12 +160,13 @@ class Channel:
         else:
             future.set_result(bytes(message.result))
 
-    def _end(self, reason: Lost) -> None:
-        if self._lost is None:
-            self._lost = reason
+    def _end(self, reason: Lost) -> Lost:
+        """Hang up; the reason, which is the first one given."""
+        self._lost = self._lost or reason
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(self._lost)
         self._waiting.clear()
         with suppress(OSError, RuntimeError):  # the loop may be closing
             self._writer.transport.abort()
+        return self._lost

@@ -2,8 +2,8 @@
 
 uvicorn has a timeout between two requests and none within one: a client that connects and says nothing, or a
 header line each second, would stay for ever, and so would an answer that nobody reads. Here every connection
-has :data:`DEADLINE` seconds to bring a request whole, and so many without reading a byte of what waits for it.
-Beyond :data:`MOST` connections an idle one gives way, and only then a newcomer is refused, in HTTP.
+has :data:`DEADLINE` seconds to bring a request whole, and so many without reading a byte of what waits for
+it. Beyond :data:`MOST` connections an idle one gives way, and only then a newcomer is refused, in HTTP.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Room:
         self._connections.pop(connection, None)
 
     def turn_away(self, transport: asyncio.Transport) -> None:
-        """Tell a client that there is no room, and give it a second to hear it: closing at once would reset."""
+        """Tell a client that there is no room; it has a second to hear it, for closing at once resets."""
         if self._lingering >= MAX_LINGERING:
             transport.abort()
             return
@@ -138,7 +138,7 @@ class Connection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing was begun: no request is being answered, none has partly come, nothing is on its way."""
+        """Whether nothing has begun: no request is answered, none has partly come, nothing is on its way."""
         return (
             not self.busy
             and self.conn.trailing_data == (b"", False)
@@ -147,7 +147,7 @@ class Connection(H11Protocol):
             and self.cycle is not None
         )
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is connected, and let in or not."""
         self._out = Counted(cast(asyncio.Transport, transport))
         super().connection_made(cast(asyncio.Transport, self._out))

@@ -1,10 +1,11 @@
 """What open streams are sent: the newest records in a ring, and the latest value of what only has one.
 
-There is no queue for each reader. A reader keeps a position; one who is too slow finds that the ring has moved
-on, and is told how much it missed. A thousand readers cost a thousand positions. Nothing here does I/O.
+There is no queue for each reader. A reader keeps a position; one who is too slow finds that the ring has
+moved on, and is told how much it missed. A thousand readers cost a thousand positions. Nothing here does
+I/O.
 
-An event's id is ``<epoch>-<number>``: the epoch is this process's, so that an id of an earlier one, whose ring
-is gone, is not taken for one of ours.
+An event's id is ``<epoch>-<number>``: the epoch is this process's, so that an id of an earlier one, whose
+ring is gone, is not taken for one of ours.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 RECORDS = ("event", "agent", "system")
-"""Topics of which every record counts; they have ids, and are sent again after a broken connection."""
+"""Topics of which every record counts; they have ids, and are sent again to who lost the connection."""
 LATEST = ("link", "status", "tasks")
 """Topics of which only the latest value counts; they have no ids."""
 TOPICS = (*RECORDS, *LATEST)
 
 PACE = 0.1
-"""Seconds in which records are gathered before streams are woken: a fleet of 1,000 beats 33 times a second."""
+"""Seconds in which records are gathered before streams are woken: 1,000 agents beat 33 times a second."""
 BATCH_BYTES = 64 * 1024
 
 
@@ -98,10 +99,9 @@ class Feed:
 
     def reader(self, *, after: str | None, topics: frozenset[str]) -> Reader:
         """Begin to read behind the record with the id ``after``; with None, at the end."""
-        reader = Reader(self, self._position(after), topics)
-        reader.reset = after is not None and reader.position is None
-        if reader.position is None:
-            reader.position = self._end
+        position = self._position(after)
+        reader = Reader(self, self._end if position is None else position, topics)
+        reader.reset = after is not None and position is None
         self._readers.add(reader)
         return reader
 
@@ -149,7 +149,7 @@ class Reader:
 
     __slots__ = ("_change", "_feed", "_topics", "news", "position", "reset")
 
-    def __init__(self, feed: Feed, position: int | None, topics: frozenset[str]) -> None:
+    def __init__(self, feed: Feed, position: int, topics: frozenset[str]) -> None:
         self._feed = feed
         self._topics = topics
         self._change = 0
@@ -159,7 +159,6 @@ class Reader:
 
     def take(self) -> bytes:
         """What is new, as server-sent events of about :data:`BATCH_BYTES`; nothing when there is nothing."""
-        assert self.position is not None  # reader() has set it
         parts: list[bytes] = []
         size = 0
         lost = self._feed.begin - self.position

@@ -59,8 +59,8 @@ def parse_address(text: str) -> Address:
     """An address from the command line.
 
     Raises:
-        BadAddress: it is none. Names other than localhost are refused: what they mean changes, and with it who
-            can reach the dashboard.
+        BadAddress: it is none. Names other than localhost are refused: what they mean changes, and with it
+            who can reach the dashboard.
     """
     if text.startswith("unix:"):
         path = os.path.abspath(text.removeprefix("unix:"))
@@ -78,14 +78,15 @@ def parse_address(text: str) -> Address:
     try:
         if host != "localhost":
             ipaddress.ip_address(host)
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise ValueError(port)
-    except ValueError as error:
+        number = int(port) if port.isascii() and port.isdigit() else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535:
         raise BadAddress(
             f"--listen {escape(text)}: not an address such as 127.0.0.1:8000, [::1]:8000, 0.0.0.0:8000 "
             "or unix:/path/to/socket"
-        ) from error
-    return Address(host, int(port))
+        )
+    return Address(host, number)
 
 
 def bind(address: Address, *, group_may: bool = False) -> socket.socket:

@@ -1,8 +1,9 @@
 """The status document as Prometheus metrics.
 
 Names follow the Prometheus conventions: base units, a unit as suffix, ``_total`` for what only grows. What is
-unknown has no sample, never 0. No label ever holds an agent's, a task's or a workspace's name: strangers choose those, and a fleet
-has thousands. With the daemon down there is ``coordd_up 0``, and what it would have said is absent.
+unknown has no sample, never 0. No label ever holds an agent's, a task's or a workspace's name: strangers
+choose those, and a fleet has thousands. With the daemon down there is ``coordd_up 0``, and what it would
+have said is absent.
 """
 
 from __future__ import annotations

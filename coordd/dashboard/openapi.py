@@ -27,11 +27,15 @@ _WORDS = {
 }
 _TEXT = {
     400: "A parameter that means nothing",
+    401: "A token is needed",
+    403: "A request from another site",
     404: "No such agent",
     409: "Several agents have this id: name a workspace",
+    413: "A request with a body",
+    421: "A Host that is not ours",
+    503: "The daemon cannot be asked",
+    504: "It takes too long: ask for less",
 }
-_TEXT |= {503: "The daemon cannot be asked", 504: "It takes too long: ask for less", 401: "A token is needed"}
-_TEXT |= {403: "A request from another site", 413: "A request with a body", 421: "A Host that is not ours"}
 _ALWAYS = (400, 401, 403, 413, 421)
 
 
@@ -43,8 +47,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "coordd dashboard",
             "version": __version__,
-            "description": "Read only. The numbers are those of `coordctl --json`; with the daemon down the answer "
-            "is 503, with the reason and the age of the last snapshot.",
+            "description": "Read only. The numbers are those of `coordctl --json`; with the daemon down "
+            "the answer is 503, with the reason and the age of the last snapshot.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {**paths, **_others()},

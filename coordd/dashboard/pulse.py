@@ -32,14 +32,9 @@ class Pulse:
     def __init__(self, *, feed: Feed, last: LastKnown) -> None:
         self._feed = feed
         self._last = last
-        self._upstream: Upstream | None = None
         self._tasks: tuple[bytes, bytes] | None = None
         self._task_changes = 0
         self._changed = asyncio.Event()
-
-    def attach(self, upstream: Upstream) -> None:
-        """Whom to ask; it needs this one's :meth:`take` and :meth:`link_changed` before it can be made."""
-        self._upstream = upstream
 
     def take(self, method: str, params: bytes) -> None:
         """A notification of the daemon's."""
@@ -52,12 +47,12 @@ class Pulse:
         """The link came up or went down."""
         self._changed.set()
 
-    async def run(self) -> None:
+    async def run(self, upstream: Upstream) -> None:
         """Ask and tell; never returns."""
         while True:
             self._changed.clear()
-            await self._tell_link()
-            await self._look()
+            await self._tell_link(upstream)
+            await self._look(upstream)
             try:
                 async with asyncio.timeout(LOOK if len(self._feed) else IDLE):
                     await self._changed.wait()
@@ -68,11 +63,10 @@ class Pulse:
         """Somebody began to look."""
         self._changed.set()
 
-    async def _tell_link(self) -> None:
-        assert self._upstream is not None
-        down = self._upstream.down
+    async def _tell_link(self, upstream: Upstream) -> None:
+        down = upstream.down
         if down is None:
-            link: dict[str, object] = {"up": True, "connections": self._upstream.reconnections}
+            link: dict[str, object] = {"up": True, "connections": upstream.reconnections}
         else:
             picture = await self._last.picture()
             age = None if picture is None or picture.age is None else picture.age
@@ -86,14 +80,13 @@ class Pulse:
             }
         self._feed.latest("link", msgspec.json.encode(link))
 
-    async def _look(self) -> None:
-        assert self._upstream is not None
+    async def _look(self, upstream: Upstream) -> None:
         try:
-            status = await self._upstream.ask("status")
+            status = await upstream.ask("status")
             self._last.heard_status(status)
             self._feed.latest("status", status)
             if len(self._feed):
-                await self._look_at_tasks(self._upstream)
+                await self._look_at_tasks(upstream)
         except Unavailable:
             self._feed.forget("status")
         except ClientError:

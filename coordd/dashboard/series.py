@@ -1,13 +1,14 @@
 """The host's past as columns of numbers, for charts: a few hundred points whatever the range. Pure.
 
-A sample has some hundred numbers, thinned ones three times as many; a page draws sixteen. What is unknown stays
-None; a stretch without a sample has no point, and is a gap where it is longer than ``gap``.
+A sample has some hundred numbers, thinned ones three times as many; a page draws sixteen. What is unknown
+stays None; a stretch without a sample has no point, and is a gap where it is longer than ``gap``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -72,7 +73,7 @@ def series(records: Iterable[dict[str, Any]], chosen: Range, now: float) -> byte
         if name in _BANDS:
             columns[f"{name}_min"] = [_part(value, "min") for value in values]
             columns[f"{name}_max"] = [_part(value, "max") for value in values]
-    distance = median([b - a for a, b in zip(times, times[1:], strict=False)]) if len(times) > 2 else 0.0
+    distance = median([after - before for before, after in pairwise(times)]) if len(times) > 2 else 0.0
     return msgspec.json.encode(
         {
             "since": now - chosen.span,

@@ -87,7 +87,6 @@ async def _serve(
     pulse = Pulse(feed=feed, last=last)
     layouts = frozenset({"project", "user"} | ({"system"} if options.keys else set()))
     upstream = Upstream(places=places, on_record=pulse.take, on_change=pulse.link_changed, layouts=layouts)
-    pulse.attach(upstream)
     room = Room()
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
@@ -122,7 +121,7 @@ async def _serve(
         notify("READY=1\nSTATUS=serving")
 
     server = Server(config, on_start=tell, on_exit=feed.close)
-    background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run())]
+    background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
     for task in background:
         task.add_done_callback(server.background_ended)
     try:
@@ -155,7 +154,7 @@ class Server(uvicorn.Server):
         await self._ended.wait()
         self._on_exit()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         """A signal: the first ends in order, the second at once."""
         if self.should_exit:
             self.force_exit = True

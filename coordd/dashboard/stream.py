@@ -16,7 +16,7 @@ from coordd.dashboard.feed import TOPICS, Feed, Reader, message
 from coordd.dashboard.query import read_query
 
 PING = 5.0
-"""Seconds of silence after which an event says that the stream still lives; a comment would reach no script."""
+"""Seconds of silence after which an event says that the stream lives; a comment would reach no script."""
 RETRY_MS = 1000
 """How soon a browser comes back after a broken connection."""
 

@@ -1,8 +1,8 @@
 """The token that opens the dashboard where the socket's own rights do not: made, read, compared.
 
-A token is 32 random bytes as text, alone in a file. In the system layout the installer makes it, owned by root
-and readable by the socket's group. What a browser keeps is not the token but a cookie signed with it: a new
-token ends all sessions.
+A token is 32 random bytes as text, alone in a file. In the system layout the installer makes it, owned by
+root and readable by the socket's group. What a browser keeps is not the token but a cookie signed with it:
+a new token ends all sessions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def token_path(layout: str, environ: Mapping[str, str], platform: str) -> str:
 
 
 def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
-    """Make a token file, unless there is one; whether it was made. Its directory is made too (0755 less umask).
+    """Make a token file, unless there is one; whether it was made. Its directory is made too.
 
     ``gid`` is the group that may read it with mode 0o640; -1 leaves it.
 

@@ -78,9 +78,9 @@ class _Connected:
 class Upstream:
     """The link to the daemon.
 
-    ``on_record`` is told each notification (method, encoded parameters), ``on_change`` that the link has come up or
-    gone down. ``down`` is None while it is up. A daemon of a layout that is not in ``layouts`` is not used: whoever may
-    open this dashboard may not open its socket.
+    ``on_record`` is told each notification (method, encoded parameters), ``on_change`` that the link has
+    come up or gone down. ``down`` is None while it is up. A daemon of a layout that is not in ``layouts``
+    is not used: whoever may open this dashboard may not open its socket.
     """
 
     def __init__(
@@ -144,13 +144,18 @@ class Upstream:
         return await asyncio.shield(cached.answer)
 
     async def history(self, params: Params) -> bytes:
-        """The encoded answer of ``history.query``. Raises as :meth:`ask`, and CannotTell when too many wait."""
+        """The encoded answer of ``history.query``.
+
+        Raises:
+            Unavailable, RpcError: as :meth:`ask`.
+            CannotTell: it takes too long, or too many wait.
+        """
         connected = self._require()
         if self._history_waiting >= MAX_HISTORY:
             raise CannotTell("too many queries of history wait already; ask again later.")
         self._history_waiting += 1
         try:
-            return await connected.history.call("history.query", params, timeout=HISTORY_TIMEOUT)
+            return await connected.history.call("history.query", params, within=HISTORY_TIMEOUT)
         except Lost as error:
             self.silent(error)
             raise self._unavailable(error) from error
@@ -171,15 +176,14 @@ class Upstream:
             del self._cache[key]
 
     def _require(self) -> _Connected:
-        if self.down is not None:
-            raise self.down
-        assert self._connected is not None  # up means connected
+        if self._connected is None:
+            raise self._unavailable(CannotTell("the connection is being made."))
         return self._connected
 
     async def _quick(self, method: str, params: Params | None) -> bytes:
         connected = self._require()
         try:
-            return await connected.quick.call(method, params, timeout=TIMEOUT)
+            return await connected.quick.call(method, params, within=TIMEOUT)
         except CannotTell as error:
             self.silent(error)
             raise self._unavailable(error) from error
@@ -192,10 +196,10 @@ class Upstream:
         events: Channel | None = None
         quick: Channel | None = None
         try:
-            events = await Channel.open(path, timeout=TIMEOUT, on_notification=self._on_record)
-            self._check_layout(await events.call("subscribe", None, timeout=TIMEOUT))
-            quick = await Channel.open(path, timeout=TIMEOUT)
-            history = await Channel.open(path, timeout=TIMEOUT)
+            events = await Channel.open(path, within=TIMEOUT, on_notification=self._on_record)
+            self._check_layout(await events.call("subscribe", None, within=TIMEOUT))
+            quick = await Channel.open(path, within=TIMEOUT)
+            history = await Channel.open(path, within=TIMEOUT)
         except BaseException:
             for channel in (events, quick):
                 if channel is not None:
@@ -211,8 +215,8 @@ class Upstream:
             raise CannotTell("what answers there is no coordd.") from error
         if layout not in self._layouts:
             raise CannotTell(
-                f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its socket: "
-                "start the dashboard with --token-file FILE."
+                f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its "
+                "socket: start the dashboard with --token-file FILE."
             )
 
     def _find(self) -> str:

@@ -1,4 +1,4 @@
-"""The dashboard's HTTP API before the real daemon: the same numbers, errors in words, life without a daemon."""
+"""The dashboard's HTTP API before the real daemon: the same numbers, errors in words, no daemon."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The API against its own OpenAPI document: all that it allows, all that it does not, and what follows from that.
+"""The API against its own OpenAPI document: all that it allows, all that it does not, and what follows from
+that.
 
-Schemathesis asks; every check of it but one is on: answers fit their schemas and their documented status codes, what
-violates the schema is refused, unknown methods are 405, and nothing ends in a 500.
+Schemathesis asks; every check of it but one is on: answers fit their schemas and their documented status
+codes, what violates the schema is refused, unknown methods are 405, and nothing ends in a 500.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page in a real browser, before the real dashboard, before the real daemon, before agents on real files."""
+"""The page in a real browser, before the real dashboard, the real daemon, and agents on real files."""
 
 from __future__ import annotations
 
@@ -375,7 +375,7 @@ def test_numbers_are_said_as_coordctl_says_them(browser: Browser, scene: Scene) 
               return [ages.map(f.age), ages.map(f.duration), sizes.map(f.bytes)] }""",
             [ages, sizes],
         )
-    dash = {"–": "-"}
+    dash = {"\u2013": "-"}
     assert [dash.get(one, one) for one in said[0]] == [text.age(one) for one in ages]
     assert [dash.get(one, one) for one in said[1]] == [text.duration(one) for one in ages]
     assert [dash.get(one, one) for one in said[2]] == [text.size(one) for one in sizes]

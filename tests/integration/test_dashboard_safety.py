@@ -247,7 +247,7 @@ def test_bodies_and_headers_are_bounded(dash: Dashboard) -> None:
 
 
 def test_slow_and_silent_clients_are_cut(place: tuple[Path, Path]) -> None:
-    """All at once, for each takes its ten seconds: silent, a letter a second, an answer not read, a slow form."""
+    """All at once, for each takes ten seconds: silent, a letter a second, idle, an answer not read."""
     with dashboard(sock=place[0], home=place[1]) as dash:
         silent = dash.raw()
         drip = dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n")
@@ -312,8 +312,10 @@ def test_an_idle_connection_gives_way_to_a_newcomer(place: tuple[Path, Path]) ->
 
 def test_closed_standard_streams_are_no_trap(place: tuple[Path, Path]) -> None:
     process = subprocess.Popen(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "coordd.cli", "dashboard"]
-        + ["--socket", str(place[0]), "--listen", f"unix:{place[1]}/closed.sock"],
+        [
+            *("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "coordd.cli", "dashboard"),
+            *("--socket", str(place[0]), "--listen", f"unix:{place[1]}/closed.sock"),
+        ],
         env=environment(place[1]),
     )
     try:

@@ -129,7 +129,7 @@ def test_a_token_that_is_missing_or_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(TokenError, match="holds no token"):
         read_token(str(tmp_path / "fifo"))
     (tmp_path / "file").touch()
-    with pytest.raises(TokenError, match="Not a directory|File exists"):
+    with pytest.raises(TokenError, match=r"Not a directory|File exists"):
         make_token(str(tmp_path / "file" / "token"))
 
 
@@ -181,7 +181,7 @@ def test_what_is_no_address(text: str) -> None:
 
 
 def test_what_is_accepted_answers_at_once() -> None:
-    """With Nagle's algorithm each answer on a kept connection takes 40 ms; asyncio looks at the protocol's number."""
+    """With Nagle's algorithm an answer takes 40 ms; asyncio turns it off by the protocol's number."""
     with bind(Address("127.0.0.1", 0)) as sock:
         assert sock.proto == socket.IPPROTO_TCP
 
