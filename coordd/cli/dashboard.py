@@ -130,7 +130,8 @@ def _make_token(token_file: str | None, *, system: bool) -> int:
     from coordd.dashboard.tokens import make_token, token_path
 
     path = token_file or token_path("system" if system else "user", os.environ, sys.platform)
-    group = _group() if system and token_file is None else None
+    # the system's is for those who may open its socket, too
+    group = _group() if path == token_path("system", os.environ, sys.platform) else None
     made = make_token(path, mode=0o640 if group is not None else 0o600, gid=-1 if group is None else group)
     say(f"{escape(path)} {'made' if made else 'is there already and stays as it is'}")
     return 0
