@@ -7,6 +7,7 @@ document is made from.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from coordd.dashboard.series import DEFAULT, RANGES, Range, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import SCHEMA
+
+log = logging.getLogger(__name__)
 
 STATUSES = ("active", "inactive", "unknown")
 TASK_STATES = ("available", "held", "expired", "orphaned")
@@ -142,6 +145,11 @@ class Api:
                 return await unavailable(error, self._last, show=endpoint.show)
             except ClientError as error:
                 return daemon_error(error)
+            except (msgspec.DecodeError, LookupError, TypeError) as error:
+                log.warning("the daemon's answer for %s makes no sense: %s", endpoint.path, error)
+                return problem(
+                    502, "daemon-error", "the daemon's answer makes no sense; is it another version?"
+                )
 
         return handle
 

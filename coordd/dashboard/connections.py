@@ -9,13 +9,10 @@ it. Beyond :data:`MOST` connections an idle one gives way, and only then a newco
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-log = logging.getLogger(__name__)
 
 MOST = 256
 DEADLINE = 10.0

@@ -33,10 +33,12 @@ _TEXT = {
     409: "Several agents have this id: name a workspace",
     413: "A request with a body",
     421: "A Host that is not ours",
+    502: "The daemon fails at it",
     503: "The daemon cannot be asked",
     504: "It takes too long: ask for less",
 }
 _ALWAYS = (400, 401, 403, 413, 421)
+_OF_DAEMON = (502,)
 
 
 def document() -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "200": _json("As the summary says", endpoint.answer),
             **{
                 str(code): _json(_TEXT[code], "Down" if code == 503 else "Problem")
-                for code in sorted({*_ALWAYS, *endpoint.errors})
+                for code in sorted({*_ALWAYS, *_OF_DAEMON, *endpoint.errors})
             },
         },
     }

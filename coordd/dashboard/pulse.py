@@ -89,8 +89,8 @@ class Pulse:
                 await self._look_at_tasks(upstream)
         except Unavailable:
             self._feed.forget("status")
-        except ClientError:
-            pass  # it is there, and will answer at the next turn
+        except (ClientError, msgspec.DecodeError):
+            pass  # it is there; perhaps the next turn's answer is one
 
     async def _look_at_tasks(self, upstream: Upstream) -> None:
         """Tell that tasks have changed; who wants them asks for them."""

@@ -28,6 +28,7 @@ from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
 from coordd.sockets import Place
+from coordd.text import escape
 
 MAX_HEADERS = 16 * 1024
 """Bytes of a request's line and headers."""
@@ -35,7 +36,7 @@ GRACE = 3
 """Seconds that answers on their way out have at the end."""
 SPARE_DESCRIPTORS = 128
 
-log = logging.getLogger("coordd.dashboard")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,9 @@ def run(
     Raises:
         ListenError: the address cannot be had.
     """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    # Of what strangers send it would tell line by line; what fails in here it tells as an error.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     _raise_descriptor_limit()
     sock = bind(options.address, group_may=options.group_may)
     try:
@@ -86,7 +90,15 @@ async def _serve(
     last = LastKnown(read_snapshot=read_snapshot)
     pulse = Pulse(feed=feed, last=last)
     layouts = frozenset({"project", "user"} | ({"system"} if options.keys else set()))
-    upstream = Upstream(places=places, on_record=pulse.take, on_change=pulse.link_changed, layouts=layouts)
+
+    def link_changed() -> None:
+        if upstream.down is None:
+            log.info("coordd answers on %s", escape(upstream.path or ""))
+        else:
+            log.warning("no daemon: %s", str(upstream.down).partition("\n")[0])
+        pulse.link_changed()
+
+    upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
     room = Room()
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})

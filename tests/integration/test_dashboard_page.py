@@ -242,7 +242,7 @@ def test_the_dashboard_goes_and_comes_back_under_an_open_page(browser: Browser, 
             expect(row(page, "coder")).to_have_count(1)
             dash.stop(signal.SIGKILL)
         expect(page.locator("#live")).to_have_text("connection lost")
-        expect(page.locator("#banner")).to_contain_text("connection to the dashboard is lost")
+        expect(page.locator("#banner")).to_contain_text("The connection to the dashboard is lost")
         project.beat("meanwhile")
         with dashboard(sock=coordd.socket, home=home, listen=listen):
             expect(page.locator("#banner")).to_be_hidden()

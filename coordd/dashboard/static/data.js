@@ -174,7 +174,8 @@ function connect() {
   });
   source.addEventListener("error", () => {
     lost();
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000); // refused: the browser gives up, we do not
+    // refused: the browser gives up, we do not; and a question tells whether to log in
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => { ask("/api/status"); connect(); }, 2000);
   });
 }
 

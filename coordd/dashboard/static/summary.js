@@ -1,7 +1,7 @@
 // The line at the top, the problems, the tiles, and what is said when something is lost.
 import { now, on, since, state } from "./data.js";
 import { attr, byId, el, icon, text } from "./dom.js";
-import { ago, bytes, count, duration, fixed, plain, plural } from "./format.js";
+import { age, ago, bytes, count, duration, fixed, plain, plural } from "./format.js";
 
 const tiles = {};
 
@@ -71,17 +71,21 @@ function link() {
   banner(down);
 }
 
+// What is lost is an alert, said once; for how long is not, for that changes each second.
 function banner(down) {
-  const box = byId("banner");
-  let words = "";
-  if (!state.live && state.lostAt !== null) words = `The connection to the dashboard is lost since ${ago(since(state.lostAt)).replace(" ago", "")}; trying again. Everything below is from then.`;
-  else if (down) {
-    const seen = state.link.snapshot_at === null ? "Nothing is known from before." : `What follows was so ${ago(now() / 1000 - state.link.snapshot_at)}.`;
-    const what = state.link.kind === "daemon-down" ? "coordd is not running" : `coordd does not answer (${plain(state.link.message.split("\n")[0])})`;
-    words = `${what}, for ${ago(now() / 1000 - state.link.since).replace(" ago", "")}. ${seen} This page goes on by itself when it is back.`;
+  let what = "", more = "";
+  if (!state.live && state.lostAt !== null) {
+    what = "The connection to the dashboard is lost.";
+    more = `For ${age(since(state.lostAt))}, and tried again. Everything below is from then.`;
+  } else if (down) {
+    const { kind, message, since: from, snapshot_at: at } = state.link;
+    what = kind === "daemon-down" ? "coordd is not running." : `coordd does not answer: ${plain(message.split("\n")[0])}`;
+    const seen = at === null ? "Nothing is known from before." : `What follows was so ${ago(now() / 1000 - at)}.`;
+    more = `For ${age(now() / 1000 - from)}. ${seen} This page goes on by itself when it is back.`;
   }
-  box.hidden = words === "";
-  text(box, words);
+  byId("banner").hidden = what === "";
+  text(byId("lost"), what);
+  text(byId("lost-for"), more);
 }
 
 export function start() {
@@ -94,8 +98,8 @@ export function start() {
 }
 
 export function tick() {
-  const age = since(state.statusAt);
-  text(byId("live"), state.live ? `${state.old ? "no daemon" : "live"}${age === null ? "" : ` · ${ago(age)}`}` : state.lostAt === null ? "connecting…" : "connection lost");
-  for (const { seen } of Object.values(tiles)) text(seen, ago(age));
+  const seconds = since(state.statusAt);
+  text(byId("live"), state.live ? `${state.old ? "no daemon" : "live"}${seconds === null ? "" : ` · ${ago(seconds)}`}` : state.lostAt === null ? "connecting…" : "connection lost");
+  for (const { seen } of Object.values(tiles)) text(seen, ago(seconds));
   banner(state.link && !state.link.up);
 }
