@@ -75,8 +75,8 @@ def command(
 ) -> int:
     """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
 
-    On loopback it is open to whoever uses this machine. On any other address, and for the daemon of the
-    system layout, it asks for a token: nobody gets past the rights of the control socket.
+    On loopback it is open to whoever uses this machine; where that are several, name a token or a Unix
+    socket. On any other address, and for the daemon of the system layout, it asks for a token by itself.
     """
     places = target.places()
     system = places[0].socket == system_paths(sys.platform)["socket"] or (

@@ -11,10 +11,8 @@ ring is gone, is not taken for one of ours.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 RECORDS = ("event", "agent", "system")
 """Topics of which every record counts; they have ids, and are sent again to who lost the connection."""
@@ -41,7 +39,8 @@ class Feed:
     def __init__(self, *, epoch: str, bounds: Bounds | None = None) -> None:
         self._epoch = epoch
         self._bounds = bounds or Bounds()
-        self._ring: deque[tuple[str, bytes]] = deque()
+        self._ring: list[tuple[str, bytes] | None] = []
+        self._gone = 0  # entries at its beginning that are no more; taken out when they are half of it
         self._bytes = 0
         self._end = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
@@ -61,7 +60,7 @@ class Feed:
     @property
     def begin(self) -> int:
         """The number of the oldest record in the ring."""
-        return self._end - len(self._ring)
+        return self._end - len(self._ring) + self._gone
 
     @property
     def last_id(self) -> str:
@@ -79,8 +78,8 @@ class Feed:
         )
         self._ring.append((topic, entry))
         self._bytes += len(entry)
-        while len(self._ring) > self._bounds.records or self._bytes > self._bounds.bytes:
-            self._bytes -= len(self._ring.popleft()[1])
+        while self._end - self.begin > self._bounds.records or self._bytes > self._bounds.bytes:
+            self._drop_oldest()
         self._wake_soon()
 
     def latest(self, topic: str, data: bytes) -> None:
@@ -116,12 +115,24 @@ class Feed:
 
     def since(self, position: int) -> Iterator[tuple[str, bytes]]:
         """The entries behind a position that is in the ring."""
-        return islice(self._ring, max(0, position - self.begin), None)
+        for index in range(self._gone + max(0, position - self.begin), len(self._ring)):
+            entry = self._ring[index]
+            if entry is not None:
+                yield entry
 
     def newer(self, change: int, topics: frozenset[str]) -> list[tuple[int, bytes]]:
         """The latest values that changed after ``change``, in the order in which they did."""
         found = [one for topic, one in self._latest.items() if one[0] > change and topic in topics]
         return sorted(found)
+
+    def _drop_oldest(self) -> None:
+        entry = self._ring[self._gone]
+        self._bytes -= len(entry[1]) if entry is not None else 0
+        self._ring[self._gone] = None
+        self._gone += 1
+        if self._gone * 2 > len(self._ring):
+            del self._ring[: self._gone]
+            self._gone = 0
 
     def _position(self, last_id: str | None) -> int | None:
         if last_id is None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from browser import chromium, complaints, opened, picture
 from dash import Dashboard, dashboard
+from fake_coordd import agent, fake_coordd, paged, status_document
 from live import PATIENCE, Coordd, Project, eventually, watching
 from playwright.sync_api import Browser, Page, expect
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.page
 expect.set_options(timeout=PATIENCE * 1000)
 
 NASTY = "<img src=x onerror=alert(1)>"
+DASH = "\u2013"
+"""What stands for unknown."""
 TURNED = "evil\u202egnp.exe"
 
 
@@ -375,7 +378,7 @@ def test_numbers_are_said_as_coordctl_says_them(browser: Browser, scene: Scene) 
               return [ages.map(f.age), ages.map(f.duration), sizes.map(f.bytes)] }""",
             [ages, sizes],
         )
-    dash = {"\u2013": "-"}
+    dash = {DASH: "-"}
     assert [dash.get(one, one) for one in said[0]] == [text.age(one) for one in ages]
     assert [dash.get(one, one) for one in said[1]] == [text.duration(one) for one in ages]
     assert [dash.get(one, one) for one in said[2]] == [text.size(one) for one in sizes]
@@ -403,6 +406,78 @@ def test_a_thousand_agents_are_a_few_rows(browser: Browser, tmp_path: Path) -> N
         page.locator("#agents").get_by_role("button", name="Last beat").click()
         page.locator("#agents .scroll").evaluate("node => node.scrollTo(0, 0)")
         picture(page, "a-thousand")
+
+
+def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None:
+    """Redis that comes and goes, a sink that fails, agents of whom nobody can tell: of a daemon that is played."""
+    redis = {
+        **{"configured": True, "connected": True, "url": "redis://box:6379/0", "used_memory": 1536 * 1024},
+        **{"keys": 1234, "latency_ms": 0.42, "feed": "push", "error": None},
+    }
+    sink = {"state": "ok", "written": 5, "backlog": 0, "dropped": 0, "error": None}
+    agents = [
+        agent("far-away", workspace=None, sources=["redis"]),
+        agent(
+            "who-knows", "unknown", reason="unreachable", active_tasks=None, uptime=None, last_heartbeat=None
+        ),
+    ]
+    agents[1]["last_heartbeat_age"] = None
+    counts = {"total": 2, "active": 1, "inactive": 0, "unknown": 1}
+    document = status_document(
+        redis=redis, sinks=sinks, agents={"total": 2, "active": 1, "inactive": 0, "unknown": 1}
+    )
+    answers = {
+        "subscribe": {"seq": 0, "status": document, "agents": []},
+        "status": document,
+        "agents.list": paged(agents),
+        "tasks.list": {
+            "timestamp": document["timestamp"],
+            "tasks": [],
+            "unknown": ["/src/app"],
+            "cursor": None,
+        },
+        "history.query": {"records": [], "truncated": False},
+    }
+    home = tmp_path / "home"
+    home.mkdir()
+    with (
+        fake_coordd(str(tmp_path / "c.sock"), answers) as fake,
+        dashboard(sock=tmp_path / "c.sock", home=home) as dash,
+        opened(browser, dash.url) as page,
+    ):
+        expect(page.locator("#tile-redis .big")).to_have_text("connected")
+        expect(page.locator("#tile-redis .more")).to_have_text("push · 0.4 ms · 1,234 keys · 1.5 MiB")
+        expect(page.locator("#tile-agents .more")).to_have_text("0 inactive · 1 unknown")
+        expect(page.locator("#tile-tasks .big")).to_have_text(f"{DASH} available")  # unknown is not 0
+        expect(page.locator("#tile-orphans .more")).to_have_text("claims cannot be read")
+        expect(page.locator("#tasks .empty")).to_contain_text("/src/app cannot be read")
+        expect(page.locator("#events .empty")).to_contain_text("Nothing has happened")
+        expect(row(page, "who-knows").locator("td")).to_have_text(
+            ["unknown", "unreachable", "app", DASH, DASH, DASH]
+        )
+        expect(page.locator("#charts .gap").first).to_be_attached()
+        assert complaints(page) == []
+        failing = {
+            "jsonl": {"state": "failing", "written": 5, "backlog": 70, "dropped": 2, "error": "No space left"}
+        }
+        down = {**redis, "connected": False, "error": "Connection refused"}
+        problems = ["sink jsonl fails: No space left (70 records wait)", "Redis does not answer"]
+        fake.answers["status"] = {
+            **document,
+            "redis": down,
+            "sinks": failing,
+            "health": "degraded",
+            "problems": problems,
+        }
+        expect(page.locator("#tile-redis .big")).to_have_text("down")
+        expect(page.locator("#tile-redis .more")).to_have_text("Connection refused")
+        expect(page.locator("#tile-redis")).to_have_attribute("data-mood", "bad")
+        expect(page.locator("#tile-sinks .big")).to_have_text("jsonl failing")
+        expect(page.locator("#tile-sinks .more")).to_have_text("70 records wait, 2 dropped")
+        expect(page.locator("#problems li")).to_have_text(problems)
+        expect(page.locator("#health")).to_have_text("2 problems")
+        assert complaints(page) == []
+        picture(page, "rare")
 
 
 def test_the_login_form(browser: Browser, scene: Scene, tmp_path: Path) -> None:

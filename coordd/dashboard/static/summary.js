@@ -21,7 +21,7 @@ function say(id, value, more, mood = null) {
 function redis(r) {
   if (!r.configured) return ["not configured", "agents come through files"];
   if (!r.connected) return ["down", plain(r.error ?? "no answer"), "bad"];
-  const parts = [r.feed, r.latency_ms === null ? null : `${fixed(r.latency_ms, 1)} ms`, `${count(r.keys)} keys`, bytes(r.used_memory)];
+  const parts = [r.feed, `${fixed(r.latency_ms, 1)} ms`, `${count(r.keys)} keys`, bytes(r.used_memory)];
   return ["connected", parts.filter(Boolean).join(" · ")];
 }
 
@@ -39,7 +39,7 @@ function draw() {
   const { agents, tasks, daemon } = s;
   say("agents", `${count(agents.active)} active`, [`${count(agents.inactive)} inactive`, agents.unknown ? `${count(agents.unknown)} unknown` : "", agents.stalled ? `${count(agents.stalled)} stalled` : ""].filter(Boolean).join(" · "), agents.stalled ? "warn" : null);
   say("tasks", `${count(tasks.available)} available`, `${count(tasks.claimed)} claimed · ${count(tasks.expired)} expired`);
-  say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : "every claim has a holder", tasks.orphaned ? "warn" : null);
+  say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : tasks.orphaned === 0 ? "every claim has a holder" : "claims cannot be read", tasks.orphaned ? "warn" : null);
   say("redis", ...redis(s.redis));
   say("sinks", ...sinks(s.sinks));
   say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)}`);
