@@ -409,7 +409,7 @@ def test_a_thousand_agents_are_a_few_rows(browser: Browser, tmp_path: Path) -> N
 
 
 def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None:
-    """Redis that comes and goes, a sink that fails, agents of whom nobody can tell: of a daemon that is played."""
+    """Redis that goes, a sink that fails, agents of whom nobody can tell: of a played daemon."""
     redis = {
         **{"configured": True, "connected": True, "url": "redis://box:6379/0", "used_memory": 1536 * 1024},
         **{"keys": 1234, "latency_ms": 0.42, "feed": "push", "error": None},
@@ -423,9 +423,7 @@ def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None
     ]
     agents[1]["last_heartbeat_age"] = None
     counts = {"total": 2, "active": 1, "inactive": 0, "unknown": 1}
-    document = status_document(
-        redis=redis, sinks=sinks, agents={"total": 2, "active": 1, "inactive": 0, "unknown": 1}
-    )
+    document = status_document(redis=redis, sinks={"jsonl": sink}, agents=counts)
     answers = {
         "subscribe": {"seq": 0, "status": document, "agents": []},
         "status": document,

@@ -41,8 +41,10 @@ function draw() {
   const counts = Object.fromEntries(STATES.map((s) => [s, 0]));
   for (const task of state.tasks ?? []) counts[task.state] += 1;
   table.set((state.tasks ?? []).filter((task) => !wanted || task.state === wanted));
-  rename("", `all ${count(state.tasks?.length ?? null)}`);
-  for (const s of STATES) rename(s, `${s} ${count(counts[s])}`);
+  // what cannot be read is unknown, not none
+  const shown = (n) => count(state.tasks === null || (n === 0 && state.unknownTasks.length) ? null : n);
+  rename("", `all ${shown(state.tasks?.length)}`);
+  for (const s of STATES) rename(s, `${s} ${shown(counts[s])}`);
 }
 
 export function start() {
