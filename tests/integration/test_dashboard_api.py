@@ -351,6 +351,21 @@ def test_bad_beginnings_are_one_clear_line(tmp_path: Path) -> None:
         assert "--listen" in said.stderr
 
 
+def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['starlette'] = None; from coordd.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "dashboard"],
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'coordd[dashboard]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def start(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     """A dashboard that is expected to end by itself."""
     return subprocess.run(
