@@ -56,6 +56,13 @@ function draw() {
   for (const status of STATUSES) rename(status, `${status} ${count(counts[status])}`);
 }
 
+function empty() {
+  if (state.agents.size) return "No agent fits.";
+  if (!state.agentsKnown) return waiting();
+  if (state.status?.workspaces?.length === 0 && !state.status.redis.configured) return "coordd watches no project yet. Name one: coordd run --workspace DIR";
+  return "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME";
+}
+
 // A thousand agents beat 33 times a second; eyes need four.
 function soon() {
   timer ||= setTimeout(draw, Math.max(0, (state.agents.size > 300 ? 1000 : 250) - (performance.now() - drawn)));
@@ -66,7 +73,7 @@ export function start() {
   rename = chips(byId("statuses"), "status", [["", "all"], ...STATUSES.map((s) => [s, s])], "", (value) => { wanted = value; draw(); });
   table = new Table(parent, {
     label: "Agents", columns: COLUMNS, first: (a) => [RANK[a.status], a.agent_id], onOpen: (agent) => open(key(agent)),
-    empty: () => (state.agents.size ? "No agent fits." : state.agentsKnown ? "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME" : waiting()),
+    empty,
   });
   byId("find").addEventListener("input", (event) => { words = event.target.value.trim().toLowerCase(); draw(); });
   on("agents", soon);

@@ -39,7 +39,7 @@ function draw() {
   const { agents, tasks, daemon } = s;
   say("agents", `${count(agents.active)} active`, [`${count(agents.inactive)} inactive`, agents.unknown ? `${count(agents.unknown)} unknown` : "", agents.stalled ? `${count(agents.stalled)} stalled` : ""].filter(Boolean).join(" · "), agents.stalled ? "warn" : null);
   say("tasks", `${count(tasks.available)} available`, `${count(tasks.claimed)} claimed · ${count(tasks.expired)} expired`);
-  say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : tasks.orphaned === 0 ? "every claim has a holder" : "claims cannot be read", tasks.orphaned ? "warn" : null);
+  say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : tasks.orphaned === 0 ? "every claim has a holder" : s.workspaces?.length === 0 ? "no project is watched" : "claims cannot be read", tasks.orphaned ? "warn" : null);
   say("redis", ...redis(s.redis));
   say("sinks", ...sinks(s.sinks));
   say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)}`);
