@@ -76,5 +76,6 @@ async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None =
         "snapshot_age": None if picture is None or picture.age is None else round(picture.age, 3),
     }
     if show is not None:
-        body["snapshot"] = None if picture is None else msgspec.Raw(getattr(picture, show))
+        shown = None if picture is None else getattr(picture, show)
+        body["snapshot"] = None if shown is None else msgspec.Raw(shown)
     return Response(msgspec.json.encode(body), 503, {"retry-after": "1"}, media_type=JSON)

@@ -101,8 +101,8 @@ class Dashboard:
 
     async def _metrics(self, request: Request) -> Response:
         try:
-            status = msgspec.json.decode(await self._upstream.ask("status"))
-        except (Unavailable, ClientError):
+            status = msgspec.json.decode(await self._upstream.ask("status"), type=dict)
+        except (Unavailable, ClientError, msgspec.DecodeError):
             status = None
         own = dashboard_families(
             connections=len(self._room),

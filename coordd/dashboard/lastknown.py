@@ -24,11 +24,11 @@ DEADLINE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A status document and entries of ``agents.list``, encoded, and how old they are in seconds."""
+    """A status document and a list of agents, encoded, and how old they are in seconds; None is unknown."""
 
     age: float | None
     status: bytes
-    agents: bytes
+    agents: bytes | None
 
 
 class LastKnown:
@@ -53,7 +53,7 @@ class LastKnown:
     async def picture(self) -> Picture | None:
         """The newest there is; None where nothing is known."""
         if self._status is not None:
-            return Picture(time.monotonic() - self._heard_at, self._status, self._agents or b"[]")
+            return Picture(time.monotonic() - self._heard_at, self._status, self._agents)
         now = time.monotonic()
         if self._looked_at is None or now - self._looked_at > LOOK_AGAIN:
             self._looked_at = now
@@ -66,7 +66,8 @@ class LastKnown:
         if found is None:
             return None
         age = None if found.age is None else found.age + now - self._looked_at
-        return Picture(age, _encoded(found.status), _encoded(found.agents))
+        agents = [{"id": agent.get("agent_id"), **agent} for agent in found.agents]
+        return Picture(age, _encoded(found.status), _encoded(agents))
 
 
 def _encoded(value: Any) -> bytes:

@@ -224,7 +224,7 @@ def test_what_was_heard_last_counts_before_what_was_left(tmp_path: Path) -> None
         last = LastKnown(read_snapshot=read)
         found = await last.picture()
         assert found is not None
-        assert (found.status, found.agents) == (b'{"health":"ok"}', b'[{"agent_id":"a"}]')
+        assert (found.status, found.agents) == (b'{"health":"ok"}', b'[{"id":"a","agent_id":"a"}]')
         assert found.age is not None
         assert found.age >= 60
         await last.picture()
