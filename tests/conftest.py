@@ -7,6 +7,7 @@ makes it once: ``@pytest.mark.xdist_group("NAME")``. What they are called is the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -53,3 +54,8 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map(_encodable, value))
     return value
+
+
+# Tests marked "page" import what the extra of that name brings; without it there is nothing to collect.
+if importlib.util.find_spec("playwright") is None:
+    collect_ignore = ["integration/test_dashboard_page.py"]

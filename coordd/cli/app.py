@@ -36,6 +36,7 @@ _COMMANDS = {
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",
     "completion": "coordd.cli.completion",
+    "dashboard": "coordd.cli.dashboard",
 }
 
 

@@ -3,7 +3,7 @@
 Spawns real daemons on temporary projects; needs what coordd needs, and Linux's /proc for memory, wake-ups and
 CPU (elsewhere those rows stay empty). Prints a table and judges nothing: that is for who knows the machine.
 
-    python tests/bench/bench.py             everything, some six minutes
+    python tests/bench/bench.py             everything, some eight minutes
     python tests/bench/bench.py --quick     two minutes, rougher
     python tests/bench/bench.py memory cli  some of it
 """
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import asking
+import dashboard
 import footprint
 import history
 import intake
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "redis-reader": redisreader.measure,
     "history": history.measure,
     "redis": throughredis.measure,
+    "dashboard": dashboard.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"

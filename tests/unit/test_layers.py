@@ -88,7 +88,7 @@ SERVICE = {
     "places",
     "redisservice",
 }
-CLIENTS = {"client", "cli"}
+CLIENTS = {"client", "cli", "dashboard"}
 
 LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
 CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}

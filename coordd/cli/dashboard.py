@@ -1,0 +1,157 @@
+"""``coordctl dashboard``: the web page, the HTTP API and Prometheus metrics, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd.cli.common import Target, complain, flush, say, working_directory
+from coordd.cli.options import takes_target
+from coordd.errors import CoorddError
+from coordd.sockets import system_paths
+from coordd.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coordd.dashboard.tokens import Keys
+    from coordd.sockets import Place
+
+GROUP = "coordd"
+"""Who may read the system's token: the group that may open its socket."""
+
+
+class DashboardMissing(CoorddError):
+    """The packages of the dashboard are not installed."""
+
+
+class TokenNeeded(CoorddError):
+    """It would be open to those who may not open the socket."""
+
+    exit_code = 2
+
+
+@click.command(
+    "dashboard",
+    epilog="""\b
+Examples:
+  coordctl dashboard                            http://127.0.0.1:8000/, for this machine
+  coordctl dashboard --listen 127.0.0.1:9000    on another port
+  coordctl dashboard --listen unix:/tmp/dash    on a Unix socket, for a proxy
+  coordctl dashboard --make-token               once, before it listens on more
+  coordctl dashboard --listen 0.0.0.0:8000      for the network, with that token
+  curl -s http://127.0.0.1:8000/api/status      the same numbers for programs
+
+\b
+Needs the extra: pip install 'coordd[dashboard]'. Ctrl-C ends it. It only reads:
+nothing can be changed through it. It goes on without the daemon, says so, and
+finds it again by itself.""",
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8000",
+    metavar="ADDRESS",
+    help="HOST:PORT, PORT or unix:PATH to answer on (default 127.0.0.1:8000).",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="Ask for the token in this file; by default one is asked for only where it must be.",
+)
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A host name under which a proxy makes it known; may be repeated.",
+)
+@click.option("--make-token", is_flag=True, help="Make the token file, where there is none, and end.")
+@takes_target
+def command(
+    target: Target, listen: str, token_file: str | None, names: tuple[str, ...], make_token: bool
+) -> int:
+    """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
+
+    On loopback it is open to whoever uses this machine; where that are several, name a token or a Unix
+    socket. On any other address, and for the daemon of the system layout, it asks for a token by itself.
+    """
+    places = target.places()
+    system = places[0].socket == system_paths(sys.platform)["socket"] or (
+        not places[0].explicit and not _own_daemon(places)
+    )
+    if make_token:
+        return _make_token(token_file, system=system)
+    _require_packages()
+    from coordd.dashboard.listen import parse_address
+    from coordd.dashboard.serve import Options, run
+
+    address = parse_address(listen)
+    keys = _keys(token_file, needed=system or not address.loopback, system=system)
+    cwd = working_directory()
+
+    def started(url: str) -> None:
+        say(f"coordd dashboard: {escape(url)}{'  (asks for the token)' if keys else ''}")
+        flush()
+
+    if not address.loopback:
+        complain("what is sent over the network can be read on its way: put a proxy with TLS before it")
+    options = Options(
+        address=address, keys=keys, names=tuple(name.lower() for name in names), group_may=system
+    )
+    run(options, places=target.places, cwd=cwd, started=started)
+    return 0
+
+
+def _own_daemon(places: Sequence[Place]) -> bool:
+    """Whether a socket of the project's or the user's is there, or none of the system's: the last place."""
+    return any(os.path.exists(place.socket) for place in places[:-1]) or not os.path.exists(places[-1].socket)
+
+
+def _keys(token_file: str | None, *, needed: bool, system: bool) -> Keys | None:
+    from coordd.dashboard.tokens import Keys, read_token, token_path
+
+    if token_file is not None:
+        return Keys(read_token(token_file))
+    if not needed:
+        return None
+    path = token_path("system" if system else "user", os.environ, sys.platform)
+    if not os.path.lexists(path):
+        raise TokenNeeded(
+            f"a token is needed here, and {escape(path)} is not there. "
+            "Make it with: coordctl dashboard --make-token"
+        )
+    return Keys(read_token(path))
+
+
+def _make_token(token_file: str | None, *, system: bool) -> int:
+    from coordd.dashboard.tokens import make_token, token_path
+
+    path = token_file or token_path("system" if system else "user", os.environ, sys.platform)
+    # the system's is for those who may open its socket, too
+    group = _group() if path == token_path("system", os.environ, sys.platform) else None
+    made = make_token(path, mode=0o640 if group is not None else 0o600, gid=-1 if group is None else group)
+    say(f"{escape(path)} {'made' if made else 'is there already and stays as it is'}")
+    return 0
+
+
+def _group() -> int | None:
+    import grp
+
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None
+
+
+def _require_packages() -> None:
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise DashboardMissing(
+            f"the dashboard needs {error.name}, which is not installed: pip install 'coordd[dashboard]'"
+        ) from error

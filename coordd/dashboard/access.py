@@ -1,0 +1,153 @@
+"""Who may ask: a table of rules over a request's headers, the first that objects decides. Pure.
+
+A browser is a way past the control socket's rights: any page on the web can make it send requests to
+127.0.0.1. So a name in ``Host`` must be one of ours (a page whose own name was pointed at 127.0.0.1, DNS
+rebinding, still sends its own name), ``Origin`` must be this very site, and what Fetch Metadata calls
+cross-site is refused unless somebody merely followed a link here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from coordd.dashboard.tokens import COOKIE, Keys
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+PUBLIC = frozenset({"/healthz", "/login"})
+"""What needs no token, besides the files of the page."""
+STATIC = "/static/"
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The headers that decide; None where they are missing. ``hosts`` counts how often Host came."""
+
+    host: str | None
+    hosts: int
+    origin: str | None
+    site: str | None
+    mode: str | None
+    dest: str | None
+    authorization: str | None
+    cookie: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not: HTTP status, kind and words."""
+
+    status: int
+    kind: str
+    message: str
+
+
+class Access:
+    """The rules.
+
+    Args:
+        names: host names and addresses under which the dashboard is known, lower case, without ports.
+        any_address: whether every IP address in ``Host`` is ours: it listens on more than loopback. An
+            address is never the fruit of a rebinding, which needs a name.
+        keys: what opens it; None where no token is asked for.
+    """
+
+    def __init__(self, *, names: Iterable[str], any_address: bool, keys: Keys | None) -> None:
+        self._names = frozenset(names)
+        self._any_address = any_address
+        self.keys = keys
+
+    def refusal(self, method: str, path: str, headers: Headers, now: float) -> Refusal | None:
+        """Why this request is refused; None where it is not. ``now`` is epoch seconds."""
+        return self._wrong_site(method, headers) or self._locked(path, headers, now)
+
+    def _wrong_site(self, method: str, headers: Headers) -> Refusal | None:
+        if headers.host is None or headers.hosts != 1:
+            return Refusal(400, "host", "exactly one Host header is needed")
+        name = host_name(headers.host)
+        if name is None or not self._ours(name):
+            return Refusal(
+                421,
+                "host",
+                f"this dashboard is not known as {headers.host[:100]!r}; "
+                "start it with --allow-host NAME where it should be",
+            )
+        # Our own login form: no-referrer makes browsers send Origin: null with it.
+        own_form = headers.origin == "null" and headers.site == "same-origin"
+        if headers.origin is not None and not own_form:
+            origin = origin_host(headers.origin)
+            if origin is None or origin.lower() != headers.host.lower():
+                return Refusal(403, "origin", "requests from other sites are refused")
+        if headers.site in ("cross-site", "same-site"):
+            followed = method in ("GET", "HEAD") and headers.mode == "navigate" and headers.dest == "document"
+            if not followed:
+                return Refusal(403, "origin", "requests from other sites are refused")
+        return None
+
+    def _locked(self, path: str, headers: Headers, now: float) -> Refusal | None:
+        keys = self.keys
+        if keys is None or path in PUBLIC or path.startswith(STATIC):
+            return None
+        if headers.authorization is not None:
+            scheme, _, token = headers.authorization.partition(" ")
+            if scheme.lower() == "bearer" and keys.opens(token.strip().encode("utf-8", "replace")):
+                return None
+            return Refusal(401, "token", "this is not the token")
+        cookie = cookie_of(headers.cookie)
+        if cookie is not None and keys.takes_cookie(cookie, now):
+            return None
+        return Refusal(401, "token", "a token is needed: Authorization: Bearer TOKEN, or log in at /login")
+
+    def _ours(self, name: str) -> bool:
+        if name in self._names:
+            return True
+        if not self._any_address:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+def host_name(host: str) -> str | None:
+    """The name or address in a Host header, lower case, without brackets and port; None for what is none."""
+    text = host.lower()
+    if text.startswith("["):
+        name, bracket, rest = text[1:].partition("]")
+        if not bracket:
+            return None
+    else:
+        name, colon, port = text.partition(":")
+        rest = colon + port
+    if rest and not (rest.startswith(":") and rest[1:].isascii() and rest[1:].isdigit()):
+        return None
+    return name.rstrip(".") or None
+
+
+def origin_host(origin: str) -> str | None:
+    """The host and port of an Origin header as a Host header has them; None for ``null`` and nonsense."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    if (
+        parts.scheme not in ("http", "https")
+        or parts.path
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        return None
+    return parts.netloc or None
+
+
+def cookie_of(header: str | None) -> str | None:
+    """Our cookie in a Cookie header; whatever others on this host have set beside it is passed over."""
+    for part in (header or "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return None

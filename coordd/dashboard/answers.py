@@ -1,0 +1,81 @@
+"""Answers of the HTTP API: JSON as it comes from the daemon, and errors of one shape.
+
+An error is ``{"error": {"kind", "message", …}}``. With the daemon down it is 503, says how old the last
+picture is, and where one was asked for, shows it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from starlette.responses import Response
+
+from coordd.dashboard.access import Refusal
+from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.upstream import Unavailable
+from coordd.errors import ClientError, RpcError
+from coordd.wire import INVALID_PARAMS
+
+JSON = "application/json"
+
+_STATUS_OF_KIND = {
+    "no-such-agent": 404,
+    "ambiguous": 409,
+    "params": 400,
+    "busy": 503,
+    "not-yet": 503,
+    "deadline": 504,
+    "unreadable": 503,
+}
+
+
+class BadRequest(Exception):
+    """A query that means nothing, in words."""
+
+
+def json_response(body: bytes, *, status: int = 200) -> Response:
+    """Encoded JSON, whole."""
+    return Response(body, status, media_type=JSON)
+
+
+def problem(status: int, kind: str, message: str, **more: object) -> Response:
+    """An error."""
+    headers = {"retry-after": "1"} if status == 503 else {}
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="coordd"'
+    body = msgspec.json.encode({"error": {"kind": kind, "message": message, **more}})
+    return Response(body, status, headers, media_type=JSON)
+
+
+def refused(refusal: Refusal) -> Response:
+    """What access.py objects to. Whatever of a body may come is not read."""
+    response = problem(refusal.status, refusal.kind, refusal.message)
+    response.headers["connection"] = "close"
+    return response
+
+
+def daemon_error(error: ClientError) -> Response:
+    """What the daemon objects to, or that it cannot be asked now, though it is there."""
+    if not isinstance(error, RpcError):
+        return problem(503, "busy", str(error))
+    data = error.data if isinstance(error.data, dict) else {}
+    kind = str(data.get("kind") or ("params" if error.code == INVALID_PARAMS else "daemon-error"))
+    status = _STATUS_OF_KIND.get(kind, 400 if error.code == INVALID_PARAMS else 502)
+    return problem(
+        status, kind, str(error), **{k: v for k, v in data.items() if k not in ("kind", "message")}
+    )
+
+
+async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None = None) -> Response:
+    """No daemon. ``show`` (``status``, ``agents``): what of the last picture the answer has."""
+    picture = await last.picture()
+    body: dict[str, object] = {
+        "error": {"kind": error.kind, "message": str(error)},
+        "down_for": round(time.monotonic() - error.since, 3),
+        "snapshot_age": None if picture is None or picture.age is None else round(picture.age, 3),
+    }
+    if show is not None:
+        shown = None if picture is None else getattr(picture, show)
+        body["snapshot"] = None if shown is None else msgspec.Raw(shown)
+    return Response(msgspec.json.encode(body), 503, {"retry-after": "1"}, media_type=JSON)

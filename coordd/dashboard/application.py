@@ -1,0 +1,141 @@
+"""The application: which path is answered by what."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from coordd import __version__
+from coordd.dashboard.access import Access
+from coordd.dashboard.answers import json_response, problem
+from coordd.dashboard.api import ENDPOINTS, Api
+from coordd.dashboard.assets import Asset, asset
+from coordd.dashboard.connections import Room
+from coordd.dashboard.feed import Feed
+from coordd.dashboard.guard import Guard
+from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.login import Login
+from coordd.dashboard.metrics import Page, dashboard_families
+from coordd.dashboard.openapi import document
+from coordd.dashboard.pulse import Pulse
+from coordd.dashboard.stream import EventStream
+from coordd.dashboard.upstream import Unavailable, Upstream
+from coordd.errors import ClientError
+
+_HTML = "text/html; charset=utf-8"
+_REFUSED = b'<p class="wrong" role="alert">This is not the token.</p>'
+_PLACE = b"<!-- wrong -->"
+
+
+class Dashboard:
+    """The routes, and the few endpoints that have no module of their own."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        feed: Feed,
+        pulse: Pulse,
+        last: LastKnown,
+        room: Room,
+        access: Access,
+        assets: dict[str, Asset],
+    ) -> None:
+        self._upstream = upstream
+        self._feed = feed
+        self._room = room
+        self._assets = assets
+        self._requests = 0
+        self._openapi = msgspec.json.encode(document())
+        api = Api(upstream=upstream, last=last)
+        form = assets["login.html"].body
+        login = Login(
+            form=asset(form.replace(_PLACE, b""), _HTML),
+            failed=asset(form.replace(_PLACE, _REFUSED), _HTML),
+            keys=access.keys,
+        )
+        routes = [
+            Route("/", self._page),
+            Route("/static/{name}", self._static),
+            Route("/favicon.ico", self._icon),
+            Route("/healthz", self._healthz),
+            Route("/metrics", self._metrics),
+            Route("/openapi.json", self._document),
+            Route("/login", login.__call__, methods=["GET", "POST"]),
+            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake)),
+            *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
+        ]
+        handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
+        self.app = Guard(
+            Starlette(routes=routes, exception_handlers=handlers), access=access, count=self._count
+        )
+
+    def _count(self) -> None:
+        self._requests += 1
+
+    async def _page(self, request: Request) -> Response:
+        return self._assets["index.html"].response(request)
+
+    async def _static(self, request: Request) -> Response:
+        found = self._assets.get(request.path_params["name"])
+        if found is None or found.media_type == _HTML:
+            raise HTTPException(404)
+        return found.response(request)
+
+    async def _icon(self, request: Request) -> Response:
+        return self._assets["favicon.svg"].response(request)
+
+    async def _healthz(self, _request: Request) -> Response:
+        """Whether the dashboard serves; what it knows of the daemon stands beside it and does not decide."""
+        daemon = "up" if self._upstream.down is None else "down"
+        return json_response(msgspec.json.encode({"status": "ok", "daemon": daemon, "version": __version__}))
+
+    async def _metrics(self, request: Request) -> Response:
+        try:
+            status = msgspec.json.decode(await self._upstream.ask("status"), type=dict)
+        except (Unavailable, ClientError, msgspec.DecodeError):
+            status = None
+        own = dashboard_families(
+            connections=len(self._room),
+            streams=len(self._feed),
+            refused=self._room.refused,
+            cut=self._room.cut,
+            requests=self._requests,
+            cpu=time.process_time(),
+            reconnections=max(0, self._upstream.reconnections),
+        )
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Page(status, own))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    async def _document(self, _request: Request) -> Response:
+        return json_response(self._openapi)
+
+
+def _path(template: str) -> str:
+    """An agent's id may hold slashes."""
+    return template.replace("{id}", "{id:path}")
+
+
+async def _nothing(_request: Request, _error: Exception) -> Response:
+    return problem(404, "no-such-page", "nothing is here; /openapi.json lists what is")
+
+
+async def _read_only(_request: Request, error: HTTPException) -> Response:
+    response = problem(405, "method", "this is read only: GET and HEAD alone")
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    return problem(500, "internal", "the dashboard failed at this; its log says how")

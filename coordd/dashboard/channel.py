@@ -1,0 +1,172 @@
+"""One asynchronous connection to the control socket: calls with a deadline, and notifications as they come.
+
+Results stay the bytes that the daemon sent: most are passed on as they are. Whoever calls must cope with
+:class:`Lost` at any time; a channel that is lost never comes back, a new one takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from coordd.errors import CannotTell, ClientError, RpcError
+from coordd.text import escape
+
+MAX_LINE = 64 * 1024 * 1024
+"""Bytes of one answer; 100,000 agents make about 40 MiB."""
+
+MAX_WAITING = 256
+"""Calls that may wait for their answers at once."""
+
+_TURN = 256
+"""Lines taken before others have their turn."""
+
+OnNotification = Callable[[str, bytes], None]
+"""A notification's method and its parameters, encoded."""
+
+
+class Lost(CannotTell):
+    """The connection ended, or what comes over it is no JSON-RPC."""
+
+
+class _Fault(msgspec.Struct):
+    code: int = -32603
+    message: str = "error"
+    data: object = None
+
+
+class _Message(msgspec.Struct):
+    jsonrpc: str
+    id: int | None = None
+    method: str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: _Fault | None = None
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
+class Channel:
+    """A connection. ``open`` makes one; ``closed`` is done when it is lost, with the reason."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_notification: OnNotification | None = None,
+    ) -> None:
+        self._path = path
+        self._reader = reader
+        self._writer = writer
+        self._notify = on_notification
+        self._next_id = 1
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._lost: Lost | None = None
+        self.closed = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(
+        cls, path: str, *, within: float, on_notification: OnNotification | None = None
+    ) -> Channel:
+        """Connect to the socket at ``path`` within ``within`` seconds.
+
+        Raises:
+            CannotTell: it cannot be connected to.
+        """
+        try:
+            async with asyncio.timeout(within):
+                reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+        except TimeoutError as error:
+            raise CannotTell(f"{escape(path)}: no connection within {within:g} s.") from error
+        except OSError as error:
+            raise CannotTell(f"{escape(path)}: {error.strerror or error}") from error
+        return cls(path=path, reader=reader, writer=writer, on_notification=on_notification)
+
+    async def call(self, method: str, params: object, *, within: float) -> bytes:
+        """The encoded result of a call.
+
+        Raises:
+            RpcError: the daemon answered with an error.
+            Lost: the connection is, or was while waiting.
+            CannotTell: no answer within ``within`` seconds, or too many calls wait already.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if len(self._waiting) >= MAX_WAITING:
+            raise CannotTell("too many requests wait for the daemon already; ask again later.")
+        identity, self._next_id = self._next_id, self._next_id + 1
+        request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
+        if params is not None:
+            request["params"] = params
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[identity] = future
+        try:
+            self._writer.write(msgspec.json.encode(request) + b"\n")
+            async with asyncio.timeout(within):
+                return await future
+        except TimeoutError as error:
+            raise CannotTell(
+                f"{escape(self._path)}: no answer within {within:g} s; "
+                "the daemon may be stopped or overloaded."
+            ) from error
+        finally:
+            self._waiting.pop(identity, None)
+
+    def close(self) -> None:
+        """Hang up; again does nothing."""
+        self._end(Lost(f"{escape(self._path)}: the connection is closed."))
+
+    async def _read(self) -> ClientError:
+        """Take lines until there are no more; why not."""
+        lines = 0
+        try:
+            while True:
+                self._take(await self._reader.readuntil(b"\n"))
+                lines += 1
+                if lines % _TURN == 0:
+                    await asyncio.sleep(0)
+        except asyncio.IncompleteReadError:
+            why = "the daemon closed the connection."
+        except asyncio.LimitOverrunError:
+            why = f"an answer of more than {MAX_LINE} bytes."
+        except OSError as error:
+            why = error.strerror or str(error)
+        except msgspec.DecodeError:
+            why = "the answer is not JSON-RPC 2.0."
+        return self._end(Lost(f"{escape(self._path)}: {why}"))
+
+    def _take(self, line: bytes) -> None:
+        message = _decoder.decode(line)
+        if message.method is not None:
+            if self._notify is not None:
+                self._notify(message.method, bytes(message.params))
+            return
+        if message.id is None:
+            if message.error is not None:  # refused as a whole: full, or shutting down
+                self._end(Lost(f"{escape(self._path)}: the daemon refused: {escape(message.error.message)}"))
+            return
+        future = self._waiting.get(message.id)
+        if future is None or future.done():
+            return
+        if message.error is not None:
+            fault = message.error
+            future.set_exception(RpcError(fault.code, escape(fault.message), fault.data))
+        else:
+            future.set_result(bytes(message.result))
+
+    def _end(self, reason: Lost) -> Lost:
+        """Hang up; the reason, which is the first one given."""
+        self._lost = self._lost or reason
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._lost)
+        self._waiting.clear()
+        with suppress(OSError, RuntimeError):  # the loop may be closing
+            self._writer.transport.abort()
+        return self._lost

@@ -1,0 +1,71 @@
+"""The login form: it takes the token and gives a cookie that stands for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from coordd.dashboard.answers import problem
+from coordd.dashboard.assets import Asset
+from coordd.dashboard.tokens import COOKIE, COOKIE_AGE, Keys
+
+MAX_FORM = 1024
+"""Bytes of the form."""
+DEADLINE = 10.0
+
+
+class Login:
+    """``GET`` shows the form, ``POST`` judges it. ``keys`` is None where nobody has to log in."""
+
+    def __init__(self, *, form: Asset, failed: Asset, keys: Keys | None) -> None:
+        self._form = form
+        self._failed = failed
+        self._keys = keys
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer either."""
+        if self._keys is None:
+            return RedirectResponse("/", 303)
+        if request.method != "POST":
+            return self._form.response(request)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                body = await _body(request)
+        except TimeoutError:
+            return _closing(problem(408, "slow", f"the form did not come within {DEADLINE:g} s"))
+        if body is None:
+            return _closing(problem(413, "body", f"a form of more than {MAX_FORM} bytes"))
+        token = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4).get("token", [""])[0]
+        if not self._keys.opens(token.strip().encode()):
+            return self._failed.response(request, status=403)
+        response = RedirectResponse("/", 303)
+        secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+        response.set_cookie(
+            COOKIE,
+            self._keys.cookie(time.time()),
+            max_age=COOKIE_AGE,
+            path="/",
+            secure=secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, None where it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            return None
+    return body
+
+
+def _closing(response: Response) -> Response:
+    response.headers["connection"] = "close"
+    return response

@@ -1,0 +1,242 @@
+"""The status document as Prometheus metrics.
+
+Names follow the Prometheus conventions: base units, a unit as suffix, ``_total`` for what only grows. What is
+unknown has no sample, never 0. No label ever holds an agent's, a task's or a workspace's name: strangers
+choose those, and a fleet has thousands. With the daemon down there is ``coordd_up 0``, and what it would
+have said is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from coordd.text import epoch_of, number
+
+RATIO = 0.01
+"""Percent to the 0..1 that Prometheus expects."""
+
+
+class Page(Collector):
+    """The metrics of one scrape: made of a status document, or of None where there is none."""
+
+    def __init__(self, status: dict[str, Any] | None, own: Iterable[Metric]) -> None:
+        self._status = status
+        self._own = own
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, those of the dashboard itself last."""
+        up = GaugeMetricFamily("coordd_up", "Whether the daemon answers.")
+        up.add_metric([], 0.0 if self._status is None else 1.0)
+        yield up
+        if self._status is not None:
+            for family in families(self._status):
+                if family.samples:
+                    yield family
+        yield from self._own
+
+
+def families(status: dict[str, Any]) -> Iterator[Metric]:
+    """All that a status document says in numbers."""
+    daemon, system = _dict(status.get("daemon")), _dict(status.get("system"))
+    yield from _daemon(status, daemon)
+    yield from _agents(status)
+    yield from _host(system)
+    yield from _redis(_dict(status.get("redis")))
+    yield from _sinks(_dict(status.get("sinks")))
+    yield from _own_cost(daemon, _dict(system.get("self")))
+
+
+def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
+    info = GaugeMetricFamily("coordd_build_info", "Version of the daemon; always 1.", labels=["version"])
+    info.add_metric([str(daemon.get("version"))[:64]], 1.0)
+    yield info
+    yield _gauge(
+        "coordd_healthy", "1 when nothing needs attention, 0 when degraded.", _is(status.get("health"), "ok")
+    )
+    problems = status.get("problems")
+    yield _gauge(
+        "coordd_problems", "Lines under problems.", len(problems) if isinstance(problems, list) else None
+    )
+    yield _gauge(
+        "coordd_start_time_seconds",
+        "When the daemon started, as Unix time.",
+        epoch_of(daemon.get("started_at")),
+    )
+    yield _states(
+        "coordd_coordination_mode",
+        "The coordination backend in use.",
+        "mode",
+        ("redis", "file"),
+        daemon.get("coord_mode"),
+    )
+    workspaces = status.get("workspaces")
+    if isinstance(workspaces, list):
+        counts: dict[str, float] = dict.fromkeys(("notify", "poll", "waiting", "unreadable"), 0.0)
+        for one in workspaces:
+            state = _dict(one).get("state")
+            name = state if isinstance(state, str) and state in counts else "other"
+            counts[name] = counts.get(name, 0.0) + 1
+        yield _by("coordd_workspaces", "Watched projects by how they are watched.", "state", counts)
+    malformed = _dict(status.get("traces_malformed")).get("count")
+    yield _gauge("coordd_traces_malformed", "Traces that cannot be used right now.", malformed)
+
+
+def _agents(status: dict[str, Any]) -> Iterator[Metric]:
+    agents, tasks = _dict(status.get("agents")), _dict(status.get("tasks"))
+    verdicts = {name: agents.get(name) for name in ("active", "inactive", "unknown")}
+    yield _by("coordd_agents", "Known agents by verdict.", "status", verdicts)
+    yield _gauge(
+        "coordd_agents_stalled", "Agents that live and hold a task, without progress.", agents.get("stalled")
+    )
+    yield _gauge("coordd_tasks_available", "Tasks that nobody has claimed.", tasks.get("available"))
+    claimed, expired, orphaned = (number(tasks.get(name)) for name in ("claimed", "expired", "orphaned"))
+    held = None if claimed is None or expired is None or orphaned is None else claimed - expired - orphaned
+    claims = {"held": held, "expired": expired, "orphaned": orphaned}
+    yield _by("coordd_claims", "Claims on tasks by state.", "state", claims)
+
+
+def _host(system: dict[str, Any]) -> Iterator[Metric]:
+    yield _gauge(
+        "coordd_sample_timestamp_seconds",
+        "When the host was last sampled, as Unix time.",
+        epoch_of(system.get("timestamp")),
+    )
+    yield _gauge(
+        "coordd_host_cpu_usage_ratio",
+        "Mean CPU use since the sample before, 0 to 1.",
+        system.get("cpu_percent"),
+        RATIO,
+    )
+    yield _gauge("coordd_host_cpus", "CPUs of the host.", system.get("cpu_count"))
+    load = system.get("load_average")
+    for index, minutes in enumerate((1, 5, 15)):
+        value = load[index] if isinstance(load, list) and len(load) == 3 else None
+        yield _gauge(f"coordd_host_load{minutes}", f"Load average over {minutes} min.", value)
+    for name, what in (("memory", "Memory"), ("swap", "Swap"), ("disk", "The disk that holds /")):
+        usage = _dict(system.get(f"{name}_usage"))
+        for key in ("total", "used", "available" if name == "memory" else "free"):
+            yield _gauge(f"coordd_host_{name}_{key}_bytes", f"{what}: {key} bytes.", usage.get(key))
+    for source, keys in (("disk_io", ("read", "write")), ("network_io", ("sent", "received"))):
+        rates = _dict(system.get(source))
+        name = source.removesuffix("_io")
+        for key in keys:
+            yield _gauge(
+                f"coordd_host_{name}_{key}_bytes_per_second",
+                f"Bytes a second, {name} {key}, since the sample before.",
+                rates.get(key),
+            )
+
+
+def _redis(redis: dict[str, Any]) -> Iterator[Metric]:
+    configured = redis.get("configured")
+    yield _gauge("coordd_redis_configured", "Whether a Redis is configured.", _bool(configured))
+    if configured is not True:
+        return
+    yield _gauge("coordd_redis_up", "Whether the configured Redis answers.", _bool(redis.get("connected")))
+    yield _gauge("coordd_redis_memory_used_bytes", "Memory that Redis uses.", redis.get("used_memory"))
+    yield _gauge("coordd_redis_keys", "Keys in the database.", redis.get("keys"))
+    yield _gauge("coordd_redis_latency_seconds", "Time that a command took.", redis.get("latency_ms"), 0.001)
+    yield _states("coordd_redis_feed", "How changes arrive.", "feed", ("push", "poll"), redis.get("feed"))
+
+
+def _sinks(sinks: dict[str, Any]) -> Iterator[Metric]:
+    states, written, dropped, backlog = (
+        GaugeMetricFamily("coordd_sink_up", "Whether a sink takes records.", labels=["sink"]),
+        CounterMetricFamily("coordd_sink_written_records", "Records that a sink has taken.", labels=["sink"]),
+        CounterMetricFamily(
+            "coordd_sink_dropped_records", "Records lost because a sink failed.", labels=["sink"]
+        ),
+        GaugeMetricFamily("coordd_sink_backlog_records", "Records that wait for a sink.", labels=["sink"]),
+    )
+    for name, sink in list(sinks.items())[:16]:  # the daemon has three or so
+        known = _dict(sink)
+        values = (
+            (states, _is(known.get("state"), "ok")),
+            (written, number(known.get("written"))),
+            (dropped, number(known.get("dropped"))),
+            (backlog, number(known.get("backlog"))),
+        )
+        for family, value in values:
+            if value is not None:
+                family.add_metric([str(name)[:64]], value)
+    yield from (states, written, dropped, backlog)
+
+
+def _own_cost(daemon: dict[str, Any], own: dict[str, Any]) -> Iterator[Metric]:
+    cpu = CounterMetricFamily("coordd_process_cpu_seconds", "CPU time of the daemon.")
+    seconds = number(daemon.get("cpu_seconds"))
+    if seconds is not None:
+        cpu.add_metric([], seconds)
+    yield cpu
+    yield _gauge("coordd_process_resident_memory_bytes", "Resident memory of the daemon.", daemon.get("rss"))
+    yield _gauge("coordd_process_open_fds", "File descriptors that the daemon has open.", own.get("open_fds"))
+    yield _gauge(
+        "coordd_loop_lag_seconds", "By how much the daemon's loop was late.", own.get("loop_lag_ms"), 0.001
+    )
+
+
+def dashboard_families(
+    *, connections: int, streams: int, refused: int, cut: int, requests: int, cpu: float, reconnections: int
+) -> list[Metric]:
+    """What the dashboard says of itself; ``cpu`` in seconds."""
+    return [
+        _gauge("coordd_dashboard_connections", "Open HTTP connections.", connections),
+        _gauge("coordd_dashboard_streams", "Open event streams.", streams),
+        _counter(
+            "coordd_dashboard_refused_connections",
+            "Connections refused because there were too many.",
+            refused,
+        ),
+        _counter(
+            "coordd_dashboard_cut_connections", "Connections cut because the client was slow or silent.", cut
+        ),
+        _counter("coordd_dashboard_requests", "HTTP requests answered.", requests),
+        _counter("coordd_dashboard_cpu_seconds", "CPU time of the dashboard.", cpu),
+        _counter(
+            "coordd_dashboard_reconnections", "Times that the daemon was lost and found.", reconnections
+        ),
+    ]
+
+
+def _gauge(name: str, words: str, value: object, factor: float = 1.0) -> Metric:
+    family = GaugeMetricFamily(name, words)
+    known = number(value)
+    if known is not None:
+        family.add_metric([], known * factor)
+    return family
+
+
+def _counter(name: str, words: str, value: float) -> Metric:
+    return CounterMetricFamily(name, words, value=value)
+
+
+def _by(name: str, words: str, label: str, values: dict[str, Any]) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=[label])
+    for key, value in values.items():
+        known = number(value)
+        if known is not None:
+            family.add_metric([key], known)
+    return family
+
+
+def _states(name: str, words: str, label: str, names: tuple[str, ...], state: object) -> Metric:
+    """One sample for each state, 1 for the one that is; none where that is not known."""
+    if state not in names:
+        return GaugeMetricFamily(name, words, labels=[label])
+    return _by(name, words, label, {one: float(one == state) for one in names})
+
+
+def _is(value: object, good: str) -> float | None:
+    return None if value is None else float(value == good)
+
+
+def _bool(value: object) -> float | None:
+    return float(value) if isinstance(value, bool) else None
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,121 @@
+"""What the dashboard asks of its own accord: the status while somebody looks, and whether the daemon answers.
+
+Records come as notifications; what has none (counts, problems, Redis, the task queue) is asked for each
+:data:`LOOK` seconds while streams are open, and each :data:`IDLE` seconds otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from coordd.dashboard.feed import RECORDS, Feed
+from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.upstream import Unavailable, Upstream
+from coordd.errors import ClientError
+from coordd.timestamps import format_utc
+
+LOOK = 2.0
+IDLE = 10.0
+
+
+class _Tasks(msgspec.Struct):
+    tasks: msgspec.Raw
+    unknown: msgspec.Raw
+
+
+class Pulse:
+    """Feeds streams with what it hears of the daemon."""
+
+    def __init__(self, *, feed: Feed, last: LastKnown) -> None:
+        self._feed = feed
+        self._last = last
+        self._tasks: tuple[bytes, bytes] | None = None
+        self._task_changes = 0
+        self._changed = asyncio.Event()
+
+    def take(self, method: str, params: bytes) -> None:
+        """A notification of the daemon's."""
+        if method in RECORDS:
+            self._feed.record(method, params)
+        elif method == "lagged":
+            self._feed.record("event", _missed(params))
+
+    def link_changed(self) -> None:
+        """The link came up or went down."""
+        self._changed.set()
+
+    async def run(self, upstream: Upstream) -> None:
+        """Ask and tell; never returns."""
+        while True:
+            self._changed.clear()
+            await self._tell_link(upstream)
+            await self._look(upstream)
+            try:
+                async with asyncio.timeout(LOOK if len(self._feed) else IDLE):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    def wake(self) -> None:
+        """Somebody began to look."""
+        self._changed.set()
+
+    async def _tell_link(self, upstream: Upstream) -> None:
+        down = upstream.down
+        if down is None:
+            link: dict[str, object] = {"up": True, "connections": upstream.reconnections}
+        else:
+            picture = await self._last.picture()
+            age = None if picture is None or picture.age is None else picture.age
+            link = {
+                "up": False,
+                "kind": down.kind,
+                "message": str(down),
+                # moments, not ages: the same value again is no news
+                "since": _wall(time.monotonic() - down.since),
+                "snapshot_at": None if age is None else _wall(age),
+            }
+        self._feed.latest("link", msgspec.json.encode(link))
+
+    async def _look(self, upstream: Upstream) -> None:
+        try:
+            status = await upstream.ask("status")
+            self._last.heard_status(status)
+            self._feed.latest("status", status)
+            if len(self._feed):
+                await self._look_at_tasks(upstream)
+        except Unavailable:
+            self._feed.forget("status")
+        except (ClientError, msgspec.DecodeError):
+            pass  # it is there; perhaps the next turn's answer is one
+
+    async def _look_at_tasks(self, upstream: Upstream) -> None:
+        """Tell that tasks have changed; who wants them asks for them."""
+        found = msgspec.json.decode(await upstream.ask("tasks.list"), type=_Tasks)
+        tasks = (bytes(found.tasks), bytes(found.unknown))
+        if tasks != self._tasks:
+            self._tasks = tasks
+            self._task_changes += 1
+            self._feed.latest("tasks", b'{"change":%d}' % self._task_changes)
+
+
+def _wall(ago: float) -> float:
+    return round(time.time() - ago, 0)
+
+
+def _missed(params: bytes) -> bytes:
+    """The daemon sent more than we took: that is said as an event is."""
+    dropped = msgspec.json.decode(params).get("dropped")
+    return msgspec.json.encode(
+        {
+            "timestamp": format_utc(time.time()),
+            "host": None,
+            "kind": "dashboard.lagged",
+            "subject": "dashboard",
+            "message": f"the dashboard missed {dropped} records",
+            "detail": {"dropped": dropped},
+        }
+    )

@@ -1,0 +1,101 @@
+"""The host's past as columns of numbers, for charts: a few hundred points whatever the range. Pure.
+
+A sample has some hundred numbers, thinned ones three times as many; a page draws sixteen. What is unknown
+stays None; a stretch without a sample has no point, and is a gap where it is longer than ``gap``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from coordd.text import epoch_of, number
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How far back, how fine, and for how long an answer may be given again; all in seconds."""
+
+    span: int
+    step: int
+    fresh: float
+
+
+RANGES = {
+    "15m": Range(900, 5, 2.0),
+    "1h": Range(3600, 15, 2.0),
+    "6h": Range(21_600, 60, 5.0),
+    "24h": Range(86_400, 300, 30.0),
+    "7d": Range(604_800, 1800, 120.0),
+}
+DEFAULT = "6h"
+GAP = 2.5
+"""So many times the usual distance of two points without one is a gap."""
+
+_PATHS: dict[str, tuple[str | int, ...]] = {
+    "cpu": ("cpu_percent",),
+    "memory": ("memory_usage", "percent"),
+    "swap": ("swap_usage", "percent"),
+    "disk": ("disk_usage", "percent"),
+    "load1": ("load_average", 0),
+    "load5": ("load_average", 1),
+    "load15": ("load_average", 2),
+    "read": ("disk_io", "read"),
+    "write": ("disk_io", "write"),
+    "sent": ("network_io", "sent"),
+    "received": ("network_io", "received"),
+    "active": ("agents", "active"),
+    "inactive": ("agents", "inactive"),
+    "unknown": ("agents", "unknown"),
+    "own_rss": ("self", "rss"),
+    "own_cpu": ("self", "cpu_percent"),
+}
+_BANDS = ("cpu", "memory", "load1", "read", "write", "sent", "received", "own_cpu")
+"""Of these the least and the most are told too."""
+
+
+def series(records: Iterable[dict[str, Any]], chosen: Range, now: float) -> bytes:
+    """``{"since", "until", "step", "gap", "times", "series"}``, encoded; moments are epoch seconds."""
+    rows = [
+        (moment, record) for record in records if (moment := epoch_of(record.get("timestamp"))) is not None
+    ]
+    rows.sort(key=lambda row: row[0])
+    times = [moment for moment, _ in rows]
+    columns: dict[str, list[float | None]] = {}
+    for name, path in _PATHS.items():
+        values = [_at(record, path) for _, record in rows]
+        columns[name] = [_part(value, "mean") for value in values]
+        if name in _BANDS:
+            columns[f"{name}_min"] = [_part(value, "min") for value in values]
+            columns[f"{name}_max"] = [_part(value, "max") for value in values]
+    distance = median([after - before for before, after in pairwise(times)]) if len(times) > 2 else 0.0
+    return msgspec.json.encode(
+        {
+            "since": now - chosen.span,
+            "until": now,
+            "step": chosen.step,
+            "gap": GAP * max(distance, chosen.step),
+            "times": times,
+            "series": columns,
+        }
+    )
+
+
+def _at(record: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        try:
+            record = record[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return record
+
+
+def _part(value: Any, part: str) -> float | None:
+    """A number to four digits behind the point; of a thinned one its mean, least or most."""
+    known = number(value.get(part) if isinstance(value, dict) else value)
+    return None if known is None else round(known, 4)

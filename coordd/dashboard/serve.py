@@ -1,0 +1,206 @@
+"""The process: builds everything, serves until a signal ends it. The one place that builds things."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from coordd.cli.snapshot import Snapshot, last_snapshot
+from coordd.dashboard.access import LOOPBACK, Access
+from coordd.dashboard.application import Dashboard
+from coordd.dashboard.assets import load_assets
+from coordd.dashboard.connections import MOST, Room, connection_class
+from coordd.dashboard.feed import Feed
+from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.listen import Address, bind
+from coordd.dashboard.pulse import Pulse
+from coordd.dashboard.tokens import Keys
+from coordd.dashboard.upstream import Upstream
+from coordd.sockets import Place
+from coordd.text import escape
+
+MAX_HEADERS = 16 * 1024
+"""Bytes of a request's line and headers."""
+GRACE = 3
+"""Seconds that answers on their way out have at the end."""
+SPARE_DESCRIPTORS = 128
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line decides. ``keys`` is None where no token is asked for."""
+
+    address: Address
+    keys: Keys | None
+    names: tuple[str, ...]
+    group_may: bool
+
+
+def run(
+    options: Options,
+    *,
+    places: Callable[[], Sequence[Place]],
+    cwd: str | None,
+    started: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``started`` is told the address once somebody can ask.
+
+    Raises:
+        ListenError: the address cannot be had.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    # Of what strangers send it would tell line by line; what fails in here it tells as an error.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    _raise_descriptor_limit()
+    sock = bind(options.address, group_may=options.group_may)
+    try:
+        asyncio.run(_serve(options, sock, places=places, cwd=cwd, started=started))
+    finally:
+        sock.close()
+        if options.address.path is not None:
+            with suppress(OSError):
+                os.unlink(options.address.path)
+
+
+async def _serve(
+    options: Options,
+    sock: socket.socket,
+    *,
+    places: Callable[[], Sequence[Place]],
+    cwd: str | None,
+    started: Callable[[str], None],
+) -> None:
+    def read_snapshot() -> Snapshot | None:
+        return last_snapshot(places(), os.environ, cwd, time.time())
+
+    feed = Feed(epoch=f"{time.time_ns():x}")
+    last = LastKnown(read_snapshot=read_snapshot)
+    pulse = Pulse(feed=feed, last=last)
+    layouts = frozenset({"project", "user"} | ({"system"} if options.keys else set()))
+
+    def link_changed() -> None:
+        if upstream.down is None:
+            log.info("coordd answers on %s", escape(upstream.path or ""))
+        else:
+            log.warning("no daemon: %s", str(upstream.down).partition("\n")[0])
+        pulse.link_changed()
+
+    upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
+    room = Room()
+    loopback = options.address.loopback
+    names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
+    access = Access(names=names, any_address=not loopback, keys=options.keys)
+    dashboard = Dashboard(
+        upstream=upstream,
+        feed=feed,
+        pulse=pulse,
+        last=last,
+        room=room,
+        access=access,
+        assets=load_assets(),
+    )
+    config = uvicorn.Config(
+        dashboard.app,
+        http=connection_class(room),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=60,  # connections.py has a shorter one, and counts what it cuts
+        timeout_graceful_shutdown=GRACE,
+        h11_max_incomplete_event_size=MAX_HEADERS,
+    )
+
+    async def tell() -> None:
+        port = 0 if options.address.path is not None else sock.getsockname()[1]
+        started(options.address.url(port))
+        notify("READY=1\nSTATUS=serving")
+
+    server = Server(config, on_start=tell, on_exit=feed.close)
+    background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
+    for task in background:
+        task.add_done_callback(server.background_ended)
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        notify("STOPPING=1")
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+    if server.failed is not None:
+        raise server.failed
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that sleeps until a signal comes: its own wakes ten times a second."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, on_start: Callable[[], Awaitable[None]], on_exit: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+        self._on_exit = on_exit
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self.failed: BaseException | None = None
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        await self._on_start()
+        await self._ended.wait()
+        self._on_exit()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
+        """A signal: the first ends in order, the second at once."""
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._ended.set)
+
+    def background_ended(self, task: asyncio.Task[None]) -> None:
+        """What must run as long as we do has ended: a dashboard without it would show what was."""
+        if not task.cancelled():
+            self.failed = task.exception()
+            self.handle_exit(signal.SIGTERM, None)
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing where it did not ask."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.send(state.encode())
+
+
+def _raise_descriptor_limit() -> None:
+    """Room for all connections: macOS gives a process 256 descriptors."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE,
+                (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
+            )

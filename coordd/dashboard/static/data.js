@@ -1,0 +1,190 @@
+// What the page knows, and how it hears: one event stream, and questions where a whole picture is needed.
+// Moments are the server's clock, carried on by the monotonic one: a wrong or stepped local clock ages nothing.
+
+const SILENCE = 12; // seconds without a word on the stream, which pings each 5, after which it counts as lost
+const EVENTS = 500;
+
+export const state = {
+  status: null, statusAt: null, agents: new Map(), agentsKnown: false, tasks: null, unknownTasks: [], tasksAt: null,
+  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, range: "6h", chosen: false, seriesError: null,
+};
+const listeners = new Map();
+let base = Date.now() - performance.now();
+let source = null, heardAt = performance.now(), pending = null, early = [], connections = null, seriesTimer = 0, tasksTimer = 0;
+
+export const now = () => base + performance.now();
+export const moment = (timestamp) => (timestamp ? Date.parse(timestamp) : null);
+export const since = (ms) => (ms === null || ms === undefined || Number.isNaN(ms) ? null : (now() - ms) / 1000);
+export const waiting = () => (state.link && !state.link.up ? "Unknown for as long as coordd is not running." : "…");
+export const key = (agent) => `${agent.workspace ?? ""}\u0000${agent.agent_id}`;
+
+export function on(topic, listener) {
+  if (!listeners.has(topic)) listeners.set(topic, []);
+  listeners.get(topic).push(listener);
+}
+
+function tell(...topics) {
+  for (const topic of topics) for (const listener of listeners.get(topic) ?? []) listener();
+}
+
+// A question to the API: its body and status, or null where nobody answers.
+export async function ask(path) {
+  try {
+    const answer = await fetch(path, { signal: AbortSignal.timeout(20000) });
+    if (answer.status === 401) { location.assign("/login"); return null; }
+    return { ok: answer.ok, status: answer.status, body: await answer.json() };
+  } catch { return null; }
+}
+
+function takeStatus(status, age = 0) {
+  if (age === 0) base = moment(status.timestamp) - performance.now();
+  state.status = status;
+  state.statusAt = moment(status.timestamp);
+  tell("status");
+}
+
+function takeAgent(record) {
+  const id = key(record);
+  if (record.cause === "removed") { state.agents.delete(id); return; }
+  const known = state.agents.get(id);
+  if (known && known.timestamp > record.timestamp) return;
+  state.agents.set(id, prepared(record));
+}
+
+// With the moments that ages are counted from, parsed once.
+function prepared(agent) {
+  agent.beatAt = moment(agent.last_heartbeat);
+  if (agent.last_heartbeat_age !== undefined && agent.last_heartbeat_age !== null) agent.beatAt = moment(agent.timestamp) - agent.last_heartbeat_age * 1000;
+  agent.seenAt = moment(agent.timestamp);
+  return agent;
+}
+
+function takeAgents(list) {
+  state.agents = new Map(list.map((agent) => [key(agent), prepared(agent)]));
+  state.agentsKnown = true;
+  early.forEach(takeAgent);
+  early = [];
+}
+
+function takeEvents(records) {
+  const seen = new Set(state.events.map((e) => `${e.timestamp}|${e.kind}|${e.subject}`));
+  const fresh = records.filter((e) => !seen.has(`${e.timestamp}|${e.kind}|${e.subject}`));
+  if (!fresh.length) return;
+  state.events = [...state.events, ...fresh].sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0)).slice(-EVENTS);
+  tell("events");
+}
+
+// The whole picture: at the start, and whenever something may have been missed.
+async function loadAll() {
+  if (pending) return pending;
+  pending = (async () => {
+    const [status, agents, events] = await Promise.all([
+      ask("/api/status"), ask("/api/agents/active"), ask("/api/events/recent?limit=200"), loadTasks(), loadSeries(),
+    ]);
+    if (status) {
+      const doc = status.ok ? status.body : status.body.snapshot;
+      if (doc?.timestamp) takeStatus(doc, status.ok ? 0 : status.body.snapshot_age ?? 1);
+    }
+    if (agents) {
+      const list = agents.ok ? agents.body : agents.body.snapshot;
+      if (Array.isArray(list)) takeAgents(list);
+    }
+    if (events?.ok) { state.eventsKnown = true; takeEvents(events.body.records); tell("events"); }
+    tell("agents");
+  })();
+  await pending;
+  pending = null;
+}
+
+async function loadTasks() {
+  const answer = await ask("/api/tasks");
+  if (!answer?.ok) return;
+  state.tasks = answer.body.tasks;
+  state.unknownTasks = answer.body.unknown;
+  state.tasksAt = moment(answer.body.timestamp);
+  tell("tasks");
+}
+
+async function loadSeries() {
+  const range = state.range;
+  const answer = await ask(`/api/metrics/system/series?range=${range}`);
+  if (range !== state.range) return;
+  if (answer?.ok) {
+    state.series = answer.body;
+    state.seriesError = null;
+    fitRange();
+  }
+  else state.seriesError = answer?.body.error?.message ?? "no answer";
+  tell("series");
+}
+
+// A daemon that has just begun has minutes to show, not hours: until somebody chooses, the range follows.
+function fitRange() {
+  if (state.chosen) return;
+  const { times, until } = state.series;
+  const age = times.length ? until - times[0] : 0;
+  const fitting = age < 900 ? "15m" : age < 3600 ? "1h" : "6h";
+  if (fitting !== state.range) { state.range = fitting; tell("range"); loadSeries(); }
+}
+
+export function setRange(range) {
+  state.range = range;
+  state.chosen = true;
+  loadSeries();
+}
+
+// At most once in so many seconds, however often it is asked for.
+function soon(timer, seconds, load) {
+  return timer || setTimeout(() => { load(); }, seconds * 1000);
+}
+
+function lost() {
+  if (state.live || state.lostAt === null) { state.live = false; state.lostAt = now(); tell("link"); }
+}
+
+function heard() {
+  heardAt = performance.now();
+  if (!state.live) { state.live = true; state.lostAt = null; tell("link"); }
+}
+
+function connect() {
+  source?.close();
+  source = new EventSource("/api/events");
+  const take = (topic, handle) => source.addEventListener(topic, (event) => { heard(); handle(JSON.parse(event.data)); });
+  take("ping", () => {});
+  take("hello", (hello) => { if (!hello.resumed || !state.agentsKnown) loadAll(); });
+  take("lagged", loadAll);
+  take("link", (link) => {
+    const was = state.link;
+    state.link = link;
+    if (link.up && (was?.up === false || (connections !== null && connections !== link.connections))) loadAll();
+    if (link.up) connections = link.connections;
+    tell("link");
+  });
+  take("status", (status) => takeStatus(status));
+  take("tasks", () => { tasksTimer = soon(tasksTimer, 0.5, () => { tasksTimer = 0; loadTasks(); }); });
+  take("system", () => { seriesTimer = soon(seriesTimer, 3, () => { seriesTimer = 0; loadSeries(); }); });
+  take("event", (event) => {
+    if (event.kind === "dashboard.lagged") loadAll();
+    takeEvents([event]);
+  });
+  take("agent", (agent) => {
+    if (!state.agentsKnown || pending) early.push(agent);
+    else { takeAgent(agent); tell("agents"); }
+  });
+  source.addEventListener("error", () => {
+    lost();
+    // refused: the browser gives up, we do not; and a question tells whether to log in
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => { ask("/api/status"); connect(); }, 2000);
+  });
+}
+
+export function start() {
+  connect();
+  loadAll();
+  setInterval(() => {
+    if (performance.now() - heardAt > SILENCE * 1000) { heardAt = performance.now(); lost(); connect(); }
+  }, 1000);
+  setInterval(loadAll, 300000); // what nobody told: agents that were forgotten, a clock that was set
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && !state.live) connect(); });
+}

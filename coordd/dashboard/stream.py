@@ -1,0 +1,93 @@
+"""``/api/events``: server-sent events, resumable, one task a stream and nothing queued for it.
+
+A stream is an ASGI application of its own, for it has to notice both that there is news and that its reader
+left. A reader that stops reading is cut by connections.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from coordd.dashboard.answers import BadRequest, problem
+from coordd.dashboard.feed import TOPICS, Feed, Reader, message
+from coordd.dashboard.query import read_query
+
+PING = 5.0
+"""Seconds of silence after which an event says that the stream lives; a comment would reach no script."""
+RETRY_MS = 1000
+"""How soon a browser comes back after a broken connection."""
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),  # nginx passes it on as it comes
+]
+
+
+class EventStream:
+    """The endpoint; ``on_open`` is called when a stream begins."""
+
+    def __init__(self, *, feed: Feed, on_open: Callable[[], None]) -> None:
+        self._feed = feed
+        self._on_open = on_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one stream until its reader leaves or the dashboard ends."""
+        try:
+            topics, after = _asked(scope)
+        except BadRequest as error:
+            await problem(400, "params", str(error))(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        reader = self._feed.reader(after=after, topics=topics)
+        self._on_open()
+        gone = asyncio.create_task(_gone(receive, reader))
+        try:
+            await self._serve(reader, gone, send)
+        finally:
+            reader.close()
+            gone.cancel()
+
+    async def _serve(self, reader: Reader, gone: asyncio.Task[None], send: Send) -> None:
+        start = b"retry: %d\n" % RETRY_MS
+        # the id of "hello" is where a reader goes on that is cut off before its first record
+        start += b"id: %b\n" % self._feed.last_id.encode() if reader.position == self._feed.end else b""
+        start += message("hello", b'{"resumed":%b}' % (b"false" if reader.reset else b"true"))
+        await send({"type": "http.response.body", "body": start, "more_body": True})
+        while not gone.done() and not self._feed.closed:
+            reader.news.clear()
+            body = reader.take()
+            if body:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                continue
+            try:
+                async with asyncio.timeout(PING):
+                    await reader.news.wait()
+            except TimeoutError:
+                await send({"type": "http.response.body", "body": message("ping", b"{}"), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive, reader: Reader) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    reader.news.set()
+
+
+def _asked(scope: Scope) -> tuple[frozenset[str], str | None]:
+    """The topics, and the id to go on from: of the header that browsers send, or of the query."""
+    query = read_query(scope["query_string"], {"topics": str, "last_event_id": str})
+    header = next((value for name, value in scope["headers"] if name == b"last-event-id"), None)
+    after = header.decode("latin-1") if header is not None else query.get("last_event_id")
+    topics = str(query["topics"]).split(",") if "topics" in query else TOPICS
+    unknown = set(topics) - set(TOPICS)
+    if unknown:
+        raise BadRequest(
+            f"topics: some of {', '.join(TOPICS)}, with commas between, not {min(unknown)[:40]!r}"
+        )
+    return frozenset(topics), None if after is None else str(after)

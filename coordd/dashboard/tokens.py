@@ -1,0 +1,127 @@
+"""The token that opens the dashboard where the socket's own rights do not: made, read, compared.
+
+A token is 32 random bytes as text, alone in a file. In the system layout the installer makes it, owned by
+root and readable by the socket's group. What a browser keeps is not the token but a cookie signed with it:
+a new token ends all sessions.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from contextlib import suppress
+
+from coordd.errors import CoorddError
+from coordd.sockets import system_paths, user_paths
+from coordd.text import escape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "dashboard.token"
+COOKIE = "coordd_dashboard"
+COOKIE_AGE = 30 * 86400
+"""Seconds for which a login lasts."""
+_LEAST, _MOST = 16, 256
+
+
+class TokenError(CoorddError):
+    """A token file that cannot be made, read or trusted."""
+
+
+def token_path(layout: str, environ: Mapping[str, str], platform: str) -> str:
+    """Where a layout's token lies: beside its configuration file."""
+    paths = system_paths(platform) if layout == "system" else user_paths(environ, platform)
+    return os.path.join(os.path.dirname(paths["config_file"]), NAME)
+
+
+def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
+    """Make a token file, unless there is one; whether it was made. Its directory is made too.
+
+    ``gid`` is the group that may read it with mode 0o640; -1 leaves it.
+
+    Raises:
+        TokenError: it cannot be written.
+    """
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    except OSError as error:
+        raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            if gid != -1:
+                os.fchown(descriptor, -1, gid)
+            os.fchmod(descriptor, mode)
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)  # half of a token is none
+        raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
+    return True
+
+
+def read_token(path: str) -> str:
+    """The token in a file.
+
+    Raises:
+        TokenError: it is missing, unreadable, readable by everybody, or holds no token.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            data = file.read(_MOST + 2) if stat.S_ISREG(status.st_mode) else b""
+    except OSError as error:
+        raise TokenError(
+            f"{escape(path)}: {error.strerror or error}. Make it with: coordctl dashboard --make-token"
+        ) from error
+    if status.st_mode & 0o007:
+        raise TokenError(
+            f"{escape(path)}: everybody may open it; take that right away: chmod o= {escape(path)}"
+        )
+    try:
+        token = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not (_LEAST <= len(token) <= _MOST and token.isprintable() and " " not in token):
+        raise TokenError(
+            f"{escape(path)}: holds no token: one line of {_LEAST} to {_MOST} characters without blanks. "
+            "Remove it and run: coordctl dashboard --make-token"
+        )
+    return token
+
+
+class Keys:
+    """Compares what a client shows with the token, in constant time."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def opens(self, shown: bytes) -> bool:
+        """Whether this is the token."""
+        return hmac.compare_digest(shown, self._token)
+
+    def cookie(self, now: float) -> str:
+        """A cookie that opens until :data:`COOKIE_AGE` seconds after ``now`` (epoch)."""
+        until = str(int(now) + COOKIE_AGE)
+        return f"{until}.{self._signature(until)}"
+
+    def takes_cookie(self, value: str, now: float) -> bool:
+        """Whether it is one of ours, and not too old."""
+        until, _, signature = value.partition(".")
+        genuine = hmac.compare_digest(signature.encode(), self._signature(until).encode())
+        return genuine and until.isascii() and until.isdigit() and int(until) > now
+
+    def _signature(self, until: str) -> str:
+        return hmac.new(self._token, b"coordd dashboard " + until.encode(), "sha256").hexdigest()

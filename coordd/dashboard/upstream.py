@@ -1,0 +1,255 @@
+"""The daemon as the dashboard knows it: connected or not and why, its answers, and what was last heard of it.
+
+Three connections, however many readers there are: one that is subscribed, one for quick questions, one for
+history, so that a long query holds up nothing else. The same question within :data:`FRESH` seconds gets the
+same answer; a hundred who ask at once are one question. When the connection is lost it is looked for again
+each :data:`RETRY` seconds, in the places where ``coordctl`` looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from coordd.client import connect
+from coordd.dashboard.channel import Channel, Lost
+from coordd.errors import CannotTell, ClientError, DaemonNotRunning
+from coordd.sockets import Place
+from coordd.text import escape
+
+TIMEOUT = 5.0
+"""Seconds for an answer."""
+HISTORY_TIMEOUT = 15.0
+"""Seconds for one of history; the daemon itself gives up after ten."""
+MAX_HISTORY = 16
+"""Queries of history that may wait at once."""
+FRESH = 0.5
+"""Seconds for which an answer may be given again."""
+RETRY = 1.0
+CACHED = 32
+
+Params = dict[str, object]
+
+
+class _Daemon(msgspec.Struct):
+    layout: str = ""
+
+
+class _Status(msgspec.Struct):
+    daemon: _Daemon
+
+
+class _Snapshot(msgspec.Struct):
+    status: _Status
+
+
+class Unavailable(ClientError):
+    """There is no daemon to ask. ``kind``: ``daemon-down`` or ``daemon-silent``; ``since``: monotonic."""
+
+    def __init__(self, kind: str, message: str, since: float) -> None:
+        self.kind = kind
+        self.since = since
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class _Cached:
+    until: float
+    answer: asyncio.Future[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    events: Channel
+    quick: Channel
+    history: Channel
+
+    def close(self) -> None:
+        for channel in (self.events, self.quick, self.history):
+            channel.close()
+
+
+class Upstream:
+    """The link to the daemon.
+
+    ``on_record`` is told each notification (method, encoded parameters), ``on_change`` that the link has
+    come up or gone down. ``down`` is None while it is up. A daemon of a layout that is not in ``layouts``
+    is not used: whoever may open this dashboard may not open its socket.
+    """
+
+    def __init__(
+        self,
+        *,
+        places: Callable[[], Sequence[Place]],
+        on_record: Callable[[str, bytes], None],
+        on_change: Callable[[], None],
+        layouts: frozenset[str],
+    ) -> None:
+        self._places = places
+        self._on_record = on_record
+        self._on_change = on_change
+        self._layouts = layouts
+        self._connected: _Connected | None = None
+        self._cache: OrderedDict[tuple[str, bytes], _Cached] = OrderedDict()
+        self._history_waiting = 0
+        # connect(2) and the search for sockets block; they never run on the loop
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="connect")
+        self.path: str | None = None
+        self.down: Unavailable | None = Unavailable(
+            "daemon-down", "coordd has not been reached yet.", time.monotonic()
+        )
+        self.reconnections = -1
+
+    async def run(self) -> None:
+        """Keep the link; never returns."""
+        try:
+            while True:
+                try:
+                    connected = await self._connect()
+                except ClientError as error:
+                    self._lose(error)
+                else:
+                    self._up(connected)
+                    reason = await connected.events.closed
+                    if self._connected is connected:  # else it was hung up on, for a better reason
+                        self._lose(reason)
+                await asyncio.sleep(RETRY)
+        finally:
+            self._hang_up()
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, method: str, params: Params | None = None, *, fresh: float = FRESH) -> bytes:
+        """The encoded answer to a quick question, at most ``fresh`` seconds old; it must not be changed.
+
+        Raises:
+            Unavailable: there is no daemon, or it does not answer.
+            RpcError: it answered with an error.
+        """
+        key = (method, msgspec.json.encode(params))
+        now = time.monotonic()
+        cached = self._cache.get(key)
+        if cached is None or cached.until <= now:
+            answer = asyncio.ensure_future(self._quick(method, params))
+            answer.add_done_callback(_seen)
+            cached = _Cached(now + fresh, answer)
+            self._cache[key] = cached
+            self._cache.move_to_end(key)
+            self._tidy(now)
+        return await asyncio.shield(cached.answer)
+
+    async def history(self, params: Params) -> bytes:
+        """The encoded answer of ``history.query``.
+
+        Raises:
+            Unavailable, RpcError: as :meth:`ask`.
+            CannotTell: it takes too long, or too many wait.
+        """
+        connected = self._require()
+        if self._history_waiting >= MAX_HISTORY:
+            raise CannotTell("too many queries of history wait already; ask again later.")
+        self._history_waiting += 1
+        try:
+            return await connected.history.call("history.query", params, within=HISTORY_TIMEOUT)
+        except Lost as error:
+            self.silent(error)
+            raise self._unavailable(error) from error
+        finally:
+            self._history_waiting -= 1
+
+    def silent(self, error: ClientError) -> None:
+        """It is connected but does not answer: hang up, and look for it again."""
+        if self._connected is not None:
+            self._lose(error)
+
+    def _tidy(self, now: float) -> None:
+        """Let go of answers that are too old to be given again, and of the oldest beyond the bound."""
+        while self._cache:
+            key, oldest = next(iter(self._cache.items()))
+            if oldest.until > now and len(self._cache) <= CACHED:
+                break
+            del self._cache[key]
+
+    def _require(self) -> _Connected:
+        if self._connected is None:
+            raise self._unavailable(CannotTell("the connection is being made."))
+        return self._connected
+
+    async def _quick(self, method: str, params: Params | None) -> bytes:
+        connected = self._require()
+        try:
+            return await connected.quick.call(method, params, within=TIMEOUT)
+        except CannotTell as error:
+            self.silent(error)
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: ClientError) -> Unavailable:
+        return self.down or Unavailable("daemon-silent", str(error), time.monotonic())
+
+    async def _connect(self) -> _Connected:
+        path = await asyncio.get_running_loop().run_in_executor(self._thread, self._find)
+        events: Channel | None = None
+        quick: Channel | None = None
+        try:
+            events = await Channel.open(path, within=TIMEOUT, on_notification=self._on_record)
+            self._check_layout(await events.call("subscribe", None, within=TIMEOUT))
+            quick = await Channel.open(path, within=TIMEOUT)
+            history = await Channel.open(path, within=TIMEOUT)
+        except BaseException:
+            for channel in (events, quick):
+                if channel is not None:
+                    channel.close()
+            raise
+        self.path = path
+        return _Connected(events, quick, history)
+
+    def _check_layout(self, snapshot: bytes) -> None:
+        try:
+            layout = msgspec.json.decode(snapshot, type=_Snapshot).status.daemon.layout
+        except msgspec.DecodeError as error:
+            raise CannotTell("what answers there is no coordd.") from error
+        if layout not in self._layouts:
+            raise CannotTell(
+                f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its "
+                "socket: start the dashboard with --token-file FILE."
+            )
+
+    def _find(self) -> str:
+        """The first socket where somebody answers, with the errors that ``coordctl`` gives."""
+        client = connect(self._places(), TIMEOUT)
+        client.close()
+        return client.path
+
+    def _up(self, connected: _Connected) -> None:
+        self._connected = connected
+        self._cache.clear()
+        self.down = None
+        self.reconnections += 1
+        self._on_change()
+
+    def _lose(self, reason: ClientError) -> None:
+        self._hang_up()
+        self._cache.clear()
+        gone = isinstance(reason, (DaemonNotRunning, Lost))
+        kind = "daemon-down" if gone else "daemon-silent"
+        known = self.down
+        since = time.monotonic() if known is None else known.since
+        if known is None or str(known) != str(reason) or known.kind != kind:
+            self.down = Unavailable(kind, str(reason), since)
+            self._on_change()
+
+    def _hang_up(self) -> None:
+        if self._connected is not None:
+            self._connected.close()
+            self._connected = None
+
+
+def _seen(answer: asyncio.Future[bytes]) -> None:
+    """An error that nobody waits for any more is no news for the log."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,500 @@
+"""The page in a real browser, before the real dashboard, the real daemon, and agents on real files."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import chromium, complaints, opened, picture
+from dash import Dashboard, dashboard
+from fake_coordd import agent, fake_coordd, paged, status_document
+from live import PATIENCE, Coordd, Project, eventually, watching
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.page
+expect.set_options(timeout=PATIENCE * 1000)
+
+NASTY = "<img src=x onerror=alert(1)>"
+DASH = "\u2013"
+"""What stands for unknown."""
+TURNED = "evil\u202egnp.exe"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+class Scene:
+    """A project with some agents and tasks, its daemon and its dashboard."""
+
+    def __init__(self, project: Project, coordd: Coordd, dash: Dashboard) -> None:
+        self.project = project
+        self.coordd = coordd
+        self.dash = dash
+
+
+def furnish(project: Project) -> None:
+    """Agents that live, one that is silent, one with a bad name, tasks in every state."""
+    now = int(time.time())
+    for name in ("coder-1", "coder-2", "reviewer", NASTY, TURNED):
+        project.beat(name)
+    project.beat("tester", str(now - 7200))
+    project.register("coder-1", started_at="2026-01-01T00:00:00Z", status="busy")
+    (project.agents / "coder-1.tasks").write_text("t-held\n")
+    for folder in ("claims", "tasks", "status"):
+        (project.coordination / folder).mkdir()
+
+    def claim(task: str, agent: str, age: int, ttl: int) -> None:
+        text = json.dumps({"agent_id": agent, "claimed_at": now - age, "ttl": ttl})
+        (project.coordination / "claims" / f"{task}.claim").write_text(text)
+
+    claim("t-held", "coder-1", 60, 3600)
+    claim("t-late", "coder-2", 600, 300)
+    claim("t-lost", "tester", 900, 3600)
+    (project.coordination / "tasks" / "t-free").touch()
+    told = {
+        "task_id": "t-held",
+        "progress": 40,
+        "message": NASTY,
+        "timestamp": time.strftime("%FT%TZ", time.gmtime()),
+    }
+    (project.coordination / "status" / "t-held.progress").write_text(json.dumps(told))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    tmp_path = tmp_path_factory.mktemp("page")
+    project = Project(tmp_path / "app")
+    furnish(project)
+    with (
+        watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="10m", COORDD_SAMPLING_INTERVAL="1s") as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+    ):
+        eventually(lambda: len(project.records("system")) >= 4)
+        eventually(lambda: coordd.rpc("status")["tasks"]["orphaned"] == 1)
+        yield Scene(project, coordd, dash)
+
+
+def row(page: Page, agent: str) -> Any:
+    return page.locator(
+        "#agents tbody tr:not([hidden])", has=page.get_by_role("button", name=agent, exact=True)
+    )
+
+
+def test_every_card_shows_the_true_values(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        status = scene.coordd.rpc("status")
+        assert status["agents"] == {"total": 6, "active": 5, "inactive": 1, "unknown": 0, "stalled": 0}
+        for tile, big, more in (
+            ("agents", "5 active", "1 inactive"),
+            ("tasks", "1 available", "3 claimed · 1 expired"),
+            ("orphans", "1 orphaned", "claims whose holder is gone"),
+            ("redis", "not configured", "files"),
+            ("daemon", "up ", "coordd 0.1.0"),
+            ("sinks", "written", "jsonl, csv"),
+        ):
+            expect(page.locator(f"#tile-{tile} .big")).to_contain_text(big)
+            expect(page.locator(f"#tile-{tile} .more")).to_contain_text(more)
+            expect(page.locator(f"#tile-{tile} .age")).to_contain_text("s ago")
+        expect(page.locator("#problems li")).to_have_text(status["problems"])
+        expect(page.locator("#health")).to_have_text("1 problem")
+        expect(page.locator("#host")).to_contain_text(str(scene.project.root))
+        expect(page).to_have_title(f"(1) {status['daemon']['host']} · coordd")
+        total = status["system"]["memory_usage"]["total"]
+        figures = page.locator("#charts figure")
+        expect(figures).to_have_count(8)
+        expect(page.locator("#sampled")).to_contain_text("sampled")
+        # what is sampled each second: the page has to show a value that was recorded
+        eventually(
+            lambda: (
+                figures.nth(1).locator(".now").inner_text()
+                in {percent(r["cpu_percent"]) for r in scene.project.records("system")}
+            )
+        )
+        assert total > 0
+        for index in range(8):
+            expect(figures.nth(index).locator(".line, .dot").first).to_be_attached()
+        expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(6)
+        cells = row(page, "tester").locator("td")
+        expect(cells.nth(0)).to_have_text("inactive")
+        expect(cells.nth(1)).to_have_text("silent")
+        expect(cells.last).to_have_text("2 h ago")
+        expect(row(page, "coder-1").locator(".c-tasks")).to_have_text("1")
+        tasks = page.locator("#tasks tbody tr:not([hidden])")
+        expect(tasks).to_have_count(4)
+        expect(tasks.first).to_contain_text("t-lost")
+        expect(tasks.first).to_contain_text("orphaned")
+        expect(tasks.first).to_contain_text("tester (inactive)")
+        expect(page.locator("#tasks tr", has_text="t-held").locator(".c-progress")).to_have_text("40 %")
+        expect(page.locator("#events li").first).to_be_visible()
+        picture(page, "wide-light")
+
+
+def percent(value: float) -> str:
+    return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
+
+
+def test_ids_are_text_whatever_they_say(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        expect(row(page, NASTY)).to_have_count(1)
+        expect(page.get_by_role("button", name="evil\\u{202e}gnp.exe")).to_be_visible()
+        row(page, NASTY).get_by_role("button").click()
+        expect(page.locator("#detail h2")).to_have_text(NASTY)
+        expect(page.locator("#detail")).to_contain_text("by rule 4")
+        page.keyboard.press("Escape")
+        row(page, "coder-1").get_by_role("button").click()
+        expect(page.locator("#detail")).to_contain_text(f"40 % {NASTY}")
+        assert page.locator("img").count() == 0
+
+
+def test_beats_age_as_one_looks(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        cell = row(page, "reviewer").locator("td").last
+        expect(cell).to_contain_text("ago")
+        first = cell.inner_text()
+        expect(cell).not_to_have_text(first)
+        scene.project.beat("reviewer")
+        expect(cell).to_have_text("0 s ago")
+
+
+def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    (project.coordination / "tasks").mkdir()
+    (project.coordination / "claims").mkdir()
+    with (
+        watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="3s") as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        expect(page.locator("#health")).to_have_text("healthy")
+        expect(page.locator("#agents .empty")).to_contain_text("heartbeat.sh")
+        expect(page.locator("#problems")).to_be_hidden()
+        project.beat("worker")
+        expect(row(page, "worker").locator(".c-status")).to_have_text("active")
+        (project.coordination / "tasks" / "job").touch()
+        expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("available")
+        claim = {"agent_id": "worker", "claimed_at": int(time.time()), "ttl": 3600}
+        (project.coordination / "claims" / "job.claim").write_text(json.dumps(claim))
+        expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("worker")
+        expect(page.locator("#events li").first).to_contain_text("claimed by worker")
+        # and now it dies
+        expect(row(page, "worker").locator(".c-status")).to_have_text("inactive")
+        expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("orphaned")
+        expect(page.locator("#problems li")).to_contain_text("job held by worker")
+        expect(page.locator("#tile-orphans")).to_have_attribute("data-mood", "warn")
+        expect(page.locator("#events")).to_contain_text("agent worker is inactive (silent)")
+        picture(page, "an-agent-died")
+        for name in ("worker.heartbeat",):
+            (project.agents / name).unlink()
+        expect(row(page, "worker")).to_have_count(0)
+
+
+def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("coder")
+    sock = project.claude / "run" / "coordd.sock"
+    with (
+        dashboard(sock=sock, home=tmp_path / "home", wait_for_daemon=False) as dash,
+        opened(browser, dash.url) as page,
+    ):
+        expect(page.locator("#banner")).to_contain_text("coordd is not running")
+        expect(page.locator("#banner")).to_contain_text("Nothing is known")
+        with watching(project, tmp_path) as coordd:
+            expect(page.locator("#banner")).to_be_hidden()
+            expect(page.locator("#tile-agents .big")).to_have_text("1 active")
+            expect(row(page, "coder")).to_have_count(1)
+            coordd.stop(signal.SIGKILL)
+            expect(page.locator("#banner")).to_contain_text("What follows was so")
+        expect(page.locator("html")).to_have_class("old")
+        expect(page.locator("#health")).to_have_text("was healthy")
+        expect(page.locator("#live")).to_contain_text("no daemon")
+        expect(page.locator("#tile-agents .big")).to_have_text("1 active")  # as it was, and looking old
+        picture(page, "daemon-down")
+        assert complaints(page) == []
+        page.reload()
+        expect(page.locator("#banner")).to_contain_text("What follows was so")
+        expect(page.locator("#tile-agents .big")).to_have_text("1 active")
+        project.beat("newcomer")
+        with watching(project, tmp_path):
+            expect(page.locator("#banner")).to_be_hidden()
+            expect(page.locator("html")).not_to_have_class("old")
+            expect(row(page, "newcomer").locator(".c-status")).to_have_text("active")
+            expect(page.locator("#tile-agents .big")).to_have_text("2 active")
+
+
+def test_the_dashboard_goes_and_comes_back_under_an_open_page(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("coder")
+    with socket.socket() as probe:  # the port has to be the same twice
+        probe.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    home = tmp_path / "home"
+    with watching(project, tmp_path) as coordd:
+        with dashboard(sock=coordd.socket, home=home, listen=listen) as dash:
+            context = opened(browser, dash.url)
+            page = context.__enter__()
+            expect(row(page, "coder")).to_have_count(1)
+            dash.stop(signal.SIGKILL)
+        expect(page.locator("#live")).to_have_text("connection lost")
+        expect(page.locator("#banner")).to_contain_text("The connection to the dashboard is lost")
+        project.beat("meanwhile")
+        with dashboard(sock=coordd.socket, home=home, listen=listen):
+            expect(page.locator("#banner")).to_be_hidden()
+            expect(row(page, "meanwhile")).to_have_count(1)
+            context.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (390, 844)], ids=["wide", "middle", "narrow"])
+def test_everybody_can_read_it(browser: Browser, scene: Scene, scheme: str, size: tuple[int, int]) -> None:
+    with opened(browser, scene.dash.url, size=size, scheme=scheme) as page:
+        expect(page.locator("#events li").first).to_be_visible()
+        expect(page.locator("#charts .line, #charts .dot").first).to_be_attached()
+        assert complaints(page) == []
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size[0], "it scrolls sideways"
+        picture(page, f"{scheme}-{size[0]}")
+        row(page, "coder-1").get_by_role("button").click()
+        expect(page.locator("#detail .strip")).to_be_visible()
+        assert complaints(page) == []
+        picture(page, f"agent-{scheme}-{size[0]}")
+
+
+def test_a_theme_can_be_chosen_and_stays(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url, scheme="light") as page:
+        paint = "getComputedStyle(document.documentElement).backgroundColor"
+        light = page.evaluate(paint)
+        page.get_by_label("Theme").select_option("dark")
+        dark = page.evaluate(paint)
+        assert dark != light
+        page.reload()
+        assert page.evaluate(paint) == dark
+        expect(page.get_by_label("Theme")).to_have_value("dark")
+
+
+def test_it_works_without_a_mouse(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(6)
+        page.keyboard.press("Tab")
+        expect(page.locator(".skip")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        expect(page.locator("#find")).to_be_focused()
+        page.keyboard.type("coder")
+        expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(2)
+        page.locator("#find").fill("")
+        # sorting
+        head = page.locator("#agents th", has=page.get_by_role("button", name="Agent", exact=True))
+        head.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        expect(head).to_have_attribute("aria-sort", "ascending")
+        page.keyboard.press("Enter")
+        expect(head).to_have_attribute("aria-sort", "descending")
+        expect(page.locator("#agents tbody .id").first).to_have_text("tester")
+        page.keyboard.press("Enter")
+        expect(head).to_have_attribute("aria-sort", "none")
+        # from row to row, into an agent, and back
+        page.locator("#agents tbody .id").first.focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("End")
+        page.keyboard.press("Home")
+        expect(page.locator("#agents tbody .id").first).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#detail h2")).to_have_text("tester")
+        expect(page.locator("#detail")).to_contain_text("by rule 6")
+        page.keyboard.press("Escape")
+        expect(page.locator("#detail")).to_be_hidden()
+        # the points of a chart
+        chart = page.locator("#charts figure").nth(1)
+        chart.locator("svg.plot").focus()
+        page.keyboard.press("End")
+        expect(chart.get_by_role("status")).to_contain_text("CPU")
+        page.keyboard.press("Escape")
+        expect(chart.locator(".tip")).to_be_hidden()
+        # filters are radio buttons
+        page.get_by_role("radio", name="inactive 1").focus()
+        page.keyboard.press("Space")
+        expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(1)
+
+
+def test_charts_tell_under_the_pointer_and_change_their_range(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        page.get_by_role("radio", name="15m").check()
+        plot = page.locator("#charts svg.plot").nth(3)
+        expect(plot.locator(".line, .dot").first).to_be_attached()
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] - 12, box["y"] + 40)
+        tip = page.locator("#charts figure").nth(3).locator(".tip")
+        expect(tip).to_contain_text("15m")
+        expect(
+            page.locator("#charts figure").nth(0).locator(".cross path")
+        ).to_be_attached()  # on all of them
+        expect(plot).to_have_attribute("aria-label", re.compile("1m: last .*, least .*, most"))
+        picture(page, "tooltip")
+
+
+def test_gaps_are_gaps_and_axes_are_round(browser: Browser, scene: Scene) -> None:
+    with opened(browser, scene.dash.url) as page:
+        found = page.evaluate(
+            """async () => { const c = await import('/static/chart.js'); return {
+              runs: c.runs([0, 60, 120, 600, 660, 720], [1, 2, 3, 4, null, 6], 150),
+              none: c.runs([], [], 150),
+              gaps: c.gaps([1000, 1060, 2000], 0, 2010, 150),
+              empty: c.gaps([], 0, 60, 150),
+              ticks: [c.ticks(7), c.ticks(0.4), c.ticks(130), c.ticks(3e6, true), c.ticks(1, true)],
+            }}"""
+        )
+        assert found["runs"] == [[0, 2], [3, 3], [5, 5]]
+        assert found["none"] == []
+        assert found["gaps"] == [[1060, 2000], [0, 1000]]
+        assert found["empty"] == [[0, 60]]
+        assert found["ticks"] == [
+            [0, 2.5, 5, 7.5],
+            [0, 0.2, 0.4],
+            [0, 50, 100, 150],
+            [0, 1048576, 2097152, 3145728],
+            [0, 0.5, 1],
+        ]
+
+
+def test_numbers_are_said_as_coordctl_says_them(browser: Browser, scene: Scene) -> None:
+    from coordd import text
+
+    ages = [0, 0.9, 59, 119.9, 120, 7199, 7200, 172799, 172800, 1e7, None]
+    sizes = [0, 512, 1024, 1536, 10**9, 25276510208, 3 * 10**13, None]
+    with opened(browser, scene.dash.url) as page:
+        said = page.evaluate(
+            """async ([ages, sizes]) => { const f = await import('/static/format.js');
+              return [ages.map(f.age), ages.map(f.duration), sizes.map(f.bytes)] }""",
+            [ages, sizes],
+        )
+    dash = {DASH: "-"}
+    assert [dash.get(one, one) for one in said[0]] == [text.age(one) for one in ages]
+    assert [dash.get(one, one) for one in said[1]] == [text.duration(one) for one in ages]
+    assert [dash.get(one, one) for one in said[2]] == [text.size(one) for one in sizes]
+
+
+def test_a_thousand_agents_are_a_few_rows(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    for n in range(1000):
+        project.beat(f"agent-{n:04d}")
+    with (
+        watching(project, tmp_path) as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        expect(page.locator("#agents table")).to_have_attribute("aria-rowcount", "1001")
+        assert page.locator("#agents tbody tr").count() < 100
+        page.locator("#agents .scroll").evaluate("node => node.scrollTo(0, 1e6)")
+        expect(row(page, "agent-0999")).to_be_visible()
+        expect(row(page, "agent-0999")).to_have_attribute("aria-rowindex", "1001")
+        page.get_by_role("searchbox").fill("agent-0500")
+        expect(row(page, "agent-0500")).to_be_visible()
+        page.get_by_role("searchbox").fill("")
+        for n in range(0, 1000, 50):
+            project.beat(f"agent-{n:04d}")
+        page.locator("#agents").get_by_role("button", name="Last beat").click()
+        page.locator("#agents .scroll").evaluate("node => node.scrollTo(0, 0)")
+        picture(page, "a-thousand")
+
+
+def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None:
+    """Redis that goes, a sink that fails, agents of whom nobody can tell: of a played daemon."""
+    redis = {
+        **{"configured": True, "connected": True, "url": "redis://box:6379/0", "used_memory": 1536 * 1024},
+        **{"keys": 1234, "latency_ms": 0.42, "feed": "push", "error": None},
+    }
+    sink = {"state": "ok", "written": 5, "backlog": 0, "dropped": 0, "error": None}
+    agents = [
+        agent("far-away", workspace=None, sources=["redis"]),
+        agent(
+            "who-knows", "unknown", reason="unreachable", active_tasks=None, uptime=None, last_heartbeat=None
+        ),
+    ]
+    agents[1]["last_heartbeat_age"] = None
+    counts = {"total": 2, "active": 1, "inactive": 0, "unknown": 1}
+    document = status_document(redis=redis, sinks={"jsonl": sink}, agents=counts)
+    answers = {
+        "subscribe": {"seq": 0, "status": document, "agents": []},
+        "status": document,
+        "agents.list": paged(agents),
+        "tasks.list": {
+            "timestamp": document["timestamp"],
+            "tasks": [],
+            "unknown": ["/src/app"],
+            "cursor": None,
+        },
+        "history.query": {"records": [], "truncated": False},
+    }
+    home = tmp_path / "home"
+    home.mkdir()
+    with (
+        fake_coordd(str(tmp_path / "c.sock"), answers) as fake,
+        dashboard(sock=tmp_path / "c.sock", home=home) as dash,
+        opened(browser, dash.url) as page,
+    ):
+        expect(page.locator("#tile-redis .big")).to_have_text("connected")
+        expect(page.locator("#tile-redis .more")).to_have_text("push · 0.4 ms · 1,234 keys · 1.5 MiB")
+        expect(page.locator("#tile-agents .more")).to_have_text("0 inactive · 1 unknown")
+        expect(page.locator("#tile-tasks .big")).to_have_text(f"{DASH} available")  # unknown is not 0
+        expect(page.locator("#tile-orphans .more")).to_have_text("claims cannot be read")
+        expect(page.locator("#tasks .empty")).to_contain_text("/src/app cannot be read")
+        expect(page.locator("#events .empty")).to_contain_text("Nothing has happened")
+        expect(row(page, "who-knows").locator("td")).to_have_text(
+            ["unknown", "unreachable", "app", DASH, DASH, DASH]
+        )
+        expect(page.locator("#charts .gap").first).to_be_attached()
+        assert complaints(page) == []
+        failing = {
+            "jsonl": {"state": "failing", "written": 5, "backlog": 70, "dropped": 2, "error": "No space left"}
+        }
+        down = {**redis, "connected": False, "error": "Connection refused"}
+        problems = ["sink jsonl fails: No space left (70 records wait)", "Redis does not answer"]
+        fake.answers["status"] = {
+            **document,
+            "redis": down,
+            "sinks": failing,
+            "health": "degraded",
+            "problems": problems,
+        }
+        expect(page.locator("#tile-redis .big")).to_have_text("down")
+        expect(page.locator("#tile-redis .more")).to_have_text("Connection refused")
+        expect(page.locator("#tile-redis")).to_have_attribute("data-mood", "bad")
+        expect(page.locator("#tile-sinks .big")).to_have_text("jsonl failing")
+        expect(page.locator("#tile-sinks .more")).to_have_text("70 records wait, 2 dropped")
+        expect(page.locator("#problems li")).to_have_text(problems)
+        expect(page.locator("#health")).to_have_text("2 problems")
+        assert complaints(page) == []
+        picture(page, "rare")
+
+
+def test_the_login_form(browser: Browser, scene: Scene, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery-staple\n")
+    token.chmod(0o600)
+    with dashboard(
+        "--token-file", str(token), sock=scene.coordd.socket, home=tmp_path, wait_for_daemon=False
+    ) as dash:
+        with opened(browser, dash.url, scheme="dark") as page:
+            expect(page).to_have_url(f"{dash.url}/login")
+            assert complaints(page) == []
+            page.get_by_label("Token").fill("guess")
+            page.get_by_role("button", name="Log in").click()
+            expect(page.get_by_role("alert")).to_have_text("This is not the token.")
+            assert complaints(page) == []
+        with opened(browser, dash.url) as page:
+            page.get_by_label("Token").fill("correct-horse-battery-staple")
+            page.get_by_role("button", name="Log in").click()
+            expect(page.locator("#tile-agents .big")).to_have_text("5 active")
+            expect(page.locator("#live")).to_contain_text("live")
+            picture(page, "logged-in")

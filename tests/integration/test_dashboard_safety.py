@@ -1,0 +1,326 @@
+"""What strangers may not: the real dashboard against other sites, wrong tokens, slow and greedy clients."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dash import Dashboard, dashboard
+from fake_coordd import fake_coordd
+from live import PATIENCE, Project, environment, eventually, watching
+
+MOST = 256
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A daemon's socket and a home directory."""
+    tmp_path = tmp_path_factory.mktemp("safety")
+    project = Project(tmp_path / "app")
+    project.beat("coder")
+    with watching(project, tmp_path) as coordd:
+        yield coordd.socket, tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def dash(place: tuple[Path, Path]) -> Iterator[Dashboard]:
+    with dashboard("--allow-host", "Dash.example.org", sock=place[0], home=place[1]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def locked(place: tuple[Path, Path]) -> Iterator[Dashboard]:
+    token = place[1] / "token"
+    made = ctl("dashboard", "--make-token", "--token-file", str(token), home=place[1])
+    assert made.returncode == 0, made.stderr
+    with dashboard("--token-file", str(token), sock=place[0], home=place[1]) as running:
+        running.token = token.read_text().strip()
+        yield running
+
+
+def ctl(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coordd.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(home),
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+# other sites
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1", "", "[::1", "a:b"]
+)
+def test_a_rebound_name_is_refused(dash: Dashboard, host: str) -> None:
+    for path in ("/", "/api/status", "/metrics", "/api/events", "/healthz"):
+        answer = dash.get(path, host=host)
+        assert answer.status == 421
+        assert answer.json()["error"]["kind"] == "host"
+        assert "coder" not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:{}", "127.0.0.1:{}", "[::1]:{}", "dash.example.org", "LOCALHOST"]
+)
+def test_its_own_names_are_taken(dash: Dashboard, host: str) -> None:
+    assert dash.get("/api/status", host=host.format(dash.port)).status == 200
+
+
+def test_a_missing_or_second_host_is_refused(dash: Dashboard) -> None:
+    for hosts in ("", "Host: localhost\r\nHost: evil.example\r\n"):
+        with dash.raw(f"GET /api/status HTTP/1.0\r\n{hosts}\r\n".encode()) as sock:
+            assert b" 400 " in sock.recv(100)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:1"},
+        {"origin": "file://"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "cors", "sec_fetch_dest": "empty"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "script"},
+        {"sec_fetch_site": "same-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"},
+    ],
+)
+def test_other_sites_read_nothing(dash: Dashboard, headers: dict[str, str]) -> None:
+    answer = dash.get("/api/agents/active", **headers)
+    assert answer.status == 403
+    assert answer.json()["error"]["kind"] == "origin"
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_its_own_page_and_a_followed_link_may(dash: Dashboard) -> None:
+    own = {"origin": dash.url, "sec_fetch_site": "same-origin", "sec_fetch_mode": "cors"}
+    assert dash.get("/api/status", **own).status == 200
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    assert dash.get("/", **link).status == 200
+    assert dash.get("/api/status", sec_fetch_site="none", sec_fetch_mode="navigate").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/nothing", "/static/app.js", "/metrics", "/login"])
+def test_every_answer_carries_the_rules_for_browsers(dash: Dashboard, path: str) -> None:
+    headers = dash.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "server" not in headers
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(dash: Dashboard) -> None:
+    page = dash.get("/").body.decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|https?://|//cdn", page)
+    script = dash.get("/static/app.js").headers
+    assert dash.get("/static/app.js", if_none_match=script["etag"]).status == 304
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_nothing_can_be_changed(dash: Dashboard, method: str) -> None:
+    for path in ("/api/status", "/api/tasks", "/api/agents/coder", "/", "/metrics"):
+        answer = dash.get(path, method)
+        assert answer.status == 405, (path, method)
+        assert answer.json()["error"]["kind"] == "method"
+
+
+# tokens
+
+
+def test_without_the_token_nothing_is_told(locked: Dashboard) -> None:
+    for path in ("/api/status", "/metrics", "/api/events", "/openapi.json", "/api/nothing"):
+        for headers in (
+            {"authorization": ""},
+            {"authorization": "Bearer wrong"},
+            {"authorization": f"Basic {locked.token}"},
+            {"authorization": "Bearer \xff\xfe"},
+            {"authorization": "", "cookie": "coordd_dashboard=99999999999.00"},
+        ):
+            answer = locked.get(path, **headers)
+            assert answer.status == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert locked.get("/healthz", authorization="").status == 200
+    assert locked.get("/static/style.css", authorization="").status == 200
+    there = locked.get("/", authorization="")
+    assert (there.status, there.headers["location"]) == (303, "/login")
+    assert locked.get("/api/status").status == 200
+
+
+def test_the_login_form_gives_a_cookie_that_is_not_the_token(locked: Dashboard) -> None:
+    assert locked.token is not None
+    form = {"content_type": "application/x-www-form-urlencoded", "authorization": "", "origin": locked.url}
+    wrong = locked.get("/login", "POST", b"token=guess", **form)
+    assert wrong.status == 403
+    assert b"This is not the token" in wrong.body
+    assert "set-cookie" not in wrong.headers
+    right = locked.get("/login", "POST", f"token={locked.token}".encode(), **form)
+    assert (right.status, right.headers["location"]) == (303, "/")
+    cookie = right.headers["set-cookie"]
+    assert locked.token not in cookie
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    pair = cookie.split(";")[0]
+    assert locked.get("/api/status", authorization="", cookie=f'other="x; {pair}').status == 200
+    until, _, signature = pair.partition("=")[2].partition(".")
+    later = f"coordd_dashboard={int(until) + 1}.{signature}"
+    assert locked.get("/api/status", authorization="", cookie=later).status == 401
+    secure = locked.get("/login", "POST", f"token={locked.token}".encode(), **form, x_forwarded_proto="https")
+    assert "Secure" in secure.headers["set-cookie"]
+    foreign = locked.get("/login", "POST", b"token=x", **{**form, "origin": "http://evil.example"})
+    assert foreign.status == 403
+    assert locked.get("/login", "POST", b"token=" + b"x" * 5000, **form).status == 413
+
+
+def test_a_token_is_asked_for_where_the_socket_would_be_bypassed(place: tuple[Path, Path]) -> None:
+    sock, home = place
+    said = ctl("dashboard", "--socket", str(sock), "--listen", "0.0.0.0:0", home=home)
+    assert said.returncode == 2
+    assert "--make-token" in said.stderr
+    said = ctl("dashboard", "--socket", "/run/coordd/coordd.sock", "--listen", "127.0.0.1:0", home=home)
+    assert said.returncode == 2
+    assert "/etc/coordd/dashboard.token" in said.stderr
+    made = ctl("dashboard", "--make-token", home=home)
+    assert made.returncode == 0
+    path = home / ".config" / "coordd" / "dashboard.token"
+    assert str(path) in made.stdout
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    token = path.read_text()
+    assert ctl("dashboard", "--make-token", home=home).returncode == 0
+    assert path.read_text() == token  # made once
+    with dashboard(sock=sock, home=home, listen="0.0.0.0:0", wait_for_daemon=False) as dash:
+        assert "TLS" in dash.log.read_text()
+        assert dash.get("/api/status").status == 401
+        dash.token = token.strip()
+        eventually(lambda: dash.get("/api/status").status == 200)
+        assert dash.get("/api/status", host="192.0.2.7:8000").status == 200  # an address is no rebinding
+        assert dash.get("/api/status", host="evil.example").status == 421
+    path.chmod(0o644)
+    said = ctl("dashboard", "--socket", str(sock), "--listen", "0.0.0.0:0", home=home)
+    assert said.returncode == 1
+    assert "chmod o=" in said.stderr
+    path.unlink()
+
+
+def test_a_daemon_of_the_system_layout_is_not_shown_without_a_token(tmp_path: Path) -> None:
+    """Whatever its socket is called: what counts is what it says of itself."""
+    status = {"daemon": {"layout": "system"}, "health": "ok"}
+    with fake_coordd(
+        str(tmp_path / "c.sock"), {"subscribe": {"seq": 0, "status": status, "agents": []}}
+    ) as fake:
+        home = tmp_path / "home"
+        home.mkdir()
+        with dashboard(sock=Path(fake.path), home=home, wait_for_daemon=False) as dash:
+            eventually(lambda: "token" in dash.get("/api/status").json()["error"]["message"])
+            assert dash.get("/api/status").status == 503
+
+
+# bounds
+
+
+def test_bodies_and_headers_are_bounded(dash: Dashboard) -> None:
+    assert dash.get("/api/status", "GET", b"x" * 100).status == 413
+    with dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000) as sock:
+        assert b" 400 " in sock.recv(100)
+    with dash.raw(b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n") as sock:
+        assert b" 400 " in sock.recv(100)
+    with dash.raw(b"\x16\x03\x01 this is no HTTP\r\n\r\n") as sock:
+        assert b" 400 " in sock.recv(100)
+    assert dash.get("/api/tasks?state=" + "a" * 9000).status == 400
+    assert dash.get("/api/status").status == 200
+
+
+def test_slow_and_silent_clients_are_cut(place: tuple[Path, Path]) -> None:
+    """All at once, for each takes ten seconds: silent, a letter a second, idle, an answer not read."""
+    with dashboard(sock=place[0], home=place[1]) as dash:
+        silent = dash.raw()
+        drip = dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n")
+        idle = dash.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        unread = socket.socket()
+        unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        unread.connect((dash.host, dash.port))
+        unread.settimeout(PATIENCE)
+        began = time.monotonic()
+        # far more than all buffers between the two hold
+        request = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        unread.sendall(request * 800)
+        while time.monotonic() - began < 8:
+            drip.sendall(b"X")
+            time.sleep(1)
+        assert dash.get("/api/status").status == 200
+        for sock in (silent, drip, idle):
+            sock.settimeout(PATIENCE)
+            eventually(lambda sock=sock: gone(sock), what="cut")
+        assert time.monotonic() - began >= 9
+        eventually(lambda: dash.metric("coordd_dashboard_cut_connections_total") >= 4)
+        for sock in (silent, drip, idle, unread):
+            sock.close()
+        assert dash.get("/api/status").status == 200
+
+
+def gone(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(65536) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_the_257th_connection_is_refused_politely(place: tuple[Path, Path]) -> None:
+    with dashboard(sock=place[0], home=place[1]) as dash:
+        streams = [dash.events() for _ in range(MOST)]
+        for stream in streams:
+            stream.until("hello")
+        with dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n") as sock:
+            answer = b""
+            while chunk := sock.recv(4096):
+                answer += chunk
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5" in answer
+        assert b"256 connections" in answer
+        streams.pop().close()
+        eventually(lambda: dash.get("/api/status").status == 200)
+        assert dash.metric("coordd_dashboard_refused_connections_total") >= 1
+        for stream in streams:
+            stream.close()
+
+
+def test_an_idle_connection_gives_way_to_a_newcomer(place: tuple[Path, Path]) -> None:
+    with dashboard(sock=place[0], home=place[1]) as dash:
+        idle = [dash.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(MOST)]
+        for sock in idle:
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        assert dash.get("/api/status").status == 200
+        for sock in idle:
+            sock.close()
+
+
+def test_closed_standard_streams_are_no_trap(place: tuple[Path, Path]) -> None:
+    process = subprocess.Popen(
+        [
+            *("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "coordd.cli", "dashboard"),
+            *("--socket", str(place[0]), "--listen", f"unix:{place[1]}/closed.sock"),
+        ],
+        env=environment(place[1]),
+    )
+    try:
+        eventually(lambda: os.path.exists(f"{place[1]}/closed.sock"))
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)

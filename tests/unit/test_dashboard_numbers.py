@@ -1,0 +1,198 @@
+"""Metrics and columns: from the daemon's documents, with nothing made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from coordd.dashboard.metrics import Page, dashboard_families
+from coordd.dashboard.openapi import document
+from coordd.dashboard.series import RANGES, series
+
+USAGE = {"total": 100, "used": 25, "free": 70, "available": 75, "percent": 25.0}
+STATUS: dict[str, Any] = {
+    "health": "degraded",
+    "problems": ["one", "two"],
+    "daemon": {
+        **{"version": "0.1.0", "started_at": "2026-11-22T06:05:00.000Z", "coord_mode": "redis"},
+        **{"cpu_seconds": 1.5, "rss": 30_000_000},
+    },
+    "redis": {
+        **{"configured": True, "connected": True, "url": "redis://h/0", "used_memory": 1_000_000, "keys": 12},
+        **{"latency_ms": 0.5, "feed": "push", "error": None},
+    },
+    "system": {
+        **{"timestamp": "2026-11-22T06:05:00.000Z", "cpu_percent": 12.5, "cpu_count": 2},
+        **{"load_average": [0.1, 0.2, 0.3], "memory_usage": USAGE, "swap_usage": USAGE, "disk_usage": USAGE},
+        **{"disk_io": {"read": 1.0, "write": 2.0}, "network_io": {"sent": 3.0, "received": 4.0}},
+        "self": {"cpu_percent": 0.1, "rss": 30_000_000, "open_fds": 12, "loop_lag_ms": 1.0},
+    },
+    "agents": {"total": 9, "active": 5, "inactive": 3, "unknown": 1, "stalled": 1},
+    "tasks": {"available": 4, "claimed": 6, "expired": 2, "orphaned": 1},
+    "sinks": {"jsonl": {"state": "ok", "written": 10, "backlog": 0, "dropped": 0, "error": None}},
+    "workspaces": [
+        {"path": "/a", "state": "notify"},
+        {"path": "/b", "state": "poll"},
+        {"path": "/c", "state": "odd"},
+    ],
+    "traces_malformed": {"count": 3, "traces": []},
+}
+OWN = dashboard_families(connections=1, streams=1, refused=0, cut=0, requests=5, cpu=0.1, reconnections=0)
+
+
+def page(status: dict[str, Any] | None) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Page(status, OWN))
+    return registry
+
+
+def samples(status: dict[str, Any] | None) -> dict[str, float]:
+    text = openmetrics(page(status)).decode()
+    return {
+        f"{s.name}{json.dumps(s.labels) if s.labels else ''}": s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def test_every_number_has_its_metric() -> None:
+    found = samples(STATUS)
+    for name, value in {
+        "coordd_up": 1,
+        "coordd_healthy": 0,
+        "coordd_problems": 2,
+        "coordd_start_time_seconds": 1795327500,
+        'coordd_coordination_mode{"mode": "redis"}': 1,
+        'coordd_coordination_mode{"mode": "file"}': 0,
+        'coordd_agents{"status": "unknown"}': 1,
+        "coordd_agents_stalled": 1,
+        "coordd_tasks_available": 4,
+        'coordd_claims{"state": "held"}': 3,
+        "coordd_host_cpu_usage_ratio": 0.125,
+        "coordd_host_load15": 0.3,
+        "coordd_host_disk_free_bytes": 70,
+        "coordd_host_network_received_bytes_per_second": 4,
+        "coordd_redis_up": 1,
+        "coordd_redis_latency_seconds": 0.0005,
+        'coordd_redis_feed{"feed": "push"}': 1,
+        'coordd_sink_written_records_total{"sink": "jsonl"}': 10,
+        'coordd_workspaces{"state": "other"}': 1,
+        "coordd_traces_malformed": 3,
+        "coordd_loop_lag_seconds": 0.001,
+        "coordd_process_cpu_seconds_total": 1.5,
+        "coordd_dashboard_requests_total": 5,
+    }.items():
+        assert found[name] == value, name
+
+
+def test_what_is_unknown_has_no_sample() -> None:
+    unknown = {**STATUS, "system": None, "tasks": dict.fromkeys(STATUS["tasks"]), "sinks": {}}
+    unknown["redis"] = {**dict.fromkeys(STATUS["redis"]), "configured": False}
+    found = samples(unknown)
+    assert not [
+        name
+        for name in found
+        if name.startswith(("coordd_host", "coordd_claims", "coordd_sink", "coordd_redis_k"))
+    ]
+    assert found["coordd_redis_configured"] == 0
+    assert [name for name in samples(None) if not name.startswith("coordd_dashboard")] == ["coordd_up"]
+    assert samples(None)["coordd_up"] == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(sorted(STATUS)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(STATUS, JSON)))
+def test_no_status_breaks_a_scrape(status: dict[str, Any]) -> None:
+    generate_latest(page(status))
+
+
+def test_promtool_has_nothing_against_it() -> None:
+    if shutil.which("promtool") is None:
+        assert not os.environ.get("CI"), "promtool is missing"
+        return
+    for status in (STATUS, None):
+        done = subprocess.run(
+            ["promtool", "check", "metrics"],
+            input=generate_latest(page(status)),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# columns for charts
+
+
+def test_columns_of_plain_and_of_thinned_samples() -> None:
+    records = [
+        {"timestamp": "2026-11-22T06:05:00Z", "cpu_percent": 1.23456, "load_average": [1, 2, 3]},
+        {"timestamp": "2026-11-22T06:06:00Z", "cpu_percent": None, "load_average": None},
+        {"timestamp": "2026-11-22T06:04:00Z", "cpu_percent": {"mean": 5, "min": 1, "max": 9}},
+        {"timestamp": "yesterday", "cpu_percent": 7},
+        {"timestamp": "2026-11-22T06:30:00Z", "cpu_percent": "many", "load_average": [1]},
+    ]
+    made = json.loads(series(records, RANGES["1h"], 1795329000.0))
+    assert made["times"] == [1795327440, 1795327500, 1795327560, 1795329000]
+    assert made["series"]["cpu"] == [5, 1.2346, None, None]
+    assert made["series"]["cpu_min"] == [1, 1.2346, None, None]
+    assert made["series"]["load5"] == [None, 2, None, None]
+    assert made["gap"] == 150  # the usual distance, once more and a half
+    assert made["until"] - made["since"] == 3600
+    assert json.loads(series([], RANGES["7d"], 0.0))["times"] == []
+
+
+# the document
+
+
+def test_the_document_refers_only_to_what_it_has() -> None:
+    made = document()
+    text = msgspec.json.encode(made).decode()
+    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
+        assert name in made["components"]["schemas"]
+    for path, methods in made["paths"].items():
+        assert set(methods) == {"get"}, path
+        assert "503" in methods["get"]["responses"] or not path.startswith("/api/") or path == "/api/events"
+
+
+# the page
+
+
+STATIC = Path(__file__).resolve().parents[2] / "coordd" / "dashboard" / "static"
+
+
+def test_the_page_loads_all_of_its_modules_at_once() -> None:
+    html = (STATIC / "index.html").read_text()
+    for module in STATIC.glob("*.js"):
+        assert f'"/static/{module.name}"' in html, module.name
+
+
+def test_no_script_makes_html_of_text() -> None:
+    for module in STATIC.glob("*.js"):
+        for way in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+        ):
+            assert way not in module.read_text(), (module.name, way)
