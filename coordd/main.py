@@ -105,11 +105,13 @@ def run(
         from coordd.lean import import_asyncio_without_ssl
 
         import_asyncio_without_ssl()
+    import faulthandler
     import logging
 
     from coordd import logs
     from coordd.daemon import run as run_daemon
 
+    faulthandler.enable()  # a watchdog's SIGABRT shows where every thread hung
     logs.set_up(settings.log.level, os.environ)
     for warning in settings.warnings:
         logging.getLogger("coordd").warning("%s", warning)

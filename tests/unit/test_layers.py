@@ -35,7 +35,17 @@ VALUES = {
     "parts",
     "history",
 }
-SOURCES_AND_SINKS = {"host", "coordination", "sinks", "directories", "lock", "peer", "worker", "configfile"}
+SOURCES_AND_SINKS = {
+    "host",
+    "coordination",
+    "sinks",
+    "directories",
+    "lock",
+    "peer",
+    "worker",
+    "configfile",
+    "notify",
+}
 STATE = {
     "past",
     "upkeep",
@@ -52,6 +62,7 @@ STATE = {
     "tasklist",
     "tasklog",
     "agentlog",
+    "supervision",
 }
 SERVICE = {
     "server",
@@ -59,6 +70,7 @@ SERVICE = {
     "rpc",
     "methods",
     "listening",
+    "inherited",
     "logs",
     "lean",
     "daemon",
