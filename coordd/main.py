@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import click
 
@@ -46,7 +47,26 @@ def _where_options(function: Decorated) -> Decorated:
     return function
 
 
+class _Commands(click.Group):
+    """The group, with commands that are imported when they are wanted."""
+
+    _late: ClassVar[dict[str, tuple[str, str]]] = {"service": ("coordd.installer.command", "service")}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which the help teaches them."""
+        return [*super().list_commands(ctx), *self._late]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in self._late:
+            return super().get_command(ctx, cmd_name)
+        module, name = self._late[cmd_name]
+        command = getattr(import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
