@@ -45,6 +45,13 @@ def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
 
 
+def for_journal(text: str, environ: Mapping[str, str]) -> str:
+    """Lines that end a program, as an error where they go to the journal; else as they are."""
+    if not to_journal(environ):
+        return text
+    return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
+
+
 def set_up(level: str, environ: Mapping[str, str]) -> None:
     """Log to stderr from ``level`` on."""
     handler = logging.StreamHandler(sys.stderr)

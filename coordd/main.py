@@ -218,5 +218,10 @@ def main() -> None:
     try:
         app(prog_name="coordd")
     except CoorddError as error:
-        click.echo(f"coordd: {escape_lines(str(error))}", err=True)
+        lines = f"coordd: {escape_lines(str(error))}"
+        if os.environ.get("JOURNAL_STREAM"):
+            from coordd.logs import for_journal
+
+            lines = for_journal(lines, os.environ)
+        click.echo(lines, err=True)
         sys.exit(error.exit_code)

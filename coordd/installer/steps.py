@@ -64,6 +64,7 @@ class WriteFile:
             return "kept"
         temporary = f"{self.path}.coordd-new"
         try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -119,11 +120,11 @@ class GiveTree:
         return f"give {self.path}/ to {':'.join(self.owner)}"
 
     def do(self) -> Done:
-        """Given, unchanged where the top is theirs already, or absent."""
+        """Given, or absent where it is theirs already or not there."""
         try:
             uid, gid = _ids(*self.owner)
             if os.lstat(self.path).st_uid == uid:
-                return "unchanged"
+                return "absent"
             for _, folders, names, descriptor in os.fwalk(self.path, topdown=False, follow_symlinks=False):
                 for name in (*folders, *names):
                     os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
@@ -147,11 +148,13 @@ class Command:
         return f"run {shlex.join(self.argv)}"
 
     def do(self) -> Done:
-        """Run it; what it says is shown only when it fails."""
+        """Run it; what it says is shown only when it fails. One that may fail is not worth a line."""
         problem = failure(self.argv)
-        if problem is not None and self.advice is not None:
+        if self.advice is None:
+            return "absent"
+        if problem is not None:
             raise InstallError(f"{shlex.join(self.argv)}: {problem}\n{self.advice}")
-        return "ran" if problem is None else "absent"
+        return "ran"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +195,8 @@ def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool 
             continue
         done = step.do()
         changed = changed or done in ("written", "made", "given")
-        if done not in ("absent", "ran"):
+        if done != "absent":
             say(f"{done:<9}  {step.describe().partition(' ')[2]}")
-        elif done == "ran":
-            say(f"{done:<9}  {step.describe().removeprefix('run ')}")
     return changed
 
 
