@@ -52,7 +52,7 @@ class Installation:
         preparing = [*manager.accounts(), *self._configuration()]
         placing = manager.files(self.services)
         if dry_run:
-            starting = [step for one in self.services for step in manager.starting(one, restart=False)]
+            starting = [step for one in self.services for step in manager.starting(one)]
             perform([*preparing, *placing, *starting], say=say, dry_run=True)
             say("would wait until coordd answers, and try each project as the user that will read it")
             return
@@ -105,13 +105,12 @@ class Installation:
         ]
 
     def _start(self, socket: str, *, changed: bool) -> None:
-        active = self.manager.active(COORDD)
-        if active and not changed and version_behind(socket) == __version__:
+        if not changed and self.manager.active(COORDD) and version_behind(socket) == __version__:
             self.say(f"{'running':<9}  coordd {__version__} on {socket}, and nothing has changed")
             return
         problem: str | None = None
         try:
-            perform(self.manager.starting(COORDD, restart=active), say=self.say)
+            perform(self.manager.starting(COORDD), say=self.say)
         except InstallError as error:
             problem = str(error)
         version = wait_for_answer(socket) if problem is None else None

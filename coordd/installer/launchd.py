@@ -75,12 +75,11 @@ class Launchd:
         owner = ("root", "wheel") if self._system else None
         return [WriteFile(self._path(one), self.rendered(one), 0o644, owner) for one in services]
 
-    def starting(self, service: Service, *, restart: bool) -> list[Step]:
+    def starting(self, service: Service) -> list[Step]:
         """Load and start; one that is loaded goes first, for launchd keeps the plist it has read."""
         target = f"{self._domain}/{service.label}"
-        steps: list[Step] = [Command(("launchctl", "bootout", target), None)] if restart else []
         return [
-            *steps,
+            Command(("launchctl", "bootout", target), None),
             Command(("launchctl", "enable", target), "See launchctl(1)."),
             Command(
                 ("launchctl", "bootstrap", self._domain, self._path(service)),

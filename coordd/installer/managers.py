@@ -45,8 +45,8 @@ class Manager(Protocol):
     def files(self, services: Sequence[Service]) -> list[Step]:
         """The units or plists."""
 
-    def starting(self, service: Service, *, restart: bool) -> list[Step]:
-        """Enable and start, or restart."""
+    def starting(self, service: Service) -> list[Step]:
+        """Enable, and start or restart."""
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
         """Stop, and take the files away."""

@@ -76,15 +76,14 @@ class Systemd:
         """The unit files."""
         return [WriteFile(os.path.join(self._units, one.unit), self.rendered(one)) for one in services]
 
-    def starting(self, service: Service, *, restart: bool) -> list[Step]:
-        """Enable it, and start it, or start it anew."""
+    def starting(self, service: Service) -> list[Step]:
+        """Enable it, and start it anew: ``start`` would let one go on that is about to start the old way."""
         unit = service.unit
-        verb = "restart" if restart else "start"
         return [
             self._run("daemon-reload", advice="Is the manager alive? systemctl status"),
             self._run("enable", unit, advice=f"Look at the unit: {' '.join(self._ctl)} cat {unit}"),
             Command((*self._ctl, "reset-failed", unit), None),
-            self._run(verb, unit, advice="See above why, and run it again."),
+            self._run("restart", unit, advice="See above why, and run it again."),
         ]
 
     def removing(self, services: Sequence[Service]) -> list[Step]:

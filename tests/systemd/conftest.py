@@ -35,6 +35,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[
         for name in ("ann", "bob", "carol"):
             box.run("useradd", "--create-home", "--shell", "/bin/sh", name)
         box.run("chmod", "0750", "/home/ann")
+        # network_io leaves the loopback out, and there is nothing else here
+        box.shell("ip link add eth0 type veth peer name eth1")
         box.run("mkdir", "-p", f"{WORKSPACE}/.claude/coordination/agents", user="ann")
         install_wheel(box)
         yield box

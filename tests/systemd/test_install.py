@@ -19,7 +19,7 @@ def test_the_dry_run_tells_everything_and_does_nothing(machine: Box) -> None:
     before = machine.path("/etc/systemd/system/coordd.service").exists()
     said = machine.run("coordd", "service", "install", "--system", "--run-as", "carol", "--dry-run")
     assert "would write /etc/systemd/system/coordd.service" in said
-    assert "would run systemctl start coordd.service" in said
+    assert "would run systemctl restart coordd.service" in said
     assert machine.path("/etc/systemd/system/coordd.service").exists() == before
     # and needs no right to anything
     assert machine.run("coordd", "service", "install", "--system", "--dry-run", user="carol")
