@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 """The distribution's: every user can run it, which is not so of one below /root."""
 PROGRAMS = "/opt/coordd/bin"
 SOCKET = "/run/coordd/coordd.sock"
+NEXT = "99.0.0"
+"""A version of the same code, to upgrade to."""
 
 _BOOT = r"""
 set -eu
@@ -30,15 +33,20 @@ mkdir -p "$CG"; echo $$ >"$CG/cgroup.procs"
 mount -t tmpfs -o size=1g,mode=755 "$MACHINE" "$BASE/overlay"
 cd "$BASE/overlay"; mkdir upper work root; ROOT=$BASE/overlay/root
 mount -t overlay "$MACHINE" -o "lowerdir=$LOWER,upperdir=upper,workdir=work" "$ROOT"
-if [ -e "$KEEP" ]; then cp -a --no-target-directory "$KEEP" "$ROOT"; fi
 mkdir -p "$ROOT/etc/systemd/system" "$ROOT/srv/wheels"
 printf '[Unit]\nRequires=basic.target dbus.socket\nAfter=basic.target\n' \
     >"$ROOT/etc/systemd/system/box.target"
 cp "$WHEELS"/*.whl "$ROOT/srv/wheels/"
 umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup
-exec setpriv --pdeathsig TERM systemd-nspawn -q --register=no --keep-unit --private-network -M "$MACHINE" \
-    -D "$ROOT" --console=read-only --capability=CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
-    --boot systemd.unit="$TARGET"
+trap 'kill $child' TERM
+code=133  # nspawn's, when the machine inside reboots
+while [ $code = 133 ]; do
+    setpriv --pdeathsig TERM systemd-nspawn -q --register=no --keep-unit --private-network -M "$MACHINE" \
+        -D "$ROOT" --console=read-only --capability=CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
+        --boot systemd.unit="$TARGET" & child=$!
+    wait $child && code=0 || code=$?
+done
+wait $child
 """
 
 
@@ -65,9 +73,19 @@ class Box:
             self._pid = pid
         return self._pid is not None
 
+    def reboot(self) -> None:
+        """Shut down, and boot from what is on the disk."""
+        before = self._pid
+        self._pid = None
+        self.try_("systemctl", "reboot")
+        eventually(lambda: not Path(f"/proc/{before}").exists(), what="the box is down")
+        eventually(self.up, what="the box is up again", within=PATIENCE * 2)
+
     def _first_child(self) -> int:
-        path = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
-        return int(Path(path).read_text().split()[0])
+        holder = self._process.pid
+        for _ in range(2):  # the shell's nspawn, and its first child
+            holder = int(Path(f"/proc/{holder}/task/{holder}/children").read_text().split()[0])
+        return holder
 
     def path(self, inside: str) -> Path:
         """A path of the box as seen from out here, its own /run and /proc included."""
@@ -161,9 +179,7 @@ class Box:
 
 
 @contextlib.contextmanager
-def booted(
-    base: Path, *, wheels: Path, lower: str = "/", keep: Path | None = None, target: str = "box.target"
-) -> Iterator[Box]:
+def booted(base: Path, *, wheels: Path, lower: str = "/", target: str = "box.target") -> Iterator[Box]:
     """Boot a box until systemd is up.
 
     Args:
@@ -171,7 +187,6 @@ def booted(
         wheels: a directory of wheels, which the box finds in /srv/wheels.
         lower: the root directory that the box is an overlay of.
         target: what is booted into; box.target is the least, without this machine's own services.
-        keep: what is copied into the box's root before it boots: files of an earlier boot.
     """
     name = f"coordd-{os.getpid()}-{base.name}"[:60]
     cgroup = Path(_cgroup2()) / name
@@ -183,13 +198,23 @@ def booted(
         "MACHINE": name,
         "CG": str(cgroup),
         "LOWER": lower,
-        "KEEP": str(keep or "/nonexistent"),
         "WHEELS": str(wheels),
         "TARGET": target,
     }
     with console.open("wb") as output:
         process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", _BOOT],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "TERM",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "bash",
+                "-c",
+                _BOOT,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -211,7 +236,7 @@ def booted(
         eventually(lambda: _remove_cgroup(cgroup), what=f"{cgroup} is gone")
 
 
-def install_wheel(box: Box, requirement: str = "coordd") -> None:
+def install_wheel(box: Box, requirement: str = f"coordd<{NEXT}") -> None:
     """coordd into /opt/coordd of a box, with nothing but pip."""
     if not box.path("/opt/coordd/bin/python").exists():
         box.run(SYSTEM_PYTHON, "-m", "venv", "/opt/coordd")
@@ -222,13 +247,34 @@ def install_wheel(box: Box, requirement: str = "coordd") -> None:
 
 
 def make_wheels(directory: Path) -> None:
-    """coordd's wheel, and those of all that it needs, for the distribution's Python."""
-    subprocess.run([SYSTEM_PYTHON, "-m", "venv", directory / "venv"], check=True, timeout=120)
+    """coordd's wheel, one of a next version, and all that they need, for the distribution's Python."""
+    environment = directory / "venv"
+    subprocess.run([SYSTEM_PYTHON, "-m", "venv", environment], check=True, timeout=120)
+    pip = [environment / "bin/pip", "wheel", "-q", "-w", directory]
+    subprocess.run([*pip, REPOSITORY], check=True, timeout=300, cwd=directory)
+    source = directory / "next"
+    source.mkdir()
+    for name in ("coordd", "packaging"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+        shutil.copy(REPOSITORY / name, source)
+    (source / "coordd/__init__.py").write_text(f'"""The next one."""\n\n__version__ = "{NEXT}"\n')
+    subprocess.run([*pip, "--no-deps", source], check=True, timeout=300, cwd=directory)
+    shutil.rmtree(source)
+    shutil.rmtree(environment)
+
+
+def make_root(directory: Path) -> None:
+    """A fresh Debian with nothing but systemd and Python."""
     subprocess.run(
-        [directory / "venv/bin/pip", "wheel", "-q", "-w", directory, REPOSITORY],
+        [
+            *("mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
+            *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"),
+            "--include=systemd,systemd-sysv,dbus,python3,python3-venv",
+            *("bookworm", directory),
+        ],
         check=True,
-        timeout=300,
-        cwd=directory,
+        timeout=600,
     )
 
 
