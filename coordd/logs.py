@@ -52,10 +52,22 @@ def for_journal(text: str, environ: Mapping[str, str]) -> str:
     return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
 
 
-def set_up(level: str, environ: Mapping[str, str]) -> None:
-    """Log to stderr from ``level`` on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(journal=to_journal(environ)))
+def set_up(level: str, environ: Mapping[str, str], *, file: str | None = None, mode: int = 0o600) -> None:
+    """Log from ``level`` on, to stderr or to a ``file`` that rotates itself, made with ``mode``.
+
+    Raises:
+        StartError: the file cannot be opened.
+    """
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Lines(journal=to_journal(environ)))
+    else:
+        from coordd.logfile import LogFile
+
+        handler = LogFile(file, mode=mode)
+        handler.setFormatter(_Lines(journal=False))
+        logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)
