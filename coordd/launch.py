@@ -112,7 +112,7 @@ def run_here(
     from coordd.places import Rights
 
     if notifier is None:
-        faulthandler.enable()  # a watchdog's SIGABRT shows where every thread hung
+        faulthandler.enable(2)  # a watchdog's SIGABRT shows where every thread hung
     mode = Rights.of(sources.layout, settings).file
     logs.set_up(settings.log.level, os.environ, file=log_file, mode=mode)
     for warning in settings.warnings:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "coordd"
+import coordd
+
+PACKAGE = Path(coordd.__file__).resolve().parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 VALUES = {
     "__init__",
@@ -154,4 +157,4 @@ def test_values_do_no_io(name: str) -> None:
 
 def test_packaging_is_no_package() -> None:
     # It would shadow PyPI's packaging, which pytest imports.
-    assert not list((PACKAGE.parent / "packaging").rglob("__init__.py"))
+    assert not list((REPOSITORY / "packaging").rglob("__init__.py"))
