@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shlex
@@ -183,8 +184,9 @@ class Installation:
         ]
         if self.wanted.scope == "system":
             person = self.setting.environ.get("SUDO_USER") or "NAME"
-            add = self.manager.member_command(person)
-            lines.insert(0, (add, f"{person} may ask, from the next login on"))
+            if not _is_member(person):
+                add = self.manager.member_command(person)
+                lines.insert(0, (add, f"{person} may ask, from the next login on"))
         width = max(len(command) for command, _ in lines)
         self.say("\nNext:")
         for command, what in lines:
@@ -196,6 +198,14 @@ class Installation:
         argv = programs.coordd if name == "coordd" else programs.coordctl
         found = shutil.which(name)
         return name if found is not None and found == argv[0] else shlex.join(argv)
+
+
+def _is_member(person: str) -> bool:
+    try:
+        entry = pwd.getpwnam(person)
+        return grp.getgrnam(GROUP).gr_gid in os.getgrouplist(person, entry.pw_gid)
+    except KeyError:
+        return False
 
 
 def version_behind(socket: str) -> str | None:

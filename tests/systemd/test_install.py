@@ -58,6 +58,9 @@ def test_again_changes_nothing_and_restarts_nothing(box: Box) -> None:
     box.path("/etc/coordd/coordd.toml").write_text(edited)
     said = box.run("coordd", "service", "install", "--system", "-w", "/home/ann/src/*")
     assert "nothing has changed" in said
+    assert "usermod -aG coordd NAME" in said
+    as_bob = box.run("coordd", "service", "install", "--system", env={"SUDO_USER": "bob"})
+    assert "usermod" not in as_bob, "bob is a member"
     assert box.main_pid() == pid
     assert box.path("/etc/coordd/coordd.toml").read_text() == edited
 
