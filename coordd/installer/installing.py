@@ -18,7 +18,7 @@ from coordd.errors import ClientError, ConfigError, InstallError
 from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.managers import Manager, Setting
 from coordd.installer.readers import check_program, check_readable
-from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, Wanted
+from coordd.installer.services import COORDD, GROUP, HOME, SERVICES, USER, Service, Wanted
 from coordd.installer.steps import MakeDirectory, Remove, Step, WriteFile, perform
 from coordd.layout import Layout
 from coordd.text import escape
@@ -31,7 +31,10 @@ PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller."""
+    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller.
+
+    ``services`` begin with the daemon.
+    """
 
     wanted: Wanted
     setting: Setting
@@ -58,7 +61,7 @@ class Installation:
             say("would wait until coordd answers, and try each project as the user that will read it")
             return
         changed = perform(preparing, say=say)
-        check_program(self.setting.programs.coordd, user_of(self._uid()), same=self._uid() == os.geteuid())
+        check_program(self.setting.programs["coordd"], user_of(self._uid()), same=self._uid() == os.geteuid())
         changed = perform(placing, say=say) or changed
         config = configured(self.layout, self._environment())
         self._start(config.control.socket, changed=changed)
@@ -75,8 +78,9 @@ class Installation:
         """
         data = data_directories(self.layout)
         elsewhere = self._named_elsewhere(data)
-        if any(self.manager.installed(one) for one in self.services):
-            perform(self.manager.removing(self.services), say=self.say, dry_run=dry_run)
+        installed = [one for one in SERVICES if self.manager.installed(one)]
+        if installed:
+            perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
         elif not purge:
             self.say("coordd is not installed as a service here; nothing to do")
             return
@@ -111,7 +115,8 @@ class Installation:
             return
         problem: str | None = None
         try:
-            perform(self.manager.starting(COORDD), say=self.say)
+            for one in self.services:
+                perform(self.manager.starting(one), say=self.say)
         except InstallError as error:
             problem = str(error)
         version = wait_for_answer(socket) if problem is None else None
@@ -195,7 +200,7 @@ class Installation:
     def _shown(self, name: str) -> str:
         """How the caller types one of our commands: its name where that finds this installation."""
         programs = self.setting.programs
-        argv = programs.coordd if name == "coordd" else programs.coordctl
+        argv = programs[name]
         found = shutil.which(name)
         return name if found is not None and found == argv[0] else shlex.join(argv)
 

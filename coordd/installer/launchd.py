@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import GROUP, USER, Service
+from coordd.installer.services import GROUP, USER, Service, place_name
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
 from coordd.sockets import system_paths, user_paths
 
@@ -43,7 +43,7 @@ class Launchd:
         return templates.fill(
             templates.template(name),
             {
-                "COORDD": templates.plist_strings(setting.programs.coordd, _INDENT),
+                **{place_name(n): templates.plist_strings(a, _INDENT) for n, a in setting.programs.items()},
                 "USER": templates.plist_text(setting.run_as),
                 "GROUP": templates.plist_text(GROUP),
                 "LOGS": templates.plist_text(self._logs),

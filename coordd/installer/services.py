@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,14 +41,14 @@ COORDD = Service(
     daemon_plist="launchd/org.coordd.coordd.daemon.plist.in",
     agent_plist="launchd/org.coordd.coordd.agent.plist.in",
 )
+SERVICES = (COORDD,)
+"""All there are, the daemon first: it is installed always, the others when asked for, and all go together."""
 
+PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
+"""Each command with the module that it runs; in templates ``@COORDD@`` is the command line of coordd."""
 
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """The command lines that a unit starts programs with; absolute."""
-
-    coordd: tuple[str, ...]
-    coordctl: tuple[str, ...]
+Programs = Mapping[str, tuple[str, ...]]
+"""The command lines that a unit starts programs with, by name; absolute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Wanted:
 
 
 def find_programs(executable: str, script: str) -> Programs:
-    """coordd and coordctl of this installation.
+    """The commands of this installation.
 
     Args:
         executable: ``sys.executable``.
@@ -74,12 +75,17 @@ def find_programs(executable: str, script: str) -> Programs:
     without commands is run by its interpreter. Symbolic links stay: they are what an upgrade moves.
     """
     for directory in (os.path.dirname(os.path.abspath(script)), os.path.dirname(executable)):
-        found = [os.path.join(directory, name) for name in ("coordd", "coordctl")]
-        if all(os.path.isfile(path) and os.access(path, os.X_OK) for path in found):
-            return Programs((found[0],), (found[1],))
-    return Programs((executable, "-m", "coordd"), (executable, "-m", "coordd.cli"))
+        found = {name: os.path.join(directory, name) for name in PROGRAMS}
+        if all(os.path.isfile(path) and os.access(path, os.X_OK) for path in found.values()):
+            return {name: (path,) for name, path in found.items()}
+    return {name: (executable, "-m", module) for name, module in PROGRAMS.items()}
 
 
 def this_installation() -> Programs:
     """The programs of the running process."""
     return find_programs(sys.executable, sys.argv[0])
+
+
+def place_name(program: str) -> str:
+    """The place of a program in templates: ``COORDD``."""
+    return program.upper().replace("-", "_")

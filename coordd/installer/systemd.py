@@ -13,7 +13,7 @@ from coordd.cli.access import user_name
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, GROUP, HOME, USER, Service
+from coordd.installer.services import GROUP, HOME, SERVICES, USER, Service, place_name
 from coordd.installer.steps import Command, GiveTree, Remove, Step, WriteFile, failure, output
 from coordd.sockets import system_paths
 
@@ -43,8 +43,7 @@ class Systemd:
         return templates.fill(
             templates.template(name),
             {
-                "COORDD": templates.unit_command(setting.programs.coordd),
-                "COORDCTL": templates.unit_command(setting.programs.coordctl),
+                **{place_name(n): templates.unit_command(argv) for n, argv in setting.programs.items()},
                 "USER": setting.run_as,
                 "GROUP": GROUP,
                 "ENVIRONMENT": templates.unit_environment(carried),
@@ -102,9 +101,11 @@ class Systemd:
 
     def purging(self) -> list[Step]:
         """The user that sysusers.d made, and the group; nobody else's account."""
+        steps: list[Step] = [
+            Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in SERVICES
+        ]
         if not self._system:
-            return [Remove(os.path.join(self._units, f"{COORDD.unit}.d"), tree=True)]
-        steps: list[Step] = [Remove(os.path.join(self._units, f"{COORDD.unit}.d"), tree=True)]
+            return steps
         try:
             made_here = pwd.getpwnam(USER).pw_dir == HOME
         except KeyError:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 import coordd
 
-_PLACE = re.compile(r"@([A-Z]+)@")
+_PLACE = re.compile(r"@([A-Z][A-Z_]*)@")
 
 
 def template(name: str) -> str:

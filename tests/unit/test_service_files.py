@@ -22,8 +22,8 @@ from coordd.installer.services import COORDD, Programs, Scope, find_programs
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, WriteFile
 from coordd.installer.systemd import Systemd, find_runtime_directory
 
-PROGRAMS = Programs(("/opt/coordd/bin/coordd",), ("/opt/coordd/bin/coordctl",))
-MODULES = Programs(("/usr/bin/python3", "-m", "coordd"), ("/usr/bin/python3", "-m", "coordd.cli"))
+PROGRAMS: Programs = {"coordd": ("/opt/coordd/bin/coordd",), "coordctl": ("/opt/coordd/bin/coordctl",)}
+MODULES = ("/usr/bin/python3", "-m", "coordd.cli")
 
 
 def setting(
@@ -73,7 +73,7 @@ def test_a_unit_is_filled_in_and_says_what_the_design_promises(scope: Scope) -> 
 
 @pytest.mark.parametrize("scope", ["user", "system"])
 def test_programs_with_odd_names_come_through_as_they_are(scope: Scope) -> None:
-    odd = Programs(('/opt/My "Tools"/100%/$HOME/coordd',), MODULES.coordctl)
+    odd = {"coordd": ('/opt/My "Tools"/100%/$HOME/coordd',), "coordctl": MODULES}
     service = sections(systemd(scope, programs=odd).rendered(COORDD))["Service"]
     assert service["ExecStart"].startswith('"/opt/My \\"Tools\\"/100%%/$$HOME/coordd" run')
     assert service["ExecReload"].startswith("/usr/bin/python3 -m coordd.cli --socket")
@@ -198,7 +198,7 @@ def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(scope:
 
 
 def test_a_plist_takes_odd_names_and_several_words() -> None:
-    odd = Programs(("/opt/<a> & b/python", "-m", "coordd"), PROGRAMS.coordctl)
+    odd = {**PROGRAMS, "coordd": ("/opt/<a> & b/python", "-m", "coordd")}
     plist = plistlib.loads(launchd("user", programs=odd).rendered(COORDD).encode())
     assert plist["ProgramArguments"][:4] == ["/opt/<a> & b/python", "-m", "coordd", "run"]
 
@@ -235,8 +235,9 @@ def test_the_commands_beside_the_one_that_was_called(tmp_path: Path) -> None:
     for name in ("coordd", "coordctl"):
         (tmp_path / name).touch(mode=0o755)
     found = find_programs("/usr/bin/python3", str(tmp_path / "coordd"))
-    assert found == Programs((str(tmp_path / "coordd"),), (str(tmp_path / "coordctl"),))
+    assert found == {name: (str(tmp_path / name),) for name in ("coordd", "coordctl")}
     (tmp_path / "coordctl").unlink()
-    assert find_programs("/nowhere/python3", str(tmp_path / "coordd")) == Programs(
-        ("/nowhere/python3", "-m", "coordd"), ("/nowhere/python3", "-m", "coordd.cli")
-    )
+    assert find_programs("/nowhere/python3", str(tmp_path / "coordd")) == {
+        "coordd": ("/nowhere/python3", "-m", "coordd"),
+        "coordctl": ("/nowhere/python3", "-m", "coordd.cli"),
+    }
