@@ -17,7 +17,7 @@ from coordd.client import Client
 from coordd.errors import ClientError, ConfigError, InstallError
 from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.managers import Manager, Setting
-from coordd.installer.readers import check_program, check_readable
+from coordd.installer.readers import check_owner, check_program, check_readable
 from coordd.installer.services import COORDD, GROUP, HOME, SERVICES, USER, Service, Wanted
 from coordd.installer.steps import MakeDirectory, Remove, Step, WriteFile, perform
 from coordd.layout import Layout
@@ -166,8 +166,12 @@ class Installation:
             self.say(
                 f'No project is watched yet: name some in {self.layout.config_file}, workspaces = ["/path/*"]'
             )
-        sandboxed = self.wanted.scope == "system" and self.manager.private_tmp
-        for finding in check_readable(workspaces, user_of(self._uid()), sandboxed=sandboxed):
+        system = self.wanted.scope == "system"
+        sandboxed = system and self.manager.private_tmp
+        for finding in [
+            *(check_owner(self.setting.programs["coordd"][0]) if system else []),
+            *check_readable(workspaces, user_of(self._uid()), sandboxed=sandboxed),
+        ]:
             self.say(f"{finding.result:<9}  {escape(finding.message)}")
             if finding.fix is not None:
                 self.say(f"{'':<9}  fix: {escape(finding.fix)}")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from coordd.cli.access import READ, SEARCH, Who, first_obstacle, grant
+from coordd.cli.access import READ, SEARCH, Who, first_obstacle, grant, user_name
 from coordd.cli.doctor_workspaces import FOLDERS, check_workspace
 from coordd.cli.findings import Finding
 from coordd.errors import InstallError
@@ -66,6 +66,27 @@ def check_program(argv: Sequence[str], who: Who, *, same: bool) -> None:
         "  python3 -m venv /opt/coordd && /opt/coordd/bin/pip install coordd\n"
         "  /opt/coordd/bin/coordd service install --system"
     )
+
+
+def check_owner(program: str) -> list[Finding]:
+    """Whether somebody but root could replace the program of the system's service."""
+    path = os.path.realpath(program)
+    while True:
+        state = os.stat(path)
+        others = state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX
+        if state.st_uid != 0 or others:
+            whose = f"{user_name(state.st_uid)}'s" if state.st_uid != 0 else "open to others' writing"
+            return [
+                Finding(
+                    "program",
+                    "warn",
+                    f"{path} is {whose}: not root alone decides what the system's service runs",
+                    "install coordd as root, in a directory of root's such as /opt/coordd",
+                )
+            ]
+        if path == os.path.dirname(path):
+            return []
+        path = os.path.dirname(path)
 
 
 def check_readable(patterns: Sequence[str], who: Who, *, sandboxed: bool) -> list[Finding]:

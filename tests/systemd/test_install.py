@@ -164,6 +164,16 @@ def test_programs_that_the_service_could_not_run_are_refused(box: Box) -> None:
     assert box.path("/etc/systemd/system/coordd.service").read_text() == unit
 
 
+def test_programs_that_another_could_replace_are_pointed_out(box: Box) -> None:
+    assert "not root alone decides" not in box.run("coordd", "service", "install", "--system")
+    box.run("chown", "carol", "/opt/coordd/bin")
+    try:
+        said = box.run("coordd", "service", "install", "--system")
+    finally:
+        box.run("chown", "root", "/opt/coordd/bin")
+    assert "warn       /opt/coordd/bin is carol's: not root alone decides" in said
+
+
 def test_a_start_that_fails_says_why(box: Box) -> None:
     box.run("systemctl", "stop", "coordd")
     box.drop_in("[Service]\nExecStart=\nExecStart=/opt/coordd/bin/coordd run --layout nowhere\n")
