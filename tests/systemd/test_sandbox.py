@@ -45,6 +45,9 @@ attempts = {
         "/home/ann/new", "/home/ann/src/app/.claude/coordination/agents/x.heartbeat", "/boot/new", "/srv/new",
         "/var/lib/new", "/var/log/new", "/run/new", "/proc/sys/kernel/domainname", "/sys/fs/cgroup/new",
         "/dev/new", "/etc/cron.d/new",
+        # open to everybody: here only the sandbox is in the way
+        "/etc/open/new", "/usr/open/new", "/srv/open/new", "/home/ann/open/new", "/var/lib/open/new",
+        "/run/open/new", "/run/lock/new", "/dev/shm/new",
     )
 } | {
     "become root": lambda: os.setuid(0),
@@ -78,6 +81,8 @@ with open("/var/lib/coordd/probe.json", "w") as file:
 
 def test_nothing_can_be_done_that_is_not_needed(box: Box) -> None:
     box.path("/opt/coordd/probe.py").write_text(PROBE)
+    for place in ("/etc", "/usr", "/srv", "/home/ann", "/var/lib", "/run"):
+        box.run("install", "-d", "-m", "0777", f"{place}/open")
     box.drop_in("[Service]\nExecStartPost=/opt/coordd/bin/python /opt/coordd/probe.py\n")
     box.run("systemctl", "restart", "coordd")
     outcome = json.loads(box.path("/var/lib/coordd/probe.json").read_text())
