@@ -1,8 +1,8 @@
 """Redis URLs: which ones can be used, which lead to this machine alone, and how one is shown.
 
 Pure. The rule: a password never reaches an error, a log or a status; :func:`public_url` is for any text that
-was meant as a URL, however broken. The forms are those of redis-py's ``from_url``: ``redis://``, ``rediss://``
-and ``unix://`` (https://www.iana.org/assignments/uri-schemes/prov/redis).
+was meant as a URL, however broken. The forms and options are those of redis-py's ``from_url``: ``redis://``,
+``rediss://`` and ``unix://`` (https://www.iana.org/assignments/uri-schemes/prov/redis).
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ LOOPBACK_EXPECTED = (
 )
 
 _QUERY_PASSWORD = re.compile(r"(?i)([?&]\w*password=)[^&]*")
-_TLS_OPTIONS = frozenset(
-    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_keyfile"}
-)
+_TLS_FILES = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"})
+_TLS_WORDS = {
+    "ssl_cert_reqs": ("required", "optional", "none"),
+    "ssl_check_hostname": ("true", "false"),
+}
+_TLS_OPTIONS = _TLS_FILES | _TLS_WORDS.keys()
 
 
 def public_url(url: str) -> str:
@@ -68,12 +71,24 @@ def check_redis_url(url: str, *, local_only: bool = False) -> str:
         raise ValueError(
             f"unknown option {unknown[0]!r:.40} in the URL: expected {', '.join(sorted(allowed))}"
         )
+    for name, values in options.items():
+        _check_option(name, values)
     databases = list(options.get("db", []))
     if parts.scheme != "unix" and parts.path.strip("/"):
         databases.append(parts.path.strip("/"))
     if any(re.fullmatch(r"[0-9]{1,5}", db) is None for db in databases) or len(databases) > 1:
         raise ValueError("expected one database number, as in redis://localhost:6379/0")
     return url
+
+
+def _check_option(name: str, values: list[str]) -> None:
+    """Files are looked at when they are needed: they may come later, and be replaced."""
+    if len(values) > 1:
+        raise ValueError(f"expected {name} once in the URL")
+    if name in _TLS_FILES and not values[0].startswith("/"):
+        raise ValueError(f"expected an absolute path for {name} in the URL")
+    if name in _TLS_WORDS and values[0] not in _TLS_WORDS[name]:
+        raise ValueError(f"expected {name} in the URL to be {' or '.join(_TLS_WORDS[name])}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,9 +12,9 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordd import __version__
 from coordd.agentlog import AgentLog
@@ -25,21 +25,25 @@ from coordd.coordination.backend import FileBackend
 from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
-from coordd.hub import Hub
+from coordd.hub import Hub, Topic
 from coordd.inherited import passed_sockets
+from coordd.judging import Judging
 from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
+from coordd.model import SinkStatus
 from coordd.notify import Notifier, manager_of, watchdog_seconds
 from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.places import Places, Rights
 from coordd.recorder import Recorder
+from coordd.redisstate import RedisState
 from coordd.reducer import KnownAgent
 from coordd.restore import restore
 from coordd.rpc import Dispatcher
 from coordd.schedule import TICK, Schedule, now
 from coordd.server import Server
+from coordd.sight import TraceLog
 from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
 from coordd.snapshot import write_snapshot
@@ -52,6 +56,9 @@ from coordd.timestamps import format_utc
 from coordd.upkeep import Upkeep
 from coordd.wire import SERVER_ERROR, Fault
 from coordd.worker import Late, Worker
+
+if TYPE_CHECKING:
+    from coordd.redisservice import RedisService
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +122,7 @@ class Daemon:
         self._picture.on_change = self._board.touched
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
-        hub = Hub()
+        self._hub = Hub()
         sinks = self._sinks()
         self._recorder = Recorder(
             sinks=sinks,
@@ -124,7 +131,7 @@ class Daemon:
             schedule=self._schedule,
             host=self._host,
             fsync_interval=config.storage.fsync_interval,
-            publish=hub.publish,
+            publish=self._publish,
         )
         self._upkeep = Upkeep(
             files=[file for sink in sinks for file in sink.files],
@@ -140,6 +147,11 @@ class Daemon:
             host=self._host,
             forget_after=config.agents.forget_after,
         )
+        tasklog = TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule)
+        self._judging = Judging(
+            picture=self._picture, schedule=self._schedule, agents=self._agents, tasks=tasklog
+        )
+        malformed = TraceLog()
         self._pipeline = Pipeline(
             picture=self._picture,
             backend=self._backend,
@@ -147,8 +159,35 @@ class Daemon:
             local=self._traces,
             remote=Worker("coordd-remote", replaceable=True),
             agents=self._agents,
-            tasks=TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule),
+            tasks=tasklog,
+            judging=self._judging,
+            malformed=malformed,
         )
+        self._judging.files = self._pipeline.reread
+        coordination = config.coordination
+        redis_url = coordination.redis_url
+        redis = RedisState(
+            url=public_url(redis_url) if redis_url else None,
+            labels=coordination.mode != "file",
+            writes=coordination.redis_writable,
+            on_event=self._recorder.event,
+        )
+        self._redis: RedisService | None = None
+        if redis_url is not None:
+            from coordd.redisservice import RedisService
+
+            self._redis = RedisService(
+                config=config,
+                url=redis_url,
+                state=redis,
+                picture=self._picture,
+                schedule=self._schedule,
+                agents=self._agents,
+                tasks=tasklog,
+                judging=self._judging,
+                malformed=malformed,
+                on_event=self._recorder.event,
+            )
         cost = OwnCost()
         self._sampling = HostSampling(
             sampler=_make_sampler,
@@ -159,6 +198,7 @@ class Daemon:
             cost=cost,
             host=self._host,
             interval=config.sampling.interval,
+            redis=redis,
         )
         tasks = TaskList(board=self._board, picture=self._picture)
         self._documents = Documents(
@@ -166,10 +206,10 @@ class Daemon:
             identity=self._identity(started),
             board=self._board,
             tasks=tasks,
-            sinks=self._recorder.statuses,
+            sinks=self._sink_statuses,
             lateness=self._sampling.lateness,
             cost=cost,
-            redis_url=public_url(url) if (url := config.coordination.redis_url) else None,
+            redis=redis,
         )
         self._supervision = Supervision(
             notifier=notifier,
@@ -184,7 +224,7 @@ class Daemon:
             picture=self._picture,
             documents=self._documents,
             tasks=tasks,
-            hub=hub,
+            hub=self._hub,
             past=Past(
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
@@ -206,11 +246,16 @@ class Daemon:
         self._recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
+        if self._redis is not None:
+            self._redis.load(self._sources.layout.snapshot)
         self._backend.start(self._pipeline.hint)
         self._supervision.say("reading back the records of the last run")
         await self._pipeline.start(await self._memory())
+        if self._redis is not None:
+            await self._redis.start()
+        self._judging.start()
         self._server.start(self._places.socket)
-        if not self._picture.workspaces:
+        if not self._picture.workspaces:  # where there is a Redis, it is one of them
             log.warning(
                 "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
             )
@@ -265,13 +310,15 @@ class Daemon:
             self._schedule.every("host.sample", new.sampling.interval, self._sample)
         self._agents.forget_after = new.agents.forget_after
         self._upkeep.apply(new.storage)
+        if self._redis is not None:
+            self._redis.apply(new)
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
         self._board.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
-        self._pipeline.rescan_soon()
+        self._rescan_soon()
 
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
@@ -280,9 +327,14 @@ class Daemon:
         self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
+                if self._redis is not None:
+                    await self._redis.stop_reading()
                 await self._pipeline.stop()
+                self._judging.stop()
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
+                if self._redis is not None:
+                    await self._redis.stop()
                 await self._write_snapshot()
                 await self._recorder.close()
         self._schedule.stop()
@@ -319,11 +371,28 @@ class Daemon:
         )
         self._await_midnight()
         self._schedule.once("records.roll", 0.0, self._recorder.roll)
-        self._pipeline.rescan_soon()
+        self._schedule.once("snapshot.clock", 0.0, self._write_snapshot)  # its times are of the new clock
+        self._rescan_soon()
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
+        if self._redis is not None:
+            self._redis.gap(seconds)  # before all are judged anew
         self._pipeline.gap(seconds)
+
+    def _rescan_soon(self) -> None:
+        self._pipeline.rescan_soon()
+        if self._redis is not None:
+            self._redis.rescan_soon()
+
+    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+        self._hub.publish(topic, records)
+        if self._redis is not None:
+            self._redis.offer(topic, records)
+
+    def _sink_statuses(self) -> Mapping[str, SinkStatus]:
+        statuses = self._recorder.statuses()
+        return statuses if self._redis is None else {**statuses, **self._redis.statuses()}
 
     def _await_midnight(self) -> None:
         wall = now().wall
@@ -362,7 +431,9 @@ class Daemon:
 
     async def _write_snapshot(self) -> None:
         rights = self._places.rights
-        document = self._documents.snapshot(now())
+        document: Mapping[str, object] = self._documents.snapshot(now())
+        if self._redis is not None:
+            document = self._redis.marked(document)
         try:
             await self._writer.run(
                 _snapshot_call(self._sources.layout.snapshot, document, rights), deadline=DRAIN

@@ -46,6 +46,11 @@ class Deadlines(Generic[Item]):
                 del self._due[item]
                 yield item
 
+    def clear(self) -> None:
+        """Nothing has to be looked at."""
+        self._heap.clear()
+        self._due.clear()
+
     def first(self) -> float | None:
         """When the next look is due; it may be too early, never too late."""
         return self._heap[0][0] if self._heap else None

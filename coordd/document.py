@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from coordd import __version__
 from coordd.clocks import Moment
+from coordd.evidence import evidence_of
 from coordd.liveness import deciding_row
 from coordd.model import SCHEMA, AgentView, SinkStatus, TaskView
-from coordd.reducer import sample_of, view_of
+from coordd.redisstate import RedisState
+from coordd.reducer import view_of
 from coordd.state import Picture, Shown
 from coordd.tasklist import TaskList
 from coordd.tasks import Board
@@ -61,7 +63,7 @@ class Documents:
         sinks: Callable[[], Mapping[str, SinkStatus]],
         lateness: Callable[[float], float],
         cost: OwnCost,
-        redis_url: str | None = None,
+        redis: RedisState,
     ) -> None:
         self._picture = picture
         self._board = board
@@ -70,7 +72,7 @@ class Documents:
         self._sinks = sinks
         self._lateness = lateness
         self._cost = cost
-        self._redis_url = redis_url
+        self._redis = redis
 
     def identity(self, now: Moment) -> dict[str, object]:
         """``ping``: who answers, and since when."""
@@ -92,16 +94,7 @@ class Documents:
             "health": "degraded" if problems else "ok",
             "problems": problems,
             "daemon": self._daemon(now),
-            "redis": {
-                "configured": self._redis_url is not None,
-                "connected": False,
-                "url": self._redis_url,
-                "used_memory": None,
-                "keys": None,
-                "latency_ms": None,
-                "feed": None,
-                "error": None,
-            },
+            "redis": self._redis.document(),
             "system": self._picture.system,
             "agents": {
                 "total": len(self._picture),
@@ -115,6 +108,7 @@ class Documents:
             "workspaces": [
                 {"path": w.path, "state": w.state, "error": w.error}
                 for w in self._picture.workspaces.values()
+                if w.path
             ],
             "traces_malformed": self._malformed(),
         }
@@ -144,54 +138,19 @@ class Documents:
         }
 
     def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
-        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims.
-
-        Of a heartbeat ``age`` is the time since it happened; ``silence``, which decides, is the part of it in
-        which coordd could observe the agent.
-        """
-        sample = sample_of(shown.agent, verdict=shown.verdict, wall=now.wall, host=self._identity.host)
+        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
         traces = shown.agent.traces
-        evidence: list[dict[str, object]] = [
-            {
-                "signal": "heartbeat",
-                "value": sample.last_heartbeat,
-                "age": _rounded(shown.age),
-                "silence": _rounded(shown.evidence.silence),
-                "threshold": shown.evidence.timeout,
-            },
-            {
-                "signal": "source",
-                "value": "readable" if shown.evidence.readable else "unreadable",
-                "age": None,
-                "threshold": None,
-            },
-        ]
-        if traces and traces.registration and traces.registration.started_at is not None:
-            started = traces.registration.started_at
-            evidence.append(
-                {
-                    "signal": "registration",
-                    "value": format_utc(started),
-                    "age": round(max(0.0, now.wall - started), 3),
-                    "threshold": shown.evidence.timeout,
-                }
-            )
-        stall = self._tasks.stall_evidence(shown.agent.key, now)
-        if stall is not None:
-            evidence.append(
-                {
-                    "signal": "progress",
-                    "value": f"holds {stall[0]}",
-                    "age": round(stall[1], 3),
-                    "threshold": self._board.stall_after,
-                }
-            )
         row = deciding_row(shown.evidence)
         view = self._view(shown, now)
         document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
         document["verdict"] = {"row": row.number, "when": row.when}
         document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
-        document["evidence"] = evidence
+        document["evidence"] = evidence_of(
+            self._picture.look_at_each(shown.agent.key, now.mono),
+            stall=self._tasks.stall_evidence(shown.agent.key, now),
+            stall_after=self._board.stall_after,
+            wall=now.wall,
+        )
         document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
         document["claims"] = self._tasks.claims_of(shown.agent.key, now)
         return document
@@ -226,7 +185,7 @@ class Documents:
             "started_at": format_utc(who.started.wall),
             "layout": who.layout,
             "config_file": who.config_file,
-            "coord_mode": "file",
+            "coord_mode": self._redis.mode,
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": who.socket,
@@ -237,13 +196,15 @@ class Documents:
         late = self._lateness(now.mono)
         if late > 0:
             problems.append(f"the host sample is {late:.0f} s late")
+        problems.extend(self._redis.problems(now))
         for name, sink in sinks.items():
-            if sink.state != "ok":
+            # A Redis that is down is one problem, not two.
+            if sink.state != "ok" and (name != "redis" or self._redis.facts.connected):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
             f"workspace {workspace.path} cannot be read: {workspace.error}"
             for workspace in self._picture.workspaces.values()
-            if workspace.state == "unreadable"
+            if workspace.path and workspace.state == "unreadable"
         )
         problems.extend(self._tasks.problems(now))
         return problems
@@ -254,7 +215,3 @@ class Documents:
             "count": len(traces),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

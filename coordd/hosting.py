@@ -14,6 +14,7 @@ from coordd.clocks import Heart
 from coordd.document import OwnCost
 from coordd.model import HostReading, PerformanceRow, SelfUsage, SystemSample
 from coordd.recorder import Recorder
+from coordd.redisstate import RedisState
 from coordd.schedule import now
 from coordd.state import Picture
 from coordd.timestamps import format_utc
@@ -57,6 +58,7 @@ class HostSampling:
         cost: OwnCost,
         host: str,
         interval: float,
+        redis: RedisState,
     ) -> None:
         self._make = sampler
         self._sampler: Sampler | None = None
@@ -66,6 +68,7 @@ class HostSampling:
         self._heart = heart
         self._cost = cost
         self._host = host
+        self._redis = redis
         self.interval = interval
         self._last: float | None = None
         self._logged: dict[str, str] = {}
@@ -94,7 +97,7 @@ class HostSampling:
             log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
             return
         self._log_errors(self._sampler.errors)
-        moment = now()
+        moment, mode = now(), self._redis.mode
         self._last = moment.mono
         self._cost.cpu_seconds = reading.own_cpu_seconds
         self._cost.rss = reading.own_rss
@@ -109,7 +112,7 @@ class HostSampling:
             swap_usage=reading.swap_usage,
             disk_io=reading.disk_io,
             network_io=reading.network_io,
-            coord_mode="file",
+            coord_mode=mode,
             agents=self._picture.counts(moment.mono),
             self=SelfUsage(
                 cpu_percent=reading.own_cpu_percent,
@@ -123,9 +126,9 @@ class HostSampling:
             timestamp=moment.wall,
             cpu=reading.cpu_percent,
             memory=memory,
-            redis_memory=None,
-            redis_keys=None,
-            coord_mode="file",
+            redis_memory=self._redis.used_memory,
+            redis_keys=self._redis.keys,
+            coord_mode=mode,
         )
         await self._recorder.record(system=[sample], performance=[row])
         self._picture.system = sample

@@ -10,11 +10,12 @@ from typing import ClassVar
 import click
 
 from coordd import __version__
+from coordd.config_url import public_url
 from coordd.errors import CoorddError
 from coordd.launch import log_options, run_here, sources_of, where_options
-from coordd.text import escape_lines
+from coordd.text import escape, escape_lines
 
-_ORDER = ("run", "start", "stop", "restart", "check-config", "service")
+_ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
 
 
 class _Commands(click.Group):
@@ -48,6 +49,7 @@ Examples:
   coordd run                          watch the project you stand in
   coordd run -w ~/src/app -w ~/src/b  watch several
   coordd check-config                 what it would run with, and why
+  coordd check-redis                  whether its Redis has what it needs
   coordd service install              as a service: after every boot, watched
   coordd start                        in the background, without a service manager
 Then ask it:
@@ -129,6 +131,65 @@ def check_config(
             section = head
             click.echo(f"[{section}]")
         click.echo(f"{f'{key} = {value}' if value is not None else f'# {key} is not set':<48}  # {origin}")
+
+
+@app.command(
+    "check-redis",
+    epilog="""\b
+Examples:
+  coordd check-redis
+  coordd check-redis --layout system
+  COORDD_REDIS_URL=redis://other:6379/0 coordd check-redis
+  coordd check-redis --json | jq -r '.checks[] | select(.state != "ok") | .fix'
+
+\b
+It changes nothing there. 'coordctl doctor' runs it as well.
+
+\b
+Exit codes: 0 nothing fails, 1 something does, 78 a configuration that cannot be used.""",
+)
+@where_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document: check, state, detail, fix.")
+def check_redis(
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    as_json: bool,
+) -> None:
+    """Ask the configured Redis for all that coordd needs of it: a line a check.
+
+    Reachability, version, the right to be told of changes, to read each kind of trace and to write samples,
+    eviction policy, memory, and how far its clock is from this machine's.
+    """
+    import asyncio
+    import json
+    import time
+    from dataclasses import asdict
+
+    from coordd.redislink.probe import failed, probe
+
+    settings = sources_of(workspaces, layout, config, socket, None).load()
+    for warning in settings.warnings:
+        click.echo(f"coordd: warning: {warning}", err=True)
+    where = settings.coordination
+    checks = []
+    if where.redis_url is not None:
+        looking = probe(
+            where.redis_url, reads=where.mode != "file", writes=where.redis_writable, wall=time.time
+        )
+        checks = asyncio.run(looking)
+    if as_json:
+        url = public_url(where.redis_url) if where.redis_url is not None else None
+        click.echo(json.dumps({"schema": 1, "url": url, "checks": [asdict(check) for check in checks]}))
+    elif not checks:
+        click.echo("no Redis is configured: coordination.redis_url or COORDD_REDIS_URL names one")
+    margin = max((len(check.check) for check in checks), default=0)
+    for check in checks if not as_json else ():
+        click.echo(f"{check.state:<4}  {check.check:<{margin}}  {escape(check.detail)}")
+        if check.fix is not None:
+            click.echo(f"{'':<{margin + 6}}  fix: {escape(check.fix)}")
+    sys.exit(failed(checks))
 
 
 def _open_standard_streams() -> None:

@@ -43,7 +43,7 @@ class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``agents.get``."""
+    """``agents.get``; the workspace "" is that of an agent that only Redis knows."""
 
     agent_id: str
     workspace: str | None = None
@@ -254,7 +254,7 @@ class Methods:
         found = [
             agent
             for agent in self._picture.named(params.agent_id)
-            if params.workspace is None or agent.key[0] == params.workspace
+            if params.workspace is None or (agent.key[0] or "") == params.workspace
         ]
         if not found:
             raise Fault(wire.SERVER_ERROR, f"No agent {params.agent_id!r} is known", kind="no-such-agent")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from coordd.agentlog import AgentLog
@@ -19,8 +19,10 @@ from coordd.coordination.backend import FileBackend
 from coordd.coordination.files import HEARTBEAT, WorkspaceReader
 from coordd.coordination.hints import Hint, Signal
 from coordd.coordination.watch import Followed
-from coordd.reducer import Key, KnownAgent, Reading
+from coordd.judging import Judging
+from coordd.reducer import KnownAgent, Reading
 from coordd.schedule import Schedule, now
+from coordd.sight import Sight, TraceLog
 from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
 from coordd.traces import AgentTraces, WorkspaceTraces
@@ -40,22 +42,17 @@ FULL_READ_PAUSE = (0.5, 5.0)
 these seconds: whoever touches the folders themselves all the time costs a twentieth of a thread at most."""
 READ_DEADLINE = 5.0
 """Seconds after which a file system counts as hung."""
-GRID = 0.25
-"""Deadlines are gathered into steps of this many seconds, to wake up for many at once."""
 
 
-@dataclass(slots=True, eq=False)
-class Source:
+@dataclass(slots=True, eq=False, kw_only=True)
+class Source(Sight):
     """One workspace as it is read: its reader, its place in the picture, and what is to be read next."""
 
     reader: WorkspaceReader
-    shown: Workspace
     worker: Worker
     from_glob: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     hints: set[Hint] = field(default_factory=set)
-    last_observed: float = 0.0
-    read_once: bool = False
     full_after: float = 0.0
     hung: bool = False
     followed: Followed = field(default_factory=lambda: Followed("poll"))
@@ -74,6 +71,8 @@ class Pipeline:
         remote: Worker,
         agents: AgentLog,
         tasks: TaskLog,
+        judging: Judging,
+        malformed: TraceLog,
     ) -> None:
         self._picture = picture
         self._agents = agents
@@ -83,33 +82,27 @@ class Pipeline:
         self._local = local
         self._remote = remote
         self._sources: dict[str, Source] = {}
-        self._logged: dict[str, str] = {}
+        self._malformed = malformed
         self._entries: tuple[str, ...] = ()
-        self._judging = False
+        self._judging = judging
 
     async def start(self, restored: Iterable[KnownAgent]) -> None:
-        """Find the workspaces, take over what was known of their agents, and read everything once."""
+        """Find the workspaces, take over what was known of all agents, and read everything once."""
         await self._expand()
         moment = now()
         restored = list(restored)
         self._tasks.starting(agent.key for agent in restored if agent.verdict.status != "inactive")
         for agent in restored:
-            if (agent.key[0] or "") in self._sources:
-                self._agents.restore(agent, moment)
+            self._agents.restore(agent, moment)
         await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
         self._schedule.every("agents.rescan", RESCAN, self.rescan)
-        self._judging = True
-        self._tasks.started()
-        self._await_deadline()
 
     async def stop(self) -> None:
         """Read, record and publish no more; what is under way comes to its end first."""
-        self._judging = False
         sources, self._sources = self._sources, {}
         for source in sources.values():
             async with source.lock:
                 source.hung = True
-        self._tasks.stop()
 
     def hint(self, path: str, hint: Hint) -> None:
         """Something changed in a workspace; called on the loop, up to thousands of times a second."""
@@ -136,19 +129,14 @@ class Pipeline:
         await self._expand()
         await asyncio.gather(*(self._scan(source) for source in list(self._sources.values())))
 
-    async def judge_due(self) -> None:
-        """Record the verdicts that have changed by time alone; each agent is read once more before."""
-        due: dict[str, list[Key]] = {}
-        for key in self._picture.take_unrecorded(now().mono):
-            due.setdefault(key[0] or "", []).append(key)
-        await asyncio.gather(
-            *(
-                self._judge_source(self._sources[path], keys)
-                for path, keys in due.items()
-                if path in self._sources
-            )
-        )
-        self._await_deadline()
+    async def reread(self, path: str, agent_ids: Collection[str]) -> None:
+        """Read these agents of a workspace once more, before they are judged."""
+        source = self._sources.get(path)
+        if source is None:
+            return
+        async with source.lock:
+            if not source.hung and source.shown.clock.readable:
+                await self._read_some(source, {agent_id + HEARTBEAT for agent_id in agent_ids})
 
     def _arm(self, source: Source) -> None:
         self._schedule.once(f"agents.batch:{source.shown.path}", BATCH, lambda: self._batch(source))
@@ -179,12 +167,6 @@ class Pipeline:
                 source.hints.clear()
                 await self._read_all(source)
 
-    async def _judge_source(self, source: Source, keys: list[Key]) -> None:
-        async with source.lock:
-            if not source.hung and source.shown.clock.readable:
-                await self._read_some(source, {key[1] + HEARTBEAT for key in keys})
-            await self._agents.record_verdicts(keys)
-
     async def _read_some(self, source: Source, hints: set[Hint]) -> None:
         try:
             change = await source.worker.run(source.reader.read, hints, deadline=READ_DEADLINE)
@@ -197,9 +179,9 @@ class Pipeline:
             return
         # What is mended leaves the list at the next full reading.
         source.shown.malformed.update(change.malformed)
-        self._log_malformed(source)
+        self._malformed.note(source.shown)
         await self._agents.take(source.shown.path, change.agents, self._reading(source, pushed=True))
-        self._await_deadline()
+        self._judging.look()
         self._tasks.take(source.shown.path, change.work)
 
     async def _read_all(self, source: Source) -> None:
@@ -226,12 +208,12 @@ class Pipeline:
         source.shown.state = "waiting" if traces.state == "waiting" else followed.state
         source.shown.error = followed.reason if followed.state == "poll" else None
         source.shown.malformed = dict(traces.malformed)
-        self._log_malformed(source)
+        self._malformed.note(source.shown)
         self._picture.rejudge(source.shown.path, moment.mono)
         await self._agents.take(
             source.shown.path, self._complete(source, traces), self._reading(source, pushed=False)
         )
-        self._await_deadline()
+        self._judging.look()
         self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
@@ -250,17 +232,7 @@ class Pipeline:
         return agents
 
     def _reading(self, source: Source, *, pushed: bool) -> Reading:
-        moment = now()
-        # After a stall that no tick has told of yet, the real time would date a beat into the future.
-        observed = source.shown.clock.now(self._picture.horizon(moment.mono))
-        return Reading(
-            wall=moment.wall,
-            observed=observed,
-            since=observed if pushed else min(observed, source.last_observed),
-            timeout=self._picture.timeout,
-            fresh=not source.read_once,
-            starting=not self._judging,
-        )
+        return source.reading(self._picture, pushed=pushed, starting=not self._judging.running)
 
     async def _hangs(self, source: Source, late: Late) -> None:
         source.hung = True
@@ -286,9 +258,11 @@ class Pipeline:
         source.shown.state, source.shown.error = "unreadable", error
         self._picture.rejudge(path, moment.mono)
         self._tasks.lost(path)
-        if self._judging:
-            await self._agents.record_verdicts([agent.key for agent in self._picture.in_workspace(path)])
-        self._await_deadline()
+        if self._judging.running:
+            await self._agents.record_verdicts(
+                [self._picture.place(agent.key) for agent in self._picture.in_workspace(path)]
+            )
+        self._judging.look()
 
     async def _drop(self, source: Source) -> None:
         """A workspace that is no longer configured, or whose project is gone; its lock is held."""
@@ -330,28 +304,3 @@ class Pipeline:
         name = f"agents.poll:{source.shown.path}"
         if source.followed.state == "poll":
             self._schedule.once(name, POLL, lambda: self._scan(source))
-
-    def _await_deadline(self) -> None:
-        if not self._judging:
-            return
-        self._tasks.look()
-        mono = now().mono
-        due = self._picture.next_deadline()
-        if self._picture.owes_records:
-            due = mono
-        if due is None:
-            return
-        due = max(due, mono)
-        waiting = self._schedule.waiting("agents.deadline")
-        if waiting is None or waiting > due + GRID:
-            delay = due - mono
-            self._schedule.once("agents.deadline", delay + GRID / 2, self.judge_due)
-
-    def _log_malformed(self, source: Source) -> None:
-        """One line for each trace that cannot be used, once for each reason."""
-        for path, reason in source.shown.malformed.items():
-            if self._logged.get(path) != reason:
-                if len(self._logged) >= 10_000:
-                    self._logged.clear()
-                self._logged[path] = reason
-                log.warning("malformed trace %s: %s", path, reason)

@@ -49,9 +49,7 @@ class KnownAgent:
     @property
     def active_tasks(self) -> int | None:
         """How many tasks the agent has; None is unknown."""
-        if self.traces is None:
-            return self.restored_tasks
-        return None if self.traces.tasks is None else len(self.traces.tasks)
+        return self.restored_tasks if self.traces is None else _count_tasks(self.traces)
 
     @property
     def declared_status(self) -> str | None:
@@ -93,11 +91,18 @@ class _Beat(NamedTuple):
     run_since: float | None
 
 
-def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Reading) -> KnownAgent:
+def advance(
+    old: KnownAgent | None,
+    key: Key,
+    traces: AgentTraces,
+    reading: Reading,
+    elsewhere: Evidence | None = None,
+) -> KnownAgent:
     """One agent after one reading; the very same object when nothing was read that was not known.
 
     :func:`changed` tells whether the difference is worth a sample; then ``cause`` names it: ``start``,
-    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``.
+    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``. ``elsewhere`` is what another source that sees the
+    same agent has to say for the verdict.
     """
     if old is None:
         beat = _first_sight(traces, reading)
@@ -108,7 +113,8 @@ def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Read
     if beat is None:
         beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
-    verdict = judge(Evidence(silence=silence, timeout=reading.timeout))
+    evidence = Evidence(silence=silence, timeout=reading.timeout)
+    verdict = judge(evidence if elsewhere is None else together(evidence, elsewhere))
     cause = _cause(old, beat, verdict, traces, reading)
     if old is not None and cause is None and old.traces == traces:
         return old
@@ -120,6 +126,17 @@ def advance(old: KnownAgent | None, key: Key, traces: AgentTraces, reading: Read
         beat_wall=beat.wall,
         beat_at=beat.at,
         run_since=beat.run_since,
+        sources=("redis",) if key[0] is None else ("file",),
+    )
+
+
+def together(one: Evidence, other: Evidence) -> Evidence:
+    """What two sources that see one agent say of it: the shorter silence; neither may be out of sight."""
+    silences = [silence for silence in (one.silence, other.silence) if silence is not None]
+    return Evidence(
+        silence=min(silences, default=None),
+        timeout=one.timeout,
+        readable=one.readable and other.readable,
     )
 
 
@@ -133,7 +150,7 @@ def _cause(
         return "heartbeat"
     if verdict != old.verdict:
         return "verdict"
-    if old.active_tasks != (None if traces.tasks is None else len(traces.tasks)):
+    if old.active_tasks != _count_tasks(traces):
         return "tasks"
     return None
 
@@ -188,6 +205,10 @@ def uptime(agent: KnownAgent, verdict: Verdict, wall: float) -> float | None:
     return round(max(0.0, end - start), 3)
 
 
+def _count_tasks(traces: AgentTraces) -> int | None:
+    return None if traces.tasks is None else len(traces.tasks) + traces.unnamed_tasks
+
+
 def _first_sight(traces: AgentTraces, reading: Reading) -> _Beat | None:
     beat = _written_time(traces, reading.wall)
     return None if beat is None else _Beat(beat, _observed_beat(beat, reading), beat)
@@ -219,12 +240,12 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     beats = []
     if traces.heartbeat:
         written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
-        if not known or after < mtime <= wall + FUTURE:
+        if not known or (mtime is not None and after < mtime <= wall + FUTURE):
             candidates = (mtime,) if written is None or written > wall + FUTURE else (written, mtime)
-            beats += [time for time in candidates if after < time <= wall + FUTURE][:1]
-    started = _started_at(traces, wall)
-    if started is not None and started > after:
-        beats.append(started)
+            beats += [time for time in candidates if time is not None and after < time <= wall + FUTURE][:1]
+    registered = _registered_at(traces, wall)
+    if registered is not None and registered > after:
+        beats.append(registered)
     return max(beats, default=None)
 
 
@@ -251,11 +272,11 @@ def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | Non
         rewritten = before.heartbeat is None or before.heartbeat.written != written
         if written is not None and rewritten and written <= wall + FUTURE:
             beats.append(written)
-        else:
+        elif mtime is not None:
             beats.append(mtime if mtime <= wall + FUTURE else wall)
-    started, started_before = _started_at(now, wall), _started_at(before, wall)
-    if started is not None and started != started_before:
-        beats.append(started)
+    registered, registered_before = _registered_at(now, wall), _registered_at(before, wall)
+    if registered is not None and registered != registered_before:
+        beats.append(registered)
     return max(beats, default=None)
 
 
@@ -266,23 +287,21 @@ def _written_time(traces: AgentTraces, wall: float) -> float | None:
         written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
         if written is not None and written <= wall + FUTURE:
             beats.append(written)
-        else:
+        elif mtime is not None:
             beats.append(mtime if mtime <= wall + FUTURE else wall)
-    started = _started_at(traces, wall)
-    if started is not None:
-        beats.append(started)
+    registered = _registered_at(traces, wall)
+    if registered is not None:
+        beats.append(registered)
     return max(beats, default=None)
 
 
 def _all_times(traces: AgentTraces) -> list[float]:
-    times = []
+    times: list[float | None] = []
     if traces.heartbeat:
-        times.append(traces.heartbeat.mtime)
-        if traces.heartbeat.written is not None:
-            times.append(traces.heartbeat.written)
-    if traces.registration and traces.registration.started_at is not None:
-        times.append(traces.registration.started_at)
-    return times
+        times += (traces.heartbeat.mtime, traces.heartbeat.written)
+    if traces.registration:
+        times += (traces.registration.started_at, traces.registration.updated_at)
+    return [time for time in times if time is not None]
 
 
 def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
@@ -290,6 +309,12 @@ def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
     if registration is None or registration.started_at is None or registration.started_at > wall + FUTURE:
         return None
     return registration.started_at
+
+
+def _registered_at(traces: AgentTraces, wall: float) -> float | None:
+    """When the agent registered or last renewed its registration, whichever is later."""
+    times = [_started_at(traces, wall), traces.registration.updated_at if traces.registration else None]
+    return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 
 def _same_instant(a: float, b: float) -> bool:

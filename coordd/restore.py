@@ -43,6 +43,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     uptime: float | None
     last_heartbeat: str | None
     declared_status: str | None
+    sources: tuple[str, ...] = ("file",)
     last_heartbeat_age: float | None = None
 
 
@@ -132,6 +133,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
         restored_status=one.declared_status,
         restored_wall=moments[key],
         restored_seen=seen,
+        sources=one.sources,
     )
 
 

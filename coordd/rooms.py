@@ -47,7 +47,10 @@ class Hand:
 
 @dataclass(slots=True)
 class Room:
-    """One workspace. ``moved`` has the time at which each task's claim or progress last changed."""
+    """One workspace, or Redis. ``moved`` has the time at which each task's claim or progress last changed.
+
+    ``unnamed`` is how many more tasks are available than ``available`` names.
+    """
 
     claims: dict[str, Held] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Room:
     knows_claims: bool = False
     knows_progress: bool = False
     knows_available: bool = False
+    unnamed: int = 0
 
     def compare(self, traces: WorkspaceTraces) -> WorkChange:
         """Take over from a full reading what is known and available; what has changed of the rest."""
@@ -64,6 +68,7 @@ class Room:
         self.knows_progress = traces.progress is not None
         self.knows_available = traces.tasks_available is not None
         self.available = list(traces.tasks_available or ())
+        self.unnamed = traces.available_unnamed
         claims: dict[str, Claim | None] = {}
         if traces.claims is not None:
             counting = {task: claim for task, claim in traces.claims.items() if not is_over(claim.status)}
@@ -73,9 +78,11 @@ class Room:
             progress = _difference(self.progress, traces.progress)
         return WorkChange(claims, progress)
 
-    def offer(self, available: Mapping[str, bool]) -> None:
+    def offer(self, change: WorkChange) -> None:
         """Take over which tasks have become available or are so no more."""
-        for task, there in available.items():
+        if change.available_unnamed is not None:
+            self.unnamed = change.available_unnamed
+        for task, there in change.available.items():
             index = bisect_left(self.available, task)
             known = self.available[index : index + 1] == [task]
             if there and not known:

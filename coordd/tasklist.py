@@ -60,10 +60,11 @@ class TaskList:
         for path, room in sorted(self._board.rooms.items()):
             if not room.knows_available or workspace not in (None, path):
                 continue
+            available = self._board.available(path)
             start = 0
             if after is not None and after[:2] >= (_AVAILABLE, path):
-                start = bisect_right(room.available, after[2]) if after[:2] == (_AVAILABLE, path) else -1
-            for task in room.available[start:] if start >= 0 else ():
+                start = bisect_right(available, after[2]) if after[:2] == (_AVAILABLE, path) else -1
+            for task in available[start:] if start >= 0 else ():
                 yield (_AVAILABLE, path, task), self._view(path, task, "available")
 
     def version(self, now: Moment) -> int:
@@ -71,25 +72,27 @@ class TaskList:
         self._board.settle(now)
         return self._board.version
 
-    def unknown(self) -> list[str]:
-        """The workspaces whose claims or tasks cannot be told."""
+    def unknown(self) -> list[str | None]:
+        """The workspaces whose claims or tasks cannot be told, sorted; None among them stands for Redis."""
         rooms = self._board.rooms
-        return sorted(
-            path
-            for path in self._picture.workspaces
+        return [
+            path or None
+            for path in sorted(self._picture.workspaces)
             if (room := rooms.get(path)) is None or not (room.knows_claims and room.knows_available)
-        )
+        ]
 
     def claims_of(self, key: Key, now: Moment) -> list[TaskView] | None:
         """An agent's claims, None where they are unknown."""
         self._board.settle(now)
-        path, agent_id = key[0] or "", key[1]
-        room = self._board.rooms.get(path)
-        if room is None or not room.knows_claims:
+        place = (key[0] or "", key[1])
+        if not self._board.knows_claims(place):
             return None
-        hand = room.hands.get(agent_id)
-        tasks = sorted(hand.claims) if hand else []
-        return [self._view(path, task, room.claims[task].state) for task in tasks]
+        return [
+            self._view(path, task, self._board.rooms[path].claims[task].state)
+            for path, hand in self._board.hands(place)
+            for task in sorted(hand.claims)
+            if not self._board.is_double(path, task)
+        ]
 
     def is_stalled(self, key: Key, now: Moment) -> bool | None:
         """Whether the agent is stalled, None where that cannot be told."""
@@ -129,9 +132,7 @@ class TaskList:
     def _orphan(self, place: Place, now: Moment) -> str:
         path, task = place
         agent_id = self._board.rooms[path].claims[task].claim.agent_id
-        agent = agent_id and (
-            self._picture.get((path or None, agent_id)) or self._picture.get((None, agent_id))
-        )
+        agent = self._picture.get(self._picture.resolve(path, agent_id)) if agent_id else None
         who = f"{escape(task)} held by {escape(agent_id or '')}"
         if not agent:
             return f"{who} (no trace of it)"
@@ -146,6 +147,7 @@ class TaskList:
                 for path, room in board.rooms.items()
                 if room.knows_claims
                 for task, held in room.claims.items()
+                if not board.is_double(path, task)
             )
             self._version = board.version
         return self._claims
@@ -155,6 +157,9 @@ class TaskList:
         held = room.claims.get(task) if state != "available" else None
         claim = held.claim if held else None
         told = room.progress.get(task) if room.knows_progress else None
+        double = path != "" and self._board.is_double("", task)
+        if double and (other := self._board.rooms[""].progress.get(task)) is not None:
+            told = max((one for one in (told, other) if one), key=lambda one: one.timestamp or 0.0)
         return TaskView(
             task_id=task,
             workspace=path or None,
@@ -167,7 +172,7 @@ class TaskList:
             message=told.message if told else None,
             progress_at=_moment(told.timestamp) if told else None,
             holder_status=held.holder if held else None,
-            sources=("file",),
+            sources=("file", "redis") if double else ("file",) if path else ("redis",),
         )
 
 

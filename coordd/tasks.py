@@ -1,4 +1,4 @@
-"""Who holds what: claims, progress and available tasks of all workspaces, judged at the moment of reading.
+"""Who holds what: claims, progress and available tasks of all sources, judged at the moment of reading.
 
 A change marks what it touches; :meth:`Board.settle` then judges that, and what time alone has changed since
 (deadlines), so that a question costs only what is new. Time is passed in; no clock is read and nothing is
@@ -19,6 +19,7 @@ from typing import Literal
 from coordd.claims import Hold, claim_state, is_over, next_change
 from coordd.clocks import Moment
 from coordd.deadlines import Deadlines
+from coordd.doubles import Doubles
 from coordd.model import ClaimState, Status, TaskCounts
 from coordd.reducer import FUTURE, Key
 from coordd.rooms import Hand, Held, Room
@@ -66,6 +67,7 @@ class Board:
         self._deadlines: Deadlines[tuple[str, str, str]] = Deadlines(wanted=self._lives)
         self._offset: float | None = None
         self._lively: frozenset[Key] | None = None
+        self._doubles = Doubles(self.rooms)
 
     def touched(self, key: Key) -> None:
         """The verdict on this agent or its list of tasks is another one, or it came or went."""
@@ -95,7 +97,7 @@ class Board:
         """Take over a partial reading of a workspace that was read in full before."""
         room = self.rooms.get(path)
         if room is not None and change:
-            room.offer(change.available)
+            room.offer(change)
             self._take(path, room, change, now, fresh=False)
 
     def lost(self, path: str) -> None:
@@ -103,14 +105,17 @@ class Board:
         room = self.rooms.get(path)
         if room is not None:
             room.forget()
-            self._hands_due.update(place for place in self.stalled if place[0] == path)
+            self._hands_due.update((path, agent_id) for agent_id in room.hands)
             self.version += 1
 
     def drop(self, path: str) -> None:
         """The workspace is no longer one of ours."""
         room = self.rooms.pop(path, None)
-        for held in room.claims.values() if room else ():
+        for task, held in room.claims.items() if room else ():
+            if task in self._doubles.claims:
+                self._undouble(task)
             self._counts[held.state] -= 1
+            self._recount_double(task)
         self.orphans = {place for place in self.orphans if place[0] != path}
         self.stalled = {place for place in self.stalled if place[0] != path}
         self.version += 1
@@ -163,34 +168,61 @@ class Board:
             return TaskCounts()
         claims = all(room is not None and room.knows_claims for room in rooms)
         available = all(room is not None and room.knows_available for room in rooms)
+        offered = sum(len(self.available(path)) for path in self.rooms) if available else 0
         return TaskCounts(
-            available=sum(len(room.available) for room in rooms if room) if available else None,
+            available=offered + sum(room.unnamed for room in rooms if room) if available else None,
             claimed=sum(self._counts.values()) if claims else None,
             expired=self._counts["expired"] if claims else None,
             orphaned=self._counts["orphaned"] if claims else None,
         )
 
+    def available(self, path: str) -> list[str]:
+        """The available tasks of a source, sorted, without those that another one shows (doubles.py)."""
+        return self._doubles.available(path, self.version)
+
+    def is_double(self, path: str, task: str) -> bool:
+        """Whether this claim in Redis is the one that a workspace has as well, and is shown there."""
+        return not path and task in self._doubles.claims
+
     def knows(self, place: Place) -> bool:
         """Whether it can be told what this agent holds, and whether it makes progress."""
-        room = self.rooms.get(place[0])
-        return room is not None and room.knows_claims and room.knows_progress
+        rooms = [self.rooms.get(path) for path in self._sources(place)]
+        return all(room is not None and room.knows_claims and room.knows_progress for room in rooms)
+
+    def knows_claims(self, place: Place) -> bool:
+        """Whether it can be told what this agent claims."""
+        rooms = [self.rooms.get(path) for path in self._sources(place)]
+        return all(room is not None and room.knows_claims for room in rooms)
 
     def holdings(self, place: Place) -> tuple[str, ...]:
         """The tasks that an agent claims or lists as its own, sorted."""
-        hand = self._hand(place)
-        return tuple(sorted(hand.holds())) if hand else ()
+        return tuple(sorted({task for _, hand in self.hands(place) for task in hand.holds()}))
 
     def idle(self, place: Place, now: Moment) -> float:
         """Seconds since the last progress of an agent that holds something."""
-        room = self.rooms[place[0]]
-        return room.idle(room.hands[place[1]], self._judged(place[0], now))
+        return min(self.rooms[path].idle(hand, self._judged(path, now)) for path, hand in self.hands(place))
+
+    def hands(self, place: Place) -> list[tuple[str, Hand]]:
+        """What the agent that is shown at this place holds, in each source where it holds something."""
+        agent_id = place[1]
+        return [
+            (path, room.hands[agent_id])
+            for path, room in self.rooms.items()
+            if agent_id in room.hands and self._place(path, agent_id) == place
+        ]
 
     def holder(self, path: str, agent_id: str | None) -> Status | None:
-        """The verdict on an agent that a claim in this workspace names; None where it left no trace."""
+        """The verdict on an agent that a claim in this source names; None where it left no trace."""
         if agent_id is None:
             return None
-        status = self._picture.status_of((path or None, agent_id))
-        return status or self._picture.status_of((None, agent_id))
+        return self._picture.status_of(self._picture.resolve(path, agent_id))
+
+    def _sources(self, place: Place) -> set[str]:
+        return {place[0], *self._picture.sources_of((place[0] or None, place[1]))}
+
+    def _place(self, path: str, agent_id: str) -> Place:
+        key = self._picture.resolve(path, agent_id)
+        return (key[0] or "", key[1])
 
     def _take(self, path: str, room: Room, change: WorkChange, now: Moment, *, fresh: bool) -> None:
         observed = self._observed(path, now.mono)
@@ -213,7 +245,7 @@ class Board:
         for task, written in room.tell_progress(change.progress):
             at = _written(written, now.wall, observed) if fresh else observed
             room.moved[task] = max(at, room.moved.get(task, at))
-        self._hands_due.update(place for place in self.stalled if place[0] == path)
+        self._hands_due.update((path, place[1]) for place in self.stalled if place[1] in room.hands)
 
     def _hold(self, path: str, room: Room, claim: Claim, at: float) -> None:
         room.claims[claim.task] = Held(claim, since=at)
@@ -223,10 +255,14 @@ class Board:
             hand.claims.add(claim.task)
             hand.status = self.holder(path, claim.agent_id)
             self._hands_due.add((path, claim.agent_id))
-        if self._lively is None:
+        self._recount_double(claim.task)
+        if self._lively is None and claim.task not in self._doubles.claims:
             self._tell(News("task.claimed", path or None, claim.task, claim.agent_id))
 
     def _let_go(self, path: str, room: Room, task: str, observed: float) -> None:
+        double = task in self._doubles.claims
+        if double:
+            self._undouble(task)
         held = room.claims.pop(task)
         self._counts[held.state] -= 1
         self.orphans.discard((path, task))
@@ -236,12 +272,38 @@ class Board:
             hand.claims.discard(task)
             hand.moved = observed
             self._hands_due.add((path, held.claim.agent_id))
-        self._tell(News("task.released", path or None, task, held.claim.agent_id))
+        self._recount_double(task)
+        if not double:
+            self._tell(News("task.released", path or None, task, held.claim.agent_id))
+
+    def _recount_double(self, task: str) -> None:
+        """See whether the claim of this task in Redis is one that a workspace has as well: it counts once."""
+        double = self._doubles.is_one(task)
+        if double == (task in self._doubles.claims):
+            return
+        if not double:
+            self._undouble(task)
+            return
+        self._doubles.claims.add(task)
+        self._counts[self.rooms[""].claims[task].state] -= 1
+        self.orphans.discard(("", task))
+        self.version += 1
+
+    def _undouble(self, task: str) -> None:
+        self._doubles.claims.discard(task)
+        state = self.rooms[""].claims[task].state
+        self._counts[state] += 1
+        if state == "orphaned":
+            self.orphans.add(("", task))
+        self.version += 1
 
     def _agent_changed(self, key: Key, now: Moment) -> None:
         agent_id = key[1]
-        # An agent of Redis alone may be the one that a claim in any workspace names.
-        for path in [key[0]] if key[0] else ["", *self.rooms]:
+        if self._picture.status_of(key) is None:
+            self.stalled.discard((key[0] or "", agent_id))
+        # What Redis has of a workspace's agent is its own, too; and an agent of Redis alone may be the one
+        # that a claim in any workspace names.
+        for path in dict.fromkeys([key[0], ""] if key[0] else ["", *self.rooms]):
             agent = self._picture.get((path or None, agent_id))
             tasks = agent.traces.tasks if agent and agent.traces else None if agent else ()
             room = self.rooms.get(path)
@@ -256,7 +318,7 @@ class Board:
             if status == "active" and hand.status == "inactive":
                 hand.moved = observed  # whoever comes back gets its time anew
             if tasks is not None and tasks != hand.tasks:
-                if self._lively is None:
+                if self._lively is None and (hand.tasks is not None or tasks):
                     hand.moved = observed
                 hand.tasks = tasks
             hand.status = status
@@ -274,6 +336,9 @@ class Board:
             self._deadlines.put(("claim", path, task), now.mono + wait)
         state = claim_state(hold)
         if state == held.state:
+            return
+        if self.is_double(path, task):
+            held.state = state
             return
         self._counts[held.state] -= 1
         self._counts[state] += 1
@@ -304,27 +369,28 @@ class Board:
         return Hold(holder, absent, left, timeout)
 
     def _judge_hand(self, path: str, agent_id: str, now: Moment) -> None:
-        place = (path, agent_id)
-        hand = self._hand(place)
-        if hand is not None and not hand.holds():
-            del self.rooms[path].hands[agent_id]
-            hand = None
+        place = self._place(path, agent_id)
+        if place != (path, agent_id):
+            self.stalled.discard((path, agent_id))
+        hands = []
+        for where, hand in self.hands(place):
+            if hand.holds():
+                hands.append((where, hand))
+            else:
+                del self.rooms[where].hands[agent_id]
         stalled = False
-        if hand is not None and hand.status == "active" and self.knows(place):
+        if hands and hands[0][1].status == "active" and self.knows(place):
             idle = self.idle(place, now)
             stalled = idle >= self.stall_after
             if not stalled:
-                self._deadlines.put(("hand", path, agent_id), now.mono + self.stall_after - idle)
+                self._deadlines.put(("hand", hands[0][0], agent_id), now.mono + self.stall_after - idle)
             elif place not in self.stalled and self._lively is None:
                 held = self.holdings(place)
-                self._tell(News("agent.stalled", path or None, agent_id, tasks=held, idle=round(idle, 3)))
+                news = News("agent.stalled", place[0] or None, agent_id, tasks=held, idle=round(idle, 3))
+                self._tell(news)
         if stalled != (place in self.stalled):
             self.version += 1
             (self.stalled.add if stalled else self.stalled.discard)(place)
-
-    def _hand(self, place: Place) -> Hand | None:
-        room = self.rooms.get(place[0])
-        return room.hands.get(place[1]) if room else None
 
     def _lives(self, item: tuple[str, str, str]) -> bool:
         room = self.rooms.get(item[1])

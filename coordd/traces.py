@@ -15,21 +15,25 @@ WorkspaceState = Literal["read", "waiting", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """One reading of ``agents/<id>.heartbeat``.
+    """One reading of ``agents/<id>.heartbeat``, or of the key ``heartbeat:<id>``.
 
-    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp; ``mtime`` is
-    the file's, in epoch seconds. ``identity`` changes whenever content, mtime or inode change: two readings
-    with equal identity are the same beat.
+    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp. ``mtime`` is
+    the file's, in epoch seconds; of a key, which has none, it is when its change was observed, None while
+    none was. ``identity`` changes whenever content, mtime or inode change, and with each push for a key: two
+    readings with equal identity are the same beat.
     """
 
     written: float | None
-    mtime: float
+    mtime: float | None
     identity: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What ``agents/<id>.active`` says of the agent; a field is None where absent or of a wrong type."""
+    """What ``agents/<id>.active``, or ``agents:registry``, says of the agent.
+
+    A field is None where absent or of a wrong type. ``updated_at`` is the registry's ``last_update``.
+    """
 
     started_at: float | None = None
     status: str | None = None
@@ -38,14 +42,16 @@ class Registration:
     hostname: str | None = None
     pid: int | None = None
     proc_start: float | None = None
+    updated_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AgentTraces:
-    """All that one workspace holds of one agent.
+    """All that one source, a workspace or Redis, holds of one agent.
 
-    ``tasks`` is empty where there is no ``.tasks`` file and None where there is one that cannot be read.
-    ``listed`` says that ``active.list`` names the agent.
+    ``tasks`` is empty where there is no list of tasks and None where there is one that cannot be read;
+    ``unnamed_tasks`` is how many more there are than it names. ``listed`` says that ``active.list`` names the
+    agent.
     """
 
     agent_id: str
@@ -53,6 +59,7 @@ class AgentTraces:
     registration: Registration | None = None
     tasks: tuple[str, ...] | None = ()
     listed: bool = False
+    unnamed_tasks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +90,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceTraces:
-    """One full reading of a workspace: the truth that hints from inotify only anticipate.
+    """One full reading of a workspace, or of Redis (``workspace`` is then ""): the truth that hints only
+    anticipate.
 
     ``state``: ``read``; ``waiting`` when ``.claude/coordination`` does not exist (yet); ``unreadable`` with
     ``error`` when something is there that cannot be read: then ``agents`` is empty and means nothing.
     ``gone`` says that it is unreadable because the project directory itself was there and is no more.
     ``tasks_available`` (sorted), ``claims`` and ``progress`` are empty where nothing is there and None where
-    something is that cannot be read; a task that has a claim is not available.
+    something is that cannot be read; a task that has a claim is not available. ``available_unnamed`` is how
+    many more tasks are available than are named.
     ``malformed`` maps the path of each trace that could not be used to the reason.
     """
 
@@ -102,6 +111,7 @@ class WorkspaceTraces:
     claims: Mapping[str, Claim] | None = field(default_factory=dict)
     progress: Mapping[str, Progress] | None = field(default_factory=dict)
     gone: bool = False
+    available_unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,17 @@ class WorkChange:
     """A partial reading of claims, progress and available tasks: what differs now, by task.
 
     None stands for a claim or a progress that is no more; ``available`` says whether a task now is.
+    ``available_unnamed`` is how many more are available than are named, None where that is as before.
     """
 
     claims: Mapping[str, Claim | None] = field(default_factory=dict)
     progress: Mapping[str, Progress | None] = field(default_factory=dict)
     available: Mapping[str, bool] = field(default_factory=dict)
+    available_unnamed: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.claims or self.progress or self.available)
+        named = self.claims or self.progress or self.available
+        return bool(named) or self.available_unnamed is not None
 
 
 @dataclass(frozen=True, slots=True)

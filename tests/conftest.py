@@ -1,8 +1,19 @@
-"""Settings of every test. live.py and fake_coordd.py beside it are found by pytest's pythonpath."""
+"""Settings of every test. live.py and fake_coordd.py beside it are found by pytest's pythonpath.
+
+Tests run beside each other in several processes (pytest-xdist), and have nothing in common but what they only
+read. Those that share a costly fixture of the session (a booted machine, a browser) run in one process, which
+makes it once: ``@pytest.mark.xdist_group("NAME")``. What they are called is the same in every process.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import signal
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,3 +29,33 @@ if expected and not coordd.__file__.startswith(expected):
 hypothesis.settings.register_profile("coordd", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "coordd")
+
+# The processes under test start as they do where users run them: from bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Nor do they ignore what whoever started pytest ignores (nohup, a shell's &): exec resets what is caught.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, with a shorter name: the path of a socket in it may have 107 bytes."""
+    return tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:20])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """A worker sends its reports as UTF-8; what a test logged or compared need not be that."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_encodable, value))
+    return value

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -77,6 +78,27 @@ class Project:
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All records of a kind, oldest first; every line must be whole."""
         return read_records(self.claude / "metrics", kind)
+
+
+@contextlib.contextmanager
+def beating(project: Project, *agents: str) -> Iterator[None]:
+    """Agents that stay alive whatever the test waits for, coordctl's start on a loaded machine too."""
+    ending = threading.Event()
+
+    def beat() -> None:
+        while not ending.wait(0.2):
+            for agent in agents:
+                project.beat(agent, f"{time.time():.3f}")
+
+    for agent in agents:
+        project.beat(agent, f"{time.time():.3f}")
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
 
 
 def read_records(metrics: Path, kind: str) -> list[dict[str, Any]]:

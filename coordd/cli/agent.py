@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.complete import agent_ids
-from coordd.cli.options import takes_target
+from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.task_table import task_lines
 from coordd.errors import CannotTell, RpcError
 from coordd.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
@@ -37,12 +36,12 @@ Examples:
   coordctl agent reviewer-7 --workspace ~/src/app --json""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several workspaces have this id.")
+@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """One agent in full: fields, evidence, tasks, claims."""
-    agent = agent_of(target, agent_id, None if workspace is None else os.path.abspath(workspace))
+    agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **agent})
     else:
@@ -78,7 +77,7 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     evidence = dicts(agent.get("evidence"))
     rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD"]]
     rows += [
-        [shown(e.get("signal")), shown(e.get("value")), age(e.get("age")), age(e.get("threshold"))]
+        [signal_of(e, evidence), shown(e.get("value")), age(e.get("age")), age(e.get("threshold"))]
         for e in evidence
     ]
     lines += [f"  {line}" for line in table(rows)] if evidence else ["  none"]
@@ -94,6 +93,13 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
         lines += ["", paint("claims", "bold", colour=colour)]
         lines += [f"  {line}" for line in task_lines(claims, agent.get("timestamp"), colour=colour)]
     return lines
+
+
+def signal_of(one: dict[str, Any], evidence: list[dict[str, Any]]) -> str:
+    """The name of a signal, with its source where there is more than one."""
+    sources = {other.get("source") for other in evidence if other.get("source") is not None}
+    source = one.get("source")
+    return shown(one.get("signal")) + (f" ({shown(source)})" if source and len(sources) > 1 else "")
 
 
 def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
@@ -130,6 +136,6 @@ def _explained(error: RpcError) -> RpcError:
     if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):
         return error
     choices = "\n".join(
-        ["  (no workspace: Redis alone)" if w is None else f"  --workspace {shown(w)}" for w in workspaces]
+        ["  --workspace '' (Redis alone)" if w is None else f"  --workspace {shown(w)}" for w in workspaces]
     )
     return RpcError(error.code, f"{error.message}\nName one of these:\n{choices}\n", error.data)

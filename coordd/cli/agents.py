@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
 from coordd.cli.common import colour_wanted, say, say_json
-from coordd.cli.options import takes_target
+from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.pages import all_pages
 from coordd.cli.tables import agent_lines, not_active_first
 
@@ -29,7 +28,7 @@ Examples:
 @click.option(
     "--status", type=click.Choice(["active", "inactive", "unknown"]), help="Only agents with this verdict."
 )
-@click.option("--workspace", metavar="DIR", help="Only agents of this workspace.")
+@click.option("--workspace", metavar="DIR", help="Only agents of this workspace; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: Target, status: str | None, workspace: str | None, as_json: bool) -> int:
@@ -42,7 +41,7 @@ def command(target: Target, status: str | None, workspace: str | None, as_json: 
     if status is not None:
         params["status"] = status
     if workspace is not None:
-        params["workspace"] = os.path.abspath(workspace)
+        params["workspace"] = workspace_key(workspace)
     with target.connect() as client:
         page, agents = all_pages(client, "agents.list", "agents", params)
     ordered = not_active_first(agents)

@@ -12,7 +12,6 @@ from coordd.cli.doctor_daemon import (
     check_config,
     check_health,
     check_lock,
-    check_redis,
     check_sinks,
     check_socket,
     check_traces,
@@ -20,6 +19,7 @@ from coordd.cli.doctor_daemon import (
 )
 from coordd.cli.doctor_facts import gather
 from coordd.cli.doctor_machine import check_clock, check_inotify
+from coordd.cli.doctor_redis import check_redis
 from coordd.cli.doctor_storage import check_directories, check_links, check_records, check_space
 from coordd.cli.doctor_workspaces import check_workspaces
 from coordd.cli.findings import Finding, failed, finding_document, finding_lines

@@ -143,27 +143,6 @@ def check_health(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def check_redis(facts: Facts) -> Iterator[Finding]:
-    """The Redis, where one is configured."""
-    redis = facts.section("redis")
-    if not facts.alive or redis.get("configured") is not True:
-        return
-    if redis.get("connected") is True:
-        feed = redis.get("feed")
-        yield Finding(
-            "redis",
-            "ok",
-            f"{shown(redis.get('url'))} answers" + (f", changes come by {shown(feed)}" if feed else ""),
-        )
-    else:
-        yield Finding(
-            "redis",
-            "fail",
-            f"{shown(redis.get('url'))} does not answer: {shown(redis.get('error'))}",
-            "start it, or correct coordination.redis_url; files are read meanwhile",
-        )
-
-
 def check_sinks(facts: Facts) -> Iterator[Finding]:
     """Whether what was sampled is also written."""
     if not facts.alive:

@@ -8,6 +8,7 @@ knows nothing of it.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import site
 import socket
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import coordd
+from coordd import quickjson
 from coordd.cli.access import WRITE, Who, first_obstacle, process, user_of
 from coordd.cli.common import working_directory
 from coordd.cli.snapshot import last_snapshot
@@ -31,8 +33,8 @@ from coordd.units import parse_duration
 if TYPE_CHECKING:
     from coordd.cli.common import Target
 
-CONFIG_DEADLINE = 30.0
-"""Seconds for ``coordd check-config``; it reads one file."""
+DEADLINE = 30.0
+"""Seconds for a command of the service: it reads one file, or asks a Redis that may be slow."""
 BAD_CONFIG = 78
 
 
@@ -143,32 +145,15 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
     ``pid`` is that of a running daemon: what counts then is its environment, or where that is not ours
     to read, none.
     """
-    arguments, file = _arguments(daemon)
-    environ = _environment(pid)
-    # our own package, and not what lies in the current directory (-P): that may be a stranger's
-    ours = os.path.dirname(os.path.dirname(coordd.__file__))
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, environ.get("PYTHONPATH")]))
-    environ["PYTHONUTF8"] = "1"
+    _, file = _arguments(daemon)
     if file is not None and os.path.exists(file) and not os.access(file, os.R_OK):
         return ConfigAnswer(None, file, f"{file} may not be read by this user")
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "coordd", "check-config", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environ,
-            cwd="/" if pid is not None else working_directory() or "/",
-            timeout=CONFIG_DEADLINE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return ConfigAnswer(None, file, f"'coordd check-config' takes more than {CONFIG_DEADLINE:g} s")
-    except OSError as error:
-        return ConfigAnswer(None, file, f"'coordd check-config' cannot be run: {error.strerror}")
+        done = run_coordd("check-config", daemon=daemon, pid=pid)
+    except CannotTell as error:
+        return ConfigAnswer(None, file, str(error))
     if done.returncode:
-        words = done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
+        words = _complaint(done)
         return ConfigAnswer(done.returncode, file, words[0] if done.returncode == BAD_CONFIG else words[-1])
     try:
         values = tomllib.loads(done.stdout)
@@ -176,6 +161,76 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
         values = {}
     heading = done.stdout.partition("\n")[0]
     return ConfigAnswer(0, file or _file_in(heading), heading.removeprefix("# "), values)
+
+
+def check_redis(facts: Facts) -> Mapping[str, Any]:
+    """What ``coordd check-redis`` says, as the daemon's user where we may be that user.
+
+    Raises:
+        CannotTell: it could not be run, or has nothing to say.
+    """
+    pid = facts.ping.get("pid") if facts.alive else None
+    other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
+    done = run_coordd("check-redis", "--json", daemon=facts.section("daemon"), pid=pid, who=other)
+    try:
+        return as_dict(quickjson.loads(done.stdout))
+    except (ValueError, RecursionError):
+        whose = f" as {other.name}" if other is not None else ""
+        raise CannotTell(f"'coordd check-redis'{whose} fails: {_complaint(done)[-1]}") from None
+
+
+def run_coordd(
+    *command: str, daemon: Mapping[str, Any], pid: object, who: Who | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the service, in a process of its own, with the configuration of a daemon.
+
+    Args:
+        command: the command and its own options.
+        daemon: what status says of the daemon; leads to its configuration.
+        pid: of a running one, whose environment counts; None: ours does.
+        who: the user to run it as, which takes root; None: as we are.
+
+    Raises:
+        CannotTell: it cannot be run, or takes longer than :data:`DEADLINE`.
+    """
+    arguments, _ = _arguments(daemon)
+    environ = _environment(pid)
+    # our own package, and not what lies in the current directory (-P): that may be a stranger's
+    ours = os.path.dirname(os.path.dirname(coordd.__file__))
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, environ.get("PYTHONPATH")]))
+    environ["PYTHONUTF8"] = "1"
+    try:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "coordd", *command, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environ,
+            cwd="/" if pid is not None else working_directory() or "/",
+            timeout=DEADLINE,
+            check=False,
+            user=None if who is None else who.uid,
+            group=None if who is None else _primary_group(who),
+            extra_groups=None if who is None else sorted(who.gids),
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotTell(f"'coordd {command[0]}' takes more than {DEADLINE:g} s") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        whose = f" as {who.name}" if who is not None else ""
+        reason = getattr(error, "strerror", None) or error
+        raise CannotTell(f"'coordd {command[0]}' cannot be run{whose}: {reason}") from None
+
+
+def _complaint(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
+
+
+def _primary_group(who: Who) -> int:
+    try:
+        return pwd.getpwuid(who.uid).pw_gid
+    except KeyError:
+        return min(who.gids, default=who.uid)
 
 
 def user_behind(sockets: Sequence[str], me: Who) -> Who | None:

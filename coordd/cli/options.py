@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -59,3 +60,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
             f"{value!r} is no time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.", ctx, param
         )
     return seconds
+
+
+def workspace_key(directory: str | None) -> str | None:
+    """A workspace as the daemon knows it: its absolute path; "" stands for the agents of Redis alone."""
+    return os.path.abspath(directory) if directory else directory

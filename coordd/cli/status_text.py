@@ -126,11 +126,14 @@ def _body(
     if isinstance(problems, list) and problems:
         lines += ["", paint("Problems" if not old else "Problems then", "bold", colour=colour)]
         lines += [f"  {shown(problem)}" for problem in problems]
+    redis = _dict(document.get("redis"))
     facts = [
-        ("Redis", _redis(_dict(document.get("redis")))),
+        ("Redis", _redis(redis)),
         ("Host", _host(document, snapshot_age)),
         ("Tasks", _tasks(_dict(document.get("tasks")))),
-        *_workspaces(document.get("workspaces")),
+        *_workspaces(
+            document.get("workspaces"), redis=_dict(document.get("redis")).get("configured") is True
+        ),
         ("Traces", _malformed(_dict(document.get("traces_malformed")))),
         ("Agents", _counts(_dict(document.get("agents")))),
     ]
@@ -194,10 +197,12 @@ def _tasks(tasks: dict[str, Any]) -> str:
     return ", ".join([f"{count(tasks.get(name))} {name}" for name in names])
 
 
-def _workspaces(workspaces: object) -> list[tuple[str, str]]:
+def _workspaces(workspaces: object, *, redis: bool) -> list[tuple[str, str]]:
     """A line for the number of workspaces, and one for each of the first that are not watched."""
     if not isinstance(workspaces, list):
         return []
+    if not workspaces and redis:
+        return [("Workspaces", "none, only Redis is read")]
     if not workspaces:
         return [("Workspaces", "none: name one with 'coordd run --workspace DIR', or in the configuration")]
     entries = [entry for entry in workspaces if isinstance(entry, dict)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
 from coordd.cli.common import colour_wanted, complain, say, say_json
-from coordd.cli.options import takes_target
+from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.pages import all_pages
 from coordd.cli.task_table import task_lines
 
@@ -38,7 +37,7 @@ States:
     type=click.Choice(["available", "held", "expired", "orphaned"]),
     help="Only tasks in this state.",
 )
-@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace.")
+@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: Target, state: str | None, workspace: str | None, as_json: bool) -> int:
@@ -50,7 +49,7 @@ def command(target: Target, state: str | None, workspace: str | None, as_json: b
     if state is not None:
         params["state"] = state
     if workspace is not None:
-        params["workspace"] = os.path.abspath(workspace)
+        params["workspace"] = workspace_key(workspace)
     with target.connect() as client:
         page, tasks = all_pages(client, "tasks.list", "tasks", params)
     unknown = page.get("unknown")

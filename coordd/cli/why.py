@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.agent import agent_of, dicts, unobserved
+from coordd.cli.agent import agent_of, dicts, signal_of, unobserved
 from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.complete import agent_ids
-from coordd.cli.options import takes_target
+from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.task_table import task_lines
 from coordd.text import UNKNOWN, age, number, paint, shown, table
 
@@ -40,12 +39,12 @@ Examples:
   coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several workspaces have this id.")
+@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """Why an agent has its verdict, and what would change it."""
-    agent = agent_of(target, agent_id, None if workspace is None else os.path.abspath(workspace))
+    agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})
     else:
@@ -69,7 +68,7 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     rows = [["SIGNAL", "VALUE", "AGE", "THRESHOLD", "WHAT WOULD CHANGE IT"]]
     rows += [
         [
-            shown(one.get("signal")),
+            signal_of(one, evidence),
             shown(one.get("value")),
             age(one.get("age")),
             age(one.get("threshold")),

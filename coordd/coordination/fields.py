@@ -128,6 +128,18 @@ class Fields:
         self._bad(name, f"not text of up to {MAX_TEXT} characters")
         return None
 
+    def identifier(self, name: str) -> str | None:
+        """Text of 1 to 256 characters without the white space around it, or a whole number as such text."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and 1 <= len(text := jsonable(value.strip())) <= MAX_TEXT:
+            return text
+        self._bad(name, f"not an id of 1 to {MAX_TEXT} characters")
+        return None
+
     def prose(self, name: str, limit: int = 1000) -> str | None:
         """Text for people, cut at ``limit`` characters."""
         value = self._fields.get(name)

@@ -13,11 +13,11 @@ from coordd.timestamps import parse_timestamp
 from coordd.traces import Registration
 
 MAX_ID = MAX_TEXT
+MAX_PID = 2**31 - 1  # pid_t
 ACTIVE_LIST = "active.list"
 HALF_WRITTEN = (".tmp", ".bak", ".swp")
 
 _OVERLONG = f"holds an id longer than {MAX_ID} characters, which was skipped"
-_MAX_PID = 2**31 - 1  # pid_t
 
 
 def is_half_written(filename: str) -> bool:
@@ -93,7 +93,7 @@ def parse_registration(content: bytes) -> Parsed[Registration]:
         capabilities=fields.texts("capabilities"),
         project_type=fields.text("project_type"),
         hostname=fields.text("hostname"),
-        pid=fields.integer("pid", 1, _MAX_PID),
+        pid=fields.integer("pid", 1, MAX_PID),
         proc_start=fields.number("proc_start", 0, 2.0**63),
     )
     return Parsed(registration, fields.problem)

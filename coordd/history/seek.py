@@ -5,7 +5,8 @@ times, or those of its neighbours, touch the span. Bisection alone would ask few
 that time only goes forward, and misses records behind a clock that was set back. Here such a step shows
 between two points, and that stretch is taken; a step that hides between them, back and made up for within one
 stretch, cannot be deeper than the time which that stretch took to write, and its neighbours took about as
-long. The first and the last stretch have a neighbour less, and are taken always.
+long. The first and the last stretch have a neighbour less, and are taken always. Only where a clock was set
+back and then forward again within one stretch, what was written in between is not found.
 """
 
 from __future__ import annotations

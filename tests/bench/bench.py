@@ -22,7 +22,9 @@ import footprint
 import history
 import intake
 import latency
+import redisreader
 import startup
+import throughredis
 from harness import Figure, Settings
 
 MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -33,7 +35,9 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "idle": footprint.idle,
     "socket": asking.measure,
     "intake": intake.measure,
+    "redis-reader": redisreader.measure,
     "history": history.measure,
+    "redis": throughredis.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"

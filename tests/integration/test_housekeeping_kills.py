@@ -102,7 +102,7 @@ def test_killed_at_every_call_that_it_makes(tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     origin.mkdir()
     part(origin, 10, 30)
-    part(origin, 11, 900, pad=300)  # several blocks
+    part(origin, 11, 500, pad=300)  # more than one block
     part(origin, 12, 30)
     both = origin / "agent_2026-11-12.jsonl"  # a kill between the rename and the end of the plain file
     both.with_name(f"{both.name}.gz").write_bytes(gzip.compress(both.read_bytes()))

@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PATIENCE, Coordd, Project, coordctl, environment, eventually, running, utc_now, watching
+from live import (
+    PATIENCE,
+    Coordd,
+    Project,
+    beating,
+    coordctl,
+    environment,
+    eventually,
+    running,
+    utc_now,
+    watching,
+)
 
 from coordd import __version__
 
@@ -107,10 +118,9 @@ def test_check_counts_orphaned_claims_and_stalled_agents(project: Project, tmp_p
         "--critical-memory",
         "~:",
     )
-    with watching(project, tmp_path) as daemon:
+    with watching(project, tmp_path) as daemon, beating(project, "builder"):  # without any progress
 
         def stalled_and_orphaned() -> bool:
-            project.beat("builder")  # alive, without any progress
             status = daemon.rpc("status")
             return bool(status["agents"]["stalled"] and status["tasks"]["orphaned"])
 
@@ -120,7 +130,6 @@ def test_check_counts_orphaned_claims_and_stalled_agents(project: Project, tmp_p
         assert " 1 stalled, 1 claim orphaned | " in done.stdout
         data = perfdata(done.stdout)
         assert (data["stalled"], data["orphaned"]) == ("1;;;0", "1;;;0")
-        project.beat("builder")
         done = daemon.ctl("check", *ignore, "--degraded", "ok", "--critical-orphaned", "0")
         assert done.returncode == 2
         assert done.stdout.startswith("COORDD CRITICAL - orphaned claims 1 (critical at 0); ")

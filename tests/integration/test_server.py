@@ -10,6 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -445,11 +446,8 @@ sys.stdout.buffer.write(client.makefile("rb").read())
 
 
 @pytest.mark.root
-def test_another_user_may_ask_and_not_control(tmp_path: Path, path: str) -> None:
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-
-    async def test() -> None:
+def test_another_user_may_ask_and_not_control() -> None:
+    async def test(path: str) -> None:
         async with serving(path):
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-c", ASK, path, stdout=subprocess.PIPE
@@ -460,7 +458,9 @@ def test_another_user_may_ask_and_not_control(tmp_path: Path, path: str) -> None
             assert forbidden["error"]["data"]["kind"] == "forbidden"
             assert pong["result"] == "pong"
 
-    run(test())
+    with tempfile.TemporaryDirectory(prefix="coordd-test-") as open_directory:  # pytest's own are closed
+        os.chmod(open_directory, 0o755)
+        run(test(f"{open_directory}/s"))
 
 
 STARVED = """

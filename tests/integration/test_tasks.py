@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, coordctl, eventually, running, watching
+from live import Coordd, Project, beating, coordctl, eventually, running, watching
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 FLEET = Path(__file__).resolve().parents[2] / "contrib" / "fleet.py"
@@ -154,35 +154,34 @@ def test_one_task_claimed_in_both_dialects_is_one_claim(project: Work, tmp_path:
 
 
 def test_a_holder_that_dies_leaves_orphans_that_are_a_problem(project: Work, tmp_path: Path) -> None:
-    with watching(project, tmp_path, **SHORT) as coordd:
-        project.alive("victim", "survivor")
-        project.claim("t-17", "victim")
-        project.claim_json("t-18", "survivor")
-        project.claim("t-19", "ghost")
-        expected = {"t-17": "orphaned", "t-18": "held", "t-19": "orphaned"}
-        eventually(lambda: project.alive("survivor") and states(coordd) == expected)
-        project.alive("survivor")
-        status = coordd.rpc("status")
-        assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
-        assert status["health"] == "degraded"
-        (problem,) = status["problems"]
-        assert problem.startswith("2 claims are orphaned: t-17 held by victim (inactive, silent for ")
-        assert problem.endswith("; t-19 held by ghost (no trace of it)")
-        project.alive("survivor")
-        assert coordd.ctl("status").returncode == 1
-        rows = coordd.ctl("tasks").stdout.splitlines()
-        assert [row.split()[:2] for row in rows[1:3]] == [["t-17", "orphaned"], ["t-19", "orphaned"]]
-        assert "victim (inactive)" in rows[1]
-        assert list(tasks(coordd, state="orphaned")) == ["t-17", "t-19"]
-        eventually(lambda: sorted(events(project, "claim.orphaned")) == [
-            ("claim.orphaned", "t-17"), ("claim.orphaned", "t-19")
-        ])  # fmt: skip
-        coordd.stop(signal.SIGKILL)
-    with watching(project, tmp_path, **SHORT) as coordd:  # the next one knows, and does not say so again
-        assert states(coordd)["t-17"] == "orphaned"
-        eventually(lambda: project.alive("victim", "survivor", "ghost") and states(coordd)["t-17"] == "held")
-        project.alive("survivor")
-        assert coordd.stop() == 0
+    with beating(project, "survivor"):
+        with watching(project, tmp_path, **SHORT) as coordd:
+            project.alive("victim")
+            project.claim("t-17", "victim")
+            project.claim_json("t-18", "survivor")
+            project.claim("t-19", "ghost")
+            expected = {"t-17": "orphaned", "t-18": "held", "t-19": "orphaned"}
+            eventually(lambda: states(coordd) == expected)
+            status = coordd.rpc("status")
+            assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
+            assert status["health"] == "degraded"
+            (problem,) = status["problems"]
+            assert problem.startswith("2 claims are orphaned: t-17 held by victim (inactive, silent for ")
+            assert problem.endswith("; t-19 held by ghost (no trace of it)")
+            assert coordd.ctl("status").returncode == 1
+            rows = coordd.ctl("tasks").stdout.splitlines()
+            assert [row.split()[:2] for row in rows[1:3]] == [["t-17", "orphaned"], ["t-19", "orphaned"]]
+            assert "victim (inactive)" in rows[1]
+            assert list(tasks(coordd, state="orphaned")) == ["t-17", "t-19"]
+            eventually(lambda: sorted(events(project, "claim.orphaned")) == [
+                ("claim.orphaned", "t-17"), ("claim.orphaned", "t-19")
+            ])  # fmt: skip
+            coordd.stop(signal.SIGKILL)
+        with watching(project, tmp_path, **SHORT) as coordd:  # the next one knows, and does not say so again
+            assert states(coordd)["t-17"] == "orphaned"
+            with beating(project, "victim", "ghost"):
+                eventually(lambda: states(coordd)["t-17"] == "held")
+                assert coordd.stop() == 0
     assert len(events(project, "claim.orphaned")) == 2
 
 
@@ -232,9 +231,11 @@ def test_what_cannot_be_read_is_unknown_and_never_zero(project: Work, tmp_path: 
 def test_an_agent_that_beats_without_progress_is_stalled_until_it_moves(
     project: Work, tmp_path: Path
 ) -> None:
-    with watching(project, tmp_path, **SHORT, COORDD_AGENTS_STALL_AFTER="3s") as coordd:
-        everybody = ("hung", "busy", "idle")
-        project.alive(*everybody)
+    everybody = ("hung", "busy", "idle")
+    with (
+        watching(project, tmp_path, **SHORT, COORDD_AGENTS_STALL_AFTER="3s") as coordd,
+        beating(project, *everybody),
+    ):
         project.claim("t-1", "hung")
         (project.agents / "busy.tasks").write_text("t-2\n")
         percent = 0
@@ -242,7 +243,6 @@ def test_an_agent_that_beats_without_progress_is_stalled_until_it_moves(
         def hung_alone() -> bool:
             nonlocal percent
             percent += 1
-            project.alive(*everybody)
             project.progress("t-2", percent % 100)
             return {name: coordd.agent(name)["stalled"] for name in everybody} == {
                 "hung": True,
@@ -263,7 +263,7 @@ def test_an_agent_that_beats_without_progress_is_stalled_until_it_moves(
         assert "stalled:" in coordd.ctl("agent", "hung").stdout
         eventually(lambda: events(project, "agent.stalled") == [("agent.stalled", "hung")])
         project.progress("t-1", 5)
-        eventually(lambda: project.alive("hung") and coordd.agent("hung")["stalled"] is False)
+        eventually(lambda: coordd.agent("hung")["stalled"] is False)
 
 
 def test_folders_that_come_go_and_come_again(project: Work, tmp_path: Path) -> None:

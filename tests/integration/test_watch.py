@@ -74,8 +74,7 @@ class Terminal:
     def ended(self) -> int:
         """The exit code, once the terminal is as it was."""
         code = self.process.wait(PATIENCE)
-        eventually(lambda: LEAVE in self.said)
-        assert self.said.count(ENTER) == self.said.count(LEAVE)
+        eventually(lambda: self.said.count(LEAVE) == self.said.count(ENTER))
         assert self.said.rindex("\x1b[?25h") > self.said.rindex("\x1b[?25l")
         assert self.said.rindex("\x1b[?7h") > self.said.rindex("\x1b[?7l")
         assert termios.tcgetattr(self.theirs) == self.mode

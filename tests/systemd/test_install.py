@@ -10,7 +10,7 @@ import pytest
 from box import SOCKET, Box, beat
 from live import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 WORKSPACE = "/home/ann/src/app"
 

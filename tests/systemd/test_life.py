@@ -12,7 +12,7 @@ import pytest
 from box import SOCKET, Box, beat
 from live import PATIENCE, RpcFailed, eventually, read_records
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 WORKSPACE = "/home/ann/src/app"
 METRICS = "/var/lib/coordd/metrics"

@@ -14,7 +14,7 @@ from live import eventually
 
 from coordd import __version__
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("fresh")]
 
 UNIT = "/etc/systemd/system/coordd.service"
 CONFIG = "/etc/coordd/coordd.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from box import Box
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 
 @pytest.mark.parametrize("user", ["root", "bob"])

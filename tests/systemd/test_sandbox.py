@@ -8,7 +8,7 @@ import pytest
 from box import REPOSITORY, Box, beat
 from live import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 WORKSPACE = "/home/ann/src/app"
 

@@ -9,7 +9,7 @@ import pytest
 from box import Box, beat
 from live import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 SOCKET = "coordd/coordd.sock"
 

@@ -22,7 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd import __version__
-from coordd.cli import doctor_daemon, doctor_facts, doctor_machine, doctor_storage, doctor_workspaces
+from coordd.cli import (
+    doctor_daemon,
+    doctor_facts,
+    doctor_machine,
+    doctor_redis,
+    doctor_storage,
+    doctor_workspaces,
+)
 from coordd.cli.access import (
     READ,
     SEARCH,
@@ -44,13 +51,13 @@ from coordd.cli.doctor import examine
 from coordd.cli.doctor_daemon import (
     check_config,
     check_lock,
-    check_redis,
     check_sinks,
     check_socket,
     check_traces,
 )
 from coordd.cli.doctor_daemon import check_version as check_versions
 from coordd.cli.doctor_facts import ConfigAnswer, Facts, gather
+from coordd.cli.doctor_redis import check_redis
 from coordd.cli.doctor_workspaces import check_workspace, check_workspaces
 from coordd.cli.findings import Finding, failed, finding_lines
 from coordd.cli.patience import within
@@ -319,7 +326,7 @@ def test_the_configuration(answer: ConfigAnswer, result: str, words: str) -> Non
     assert (found.fix is None) == (result == "ok")
 
 
-def test_sinks_and_redis_and_traces() -> None:
+def test_sinks_and_traces() -> None:
     sinks = {
         "jsonl": {"state": "failing", "error": "No space left on device", "backlog": 7},
         "csv": {"state": "ok", "dropped": 3},
@@ -328,13 +335,131 @@ def test_sinks_and_redis_and_traces() -> None:
     assert (failing.result, "No space left on device; 7 records wait" in failing.message) == ("fail", True)
     assert (dropping.result, "3 records" in dropping.message) == ("warn", True)
 
-    assert list(check_redis(facts())) == []
-    down = status_document(redis={"configured": True, "connected": False, "url": "redis://h", "error": "E"})
-    assert only(check_redis(facts(status=down))).result == "fail"
-
     traces = [{"path": f"/w/{i}", "reason": "a FIFO"} for i in range(5)]
     found = only(check_traces(facts(status=status_document(traces_malformed={"count": 5, "traces": traces}))))
     assert found.message.endswith("/w/0: a FIFO; /w/1: a FIFO; /w/2: a FIFO; and 2 more")
+
+
+# Redis
+
+
+def redis_facts(up: dict[str, Any] | None = None, **changes: Any) -> Facts:
+    """Facts of a daemon that uses a Redis; with ``up`` None it is down, and its configuration names one."""
+    url = "redis://h/0"
+    configured = {"coordination": {"redis_url": url}}
+    values: dict[str, Any] = {"config": ConfigAnswer(0, "/f.toml", values=configured)}
+    if up is None:
+        values["error"] = DaemonNotRunning([])
+        values["status"] = {}
+    else:
+        values["status"] = status_document(redis={"configured": True, "url": url, **up})
+    return facts(**{**values, **changes})
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Facts]:
+    """Have ``coordd check-redis`` say this; whom it was asked for."""
+    asked: list[Facts] = []
+
+    def ask(about: Facts) -> Any:
+        asked.append(about)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(doctor_redis, "ask_redis", ask)
+    return asked
+
+
+UP = {"connected": True, "latency_ms": 0.42, "feed": "push", "writes": True}
+ANSWER = {
+    "schema": 1,
+    "url": "redis://h/0",
+    "checks": [
+        {"check": "redis", "state": "ok", "detail": "redis://h/0 answers in 0.5 ms", "fix": None},
+        {"check": "redis_clock", "state": "warn", "detail": "its clock is 3.0 s ahead", "fix": "ntp"},
+        {"check": "redis_new", "state": "a later one", "detail": "x", "fix": 7},
+        {"check": 7},
+        "nonsense",
+    ],
+}
+CLOCK = Finding("redis_clock", "warn", "its clock is 3.0 s ahead", "ntp")
+
+
+def test_without_a_redis_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, ANSWER)
+    assert list(check_redis(facts())) == []
+    assert list(check_redis(facts(error=DaemonNotRunning([]), status={}))) == []
+    assert asked == []
+
+
+def test_a_redis_is_shown_as_the_daemon_sees_it_and_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, ANSWER)
+    first, *rest = check_redis(redis_facts(UP))
+    assert first == Finding("redis", "ok", "redis://h/0 answers in 0.4 ms, changes come by push")
+    assert rest == [CLOCK, Finding("redis_new", "warn", "x")]
+    (foreign, *_) = check_redis(redis_facts({**UP, "writes": False}))
+    assert "not written there, for REDIS_URL alone names it" in foreign.message
+
+
+def test_a_redis_that_is_down_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    down = [
+        {"check": "redis", "state": "fail", "detail": "redis://h/0 refuses connections", "fix": "start it"}
+    ]
+    answering(monkeypatch, {**ANSWER, "checks": down})
+    found = only(check_redis(redis_facts({"connected": False, "error": "Redis refuses connections"})))
+    assert (found.name, found.result) == ("redis", "fail")
+    assert found.message == "redis://h/0: Redis refuses connections"
+    differing = list(check_redis(redis_facts(UP)))
+    assert [(f.name, f.result) for f in differing] == [("redis", "ok"), ("redis_check", "warn")]
+    assert "redis://h/0 refuses connections" in differing[1].message
+
+
+def test_with_the_daemon_down_the_configured_redis_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, ANSWER)
+    first, second, _ = check_redis(redis_facts())
+    assert (first.name, first.result, first.message) == ("redis", "ok", "redis://h/0 answers in 0.5 ms")
+    assert second == CLOCK
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (CannotTell("'coordd check-redis' takes more than 30 s"), "takes more than 30 s"),
+        ({"schema": 1, "url": None, "checks": []}, "this user does not see what makes the daemon use it"),
+        ({**ANSWER, "url": "redis://new/0", "checks": []}, "its configuration now names redis://new/0"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_warning(monkeypatch: pytest.MonkeyPatch, answer: Any, words: str) -> None:
+    answering(monkeypatch, answer)
+    _, found = check_redis(redis_facts(UP))
+    assert (found.name, found.result, words in found.message) == ("redis_check", "warn", True)
+    assert found.fix
+
+
+def test_a_configuration_that_is_not_ours_to_read_leads_to_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, ANSWER)
+    _, found = check_redis(
+        redis_facts(UP, config=ConfigAnswer(None, "/f", "/f may not be read by this user"))
+    )
+    assert "may not be read" in found.message
+    assert asked == []
+
+
+@pytest.mark.root
+def test_root_asks_as_the_daemons_user(monkeypatch: pytest.MonkeyPatch, open_directory: Path) -> None:
+    """Its configuration may name any socket and any file: root lends it no rights."""
+    program = open_directory / "python"
+    program.write_text('#!/bin/sh\nprintf \'{"url": "%s"}\' "$(id -u) $(id -G)"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    theirs = Who(4001, frozenset([4002, 4003]))
+    answer = doctor_facts.check_redis(facts(daemon=theirs, me=ROOT))
+    uid, *groups = str(answer["url"]).split()
+    assert (uid, set(groups)) == ("4001", {"4002", "4003"})
+    assert str(doctor_facts.check_redis(facts(daemon=ROOT, me=ROOT))["url"]).startswith("0 ")
+    monkeypatch.setattr(sys, "executable", "/dev/null")
+    with pytest.raises(CannotTell, match="'coordd check-redis' cannot be run as 4001: Permission denied"):
+        doctor_facts.check_redis(facts(daemon=theirs, me=ROOT))
 
 
 # workspaces

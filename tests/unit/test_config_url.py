@@ -15,6 +15,7 @@ from coordd.config import Config, build_config, effective, public_url
 from coordd.config_url import check_redis_url
 from coordd.errors import ConfigError
 from coordd.layout import Layout
+from coordd.redislink.target import Tls, parse_target
 from coordd.sockets import user_paths
 
 LAYOUT = Layout(name="user", root=None, **user_paths({"HOME": "/home/ann"}, "linux"))
@@ -223,3 +224,41 @@ def test_whatever_stands_around_it_a_password_is_hidden(
 ) -> None:
     url = f"{scheme}{user}:{before}{SECRET}{after}@host"
     assert SECRET not in public_url(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("ssl_ca_certs=ca.pem", "an absolute path for ssl_ca_certs"),
+        ("ssl_certfile=~/c.pem", "an absolute path for ssl_certfile"),
+        ("ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs in the URL to be required or optional or none"),
+        ("ssl_check_hostname=off", "ssl_check_hostname in the URL to be true or false"),
+        ("ssl_ca_certs=/a&ssl_ca_certs=/b", "ssl_ca_certs once"),
+        ("ssl_version=3", "unknown option 'ssl_version'"),
+    ],
+)
+def test_an_option_for_tls_that_would_be_misread_is_refused(options: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_redis_url(f"rediss://host?{options}")
+    with pytest.raises(ValueError, match="unknown option"):
+        check_redis_url(f"redis://host?{options}")
+
+
+def test_where_a_url_leads() -> None:
+    target = parse_target("redis://ann:p%40ss%2F@[::1]:7000/3")
+    assert (target.host, target.port, target.path, target.database) == ("::1", 7000, None, 3)
+    assert (target.username, target.password, target.tls) == ("ann", "p@ss/", None)
+    assert set(target.secrets) == {"p@ss/", "p%40ss%2F"}
+    assert not any(secret in repr(target) for secret in target.secrets)
+    target = parse_target("unix://:pw@/run/my%20redis.sock?db=2")
+    assert (target.path, target.database, target.username) == ("/run/my redis.sock", 2, None)
+    assert parse_target("redis://host").port == 6379
+
+
+def test_the_options_for_tls_and_what_they_mean() -> None:
+    assert parse_target("rediss://host").tls == Tls()
+    files = "ssl_ca_certs=/ca&ssl_ca_path=/d&ssl_certfile=/c&ssl_keyfile=/k"
+    assert parse_target(f"rediss://host?{files}").tls == Tls("/ca", "/d", "/c", "/k")
+    unchecked = parse_target("rediss://host?ssl_cert_reqs=none&ssl_check_hostname=true").tls
+    assert unchecked == Tls(verify=False, check_hostname=False)
+    assert parse_target("rediss://host?ssl_check_hostname=false").tls == Tls(check_hostname=False)

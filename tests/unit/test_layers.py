@@ -26,6 +26,10 @@ VALUES = {
     "claims",
     "deadlines",
     "rooms",
+    "doubles",
+    "merge",
+    "sightings",
+    "roll",
     "wire",
     "sockets",
     "quickjson",
@@ -41,6 +45,7 @@ VALUES = {
 SOURCES_AND_SINKS = {
     "host",
     "coordination",
+    "redislink",
     "sinks",
     "directories",
     "lock",
@@ -64,6 +69,11 @@ STATE = {
     "tasks",
     "tasklist",
     "tasklog",
+    "judging",
+    "sight",
+    "evidence",
+    "redisstate",
+    "redisfeed",
     "agentlog",
     "supervision",
 }
@@ -85,6 +95,7 @@ SERVICE = {
     "background",
     "__main__",
     "places",
+    "redisservice",
 }
 CLIENTS = {"client", "cli"}
 TOOLS = {"installer"}

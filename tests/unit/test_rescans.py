@@ -12,9 +12,11 @@ from coordd.clocks import Heart, ObservedClock
 from coordd.coordination.backend import Found
 from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.watch import Followed
+from coordd.judging import Judging
 from coordd.pipeline import FULL_READ_PAUSE, Pipeline, Source
 from coordd.recorder import Recorder
 from coordd.schedule import TICK, Schedule
+from coordd.sight import TraceLog
 from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
 from coordd.tasks import Board
@@ -65,14 +67,18 @@ async def storm() -> tuple[Reader, float, int]:
     writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
     recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
+    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
+    tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
     pipeline = Pipeline(
         picture=picture,
         backend=backend,
         schedule=schedule,
         local=traces,
         remote=traces,
-        agents=AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400),
-        tasks=TaskLog(board=board, recorder=recorder, schedule=schedule),
+        agents=agents,
+        tasks=tasks,
+        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+        malformed=TraceLog(),
     )
     schedule.start()
     await pipeline.start([])
@@ -109,14 +115,18 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     worker = Worker("w")
     recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
+    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
+    tasks = TaskLog(board=Board(picture=picture, stall_after=900), recorder=recorder, schedule=schedule)
     pipeline = Pipeline(
         picture=picture,
         backend=backend,
         schedule=schedule,
         local=worker,
         remote=worker,
-        agents=AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400),
-        tasks=TaskLog(board=Board(picture=picture, stall_after=900), recorder=recorder, schedule=schedule),
+        agents=agents,
+        tasks=tasks,
+        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+        malformed=TraceLog(),
     )
     clock = ObservedClock()
     source = Source(reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker)

@@ -221,6 +221,7 @@ WHOLE, HALF, OTHER = b"one\ntwo\n", b"one\n", b"three\n"
         (WHOLE, gzip.compress(OTHER), None),
         (HALF + OTHER, gzip.compress(WHOLE), None),
     ],
+    ids=range(9),  # gzip's bytes tell the time
 )
 def test_of_two_forms_none_is_lost(
     fleet: Fleet, plain: bytes, packed: bytes, left: dict[str, bytes] | None

@@ -92,7 +92,7 @@ class Model(RuleBasedStateMachine):
     @rule(path=paths, agent_id=st.sampled_from(AGENTS))
     def leave(self, path: str, agent_id: str) -> None:
         self.recheck()
-        self.picture.remove((path, agent_id))
+        self.picture.remove((path, agent_id), self.mono)
         self.board.settle(self.now)
 
     @precondition(lambda self: any(self.readable.values()))
@@ -329,7 +329,7 @@ def test_a_claim_is_orphaned_once_and_again_only_after_its_holder_was_back() -> 
     assert scene.kinds() == [("claim.orphaned", "t")]
     scene.wait(TIMEOUT)
     scene.read(Claim("t", "x"))
-    scene.picture.remove(("/w", "x"))  # forgotten at last: that makes it no less orphaned
+    scene.picture.remove(("/w", "x"), scene.mono)  # forgotten at last: that makes it no less orphaned
     assert scene.kinds() == []
     scene.beat("x")
     assert scene.kinds() == []
@@ -410,7 +410,7 @@ def test_a_holder_that_leaves_is_waited_for_unless_it_was_inactive() -> None:
         scene.read(Claim("t", "x"))
         scene.wait(4)
         scene.board.settle(scene.now)
-        scene.picture.remove(("/w", "x"))
+        scene.picture.remove(("/w", "x"), scene.mono)
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
         scene.wait(TIMEOUT - 2)
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]

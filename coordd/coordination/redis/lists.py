@@ -1,0 +1,101 @@
+"""Reading the agents' lists of tasks, ``agent:tasks:<id>``: small ones many at once, huge ones not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coordd.coordination.redis.agents import Agents
+from coordd.coordination.redis.asking import SLICE, Pace, Tally, ask, elements, page
+from coordd.coordination.redis.keys import AGENT_TASKS
+from coordd.coordination.redis.parse import either, parse_tasks
+from coordd.coordination.redis.problems import Problems, refusal
+from coordd.coordination.redis.todo import One
+from coordd.redislink.trouble import ServerError
+from coordd.redislink.wire import CHUNK, Wire
+
+_FEW = 200  # members of a set that is read whole
+
+
+class TaskLists:
+    """The lists of all agents; one with more than ``max_named`` members is only counted."""
+
+    def __init__(self, *, agents: Agents, problems: Problems, max_named: int) -> None:
+        self._agents = agents
+        self._problems = problems
+        self._max_named = max_named
+        self._pace = Pace(SLICE)
+
+    async def read(self, wire: Wire, items: Sequence[One], tally: Tally) -> None:
+        """Read the lists of these agents."""
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            asked = self._agents.ask_tasks()
+            few: list[tuple[One, int]] = []
+            many: list[One] = []
+            counts = await ask(wire, [(b"SCARD", item.key) for item in chunk])
+            for item, count in zip(chunk, counts, strict=True):
+                tally.count(AGENT_TASKS, count)
+                if isinstance(count, ServerError):
+                    self._failed(item, count, asked)
+                elif not isinstance(count, int) or count == 0:
+                    self._agents.set_tasks(item.id, (), there=False, asked=asked)
+                    self._problems.note(item.key, None)
+                elif count > self._max_named:
+                    self._agents.set_tasks(item.id, (), unnamed=count, asked=asked)
+                    self._problems.note(item.key, None)
+                elif count <= min(_FEW, self._pace.count):
+                    few.append((item, count))
+                else:
+                    many.append(item)
+            while few:
+                await self._read_few(wire, _batch(few, self._pace.count), asked)
+            for item in many:
+                await self._read_many(wire, item, asked)
+
+    async def _read_few(self, wire: Wire, batch: Sequence[One], asked: int) -> None:
+        replies = await ask(wire, [(b"SMEMBERS", item.key) for item in batch])
+        self._pace.took([member for reply in replies for member in elements(reply)])
+        for item, reply in zip(batch, replies, strict=True):
+            if isinstance(reply, ServerError):
+                self._failed(item, reply, asked)
+                continue
+            members = elements(reply)
+            tasks, problem = parse_tasks(members)
+            self._take(item, tasks, problem, asked)
+
+    async def _read_many(self, wire: Wire, item: One, asked: int) -> None:
+        found: dict[str, None] = {}
+        problem: str | None = None
+        cursor, pace = b"0", Pace()
+        while len(found) <= 2 * self._max_named:
+            reply = (await ask(wire, [(b"SSCAN", item.key, cursor, b"COUNT", pace.count)]))[0]
+            if isinstance(reply, ServerError):
+                self._failed(item, reply, asked)
+                return
+            cursor, members = page(reply)
+            tasks, wrong = parse_tasks(members)
+            found.update(dict.fromkeys(tasks))
+            problem = either(problem, wrong)
+            if cursor == b"0":
+                break
+            pace.took(members)
+        self._take(item, tuple(found), problem, asked)
+
+    def _take(self, item: One, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:
+        self._agents.set_tasks(item.id, tuple(sorted(tasks)), asked=asked)  # a set has no order of its own
+        self._problems.note(item.key, problem)
+
+    def _failed(self, item: One, error: ServerError, asked: int) -> None:
+        self._agents.set_tasks(item.id, None, asked=asked)
+        self._problems.note(item.key, refusal(error, "a set"))
+
+
+def _batch(few: list[tuple[One, int]], most: int) -> list[One]:
+    """Take some off the end that have no more members together than this; one at the least."""
+    batch = [few[-1][0]]
+    weight = few.pop()[1]
+    while few and weight + few[-1][1] <= most:
+        item, count = few.pop()
+        batch.append(item)
+        weight += count
+    return batch

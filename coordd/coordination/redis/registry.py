@@ -1,0 +1,82 @@
+"""Reading ``agents:registry``: page by page, and parsing only the fields whose bytes changed."""
+
+from __future__ import annotations
+
+from coordd.coordination.fields import Malformed
+from coordd.coordination.redis.agents import Agents
+from coordd.coordination.redis.asking import Pace, ask, page
+from coordd.coordination.redis.keys import REGISTRY, id_of
+from coordd.coordination.redis.parse import MAX_VALUE
+from coordd.coordination.redis.problems import Problems, refusal
+from coordd.redislink.trouble import ServerError
+from coordd.redislink.wire import Wire
+
+_KEY = REGISTRY.encode()
+
+
+class Registry:
+    """The registry; ``trouble`` says why it could not be read at the last try."""
+
+    def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
+        self.trouble: str | None = None
+        self._limit = limit
+        self._agents = agents
+        self._problems = problems
+
+    async def read(self, wire: Wire) -> set[str]:
+        """Read all of it; the agents of which it says another thing than before.
+
+        What may not be read is as it was; what is no hash registers nobody.
+        """
+        agents, problems, pace = self._agents, self._problems, Pace()
+        agents.begin_registry()
+        changed: set[str] = set()
+        cursor, count = b"0", 0
+        while True:
+            reply = (await ask(wire, [(b"HSCAN", _KEY, cursor, b"COUNT", pace.count)]))[0]
+            if isinstance(reply, ServerError):
+                wrong = reply.code == "WRONGTYPE"
+                self.trouble = None if wrong else str(reply)
+                problems.note(_KEY, refusal(reply, "a hash"))
+                return changed | agents.end_registry() if wrong else changed
+            cursor, found = page(reply)
+            for name, value in zip(found[::2], found[1::2], strict=False):
+                if self._entry(name, value):
+                    changed.add(id_of(name))
+            count += len(found) // 2
+            if cursor == b"0" or count >= self._limit:
+                break
+            pace.took(found)
+        self.trouble = None
+        rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
+        problems.note(_KEY, rest)
+        return changed | agents.end_registry()
+
+    async def look_up(self, wire: Wire, agent_ids: list[str]) -> None:
+        """Read what it has of these agents alone, up to half a chunk of them."""
+        names = [self._agents.name_of(agent_id) for agent_id in agent_ids]
+        sizes = await ask(wire, [(b"HSTRLEN", _KEY, name) for name in names])
+        small = [
+            name
+            for name, size in zip(names, sizes, strict=True)
+            if isinstance(size, int) and size <= MAX_VALUE
+        ]
+        for name, value in zip(
+            small, await ask(wire, [(b"HGET", _KEY, name) for name in small]), strict=True
+        ):
+            if isinstance(value, bytes):
+                self._entry(name, value)
+            elif value is None:
+                self._agents.unregister(id_of(name))
+
+    def _entry(self, name: bytes, value: bytes) -> bool:
+        try:
+            agent_id = id_of(name)
+        except Malformed as error:
+            self._problems.note(_KEY, str(error), name)
+            return False
+        changed, problem = self._agents.register(agent_id, value)
+        self._problems.note(_KEY, problem, name)
+        if not name.isascii() and agent_id.encode() != name:
+            self._agents.keeps_name(agent_id, name)
+        return changed

@@ -1,0 +1,328 @@
+"""What is read of Redis when: everything after each new connection and now and then, what changed at once.
+
+The pipeline's other half: the same batches, the same reducer behind it, one source whose path is "". It is a
+tenant of the link (redislink/link.py): it reads while there is a connection, and while there is none, what
+only Redis knows can be told no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from coordd.agentlog import AgentLog
+from coordd.clocks import ObservedClock
+from coordd.coordination.redis.keys import BCAST_PREFIXES
+from coordd.coordination.redis.reader import RedisReader
+from coordd.coordination.redis.tracking import NotPermitted, Subscription, track
+from coordd.judging import Judging
+from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
+from coordd.redislink.link import Facts
+from coordd.redislink.wire import RedisLost, Wire
+from coordd.reducer import Reading
+from coordd.schedule import Schedule, now
+from coordd.sight import Sight, TraceLog
+from coordd.state import Picture, Workspace
+from coordd.tasklog import TaskLog
+from coordd.traces import AgentsChange, AgentTraces, WorkspaceTraces
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 50_000
+"""Announced keys that may wait to be read; beyond that everything is read."""
+SLICE = 500
+"""Agents that are taken over before the loop turns again."""
+MAX_KEY = 2048
+"""Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
+PING_EVERY = 2.0
+PATH = ""
+"""Redis among the sources of the picture."""
+
+
+class RedisFeed:
+    """Follows the agents and tasks in one Redis; ``broken`` tells the link of a connection that failed."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        picture: Picture,
+        reader: RedisReader,
+        schedule: Schedule,
+        agents: AgentLog,
+        tasks: TaskLog,
+        judging: Judging,
+        malformed: TraceLog,
+        broken: Callable[[RedisLost], None],
+    ) -> None:
+        self.mode: str | None = None
+        self.ready = asyncio.Event()
+        self._url = url
+        self._picture = picture
+        self._reader = reader
+        self._schedule = schedule
+        self._agents = agents
+        self._tasks = tasks
+        self._judging = judging
+        self._malformed = malformed
+        self._broken = broken
+        self._sight = Sight(shown=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono)))
+        self._lock = asyncio.Lock()
+        self._wire: Wire | None = None
+        self._pending: set[bytes] = set()
+        self._everything = False
+        self._registered: set[str] = set()
+        self._following: asyncio.Task[None] | None = None
+        self._said: str | None = None
+        self._cost = 0.0
+        picture.workspaces[PATH] = self._sight.shown
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What of Redis cannot be read although it answers: the kind of key, and why."""
+        return dict(self._reader.troubles) if self._wire is not None else {}
+
+    def up(self, wire: Wire, _facts: Facts) -> None:
+        """Begin to read over a new connection."""
+        self._wire = wire
+        self._pending.clear()
+        self._everything = False
+        self._following = asyncio.ensure_future(self._follow(wire))
+
+    def down(self, trouble: str) -> None:
+        """The connection is lost: what only Redis knows is unknown until there is another one."""
+        self._wire = None
+        self.mode = None
+        self.ready.set()
+        if self._following is not None and self._following is not asyncio.current_task():
+            self._following.cancel()
+        self._following = None
+        self._lost(trouble)
+
+    def gap(self, seconds: float) -> None:
+        """The loop did not turn for so long."""
+        self._sight.shown.clock.skip(seconds)
+        self.rescan_soon()
+
+    def rescan_soon(self) -> None:
+        """Read everything again, now rather than at the next rescan."""
+        if self._wire is not None and self.mode is not None:
+            self._schedule.once("redis.rescan", 0.0, self._rescan)
+
+    async def reread(self, _path: str, agent_ids: Collection[str]) -> None:
+        """Read these agents once more, before they are judged."""
+        async with self._lock:
+            if (wire := self._wire) is not None and self._sight.read_once:
+                await self._guarded(self._reread(wire, agent_ids))
+
+    async def stop(self) -> None:
+        """Read no more; what is under way comes to its end first."""
+        async with self._lock:
+            self._wire = None
+            if self._following is not None:
+                self._following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._following
+
+    async def _follow(self, wire: Wire) -> None:
+        """Read everything once, then be told; ends with the connection."""
+        subscription, pinging = None, None
+        try:
+            subscription = await self._subscribe(wire)
+            async with self._lock:
+                await self._read_all(wire)
+            self.mode = "poll" if subscription is None else "push"
+            self.ready.set()
+            self._await_rescan(self._cost)
+            if subscription is not None:
+                pinging = asyncio.ensure_future(self._ping(subscription))
+                await self._listen(subscription)
+        except RedisLost as lost:
+            self._broken(lost)
+        finally:
+            if pinging is not None:
+                pinging.cancel()
+            if subscription is not None:
+                await subscription.close()
+
+    async def _subscribe(self, wire: Wire) -> Subscription | None:
+        """Be told of changes, before everything is read; None where that is not to be had."""
+        try:
+            return await track(self._url, wire, BCAST_PREFIXES)
+        except NotPermitted as refused:
+            if str(refused) != self._said:
+                self._said = str(refused)
+                log.warning(
+                    "changes in Redis are found by polling: it refuses to announce them (%s)", refused
+                )
+            return None
+
+    async def _listen(self, subscription: Subscription) -> None:
+        while True:
+            keys = await subscription.changed()
+            if keys is None or len(self._pending) > MAX_PENDING:
+                self._pending.clear()
+                self._everything = True
+            else:
+                self._pending.update([key for key in keys if len(key) <= MAX_KEY])
+            if self._schedule.waiting("redis.batch") is None:
+                self._schedule.once("redis.batch", BATCH, self._batch)
+
+    async def _ping(self, subscription: Subscription) -> None:
+        try:
+            while True:
+                await asyncio.sleep(PING_EVERY)
+                await subscription.ping()
+        except RedisLost as lost:
+            self._broken(lost)
+
+    async def _batch(self) -> None:
+        """Read what was announced, and what was put off until now."""
+        async with self._lock:
+            wire = self._wire
+            if wire is None or not self._sight.read_once:
+                return  # the full reading that is to come will see it
+            keys, self._pending = self._pending, set()
+            if self._everything:
+                self._everything = False
+                await self._guarded(self._read_all(wire))
+            else:
+                await self._guarded(self._read_some(wire, keys))
+
+    async def _rescan(self) -> None:
+        async with self._lock:
+            if (wire := self._wire) is not None and self.mode is not None:
+                await self._guarded(self._read_all(wire))
+        if self._wire is not None:
+            self._await_rescan(self._cost)
+
+    def _await_rescan(self, cost: float) -> None:
+        """After a long reading the next one waits longer: it is to take a twentieth of the time at most."""
+        shortest = POLL if self.mode == "poll" else RESCAN
+        self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * cost), self._rescan)
+
+    async def _guarded(self, reading: Coroutine[Any, Any, None]) -> None:
+        try:
+            await reading
+        except RedisLost as lost:
+            self._broken(lost)
+
+    async def _read_all(self, wire: Wire) -> None:
+        began = now().mono
+        traces = await self._reader.scan(wire, now().wall)
+        moment = now()
+        self._cost = moment.mono - began
+        if wire is not self._wire:
+            return
+        if traces.state == "unreadable":
+            self._lost(traces.error or "cannot be read")  # the next rescan may find it mended
+            return
+        shown = self._sight.shown
+        blind = not shown.clock.readable
+        shown.clock.regained(moment.mono)
+        shown.state, shown.error = "read", None
+        shown.malformed = dict(traces.malformed)
+        self._malformed.note(shown)
+        if blind:
+            await self._rejudge()
+        for some in _slices(self._complete(traces)):
+            await self._agents.take(PATH, some, self._reading(pushed=False))
+            await asyncio.sleep(0)
+        self._judging.look()
+        self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
+        self._sight.last_observed = shown.clock.now(began)
+        self._sight.read_once = True
+        self._await_slow()
+
+    async def _read_some(self, wire: Wire, keys: Collection[bytes]) -> None:
+        await self._took(wire, await self._reader.read(wire, keys, now().wall), pushed=True)
+        self._await_slow()
+
+    async def _reread(self, wire: Wire, agent_ids: Collection[str]) -> None:
+        await self._took(wire, await self._reader.reread(wire, agent_ids, now().wall), pushed=False)
+
+    async def _took(self, wire: Wire, change: AgentsChange, *, pushed: bool) -> None:
+        if wire is not self._wire:
+            return
+        if change.rescan_needed:
+            await self._read_all(wire)
+            return
+        self._sight.shown.malformed.update(change.malformed)
+        self._malformed.note(self._sight.shown)
+        agents = {agent_id: self._kept(agent_id, traces) for agent_id, traces in change.agents.items()}
+        await self._agents.take(PATH, agents, self._reading(pushed=pushed))
+        self._judging.look()
+        self._tasks.take(PATH, change.work)
+
+    def _await_slow(self) -> None:
+        """What changes all the time is read again only now and then: come back for it."""
+        if self._reader.due is not None:
+            delay = max(BATCH, self._reader.due - now().mono)
+            waiting = self._schedule.waiting("redis.batch")
+            if waiting is None or waiting > now().mono + delay:
+                self._schedule.once("redis.batch", delay, self._batch)
+
+    def _complete(self, traces: WorkspaceTraces) -> dict[str, AgentTraces | None]:
+        """A full reading says of every known agent what is there, even that nothing is.
+
+        A Redis that comes back without any registry has lost its data: nobody has left for that.
+        """
+        wiped = not self._sight.read_once and not any(one.registration for one in traces.agents.values())
+        if wiped:
+            self._registered.clear()
+        agents = {agent_id: self._kept(agent_id, one) for agent_id, one in traces.agents.items()}
+        for agent in self._picture.in_workspace(None):
+            if agent.key[1] not in agents:
+                agents[agent.key[1]] = self._kept(agent.key[1], None, wiped=wiped)
+        self._registered.intersection_update(agents)
+        return agents
+
+    def _kept(self, agent_id: str, traces: AgentTraces | None, *, wiped: bool = False) -> AgentTraces | None:
+        """The traces; of an agent whose heartbeat expired and that never registered, that it left none.
+
+        A heartbeat in Redis takes itself away: that alone is silence, while leaving the registry is leaving.
+        """
+        if traces is not None:
+            if traces.registration is not None:
+                self._registered.add(agent_id)
+            return traces
+        old = self._picture.sighting((None, agent_id))
+        registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
+        if old is None or (registered and not wiped):
+            self._registered.discard(agent_id)
+            return None
+        blank = AgentTraces(agent_id)
+        return old.traces if old.traces == blank else blank
+
+    def _reading(self, *, pushed: bool) -> Reading:
+        return self._sight.reading(self._picture, pushed=pushed, starting=not self._judging.running)
+
+    def _lost(self, trouble: str) -> None:
+        shown, moment = self._sight.shown, now()
+        shown.clock.lost(moment.mono)
+        shown.state, shown.error = "unreadable", trouble
+        self._sight.read_once = False
+        self._tasks.lost(PATH)
+        self._schedule.once("redis.lost", 0.0, self._record_loss)
+
+    async def _rejudge(self) -> None:
+        """Judge all agents of Redis anew, after it was lost or came back."""
+        places = [self._picture.place(agent.key) for agent in self._picture.in_workspace(None)]
+        for start in range(0, len(places), SLICE):
+            self._picture.rejudge_some(places[start : start + SLICE], now().mono)
+            await asyncio.sleep(0)
+
+    async def _record_loss(self) -> None:
+        await self._rejudge()
+        self._judging.look()
+
+
+def _slices(agents: Mapping[str, AgentTraces | None]) -> Iterator[dict[str, AgentTraces | None]]:
+    """A few at a time, so that tens of thousands hold up nobody else on the loop."""
+    rest = iter(agents.items())
+    while some := dict(islice(rest, SLICE)):
+        yield some

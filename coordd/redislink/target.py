@@ -1,0 +1,69 @@
+"""Where a Redis URL leads: host or socket, who one is there, which database, which certificates.
+
+Pure. The forms are those of config_url.py, which has checked the URL; a password never shows in a ``repr``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+PORT = 6379
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The ``ssl_*`` options of a rediss:// URL: paths as given, None where not."""
+
+    ca_certs: str | None = None
+    ca_path: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    verify: bool = True
+    check_hostname: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One Redis. Either ``path`` is set, or ``host`` and ``port``; ``tls`` is None for plain connections."""
+
+    host: str
+    port: int
+    path: str | None
+    username: str | None
+    password: str | None = field(repr=False)
+    database: int = 0
+    tls: Tls | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may repeat: the password, and as it stands in the URL."""
+        return () if not self.password else (self.password, quote(self.password, safe=""))
+
+
+def parse_target(url: str) -> Target:
+    """The target of a URL that ``check_redis_url`` has passed."""
+    parts = urlsplit(url)
+    options = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    database = options.get("db") or ("" if parts.scheme == "unix" else parts.path.strip("/"))
+    return Target(
+        host=unquote(parts.hostname or ""),
+        port=parts.port or PORT,
+        path=unquote(parts.path) if parts.scheme == "unix" else None,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        database=int(database or 0),
+        tls=_tls(options) if parts.scheme == "rediss" else None,
+    )
+
+
+def _tls(options: dict[str, str]) -> Tls:
+    verify = options.get("ssl_cert_reqs", "required") != "none"
+    return Tls(
+        ca_certs=options.get("ssl_ca_certs"),
+        ca_path=options.get("ssl_ca_path"),
+        certfile=options.get("ssl_certfile"),
+        keyfile=options.get("ssl_keyfile"),
+        verify=verify,
+        check_hostname=verify and options.get("ssl_check_hostname", "true") == "true",
+    )

@@ -1,0 +1,158 @@
+"""What is wrong with a Redis, in words that help: a table from its error codes, and from the system's.
+
+Pure. The words follow "Redis …". No text that comes out holds a secret: what a server says is withheld where
+it repeats one, and the arguments that some servers repeat of a command they do not know are cut off.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+_MAX_TEXT = 200
+WITHHELD = "(its words are withheld: they repeat a password)"
+
+_MEANINGS = {
+    "NOAUTH": "wants a password: put one into the URL, redis://:PASSWORD@host",
+    "WRONGPASS": "refuses the user name or the password of the URL",
+    "NOPASSWORD": "has no password, but the URL gives one: leave it out",
+    "NODB": "has no database of the URL's number: choose a lower one, as in redis://host/0",
+    "OOM": "takes no writes: its memory is full (maxmemory)",
+    "READONLY": "takes no writes: it is a read-only replica",
+    "LOADING": "is loading its data set after a start",
+    "BUSY": "is busy running a script (SCRIPT KILL ends it)",
+    "MISCONF": "takes no writes: it cannot save its data set to disk (its log says why)",
+    "MASTERDOWN": "is a replica that has lost its master",
+    "CLUSTERDOWN": "is a cluster that is down",
+    "MOVED": "is one node of a cluster, and other nodes hold some of the keys: coordd reads a single Redis",
+    "MAXCLIENTS": "takes no more clients (maxclients)",
+    "DENIED": "runs in protected mode: it takes no remote clients without a password",
+    "NOREPLICAS": "takes no writes: too few replicas are connected",
+}
+_MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
+
+_SYSTEM = {
+    errno.ECONNREFUSED: "refuses connections: nothing listens there",
+    errno.ENOENT: "is not there: no such socket",
+    errno.ENOTDIR: "is not there: no such socket",
+    errno.EACCES: "cannot be reached: no permission for its socket",
+    errno.EPERM: "cannot be reached: a firewall or a sandbox forbids it",
+    errno.ECONNRESET: "reset the connection",
+    errno.EPIPE: "closed the connection",
+    errno.ENETUNREACH: "cannot be reached: no route to its network",
+    errno.EHOSTUNREACH: "cannot be reached: no route to its host",
+    errno.ETIMEDOUT: "does not answer: the connection timed out",
+    errno.ENOTSOCK: "is no socket",
+    errno.EAGAIN: "takes no connection: too many wait for it already",
+    errno.ENOTCONN: "takes no connection: too many wait for it already",
+    errno.EMFILE: "cannot be reached: coordd has no file descriptor left",
+    errno.EAFNOSUPPORT: "cannot be reached: this machine, or coordd's sandbox, has no network of that kind",
+}
+
+_PHRASES = (
+    ("max number of clients", "MAXCLIENTS"),
+    ("max clients reached", "MAXCLIENTS"),
+    ("loading the dataset", "LOADING"),
+    ("authentication required", "NOAUTH"),
+    ("invalid username-password", "WRONGPASS"),
+    ("invalid password", "WRONGPASS"),
+    ("called without any password configured", "NOPASSWORD"),
+    ("no password is set", "NOPASSWORD"),
+    ("db index is out of range", "NODB"),
+)
+
+_ALERTS = (
+    ("CERTIFICATE_REQUIRED", "wants a client certificate: give ssl_certfile= and ssl_keyfile= in the URL"),
+    ("HANDSHAKE_FAILURE", "refuses TLS: it may want a client certificate (ssl_certfile=), or other ciphers"),
+    ("UNKNOWN_CA", "refuses the client certificate: it does not know who signed it"),
+    ("BAD_CERTIFICATE", "refuses the client certificate"),
+    ("CERTIFICATE_EXPIRED", "refuses the client certificate: it has expired"),
+    ("WRONG_VERSION_NUMBER", "speaks no TLS: redis:// is for a port without it"),
+    ("RECORD_LAYER_FAILURE", "speaks no TLS: redis:// is for a port without it"),
+    ("PROTOCOL_VERSION", "speaks another version of TLS"),
+)
+
+_WRONG_NAME = frozenset({62, 63, 64})  # openssl/x509_vfy.h: hostname, email, IP address mismatch
+_UNKNOWN_SIGNER = frozenset({2, 18, 19, 20, 21, 27})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """An error that the server answered to one command: its code (``NOPERM``) and the whole text."""
+
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return meaning(self.code, self.text)
+
+
+def meaning(code: str, text: str) -> str:
+    """What an error of the server says of it, as in "Redis …"."""
+    if code == "NOPERM":
+        return f"does not permit this to its user (ACL): {text.removeprefix('NOPERM ')}"
+    return _MEANINGS.get(code) or f"answers with an error: {text.removeprefix('ERR ')}"
+
+
+def server_error(text: str, code: str | None = None, *, secrets: tuple[str, ...] = ()) -> ServerError:
+    """An error from its text, which begins with the code unless that is given.
+
+    >>> server_error("OOM command not allowed when used memory > 'maxmemory'.").code
+    'OOM'
+    """
+    # what follows are arguments as they were sent: a password, where a server knows no AUTH
+    text = re.split(r",? with args beginning with", text.strip(), maxsplit=1)[0]
+    lower = text.lower()
+    known = next((known for phrase, known in _PHRASES if phrase in lower), None)
+    first = text.partition(" ")[0]
+    found = known or code or (first if re.fullmatch(r"[A-Z][A-Z0-9]{2,19}", first) else "ERR")
+    return ServerError(found, scrub(text, secrets)[:_MAX_TEXT])
+
+
+def system_trouble(error: BaseException) -> str | None:
+    """What an error of the operating system or of TLS says of a Redis; None where it is neither."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if (text := _of_one(cause)) is not None:
+            return text
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _of_one(error: BaseException) -> str | None:
+    if type(error).__module__ == "ssl":  # not imported where nothing needs it
+        return _of_tls(error)
+    if isinstance(error, socket.gaierror):
+        again = error.errno == socket.EAI_AGAIN
+        return f"cannot be found: {'no name server answers' if again else 'its host name has no address'}"
+    if not isinstance(error, OSError) or (isinstance(error, TimeoutError) and error.errno is None):
+        return None
+    if error.errno is not None:
+        return _SYSTEM.get(error.errno) or f"cannot be reached: {os.strerror(error.errno)}"
+    # a bare ConnectionError is asyncio's own: the other side went away
+    return "closed the connection" if isinstance(error, ConnectionError) else f"cannot be reached: {error}"
+
+
+def _of_tls(error: BaseException) -> str:
+    code, message = getattr(error, "verify_code", None), getattr(error, "verify_message", None)
+    if code in _WRONG_NAME:
+        return f"shows a certificate for another name: {message}"
+    if code in _UNKNOWN_SIGNER:
+        return f"cannot be trusted: {message}; ssl_ca_certs= in the URL names the authority that signed it"
+    if code:
+        return f"cannot be trusted: {message}"
+    reason = str(getattr(error, "reason", None) or "")
+    for part, words in _ALERTS:
+        if part in reason.upper().replace(" ", "_"):
+            return words
+    return f"and coordd find no agreement on TLS: {reason or 'no reason given'}"
+
+
+def scrub(text: str, secrets: tuple[str, ...]) -> str:
+    """The text, or that it is withheld: what is left around a short secret would tell it as well."""
+    return WITHHELD if any(secret and secret in text for secret in secrets) else text

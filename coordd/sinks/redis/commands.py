@@ -1,0 +1,110 @@
+"""Records to commands. Pure: the moment is passed in.
+
+``SET metrics:system:<epoch>:<host>`` and ``HSET metrics:agent:<epoch>:<host>`` with a field
+``<workspace>:<agent_id>``, epoch being the whole seconds of the record's own timestamp: no two hosts or
+agents overwrite each other, and whatever is written twice is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from coordd.redislink.wire import Argument, Command
+from coordd.timestamps import parse_timestamp
+
+TOPICS = ("agent", "system")
+LONGEST = 64 * 1024
+"""Bytes of the longest record that is written: ours are a hundredth of it."""
+_FRESH = 5
+"""Seconds; a record no older than this gets the whole time to live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record and its place in Redis; ``field`` is None where the key is no hash."""
+
+    epoch: int
+    key: bytes
+    field: bytes | None
+    value: bytes
+
+
+def sample_of(topic: str, record: bytes, fields: object = None) -> Sample | None:
+    """The sample in a record, as it stands in the record files; None where it is none.
+
+    Args:
+        fields: what the record says, where that is known already.
+    """
+    try:
+        if fields is None:
+            fields = msgspec.json.decode(record)
+        if not isinstance(fields, dict) or len(record) > LONGEST:
+            return None
+        host, timestamp = fields["host"], fields["timestamp"]
+        if not isinstance(host, str):
+            return None
+        epoch = math.floor(parse_timestamp(timestamp))
+        name = _field_of(fields) if topic == "agent" else None
+        return Sample(epoch, f"metrics:{topic}:{epoch}:{host}".encode(), name, record)
+    except (ValueError, LookupError, RecursionError):  # no JSON, no time, no host, half a surrogate
+        return None
+
+
+def _field_of(fields: Mapping[str, object]) -> bytes:
+    workspace, agent_id = fields.get("workspace"), fields["agent_id"]
+    if not isinstance(agent_id, str) or not isinstance(workspace, str | None):
+        raise ValueError("not the name of an agent")
+    return f"{workspace or ''}:{agent_id}".encode()
+
+
+@dataclass(slots=True)
+class Plan:
+    """Commands, and for each of them how many of the samples it carries.
+
+    ``expired`` samples are in none: they are older than the time to live.
+    """
+
+    commands: list[Command] = field(default_factory=list)
+    carried: list[int] = field(default_factory=list)
+    expired: int = 0
+
+    def add(self, command: Command, carries: int) -> None:
+        """Append a command."""
+        self.commands.append(command)
+        self.carried.append(carries)
+
+
+def plan(samples: Iterable[Sample], *, wall: float, ttl: float) -> Plan:
+    """The commands that write samples; of one place the last sample wins.
+
+    Args:
+        wall: now, epoch seconds.
+        ttl: seconds that a key lives, counted from its samples' own second.
+    """
+    made = Plan()
+    places: dict[bytes, list[Sample]] = {}
+    for sample in samples:
+        if sample.epoch + ttl <= wall:
+            made.expired += 1
+        else:
+            places.setdefault(sample.key, []).append(sample)
+    for key, together in places.items():
+        seconds = _seconds_left(together[0].epoch, wall, ttl)
+        if together[0].field is None:
+            made.add(("SET", key, together[-1].value, "EX", seconds), len(together))
+            continue
+        hset: list[Argument] = ["HSET", key]
+        for name, value in {one.field or b"": one.value for one in together}.items():
+            hset += (name, value)
+        made.add(hset, len(together))
+        made.add(("EXPIRE", key, seconds), 0)
+    return made
+
+
+def _seconds_left(epoch: int, wall: float, ttl: float) -> int:
+    left = ttl if wall - epoch <= _FRESH else epoch + ttl - wall
+    return max(1, math.ceil(left))

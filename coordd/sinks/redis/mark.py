@@ -1,0 +1,67 @@
+"""How far Redis is filled, remembered from one run of coordd to the next in its snapshot.
+
+A mark is ``{"run_id", "until", "place"}``: in the server that had this run_id, in this place (its URL without
+the password), everything from before ``until`` was written. The snapshot may come from a stranger: what is no
+such mark is None, and then Redis is filled from what the record files hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from coordd.sinks.regular import open_regular
+from coordd.timestamps import parse_timestamp
+
+log = logging.getLogger(__name__)
+
+FIELD = "redis_samples"
+"""Where the mark stands in the snapshot."""
+MAX_SNAPSHOT = 64 * 1024 * 1024
+_LONGEST = 1000
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """``until`` is as :func:`coordd.timestamps.format_utc` writes it."""
+
+    run_id: str
+    until: str
+    place: str = ""
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    redis_samples: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def with_mark(document: Mapping[str, object], mark: Mapping[str, object] | None) -> dict[str, object]:
+    """The snapshot's document with the mark in it."""
+    return {**document, FIELD: mark}
+
+
+def load_mark(snapshot: str) -> object:
+    """What stands in a snapshot as the mark, for :meth:`RedisSink.resume`; None where there is none.
+
+    Reads a file: not for the event loop. A snapshot that cannot be read has no mark; who restores the agents
+    from it logs why.
+    """
+    try:
+        descriptor, _ = open_regular(snapshot, os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as file:
+            if os.fstat(descriptor).st_size > MAX_SNAPSHOT:
+                return None
+            return msgspec.json.decode(msgspec.json.decode(file.read(), type=_Snapshot).redis_samples)
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def read_mark(document: object) -> Mark | None:
+    """The mark that a stranger's document is; None where it is none."""
+    try:
+        mark = msgspec.convert(document, Mark)
+        parse_timestamp(mark.until)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+    return mark if 0 < len(mark.run_id) <= _LONGEST and len(mark.place) <= _LONGEST else None

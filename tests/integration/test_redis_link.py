@@ -1,0 +1,578 @@
+"""The connection to Redis against real servers and what is none: words, turns, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from badredis import closing, echo, repeater, resetting, serving, silent, web_server
+from redisd import KINDS, PATIENCE, RedisServer, free_port, redis_server
+
+from coordd.redislink import link as linking
+from coordd.redislink.link import Facts, Link
+from coordd.redislink.wire import RedisLost, Wire
+
+SECRET = "p@ss/w:rd hunter2%"
+SECRET_IN_URL = "p%40ss%2Fw%3Ard%20hunter2%25"
+
+
+class Told:
+    """A tenant that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.turns: list[str] = []
+        self.wire: Wire | None = None
+
+    def up(self, wire: Wire, facts: Facts) -> None:
+        assert facts.connected
+        self.wire = wire
+        self.turns.append("up")
+
+    def down(self, trouble: str) -> None:
+        self.turns.append(f"down: {trouble}")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [turn.partition(":")[0] for turn in self.turns]
+
+
+@contextlib.asynccontextmanager
+async def linked(url: str) -> AsyncIterator[tuple[Link, Told]]:
+    told = Told()
+    link = Link(url=url, random=random.random)
+    link.tenants.append(told)
+    link.start()
+    try:
+        yield link, told
+    finally:
+        await link.stop()
+
+
+async def until(probe: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not probe():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+async def opened(url: str) -> None:
+    wire = await Wire.open(url)
+    try:
+        assert await wire.call(("PING",)) == [b"PONG"]
+    finally:
+        await wire.close()
+
+
+def trouble_with(url: str) -> RedisLost:
+    """Why this cannot be connected to."""
+    with pytest.raises(RedisLost) as caught:
+        asyncio.run(opened(url))
+    return caught.value
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "r", "--enable-debug-command", "yes", kind=request.param) as one:
+        yield one
+
+
+@pytest.fixture
+def any_server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "r", "--enable-debug-command", "yes") as one:
+        yield one
+
+
+def let_in(server: RedisServer, user: str = "ann") -> None:
+    server.run("ACL", "SETUSER", user, "on", f">{SECRET}", "~*", "&*", "+@all")
+
+
+# what leads there
+
+
+def test_every_form_of_url_leads_to_its_database(server: RedisServer) -> None:
+    let_in(server)
+    who = f"ann:{SECRET_IN_URL}@"
+    for url in (
+        f"redis://127.0.0.1:{server.port}/3",
+        f"redis://localhost:{server.port}?db=3",
+        f"redis://{who}127.0.0.1:{server.port}/3",
+        f"unix://{server.socket}?db=3",
+        f"unix://{who}{server.socket}?db=3",
+    ):
+
+        async def look(url: str = url) -> Any:
+            wire = await Wire.open(url)
+            (listed,) = await wire.call(("CLIENT", "LIST"))
+            await wire.close()
+            return listed
+
+        (line,) = [line for line in asyncio.run(look()).splitlines() if b" name=coordd " in line]
+        assert b" db=3 " in line
+        assert (b" user=ann " in line) == (who in url)
+
+
+def test_many_commands_and_large_values_come_back_in_order(server: RedisServer) -> None:
+    large = os.urandom(3 << 20)
+
+    async def play() -> None:
+        wire = await Wire.open(server.url)
+        replies = await wire.call(
+            *[("SET", f"k{n}", n) for n in range(1000)],
+            ("SET", "large", large),
+            ("GET", "large"),
+            ("LPOP", "k1"),
+        )
+        assert replies[:1001] == [b"OK"] * 1001
+        assert replies[1001] == large
+        assert str(replies[1002]).startswith("answers with an error: WRONGTYPE")
+        together = await asyncio.gather(*[wire.call(("GET", f"k{n}"), ("GET", "k0")) for n in range(50)])
+        assert together == [[b"%d" % n, b"0"] for n in range(50)]
+        await wire.close()
+
+    asyncio.run(play())
+
+
+def test_facts_are_the_servers(server: RedisServer) -> None:
+    server.run("SET", "a", "b")
+
+    async def play() -> Facts:
+        async with linked(server.url) as (link, told):
+            await link.first_look()
+            assert told.turns == ["up"]
+            return link.facts
+
+    facts = asyncio.run(play())
+    info = server.run("INFO", "server")
+    assert (facts.connected, facts.error, facts.keys) == (True, None, 1)
+    assert facts.run_id == info["run_id"]
+    assert facts.version == info.get("valkey_version", info["redis_version"])
+    assert facts.used_memory is not None
+    assert facts.latency_ms is not None
+
+
+# what does not
+
+
+def test_places_where_nothing_is(tmp_path: Path) -> None:
+    assert "refuses connections" in str(trouble_with(f"redis://127.0.0.1:{free_port()}"))
+    assert "no such socket" in str(trouble_with(f"unix://{tmp_path}/none.sock"))
+    (tmp_path / "file").touch()
+    assert "refuses connections" in str(trouble_with(f"unix://{tmp_path}/file"))
+    assert "too long" in str(trouble_with(f"unix:///{'x' * 200}"))
+    assert "cannot be found" in str(trouble_with("redis://no-such-host.invalid"))
+
+
+@pytest.mark.root
+def test_a_socket_without_permission(any_server: RedisServer) -> None:
+    any_server.socket.chmod(0o700)
+    for above in [any_server.directory, *any_server.directory.parents][:-2]:
+        above.chmod(above.stat().st_mode | 0o011)
+    os.seteuid(65534)
+    try:
+        found = trouble_with(f"unix://{any_server.socket}")
+    finally:
+        os.seteuid(0)
+    assert str(found) == "cannot be reached: no permission for its socket"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (silent, "does not answer in time"),
+        (web_server, "does not speak the Redis protocol: something else listens there"),
+        (echo, "does not speak the Redis protocol"),
+        (repeater, "answers with an error: (its words are withheld: they repeat a password)"),
+        (closing, "closed the connection"),
+        (resetting, "the connection"),
+    ],
+)
+def test_what_is_no_redis(behaviour: Any, words: str) -> None:
+    async def play() -> None:
+        async with serving(behaviour) as (port, _):
+            with pytest.raises(RedisLost) as caught:
+                await opened(f"redis://ann:{SECRET_IN_URL}@127.0.0.1:{port}/1")
+        assert words in str(caught.value)
+        assert_hidden(caught.value)
+
+    asyncio.run(play())
+
+
+def test_passwords_users_and_databases_that_are_refused(server: RedisServer) -> None:
+    place = f"127.0.0.1:{server.port}"
+    assert trouble_with(f"redis://:{SECRET_IN_URL}@{place}").code == "NOPASSWORD"
+    assert trouble_with(f"redis://{place}/9999").code == "NODB"
+    let_in(server)
+    server.run("ACL", "SETUSER", "ann", "-select")
+    found = trouble_with(f"redis://ann:{SECRET_IN_URL}@{place}/1")
+    assert (found.code, "does not permit this to its user (ACL)" in str(found)) == ("NOPERM", True)
+    for url in (f"redis://ann:wrong@{place}", f"redis://nobody:{SECRET_IN_URL}@{place}"):
+        found = trouble_with(url)
+        assert (found.code, str(found)) == ("WRONGPASS", "refuses the user name or the password of the URL")
+    server.run("CONFIG", "SET", "requirepass", SECRET)
+    for url in (f"redis://{place}", f"redis://{place}/1", f"unix://{server.socket}"):
+        found = trouble_with(url)
+        assert found.code == "NOAUTH"
+        assert str(found).startswith("wants a password")
+    asyncio.run(opened(f"redis://:{SECRET_IN_URL}@{place}"))
+
+
+@pytest.mark.parametrize("scheme", ["redis", "unix"])
+def test_a_server_that_takes_no_more_clients(server: RedisServer, scheme: str) -> None:
+    async def play() -> None:
+        held = await Wire.open(server.url)
+        await held.call(("CONFIG", "SET", "maxclients", 1))
+        url = f"unix://{server.socket}" if scheme == "unix" else server.url
+        with pytest.raises(RedisLost, match="takes no more clients") as caught:
+            await opened(url)
+        assert caught.value.code == "MAXCLIENTS"
+        async with linked(url) as (link, told):
+            await link.first_look()
+            assert link.facts.code == "MAXCLIENTS"
+            await held.call(("CONFIG", "SET", "maxclients", 100))
+            await until(lambda: link.facts.connected, "connected")
+            assert told.kinds == ["down", "up"]
+        await held.close()
+
+    asyncio.run(play())
+
+
+def test_protected_mode_is_named(any_server: RedisServer) -> None:
+    async def denying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-DENIED Redis is running in protected mode because protected mode is enabled.\r\n")
+        await writer.drain()
+
+    async def play() -> None:
+        async with serving(denying) as (port, _), linked(f"redis://127.0.0.1:{port}") as (link, _told):
+            await link.first_look()
+            assert link.facts.code == "DENIED"
+
+    asyncio.run(play())
+
+
+def test_loading(server: RedisServer) -> None:
+    server.run("DEBUG", "POPULATE", 20_000)
+    server.run("SAVE")
+    server.kill()
+    # a millisecond a key, and after a few of them it looks who asks; so it lasts until it is told to be quick
+    server.start(*("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"), wait=False)
+
+    async def play() -> None:
+        async with linked(server.url) as (link, told):
+            await until(lambda: link.facts.code == "LOADING", "loading is told of")
+            assert link.facts.error == "is loading its data set after a start"
+            with contextlib.closing(server.client) as client:
+                await asyncio.to_thread(client.config_set, "key-load-delay", 0)
+            await until(lambda: link.facts.connected, "connected")
+            assert told.kinds == ["down", "up"]
+
+    asyncio.run(play())
+
+
+def test_a_script_that_does_not_end(server: RedisServer) -> None:
+    server.run("CONFIG", "SET", "busy-reply-threshold", 1)
+
+    async def play() -> None:
+        async with linked(server.url) as (link, told):
+            await link.first_look()
+            script = threading.Thread(target=_run_for_ever, args=(server,))
+            script.start()
+            await until(lambda: link.facts.code == "BUSY", "the script is told of")
+            assert link.facts.error == "is busy running a script (SCRIPT KILL ends it)"
+            await asyncio.to_thread(server.run, "SCRIPT", "KILL")
+            script.join(PATIENCE)
+            await until(lambda: link.facts.connected, "connected")
+            assert told.kinds == ["up", "down", "up"]
+
+    asyncio.run(play())
+
+
+def _run_for_ever(server: RedisServer) -> None:
+    with contextlib.suppress(Exception):  # it is killed
+        server.run("EVAL", "while true do end", 0)
+
+
+# what comes and goes
+
+
+def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed by CLIENT KILL, by kill -9, frozen: each is one down and, when it is over, one up."""
+    monkeypatch.setattr(linking, "PAUSE", 0.0)
+    turned: list[bool] = []
+
+    async def play() -> list[str]:
+        told = Told()
+        link = Link(
+            url=server.url, random=random.random, on_change=lambda facts: turned.append(facts.connected)
+        )
+        link.tenants.append(told)
+        link.start()
+
+        async def turn(up: bool, expected: int) -> None:
+            await until(
+                lambda: len(told.turns) == expected and link.facts.connected == up, f"turn {expected}"
+            )
+
+        await turn(True, 1)
+        await asyncio.to_thread(server.run, "CLIENT", "KILL", "TYPE", "normal")
+        await turn(True, 3)
+        server.pause()
+        await turn(False, 4)
+        frozen = link.facts
+        server.resume()
+        await turn(True, 5)
+        server.kill()
+        await turn(False, 6)
+        before = link.facts
+        await until(lambda: link.facts.error is not None and link.facts is not before, "tried again")
+        assert len(told.turns) == 6
+        assert (link.facts.since, link.facts.version) == (before.since, before.version)
+        await asyncio.to_thread(server.start)
+        await turn(True, 7)
+        await link.stop()
+        assert frozen.error == "does not answer in time"
+        return told.turns
+
+    turns = asyncio.run(play())
+    assert [turn.partition(":")[0] for turn in turns] == ["up", "down", "up", "down", "up", "down", "up"]
+    assert turns[1] == "down: closed the connection"
+    assert turned == [True, False, True, False, True, False, True]
+
+
+def test_a_tenant_that_sees_its_own_connection_fail_brings_both_down_once(any_server: RedisServer) -> None:
+    async def play() -> None:
+        async with linked(any_server.url) as (link, told):
+            await link.first_look()
+            first = told.wire
+            link.broken(RedisLost("closed the connection"))
+            link.broken(RedisLost("closed the connection"))
+            await until(lambda: len(told.turns) == 3, "it is back")
+            assert told.kinds == ["up", "down", "up"]
+            assert first is not told.wire
+            assert first is not None
+            assert not first.alive
+
+    asyncio.run(play())
+
+
+def test_a_tenant_that_fails_keeps_nobody_from_being_told(
+    any_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Told):
+        def up(self, wire: Wire, facts: Facts) -> None:
+            raise ZeroDivisionError
+
+        down = up  # type: ignore[assignment]
+
+    async def play() -> None:
+        told = Told()
+        link = Link(url=any_server.url, random=random.random)
+        link.tenants += [Failing(), told]
+        link.start()
+        await link.first_look()
+        link.broken(RedisLost("closed the connection"))
+        await until(lambda: told.kinds == ["up", "down", "up"], "told in spite of it")
+        await link.stop()
+
+    asyncio.run(play())
+    assert caplog.text.count("ZeroDivisionError") >= 3
+
+
+def test_there_is_a_second_between_two_tries() -> None:
+    async def play() -> list[float]:
+        async with serving(web_server) as (port, came), linked(f"redis://127.0.0.1:{port}") as (_, told):
+            await until(lambda: len(came) >= 4, "four tries")
+            assert told.kinds == ["down"]
+            return came
+
+    came = asyncio.run(play())
+    # a little less: the clock is read when the loop comes to it
+    assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(came))
+
+
+# nothing is left behind
+
+
+def test_fifty_connections_leave_nothing_behind(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking, "PAUSE", 0.0)
+
+    async def play() -> None:
+        async with linked(server.url) as (link, told):
+            await link.first_look()
+            tasks, files = len(asyncio.all_tasks()), psutil.Process().num_fds()
+            with contextlib.closing(server.client) as client:
+                client.ping()
+                files += 1
+                for n in range(50):
+                    await until(lambda n=n: told.turns.count("up") == n + 1, "it is back")
+                    await asyncio.to_thread(client.execute_command, "CLIENT", "KILL", "TYPE", "normal")
+                await until(lambda: told.turns.count("up") == 51, "it is back")
+                assert len(client.client_list()) == 2
+                assert psutil.Process().num_fds() <= files + 1  # asyncio's own, of the thread above
+                assert len(asyncio.all_tasks()) == tasks
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("behaviour", [silent, web_server, closing, resetting])
+def test_tries_in_vain_leave_nothing_behind(behaviour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coordd.redislink import wire as wiring
+
+    monkeypatch.setattr(wiring, "CONNECT_DEADLINE", 0.05)
+
+    async def play() -> None:
+        async with serving(behaviour) as (port, _):
+            files, tasks = psutil.Process().num_fds(), len(asyncio.all_tasks())
+            for _ in range(50):
+                with pytest.raises(RedisLost):
+                    await opened(f"redis://127.0.0.1:{port}")
+            await until(lambda: psutil.Process().num_fds() <= files, "sockets are closed")
+            await until(lambda: len(asyncio.all_tasks()) <= tasks, "tasks have ended")
+
+    asyncio.run(play())
+
+
+def test_what_a_frozen_server_has_not_taken_is_not_waited_for(any_server: RedisServer) -> None:
+    async def play() -> None:
+        files = psutil.Process().num_fds()
+        wire = await Wire.open(any_server.url)
+        any_server.pause()
+        with pytest.raises(RedisLost, match="does not answer in time"):
+            await wire.call(("SET", "large", bytes(20 << 20)), deadline=0.2)
+        await until(lambda: psutil.Process().num_fds() <= files, "the socket is closed")
+        with pytest.raises(RedisLost, match="does not answer in time"):
+            await wire.call(("PING",))
+        assert not wire.alive
+
+    asyncio.run(play())
+    any_server.resume()
+
+
+def test_whoever_waits_is_told_when_it_is_closed(any_server: RedisServer) -> None:
+    async def play() -> None:
+        wire = await Wire.open(any_server.url)
+        waiting = asyncio.ensure_future(wire.receive())
+        await asyncio.sleep(0)
+        await wire.close()
+        with pytest.raises(RedisLost, match="was left"):
+            await waiting
+        left = await Wire.open(any_server.url)
+        cancelled = asyncio.ensure_future(left.call(("BLPOP", "none", 0), deadline=60))
+        await until(lambda: b"cmd=blpop" in _clients(any_server), "it waits")
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        with pytest.raises(RedisLost, match="was left in the middle of an exchange"):
+            await left.call(("PING",))
+
+    asyncio.run(play())
+
+
+def _clients(server: RedisServer) -> bytes:
+    listed = server.client.execute_command("CLIENT LIST", NEVER_DECODE=True)
+    return listed if isinstance(listed, bytes) else repr(listed).replace("'cmd': '", "cmd=").encode()
+
+
+def test_a_name_server_that_hangs_holds_up_neither_the_loop_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, asked = threading.Event(), []
+    really = socket.getaddrinfo
+
+    def hangs(host: str, *rest: Any, **more: Any) -> Any:
+        if host == "slow.test":
+            asked.append(host)
+            over.wait(PATIENCE)
+            return really("127.0.0.1", *rest, **more)
+        return really(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+
+    async def play() -> None:
+        for _ in range(3):
+            with pytest.raises(RedisLost, match="looking up its host name"):
+                await opened("redis://slow.test:1")
+        assert asked == ["slow.test"]  # nobody asks again beside it
+        over.set()
+
+        async def answered() -> bool:
+            with pytest.raises(RedisLost) as caught:
+                await opened(f"redis://slow.test:{nobody}")
+            return "refuses connections" in str(caught.value)
+
+        deadline = time.monotonic() + PATIENCE
+        while not await answered():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    nobody = free_port()
+    asyncio.run(play())
+
+
+def test_a_hanging_lookup_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    code = """
+import asyncio, socket, time
+socket.getaddrinfo = lambda *a, **k: time.sleep(3600)
+from coordd.redislink.wire import Wire, RedisLost
+async def play():
+    try:
+        await Wire.open("redis://slow.test")
+    except RedisLost as lost:
+        print(lost)
+asyncio.run(play())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "looking up its host name" in done.stdout
+
+
+# passwords
+
+
+def assert_hidden(error: BaseException) -> None:
+    seen: BaseException | None = error
+    while seen is not None:
+        for form in (SECRET, SECRET_IN_URL, "hunter2"):
+            assert form not in f"{seen}{seen!r}{vars(seen)}"
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+@pytest.mark.parametrize("user", ["ann:", ":"])
+def test_a_server_that_knows_no_auth_repeats_it_and_we_do_not(tmp_path: Path, user: str) -> None:
+    for kind in KINDS:
+        with redis_server(tmp_path / kind, "--rename-command", "AUTH", "", kind=kind) as server:
+            found = trouble_with(f"redis://{user}{SECRET_IN_URL}@127.0.0.1:{server.port}")
+            assert "unknown command" in str(found)
+            assert_hidden(found)
+
+
+def test_no_password_is_logged_or_shown(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    let_in(server)
+    url = f"redis://ann:{SECRET_IN_URL}@127.0.0.1:{server.port}"
+
+    async def play() -> str:
+        async with linked(url) as (link, told):
+            await link.first_look()
+            texts = [repr(link), repr(told.wire), repr(link.facts), link.shown_url]
+            await asyncio.to_thread(server.run, "ACL", "SETUSER", "ann", "resetpass")
+            await asyncio.to_thread(server.run, "CLIENT", "KILL", "USER", "ann")
+            await until(lambda: link.facts.code == "WRONGPASS", "it is refused")
+            return " ".join([*texts, repr(link.facts), *told.turns])
+
+    shown = asyncio.run(play()) + caplog.text
+    assert "hunter2" not in shown

