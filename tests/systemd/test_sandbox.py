@@ -130,6 +130,24 @@ def test_another_users_heartbeat_in_their_home_is_seen_at_once(box: Box) -> None
     assert (workspace["path"], workspace["state"]) == (WORKSPACE, "inotify")
 
 
+@pytest.mark.parametrize("url", ["redis://localhost:6379/0", "unix:///run/redis/redis.sock"])
+def test_a_redis_is_reached_from_inside(box: Box, url: str) -> None:
+    at = "--unixsocket /run/redis/redis.sock --unixsocketperm 777"
+    serve = f"mkdir -p /run/redis; exec redis-server --save '' {at}"
+    box.run("systemd-run", "--unit=redis-test", "sh", "-c", serve)
+    try:
+        eventually(lambda: "PONG" in box.try_("redis-cli", "ping").stdout)
+        box.run("redis-cli", "set", "heartbeat:far", "2026-11-24T00:00:00Z")
+        path = box.path("/etc/coordd/coordd.toml")
+        path.write_text(f'[coordination]\nredis_url = "{url}"\n')
+        box.run("systemctl", "restart", "coordd")
+        eventually(lambda: box.rpc("status")["redis"]["connected"])
+        eventually(lambda: box.rpc("agents.get", {"agent_id": "far"})["sources"] == ["redis"])
+        eventually(lambda: "metrics:system:" in box.run("redis-cli", "--scan"))
+    finally:
+        box.run("systemctl", "stop", "redis-test")
+
+
 def test_the_units_have_no_fault(box: Box) -> None:
     for unit, manager in (("coordd.service", "--system"), ("coordd-user.service", "--user")):
         path = f"/tmp/{unit.replace('-user', '')}" if manager == "--user" else f"/etc/systemd/system/{unit}"
