@@ -253,7 +253,8 @@ def test_a_bad_configuration_at_start_ends_it_once_with_its_reason(box: Box) -> 
 def test_the_journal_has_priorities_and_no_times_of_our_own(box: Box) -> None:
     box.path(CONFIG).write_text("")
     box.run("systemctl", "restart", "coordd")
-    ours = [e for e in box.journal() if e["_PID"] == str(box.main_pid())]
+    pid = str(box.main_pid())
+    ours = [entry for entry in box.journal() if entry["_PID"] == pid]
     by_message = {e["MESSAGE"]: e["PRIORITY"] for e in ours}
     assert by_message["coordd 0.1.0 answers on /run/coordd/coordd.sock"] == "6"
     (warning,) = [p for m, p in by_message.items() if "no workspace to watch" in m]
