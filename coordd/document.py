@@ -116,7 +116,7 @@ class Documents:
     def summary(self, now: Moment) -> str:
         """``systemctl status``: how it does, in a line."""
         counts = self._picture.counts(now.mono)
-        said = f"{counts.active} agents active, {counts.inactive} inactive, {counts.unknown} unknown"
+        said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
         problems = self._problems(now, self._sinks())
         return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
 

@@ -23,6 +23,7 @@ DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""
 FORCED = 3.0
 """Seconds for the second one, which does not drain."""
+LOCKS = "/proc/locks"
 _STEP = 0.05
 _ABOUT_BYTES = 4096
 
@@ -121,7 +122,7 @@ def find_pid(lock: str) -> int | None:
     except OSError as error:
         raise StartError(f"cannot tell whether coordd runs: {lock}: {error.strerror}") from error
     try:
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
+        with open(LOCKS, encoding="ascii", errors="replace") as file:
             rows = [line.split() for line in file]
     except OSError:
         return _by_its_word(lock)
@@ -138,7 +139,7 @@ def find_pid(lock: str) -> int | None:
                 return pid
         except PermissionError:
             closed = True
-    if closed:
+    if closed and _is_held(lock):
         raise StartError(
             f"coordd runs as another user and holds {lock}: stop it as that user, or as root; where it is a "
             "service, with 'systemctl stop coordd'"
@@ -162,7 +163,18 @@ def _has_open(pid: int, inode: os.stat_result) -> bool:
 
 
 def _by_its_word(lock: str) -> int | None:
-    """Without /proc: whether the lock is held is tried for an instant, by whom stands in the file."""
+    """Without /proc: by whom it is held stands in the file."""
+    if not _is_held(lock):
+        return None
+    with contextlib.suppress(ValueError, OSError), open(lock, "rb") as file:
+        about = json.loads(file.read(_ABOUT_BYTES))
+        if isinstance(about, dict) and isinstance(about.get("pid"), int) and about["pid"] > 1:
+            return int(about["pid"])
+    raise StartError(f"somebody holds {lock}, and it does not say who: lsof {lock}")
+
+
+def _is_held(lock: str) -> bool:
+    """Tried for an instant, where nothing else tells: one that starts just then would be refused."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -170,14 +182,10 @@ def _by_its_word(lock: str) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        with contextlib.suppress(ValueError, OSError):
-            about = json.loads(os.pread(descriptor, _ABOUT_BYTES, 0))
-            if isinstance(about, dict) and isinstance(about.get("pid"), int) and about["pid"] > 1:
-                return int(about["pid"])
-        raise StartError(f"somebody holds {lock}, and it does not say who: lsof {lock}") from None
+        return True
     finally:
         os.close(descriptor)
-    return None
+    return False
 
 
 def _pidfd(pid: int) -> int | None:

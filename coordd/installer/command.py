@@ -49,7 +49,7 @@ def _scope_options(function: Decorated) -> Decorated:
 _run_as = click.option(
     "--run-as",
     metavar="USER",
-    help=f"With --system: run as this user, who must exist; otherwise as {USER}, who is made.",
+    help=f"With --system: run as this user, who must exist; else as before, or as {USER}, who is made.",
 )
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
@@ -158,9 +158,13 @@ def print_(scope: Scope, run_as: str | None, manager: str | None) -> None:
 
 
 def _user(scope: Scope, run_as: str | None) -> str:
+    """The system service's user: as asked, or as it is installed already, or one of its own."""
     if run_as is not None and scope == "user":
         raise click.UsageError("--run-as goes with --system: your own service runs as you.")
-    return run_as or USER
+    if run_as is not None or scope == "user":
+        return run_as or USER
+    there = launchd.installed_user(COORDD) if sys.platform == "darwin" else systemd.installed_user(COORDD)
+    return there or USER
 
 
 def _setting(wanted: Wanted) -> Setting:

@@ -6,7 +6,9 @@ launchd.plist(5), launchctl(1). Written from the manual: none of it has been run
 from __future__ import annotations
 
 import os
+import plistlib
 from collections.abc import Sequence
+from xml.parsers.expat import ExpatError
 
 from coordd.errors import InstallError
 from coordd.installer import templates
@@ -15,7 +17,18 @@ from coordd.installer.services import GROUP, USER, Service, place_name
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
 from coordd.sockets import system_paths, user_paths
 
+_DAEMONS = "/Library/LaunchDaemons"
 _INDENT = "        "
+
+
+def installed_user(service: Service) -> str | None:
+    """The user that the installed LaunchDaemon runs as; None where none is."""
+    try:
+        with open(os.path.join(_DAEMONS, f"{service.label}.plist"), "rb") as file:
+            user = plistlib.load(file).get("UserName")
+    except (OSError, ValueError, ExpatError):
+        return None
+    return user if isinstance(user, str) else None
 
 
 class Launchd:
@@ -27,11 +40,7 @@ class Launchd:
         self._setting = setting
         self._system = setting.scope == "system"
         self._domain = "system" if self._system else f"gui/{setting.uid}"
-        self._agents = (
-            "/Library/LaunchDaemons"
-            if self._system
-            else os.path.join(setting.home, "Library", "LaunchAgents")
-        )
+        self._agents = _DAEMONS if self._system else os.path.join(setting.home, "Library", "LaunchAgents")
         paths = system_paths("darwin") if self._system else user_paths({"HOME": setting.home}, "darwin")
         self._logs = paths["log_dir"]
         self._places = [os.path.dirname(paths[name]) for name in ("socket", "metrics_dir")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Mapping, Sequence
 
 from coordd.cli.access import user_name
@@ -169,6 +170,17 @@ def connect(setting: Setting) -> Systemd:
     if setting.scope == "system":
         return Systemd(setting=setting, units=_SYSTEM_UNITS)
     return Systemd(setting=setting, units=_user_units(setting))
+
+
+def installed_user(service: Service, *, units: str = _SYSTEM_UNITS) -> str | None:
+    """The user that the installed unit runs as, so that an upgrade does not change it; None where none is."""
+    try:
+        with open(os.path.join(units, service.unit), encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.findall(r"(?m)^User=(\S+)$", text)
+    return found[-1] if found else None
 
 
 def find_runtime_directory(environ: Mapping[str, str], uid: int) -> str | None:

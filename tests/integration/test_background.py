@@ -191,6 +191,12 @@ def test_another_users_daemon_is_named_not_missed(tmp_path: Path) -> None:
         patch.setattr("coordd.holder.os.listdir", closed)
         with pytest.raises(StartError, match="another user"):
             find_pid(str(lock))
+        # a number that another user's lock on another file system has as well
+        fcntl.flock(file, fcntl.LOCK_UN)
+        locks = f"1: FLOCK  ADVISORY  WRITE 1 00:99:{lock.stat().st_ino} 0 EOF\n"
+        (tmp_path / "locks").write_text(locks)
+        patch.setattr("coordd.holder.LOCKS", str(tmp_path / "locks"))
+        assert find_pid(str(lock)) is None
 
 
 def test_it_is_ended_by_a_plain_kill_too(classic: Classic) -> None:

@@ -66,18 +66,18 @@ def test_a_whole_life(manager: Manager, tmp_path: Path) -> None:
     with watching(project, tmp_path, **supervised(manager, WATCHDOG_USEC="900000")) as coordd:
         ready = manager.hears("READY=1")
         assert coordd.rpc("system.latest")["cpu_percent"] is not None
-        assert manager.heard[ready] == "READY=1\nSTATUS=1 agents active, 0 inactive, 0 unknown; no problems"
+        assert manager.heard[ready] == "READY=1\nSTATUS=agents: 1 active, 0 inactive, 0 unknown; no problems"
         assert "WATCHDOG=1" not in manager.heard[:ready]
         first = manager.hears("WATCHDOG=1", after=ready)
         manager.hears("WATCHDOG=1", after=first + 1)
 
         project.beat("two")
-        manager.hears("STATUS=2 agents active", after=ready)
+        manager.hears("STATUS=agents: 2 active", after=ready)
 
         begun = len(manager.listen())
         coordd.ctl("reload")
         reloading = manager.hears("RELOADING=1\nMONOTONIC_USEC=", after=begun)
-        manager.hears("READY=1\nSTATUS=2 agents", after=reloading)
+        manager.hears("READY=1\nSTATUS=agents: 2", after=reloading)
 
         (project.claude / "coordd.toml").write_text("nonsense")
         begun = len(manager.listen())

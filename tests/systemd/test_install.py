@@ -29,7 +29,7 @@ def test_it_runs_is_enabled_and_belongs_to_itself(box: Box) -> None:
     shown = box.show("coordd", "ActiveState", "UnitFileState", "User", "Type", "StatusText", "NRestarts")
     assert (shown["ActiveState"], shown["UnitFileState"]) == ("active", "enabled")
     assert (shown["User"], shown["Type"]) == ("coordd", "notify")
-    assert re.fullmatch(r"\d+ agents active, .*", shown["StatusText"])
+    assert re.fullmatch(r"agents: \d+ active, .*", shown["StatusText"])
     for path, mode in (
         ("/run/coordd", 0o750),
         ("/var/lib/coordd", 0o750),
@@ -120,10 +120,12 @@ def test_as_another_user(box: Box) -> None:
             "ann:coordd",
             "ann:coordd",
         ]
+        again = box.run("coordd", "service", "install", "--system")
+        assert "nothing has changed" in again, "an upgrade keeps the user"
         beat(box, WORKSPACE, "hers", "ann")
         eventually(lambda: box.rpc("agents.get", {"agent_id": "hers"})["status"] == "active")
     finally:
-        box.run("coordd", "service", "install", "--system")
+        box.run("coordd", "service", "install", "--system", "--run-as", "coordd")
     assert box.shell("stat -c %U:%G /var/lib/coordd/metrics").strip() == "coordd:coordd"
 
 

@@ -45,7 +45,7 @@ def test_install_run_reload_uninstall(machine: Box, ann: dict[str, str]) -> None
     eventually(lambda: "mine" in ask("coordctl", "agents", "--status", "active"))
     assert "layout user" in ask("coordctl", "status")
     status = ask("systemctl", "--user", "show", "coordd", "-p", "StatusText", "-p", "Type", "-p", "MainPID")
-    assert "agents active" in status
+    assert "agents: " in status
 
     ask("systemctl", "--user", "reload", "coordd")
     config.write_text(config.read_text() + "\nnonsense\n")
