@@ -1,15 +1,18 @@
 """Keeping the daemon small: no ssl where none is needed, and no memory kept that only starting took.
 
-asyncio imports ssl, and with it OpenSSL: 4.7 MB resident and 20 ms, a sixth of the whole daemon, for a
-process whose only sockets are local. asyncio itself copes with an interpreter built without ssl; this makes
-its import see one. A rediss:// URL needs ssl, so then this must not be called.
+asyncio and redis-py import ssl, and with it OpenSSL: 4.7 MB resident and 20 ms, a sixth of the whole daemon,
+for a process none of whose sockets needs it. asyncio itself copes with an interpreter built without ssl; this
+makes its import see one. redis-py nearly does. A rediss:// URL needs ssl, so then neither must be called.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from types import ModuleType
 
 
 def import_asyncio_without_ssl() -> None:
@@ -21,6 +24,52 @@ def import_asyncio_without_ssl() -> None:
         import asyncio  # noqa: F401
     finally:
         del sys.modules["ssl"]
+
+
+def import_redis_without_ssl() -> None:
+    """Import redis-py's connection, which can do no TLS in this process then; ssl and hashlib are untouched.
+
+    To be called before there are threads that import either: for its time they are not what they were. If
+    redis-py will not have it that way, it is imported with all that it wants.
+    """
+    if not {"redis", "ssl"} & sys.modules.keys() and _hashes_without_openssl():
+        known = set(sys.modules)
+        with suppress(Exception), _stood_in():
+            import redis.asyncio.connection
+        if "redis.asyncio.connection" not in sys.modules:
+            for name in sys.modules.keys() - known:
+                if name.partition(".")[0] == "redis":  # half of it
+                    del sys.modules[name]
+    import redis.asyncio.connection  # noqa: F401
+
+
+class _NoSsl(ModuleType):
+    """Has a class of every name, for annotations and for ``except``; nothing ever raises one."""
+
+    def __getattr__(self, name: str) -> type[Exception]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Exception,), {})
+
+
+@contextmanager
+def _stood_in() -> Iterator[None]:
+    """A placeholder for ssl, and hashlib as CPython has it by itself; forgotten at the end."""
+    hidden: dict[str, ModuleType | None] = {"ssl": _NoSsl("ssl")}
+    if not {"hashlib", "_hashlib"} & sys.modules.keys():
+        hidden["_hashlib"] = None
+    sys.modules.update(hidden)  # type: ignore[arg-type]  # None: as above
+    try:
+        yield
+    finally:
+        for name in (*hidden, *({"hashlib"} if "_hashlib" in hidden else ())):
+            sys.modules.pop(name, None)
+
+
+def _hashes_without_openssl() -> bool:
+    """Whether CPython was built with hash functions of its own: hashlib complains aloud where it was not."""
+    sha2 = find_spec("_sha2") or (find_spec("_sha256") and find_spec("_sha512"))
+    return bool(sha2) and all(find_spec(name) for name in ("_md5", "_sha1", "_sha3", "_blake2"))
 
 
 def give_back_memory() -> None:

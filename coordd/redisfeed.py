@@ -95,6 +95,9 @@ class RedisFeed:
 
     def down(self, trouble: str) -> None:
         """The connection is lost: what only Redis knows is unknown until there is another one."""
+        if self._wire is None and self._sight.shown.state == "unreadable":
+            self._sight.shown.error = trouble
+            return
         self._wire = None
         self.mode = None
         self.ready.set()

@@ -91,7 +91,7 @@ class RedisService:
             self._resuming = asyncio.ensure_future(
                 self._worker.run(load_mark, snapshot, deadline=LOAD_DEADLINE)
             )
-        self._loading = asyncio.ensure_future(self._worker.run(Link.load, deadline=LOAD_DEADLINE))
+        self._loading = asyncio.ensure_future(self._worker.run(self._link.load, deadline=LOAD_DEADLINE))
 
     async def start(self) -> None:
         """Connect and read everything once; returns after :data:`FIRST_READING` seconds at the latest."""

@@ -162,6 +162,16 @@ class Coordd:
     def logged(self) -> str:
         return self.log.read_text()
 
+    def imported(self) -> set[str]:
+        """The modules imported so far, of a daemon with PYTHONPROFILEIMPORTTIME=1 (python(1))."""
+        lines = (line for line in self.logged().splitlines() if line.startswith("import time:"))
+        return {line.rpartition("|")[2].strip() for line in lines}
+
+    def mapped(self, *parts: str) -> list[str]:
+        """The lines of its memory map with one of these in them: libraries that are loaded."""
+        lines = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
+        return [line for line in lines if any(part in line for part in parts)]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)

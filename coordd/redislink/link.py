@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Protocol
 
 from coordd.config_url import public_url
+from coordd.lean import import_redis_without_ssl
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import RedisLost, Reply, Wire
 from coordd.sinks.backlog import Backoff
@@ -59,7 +60,7 @@ class Tenant(Protocol):
         ...
 
     def down(self, trouble: str) -> None:
-        """It is lost, or could not be had for the first time; called once until the next ``up``."""
+        """It is lost, or could not be had for the first time; called again with other words."""
         ...
 
 
@@ -84,9 +85,11 @@ class Link:
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
 
-    @staticmethod
-    def load() -> None:
-        """Import what connecting needs: all of it is, once this module is."""
+    def load(self) -> None:
+        """Import what connecting needs: a fifth of a second, so it is for a thread, before :meth:`start`."""
+        if not self.url.startswith("rediss:"):
+            import_redis_without_ssl()
+        import coordd.redislink.connection  # noqa: F401
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -124,8 +127,10 @@ class Link:
                 await self._begin(wire)
                 self._backoff.reset()
                 while self.facts.connected:
+                    # not wait_for: before Python 3.12 it lets a cancellation go that comes with a wake-up
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+                        async with asyncio.timeout(LOOK_EVERY):
+                            await self._wake.wait()
                     self._wake.clear()
                     if self.facts.connected:
                         await self._look(wire)
@@ -185,10 +190,12 @@ class Link:
             since=was.since if was.since is not None and not was.connected else monotonic(),
             version=was.version,
         )
-        if not was.connected and not first:
+        if was.connected or first:
+            self._turn(facts)
+        else:
             self.facts = facts
-            return
-        self._turn(facts)
+            if facts.error == was.error:
+                return
         for tenant in self.tenants:
             _told_safely(tenant.down, str(lost))
 

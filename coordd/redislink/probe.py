@@ -11,11 +11,10 @@ from dataclasses import replace
 from time import monotonic
 
 from coordd.config_url import public_url
-from coordd.redislink.resp import Command, Reply
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.verdicts import Check, of_clock, of_eviction, of_memory, of_version, parse_info
-from coordd.redislink.wire import RedisLost, Wire, identity_of
+from coordd.redislink.wire import Command, RedisLost, Reply, Wire, identity_of
 
 _NAME = "coordd-check"
 """Stands in keys that are asked for and do not exist."""

@@ -103,6 +103,7 @@ def test_five_agents_of_redis_and_one_of_files_through_an_outage(server: RedisSe
         server.kill()
         eventually(lambda: status(daemon)["daemon"]["coord_mode"] == "file", within=5)
         eventually(lambda: "refuses connections" in str(status(daemon)["problems"]))
+        eventually(lambda: "refuses connections" in str(status(daemon)["sinks"]["redis"]["error"]))
         told = status(daemon)
         assert told["health"] == "degraded"
         assert len(told["problems"]) == 1
@@ -134,6 +135,15 @@ def test_five_agents_of_redis_and_one_of_files_through_an_outage(server: RedisSe
             "file",
             "redis",
         ]
+
+
+def test_openssl_stays_out_of_a_daemon_with_redis(server: RedisServer, tmp_path: Path) -> None:
+    """Both redis-py and asyncio would load it."""
+    extra = {"COORDD_REDIS_URL": server.url, "PYTHONPROFILEIMPORTTIME": "1"}
+    with watching(Project(tmp_path / "app"), tmp_path, **extra) as daemon:
+        eventually(lambda: status(daemon)["redis"]["feed"] == "push")
+        assert "redis.asyncio.connection" in daemon.imported()
+        assert not daemon.mapped("libcrypto", "/_ssl.", "/_hashlib.")
 
 
 def test_an_agent_of_redis_that_one_workspace_knows_is_that_agent(

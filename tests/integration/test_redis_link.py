@@ -47,7 +47,8 @@ class Told:
 
     @property
     def kinds(self) -> list[str]:
-        return [turn.partition(":")[0] for turn in self.turns]
+        """Without what only tells of other words."""
+        return [kind for kind, _ in itertools.groupby(self.turns, lambda turn: turn.partition(":")[0])]
 
 
 @contextlib.asynccontextmanager
@@ -323,7 +324,7 @@ def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyP
 
         async def turn(up: bool, expected: int) -> None:
             await until(
-                lambda: len(told.turns) == expected and link.facts.connected == up, f"turn {expected}"
+                lambda: len(told.kinds) == expected and link.facts.connected == up, f"turn {expected}"
             )
 
         await turn(True, 1)
@@ -337,18 +338,23 @@ def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyP
         server.kill()
         await turn(False, 6)
         before = link.facts
-        await until(lambda: link.facts.error is not None and link.facts is not before, "tried again")
-        assert len(told.turns) == 6
+        await until(lambda: "refuses connections" in str(link.facts.error), "tried again")
+        tried = link.facts
+        await until(lambda: link.facts is not tried, "tried once more")
+        assert told.turns[-2].startswith("down: ")
+        assert told.turns[-1] == "down: refuses connections: nothing listens there"
+        assert len(told.kinds) == 6
         assert (link.facts.since, link.facts.version) == (before.since, before.version)
         await asyncio.to_thread(server.start)
         await turn(True, 7)
         await link.stop()
         assert frozen.error == "does not answer in time"
+        assert told.kinds == ["up", "down", "up", "down", "up", "down", "up"]
         return told.turns
 
     turns = asyncio.run(play())
-    assert [turn.partition(":")[0] for turn in turns] == ["up", "down", "up", "down", "up", "down", "up"]
     assert turns[1] == "down: closed the connection"
+    assert all(before != after for before, after in itertools.pairwise(turns))
     assert turned == [True, False, True, False, True, False, True]
 
 
@@ -389,6 +395,20 @@ def test_a_tenant_that_fails_keeps_nobody_from_being_told(
 
     asyncio.run(play())
     assert caplog.text.count("ZeroDivisionError") >= 3
+
+
+def test_it_stops_in_the_very_turn_in_which_it_is_woken(any_server: RedisServer) -> None:
+    async def play() -> None:
+        async with linked(any_server.url) as (link, told):
+            await link.first_look()
+            any_server.pause()
+            link.broken(RedisLost("does not answer in time"))
+            async with asyncio.timeout(PATIENCE):
+                await link.stop()
+            assert told.kinds == ["up", "down"]
+
+    asyncio.run(play())
+    any_server.resume()
 
 
 def test_there_is_a_second_between_two_tries() -> None:
@@ -459,6 +479,35 @@ def test_what_a_frozen_server_has_not_taken_is_not_waited_for(any_server: RedisS
 
     asyncio.run(play())
     any_server.resume()
+
+
+def test_what_was_given_up_is_not_delivered_after_all() -> None:
+    """Else an old sample, from before a network was cut off, would be written over a newer one."""
+    healed = asyncio.Event()
+    taken: list[str] = []
+
+    async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"coordd\r\n")
+        writer.write(b"+OK\r\n")
+        await healed.wait()
+        try:
+            while await reader.read(1 << 20):
+                pass
+            taken.append("all that was on its way")
+        except ConnectionResetError:
+            taken.append("reset")
+
+    async def play() -> None:
+        async with serving(cut_off) as (port, _):
+            wire = await Wire.open(f"redis://127.0.0.1:{port}")
+            with pytest.raises(RedisLost, match="does not answer in time"):
+                await wire.call(("SET", "large", bytes(20 << 20)), deadline=0.2)
+            await wire.close()
+            healed.set()
+            await until(lambda: taken, "the server has read on")
+            assert taken == ["reset"]
+
+    asyncio.run(play())
 
 
 def test_whoever_waits_is_told_when_it_is_closed(any_server: RedisServer) -> None:

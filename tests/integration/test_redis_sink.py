@@ -178,6 +178,7 @@ def test_killed_and_started_anew_empty(server, tmp_path):
         await host.all_there(server)
         server.kill()
         await host.failing("connection")  # closed, or reset
+        await host.failing("refuses connections: nothing listens there")  # the words follow
         for age in range(39, 0, -1):
             host.record(3, wall=host.wall - age)
         assert host.sink.status().backlog == 3 * 39
@@ -287,7 +288,7 @@ def test_rights_that_are_missing_for_one_topic(server, tmp_path):
         for _ in range(5):
             host.record(300)
         await host.wait(lambda: len(host.missing(server)) == 1, "agents are written on")
-        assert host.sink.status().backlog == 1
+        await host.wait(lambda: host.sink.status().backlog == 1, "and their replies read")
         assert "secret" not in repr(host.notices)
         server.run("ACL", "SETUSER", "coordd", "~metrics:*")
         await host.healthy()

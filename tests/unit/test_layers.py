@@ -53,6 +53,7 @@ SOURCES_AND_SINKS = {
     "worker",
     "configfile",
     "notify",
+    "lean",
 }
 STATE = {
     "past",
@@ -88,7 +89,6 @@ SERVICE = {
     "holder",
     "logfile",
     "logs",
-    "lean",
     "daemon",
     "main",
     "launch",

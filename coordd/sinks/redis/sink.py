@@ -193,7 +193,8 @@ class RedisSink:
                 return
             retries = [course.retry_at - mono for course in self._all if course.retry_at > mono]
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(retries) if retries and wire else None)
+                async with asyncio.timeout(min(retries) if retries and wire else None):
+                    await self._wake.wait()
             if not self._stopping:
                 await asyncio.sleep(LINGER)
 

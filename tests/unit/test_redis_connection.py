@@ -1,0 +1,212 @@
+"""redis-py's protocol over our stream: in whatever pieces it comes, and what is none of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.redislink import stream as streaming
+from coordd.redislink.connection import Connection
+from coordd.redislink.stream import LIMIT, Stream
+from coordd.redislink.target import parse_target
+from coordd.redislink.trouble import ServerError
+from coordd.redislink.wire import RedisLost, Wire
+
+scalars = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50))
+trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
+
+
+class Socket(asyncio.Transport):
+    """The other side is the test."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.stream = stream
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.stream.connection_lost, None)
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+@asynccontextmanager
+async def connected(url: str = "redis://h") -> AsyncIterator[tuple[Wire, Stream, Socket]]:
+    stream, target = Stream(), parse_target(url)
+    connection = Connection(stream, target)
+    wire = Wire(connection, stream, target.secrets)
+    stream.connection_made(socket := Socket(stream))
+    await connection.introduce()
+    try:
+        yield wire, stream, socket
+    finally:
+        await wire.close()
+
+
+def encoded(tree: Any) -> bytes:
+    if tree is None:
+        return b"$-1\r\n"
+    if isinstance(tree, int):
+        return b":%d\r\n" % tree
+    if isinstance(tree, bytes):
+        return b"$%d\r\n%b\r\n" % (len(tree), tree)
+    return b"*%d\r\n" % len(tree) + b"".join(map(encoded, tree))
+
+
+async def feed(stream: Stream, data: bytes, cuts: list[int]) -> None:
+    last = 0
+    for cut in [*sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]:
+        if cut > last:
+            stream.data_received(data[last:cut])
+            await asyncio.sleep(0)
+        last = cut
+
+
+@given(st.lists(trees, max_size=5), st.lists(st.integers(0, 1000), max_size=20))
+def test_replies_come_whole_however_they_are_cut(sent: list[Any], cuts: list[int]) -> None:
+    async def play() -> list[Any]:
+        async with connected() as (wire, stream, _):
+            feeding = asyncio.ensure_future(feed(stream, b"".join(map(encoded, sent)), cuts))
+            replies = [await wire.receive() for _ in sent]
+            await feeding
+            return replies
+
+    assert asyncio.run(play()) == sent
+
+
+def test_a_command_is_a_list_of_strings() -> None:
+    async def play() -> bytes:
+        async with connected() as (wire, _, socket):
+            await wire.send(b"SET", "k\u00e4y", 12, b"\0\r\n")
+            return socket.sent
+
+    assert asyncio.run(play()) == encoded([b"SET", "k\u00e4y".encode(), b"12", b"\0\r\n"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "NOPERM no permissions",
+        "ERR unknown command",
+        "WRONGTYPE Operation against a key",
+        "OOM command not allowed",
+        "MOVED 3999 127.0.0.1:6381",
+        "MOVED nowhere",
+        "ASK",
+        "EXECABORT Transaction discarded",
+    ],
+)
+def test_an_error_is_a_value_in_the_words_of_the_server(words: str) -> None:
+    async def play() -> tuple[Any, Any]:
+        async with connected() as (wire, stream, _):
+            stream.data_received(b"-%b\r\n*2\r\n+OK\r\n*1\r\n-%b\r\n" % (words.encode(), words.encode()))
+            return await wire.receive(), await wire.receive()
+
+    alone, within = asyncio.run(play())
+    assert isinstance(alone, ServerError)
+    assert (alone.code, alone.text) == (words.split(" ", maxsplit=1)[0], words)
+    assert within == [b"OK", [alone]]
+
+
+def test_no_error_holds_a_secret_at_any_depth() -> None:
+    async def play() -> list[Any]:
+        async with connected("redis://:hunter2@h") as (wire, stream, _):
+            stream.data_received(b"*2\r\n+OK\r\n*1\r\n-NOPERM no hunter2\r\n*-1\r\n$0\r\n\r\n*0\r\n")
+            return [await wire.receive() for _ in range(4)]
+
+    async def introduced(self: Connection) -> None:
+        self.password = None  # no AUTH in this test
+        await really(self)
+
+    really = Connection.introduce
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "introduce", introduced)
+        whole = asyncio.run(play())
+    assert whole[0][0] == b"OK"
+    assert whole[0][1][0].code == "NOPERM"
+    assert "hunter2" not in repr(whole)
+    assert whole[1:] == [None, b"", []]
+
+
+GARBAGE = "does not speak the Redis protocol"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", GARBAGE),
+        (b"S", GARBAGE),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS there"),
+        (b"+OK\r\n220 mail.example.com\r\n", GARBAGE),
+        (b":12x\r\n", GARBAGE),
+        (b"$\r\n", GARBAGE),
+        (b"*many\r\n", GARBAGE),
+        (b":" + b"9" * 5000 + b"\r\n", GARBAGE),
+        (b"+" + b"x" * (LIMIT + 1), GARBAGE),
+        (b"*1\r\n" * 100_000, GARBAGE),
+    ],
+)
+def test_what_is_no_reply(data: bytes, words: str) -> None:
+    async def play() -> None:
+        async with connected() as (wire, stream, socket):
+            stream.data_received(data)
+            with pytest.raises(RedisLost, match=words):
+                while await wire.receive() == b"OK":
+                    pass
+            assert socket.closed
+            assert not wire.alive
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("begin", [b"$99999999999\r\n", b"*99999999999\r\n"])
+def test_a_reply_has_a_bound(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "MAX_REPLY", 1000)
+
+    async def play() -> None:
+        async with connected() as (wire, stream, socket):
+            for _ in range(10):  # many replies may be larger together
+                stream.data_received(b"$700\r\n" + bytes(700) + b"\r\n")
+                assert await wire.receive() == bytes(700)
+            waiting = asyncio.ensure_future(wire.receive())
+            await asyncio.sleep(0)
+            stream.data_received(begin)
+            for _ in range(100):
+                if not socket.closed:
+                    stream.data_received(b"$50\r\n" + bytes(50) + b"\r\n")
+                    await asyncio.sleep(0)
+            with pytest.raises(RedisLost, match="at once"):
+                await waiting
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")])
+def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
+    async def play() -> None:
+        async with connected() as (wire, stream, _):
+            stream.data_received(b"+OK\r\n+O")
+            stream.connection_lost(error)
+            assert await wire.receive() == b"OK"
+            with pytest.raises(RedisLost, match="reset the connection" if error else "closed the connection"):
+                await wire.receive()
+
+    asyncio.run(play())
