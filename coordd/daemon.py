@@ -324,13 +324,14 @@ class Daemon:
         """Drain: records first, then those who ask."""
         self._supervision.stopping()
         self._upkeep.close()
-        self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 if self._redis is not None:
                     await self._redis.stop_reading()
                 await self._pipeline.stop()
                 self._judging.stop()
+                # the last word: a reading that was under way has had its own
+                self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
                 if self._redis is not None:
