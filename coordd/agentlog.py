@@ -1,13 +1,14 @@
 """What happens to agents, as records: reduce a reading, record what is worth it, then show it.
 
-Between the pipeline, which reads, and the picture, which judges. The caller holds the lock of the workspace
-from the reading until a call here returns, so that what is shown is what was read last.
+Between the pipeline and the feed of Redis, which read, and the picture, which judges. The caller holds the
+lock of the source from the reading until a call here returns, so that what is shown is what was read last.
+An agent that two sources see has one record, of both: what is new is told by comparing what is shown of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from coordd.clocks import Moment
 from coordd.model import AgentSample
@@ -16,6 +17,21 @@ from coordd.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
 from coordd.schedule import now
 from coordd.state import Picture
 from coordd.traces import AgentTraces
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one reading comes to: samples to be recorded, and what is shown afterwards.
+
+    ``publish`` has each sighting with the agent as it was shown before. ``moved`` has the agents of Redis
+    that are then shown alone (as which), or no longer (None).
+    """
+
+    wall: float
+    samples: list[AgentSample] = field(default_factory=list)
+    publish: list[tuple[KnownAgent, KnownAgent | None]] = field(default_factory=list)
+    remove: list[Key] = field(default_factory=list)
+    moved: dict[Key, KnownAgent | None] = field(default_factory=dict)
 
 
 class AgentLog:
@@ -31,23 +47,41 @@ class AgentLog:
         self._host = host
         self._forgotten: dict[Key, KnownAgent] = {}
 
-    def restore(self, agent: KnownAgent, moment: Moment) -> None:
-        """Show an agent as the last run knew it, until it is read; of both sources, if both saw it."""
-        seen = agent.restored_seen
-        at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
+    async def restore(self, agents: Iterable[KnownAgent], moment: Moment) -> None:
+        """Show agents as the last run knew them, until they are read; of both sources those that both saw.
+
+        Those of Redis come last: by then it is settled who is whose. Who is shown elsewhere than before, for
+        other workspaces are configured now, is recorded so.
+        """
         workspaces = self._picture.workspaces
-        if (agent.key[0] or "") in workspaces:
-            own = ("redis",) if agent.key[0] is None else ("file",)
-            self._picture.publish(replace(agent, beat_at=at, sources=own), moment.mono)
-        if agent.key[0] is not None and "redis" in agent.sources and "" in workspaces:
-            twin = replace(agent, key=(None, agent.key[1]), beat_at=at, sources=("redis",))
-            self._picture.publish(twin, moment.mono)
+        redis: dict[Key, KnownAgent] = {}
+        alone = set()
+        for agent in agents:
+            seen = agent.restored_seen
+            at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
+            both = len(agent.sources) > 1
+            one = replace(agent, beat_at=at, restored_both=both, sources=("file",))
+            if agent.key[0] is None:
+                alone.add(agent.key)
+            elif agent.key[0] in workspaces:
+                self._picture.publish(one, moment.mono)
+            if "redis" in agent.sources:
+                key: Key = (None, agent.key[1])
+                redis[key] = replace(one, key=key, sources=("redis",))
+        if "" not in workspaces:
+            return
+        step = _Step(moment.wall)
+        for key, one in redis.items():
+            self._picture.publish(one, moment.mono)
+            shown = self._picture.place(key) == key
+            if shown != (key in alone):
+                self._move(step, one, shown)
+        self._picture.take_moved()
+        await self._record(step)
 
     async def take(self, path: str, agents: Mapping[str, AgentTraces | None], reading: Reading) -> None:
         """Agents of one source as they were read, None for one that left no trace."""
-        samples: list[AgentSample] = []
-        publish: list[KnownAgent] = []
-        remove: list[Key] = []
+        step = _Step(reading.wall)
         mono = now().mono
         for agent_id, traces in agents.items():
             key: Key = (path or None, agent_id)
@@ -55,17 +89,17 @@ class AgentLog:
             if old is not None and old.traces is traces and old.verdict.status == "active":
                 continue  # the very same traces: only time can tell more, and deadlines watch that
             new = self._advance(old, key, traces, reading, mono)
-            if new is None:
-                if old is not None:
-                    remove.append(key)
-                    samples += self._left(key, reading.wall)
-            elif new is not old:
-                if changed(old, new):
-                    shown = self._picture.shown_as(new, mono)
-                    samples.append(self._sample(shown, reading.wall))
-                    self._announce(old, shown)
-                publish.append(new)
-        await self._record(samples, publish, remove)
+            if new is not None and new is not old:
+                self._come(step, old, new, mono)
+            elif new is None and old is not None:
+                self._leave(step, key, "left")
+        await self._record(step)
+
+    def read_all(self, path: str, found: Collection[str]) -> None:
+        """A full reading of a source found these agents: of others nothing has to be remembered."""
+        gone = [key for key in self._forgotten if key[0] == (path or None) and key[1] not in found]
+        for key in gone:
+            del self._forgotten[key]
 
     async def record_verdicts(self, keys: Iterable[Key]) -> None:
         """Record what the picture already shows of these agents, where their last record says otherwise."""
@@ -87,26 +121,52 @@ class AgentLog:
 
     async def drop(self, path: str) -> None:
         """A workspace is watched no longer, and its agents with it."""
-        wall = now().wall
-        gone = self._picture.in_workspace(path)
-        samples = [self._sample(replace(agent, cause="removed"), wall) for agent in gone]
-        for agent in gone:
-            agent_id = agent.key[1]
-            self._recorder.event(
-                "agent.removed", agent_id, f"agent {agent_id} left with its workspace", _where(agent.key)
-            )
-        await self._record(samples, [], [agent.key for agent in gone])
-        self._forgotten = {key: agent for key, agent in self._forgotten.items() if key[0] != path}
+        step = _Step(now().wall)
+        for agent in self._picture.in_workspace(path):
+            self._leave(step, agent.key, "left with its workspace")
+        await self._record(step)
+        self.read_all(path, ())
 
-    def _left(self, key: Key, wall: float) -> list[AgentSample]:
-        """The sample, and the event, of an agent whose sighting goes; none if it is shown elsewhere."""
-        if self._picture.place(key) != key:
-            return []
-        agent = self._picture.get(key)
-        if agent is None:
-            return []
-        self._recorder.event("agent.removed", key[1], f"agent {key[1]} left", _where(key))
-        return [self._sample(replace(agent, cause="removed"), wall)]
+    def _come(self, step: _Step, old: KnownAgent | None, new: KnownAgent, mono: float) -> None:
+        """A sighting is there, or is another one than before."""
+        shown = self._picture.shown_as(new, mono)
+        before = self._picture.get(shown.key)
+        moved = self._picture.would_move(new.key, there=True) if old is None else None
+        if changed(before, shown):
+            step.samples.append(self._sample(shown, step.wall))
+            self._announce(before or (moved[0] if moved else None), shown)
+        if moved:
+            self._move(step, *moved)
+        step.publish.append((new, before))
+
+    def _leave(self, step: _Step, key: Key, words: str) -> None:
+        """A sighting goes, and the agent with it unless the other source sees it."""
+        step.remove.append(key)
+        place = self._picture.place(key)
+        shown = self._picture.get(place)
+        if shown is None:
+            return
+        if place != key:
+            rest = self._picture.sighting(place)
+            if rest is not None and rest.active_tasks != shown.active_tasks:
+                step.samples.append(self._sample(replace(rest, cause="tasks"), step.wall))
+            return
+        step.samples.append(self._sample(replace(shown, cause="removed"), step.wall))
+        if moved := self._picture.would_move(key, there=False):
+            self._move(step, *moved)
+        if moved is None or not moved[1]:
+            self._recorder.event("agent.removed", key[1], f"agent {key[1]} {words}", _where(key))
+
+    def _move(self, step: _Step, redis: KnownAgent, alone: bool) -> None:
+        """An agent of Redis is shown alone from now on, or no longer."""
+        if not alone:
+            step.moved[redis.key] = None
+            step.samples.append(self._sample(replace(redis, cause="removed"), step.wall))
+            return
+        verdict = self._picture.verdict_alone(redis.key, now().mono)
+        agent = step.moved[redis.key] = replace(redis, verdict=verdict, cause="appeared")
+        step.samples.append(self._sample(agent, step.wall))
+        self._announce(redis, agent)
 
     def _advance(
         self, old: KnownAgent | None, key: Key, traces: AgentTraces | None, reading: Reading, mono: float
@@ -114,6 +174,7 @@ class AgentLog:
         """One step of the agent; None when it left no trace, or was silent for so long that it is forgotten.
 
         What a forgotten agent left is remembered, for only then its next beat can be told from an old file.
+        Of two sources Redis forgets first, so that nobody is shown alone for that.
         """
         forgotten = self._forgotten.pop(key, None)
         if traces is None:
@@ -124,39 +185,46 @@ class AgentLog:
             silence = reading.observed - new.beat_at
             if elsewhere is not None and elsewhere.silence is not None:
                 silence = min(silence, elsewhere.silence)
-            if silence > self.forget_after:
+            if silence > self.forget_after and (key[0] is None or elsewhere is None):
                 if traces.heartbeat or traces.registration or traces.listed or traces.tasks:
                     self._forgotten[key] = new
                 return None
         if old is not None:
             return new
-        if elsewhere is not None and self._picture.place(key) == key and key[0] is None:
+        if elsewhere is not None and key[0] is None:
             return replace(new, cause="heartbeat")  # its workspace showed it before
         return replace(new, cause="start" if reading.starting else "appeared")
 
-    async def _record(self, samples: list[AgentSample], publish: list[KnownAgent], remove: list[Key]) -> None:
-        """Nobody is shown what is not recorded.
-
-        But for an agent of Redis that is shown alone no more, or again, because of what a workspace sees:
-        that is known when both are.
-        """
-        if samples:
-            await self._recorder.record(agent=samples)
+    async def _record(self, step: _Step) -> None:
+        """Nobody is shown what is not recorded."""
+        if step.samples:
+            await self._recorder.record(agent=step.samples)
         mono = now().mono
-        for agent in publish:
+        for agent, before in step.publish:
+            # What was recorded meanwhile, while this was, is what it comes back from.
+            meanwhile = self._picture.get(before.key) if before else None
+            if before and meanwhile and meanwhile.verdict.status != before.verdict.status:
+                self._announce(meanwhile, agent)
             self._picture.publish(agent, mono)
-        for key in remove:
+        for key in step.remove:
             self._picture.remove(key, mono)
-        if moved := self._picture.take_moved():
-            await self._recorder.record(agent=[self._moved(key, agent) for key, agent in moved])
+        for key, shown in step.moved.items():
+            if shown is not None:
+                self._picture.recorded(key, shown.verdict, shown.cause, mono)
+        await self._record_moved(step)
 
-    def _moved(self, key: Key, agent: KnownAgent | None) -> AgentSample:
-        wall = now().wall
-        if agent is not None:
-            return self._sample(replace(agent, cause="appeared"), wall)
-        sighting = self._picture.sighting(key)
-        assert sighting is not None  # noqa: S101 - it is shown in a pair, else it would not have moved
-        return self._sample(replace(sighting, cause="removed"), wall)
+    async def _record_moved(self, step: _Step) -> None:
+        """Two sources that saw an agent come or go at once could not foresee what that makes together."""
+        late = _Step(now().wall)
+        for key, alone in self._picture.take_moved():
+            redis = self._picture.sighting(key)
+            if redis is not None and (key not in step.moved or (step.moved[key] is not None) != alone):
+                self._move(late, redis, alone)
+        if late.samples:
+            await self._recorder.record(agent=late.samples)
+            for key, shown in late.moved.items():
+                if shown is not None:
+                    self._picture.recorded(key, shown.verdict, shown.cause, now().mono)
 
     def _sample(self, agent: KnownAgent, wall: float) -> AgentSample:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)

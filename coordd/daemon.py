@@ -110,6 +110,7 @@ class Daemon:
     ) -> None:
         self._sources = sources
         self._config = config
+        self._mode = config.coordination.mode
         self._places = places
         self._stop = asyncio.Event()
         self._exit_code = 0
@@ -315,7 +316,7 @@ class Daemon:
         if new.agents.timeout != old.agents.timeout:
             self._picture.timeout = new.agents.timeout
             self._picture.rejudge_all(now().mono)
-        self._board.stall_after = new.agents.stall_after
+        self._board.hands.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
         self._rescan_soon()
@@ -480,9 +481,9 @@ class Daemon:
             log_dir=storage.log_dir,
         )
 
-    @staticmethod
-    def _workspaces(config: Config) -> tuple[str, ...]:
-        return () if config.coordination.mode == "redis" else config.coordination.workspaces
+    def _workspaces(self, config: Config) -> tuple[str, ...]:
+        """Those to be watched; the mode is that of the start, for another one needs a restart."""
+        return () if self._mode == "redis" else config.coordination.workspaces
 
 
 def _make_sampler() -> Sampler:

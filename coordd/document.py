@@ -101,7 +101,7 @@ class Documents:
                 "active": counts.active,
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
-                "stalled": len(self._board.stalled),
+                "stalled": len(self._board.hands.stalled),
             },
             "tasks": tasks,
             "sinks": sinks,
@@ -148,7 +148,7 @@ class Documents:
         document["evidence"] = evidence_of(
             self._picture.look_at_each(shown.agent.key, now.mono),
             stall=self._tasks.stall_evidence(shown.agent.key, now),
-            stall_after=self._board.stall_after,
+            stall_after=self._board.hands.stall_after,
             wall=now.wall,
         )
         document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None

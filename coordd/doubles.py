@@ -28,6 +28,10 @@ class Doubles:
         others = [room.claims[task] for path, room in self._rooms.items() if path and task in room.claims]
         return len(others) == 1 and held.claim.agent_id in (None, others[0].claim.agent_id)
 
+    def is_shown(self, task: str) -> bool:
+        """Whether the workspace that claims this task as well can be read now."""
+        return any(room.knows_claims for path, room in self._rooms.items() if path and task in room.claims)
+
     def available(self, path: str, version: int) -> list[str]:
         """The available tasks to be counted and shown of one room.
 

@@ -32,6 +32,8 @@ def merge(file: KnownAgent, redis: KnownAgent, *, redis_fresher: bool) -> KnownA
     return replace(
         file,
         traces=_traces(file.traces, redis.traces),
+        restored_tasks=redis.restored_tasks if file.restored_tasks is None else file.restored_tasks,
+        restored_status=file.declared_status or redis.declared_status,
         beat_wall=fresher.beat_wall,
         beat_at=fresher.beat_at,
         run_since=min(runs) if joined else fresher.run_since,

@@ -92,8 +92,7 @@ class Pipeline:
         moment = now()
         restored = list(restored)
         self._tasks.starting(agent.key for agent in restored if agent.verdict.status != "inactive")
-        for agent in restored:
-            self._agents.restore(agent, moment)
+        await self._agents.restore(restored, moment)
         await asyncio.gather(*(self._scan(source) for source in self._sources.values()))
         self._schedule.every("agents.rescan", RESCAN, self.rescan)
 
@@ -213,6 +212,7 @@ class Pipeline:
         await self._agents.take(
             source.shown.path, self._complete(source, traces), self._reading(source, pushed=False)
         )
+        self._agents.read_all(source.shown.path, traces.agents)
         self._judging.look()
         self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
@@ -270,8 +270,8 @@ class Pipeline:
         source.hung = True
         self._sources.pop(path, None)
         self._backend.unfollow(path)
-        self._tasks.drop(path)
         await self._agents.drop(path)
+        self._tasks.drop(path)  # at one with the next line: whoever asks meanwhile finds both or neither
         self._picture.workspaces.pop(path, None)
 
     async def _expand(self) -> None:

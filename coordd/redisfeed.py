@@ -76,7 +76,11 @@ class RedisFeed:
         self._pending: set[bytes] = set()
         self._everything = False
         self._registered: set[str] = set()
+        self._run_id: str | None = None
+        self._restarted = False
+        self._ended = False
         self._following: asyncio.Task[None] | None = None
+        self._first: asyncio.Task[None] | None = None
         self._said: str | None = None
         self._cost = 0.0
         picture.workspaces[PATH] = self._sight.shown
@@ -84,11 +88,19 @@ class RedisFeed:
     @property
     def troubles(self) -> dict[str, str]:
         """What of Redis cannot be read although it answers: the kind of key, and why."""
-        return dict(self._reader.troubles) if self._wire is not None else {}
+        if self._wire is None:
+            return {}
+        shown = self._sight.shown
+        unreadable = {"everything": shown.error} if shown.state == "unreadable" and shown.error else {}
+        return dict(self._reader.troubles) or unreadable
 
-    def up(self, wire: Wire, _facts: Facts) -> None:
+    def up(self, wire: Wire, facts: Facts) -> None:
         """Begin to read over a new connection."""
+        if self._ended:
+            return
         self._wire = wire
+        self._restarted = None not in (self._run_id, facts.run_id) and facts.run_id != self._run_id
+        self._run_id = facts.run_id or self._run_id
         self._pending.clear()
         self._everything = False
         self._following = asyncio.ensure_future(self._follow(wire))
@@ -120,10 +132,11 @@ class RedisFeed:
         """Read these agents once more, before they are judged."""
         async with self._lock:
             if (wire := self._wire) is not None and self._sight.read_once:
-                await self._guarded(self._reread(wire, agent_ids))
+                await self._guarded(wire, self._reread(wire, agent_ids))
 
     async def stop(self) -> None:
         """Read no more; what is under way comes to its end first."""
+        self._ended = True
         async with self._lock:
             self._wire = None
             if self._following is not None:
@@ -136,8 +149,11 @@ class RedisFeed:
         subscription, pinging = None, None
         try:
             subscription = await self._subscribe(wire)
-            async with self._lock:
-                await self._read_all(wire)
+            # Who is told that the connection is lost waits for nobody; what was recorded must still be shown.
+            self._first = asyncio.ensure_future(self._read_first(wire))
+            await asyncio.shield(self._first)
+            if wire is not self._wire:
+                return
             self.mode = "poll" if subscription is None else "push"
             self.ready.set()
             self._await_rescan(self._cost)
@@ -146,11 +162,19 @@ class RedisFeed:
                 await self._listen(subscription)
         except RedisLost as lost:
             self._broken(lost)
+        except Exception as error:  # a bug must not end the following; it is logged with its place
+            log.exception("following Redis failed")
+            self._broken(RedisLost(f"cannot be followed: {type(error).__name__}"))
         finally:
             if pinging is not None:
                 pinging.cancel()
             if subscription is not None:
                 await subscription.close()
+
+    async def _read_first(self, wire: Wire) -> None:
+        async with self._lock:
+            if wire is self._wire:
+                await self._guarded(wire, self._read_all(wire))
 
     async def _subscribe(self, wire: Wire) -> Subscription | None:
         """Be told of changes, before everything is read; None where that is not to be had."""
@@ -172,7 +196,8 @@ class RedisFeed:
                 self._everything = True
             else:
                 self._pending.update([key for key in keys if len(key) <= MAX_KEY])
-            if self._schedule.waiting("redis.batch") is None:
+            waiting = self._schedule.waiting("redis.batch")
+            if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
                 self._schedule.once("redis.batch", BATCH, self._batch)
 
     async def _ping(self, subscription: Subscription) -> None:
@@ -192,14 +217,14 @@ class RedisFeed:
             keys, self._pending = self._pending, set()
             if self._everything:
                 self._everything = False
-                await self._guarded(self._read_all(wire))
+                await self._guarded(wire, self._read_all(wire))
             else:
-                await self._guarded(self._read_some(wire, keys))
+                await self._guarded(wire, self._read_some(wire, keys))
 
     async def _rescan(self) -> None:
         async with self._lock:
             if (wire := self._wire) is not None and self.mode is not None:
-                await self._guarded(self._read_all(wire))
+                await self._guarded(wire, self._read_all(wire))
         if self._wire is not None:
             self._await_rescan(self._cost)
 
@@ -208,11 +233,16 @@ class RedisFeed:
         shortest = POLL if self.mode == "poll" else RESCAN
         self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * cost), self._rescan)
 
-    async def _guarded(self, reading: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, wire: Wire, reading: Coroutine[Any, Any, None]) -> None:
         try:
             await reading
         except RedisLost as lost:
-            self._broken(lost)
+            if wire is self._wire:
+                self._broken(lost)
+        except Exception as error:  # a bug must not end the reading; the next rescan tries again
+            log.exception("reading Redis failed")
+            if wire is self._wire:
+                self._lost(f"cannot be understood: {type(error).__name__}")
 
     async def _read_all(self, wire: Wire) -> None:
         began = now().mono
@@ -234,7 +264,11 @@ class RedisFeed:
             await self._rejudge()
         for some in _slices(self._complete(traces)):
             await self._agents.take(PATH, some, self._reading(pushed=False))
+            self._tasks.look()
             await asyncio.sleep(0)
+            if wire is not self._wire:
+                return  # what was read so far is shown, but makes nothing known
+        self._agents.read_all(PATH, traces.agents)
         self._judging.look()
         self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
         self._sight.last_observed = shown.clock.now(began)
@@ -272,9 +306,12 @@ class RedisFeed:
     def _complete(self, traces: WorkspaceTraces) -> dict[str, AgentTraces | None]:
         """A full reading says of every known agent what is there, even that nothing is.
 
-        A Redis that comes back without any registry has lost its data: nobody has left for that.
+        A Redis that was started again, or comes back without any registry, may have lost its data: nobody
+        has left for that.
         """
-        wiped = not self._sight.read_once and not any(one.registration for one in traces.agents.values())
+        wiped = not self._sight.read_once and (
+            self._restarted or not any(one.registration for one in traces.agents.values())
+        )
         if wiped:
             self._registered.clear()
         agents = {agent_id: self._kept(agent_id, one) for agent_id, one in traces.agents.items()}
@@ -317,6 +354,7 @@ class RedisFeed:
         places = [self._picture.place(agent.key) for agent in self._picture.in_workspace(None)]
         for start in range(0, len(places), SLICE):
             self._picture.rejudge_some(places[start : start + SLICE], now().mono)
+            self._tasks.look()
             await asyncio.sleep(0)
 
     async def _record_loss(self) -> None:

@@ -1,6 +1,6 @@
 """The parts of the daemon that exist only where a Redis is configured; nothing else imports what they need.
 
-Beside daemon.py, which makes one of it, the only place that builds things: redis-py takes 10 MB, and whoever
+Beside daemon.py, which makes one of it, the only place that builds things: redis-py takes 8 MB, and whoever
 has no Redis is spared all of it.
 """
 

@@ -17,6 +17,8 @@ from coordd.traces import AgentTraces
 
 FUTURE = 5.0
 """A written time further ahead than this many seconds is no evidence of when it was written."""
+ROUNDED = 1.0
+"""Two sources may date one beat differently by this many seconds: some writers give whole seconds."""
 
 Key = tuple[str | None, str]
 """(workspace, agent_id)."""
@@ -30,7 +32,8 @@ class KnownAgent:
     clock; both None when no beat was ever seen. ``run_since`` is the first beat (wall) of the unbroken run.
     ``traces`` is None for an agent restored from the records that has not been read again yet;
     ``restored_wall`` is the wall time at which those said what is known of it, ``restored_seen`` the one at
-    which its last beat was observed, whatever time its writer's clock gave it.
+    which its last beat was observed, whatever time its writer's clock gave it; ``restored_both`` says that
+    the record was of two sources, so that its beat may be the other one's.
     """
 
     key: Key
@@ -44,6 +47,7 @@ class KnownAgent:
     restored_status: str | None = None
     restored_wall: float | None = None
     restored_seen: float | None = None
+    restored_both: bool = False
     sources: tuple[str, ...] = ("file",)
 
     @property
@@ -126,6 +130,7 @@ def advance(
         beat_wall=beat.wall,
         beat_at=beat.at,
         run_since=beat.run_since,
+        restored_tasks=old.restored_tasks if old else None,
         sources=("redis",) if key[0] is None else ("file",),
     )
 
@@ -156,10 +161,14 @@ def _cause(
 
 
 def changed(old: KnownAgent | None, new: KnownAgent) -> bool:
-    """Whether the step from ``old`` to ``new`` is worth a sample."""
+    """Whether the step from ``old`` to ``new``, both as they are shown, is worth a sample.
+
+    Of an agent that two sources see, a beat that both tell of is one, whose clock ever it was observed on.
+    """
     return old is None or (
-        new.beat_at != old.beat_at
+        (new.beat_at != old.beat_at and len(new.sources) == 1)
         or new.beat_wall != old.beat_wall
+        or new.sources != old.sources
         or new.verdict != old.verdict
         or new.active_tasks != old.active_tasks
     )
@@ -234,7 +243,7 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     if recorded is None:
         return _written_time(traces, wall)
     known = any(_same_instant(time, recorded) for time in _all_times(traces))
-    after = recorded + 0.0015
+    after = recorded + (ROUNDED if old.restored_both else 0.0015)
     if known and old.restored_wall is not None:
         after = max(after, old.restored_wall + FUTURE)
     beats = []
@@ -254,6 +263,8 @@ def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading:
     if beat is None:
         return None
     at = _observed_beat(beat, reading)
+    if old.beat_at is not None:
+        at = max(at, old.beat_at)  # its writer's clock may be slow
     broken = old.beat_at is None or at - old.beat_at > reading.timeout
     return _Beat(beat, at, beat if broken else old.run_since)
 

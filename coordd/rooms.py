@@ -20,12 +20,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Held:
-    """A claim that counts. ``since`` is the time from which on its holder's absence is counted."""
+    """A claim that counts. ``since`` is the time from which on its holder's absence is counted; ``found``: it
+    was there before anybody looked, and has not been judged yet.
+    """
 
     claim: Claim
     since: float
     holder: Status | None = None
     state: ClaimState = "held"
+    found: bool = False
 
 
 @dataclass(slots=True)
@@ -49,7 +52,8 @@ class Hand:
 class Room:
     """One workspace, or Redis. ``moved`` has the time at which each task's claim or progress last changed.
 
-    ``unnamed`` is how many more tasks are available than ``available`` names.
+    ``unnamed`` is how many more tasks are available than ``available`` names; ``read``: it was read in
+    full, and can be read now.
     """
 
     claims: dict[str, Held] = field(default_factory=dict)
@@ -61,6 +65,12 @@ class Room:
     knows_progress: bool = False
     knows_available: bool = False
     unnamed: int = 0
+    read: bool = False
+
+    @property
+    def knows(self) -> tuple[bool, bool, bool]:
+        """What can be told of it: claims, progress, available tasks."""
+        return self.knows_claims, self.knows_progress, self.knows_available
 
     def compare(self, traces: WorkspaceTraces) -> WorkChange:
         """Take over from a full reading what is known and available; what has changed of the rest."""
@@ -92,7 +102,7 @@ class Room:
 
     def forget(self) -> None:
         """Nothing of it can be read now."""
-        self.knows_claims = self.knows_progress = self.knows_available = False
+        self.knows_claims = self.knows_progress = self.knows_available = self.read = False
 
     def hand(self, agent_id: str) -> Hand:
         """What this agent holds; nothing, if it is new."""

@@ -67,7 +67,7 @@ class Picture:
         self.on_change: Callable[[Key], None] = lambda _key: None
         self._heart = heart
         self._sightings = Sightings()
-        self._moved: list[tuple[Key, KnownAgent | None]] = []
+        self._moved: list[tuple[Key, bool]] = []
         self._beats: dict[Key, float] = {}
         self._roll = Roll()
         self._deadlines: Deadlines[Place] = Deadlines(wanted=lambda place: _key(place) in self._roll)
@@ -117,7 +117,7 @@ class Picture:
     def elsewhere(self, key: Key, mono: float) -> Evidence | None:
         """What the other source says that sees this agent, or would see it if this sighting came to be."""
         other = self._partner(key)
-        return None if other is None else self._evidence_of(other, mono)
+        return None if other is None else self._evidence_of(other, self._heart.horizon(mono))
 
     def shown_as(self, agent: KnownAgent, mono: float) -> KnownAgent:
         """The agent as it would be shown if this sighting of it were published."""
@@ -129,6 +129,24 @@ class Picture:
         merged = merge(file, redis, redis_fresher=(own > others) == (agent is redis))
         return replace(merged, verdict=agent.verdict, cause=agent.cause)
 
+    def would_move(self, key: Key, *, there: bool) -> tuple[KnownAgent, bool] | None:
+        """The agent of Redis that is shown alone, or no longer, once a sighting of this key comes or goes."""
+        redis = self._sightings.get((None, key[1]))
+        if key[0] is None or redis is None or "" not in self.workspaces:
+            return None
+        homes = {*self._sightings.homes(key[1], self.workspaces), key[0]}
+        alone = len(homes if there else homes - {key[0]}) != 1
+        return None if alone == (self._sightings.place(redis.key) == redis.key) else (redis, alone)
+
+    def verdict_alone(self, key: Key, mono: float) -> Verdict:
+        """The verdict by what one source says alone."""
+        agent = self._sightings.get(key)
+        return judge(
+            Evidence(silence=None, timeout=self.timeout)
+            if agent is None
+            else self._evidence_of(agent, self._heart.horizon(mono))
+        )
+
     def publish(self, agent: KnownAgent, mono: float) -> None:
         """Show the agent with this sighting as it is now known."""
         key = agent.key
@@ -138,10 +156,7 @@ class Picture:
         if before is None or _beat(before) != _beat(agent):
             self._date_beat(agent, mono)
         place = self._sightings.place(key)
-        if place is not key and place != key:
-            file = self._sightings.get(place)
-            if file is not None and (file.verdict, file.cause) != (agent.verdict, agent.cause):
-                self._sightings.replace(replace(file, verdict=agent.verdict, cause=agent.cause))
+        self._agree(place, agent.verdict, agent.cause)
         if before is None or _tasks(before) != _tasks(agent):
             self.on_change(place)
         self.version += 1
@@ -163,16 +178,15 @@ class Picture:
 
     def recorded(self, key: Key, verdict: Verdict, cause: Cause, mono: float) -> None:
         """The last record of the agent shown under this key says so."""
-        sightings = self._sightings.of(key)
-        if sightings:
-            self._sightings.replace(replace(sightings[0], verdict=verdict, cause=cause))
+        if self._sightings.of(key):
+            self._agree(key, verdict, cause)
             self.version += 1
             self._update(key, mono)
 
-    def take_moved(self) -> list[tuple[Key, KnownAgent | None]]:
+    def take_moved(self) -> list[tuple[Key, bool]]:
         """Agents of Redis that are shown alone now, or no longer, for what a workspace sees came or went.
 
-        Each key with the sighting that is shown under it now, None where none is any more.
+        Each with whether it is shown under its key now.
         """
         moved, self._moved = self._moved, []
         return moved
@@ -293,7 +307,7 @@ class Picture:
         alone: Key = (None, key[1])
         shown = bool(self._sightings.of(alone))
         if key != alone and shown != (alone in self._roll):
-            self._moved.append((alone, self._sightings.get(alone) if shown else None))
+            self._moved.append((alone, shown))
         if not shown and alone in self._roll:
             self._leave(alone)
         if shown and key != alone:
@@ -303,6 +317,12 @@ class Picture:
             if (path, key[1]) != key:
                 self._update((path, key[1]), mono)
                 self.on_change((path, key[1]))
+
+    def _agree(self, place: Key, verdict: Verdict, cause: Cause) -> None:
+        """All sightings of one agent have the verdict of its last record, whichever brought it about."""
+        for one in self._sightings.of(place):
+            if (one.verdict, one.cause) != (verdict, cause):
+                self._sightings.replace(replace(one, verdict=verdict, cause=cause))
 
     def _leave(self, key: Key) -> None:
         """The agent is shown under this key no more."""

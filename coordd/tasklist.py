@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from coordd.clocks import Moment
 from coordd.model import TaskState, TaskView
 from coordd.reducer import Key
+from coordd.roll import Place
 from coordd.rooms import Room
 from coordd.state import Picture
-from coordd.tasks import Board, Place
+from coordd.tasks import Board
 from coordd.text import age, escape
 from coordd.timestamps import format_utc
 
@@ -85,11 +86,11 @@ class TaskList:
         """An agent's claims, None where they are unknown."""
         self._board.settle(now)
         place = (key[0] or "", key[1])
-        if not self._board.knows_claims(place):
+        if not self._board.hands.knows_claims(place):
             return None
         return [
             self._view(path, task, self._board.rooms[path].claims[task].state)
-            for path, hand in self._board.hands(place)
+            for path, hand in self._board.hands.of(place)
             for task in sorted(hand.claims)
             if not self._board.is_double(path, task)
         ]
@@ -98,16 +99,16 @@ class TaskList:
         """Whether the agent is stalled, None where that cannot be told."""
         self._board.settle(now)
         place = (key[0] or "", key[1])
-        return place in self._board.stalled if self._board.knows(place) else None
+        return place in self._board.hands.stalled if self._board.hands.knows(place) else None
 
     def stall_evidence(self, key: Key, now: Moment) -> tuple[str, float] | None:
         """The tasks that an agent holds, in words, and the seconds since its last progress."""
         self._board.settle(now)
         place = (key[0] or "", key[1])
-        held = self._board.holdings(place)
-        if not held or not self._board.knows(place):
+        held = self._board.hands.holdings(place)
+        if not held or not self._board.hands.knows(place):
             return None
-        return _some(held), self._board.idle(place, now)
+        return _some(held), self._board.hands.idle(place, now)
 
     def problems(self, now: Moment) -> list[str]:
         """A line for all orphaned claims, and one for each of the first stalled agents."""
@@ -120,10 +121,10 @@ class TaskList:
             more = f"; and {count - NAMED} more" if count > NAMED else ""
             noun = "claim is" if count == 1 else "claims are"
             found.append(f"{count} {noun} orphaned: {'; '.join(named)}{more}")
-        stalled = self._board.stalled
+        stalled = self._board.hands.stalled
         for place in heapq.nsmallest(NAMED, stalled):
-            held = _some(self._board.holdings(place))
-            idle = age(self._board.idle(place, now))
+            held = _some(self._board.hands.holdings(place))
+            idle = age(self._board.hands.idle(place, now))
             found.append(f"agent {escape(place[1])} is stalled: holds {held}, no progress for {idle}")
         if len(stalled) > NAMED:
             found.append(f"{len(stalled) - NAMED} more agents are stalled")
@@ -158,7 +159,8 @@ class TaskList:
         claim = held.claim if held else None
         told = room.progress.get(task) if room.knows_progress else None
         double = path != "" and self._board.is_double("", task)
-        if double and (other := self._board.rooms[""].progress.get(task)) is not None:
+        redis = self._board.rooms[""] if double else None
+        if redis and redis.knows_progress and (other := redis.progress.get(task)) is not None:
             told = max((one for one in (told, other) if one), key=lambda one: one.timestamp or 0.0)
         return TaskView(
             task_id=task,

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from coordd.news import News
 from coordd.recorder import Recorder
 from coordd.reducer import Key
 from coordd.schedule import Schedule, now
-from coordd.tasks import Board, News
+from coordd.tasks import Board
 from coordd.text import age
 from coordd.traces import WorkChange, WorkspaceTraces
 

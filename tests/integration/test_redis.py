@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, eventually, utc_now, watching
+from live import Coordd, Project, eventually, running, utc_now, watching
 from redisd import KINDS, RedisServer, redis_server
 
 
@@ -190,6 +190,8 @@ def test_a_heartbeat_that_expires_is_silence_and_leaving_the_registry_is_leaving
 def test_a_restart_samples_nothing_of_redis_twice(server: RedisServer, tmp_path: Path) -> None:
     project = Project(tmp_path / "app")
     project.beat("both")
+    (project.agents / "both.tasks").write_text("t1\nt2\n")
+    server.run("SADD", "agent:tasks:both", "t2", "t3")
     for agent in ("both", "alone", "silent"):
         beat(server, agent)
     register(server, "registered", last_update=utc_now())
@@ -238,3 +240,25 @@ def test_the_performance_table_has_redis_in_numbers(server: RedisServer, tmp_pat
         server.kill()
         row = eventually(lambda: last("file"))
         assert row[3:5] == ["N/A", "N/A"]
+
+
+def test_a_mode_that_needs_a_restart_changes_nothing_before_it(server: RedisServer, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("filer")
+    beat(server, "alone")
+    config = tmp_path / "coordd.toml"
+    text = f'[coordination]\nworkspaces = ["{project.root}"]\nredis_url = "{server.url}"\nmode = '
+    config.write_text(f'{text}"file"\n')
+    home = tmp_path / "home"
+    sock = tmp_path / "coordd.sock"
+    arguments = ["--layout", "user", "--config", str(config), "--socket", str(sock)]
+    with running(arguments, sock=sock, home=home) as daemon:
+        assert daemon.statuses() == {"filer": "active"}
+        config.write_text(f'{text}"redis"\n[agents]\nforget_after = "2h"\n')
+        assert "coordination.mode" in daemon.rpc("reload")["restart_required"]
+        project.beat("second")  # it is read after the reload has been applied
+        eventually(lambda: "second" in daemon.statuses())
+        daemon.rpc("reload")
+        project.beat("third")
+        eventually(lambda: "third" in daemon.statuses())
+        assert set(daemon.statuses()) == {"filer", "second", "third"}

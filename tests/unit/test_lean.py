@@ -36,7 +36,7 @@ def test_what_is_there_already_is_left_as_it_is(before: str) -> None:
         f"from coordd.lean import *\nimport sys\n{before}\n"
         "known = dict(sys.modules)\n"
         "import_redis_without_ssl()\n"
-        "from redis.asyncio.connection import SSL_AVAILABLE, ssl\n"
+        "from redis.asyncio.connection import ssl\n"
         "print(all(sys.modules.get(name) is module for name, module in known.items()))\n"
         "print(ssl is sys.modules['ssl'], ssl.CERT_REQUIRED.value)"
     ) == ["True", "True", "2"]

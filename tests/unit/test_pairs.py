@@ -81,25 +81,28 @@ class Model(RuleBasedStateMachine):
             sources=("file",) if key[0] else ("redis",),
         )
         before = set(places_of(set(self.known)))
+        foretold = None if key in self.known else self.picture.would_move(key, there=True)
         self.known[key] = agent
         place = next(place for place, behind in places_of(set(self.known)).items() if key in behind)
         agent = replace(agent, verdict=self.verdict(places_of(set(self.known))[place]))
         assert self.picture.shown_as(agent, self.mono).key == place
         self.picture.publish(agent, self.mono)
-        self.moved(before, key)
+        self.moved(before, key, foretold)
 
     @rule(key=keys)
     def remove(self, key: Key) -> None:
         before = set(places_of(set(self.known)))
+        foretold = self.picture.would_move(key, there=False) if key in self.known else None
         self.known.pop(key, None)
         self.picture.remove(key, self.mono)
-        self.moved(before, key)
+        self.moved(before, key, foretold)
 
-    def moved(self, before: set[Key], own: Key) -> None:
-        """What is shown or gone that is not the sighting's own is told, to be recorded."""
+    def moved(self, before: set[Key], own: Key, foretold: tuple[KnownAgent, bool] | None) -> None:
+        """What is shown or gone that is not the sighting's own is told, to be recorded, and was foretold."""
         after = set(places_of(set(self.known)))
         expected = {key: key in after for key in (before ^ after) - {own}}
-        assert {key: agent is not None for key, agent in self.picture.take_moved()} == expected
+        assert ({} if foretold is None else {foretold[0].key: foretold[1]}) == expected
+        assert dict(self.picture.take_moved()) == expected
 
     @rule(seconds=st.integers(min_value=1, max_value=130))
     def wait(self, seconds: int) -> None:
@@ -144,6 +147,12 @@ class Model(RuleBasedStateMachine):
             **Counter(self.verdict(behind).status for behind in places.values())
         )
         assert len(self.picture) == len(places)
+
+    @invariant()
+    def both_sightings_of_an_agent_have_its_last_record(self) -> None:
+        for behind in places_of(set(self.known)).values():
+            sightings = [self.picture.sighting(key) for key in behind]
+            assert len({one.verdict for one in sightings if one}) == 1
 
     @invariant()
     def each_source_has_what_it_sees(self) -> None:

@@ -301,3 +301,11 @@ def test_a_restored_agent_that_never_beat_and_still_does_not_is_as_it_was(tmp_pa
     assert not changed(memory, now)
     beats = advance(memory, KEY, traces(beat(T0 + 5, T0 + 5)), reading(T0 + 10))
     assert (beats.cause, beats.run_since) == ("heartbeat", T0 + 5)
+
+
+def test_a_beat_after_an_outage_is_no_earlier_than_the_one_before_it_whatever_its_clock_says() -> None:
+    """The agent's machine is ten minutes behind; while everything was read its beats counted as they came."""
+    before = beat(T0 - 600, T0 - 600)
+    known = replace(first(traces(before)), beat_at=-10.0)
+    back = advance(known, KEY, traces(beat(T0 - 580, T0 - 580)), reading(T0 + 20, fresh=True))
+    assert (back.beat_wall, back.beat_at, back.verdict.status) == (T0 - 580, -10.0, "active")

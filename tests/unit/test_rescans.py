@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from coordd.agentlog import AgentLog
@@ -15,12 +15,12 @@ from coordd.coordination.watch import Followed
 from coordd.judging import Judging
 from coordd.pipeline import FULL_READ_PAUSE, Pipeline, Source
 from coordd.recorder import Recorder
-from coordd.schedule import TICK, Schedule
+from coordd.schedule import TICK, Schedule, now
 from coordd.sight import TraceLog
 from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
 from coordd.tasks import Board
-from coordd.traces import AgentsChange, Claim, WorkChange, WorkspaceTraces
+from coordd.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
 from coordd.worker import Worker
 
 
@@ -29,11 +29,12 @@ class Reader:
 
     def __init__(self) -> None:
         self.scans = 0
+        self.agents: dict[str, AgentTraces] = {}
         self.reads: list[Collection[Hint]] = []
 
     def scan(self, _now: float) -> WorkspaceTraces:
         self.scans += 1
-        return WorkspaceTraces("/w", "read")
+        return WorkspaceTraces("/w", "read", agents=self.agents)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
         self.reads.append(hints)
@@ -45,9 +46,10 @@ class Backend:
 
     def __init__(self) -> None:
         self.one = Reader()
+        self.found = [Found("/w", from_glob=False, remote=False)]
 
     def find(self) -> list[Found]:
-        return [Found("/w", from_glob=False, remote=False)]
+        return self.found
 
     def reader(self, _path: str) -> Reader:
         return self.one
@@ -134,3 +136,57 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     now = monotonic()
     clock.skip(heart.beat(now))
     assert reading.observed <= clock.now(now)
+
+
+def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() -> None:
+    async def run() -> None:
+        heart = Heart(interval=TICK, mono=monotonic())
+        schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+        picture = Picture(timeout=120, heart=heart)
+        board = Board(picture=picture, stall_after=900)
+        picture.on_change = board.touched
+        recorder: Any = Asking(board, picture)
+        backend: Any = Backend()
+        backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
+        traces = Worker("t", replaceable=True)
+        agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
+        tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
+        pipeline = Pipeline(
+            picture=picture,
+            backend=backend,
+            schedule=schedule,
+            local=traces,
+            remote=traces,
+            agents=agents,
+            tasks=tasks,
+            judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+            malformed=TraceLog(),
+        )
+        schedule.start()
+        await pipeline.start([])
+        assert len(picture) == 1
+        backend.entries, backend.found = (), []
+        await pipeline.rescan()
+        board.rejudge_all()
+        board.settle(now())
+        assert (len(picture), list(board.rooms)) == (0, [])
+        await pipeline.stop()
+        schedule.stop()
+        traces.close()
+
+    asyncio.run(run())
+
+
+class Asking:
+    """A recorder during whose writing everything is asked."""
+
+    def __init__(self, board: Board, picture: Picture) -> None:
+        self._board = board
+        self._picture = picture
+
+    async def record(self, **_: Any) -> None:
+        for one in self._picture.shown(monotonic()):
+            self._board.touched(one.agent.key)  # its deadline passed
+        self._board.counts(now())
+
+    def event(self, *_: Any) -> None: ...

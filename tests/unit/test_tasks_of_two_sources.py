@@ -21,12 +21,13 @@ STALL = 300.0
 PATHS = ("", "/a", "/b")
 TASKS = ("t1", "t2", "t3")
 AGENTS = ("x", "y")
+CLAIMS = {"t": Claim("t", "x")}
 
 
 class Scene:
     """A board over Redis and two workspaces, all readable."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
         self.mono = 1000.0
         self.heart = Heart(interval=2.0, mono=self.mono)
         self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
@@ -35,7 +36,8 @@ class Scene:
         self.list = TaskList(board=self.board, picture=self.picture)
         for path in PATHS:
             self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
-            self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
+            if path in read:
+                self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
 
     @property
     def now(self) -> Moment:
@@ -114,12 +116,12 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("/a", "x")}
-    assert scene.board.holdings(("/a", "x")) == ("t1", "t2")
+    assert scene.board.hands.stalled == {("/a", "x")}
+    assert scene.board.hands.holdings(("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
-    assert scene.board.stalled == set()
+    assert scene.board.hands.stalled == set()
 
 
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
@@ -131,10 +133,10 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.wait(100)
         scene.beat(None, "x")
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("/a", "x")}
+    assert scene.board.hands.stalled == {("/a", "x")}
     scene.picture.remove(("/a", "x"), scene.mono)
     scene.board.settle(scene.now)
-    assert scene.board.stalled == {("", "x")}
+    assert scene.board.hands.stalled == {("", "x")}
 
 
 def test_what_cannot_be_named_is_counted() -> None:
@@ -151,6 +153,79 @@ def test_without_redis_nothing_that_only_it_knows_is_counted_as_none() -> None:
     counts = scene.board.counts(scene.now)
     assert (counts.available, counts.claimed, counts.orphaned) == (None, None, None)
     assert scene.list.unknown() == [None]
+
+
+def test_what_a_workspaces_agent_claims_in_a_redis_that_is_lost_is_unknown() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("", "t", "x")
+    scene.board.lost("")
+    assert scene.list.claims_of(("/a", "x"), scene.now) is None
+    assert scene.list.is_stalled(("/a", "x"), scene.now) is None
+    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=False)
+    assert scene.list.claims_of(("/a", "x"), scene.now) == []
+
+
+def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "x")
+    scene.news()
+    scene.board.lost("/a")
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    assert [view.task_id for view in scene.list.claims_of((None, "x"), scene.now) or ()] == []
+    scene.board.take_all("/a", WorkspaceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
+    assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
+    assert scene.news() == []
+
+
+def test_what_was_claimed_before_the_first_reading_is_no_news_however_late_that_is() -> None:
+    scene = Scene(read=("/a",))
+    scene.board.starting([("/a", "x"), (None, "y")])
+    scene.beat("/a", "x")
+    scene.board.settle(scene.now)
+    scene.board.started()
+    claims = {task: Claim(task, who) for task, who in (("t1", "x"), ("t2", "y"), ("t3", "z"))}
+    scene.beat(None, "y", age=200)  # died while nobody looked; "z" was dead already
+    scene.beat(None, "z", age=200)
+    scene.board.take_all("", WorkspaceTraces("", "read", claims=claims), scene.now, fresh=True)
+    assert scene.news() == [("claim.orphaned", "t2")]
+    scene.claim("", "t4", "x")
+    assert scene.news() == [("task.claimed", "t4")]
+
+
+def test_the_claim_in_redis_of_a_workspaces_agent_that_died_meanwhile_is_told_at_the_start() -> None:
+    scene = Scene(read=())
+    scene.board.starting([("/a", "x")])
+    scene.beat("/a", "x", age=200)
+    for path in PATHS:
+        claims = CLAIMS if not path else {}
+        scene.board.take_all(path, WorkspaceTraces(path, "read", claims=claims), scene.now, fresh=True)
+    assert scene.news() == [("claim.orphaned", "t")]
+
+
+def test_whose_holder_may_be_in_a_redis_that_is_lost_is_not_orphaned() -> None:
+    scene = Scene(read=("/a", "/b"))
+    scene.claim("/a", "t", "x")
+    scene.claim("/a", "u", "gone")
+    for _ in range(5):
+        scene.wait(TIMEOUT)
+        assert {state for _, _, state, _ in scene.shown()} == {"held"}
+    scene.beat(None, "x")
+    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=True)
+    scene.wait(TIMEOUT - 1)
+    assert {state for _, _, state, _ in scene.shown()} == {"held"}
+    scene.beat(None, "x")
+    scene.wait(1)
+    assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))
+    scene.picture.workspaces[""].clock.lost(scene.mono)
+    scene.picture.rejudge(None, scene.mono)
+    scene.board.lost("")
+    scene.wait(TIMEOUT)
+    scene.board.rejudge_all()
+    assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))  # it was so before
+    assert [one for one in scene.news() if one[0] == "claim.orphaned"] == [("claim.orphaned", "u")]
 
 
 class Model(RuleBasedStateMachine):
