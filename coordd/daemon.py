@@ -26,11 +26,13 @@ from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError, InstanceRunning, StartError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub, Topic
+from coordd.inherited import passed_sockets
 from coordd.judging import Judging
 from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
 from coordd.model import SinkStatus
+from coordd.notify import Notifier, manager_of, watchdog_seconds
 from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.places import Places, Rights
@@ -46,6 +48,7 @@ from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
 from coordd.snapshot import write_snapshot
 from coordd.state import Picture
+from coordd.supervision import Supervision
 from coordd.tasklist import TaskList
 from coordd.tasklog import TaskLog
 from coordd.tasks import Board
@@ -71,8 +74,10 @@ TRIM_AFTER = 3.0
 DAY = 86400.0
 
 
-def run(sources: Sources, config: Config) -> int:
+def run(sources: Sources, config: Config, *, notifier: Notifier | None = None) -> int:
     """Run the daemon in this process until it is told to end; returns the exit code.
+
+    ``notifier`` is told how it goes; by default the service manager that the environment names.
 
     Raises:
         InstanceRunning: another coordd holds this metrics directory.
@@ -80,9 +85,15 @@ def run(sources: Sources, config: Config) -> int:
     """
     started = now()
     with Places(
-        config=config, layout=sources.layout, version=__version__, started_at=format_utc(started.wall)
+        config=config,
+        layout=sources.layout,
+        version=__version__,
+        started_at=format_utc(started.wall),
+        inherited=passed_sockets(sources.environ, os.getpid()),
     ) as places:
-        return asyncio.run(Daemon(sources=sources, config=config, places=places, started=started).run())
+        notifier = notifier or manager_of(sources.environ)
+        daemon = Daemon(sources=sources, config=config, places=places, started=started, notifier=notifier)
+        return asyncio.run(daemon.run())
 
 
 class Daemon:
@@ -95,6 +106,7 @@ class Daemon:
         config: Config,
         places: Places,
         started: Moment,
+        notifier: Notifier,
     ) -> None:
         self._sources = sources
         self._config = config
@@ -200,6 +212,15 @@ class Daemon:
             cost=cost,
             redis=redis,
         )
+        self._supervision = Supervision(
+            notifier=notifier,
+            watchdog=watchdog_seconds(sources.environ, os.getpid()),
+            schedule=self._schedule,
+            heart=self._heart,
+            picture=self._picture,
+            lateness=self._sampling.lateness,
+            summary=self._documents.summary,
+        )
         methods = Methods(
             picture=self._picture,
             documents=self._documents,
@@ -229,6 +250,7 @@ class Daemon:
         if self._redis is not None:
             self._redis.load(self._sources.layout.snapshot)
         self._backend.start(self._pipeline.hint)
+        self._supervision.say("reading back the records of the last run")
         await self._pipeline.start(await self._memory())
         if self._redis is not None:
             await self._redis.start()
@@ -242,9 +264,7 @@ class Daemon:
         await self._traces.run(self._schedule.load, deadline=LOAD_DEADLINE)
         self._schedule.start()
         await self._sampling.prime()
-        self._schedule.every(
-            "host.sample", self._config.sampling.interval, self._sampling.sample, first=FIRST_AFTER
-        )
+        self._schedule.every("host.sample", self._config.sampling.interval, self._sample, first=FIRST_AFTER)
         self._schedule.every("snapshot", SNAPSHOT_EVERY, self._write_snapshot, first=1.0)
         self._schedule.every("records.check", CHECK_EVERY, self._check_places)
         self._await_midnight()
@@ -261,6 +281,10 @@ class Daemon:
         Raises:
             Fault: the new configuration is bad; the message is its error.
         """
+        with self._supervision.reloading():
+            return await self._reload()
+
+    async def _reload(self) -> tuple[list[str], list[str]]:
         try:
             new = await self._traces.run(self._sources.load, deadline=DRAIN)
         except ConfigError as error:
@@ -284,7 +308,7 @@ class Daemon:
         set_level(new.log.level)
         if new.sampling.interval != old.sampling.interval:
             self._sampling.interval = new.sampling.interval
-            self._schedule.every("host.sample", new.sampling.interval, self._sampling.sample)
+            self._schedule.every("host.sample", new.sampling.interval, self._sample)
         self._agents.forget_after = new.agents.forget_after
         self._upkeep.apply(new.storage)
         if self._redis is not None:
@@ -299,15 +323,17 @@ class Daemon:
 
     async def _end(self) -> None:
         """Drain: records first, then those who ask."""
+        self._supervision.stopping()
         self._upkeep.close()
         self._sampling.stop()
-        self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 if self._redis is not None:
                     await self._redis.stop_reading()
                 await self._pipeline.stop()
                 self._judging.stop()
+                # the last word: a reading that was under way has had its own
+                self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
                 if self._redis is not None:
@@ -316,6 +342,10 @@ class Daemon:
                 await self._recorder.close()
         self._schedule.stop()
         self._backend.close()
+
+    async def _sample(self) -> None:
+        await self._sampling.sample()
+        self._supervision.sampled()
 
     async def _trim(self) -> None:
         give_back_memory()

@@ -113,6 +113,13 @@ class Documents:
             "traces_malformed": self._malformed(),
         }
 
+    def summary(self, now: Moment) -> str:
+        """``systemctl status``: how it does, in a line."""
+        counts = self._picture.counts(now.mono)
+        said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
+        problems = self._problems(now, self._sinks())
+        return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
+
     def agents(self, shown: Iterable[Shown], now: Moment, *, cursor: str | None) -> dict[str, object]:
         """``agents.list``: a page of agents at this moment."""
         return {

@@ -6,6 +6,7 @@
     ├── ConfigError             a configuration that cannot be used               exit 78
     ├── InstanceRunning         another coordd owns this metrics directory        exit 1
     ├── StartError              lock, socket or directory cannot be had           exit 1
+    ├── InstallError            a service cannot be installed or removed          exit 1
     └── ClientError
         ├── DaemonNotRunning    nothing answers on any socket that was tried      exit 3
         ├── CannotTell          something is there, but refuses or does not answer exit 4
@@ -65,6 +66,10 @@ class InstanceRunning(CoorddError):
 
 class StartError(CoorddError):
     """A lock, socket or directory that the daemon needs cannot be had."""
+
+
+class InstallError(CoorddError):
+    """A service cannot be installed, started or removed."""
 
 
 class ClientError(CoorddError):

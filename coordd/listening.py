@@ -22,11 +22,15 @@ BACKLOG = 128
 
 
 class Listener:
-    """A bound, listening Unix socket and its path; ``close`` removes the path if it is still ours."""
+    """A bound, listening Unix socket and its path; ``close`` removes the path if it is still ours.
 
-    def __init__(self, path: str, sock: socket.socket) -> None:
+    ``owned`` is False for a socket that a service manager made: its file stays.
+    """
+
+    def __init__(self, path: str, sock: socket.socket, *, owned: bool = True) -> None:
         self.path = path
         self.socket = sock
+        self._owned = owned
         self._inode = _identity(path)
 
     def in_place(self) -> bool:
@@ -36,7 +40,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening and remove the socket file."""
         self.socket.close()
-        if self.in_place():
+        if self._owned and self.in_place():
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
 
@@ -110,6 +114,8 @@ def _give_to_group(path: str, group: str) -> None:
     except KeyError:
         log.warning("there is no group %s: only root and this user may ask (control.group)", group)
         return
+    if os.lstat(path).st_gid == gid:
+        return  # a sandbox without chown(2) need not be told
     try:
         os.chown(path, -1, gid)
     except PermissionError:

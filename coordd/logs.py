@@ -45,10 +45,29 @@ def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
 
 
-def set_up(level: str, environ: Mapping[str, str]) -> None:
-    """Log to stderr from ``level`` on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(journal=to_journal(environ)))
+def for_journal(text: str, environ: Mapping[str, str]) -> str:
+    """Lines that end a program, as an error where they go to the journal; else as they are."""
+    if not to_journal(environ):
+        return text
+    return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
+
+
+def set_up(level: str, environ: Mapping[str, str], *, file: str | None = None, mode: int = 0o600) -> None:
+    """Log from ``level`` on, to stderr or to a ``file`` that rotates itself, made with ``mode``.
+
+    Raises:
+        StartError: the file cannot be opened.
+    """
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Lines(journal=to_journal(environ)))
+    else:
+        from coordd.logfile import LogFile
+
+        handler = LogFile(file, mode=mode)
+        handler.setFormatter(_Lines(journal=False))
+        logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)

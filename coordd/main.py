@@ -1,53 +1,48 @@
-"""The command ``coordd``: runs the daemon, or checks what it would run with.
-
-The command line is read before anything heavy is imported; the service is imported by the command that runs
-it.
-"""
+"""The command ``coordd``: runs the daemon, or checks what it would run with; imports the rest when called."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import ClassVar
 
 import click
 
 from coordd import __version__
 from coordd.config_url import public_url
-from coordd.configfile import Sources
 from coordd.errors import CoorddError
-from coordd.layout import choose_layout
+from coordd.launch import log_options, run_here, sources_of, where_options
 from coordd.text import escape, escape_lines
 
-Decorated = Callable[..., Any]
+_ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
 
 
-def _where_options(function: Decorated) -> Decorated:
-    for option in (
-        click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
-        click.option(
-            "--config", metavar="FILE", help="Read this file instead of the layout's.", type=click.Path()
-        ),
-        click.option(
-            "--layout",
-            type=click.Choice(["project", "user", "system"]),
-            help="Where configuration, socket and records lie.",
-        ),
-        click.option(
-            "--workspace",
-            "-w",
-            "workspaces",
-            multiple=True,
-            metavar="DIR",
-            help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
-        ),
-    ):
-        function = option(function)
-    return function
+class _Commands(click.Group):
+    """The group, with commands that are imported when they are wanted."""
+
+    _late: ClassVar[dict[str, tuple[str, str]]] = {
+        "start": ("coordd.background", "start"),
+        "stop": ("coordd.background", "stop"),
+        "restart": ("coordd.background", "restart"),
+        "service": ("coordd.installer.command", "service"),
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which the help teaches them."""
+        return sorted([*super().list_commands(ctx), *self._late], key=_ORDER.index)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in self._late:
+            return super().get_command(ctx, cmd_name)
+        module, name = self._late[cmd_name]
+        command = getattr(import_module(module), name)
+        return command if isinstance(command, click.Command) else None
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
@@ -55,6 +50,8 @@ Examples:
   coordd run -w ~/src/app -w ~/src/b  watch several
   coordd check-config                 what it would run with, and why
   coordd check-redis                  whether its Redis has what it needs
+  coordd service install              as a service: after every boot, watched
+  coordd start                        in the background, without a service manager
 Then ask it:
   coordctl status
 
@@ -80,42 +77,26 @@ Examples:
 coordctl finds it from inside the project or as the same user; 'coordctl doctor'
 says what keeps it from being found.""",
 )
-@_where_options
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    help="The least important message that is logged.",
-)
+@where_options
+@log_options
 def run(
+    *,
     workspaces: tuple[str, ...],
     layout: str | None,
     config: str | None,
     socket: str | None,
     log_level: str | None,
+    log_file: str | None,
 ) -> None:
-    """Run in the foreground; log to stderr.
+    """Run in the foreground; log to stderr, or to a file.
 
     Inside a project (a directory with .claude/coordination, or --workspace DIR) socket and records lie in its
     .claude; elsewhere, and with several workspaces, they lie in your home directory.
 
     Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again.
     """
-    sources = _sources(workspaces, layout, config, socket, log_level)
-    settings = sources.load()
-    url = settings.coordination.redis_url
-    if url is None or not url.startswith("rediss:"):
-        from coordd.lean import import_asyncio_without_ssl
-
-        import_asyncio_without_ssl()
-    import logging
-
-    from coordd import logs
-    from coordd.daemon import run as run_daemon
-
-    logs.set_up(settings.log.level, os.environ)
-    for warning in settings.warnings:
-        logging.getLogger("coordd").warning("%s", warning)
-    sys.exit(run_daemon(sources, settings))
+    sources = sources_of(workspaces, layout, config, socket, log_level)
+    sys.exit(run_here(sources, sources.load(), log_file=log_file))
 
 
 @app.command(
@@ -127,9 +108,9 @@ Examples:
   coordd check-config --config new.toml && mv new.toml ~/.config/coordd/coordd.toml
   coordd check-config -w ~/src/app | grep timeout""",
 )
-@_where_options
+@where_options
 def check_config(
-    workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None
+    *, workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None
 ) -> None:
     """Check the configuration and print what it amounts to, each value with its origin.
 
@@ -137,7 +118,7 @@ def check_config(
     """
     from coordd.config import effective
 
-    sources = _sources(workspaces, layout, config, socket, None)
+    sources = sources_of(workspaces, layout, config, socket, None)
     settings = sources.load()
     for warning in settings.warnings:
         click.echo(f"coordd: warning: {warning}", err=True)
@@ -167,7 +148,7 @@ It changes nothing there. 'coordctl doctor' runs it as well.
 \b
 Exit codes: 0 nothing fails, 1 something does, 78 a configuration that cannot be used.""",
 )
-@_where_options
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: check, state, detail, fix.")
 def check_redis(
     workspaces: tuple[str, ...],
@@ -188,7 +169,7 @@ def check_redis(
 
     from coordd.redislink.probe import failed, probe
 
-    settings = _sources(workspaces, layout, config, socket, None).load()
+    settings = sources_of(workspaces, layout, config, socket, None).load()
     for warning in settings.warnings:
         click.echo(f"coordd: warning: {warning}", err=True)
     where = settings.coordination
@@ -211,37 +192,6 @@ def check_redis(
     sys.exit(failed(checks))
 
 
-def _sources(
-    workspaces: tuple[str, ...],
-    layout: str | None,
-    config: str | None,
-    socket: str | None,
-    log_level: str | None,
-) -> Sources:
-    environ = dict(os.environ)
-    cwd = os.getcwd()
-    named = config or environ.get("COORDD_CONFIG")
-    chosen = choose_layout(
-        name=layout or environ.get("COORDD_LAYOUT"),
-        workspaces=workspaces,
-        cwd=cwd,
-        environ=environ,
-        platform=sys.platform,
-    )
-    flags: dict[str, object] = {
-        "coordination.workspaces": list(workspaces) or None,
-        "control.socket": socket,
-        "log.level": log_level,
-    }
-    return Sources(
-        layout=chosen,
-        config_file=os.path.join(cwd, named) if named else None,
-        environ=environ,
-        flags=flags,
-        cwd=cwd,
-    )
-
-
 def _open_standard_streams() -> None:
     """Started with a standard stream closed, the lock or the socket would take its number."""
     for number in range(3):
@@ -257,5 +207,10 @@ def main() -> None:
     try:
         app(prog_name="coordd")
     except CoorddError as error:
-        click.echo(f"coordd: {escape_lines(str(error))}", err=True)
+        lines = f"coordd: {escape_lines(str(error))}"
+        if os.environ.get("JOURNAL_STREAM"):
+            from coordd.logs import for_journal
+
+            lines = for_journal(lines, os.environ)
+        click.echo(lines, err=True)
         sys.exit(error.exit_code)

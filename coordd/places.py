@@ -1,19 +1,22 @@
 """What a running coordd owns in the file system beside its records: directories, lock, control socket.
 
-Taken at the start, and looked after while it runs: what was removed or replaced is made and owned again.
-Synchronous; :meth:`Places.keep` runs in the writer thread.
+Taken at the start (``inherited``: the control socket as a service manager passed it), and looked after while
+it runs: what was removed or replaced is made and owned again. Synchronous; :meth:`Places.keep` runs in the
+writer thread.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from coordd.config import Config
 from coordd.directories import ensure_directory
 from coordd.errors import StartError
+from coordd.inherited import adopt
 from coordd.layout import Layout, check_project_directories
 from coordd.listening import Listener, listen
 from coordd.lock import InstanceLock
@@ -47,22 +50,31 @@ class Places:
 
     Raises:
         InstanceRunning: on entering: another coordd holds this metrics directory.
-        StartError: on entering: a directory, the lock or the socket cannot be had.
+        StartError: on entering: a directory, the lock or the socket cannot be had; at once: what was passed
+            is no control socket.
     """
 
-    def __init__(self, *, config: Config, layout: Layout, version: str, started_at: str) -> None:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        layout: Layout,
+        version: str,
+        started_at: str,
+        inherited: Sequence[socket.socket] = (),
+    ) -> None:
         self.rights = Rights.of(layout, config)
-        self.socket_path = config.control.socket
+        self._listener = adopt(inherited)
+        self.socket_path = config.control.socket if self._listener is None else self._listener.path
         self._layout = layout
         self._directories = (
             config.storage.metrics_dir,
             config.storage.log_dir,
-            os.path.dirname(config.control.socket),
+            os.path.dirname(self.socket_path),
         )
         self._lock = InstanceLock(
             directory=config.storage.metrics_dir, version=version, started_at=started_at
         )
-        self._listener: Listener | None = None
 
     @property
     def socket(self) -> socket.socket:
@@ -74,7 +86,7 @@ class Places:
         self._make_directories()
         self._lock.acquire()
         try:
-            self._listener = self._listen()
+            self._listener = self._listener or self._listen()
         except BaseException:
             self._lock.close()
             raise

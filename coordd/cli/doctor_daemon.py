@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor_facts import Facts
 
-_START = "start it: 'coordd run' in a project, 'systemctl start coordd', or 'systemctl --user start coordd'"
+_START = "start it: 'coordd start' in a project, or as a service: 'coordd service install'"
 _SHOWN = 3  # malformed traces and problems that are named
 _LOCK_BYTES = 4096
 

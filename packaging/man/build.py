@@ -111,6 +111,9 @@ def _program(group: click.Group, name: str, see: str, environment: dict[str, str
     lines.append(".SH COMMANDS")
     for command in commands:
         lines += _command(command, name, shared)
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                lines += _command(inner, f"{name} {command.name}", shared)
     for block in _blocks(group.epilog or ""):
         words = block.removeprefix("\b\n")
         title = next((title for start, title in _SECTIONS.items() if words.startswith(start)), None)
@@ -124,10 +127,12 @@ def _program(group: click.Group, name: str, see: str, environment: dict[str, str
 
 def _command(command: click.Command, program: str, shared: set[str]) -> Iterator[str]:
     arguments = [_metavar(p) for p in command.params if isinstance(p, click.Argument)]
-    words = [escaped(f"{program} {command.name}"), "[OPTIONS]", *map(escaped, arguments)]
+    rest = ["COMMAND"] if isinstance(command, click.Group) else ["[OPTIONS]", *map(escaped, arguments)]
+    words = [escaped(f"{program} {command.name}"), *rest]
     yield f'.SS "{" ".join(words)}"'
     yield from prose(command.help or "")
-    yield from _options(command, shared)
+    if not isinstance(command, click.Group):
+        yield from _options(command, shared)
     if command.epilog:
         yield from prose(command.epilog)
 

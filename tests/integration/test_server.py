@@ -524,10 +524,8 @@ asyncio.run(main())
 
 @contextlib.contextmanager
 def starved(path: str, spare: str) -> Iterator[subprocess.Popen[str]]:
-    root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(STARVED), path, spare],
-        cwd=root,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

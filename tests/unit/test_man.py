@@ -46,7 +46,10 @@ def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command
     for one in group.list_commands(context):
         command = group.get_command(context, one)
         assert command is not None
-        yield f"{name} {one}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {one}")
+        else:
+            yield f"{name} {one}", command
 
 
 COMMANDS = [*commands(coordctl, "coordctl"), *commands(coordd, "coordd")]
@@ -162,7 +165,11 @@ def assert_taken(group: click.Group, words: list[str], line: str) -> None:
         assert command is not None
         if arguments and re.fullmatch(r"\d", arguments[-1]) and "2>" in line:
             arguments = arguments[:-1]  # the descriptor of a redirection
-        command.make_context("y", arguments, parent=context)
+        inner = command.make_context("y", list(arguments), parent=context)
+        if isinstance(command, click.Group):
+            inner_name, inner_command, rest = command.resolve_command(inner, arguments)
+            assert inner_command is not None
+            inner_command.make_context(inner_name, rest, parent=inner)
     except (click.ClickException, click.exceptions.Exit) as error:
         raise AssertionError(f"{line!r}: {error}") from error
 

@@ -1,0 +1,207 @@
+"""The commands ``coordd service install|uninstall|print``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from coordd.errors import InstallError
+from coordd.installer import launchd, managers, systemd
+from coordd.installer.configuration import check_wanted
+from coordd.installer.installing import Installation
+from coordd.installer.managers import Manager, Setting
+from coordd.installer.services import COORDD, USER, Scope, Wanted, this_installation
+from coordd.layout import Layout, choose_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Decorated = Callable[..., Any]
+
+
+def _scope_options(function: Decorated) -> Decorated:
+    for option in (
+        click.option(
+            "--system",
+            "scope",
+            flag_value="system",
+            type=click.Choice(["user", "system"]),
+            help="The service of the whole machine; needs root.",
+        ),
+        click.option(
+            "--user",
+            "scope",
+            flag_value="user",
+            default="user",
+            type=click.Choice(["user", "system"]),
+            help="Your own service (the default): agents and their files belong to a person.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+_run_as = click.option(
+    "--run-as",
+    metavar="USER",
+    help=f"With --system: run as this user, who must exist; else as before, or as {USER}, who is made.",
+)
+_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  coordd service install -w '~/src/*'       yours: watch all projects below ~/src
+  sudo coordd service install --system -w '/home/*/src/*'
+  coordd service print                      the unit, to look at or to pipe
+  coordd service uninstall                  away with it; records stay""",
+)
+def service() -> None:
+    """Run coordd as a service of systemd or launchd."""
+
+
+@service.command(
+    epilog="""\b
+Examples:
+  coordd service install -w ~/src/app -w ~/src/api
+  coordd service install --redis-url redis://localhost:6379/0
+  coordd service install --dry-run                    what it would do
+  sudo coordd service install --system -w '/home/*/src/*'
+  sudo coordd service install --system --run-as ann   reads what ann can read
+
+\b
+May be run again, to repair and after an upgrade. A configuration that is there is
+left alone: what it lacks for what you ask is printed.""",
+)
+@_scope_options
+@_run_as
+@click.option(
+    "--workspace",
+    "-w",
+    "workspaces",
+    multiple=True,
+    metavar="GLOB",
+    help="Watch this project, or all that a pattern matches; may be repeated.",
+)
+@click.option("--redis-url", metavar="URL", help="The Redis to read agents from and to write samples to.")
+@_dry_run
+def install(
+    scope: Scope,
+    run_as: str | None,
+    workspaces: tuple[str, ...],
+    redis_url: str | None,
+    dry_run: bool,
+) -> None:
+    """Install the service, start it, and wait until it answers.
+
+    Writes the unit (or plist), makes user, group and directories (--system), and a commented default
+    configuration where there is none; tries each project as the user that will read it.
+    """
+    wanted = check_wanted(
+        Wanted(scope=scope, run_as=_user(scope, run_as), workspaces=workspaces, redis_url=redis_url),
+        os.getcwd(),
+    )
+    _installation(wanted, root=not dry_run).install(dry_run=dry_run)
+
+
+@service.command(
+    epilog="""\b
+Examples:
+  coordd service uninstall
+  coordd service uninstall --purge --dry-run    what would go
+  sudo coordd service uninstall --system --purge""",
+)
+@_scope_options
+@click.option(
+    "--purge", is_flag=True, help="Remove configuration, records and logs too, and the service's user."
+)
+@_dry_run
+def uninstall(scope: Scope, purge: bool, dry_run: bool) -> None:
+    """Stop the service and remove it; configuration and records stay."""
+    wanted = Wanted(scope=scope)
+    _installation(wanted, root=not dry_run).uninstall(purge=purge, dry_run=dry_run)
+
+
+@service.command(
+    "print",
+    epilog="""\b
+Examples:
+  coordd service print
+  coordd service print --system --run-as ann >coordd.service
+  coordd service print --for launchd""",
+)
+@_scope_options
+@_run_as
+@click.option(
+    "--for",
+    "manager",
+    type=click.Choice(["systemd", "launchd"]),
+    help="The service manager; by default this machine's own.",
+)
+def print_(scope: Scope, run_as: str | None, manager: str | None) -> None:
+    """Print the unit or plist that 'install' would write."""
+    setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as)))
+    if manager is None:
+        manager = "launchd" if sys.platform == "darwin" else "systemd"
+    made: Manager = (
+        launchd.Launchd(setting=setting)
+        if manager == "launchd"
+        else systemd.Systemd(setting=setting, units="")
+    )
+    click.echo(made.rendered(COORDD), nl=False)
+
+
+def _user(scope: Scope, run_as: str | None) -> str:
+    """The system service's user: as asked, or as it is installed already, or one of its own."""
+    if run_as is not None and scope == "user":
+        raise click.UsageError("--run-as goes with --system: your own service runs as you.")
+    if run_as is not None or scope == "user":
+        return run_as or USER
+    there = launchd.installed_user(COORDD) if sys.platform == "darwin" else systemd.installed_user(COORDD)
+    return there or USER
+
+
+def _setting(wanted: Wanted) -> Setting:
+    environ = dict(os.environ)
+    uid = os.geteuid()
+    runtime = systemd.find_runtime_directory(environ, uid)
+    if runtime is not None and wanted.scope == "user":
+        environ["XDG_RUNTIME_DIR"] = os.environ["XDG_RUNTIME_DIR"] = runtime  # systemctl --user reads it
+    return Setting(
+        scope=wanted.scope,
+        run_as=wanted.run_as,
+        programs=this_installation(),
+        environ=environ,
+        home=environ.get("HOME") or pwd.getpwuid(uid).pw_dir,
+        uid=uid,
+    )
+
+
+def _installation(wanted: Wanted, *, root: bool) -> Installation:
+    which = managers.present(sys.platform)
+    setting = _setting(wanted)
+    if wanted.scope == "system" and root and setting.uid != 0:
+        raise InstallError(
+            "the system's service is root's to install: sudo coordd service … --system. Your own service "
+            "needs no root: leave --system out."
+        )
+    manager: Manager = launchd.Launchd(setting=setting) if which == "launchd" else systemd.connect(setting)
+    return Installation(
+        wanted=wanted,
+        setting=setting,
+        manager=manager,
+        layout=_layout(wanted, setting),
+        say=click.echo,
+    )
+
+
+def _layout(wanted: Wanted, setting: Setting) -> Layout:
+    return choose_layout(
+        name=wanted.scope, workspaces=(), cwd="/", environ=setting.environ, platform=sys.platform
+    )

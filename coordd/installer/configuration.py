@@ -1,0 +1,130 @@
+"""The configuration file that an installation begins with: every key with its meaning, commented out.
+
+Pure, but for reading what is there. What was asked for on the command line is set in it; a file that is there
+is its owner's and stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+
+from coordd.config import Config, build_config
+from coordd.config_kinds import Surroundings
+from coordd.config_table import KEYS, SECTIONS
+from coordd.config_url import check_redis_url
+from coordd.errors import ConfigError, InstallError
+from coordd.installer.services import Wanted
+from coordd.layout import Layout
+
+_HEAD = """\
+# coordd's configuration. A key that is commented out has the value shown. Check it with
+#   {check}
+# and apply it with
+#   {reload}
+# What needs a restart is named in the answer. The manual: man coordd.toml
+"""
+_EXAMPLES = {
+    "coordination.workspaces": '["~/src/*"]',
+    "coordination.redis_url": '"redis://localhost:6379/0"',
+}
+
+
+def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> str:
+    """The file for an installation."""
+    asked: dict[str, object] = {
+        "coordination.workspaces": list(wanted.workspaces) or None,
+        "coordination.redis_url": wanted.redis_url,
+    }
+    by_layout: dict[str, object] = {
+        "storage.metrics_dir": layout.metrics_dir,
+        "storage.log_dir": layout.log_dir,
+        "control.socket": layout.socket,
+    }
+    lines = [_HEAD.format(check=check, reload=reload).rstrip()]
+    around = Surroundings(environ={}, base=None, trusted=True)
+    for section in SECTIONS:
+        lines += ["", f"[{section}]"]
+        for key in KEYS:
+            if key.section != section:
+                continue
+            lines += [f"# {key.doc}"]
+            value = asked.get(key.dotted)
+            if value is not None:
+                lines.append(f"{key.name} = {json.dumps(value, ensure_ascii=False)}")
+            elif key.default is not None:
+                lines.append(f"#{key.name} = {key.kind.show(key.kind.parse(key.default, around))}")
+            else:
+                shown = _EXAMPLES.get(key.dotted) or json.dumps(by_layout[key.dotted], ensure_ascii=False)
+                lines.append(f"#{key.name} = {shown}")
+    return "\n".join(lines) + "\n"
+
+
+def check_wanted(wanted: Wanted, cwd: str) -> Wanted:
+    """What was asked for, with workspaces made absolute; ``~/`` stays for the user's service.
+
+    Raises:
+        InstallError: a workspace of the system's service that begins with ``~``: whose home?
+        ConfigError: a Redis URL that cannot be used.
+    """
+    if wanted.redis_url is not None:
+        try:
+            check_redis_url(wanted.redis_url)
+        except ValueError as error:
+            raise ConfigError("--redis-url", "", None, str(error)) from None
+    paths = []
+    for path in wanted.workspaces:
+        if path.startswith("~"):
+            if wanted.scope == "system":
+                raise InstallError(
+                    f"--workspace {path}: the system's service has no home of its own that you could mean. "
+                    "Write the directory in full, such as '/home/*/src/*'."
+                )
+            paths.append(path)
+        else:
+            paths.append(os.path.normpath(os.path.join(cwd, path)))
+    return Wanted(
+        scope=wanted.scope,
+        run_as=wanted.run_as,
+        workspaces=tuple(dict.fromkeys(paths)),
+        redis_url=wanted.redis_url,
+    )
+
+
+def missing_in(text: str, wanted: Wanted) -> list[str]:
+    """What was asked for and a file that was kept does not say, as lines for it."""
+    try:
+        section = tomllib.loads(text).get("coordination", {})
+    except tomllib.TOMLDecodeError:
+        return []  # the start says what is wrong with it
+    there = section.get("workspaces", []) if isinstance(section, dict) else []
+    url = section.get("redis_url") if isinstance(section, dict) else None
+    lines = []
+    known = there if isinstance(there, list) else []
+    if set(wanted.workspaces) - set(map(str, known)):
+        both = list(dict.fromkeys([*map(str, known), *wanted.workspaces]))
+        lines.append(f"workspaces = {json.dumps(both, ensure_ascii=False)}")
+    if wanted.redis_url is not None and wanted.redis_url != url:
+        lines.append(f"redis_url = {json.dumps(wanted.redis_url, ensure_ascii=False)}")
+    return lines
+
+
+def configured(layout: Layout, environ: Mapping[str, str]) -> Config:
+    """What a daemon of this layout will run with, by the file there is, or without one.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    text = None
+    try:
+        with open(layout.config_file, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(layout.config_file, "", None, f"it cannot be read: {error}") from error
+    return build_config(
+        layout=layout, file_text=text, file_name=layout.config_file, environ=environ, flags={}, trusted=True
+    )

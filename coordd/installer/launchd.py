@@ -1,0 +1,148 @@
+"""coordd under launchd: a LaunchAgent of one person, or a LaunchDaemon of the machine.
+
+launchd.plist(5), launchctl(1). Written from the manual: none of it has been run on macOS.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+from collections.abc import Sequence
+from xml.parsers.expat import ExpatError
+
+from coordd.errors import InstallError
+from coordd.installer import templates
+from coordd.installer.managers import Setting
+from coordd.installer.services import GROUP, USER, Service, place_name
+from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
+from coordd.sockets import system_paths, user_paths
+
+_DAEMONS = "/Library/LaunchDaemons"
+_INDENT = "        "
+
+
+def installed_user(service: Service) -> str | None:
+    """The user that the installed LaunchDaemon runs as; None where none is."""
+    try:
+        with open(os.path.join(_DAEMONS, f"{service.label}.plist"), "rb") as file:
+            user = plistlib.load(file).get("UserName")
+    except (OSError, ValueError, ExpatError):
+        return None
+    return user if isinstance(user, str) else None
+
+
+class Launchd:
+    """The machine's launchd, or a person's session of it."""
+
+    private_tmp = False
+
+    def __init__(self, *, setting: Setting) -> None:
+        self._setting = setting
+        self._system = setting.scope == "system"
+        self._domain = "system" if self._system else f"gui/{setting.uid}"
+        self._agents = _DAEMONS if self._system else os.path.join(setting.home, "Library", "LaunchAgents")
+        paths = system_paths("darwin") if self._system else user_paths({"HOME": setting.home}, "darwin")
+        self._logs = paths["log_dir"]
+        self._places = [os.path.dirname(paths[name]) for name in ("socket", "metrics_dir")]
+
+    def rendered(self, service: Service) -> str:
+        """The plist."""
+        setting = self._setting
+        name = service.daemon_plist if self._system else service.agent_plist
+        return templates.fill(
+            templates.template(name),
+            {
+                **{place_name(n): templates.plist_strings(a, _INDENT) for n, a in setting.programs.items()},
+                "USER": templates.plist_text(setting.run_as),
+                "GROUP": templates.plist_text(GROUP),
+                "LOGS": templates.plist_text(self._logs),
+            },
+        )
+
+    def accounts(self) -> list[Step]:
+        """The group, and directories; the user of a LaunchDaemon has to be there."""
+        if not self._system:
+            return [MakeDirectory(self._logs, 0o700)]
+        if self._setting.run_as == USER:
+            raise InstallError(
+                "macOS has no standard way to make a user for a service: name the one it is to run as, with "
+                "--run-as USER"
+            )
+        owner = (self._setting.run_as, GROUP)
+        made = [self._logs, *self._places]
+        return [
+            Command(
+                ("dseditgroup", "-o", "create", "-r", "may ask coordd", GROUP),
+                None,  # it fails where the group is there
+            ),
+            *[MakeDirectory(path, 0o750, owner) for path in made],
+            *[GiveTree(path, owner) for path in made],
+        ]
+
+    def files(self, services: Sequence[Service]) -> list[Step]:
+        """The plists; launchd takes none that others may write."""
+        owner = ("root", "wheel") if self._system else None
+        return [WriteFile(self._path(one), self.rendered(one), 0o644, owner) for one in services]
+
+    def starting(self, service: Service) -> list[Step]:
+        """Load and start; one that is loaded goes first, for launchd keeps the plist it has read."""
+        target = f"{self._domain}/{service.label}"
+        return [
+            Command(("launchctl", "bootout", target), None),
+            Command(("launchctl", "enable", target), "See launchctl(1)."),
+            Command(
+                ("launchctl", "bootstrap", self._domain, self._path(service)),
+                f"Loaded already? launchctl bootout {target}. Else: plutil {self._path(service)}",
+            ),
+        ]
+
+    def removing(self, services: Sequence[Service]) -> list[Step]:
+        """Stop, and remove the plists."""
+        steps: list[Step] = []
+        for one in services:
+            steps += [
+                Command(("launchctl", "bootout", f"{self._domain}/{one.label}"), None),
+                Remove(self._path(one)),
+            ]
+        return steps
+
+    def purging(self) -> list[Step]:
+        """The group."""
+        return [Command(("dseditgroup", "-o", "delete", GROUP), None)] if self._system else []
+
+    def installed(self, service: Service) -> bool:
+        """Whether the plist is there."""
+        return os.path.lexists(self._path(service))
+
+    def active(self, service: Service) -> bool:
+        """Whether launchd knows it."""
+        return output(["launchctl", "print", f"{self._domain}/{service.label}"]) is not None
+
+    def said(self, service: Service) -> str:
+        """The ends of its logs."""
+        path = os.path.join(self._logs, f"{service.name}.log")
+        return output(["tail", "-n", "12", os.path.join(self._logs, f"{service.name}.err"), path]) or ""
+
+    def lasting(self) -> list[str]:
+        """A LaunchAgent lives as long as its session."""
+        if self._system:
+            return []
+        return ["It runs while you are logged in. To have it always: service install --system --run-as YOU"]
+
+    def hints(self, service: Service) -> list[tuple[str, str]]:
+        """State and log."""
+        return [
+            (f"launchctl print {self._domain}/{service.label}", "how it does"),
+            (f"tail -F '{os.path.join(self._logs, service.name)}.log'", "what it says"),
+        ]
+
+    def reload_command(self, service: Service) -> str:  # noqa: ARG002  # the protocol's signature
+        """The client's; launchd knows no reload."""
+        return "coordctl reload"
+
+    def member_command(self, person: str) -> str:
+        """dseditgroup(8)."""
+        return f"dseditgroup -o edit -a {person} -t user {GROUP}"
+
+    def _path(self, service: Service) -> str:
+        return os.path.join(self._agents, f"{service.label}.plist")

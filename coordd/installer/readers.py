@@ -1,0 +1,241 @@
+"""Can the service read the workspaces? Tried as the very user it runs as, and explained where it fails.
+
+A child process takes the service's uid, gid and groups and reads: that is the truth, ACLs and file servers
+included. What the modes say tells only which right is missing, and how to give it.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pwd
+import select
+import shlex
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from coordd.cli.access import READ, SEARCH, Who, first_obstacle, grant, user_name
+from coordd.cli.doctor_workspaces import FOLDERS, check_workspace
+from coordd.cli.findings import Finding
+from coordd.errors import InstallError
+
+DEADLINE = 10.0
+"""Seconds for all of it as the other user; a hung mount must not hold up the installation."""
+MAX_FILES = 1000
+MAX_WORKSPACES = 200
+_HIDDEN = ("/tmp", "/var/tmp")  # noqa: S108  # PrivateTmp= of the system unit: named, not used
+
+
+def check_program(argv: Sequence[str], who: Who, *, same: bool) -> None:
+    """Whether the service's user can run the program; ``same``: it is the one that runs this.
+
+    Raises:
+        InstallError: it cannot, and why.
+    """
+    if same:
+        return
+    as_who: dict[str, Any] = {"user": who.uid, "group": _primary(who), "extra_groups": sorted(who.gids)}
+    try:
+        done = subprocess.run(
+            [*argv, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd="/",
+            env={"PATH": os.defpath},
+            **as_who,
+        )
+        problem = None if done.returncode == 0 else done.stderr.strip().splitlines()[-1:] or ["it fails"]
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = [str(error)]
+    if problem is None:
+        return
+    obstacle = first_obstacle(argv[0], who, READ | SEARCH)
+    where = f"{who.name} may not enter {obstacle.path}" if obstacle is not None else problem[0]
+    raise InstallError(
+        f"the service's user {who.name} cannot run {argv[0]}: {where}.\n"
+        "Install coordd where everybody can read it, with a Python that everybody can run, for example:\n"
+        "  python3 -m venv /opt/coordd && /opt/coordd/bin/pip install coordd\n"
+        "  /opt/coordd/bin/coordd service install --system"
+    )
+
+
+def check_owner(program: str) -> list[Finding]:
+    """Whether somebody but root could replace the program of the system's service."""
+    path = os.path.realpath(program)
+    while True:
+        state = os.stat(path)
+        others = state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX
+        if state.st_uid != 0 or others:
+            whose = f"{user_name(state.st_uid)}'s" if state.st_uid != 0 else "open to others' writing"
+            return [
+                Finding(
+                    "program",
+                    "warn",
+                    f"{path} is {whose}: not root alone decides what the system's service runs",
+                    "install coordd as root, in a directory of root's such as /opt/coordd",
+                )
+            ]
+        if path == os.path.dirname(path):
+            return []
+        path = os.path.dirname(path)
+
+
+def check_readable(patterns: Sequence[str], who: Who, *, sandboxed: bool) -> list[Finding]:
+    """A finding for each workspace that the patterns stand for.
+
+    Args:
+        patterns: absolute, expanded; what matches is looked for with the rights of this process.
+        who: the user of the service.
+        sandboxed: whether the service has a /tmp of its own.
+    """
+    findings = []
+    for pattern in patterns:
+        magic = glob.has_magic(pattern) and not os.path.isdir(pattern)
+        matches = _matches(pattern) if magic else [pattern]
+        if magic:
+            closed = _closed_pattern(pattern, who)
+            if closed is not None:
+                findings.append(closed)
+                continue
+        if magic and not matches:
+            findings.append(
+                Finding("workspace", "warn", f"{pattern}: nothing matches yet", "agents make it appear")
+            )
+        for path in matches[:MAX_WORKSPACES]:
+            if sandboxed and any(path == top or path.startswith(f"{top}/") for top in _HIDDEN):
+                findings.append(
+                    Finding(
+                        "workspace",
+                        "fail",
+                        f"{path}: the system's service has a /tmp of its own and does not see it",
+                        "move the project, or run your own service: coordd service install --user",
+                    )
+                )
+                continue
+            findings.append(_judged(path, who))
+    return findings
+
+
+def _judged(path: str, who: Who) -> Finding:
+    try:
+        problem = as_user(who, lambda: read_workspace(path))
+    except TimeoutError as error:
+        return Finding(
+            "workspace", "fail", f"{path}: {error}", f"does it hang? findmnt -T {shlex.quote(path)}"
+        )
+    if problem is None:
+        return Finding("workspace", "ok", f"{path} is readable for {who.name}")
+    explained = check_workspace(path, None, None, who)
+    if explained.result != "ok":
+        return explained
+    return Finding(
+        "workspace",
+        "fail",
+        f"{path}: {who.name} cannot read it: {problem}; its modes would allow it",
+        "look for a hung mount, a file server that maps users, or SELinux",
+    )
+
+
+def read_workspace(path: str) -> str | None:
+    """Read as the daemon does; what failed, in words."""
+    base = os.path.join(path, ".claude", "coordination")
+    try:
+        os.listdir(base)
+        for name in FOLDERS:
+            folder = os.path.join(base, name)
+            if not os.path.isdir(folder) or os.path.islink(folder):
+                continue
+            for file in sorted(os.listdir(folder))[:MAX_FILES]:
+                full = os.path.join(folder, file)
+                with suppress(FileNotFoundError):  # agents come and go
+                    if not file.startswith(".") and stat.S_ISREG(os.lstat(full).st_mode):
+                        os.close(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def as_user(who: Who, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
+    """The answer of ``read`` in a child process that is this user.
+
+    Raises:
+        TimeoutError: it hangs; it is killed, and left behind, for what hangs in a mount does not die either.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _child(who, read, writer)
+    os.close(writer)
+    try:
+        answer = b"".join(_until_end(reader, seconds))
+    except TimeoutError:
+        os.kill(child, signal.SIGKILL)
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    finally:
+        os.close(reader)
+    os.waitpid(child, 0)
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return "it could not be tried"
+    return said if isinstance(said, str) else None
+
+
+def _child(who: Who, read: Callable[[], str | None], writer: int) -> NoReturn:
+    try:
+        if os.geteuid() == 0:
+            gid = _primary(who)
+            os.setgroups(sorted(who.gids))
+            os.setgid(gid)
+            os.setuid(who.uid)
+        os.write(writer, json.dumps(read()).encode())
+    finally:
+        os._exit(0)
+
+
+def _primary(who: Who) -> int:
+    try:
+        return pwd.getpwuid(who.uid).pw_gid
+    except KeyError:
+        return min(who.gids, default=65534)
+
+
+def _until_end(reader: int, seconds: float) -> Iterator[bytes]:
+    deadline = time.monotonic() + seconds
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        block = os.read(reader, 65536)
+        if not block:
+            return
+        yield block
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(path for path in glob.iglob(pattern) if os.path.isdir(f"{path}/.claude/coordination"))
+
+
+def _closed_pattern(pattern: str, who: Who) -> Finding | None:
+    """A pattern whose fixed part the service may not list matches nothing for it."""
+    base = pattern
+    while glob.has_magic(base):
+        base = os.path.dirname(base)
+    obstacle = first_obstacle(base, who, READ | SEARCH)
+    if obstacle is None or obstacle.error is not None:
+        return None
+    return Finding(
+        "workspace",
+        "fail",
+        f"{pattern}: {who.name} may not list {obstacle.path}",
+        grant(obstacle, who),
+    )

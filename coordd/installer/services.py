@@ -1,0 +1,91 @@
+"""The services there are, the programs they run, and what was asked for: values. A new service is a row."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["user", "system"]
+
+GROUP = "coordd"
+"""Whose members may ask the system's daemon."""
+USER = "coordd"
+HOME = "/var/lib/coordd"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: its name with both managers, and its templates below ``packaging/``."""
+
+    name: str
+    label: str
+    system_unit: str
+    user_unit: str
+    daemon_plist: str
+    agent_plist: str
+
+    @property
+    def unit(self) -> str:
+        """``coordd.service``."""
+        return f"{self.name}.service"
+
+
+COORDD = Service(
+    name="coordd",
+    label="org.coordd.coordd",
+    system_unit="systemd/coordd.service.in",
+    user_unit="systemd/coordd-user.service.in",
+    daemon_plist="launchd/org.coordd.coordd.daemon.plist.in",
+    agent_plist="launchd/org.coordd.coordd.agent.plist.in",
+)
+SERVICES = (COORDD,)
+"""All there are, the daemon first: it is installed always, the others when asked for, and all go together."""
+
+PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
+"""Each command with the module that it runs; in templates ``@COORDD@`` is the command line of coordd."""
+
+Programs = Mapping[str, tuple[str, ...]]
+"""The command lines that a unit starts programs with, by name; absolute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for.
+
+    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``.
+    """
+
+    scope: Scope
+    run_as: str = USER
+    workspaces: tuple[str, ...] = ()
+    redis_url: str | None = None
+
+
+def find_programs(executable: str, script: str) -> Programs:
+    """The commands of this installation.
+
+    Args:
+        executable: ``sys.executable``.
+        script: ``sys.argv[0]``, which is the command coordd, or a module's file under ``python -m``.
+
+    The commands of the directory that coordd was called from, else of the interpreter's; an installation
+    without commands is run by its interpreter. Symbolic links stay: they are what an upgrade moves.
+    """
+    for directory in (os.path.dirname(os.path.abspath(script)), os.path.dirname(executable)):
+        found = {name: os.path.join(directory, name) for name in PROGRAMS}
+        if all(os.path.isfile(path) and os.access(path, os.X_OK) for path in found.values()):
+            return {name: (path,) for name, path in found.items()}
+    return {name: (executable, "-m", module) for name, module in PROGRAMS.items()}
+
+
+def this_installation() -> Programs:
+    """The programs of the running process."""
+    return find_programs(sys.executable, sys.argv[0])
+
+
+def place_name(program: str) -> str:
+    """The place of a program in templates: ``COORDD``."""
+    return program.upper().replace("-", "_")

@@ -1,0 +1,243 @@
+"""What installing does, one step a thing: each says itself in a line, does itself, and may be done again.
+
+Files are replaced whole by rename, so that no reader meets half of one. A step that fails says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from coordd.errors import InstallError
+
+Done = Literal["written", "unchanged", "kept", "made", "ran", "removed", "absent", "given"]
+
+COMMAND_DEADLINE = 240.0
+"""Seconds for a command: systemctl start waits for READY, for which the unit allows 180."""
+
+
+class Step(Protocol):
+    """One thing to do."""
+
+    def describe(self) -> str:
+        """What it is about, for ``--dry-run`` and for the report."""
+
+    def do(self) -> Done:
+        """Do it, or find it done.
+
+        Raises:
+            InstallError: with what to do about it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """A file with this text.
+
+    ``keep``: one that is there stays. ``owner``: names of user and group, None for those of this process.
+    """
+
+    path: str
+    text: str
+    mode: int = 0o644
+    owner: tuple[str, str] | None = None
+    keep: bool = False
+
+    def describe(self) -> str:
+        """Its path."""
+        return f"write {self.path}"
+
+    def do(self) -> Done:
+        """Written, unchanged, or kept."""
+        with contextlib.suppress(OSError, UnicodeDecodeError), open(self.path, encoding="utf-8") as file:
+            if file.read() == self.text:
+                return "unchanged"
+        if self.keep and os.path.lexists(self.path):
+            return "kept"
+        temporary = f"{self.path}.coordd-new"
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(self.text)
+                file.flush()
+                if self.owner is not None:
+                    os.fchown(file.fileno(), *_ids(*self.owner))
+                os.fchmod(file.fileno(), self.mode)
+                os.fsync(file.fileno())
+            os.rename(temporary, self.path)
+        except OSError as error:
+            raise _cannot("write", self.path, error) from error
+        return "written"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """A directory and its parents; one that is there keeps its mode and owner."""
+
+    path: str
+    mode: int = 0o755
+    owner: tuple[str, str] | None = None
+
+    def describe(self) -> str:
+        """Its path."""
+        return f"make {self.path}/"
+
+    def do(self) -> Done:
+        """Made or unchanged."""
+        if os.path.isdir(self.path):
+            return "unchanged"
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            os.mkdir(self.path, 0o700)
+            if self.owner is not None:
+                os.chown(self.path, *_ids(*self.owner))
+            os.chmod(self.path, self.mode)
+        except OSError as error:
+            raise _cannot("make", self.path, error) from error
+        return "made"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveTree:
+    """A directory tree to another owner, links not followed: the service runs as another user than before."""
+
+    path: str
+    owner: tuple[str, str]
+
+    def describe(self) -> str:
+        """Path and new owner."""
+        return f"give {self.path}/ to {':'.join(self.owner)}"
+
+    def do(self) -> Done:
+        """Given, or absent where it is theirs already or not there."""
+        try:
+            uid, gid = _ids(*self.owner)
+            if os.lstat(self.path).st_uid == uid:
+                return "absent"
+            for _, folders, names, descriptor in os.fwalk(self.path, topdown=False, follow_symlinks=False):
+                for name in (*folders, *names):
+                    os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+            os.chown(self.path, uid, gid, follow_symlinks=False)
+        except FileNotFoundError:
+            return "absent"
+        except OSError as error:
+            raise _cannot("give away", self.path, error) from error
+        return "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to run; ``advice`` is what to do when it fails, None where it may."""
+
+    argv: tuple[str, ...]
+    advice: str | None
+
+    def describe(self) -> str:
+        """As one would type it."""
+        return f"run {shlex.join(self.argv)}"
+
+    def do(self) -> Done:
+        """Run it; what it says is shown only when it fails. One that may fail is not worth a line."""
+        problem = failure(self.argv)
+        if self.advice is None:
+            return "absent"
+        if problem is not None:
+            raise InstallError(f"{shlex.join(self.argv)}: {problem}\n{self.advice}")
+        return "ran"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A file, or with ``tree`` a directory and all in it, that has to go."""
+
+    path: str
+    tree: bool = False
+
+    def describe(self) -> str:
+        """Its path."""
+        return f"remove {self.path}{'/' if self.tree else ''}"
+
+    def do(self) -> Done:
+        """Removed or absent."""
+        try:
+            if self.tree and not os.path.islink(self.path):
+                shutil.rmtree(self.path)
+            else:
+                os.unlink(self.path)
+        except FileNotFoundError:
+            return "absent"
+        except OSError as error:
+            raise _cannot("remove", error.filename or self.path, error) from error
+        return "removed"
+
+
+def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool = False) -> bool:
+    """Do the steps in order, a line each for what changed; whether a file was written, made or given.
+
+    Raises:
+        InstallError: by the first step that fails; what was done before it stays, and may be done again.
+    """
+    changed = False
+    for step in steps:
+        if dry_run:
+            say(f"would {step.describe()}")
+            continue
+        done = step.do()
+        changed = changed or done in ("written", "made", "given")
+        if done != "absent":
+            say(f"{done:<9}  {step.describe().partition(' ')[2]}")
+    return changed
+
+
+def failure(argv: Sequence[str], *, seconds: float = COMMAND_DEADLINE) -> str | None:
+    """Run a command; what it said, in words, where it failed, None where it did not."""
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {seconds:g} s"
+    except OSError as error:
+        return f"it cannot be run: {error.strerror}"
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+    return said or f"exit code {done.returncode}"
+
+
+def output(argv: Sequence[str], *, seconds: float = 30.0) -> str | None:
+    """What a command prints, None where it fails."""
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _ids(user: str, group: str) -> tuple[int, int]:
+    try:
+        return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise InstallError(f"there is no user {user} or no group {group}: {error}") from error
+
+
+def _cannot(verb: str, path: str, error: OSError) -> InstallError:
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = " Run it as the owner of that directory, or as root (sudo)."
+    elif error.errno is not None and os.strerror(error.errno) == "No space left on device":
+        hint = " Make room, then run it again."
+    return InstallError(f"cannot {verb} {path}: {error.strerror}.{hint}")

@@ -1,0 +1,209 @@
+"""coordd under systemd: unit, sysusers.d and tmpfiles.d files, and the commands that go with them.
+
+Files of an administrator lie in /etc (file-hierarchy(7)); a person's where their manager looks for them.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Mapping, Sequence
+
+from coordd.cli.access import user_name
+from coordd.errors import InstallError
+from coordd.installer import templates
+from coordd.installer.managers import Setting
+from coordd.installer.services import GROUP, HOME, SERVICES, USER, Service, place_name
+from coordd.installer.steps import Command, GiveTree, Remove, Step, WriteFile, failure, output
+from coordd.sockets import system_paths
+
+SYSUSERS = "/etc/sysusers.d/coordd.conf"
+TMPFILES = "/etc/tmpfiles.d/coordd.conf"
+_SYSTEM_UNITS = "/etc/systemd/system"
+_CARRIED = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
+
+
+class Systemd:
+    """The system's manager, or a person's. ``units`` is the directory of unit files."""
+
+    private_tmp = True
+
+    def __init__(self, *, setting: Setting, units: str) -> None:
+        self._setting = setting
+        self._units = units
+        self._system = setting.scope == "system"
+        self._ctl = ("systemctl",) if self._system else ("systemctl", "--user")
+        self._journal = ("journalctl",) if self._system else ("journalctl", "--user")
+
+    def rendered(self, service: Service) -> str:
+        """The unit."""
+        setting = self._setting
+        name = service.system_unit if self._system else service.user_unit
+        carried = {key: setting.environ[key] for key in _CARRIED if setting.environ.get(key)}
+        return templates.fill(
+            templates.template(name),
+            {
+                **{place_name(n): templates.unit_command(argv) for n, argv in setting.programs.items()},
+                "USER": setting.run_as,
+                "GROUP": GROUP,
+                "ENVIRONMENT": templates.unit_environment(carried),
+            },
+        )
+
+    def accounts(self) -> list[Step]:
+        """User and group by systemd-sysusers, directories by systemd-tmpfiles."""
+        if not self._system:
+            return []
+        names = {"USER": self._setting.run_as, "GROUP": GROUP}
+        users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
+        if self._setting.run_as != USER:  # whoever is named is there already
+            users = "".join([line for line in users.splitlines(keepends=True) if not line.startswith("u ")])
+        owner = (self._setting.run_as, GROUP)
+        paths = system_paths("linux")
+        return [
+            WriteFile(SYSUSERS, users),
+            Command(("systemd-sysusers", SYSUSERS), f"Make user and group yourself, as {SYSUSERS} has them."),
+            WriteFile(TMPFILES, templates.fill(templates.template("systemd/tmpfiles.conf.in"), names)),
+            *[GiveTree(path, owner) for path in (HOME, paths["log_dir"])],
+            Command(
+                ("systemd-tmpfiles", "--create", TMPFILES),
+                f"Make the directories yourself, as {TMPFILES} has them.",
+            ),
+        ]
+
+    def files(self, services: Sequence[Service]) -> list[Step]:
+        """The unit files."""
+        return [WriteFile(os.path.join(self._units, one.unit), self.rendered(one)) for one in services]
+
+    def starting(self, service: Service) -> list[Step]:
+        """Enable it, and start it anew: ``start`` would let one go on that is about to start the old way."""
+        unit = service.unit
+        return [
+            self._run("daemon-reload", advice="Is the manager alive? systemctl status"),
+            self._run("enable", unit, advice=f"Look at the unit: {' '.join(self._ctl)} cat {unit}"),
+            Command((*self._ctl, "reset-failed", unit), None),
+            self._run("restart", unit, advice="See above why, and run it again."),
+        ]
+
+    def removing(self, services: Sequence[Service]) -> list[Step]:
+        """Stop and disable, remove unit files and what made user and directories; drop-ins stay."""
+        steps: list[Step] = []
+        for one in services:
+            steps += [
+                Command((*self._ctl, "disable", "--now", one.unit), None),
+                Remove(os.path.join(self._units, one.unit)),
+            ]
+        if self._system:
+            steps += [Remove(TMPFILES), Remove(SYSUSERS)]
+        steps.append(self._run("daemon-reload", advice="Is the manager alive? systemctl status"))
+        steps += [Command((*self._ctl, "reset-failed", one.unit), None) for one in services]
+        return steps
+
+    def purging(self) -> list[Step]:
+        """The user that sysusers.d made, and the group; nobody else's account."""
+        steps: list[Step] = [
+            Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in SERVICES
+        ]
+        if not self._system:
+            return steps
+        try:
+            made_here = pwd.getpwnam(USER).pw_dir == HOME
+        except KeyError:
+            made_here = False
+        if made_here:
+            steps.append(Command(("userdel", USER), f"Remove it yourself: userdel {USER}"))
+        steps.append(Command(("groupdel", GROUP), None))  # userdel may have taken it along
+        return steps
+
+    def installed(self, service: Service) -> bool:
+        """Whether the unit file is there."""
+        return os.path.lexists(os.path.join(self._units, service.unit))
+
+    def active(self, service: Service) -> bool:
+        """Whether systemd calls it active."""
+        return output([*self._ctl, "is-active", service.unit]) is not None
+
+    def said(self, service: Service) -> str:
+        """The end of its journal."""
+        argv = [*self._journal, "-u", service.unit, "-n", "12", "--no-pager", "-o", "cat"]
+        return output(argv) or ""
+
+    def lasting(self) -> list[str]:
+        """Lingering, for a person's service; often only root may enable it."""
+        if self._system:
+            return []
+        name = user_name(self._setting.uid)
+        shown = output(["loginctl", "show-user", name, "-p", "Linger", "--value"])
+        if shown is not None and shown.strip() == "yes":
+            return []
+        argv = ("loginctl", "--no-ask-password", "enable-linger", name)
+        if failure(argv, seconds=10) is None:
+            return [f"{'ran':<9}  {' '.join(argv)}"]
+        return [f"It runs while you are logged in. To have it always: sudo loginctl enable-linger {name}"]
+
+    def hints(self, service: Service) -> list[tuple[str, str]]:
+        """Status and journal."""
+        return [
+            (f"{' '.join(self._ctl)} status {service.name}", "how it does, in a line"),
+            (f"{' '.join(self._journal)} -u {service.name} -f", "what it says"),
+        ]
+
+    def reload_command(self, service: Service) -> str:
+        """``systemctl reload coordd``."""
+        return f"{' '.join(self._ctl)} reload {service.name}"
+
+    def member_command(self, person: str) -> str:
+        """usermod(8)."""
+        return f"usermod -aG {GROUP} {person}"
+
+    def _run(self, *words: str, advice: str) -> Command:
+        return Command((*self._ctl, *words), advice)
+
+
+def connect(setting: Setting) -> Systemd:
+    """The manager for a scope, found alive.
+
+    Raises:
+        InstallError: no right to the system's, or no manager of this person.
+    """
+    if setting.scope == "system":
+        return Systemd(setting=setting, units=_SYSTEM_UNITS)
+    return Systemd(setting=setting, units=_user_units(setting))
+
+
+def installed_user(service: Service, *, units: str = _SYSTEM_UNITS) -> str | None:
+    """The user that the installed unit runs as, so that an upgrade does not change it; None where none is."""
+    try:
+        with open(os.path.join(units, service.unit), encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.findall(r"(?m)^User=(\S+)$", text)
+    return found[-1] if found else None
+
+
+def find_runtime_directory(environ: Mapping[str, str], uid: int) -> str | None:
+    """XDG_RUNTIME_DIR where a systemd of this person listens; ``su`` and cron leave it unset."""
+    for path in (environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
+        if path and os.path.exists(os.path.join(path, "systemd", "private")):
+            return path
+    return None
+
+
+def _user_units(setting: Setting) -> str:
+    shown = output(["systemctl", "--user", "show", "-p", "UnitPath", "--value"])
+    if shown is None:
+        raise InstallError(
+            "your systemd does not answer (systemctl --user). It runs while you are logged in, by console, "
+            "ssh or desktop; 'su' does not count. 'sudo loginctl enable-linger "
+            f"{user_name(setting.uid)}' starts it for good. For the whole machine: sudo coordd service "
+            "install --system"
+        )
+    config = setting.environ.get("XDG_CONFIG_HOME") or os.path.join(setting.home, ".config")
+    wanted = os.path.join(config, "systemd", "user")
+    looked = shown.split()
+    if wanted in looked:
+        return wanted
+    mine = [path for path in looked if path.startswith(f"{setting.home}/") and path.endswith("/systemd/user")]
+    return mine[0] if mine else wanted

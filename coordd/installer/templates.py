@@ -1,0 +1,68 @@
+"""The files of ``packaging/``, and filling them in.
+
+A wheel carries them inside of the package (``coordd/_packaging``); in a source tree they lie beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import coordd
+
+_PLACE = re.compile(r"@([A-Z][A-Z_]*)@")
+
+
+def template(name: str) -> str:
+    """The text of one file, ``systemd/coordd.service.in``."""
+    inside: Traversable = files(coordd).joinpath("_packaging")
+    root = inside if inside.is_dir() else Path(coordd.__file__).resolve().parent.parent / "packaging"
+    return root.joinpath(name).read_text(encoding="utf-8")
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with every ``@NAME@`` replaced; a line that holds nothing else and becomes empty goes.
+
+    Raises:
+        KeyError: a name without a value.
+    """
+    lines = []
+    for line in text.splitlines():
+        # in a comment "@...@" and words of systemd such as "@system-service" are no places
+        filled = _PLACE.sub(lambda match: values[match[1]], line)
+        if filled.strip() or not line.strip():
+            lines.append(filled)
+    return "\n".join(lines) + "\n"
+
+
+def unit_command(argv: Sequence[str]) -> str:
+    """A command line as ExecStart= reads it (systemd.service(5): specifiers, variables, quoting)."""
+    return " ".join([_unit_word(word) for word in argv])
+
+
+def unit_environment(variables: Mapping[str, str]) -> str:
+    """``Environment=`` lines."""
+    return "\n".join([f"Environment={_quoted(f'{name}={value}')}" for name, value in variables.items()])
+
+
+def plist_strings(argv: Sequence[str], indent: str) -> str:
+    """``<string>`` elements, the first without its indent."""
+    return f"\n{indent}".join([f"<string>{escape(word)}</string>" for word in argv])
+
+
+def plist_text(text: str) -> str:
+    """Text between tags."""
+    return escape(text)
+
+
+def _unit_word(word: str) -> str:
+    safe = re.fullmatch(r"[\w./:+,=-]+", word, re.ASCII) is not None
+    return word if safe else _quoted(word).replace("$", "$$")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"') + '"'

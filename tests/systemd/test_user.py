@@ -1,0 +1,89 @@
+"""One person's service, under their own systemd."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+import pytest
+from box import Box, beat
+from live import eventually
+
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
+
+SOCKET = "coordd/coordd.sock"
+
+
+@pytest.fixture
+def ann(machine: Box) -> Iterator[dict[str, str]]:
+    """Her environment as after a login; her manager runs."""
+    uid = machine.shell("id -u ann").strip()
+    machine.run("systemctl", "start", "dbus", "systemd-logind")  # which her manager's directory comes from
+    machine.run("systemctl", "start", f"user@{uid}.service")
+    yield {"XDG_RUNTIME_DIR": f"/run/user/{uid}"}
+    machine.run("systemctl", "stop", f"user@{uid}.service")
+
+
+def test_install_run_reload_uninstall(machine: Box, ann: dict[str, str]) -> None:
+    # the variable is not needed: su and cron leave it away
+    said = machine.run("coordd", "service", "install", "-w", "~/src/*", user="ann")
+    assert "answers" in said
+    assert "linger" in said
+    assert "/home/ann/src/app is readable for ann" in said
+
+    def ask(*words: str) -> str:
+        return machine.run(*words, user="ann", env=ann)
+
+    unit = machine.path("/home/ann/.config/systemd/user/coordd.service")
+    assert unit.exists()
+    config = machine.path("/home/ann/.config/coordd/coordd.toml")
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert 'workspaces = ["~/src/*"]' in config.read_text()
+    assert ask("systemctl", "--user", "is-enabled", "coordd").strip() == "enabled"
+
+    beat(machine, "/home/ann/src/app", "mine", "ann")
+    eventually(lambda: "mine" in ask("coordctl", "agents", "--status", "active"))
+    assert "layout user" in ask("coordctl", "status")
+    status = ask("systemctl", "--user", "show", "coordd", "-p", "StatusText", "-p", "Type", "-p", "MainPID")
+    assert "agents: " in status
+
+    ask("systemctl", "--user", "reload", "coordd")
+    config.write_text(config.read_text() + "\nnonsense\n")
+    refused = machine.try_("systemctl", "--user", "reload", "coordd", user="ann", env=ann)
+    assert refused.returncode != 0
+    machine.run("sed", "-i", "/nonsense/d", "/home/ann/.config/coordd/coordd.toml")
+
+    pid = int(ask("systemctl", "--user", "show", "coordd", "-p", "MainPID", "--value"))
+    fields = machine.path(f"/proc/{pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in fields
+    assert "Seccomp:\t2" in fields
+    machine.run("kill", "-KILL", str(pid))
+    eventually(lambda: "mine" in ask("coordctl", "agents"))
+
+    eventually(lambda: ask("systemctl", "--user", "is-active", "coordd"))  # it answers before it is ready
+    again = ask("coordd", "service", "install")
+    assert "nothing has changed" in again
+
+    gone = ask("coordd", "service", "uninstall")
+    assert "kept       /home/ann/.config/coordd, /home/ann/.local/state/coordd" in gone
+    assert not unit.exists()
+    assert machine.try_("coordctl", "ping", user="ann", env=ann).returncode == 3
+    assert "nothing to do" in ask("coordd", "service", "uninstall")
+    ask("coordd", "service", "uninstall", "--purge")
+    assert not config.parent.exists()
+    assert not machine.path("/home/ann/.local/state/coordd").exists()
+    assert machine.path("/home/ann/src/app/.claude/coordination/agents/mine.heartbeat").exists()
+
+
+def test_directories_of_ones_own_choice_go_with_it(machine: Box, ann: dict[str, str]) -> None:
+    own = {**ann, "XDG_CONFIG_HOME": "/home/ann/etc", "XDG_STATE_HOME": "/home/ann/My State"}
+    machine.run("coordd", "service", "install", user="ann", env=own)
+    try:
+        assert machine.path("/home/ann/etc/coordd/coordd.toml").exists()
+        # her manager does not look in /home/ann/etc
+        unit = machine.path("/home/ann/.config/systemd/user/coordd.service").read_text()
+        assert 'Environment="XDG_STATE_HOME=/home/ann/My State"' in unit
+        eventually(lambda: machine.path("/home/ann/My State/coordd/metrics/event.jsonl").exists())
+    finally:
+        machine.run("coordd", "service", "uninstall", "--purge", user="ann", env=own)
+    assert not machine.path("/home/ann/My State/coordd").exists()

@@ -1,0 +1,85 @@
+"""The log file rotates, is nobody's way elsewhere, and never ends what logs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordd import logfile, logs
+from coordd.errors import StartError
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    logger = logging.getLogger()
+    handlers, level, loud = logger.handlers[:], logger.level, logging.raiseExceptions
+    yield logger
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logging.raiseExceptions = loud
+
+
+def test_lines_go_into_the_file_which_rotates(
+    root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logfile, "MAX_BYTES", 4096)
+    monkeypatch.setattr(logfile, "KEPT", 2)
+    path = tmp_path / "coordd.log"
+    logs.set_up("info", {"JOURNAL_STREAM": "1:2"}, file=str(path), mode=0o640)
+    for number in range(500):
+        root.info("line %d é\ud800", number)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["coordd.log", "coordd.log.1", "coordd.log.2"]
+    assert all(p.stat().st_size <= 4096 for p in tmp_path.iterdir())
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o640 for p in tmp_path.iterdir())
+    last = path.read_text().splitlines()[-1]
+    assert last[:2] == "20"
+    assert last.endswith("line 499 é\\ud800")
+
+
+def test_it_goes_on_where_the_last_one_ended(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "coordd.log"
+    path.write_text("before\n")
+    logs.set_up("info", {}, file=str(path))
+    root.info("after")
+    assert path.read_text().startswith("before\n2")
+
+
+def test_a_link_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "link").symlink_to("precious")
+    (tmp_path / "folder").mkdir()
+    for name in ("link", "folder", "missing/coordd.log"):
+        with pytest.raises(StartError, match="--log-file"):
+            logfile.LogFile(str(tmp_path / name), mode=0o600)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_full_disk_ends_nothing(
+    root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logfile, "MAX_BYTES", 200)
+    path = tmp_path / "coordd.log"
+    logs.set_up("info", {}, file=str(path))
+    (handler,) = root.handlers
+    assert isinstance(handler, logfile.LogFile)
+    descriptor = handler.stream.fileno()
+    whole = os.dup(descriptor)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, descriptor)
+    os.close(full)
+    for _ in range(10):
+        root.info("lost %s", "x" * 50)
+    os.dup2(whole, descriptor)
+    os.close(whole)
+    for _ in range(10):
+        root.info("there is room again, and it rotates")
+    assert path.read_text().endswith("and it rotates\n")
+    assert (tmp_path / "coordd.log.1").exists()
+    assert capsys.readouterr() == ("", "")

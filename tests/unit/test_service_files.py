@@ -1,0 +1,243 @@
+"""The units and plists as they are filled in: systemd takes every word, launchd.plist(5) every key and type.
+
+What systemd does with them is shown in tests/systemd; launchd cannot be run here.
+"""
+
+from __future__ import annotations
+
+import configparser
+import plistlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordd.errors import InstallError
+from coordd.installer import managers, templates
+from coordd.installer.launchd import Launchd
+from coordd.installer.managers import Setting
+from coordd.installer.services import COORDD, Programs, Scope, find_programs
+from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, WriteFile
+from coordd.installer.systemd import Systemd, find_runtime_directory
+
+PROGRAMS: Programs = {"coordd": ("/opt/coordd/bin/coordd",), "coordctl": ("/opt/coordd/bin/coordctl",)}
+MODULES = ("/usr/bin/python3", "-m", "coordd.cli")
+
+
+def setting(
+    scope: Scope = "system",
+    *,
+    run_as: str = "coordd",
+    programs: Programs = PROGRAMS,
+    environ: dict[str, str] | None = None,
+) -> Setting:
+    return Setting(
+        scope=scope, run_as=run_as, programs=programs, environ=environ or {}, home="/home/ann", uid=1000
+    )
+
+
+def systemd(scope: Scope = "system", **options: Any) -> Systemd:
+    return Systemd(setting=setting(scope, **options), units="/units")
+
+
+def launchd(scope: Scope = "system", **options: Any) -> Launchd:
+    return Launchd(setting=setting(scope, **options))
+
+
+def sections(unit: str) -> configparser.ConfigParser:
+    parsed = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    parsed.optionxform = str  # type: ignore[method-assign,assignment]
+    parsed.read_string(unit)
+    return parsed
+
+
+# systemd
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_a_unit_is_filled_in_and_says_what_the_design_promises(scope: Scope) -> None:
+    unit = systemd(scope).rendered(COORDD)
+    assert re.findall(r"@[A-Z]+@", unit) == []
+    service = sections(unit)["Service"]
+    assert service["ExecStart"] == f"/opt/coordd/bin/coordd run --layout {scope}"
+    assert service["ExecReload"] == "/opt/coordd/bin/coordctl --socket %t/coordd/coordd.sock reload"
+    assert service["Type"] == "notify"  # notify-reload is unknown to systemd 252
+    assert "78" in service["RestartPreventExitStatus"].split()
+    assert float(service["TimeoutStopSec"]) > 5  # coordd drains for five
+    assert sections(unit)["Install"]["WantedBy"] == (
+        "default.target" if scope == "user" else "multi-user.target"
+    )
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_programs_with_odd_names_come_through_as_they_are(scope: Scope) -> None:
+    odd = {"coordd": ('/opt/My "Tools"/100%/$HOME/coordd',), "coordctl": MODULES}
+    service = sections(systemd(scope, programs=odd).rendered(COORDD))["Service"]
+    assert service["ExecStart"].startswith('"/opt/My \\"Tools\\"/100%%/$$HOME/coordd" run')
+    assert service["ExecReload"].startswith("/usr/bin/python3 -m coordd.cli --socket")
+
+
+def test_a_persons_own_directories_go_into_their_unit() -> None:
+    environ = {"XDG_STATE_HOME": "/data/my state", "XDG_CONFIG_HOME": "", "COORDD_MODE": "file"}
+    unit = systemd("user", environ=environ).rendered(COORDD)
+    assert sections(unit)["Service"]["Environment"] == '"XDG_STATE_HOME=/data/my state"'
+    assert "COORDD_MODE" not in unit
+    assert "Environment=" not in systemd("user").rendered(COORDD)
+
+
+def test_every_unset_directive_has_its_reason_above_the_set_ones() -> None:
+    lines = templates.template("systemd/coordd.service.in").splitlines()
+    begin = next(n for n, line in enumerate(lines) if "What is not set, and why" in line)
+    end = lines.index("NoNewPrivileges=yes")
+    named = {match[1] for line in lines[begin + 1 : end] if (match := re.match(r"#   (\w+)=", line))}
+    assert {"ProcSubset", "ProtectProc", "ProtectHome", "IPAddressDeny", "PrivateNetwork"} <= named
+
+
+def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
+    users, ran, tmpfiles, *_ = systemd().accounts()
+    assert isinstance(users, WriteFile)
+    assert isinstance(tmpfiles, WriteFile)
+    assert "u coordd - " in users.text
+    assert "d /var/lib/coordd 0750 coordd coordd -" in tmpfiles.text
+    assert ran == Command(
+        ("systemd-sysusers", users.path), f"Make user and group yourself, as {users.path} has them."
+    )
+    assert systemd("user").accounts() == []
+
+
+def test_a_named_user_is_not_made_and_gets_what_another_had() -> None:
+    steps = systemd(run_as="ann").accounts()
+    users = steps[0]
+    assert isinstance(users, WriteFile)
+    assert re.findall("^[a-z].*", users.text, re.M) == ["g coordd -"]
+    assert GiveTree("/var/lib/coordd", ("ann", "coordd")) in steps
+    assert "\nUser=ann\nGroup=coordd\n" in systemd(run_as="ann").rendered(COORDD)
+
+
+def test_the_manager_of_a_person_is_found_without_the_variable(tmp_path: Path) -> None:
+    assert find_runtime_directory({"XDG_RUNTIME_DIR": str(tmp_path)}, 4_000_000) is None
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd" / "private").touch()
+    assert find_runtime_directory({"XDG_RUNTIME_DIR": str(tmp_path)}, 4_000_000) == str(tmp_path)
+
+
+def test_no_manager_points_to_the_classic_daemon(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match="coordd start"):
+        managers.present("linux", run=str(tmp_path / "none"))
+
+
+def test_removing_undoes_what_installing_made() -> None:
+    manager = systemd()
+    made = {
+        step.path for step in [*manager.accounts(), *manager.files([COORDD])] if isinstance(step, WriteFile)
+    }
+    gone = {step.path for step in manager.removing([COORDD]) if isinstance(step, Remove)}
+    assert gone == made
+
+
+# launchd
+
+STRING, BOOL, INTEGER, STRINGS, TABLE = str, bool, int, list, dict
+KEYS: dict[str, type] = {
+    # launchd.plist(5), of the keys that make sense for a daemon of ours
+    "Label": STRING,
+    "UserName": STRING,
+    "GroupName": STRING,
+    "InitGroups": BOOL,
+    "Program": STRING,
+    "ProgramArguments": STRINGS,
+    "KeepAlive": TABLE,
+    "RunAtLoad": BOOL,
+    "WorkingDirectory": STRING,
+    "EnvironmentVariables": TABLE,
+    "Umask": INTEGER,
+    "ExitTimeOut": INTEGER,
+    "ThrottleInterval": INTEGER,
+    "StandardInPath": STRING,
+    "StandardOutPath": STRING,
+    "StandardErrorPath": STRING,
+    "ProcessType": STRING,
+    "AbandonProcessGroup": BOOL,
+    "SoftResourceLimits": TABLE,
+    "HardResourceLimits": TABLE,
+    "Nice": INTEGER,
+}
+KEEP_ALIVE = {"SuccessfulExit": bool, "Crashed": bool, "PathState": dict, "OtherJobEnabled": dict}
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_a_plist_keeps_the_rules_of_its_manual(scope: Scope) -> None:
+    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(COORDD).encode())
+    for key, value in plist.items():
+        assert type(value) is KEYS[key], key
+    for key, value in plist["KeepAlive"].items():
+        assert type(value) is KEEP_ALIVE[key], key
+    assert plist["Label"] == COORDD.label
+    assert re.fullmatch(r"[a-z]+(\.[a-z-]+)+", plist["Label"]), "reverse domain notation"
+    # absolute, in the foreground, no shell: launchd.plist(5) "must not" fork, daemon(3), setsid
+    assert plist["ProgramArguments"][:2] == ["/opt/coordd/bin/coordd", "run"]
+    assert "start" not in plist["ProgramArguments"]
+    assert plist["KeepAlive"] == {"SuccessfulExit": False}
+    assert plist["ExitTimeOut"] > 5
+    assert ("UserName" in plist) == ("GroupName" in plist) == (scope == "system")
+    assert oct(plist["Umask"]) == ("0o27" if scope == "system" else "0o77")
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(scope: Scope) -> None:
+    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(COORDD).encode())
+    arguments = plist["ProgramArguments"]
+    log = arguments[arguments.index("--log-file") + 1]
+    assert log != plist["StandardErrorPath"]
+    assert "StandardOutPath" not in plist
+    assert log.startswith("/usr/local/var/log/" if scope == "system" else "/home/ann/Library/Logs/")
+    made = [step for step in launchd(scope, run_as="ann").accounts() if isinstance(step, MakeDirectory)]
+    assert str(Path(log).parent) in {step.path for step in made}, "launchd makes no directories"
+
+
+def test_a_plist_takes_odd_names_and_several_words() -> None:
+    odd = {**PROGRAMS, "coordd": ("/opt/<a> & b/python", "-m", "coordd")}
+    plist = plistlib.loads(launchd("user", programs=odd).rendered(COORDD).encode())
+    assert plist["ProgramArguments"][:4] == ["/opt/<a> & b/python", "-m", "coordd", "run"]
+
+
+def test_where_plists_go_and_who_owns_them() -> None:
+    (agent,) = launchd("user").files([COORDD])
+    (daemon,) = launchd(run_as="ann").files([COORDD])
+    assert isinstance(agent, WriteFile)
+    assert isinstance(daemon, WriteFile)
+    assert agent.path == "/home/ann/Library/LaunchAgents/org.coordd.coordd.plist"
+    assert daemon.path == "/Library/LaunchDaemons/org.coordd.coordd.plist"
+    assert (daemon.mode, daemon.owner) == (0o644, ("root", "wheel"))
+
+
+def test_launchctl_is_told_the_right_domain() -> None:
+    told = [shlex.join(s.argv) for s in launchd("user").starting(COORDD) if isinstance(s, Command)]
+    assert told == [
+        "launchctl bootout gui/1000/org.coordd.coordd",
+        "launchctl enable gui/1000/org.coordd.coordd",
+        "launchctl bootstrap gui/1000 /home/ann/Library/LaunchAgents/org.coordd.coordd.plist",
+    ]
+    assert "system/org.coordd.coordd" in str(launchd(run_as="ann").removing([COORDD])[0])
+
+
+def test_a_launch_daemon_needs_a_user_that_is_there() -> None:
+    with pytest.raises(InstallError, match="--run-as USER"):
+        launchd().accounts()
+
+
+# programs
+
+
+def test_the_commands_beside_the_one_that_was_called(tmp_path: Path) -> None:
+    for name in ("coordd", "coordctl"):
+        (tmp_path / name).touch(mode=0o755)
+    found = find_programs("/usr/bin/python3", str(tmp_path / "coordd"))
+    assert found == {name: (str(tmp_path / name),) for name in ("coordd", "coordctl")}
+    (tmp_path / "coordctl").unlink()
+    assert find_programs("/nowhere/python3", str(tmp_path / "coordd")) == {
+        "coordd": ("/nowhere/python3", "-m", "coordd"),
+        "coordctl": ("/nowhere/python3", "-m", "coordd.cli"),
+    }
