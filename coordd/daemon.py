@@ -300,13 +300,13 @@ class Daemon:
         """Drain: records first, then those who ask."""
         self._upkeep.close()
         self._sampling.stop()
-        self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 if self._redis is not None:
                     await self._redis.stop_reading()
                 await self._pipeline.stop()
                 self._judging.stop()
+                self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await self._recorder.record()  # so that subscribers hear of the end
                 await self._server.stop()
                 if self._redis is not None:
