@@ -179,6 +179,7 @@ FAULTS = {
         says="refuses connections: nothing listens there",
     ),
     "frozen": Fault(
+        alike=True,
         begin=lambda scene: scene.server.pause(),
         mend=lambda scene: scene.server.resume(),
         says="does not answer in time",
@@ -258,14 +259,16 @@ FAULTS = {
         turns=True,
     ),
     "NOPERM on the channel": partial(
-        begin=user("resetchannels"), mend=mended_user("&*"), says=None, feed="poll", turns=True
+        alike=True, begin=user("resetchannels"), mend=mended_user("&*"), says=None, feed="poll", turns=True
     ),
     "NOPERM on samples": partial(
+        alike=True,
         begin=without_keys("metrics:agent:*", "metrics:system:*"),
         mend=mended_user("~*"),
         says="does not permit this user to write metrics:",
     ),
     "NOPERM on SET": partial(
+        alike=True,
         begin=mended_user("-set"),
         mend=mended_user("+set"),
         says="does not permit this user to write metrics:system",
@@ -300,7 +303,7 @@ FAULTS = {
     ),
     "maxclients": Fault(begin=fill(0), mend=empty_again, says="takes no more clients"),
     "maxclients but for one": partial(
-        begin=fill(1), mend=empty_again, says="takes no more clients", feed="poll", turns=True
+        alike=True, begin=fill(1), mend=empty_again, says="takes no more clients", feed="poll", turns=True
     ),
     "CLIENT KILL": Fault(begin=kill_clients, mend=nothing, says=None, momentary=True),
     "CLIENT KILL of the subscription": Fault(
@@ -359,6 +362,7 @@ def go_through(fault: Fault, scene: Scene) -> None:
     fault.mend(scene)
     afterwards(fault, scene)
     assert grown < MEGABYTES * 1e6
+    eventually(lambda: len(scene.gaps()) > 1)
     scene.still()
     eventually(scene.everything_is_there)
     assert scene.daemon.stop() == 0
