@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ from coordd.config import Config, changed, public_url
 from coordd.configfile import Sources
 from coordd.coordination.backend import FileBackend
 from coordd.document import Documents, Identity, OwnCost
-from coordd.errors import ConfigError, InstanceRunning, StartError
+from coordd.errors import ConfigError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub, Topic
 from coordd.inherited import passed_sockets
 from coordd.judging import Judging
+from coordd.lastrun import LastRun
 from coordd.lean import give_back_memory
 from coordd.logs import set_level
 from coordd.methods import Methods
@@ -35,18 +36,16 @@ from coordd.model import SinkStatus
 from coordd.notify import Notifier, manager_of, watchdog_seconds
 from coordd.past import Past
 from coordd.pipeline import Pipeline
-from coordd.places import Places, Rights
+from coordd.places import Places
 from coordd.recorder import Recorder
 from coordd.redisstate import RedisState
-from coordd.reducer import KnownAgent
-from coordd.restore import restore
+from coordd.rounds import Rounds
 from coordd.rpc import Dispatcher
 from coordd.schedule import TICK, Schedule, now
 from coordd.server import Server
 from coordd.sight import TraceLog
 from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
-from coordd.snapshot import write_snapshot
 from coordd.state import Picture
 from coordd.supervision import Supervision
 from coordd.tasklist import TaskList
@@ -67,8 +66,6 @@ CHECK_EVERY = 4.0
 """Seconds between two looks at whether lock and record directories still are where they were."""
 DRAIN = 5.0
 LOAD_DEADLINE = 60.0
-MEMORY_DEADLINE = 60.0
-"""Seconds that reading back the last run may take, after the repair of its files."""
 TRIM_AFTER = 3.0
 """Seconds after the start at which what starting took is given back."""
 DAY = 86400.0
@@ -114,7 +111,6 @@ class Daemon:
         self._places = places
         self._stop = asyncio.Event()
         self._exit_code = 0
-        self._lost: str | None = None
         self._host = socket.gethostname()
         self._heart = Heart(interval=TICK, mono=started.mono)
         self._schedule = Schedule(heart=self._heart, on_step=self._clock_stepped, on_gap=self._gap)
@@ -236,6 +232,19 @@ class Daemon:
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
         self._server = Server(dispatch=dispatcher, refusal=dispatcher.refusal)
+        self._last_run = LastRun(
+            path=sources.layout.snapshot,
+            metrics_dir=config.storage.metrics_dir,
+            rights=places.rights,
+            writer=self._writer,
+        )
+        self._rounds = Rounds(
+            places=places,
+            recorder=self._recorder,
+            upkeep=self._upkeep,
+            server=self._server,
+            replaced=self._replaced,
+        )
 
     async def run(self) -> int:
         """Start, wait for the end, drain."""
@@ -248,10 +257,10 @@ class Daemon:
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
         if self._redis is not None:
-            self._redis.load(self._sources.layout.snapshot)
+            self._redis.load(self._last_run.path)
         self._backend.start(self._pipeline.hint)
         self._supervision.say("reading back the records of the last run")
-        await self._pipeline.start(await self._memory())
+        await self._pipeline.start(await self._last_run.read())
         if self._redis is not None:
             await self._redis.start()
         self._judging.start()
@@ -266,7 +275,7 @@ class Daemon:
         await self._sampling.prime()
         self._schedule.every("host.sample", self._config.sampling.interval, self._sample, first=FIRST_AFTER)
         self._schedule.every("snapshot", SNAPSHOT_EVERY, self._write_snapshot, first=1.0)
-        self._schedule.every("records.check", CHECK_EVERY, self._check_places)
+        self._schedule.every("records.check", CHECK_EVERY, self._rounds.make)
         self._await_midnight()
         self._upkeep.start()
         self._schedule.once("memory.trim", TRIM_AFTER, self._trim)
@@ -405,53 +414,15 @@ class Daemon:
         await self._recorder.roll()
         self._await_midnight()
 
-    async def _check_places(self) -> None:
-        moved = False
-
-        def keep() -> None:
-            nonlocal moved
-            moved = self._places.keep()
-
-        try:
-            await self._recorder.check(first=keep)
-        except InstanceRunning as error:
-            log.critical("the metrics directory was replaced, and now belongs to another: %s", error)
-            self._exit_code = 1
-            self._stop.set()
-            return
-        except StartError as error:
-            if str(error) != self._lost:
-                self._lost = str(error)
-                log.error("what coordd owns is gone: %s", error)  # noqa: TRY400 - it says all there is
-            return
-        self._lost = None
-        self._upkeep.look()
-        if moved:
-            self._server.move(self._places.socket)
-            self._recorder.event(
-                "socket.recreated", self._places.socket_path, "the control socket was removed, and is back"
-            )
+    def _replaced(self) -> None:
+        self._exit_code = 1
+        self._stop.set()
 
     async def _write_snapshot(self) -> None:
-        rights = self._places.rights
         document: Mapping[str, object] = self._documents.snapshot(now())
         if self._redis is not None:
             document = self._redis.marked(document)
-        try:
-            await self._writer.run(
-                _snapshot_call(self._sources.layout.snapshot, document, rights), deadline=DRAIN
-            )
-        except (OSError, Late) as error:
-            log.warning("the snapshot %s cannot be written: %s", self._sources.layout.snapshot, error)
-
-    async def _memory(self) -> list[KnownAgent]:
-        """What the last run knew; without it every agent is met for the first time."""
-        directory, snapshot = self._config.storage.metrics_dir, self._sources.layout.snapshot
-        try:
-            return await self._writer.run(lambda: restore(snapshot, directory), deadline=MEMORY_DEADLINE)
-        except (OSError, Late) as error:
-            log.warning("the records of the last run cannot be read: %s", error)
-            return []
+        await self._last_run.write(document)
 
     def _sinks(self) -> tuple[JsonlSink, CsvSink]:
         storage, rights = self._config.storage, self._places.rights
@@ -491,14 +462,3 @@ def _make_sampler() -> Sampler:
     from coordd.host.sampler import HostSampler
 
     return HostSampler()
-
-
-def _snapshot_call(path: str, document: object, rights: Rights) -> Callable[[], None]:
-    return lambda: write_snapshot(
-        path,
-        document,
-        mode=rights.file,
-        directory_mode=rights.directory,
-        gitignore=rights.gitignore,
-        root=rights.root,
-    )

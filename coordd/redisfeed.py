@@ -19,6 +19,7 @@ from coordd.clocks import ObservedClock
 from coordd.coordination.redis.listening import Listening
 from coordd.coordination.redis.reader import RedisReader
 from coordd.coordination.redis.standstill import standstill_of
+from coordd.departures import Departures
 from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
 from coordd.redislink.link import Facts
@@ -28,7 +29,7 @@ from coordd.schedule import Schedule, now
 from coordd.sight import Sight, TraceLog
 from coordd.state import Picture, Workspace
 from coordd.tasklog import TaskLog
-from coordd.traces import AgentsChange, AgentTraces, WorkspaceTraces
+from coordd.traces import AgentsChange, AgentTraces
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,7 @@ class RedisFeed:
         self._wire: Wire | None = None
         self._pending: set[bytes] = set()
         self._everything = False
-        self._registered: set[str] = set()
-        self._run_id: str | None = None
-        self._restarted = False
+        self._departures = Departures(known=lambda agent_id: picture.sighting((None, agent_id)))
         self._ended = False
         self._following: asyncio.Task[None] | None = None
         self._first: asyncio.Task[None] | None = None
@@ -108,8 +107,7 @@ class RedisFeed:
         if self._ended:
             return
         self._wire = wire
-        self._restarted = None not in (self._run_id, facts.run_id) and facts.run_id != self._run_id
-        self._run_id = facts.run_id or self._run_id
+        self._departures.connected(facts.run_id)
         self._pending.clear()
         self._everything = False
         self._following = asyncio.ensure_future(self._follow(wire))
@@ -291,7 +289,9 @@ class RedisFeed:
         self._malformed.note(shown)
         if self._see():
             await self._rejudge()
-        for some in _slices(self._complete(traces)):
+        known = [agent.key[1] for agent in self._picture.in_workspace(None)]
+        first = not self._sight.read_once
+        for some in _slices(self._departures.of_all(traces.agents, known, first=first)):
             await self._agents.take(PATH, some, self._reading(pushed=False))
             self._tasks.look()
             await asyncio.sleep(0)
@@ -299,7 +299,7 @@ class RedisFeed:
                 return  # what was read so far is shown, but makes nothing known
         self._agents.read_all(PATH, traces.agents)
         self._judging.look()
-        self._tasks.take_all(PATH, traces, fresh=not self._sight.read_once)
+        self._tasks.take_all(PATH, traces, fresh=first)
         self._sight.last_observed = shown.clock.now(began)
         self._sight.read_once = True
         self._await_rescan()
@@ -321,7 +321,7 @@ class RedisFeed:
             return
         self._sight.shown.malformed.update(change.malformed)
         self._malformed.note(self._sight.shown)
-        agents = {agent_id: self._kept(agent_id, traces) for agent_id, traces in change.agents.items()}
+        agents = self._departures.of_some(change.agents)
         await self._agents.take(PATH, agents, self._reading(pushed=pushed))
         self._judging.look()
         self._tasks.take(PATH, change.work)
@@ -333,41 +333,6 @@ class RedisFeed:
             waiting = self._schedule.waiting("redis.batch")
             if waiting is None or waiting > now().mono + delay:
                 self._schedule.once("redis.batch", delay, self._batch)
-
-    def _complete(self, traces: WorkspaceTraces) -> dict[str, AgentTraces | None]:
-        """A full reading says of every known agent what is there, even that nothing is.
-
-        A Redis that was started again, or comes back without any registry, may have lost its data: nobody
-        has left for that.
-        """
-        wiped = not self._sight.read_once and (
-            self._restarted or not any(one.registration for one in traces.agents.values())
-        )
-        if wiped:
-            self._registered.clear()
-        agents = {agent_id: self._kept(agent_id, one) for agent_id, one in traces.agents.items()}
-        for agent in self._picture.in_workspace(None):
-            if agent.key[1] not in agents:
-                agents[agent.key[1]] = self._kept(agent.key[1], None, wiped=wiped)
-        self._registered.intersection_update(agents)
-        return agents
-
-    def _kept(self, agent_id: str, traces: AgentTraces | None, *, wiped: bool = False) -> AgentTraces | None:
-        """The traces; of an agent whose heartbeat expired and that never registered, that it left none.
-
-        A heartbeat in Redis takes itself away: that alone is silence, while leaving the registry is leaving.
-        """
-        if traces is not None:
-            if traces.registration is not None:
-                self._registered.add(agent_id)
-            return traces
-        old = self._picture.sighting((None, agent_id))
-        registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
-        if old is None or (registered and not wiped):
-            self._registered.discard(agent_id)
-            return None
-        blank = AgentTraces(agent_id)
-        return old.traces if old.traces == blank else blank
 
     def _reading(self, *, pushed: bool) -> Reading:
         return self._sight.reading(self._picture, pushed=pushed, starting=not self._judging.running)

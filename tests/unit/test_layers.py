@@ -27,6 +27,7 @@ VALUES = {
     "deadlines",
     "rooms",
     "doubles",
+    "departures",
     "news",
     "merge",
     "sightings",
@@ -98,6 +99,8 @@ SERVICE = {
     "__main__",
     "places",
     "redisservice",
+    "lastrun",
+    "rounds",
 }
 CLIENTS = {"client", "cli", "dashboard"}
 TOOLS = {"installer"}
