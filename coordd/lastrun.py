@@ -1,4 +1,4 @@
-"""What passes from one run of the daemon to the next: the snapshot, and what is read back of it and the records.
+"""What passes from one run to the next: the snapshot, and what is read back of it and of the records.
 
 Without either, every agent is met for the first time.
 """
