@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+import coordd.dashboard
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.series import RANGES, series
@@ -176,11 +177,12 @@ def test_the_document_refers_only_to_what_it_has() -> None:
 # the page
 
 
-STATIC = Path(__file__).resolve().parents[2] / "coordd" / "dashboard" / "static"
+STATIC = Path(coordd.dashboard.__file__).with_name("static")
 
 
 def test_the_page_loads_all_of_its_modules_at_once() -> None:
     html = (STATIC / "index.html").read_text()
+    assert list(STATIC.glob("*.js"))
     for module in STATIC.glob("*.js"):
         assert f'"/static/{module.name}"' in html, module.name
 
