@@ -22,7 +22,7 @@ from coordd.coordination.redis.standstill import standstill_of
 from coordd.departures import Departures
 from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
-from coordd.redislink.link import Facts
+from coordd.redislink.facts import Facts
 from coordd.redislink.wire import RedisLost, Wire
 from coordd.reducer import Reading
 from coordd.schedule import Schedule, now

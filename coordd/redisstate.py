@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from coordd.clocks import Moment
 from coordd.model import CoordMode
-from coordd.redislink.link import Facts
+from coordd.redislink.facts import Facts
 from coordd.text import age
 
 OnEvent = Callable[[str, str, str, Mapping[str, object]], None]

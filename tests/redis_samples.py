@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from coordd.redislink.link import Facts
+from coordd.redislink.facts import Facts
 from coordd.redislink.trouble import server_error
 from coordd.redislink.wire import Command, RedisLost, Reply
 from coordd.timestamps import format_utc, utc_date

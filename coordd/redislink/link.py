@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Protocol
 
 from coordd.config_url import public_url
 from coordd.lean import import_redis_without_ssl
+from coordd.redislink.facts import Facts
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import RedisLost, Reply, Wire
 from coordd.sinks.backlog import Backoff
@@ -30,26 +31,6 @@ PAUSE = 1.0
 
 _UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
 """Errors that every command would get: such a Redis is there and yet cannot be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of the Redis at the last look.
-
-    ``error`` says of "Redis" what is wrong while it is not connected; ``since`` is the monotonic time of the
-    last change between the two. ``latency_ms`` is the round trip of the last look. ``run_id`` is another one
-    after each start of the server. What the server will not tell is None.
-    """
-
-    connected: bool = False
-    error: str | None = None
-    code: str | None = None
-    since: float | None = None
-    latency_ms: float | None = None
-    used_memory: int | None = None
-    keys: int | None = None
-    version: str | None = None
-    run_id: str | None = None
 
 
 class Tenant(Protocol):

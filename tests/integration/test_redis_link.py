@@ -23,7 +23,8 @@ from badredis import closing, echo, repeater, resetting, serving, silent, web_se
 from redisd import KINDS, PATIENCE, RedisServer, free_port, redis_server
 
 from coordd.redislink import link as linking
-from coordd.redislink.link import Facts, Link
+from coordd.redislink.facts import Facts
+from coordd.redislink.link import Link
 from coordd.redislink.wire import RedisLost, Wire
 
 SECRET = "p@ss/w:rd hunter2%"

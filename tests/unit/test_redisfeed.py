@@ -17,7 +17,7 @@ from coordd.coordination.redis.tracking import Subscription
 from coordd.judging import Judging
 from coordd.model import AgentSample
 from coordd.redisfeed import BATCH, RedisFeed
-from coordd.redislink.link import Facts
+from coordd.redislink.facts import Facts
 from coordd.schedule import TICK, Schedule, now
 from coordd.sight import TraceLog
 from coordd.state import Picture

@@ -14,7 +14,7 @@ from contextlib import suppress
 from coordd.clocks import Moment
 from coordd.history.moments import EARLIEST, LATEST, key
 from coordd.model import SinkStatus
-from coordd.redislink.link import Facts
+from coordd.redislink.facts import Facts
 from coordd.redislink.wire import RedisLost
 from coordd.sinks.base import Notice
 from coordd.sinks.redis.commands import TOPICS
