@@ -77,7 +77,7 @@ class Installation:
 
     def _configuration(self) -> list[Step]:
         system = self.wanted.scope == "system"
-        owner = ("root", GROUP) if system and self.layout.config_file.startswith("/etc/") else None
+        owner = ("root", GROUP) if system else None
         text = default_text(
             self.wanted,
             self.layout,

@@ -63,6 +63,7 @@ class Installed:
 def made(installed: Box) -> Iterator[Installed]:
     """Installed as it says: refused for want of its packages, those brought by the very command it names."""
     box = installed
+    box.run("systemctl", "start", "coordd")
     before = box.main_pid()
     box.try_("/opt/coordd/bin/python", "-m", "pip", "uninstall", "-q", "-y", "starlette")
     refused = box.try_(*INSTALL, "--dashboard")
@@ -77,6 +78,7 @@ def made(installed: Box) -> Iterator[Installed]:
     yield Installed(box, refused.stderr, said, (before, box.main_pid()))
     gone = box.run("coordd", "service", "uninstall", "--system", "--dashboard", "--purge")
     assert f"removed    {TOKEN}" in gone
+    box.run("systemctl", "stop", "coordd")
 
 
 @pytest.fixture
@@ -185,6 +187,15 @@ def test_without_the_option_it_is_upgraded_and_else_left_as_it_is(dash: Installe
     shown = box.show(NAME, "ActiveState", "UnitFileState", "NeedDaemonReload")
     assert shown == {"ActiveState": "inactive", "UnitFileState": "disabled", "NeedDaemonReload": "no"}
     assert box.path(TOKEN).read_text() == token
+
+
+def test_a_token_that_was_removed_is_made_anew_and_the_old_one_opens_nothing(dash: Installed) -> None:
+    old = dash.box.path(TOKEN).read_text().strip()
+    dash.box.path(TOKEN).unlink()
+    assert f"made       {TOKEN}" in dash.box.run(*INSTALL)
+    assert dash.ask("/api/status", token=old)[0] == 401
+    new = dash.box.path(TOKEN).read_text().strip()
+    eventually(lambda: dash.json("/api/status", token=new))
 
 
 def test_an_upgrade_of_the_programs_starts_it_anew(dash: Installed) -> None:
