@@ -56,9 +56,8 @@ class Installation:
             check_packages(asked=self.wanted.dashboard)
         configured(self.layout, self._environ())
         preparing = [*manager.accounts(), *self._configuration()]
-        placing = {one: [*self._before(one), *manager.files([one])] for one in services}
         if dry_run:
-            later = [step for steps in (*placing.values(), *map(self._starting, services)) for step in steps]
+            later = [step for one in services for step in (*self._placing(one), *self._starting(one))]
             perform([*preparing, *later], say=say, dry_run=True)
             names = " and ".join([one.name for one in services if not self._rests(one)])
             verb = "answer" if " and " in names else "answers"
@@ -66,10 +65,10 @@ class Installation:
             return
         changed = perform(preparing, say=say)
         self._check_programs(services)
-        placed = {one: perform(steps, say=say) for one, steps in placing.items()}
         config = configured(self.layout, self._environ())
-        for one in services:
-            self._start(one, config.control.socket, changed=changed or placed[one])
+        for one in services:  # a unit is written when its turn has come: what fails before leaves it as it is
+            placed = perform(self._placing(one), say=say)
+            self._start(one, config.control.socket, changed=changed or placed)
         for line in manager.lasting():
             say(line)
         self._tell_workspaces(config.coordination.workspaces)
@@ -89,10 +88,11 @@ class Installation:
             WriteFile(self.layout.config_file, text, 0o640 if system else 0o600, owner, keep=True),
         ]
 
-    def _before(self, service: Service) -> list[Step]:
-        """The system's dashboard asks for a token."""
+    def _placing(self, service: Service) -> list[Step]:
+        """Its files; the system's dashboard asks for a token."""
         locked = service == DASHBOARD and self.wanted.scope == "system"
-        return [MakeToken(token_file(self.layout), GROUP)] if locked else []
+        token = [MakeToken(token_file(self.layout), GROUP)] if locked else []
+        return [*token, *self.manager.files([service])]
 
     def _rests(self, service: Service) -> bool:
         """Whether it is there, does not run, and was not asked for: then it stays that way."""
