@@ -68,10 +68,19 @@ finds it again by itself.""",
     metavar="NAME",
     help="A host name under which a proxy makes it known; may be repeated.",
 )
+@click.option(
+    "--log-file", metavar="FILE", help="Log into this file, which rotates itself, instead of to stderr."
+)
 @click.option("--make-token", is_flag=True, help="Make the token file, where there is none, and end.")
 @takes_target
 def command(
-    target: Target, listen: str, token_file: str | None, names: tuple[str, ...], make_token: bool
+    target: Target,
+    *,
+    listen: str,
+    token_file: str | None,
+    names: tuple[str, ...],
+    log_file: str | None,
+    make_token: bool,
 ) -> int:
     """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
 
@@ -99,7 +108,11 @@ def command(
     if not address.loopback:
         complain("what is sent over the network can be read on its way: put a proxy with TLS before it")
     options = Options(
-        address=address, keys=keys, names=tuple(name.lower() for name in names), group_may=system
+        address=address,
+        keys=keys,
+        names=tuple(name.lower() for name in names),
+        group_may=system,
+        log_file=log_file,
     )
     run(options, places=target.places, cwd=cwd, started=started)
     return 0
@@ -146,12 +159,20 @@ def _group() -> int | None:
         return None
 
 
-def _require_packages() -> None:
+def missing_package() -> str | None:
+    """What the dashboard is made of and this Python does not have; None where all is there."""
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
+        return error.name or str(error)
+    return None
+
+
+def _require_packages() -> None:
+    missing = missing_package()
+    if missing is not None:
         raise DashboardMissing(
-            f"the dashboard needs {error.name}, which is not installed: pip install 'coordd[dashboard]'"
-        ) from error
+            f"the dashboard needs {missing}, which is not installed: pip install 'coordd[dashboard]'"
+        )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
 from types import FrameType
 
 import uvicorn
@@ -27,6 +28,7 @@ from coordd.dashboard.listen import Address, bind
 from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
+from coordd.errors import CoorddError
 from coordd.sockets import Place
 from coordd.text import escape
 
@@ -35,18 +37,28 @@ MAX_HEADERS = 16 * 1024
 GRACE = 3
 """Seconds that answers on their way out have at the end."""
 SPARE_DESCRIPTORS = 128
+LOG_BYTES = 1024 * 1024
+"""A log file's size at most; one that is full is kept."""
 
 log = logging.getLogger(__name__)
 
 
+class LogFileError(CoorddError):
+    """A log file that cannot be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides. ``keys`` is None where no token is asked for."""
+    """What the command line decides.
+
+    ``keys`` is None where no token is asked for, ``log_file`` where stderr takes the log.
+    """
 
     address: Address
     keys: Keys | None
     names: tuple[str, ...]
     group_may: bool
+    log_file: str | None = None
 
 
 def run(
@@ -60,8 +72,9 @@ def run(
 
     Raises:
         ListenError: the address cannot be had.
+        LogFileError: the log file cannot be written.
     """
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    _log(options.log_file)
     # Of what strangers send it would tell line by line; what fails in here it tells as an error.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     _raise_descriptor_limit()
@@ -178,6 +191,21 @@ class Server(uvicorn.Server):
         if not task.cancelled():
             self.failed = task.exception()
             self.handle_exit(signal.SIGTERM, None)
+
+
+def _log(path: str | None) -> None:
+    """To stderr, whose reader knows the time; or to a file of our own, where launchd keeps no log."""
+    if path is None:
+        logging.basicConfig(format="%(message)s", level=logging.INFO)
+        return
+    try:
+        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    except OSError as error:
+        raise LogFileError(f"--log-file {escape(path)}: {error.strerror or error}") from error
+    line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    line.converter = time.gmtime
+    handler.setFormatter(line)
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
 
 
 def notify(state: str) -> None:

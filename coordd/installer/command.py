@@ -12,9 +12,11 @@ import click
 from coordd.errors import InstallError
 from coordd.installer import launchd, managers, systemd
 from coordd.installer.configuration import check_wanted
-from coordd.installer.installing import Installation
+from coordd.installer.dashboard import check_listen
+from coordd.installer.installing import Installation, service_environment
 from coordd.installer.managers import Manager, Setting
-from coordd.installer.services import COORDD, USER, Scope, Wanted, this_installation
+from coordd.installer.removing import Removal
+from coordd.installer.services import COORDD, DASHBOARD, USER, Scope, Wanted, this_installation
 from coordd.layout import Layout, choose_layout
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ _run_as = click.option(
     metavar="USER",
     help=f"With --system: run as this user, who must exist; else as before, or as {USER}, who is made.",
 )
+_listen = click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="With --dashboard: HOST:PORT or PORT on this machine; else as before, or 127.0.0.1:8000.",
+)
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
@@ -72,6 +79,7 @@ Examples:
   coordd service install -w ~/src/app -w ~/src/api
   coordd service install --redis-url redis://localhost:6379/0
   coordd service install --dry-run                    what it would do
+  coordd service install --dashboard                  and a web page, as a service too
   sudo coordd service install --system -w '/home/*/src/*'
   sudo coordd service install --system --run-as ann   reads what ann can read
 
@@ -90,30 +98,53 @@ left alone: what it lacks for what you ask is printed.""",
     help="Watch this project, or all that a pattern matches; may be repeated.",
 )
 @click.option("--redis-url", metavar="URL", help="The Redis to read agents from and to write samples to.")
+@click.option(
+    "--dashboard", is_flag=True, help="The dashboard too, as a second service; one that is there is upgraded."
+)
+@_listen
 @_dry_run
 def install(
+    *,
     scope: Scope,
     run_as: str | None,
     workspaces: tuple[str, ...],
     redis_url: str | None,
+    dashboard: bool,
+    listen: str | None,
     dry_run: bool,
 ) -> None:
     """Install the service, start it, and wait until it answers.
 
     Writes the unit (or plist), makes user, group and directories (--system), and a commented default
-    configuration where there is none; tries each project as the user that will read it.
+    configuration where there is none; tries each project as the user that will read it. The dashboard of
+    the system asks for a token, which is made for root and the members of the group.
     """
     wanted = check_wanted(
-        Wanted(scope=scope, run_as=_user(scope, run_as), workspaces=workspaces, redis_url=redis_url),
+        Wanted(
+            scope=scope,
+            run_as=_user(scope, run_as),
+            workspaces=workspaces,
+            redis_url=redis_url,
+            dashboard=dashboard,
+            listen=_address(listen, dashboard=dashboard),
+        ),
         os.getcwd(),
     )
-    _installation(wanted, root=not dry_run).install(dry_run=dry_run)
+    setting = _setting(wanted)
+    Installation(
+        wanted=wanted,
+        setting=setting,
+        manager=_manager(setting, root=not dry_run),
+        layout=_layout(setting),
+        say=click.echo,
+    ).install(dry_run=dry_run)
 
 
 @service.command(
     epilog="""\b
 Examples:
   coordd service uninstall
+  coordd service uninstall --dashboard          the dashboard alone
   coordd service uninstall --purge --dry-run    what would go
   sudo coordd service uninstall --system --purge""",
 )
@@ -121,11 +152,22 @@ Examples:
 @click.option(
     "--purge", is_flag=True, help="Remove configuration, records and logs too, and the service's user."
 )
+@click.option(
+    "--dashboard", is_flag=True, help="The dashboard alone (with --purge: and its token); coordd stays."
+)
 @_dry_run
-def uninstall(scope: Scope, purge: bool, dry_run: bool) -> None:
-    """Stop the service and remove it; configuration and records stay."""
-    wanted = Wanted(scope=scope)
-    _installation(wanted, root=not dry_run).uninstall(purge=purge, dry_run=dry_run)
+def uninstall(scope: Scope, purge: bool, dashboard: bool, dry_run: bool) -> None:
+    """Stop the service, and the dashboard's, and remove them; configuration and records stay."""
+    wanted = Wanted(scope=scope, dashboard=dashboard)
+    setting = _setting(wanted)
+    Removal(
+        wanted=wanted,
+        manager=_manager(setting, root=not dry_run),
+        layout=_layout(setting),
+        environ=service_environment(wanted, setting),
+        command=setting.shown("coordd"),
+        say=click.echo,
+    ).uninstall(purge=purge, dry_run=dry_run)
 
 
 @service.command(
@@ -138,23 +180,36 @@ Examples:
 )
 @_scope_options
 @_run_as
+@click.option("--dashboard", is_flag=True, help="The dashboard's.")
+@_listen
 @click.option(
     "--for",
     "manager",
     type=click.Choice(["systemd", "launchd"]),
     help="The service manager; by default this machine's own.",
 )
-def print_(scope: Scope, run_as: str | None, manager: str | None) -> None:
+def print_(
+    scope: Scope, run_as: str | None, dashboard: bool, listen: str | None, manager: str | None
+) -> None:
     """Print the unit or plist that 'install' would write."""
-    setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as)))
+    address = _address(listen, dashboard=dashboard)
+    setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as), listen=address))
     if manager is None:
         manager = "launchd" if sys.platform == "darwin" else "systemd"
     made: Manager = (
         launchd.Launchd(setting=setting)
         if manager == "launchd"
-        else systemd.Systemd(setting=setting, units="")
+        else systemd.Systemd(setting=setting, units=systemd.usual_units(setting))
     )
-    click.echo(made.rendered(COORDD), nl=False)
+    click.echo(made.rendered(DASHBOARD if dashboard else COORDD), nl=False)
+
+
+def _address(listen: str | None, *, dashboard: bool) -> str | None:
+    if listen is None:
+        return None
+    if not dashboard:
+        raise click.UsageError("--listen goes with --dashboard: coordd itself answers on its socket alone.")
+    return check_listen(listen)
 
 
 def _user(scope: Scope, run_as: str | None) -> str:
@@ -180,28 +235,21 @@ def _setting(wanted: Wanted) -> Setting:
         environ=environ,
         home=environ.get("HOME") or pwd.getpwuid(uid).pw_dir,
         uid=uid,
+        listen=wanted.listen,
     )
 
 
-def _installation(wanted: Wanted, *, root: bool) -> Installation:
+def _manager(setting: Setting, *, root: bool) -> Manager:
     which = managers.present(sys.platform)
-    setting = _setting(wanted)
-    if wanted.scope == "system" and root and setting.uid != 0:
+    if setting.scope == "system" and root and setting.uid != 0:
         raise InstallError(
             "the system's service is root's to install: sudo coordd service … --system. Your own service "
             "needs no root: leave --system out."
         )
-    manager: Manager = launchd.Launchd(setting=setting) if which == "launchd" else systemd.connect(setting)
-    return Installation(
-        wanted=wanted,
-        setting=setting,
-        manager=manager,
-        layout=_layout(wanted, setting),
-        say=click.echo,
-    )
+    return launchd.Launchd(setting=setting) if which == "launchd" else systemd.connect(setting)
 
 
-def _layout(wanted: Wanted, setting: Setting) -> Layout:
+def _layout(setting: Setting) -> Layout:
     return choose_layout(
-        name=wanted.scope, workspaces=(), cwd="/", environ=setting.environ, platform=sys.platform
+        name=setting.scope, workspaces=(), cwd="/", environ=setting.environ, platform=sys.platform
     )

@@ -10,6 +10,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from coordd.config import Config, build_config
 from coordd.config_kinds import Surroundings
@@ -85,12 +86,7 @@ def check_wanted(wanted: Wanted, cwd: str) -> Wanted:
             paths.append(path)
         else:
             paths.append(os.path.normpath(os.path.join(cwd, path)))
-    return Wanted(
-        scope=wanted.scope,
-        run_as=wanted.run_as,
-        workspaces=tuple(dict.fromkeys(paths)),
-        redis_url=wanted.redis_url,
-    )
+    return replace(wanted, workspaces=tuple(dict.fromkeys(paths)))
 
 
 def missing_in(text: str, wanted: Wanted) -> list[str]:

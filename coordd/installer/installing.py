@@ -1,47 +1,46 @@
-"""Installing and removing: the order of things, whichever manager it is, and what the caller is told."""
+"""Installing: the order of things, whichever manager it is, and what the caller is told."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
-import shlex
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordd import __version__
-from coordd.cli.access import user_of
-from coordd.client import Client
-from coordd.errors import ClientError, ConfigError, InstallError
+from coordd.cli.access import Who, user_of
+from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
+from coordd.errors import InstallError
+from coordd.installer.answering import DEADLINE, Door, version_behind, wait_for_answer
 from coordd.installer.configuration import configured, default_text, missing_in
+from coordd.installer.dashboard import MakeToken, check_packages, check_visible, token_file, version_at
 from coordd.installer.managers import Manager, Setting
 from coordd.installer.readers import check_owner, check_program, check_readable
-from coordd.installer.services import COORDD, GROUP, HOME, SERVICES, USER, Service, Wanted
-from coordd.installer.steps import MakeDirectory, Remove, Step, WriteFile, perform
+from coordd.installer.services import COORDD, DASHBOARD, GROUP, HOME, USER, Service, Wanted, listen_of
+from coordd.installer.steps import MakeDirectory, Step, WriteFile, group_id, perform
 from coordd.layout import Layout
 from coordd.text import escape
 
-ANSWER_DEADLINE = 60.0
-"""Seconds in which a started service has to answer; systemd has waited for READY before."""
-PING_DEADLINE = 2.0
-PAUSE = 0.1
+NOBODY = 65534
+"""Who stands for a user that systemd makes up when the service starts (systemd.exec(5), DynamicUser=)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller.
-
-    ``services`` begin with the daemon.
-    """
+    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller."""
 
     wanted: Wanted
     setting: Setting
     manager: Manager
     layout: Layout
     say: Callable[[str], None]
-    services: Sequence[Service] = (COORDD,)
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The daemon, and the dashboard where it is asked for, or there already: it is upgraded too."""
+        both = self.wanted.dashboard or self.manager.installed(DASHBOARD)
+        return (COORDD, DASHBOARD) if both else (COORDD,)
 
     def install(self, *, dry_run: bool = False) -> None:
         """Put the service in place, start it, wait for its answer, and say what to do next.
@@ -51,53 +50,33 @@ class Installation:
             ConfigError: the configuration that is there cannot be used; nothing was touched.
         """
         manager, say = self.manager, self.say
+        services = self.services
         self._check_user()
-        configured(self.layout, self._environment())
+        if DASHBOARD in services:
+            check_packages(asked=self.wanted.dashboard)
+        configured(self.layout, self._environ())
         preparing = [*manager.accounts(), *self._configuration()]
-        placing = manager.files(self.services)
         if dry_run:
-            starting = [step for one in self.services for step in manager.starting(one)]
-            perform([*preparing, *placing, *starting], say=say, dry_run=True)
-            say("would wait until coordd answers, and try each project as the user that will read it")
+            later = [step for one in services for step in (*self._placing(one), *self._starting(one))]
+            perform([*preparing, *later], say=say, dry_run=True)
+            names = " and ".join([one.name for one in services if not self._rests(one)])
+            verb = "answer" if " and " in names else "answers"
+            say(f"would wait until {names} {verb}, and try each project as the user that will read it")
             return
         changed = perform(preparing, say=say)
-        check_program(self.setting.programs["coordd"], user_of(self._uid()), same=self._uid() == os.geteuid())
-        changed = perform(placing, say=say) or changed
-        config = configured(self.layout, self._environment())
-        self._start(config.control.socket, changed=changed)
+        self._check_programs(services)
+        config = configured(self.layout, self._environ())
+        for one in services:  # a unit is written when its turn has come: what fails before leaves it as it is
+            placed = perform(self._placing(one), say=say)
+            self._start(one, config.control.socket, changed=changed or placed)
         for line in manager.lasting():
             say(line)
         self._tell_workspaces(config.coordination.workspaces)
-        self._tell_next()
-
-    def uninstall(self, *, purge: bool, dry_run: bool = False) -> None:
-        """Stop the service and take it away; with ``purge`` its configuration, records and user too.
-
-        Raises:
-            InstallError: with what to do about it.
-        """
-        data = data_directories(self.layout)
-        elsewhere = self._named_elsewhere(data)
-        installed = [one for one in SERVICES if self.manager.installed(one)]
-        if installed:
-            perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
-        elif not purge:
-            self.say("coordd is not installed as a service here; nothing to do")
-            return
-        there = [path for path in data if os.path.isdir(path)]
-        if purge:
-            steps = [Remove(path, tree=True) for path in data]
-            perform([*steps, *self.manager.purging()], say=self.say, dry_run=dry_run)
-            for path in elsewhere:
-                self.say(f"kept       {path}, which the configuration named; remove it yourself")
-        elif there and not dry_run:
-            self.say(f"kept       {', '.join(there)}")
-            option = " --system" if self.wanted.scope == "system" else ""
-            self.say(f"\nTo remove that too: {self._shown('coordd')} service uninstall{option} --purge")
+        self._tell_next(services)
 
     def _configuration(self) -> list[Step]:
         system = self.wanted.scope == "system"
-        owner = ("root", GROUP) if system and self.layout.config_file.startswith("/etc/") else None
+        owner = ("root", GROUP) if system else None
         text = default_text(
             self.wanted,
             self.layout,
@@ -109,27 +88,68 @@ class Installation:
             WriteFile(self.layout.config_file, text, 0o640 if system else 0o600, owner, keep=True),
         ]
 
-    def _start(self, socket: str, *, changed: bool) -> None:
-        if not changed and self.manager.active(COORDD) and version_behind(socket) == __version__:
-            self.say(f"{'running':<9}  coordd {__version__} on {socket}, and nothing has changed")
+    def _placing(self, service: Service) -> list[Step]:
+        """Its files; the system's dashboard asks for a token."""
+        locked = service == DASHBOARD and self.wanted.scope == "system"
+        token = [MakeToken(token_file(self.layout), GROUP)] if locked else []
+        return [*token, *self.manager.files([service])]
+
+    def _rests(self, service: Service) -> bool:
+        """Whether it is there, does not run, and was not asked for: then it stays that way."""
+        return service == DASHBOARD and not self.wanted.dashboard and not self.manager.active(service)
+
+    def _starting(self, service: Service) -> list[Step]:
+        if self._rests(service):
+            return self.manager.reading()
+        return self.manager.starting(service, enable=service == COORDD or self.wanted.dashboard)
+
+    def _door(self, service: Service, socket: str) -> Door | None:
+        """Where it answers; None where a command line that was changed does not tell."""
+        if service == COORDD:
+            return Door(socket, lambda: version_behind(socket))
+        try:
+            address = parse_address(listen_of(self.manager.command(service)) or DEFAULT)
+        except BadAddress:
+            return None
+        return Door(address.url(address.port), lambda: version_at(address))
+
+    def _start(self, service: Service, socket: str, *, changed: bool) -> None:
+        name = service.name
+        if self._rests(service):
+            perform(self._starting(service), say=self.say)
+            self.say(f"{'stopped':<9}  {name} stays so; with --dashboard it is started")
+            return
+        door = self._door(service, socket)
+        running = not changed and door is not None and self.manager.active(service)
+        if running and door is not None and door.version() == __version__:
+            self.say(f"{'running':<9}  {name} {__version__} on {escape(door.place)}, and nothing has changed")
             return
         problem: str | None = None
         try:
-            for one in self.services:
-                perform(self.manager.starting(one), say=self.say)
+            perform(self._starting(service), say=self.say)
         except InstallError as error:
             problem = str(error)
-        version = wait_for_answer(socket) if problem is None else None
-        if version is not None:
-            self.say(f"{'answers':<9}  coordd {version} on {socket}")
+        door = self._door(service, socket)  # a changed unit has been read by now
+        version = wait_for_answer(door) if problem is None and door is not None else None
+        if version is not None and door is not None:
+            self.say(f"{'answers':<9}  {name} {version} on {escape(door.place)}")
             return
-        problem = problem or f"nothing answers on {socket} within {ANSWER_DEADLINE:g} s"
-        said = "".join([f"  {escape(line)}\n" for line in self.manager.said(COORDD).splitlines()])
+        where = f"answers on {door.place}" if door is not None else "can be asked: its --listen means nothing"
+        problem = problem or f"nothing {where} within {DEADLINE:g} s"
+        said = "".join([f"  {escape(line)}\n" for line in self.manager.said(service).splitlines()])
         raise InstallError(
-            f"coordd is in place, but does not start: {problem}\n"
+            f"{name} is in place, but does not start: {problem}\n"
             + (f"The last it said:\n{said}" if said else "")
             + "Mend that, then run the same command again."
         )
+
+    def _check_programs(self, services: Sequence[Service]) -> None:
+        own = self._uid()
+        check_program(self.setting.programs["coordd"], user_of(own), same=own == os.geteuid())
+        if DASHBOARD in services and self.wanted.scope == "system" and self.manager.dynamic_user:
+            check_visible(self.setting.programs)
+            nobody = Who(NOBODY, frozenset({group_id(GROUP)}))
+            check_program(self.setting.programs["coordctl"], nobody, same=False)
 
     def _check_user(self) -> None:
         if self.wanted.scope == "system" and self.wanted.run_as != USER:
@@ -144,21 +164,8 @@ class Installation:
     def _uid(self) -> int:
         return pwd.getpwnam(self.wanted.run_as).pw_uid if self.wanted.scope == "system" else self.setting.uid
 
-    def _environment(self) -> Mapping[str, str]:
-        """What the service has: none of the caller's COORDD_* variables."""
-        if self.wanted.scope == "system":
-            return {"HOME": HOME if self.wanted.run_as == USER else pwd.getpwnam(self.wanted.run_as).pw_dir}
-        kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
-        return {name: self.setting.environ[name] for name in kept if self.setting.environ.get(name)}
-
-    def _named_elsewhere(self, data: Sequence[str]) -> list[str]:
-        """Record directories that the configuration names outside of the layout's own."""
-        try:
-            storage = configured(self.layout, self._environment()).storage
-        except (ConfigError, KeyError):
-            return []
-        named = dict.fromkeys([storage.metrics_dir, storage.log_dir])
-        return [path for path in named if not any(path == own or path.startswith(f"{own}/") for own in data)]
+    def _environ(self) -> Mapping[str, str]:
+        return service_environment(self.wanted, self.setting)
 
     def _tell_workspaces(self, workspaces: Sequence[str]) -> None:
         self.say("")
@@ -176,7 +183,7 @@ class Installation:
             if finding.fix is not None:
                 self.say(f"{'':<9}  fix: {escape(finding.fix)}")
 
-    def _tell_next(self) -> None:
+    def _tell_next(self, services: Sequence[Service]) -> None:
         with open(self.layout.config_file, encoding="utf-8") as file:
             missing = missing_in(file.read(), self.wanted)
         if missing:
@@ -187,7 +194,7 @@ class Installation:
             for line in missing:
                 self.say(f"  {escape(line)}")
         lines = [
-            (f"{self._shown('coordctl')} status", "who is alive, who is not"),
+            (f"{self.setting.shown('coordctl')} status", "who is alive, who is not"),
             *self.manager.hints(COORDD),
             (self.manager.reload_command(COORDD), f"after a change of {self.layout.config_file}"),
         ]
@@ -196,17 +203,30 @@ class Installation:
             if not _is_member(person):
                 add = self.manager.member_command(person)
                 lines.insert(0, (add, f"{person} may ask, from the next login on"))
+        if DASHBOARD in services:
+            lines[1:1] = self._dashboard_lines()
         width = max(len(command) for command, _ in lines)
         self.say("\nNext:")
         for command, what in lines:
             self.say(f"  {command:<{width}}  {what}")
 
-    def _shown(self, name: str) -> str:
-        """How the caller types one of our commands: its name where that finds this installation."""
-        programs = self.setting.programs
-        argv = programs[name]
-        found = shutil.which(name)
-        return name if found is not None and found == argv[0] else shlex.join(argv)
+    def _dashboard_lines(self) -> list[tuple[str, str]]:
+        door = self._door(DASHBOARD, "")
+        place = door.place if door is not None else f"{' '.join(self.manager.command(DASHBOARD))}"
+        if self.wanted.scope == "user":
+            return [(place, "the dashboard, for whoever uses this machine")]
+        return [
+            (place, "the dashboard, which asks for its token"),
+            (f"cat {token_file(self.layout)}", f"the token, for root and the group {GROUP}"),
+        ]
+
+
+def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
+    """What the service has: none of the caller's COORDD_* variables."""
+    if wanted.scope == "system":
+        return {"HOME": HOME if wanted.run_as == USER else pwd.getpwnam(wanted.run_as).pw_dir}
+    kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
+    return {name: setting.environ[name] for name in kept if setting.environ.get(name)}
 
 
 def _is_member(person: str) -> bool:
@@ -215,34 +235,3 @@ def _is_member(person: str) -> bool:
         return grp.getgrnam(GROUP).gr_gid in os.getgrouplist(person, entry.pw_gid)
     except KeyError:
         return False
-
-
-def version_behind(socket: str) -> str | None:
-    """The version of the daemon that answers on this socket, None where none does."""
-    try:
-        with Client(socket, PING_DEADLINE) as client:
-            return str(client.call("ping").get("version"))
-    except (OSError, ClientError, AttributeError):
-        return None
-
-
-def wait_for_answer(socket: str, seconds: float = ANSWER_DEADLINE) -> str | None:
-    """The version of the daemon once it answers, None where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        version = version_behind(socket)
-        if version is not None or time.monotonic() > deadline:
-            return version
-        time.sleep(PAUSE)
-
-
-def data_directories(layout: Layout) -> list[str]:
-    """The directories of a layout, each once, and none inside of another."""
-    folders = [
-        os.path.dirname(layout.config_file),
-        os.path.dirname(layout.snapshot),
-        layout.log_dir,
-        os.path.dirname(layout.socket),
-    ]
-    unique = list(dict.fromkeys(folders))
-    return [path for path in unique if not any(path.startswith(f"{other}/") for other in unique)]

@@ -10,10 +10,12 @@ import plistlib
 from collections.abc import Sequence
 from xml.parsers.expat import ExpatError
 
+from coordd.dashboard.listen import DEFAULT
+from coordd.dashboard.tokens import NAME
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import GROUP, USER, Service, place_name
+from coordd.installer.services import COORDD, GROUP, USER, Service, listen_of, place_name
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
 from coordd.sockets import system_paths, user_paths
 
@@ -35,6 +37,7 @@ class Launchd:
     """The machine's launchd, or a person's session of it."""
 
     private_tmp = False
+    dynamic_user = False
 
     def __init__(self, *, setting: Setting) -> None:
         self._setting = setting
@@ -43,6 +46,8 @@ class Launchd:
         self._agents = _DAEMONS if self._system else os.path.join(setting.home, "Library", "LaunchAgents")
         paths = system_paths("darwin") if self._system else user_paths({"HOME": setting.home}, "darwin")
         self._logs = paths["log_dir"]
+        self._socket = paths["socket"]
+        self._token = os.path.join(os.path.dirname(paths["config_file"]), NAME)
         self._places = [os.path.dirname(paths[name]) for name in ("socket", "metrics_dir")]
 
     def rendered(self, service: Service) -> str:
@@ -56,6 +61,9 @@ class Launchd:
                 "USER": templates.plist_text(setting.run_as),
                 "GROUP": templates.plist_text(GROUP),
                 "LOGS": templates.plist_text(self._logs),
+                "SOCKET": templates.plist_text(self._socket),
+                "TOKEN": templates.plist_text(self._token),
+                "LISTEN": templates.plist_text(self._listen(service)),
             },
         )
 
@@ -84,12 +92,16 @@ class Launchd:
         owner = ("root", "wheel") if self._system else None
         return [WriteFile(self._path(one), self.rendered(one), 0o644, owner) for one in services]
 
-    def starting(self, service: Service) -> list[Step]:
+    def reading(self) -> list[Step]:
+        """Nothing: it reads a plist when it is loaded, and only then."""
+        return []
+
+    def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
         """Load and start; one that is loaded goes first, for launchd keeps the plist it has read."""
         target = f"{self._domain}/{service.label}"
         return [
             Command(("launchctl", "bootout", target), None),
-            Command(("launchctl", "enable", target), "See launchctl(1)."),
+            *([Command(("launchctl", "enable", target), "See launchctl(1).")] if enable else []),
             Command(
                 ("launchctl", "bootstrap", self._domain, self._path(service)),
                 f"Loaded already? launchctl bootout {target}. Else: plutil {self._path(service)}",
@@ -106,9 +118,11 @@ class Launchd:
             ]
         return steps
 
-    def purging(self) -> list[Step]:
+    def purging(self, services: Sequence[Service]) -> list[Step]:
         """The group."""
-        return [Command(("dseditgroup", "-o", "delete", GROUP), None)] if self._system else []
+        if not self._system or COORDD not in services:
+            return []
+        return [Command(("dseditgroup", "-o", "delete", GROUP), None)]
 
     def installed(self, service: Service) -> bool:
         """Whether the plist is there."""
@@ -117,6 +131,15 @@ class Launchd:
     def active(self, service: Service) -> bool:
         """Whether launchd knows it."""
         return output(["launchctl", "print", f"{self._domain}/{service.label}"]) is not None
+
+    def command(self, service: Service) -> list[str]:
+        """The plist's."""
+        try:
+            with open(self._path(service), "rb") as file:
+                words = plistlib.load(file).get("ProgramArguments")
+        except (OSError, ValueError, ExpatError):
+            return []
+        return [str(word) for word in words] if isinstance(words, list) else []
 
     def said(self, service: Service) -> str:
         """The ends of its logs."""
@@ -143,6 +166,10 @@ class Launchd:
     def member_command(self, person: str) -> str:
         """dseditgroup(8)."""
         return f"dseditgroup -o edit -a {person} -t user {GROUP}"
+
+    def _listen(self, service: Service) -> str:
+        """The dashboard's address: as asked, or as its plist has it: an upgrade keeps it."""
+        return self._setting.listen or listen_of(self.command(service)) or DEFAULT
 
     def _path(self, service: Service) -> str:
         return os.path.join(self._agents, f"{service.label}.plist")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ class Setting:
     """All that files are filled in with.
 
     ``home``, ``uid`` and ``environ`` are the calling person's; ``run_as`` is the system service's user.
+    ``listen`` is the dashboard's address, None for the one that its unit has, or the default.
     """
 
     scope: Scope
@@ -26,15 +28,24 @@ class Setting:
     environ: Mapping[str, str]
     home: str
     uid: int
+    listen: str | None = None
+
+    def shown(self, name: str) -> str:
+        """How the caller types one of our commands: its name where that finds this installation."""
+        argv = self.programs[name]
+        found = shutil.which(name)
+        return name if found is not None and found == argv[0] else shlex.join(argv)
 
 
 class Manager(Protocol):
     """One service manager, for one scope. What returns steps is pure: they are carried out elsewhere.
 
-    ``private_tmp``: whether the system's service has a /tmp of its own.
+    ``private_tmp``: whether the system's service has a /tmp of its own; ``dynamic_user``: whether the
+    system's dashboard runs as nobody in particular, who sees no homes.
     """
 
     private_tmp: bool
+    dynamic_user: bool
 
     def rendered(self, service: Service) -> str:
         """The unit or plist."""
@@ -45,20 +56,26 @@ class Manager(Protocol):
     def files(self, services: Sequence[Service]) -> list[Step]:
         """The units or plists."""
 
-    def starting(self, service: Service) -> list[Step]:
+    def reading(self) -> list[Step]:
+        """Make it read files that have changed."""
+
+    def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
         """Enable, and start or restart."""
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Stop, and take the files away."""
+        """Stop, and take the files away; with the daemon's, what made its user and directories."""
 
-    def purging(self) -> list[Step]:
-        """User and group away, after their files."""
+    def purging(self, services: Sequence[Service]) -> list[Step]:
+        """What an administrator added to them; with the daemon, user and group away, after their files."""
 
     def installed(self, service: Service) -> bool:
         """Whether its unit or plist is there."""
 
     def active(self, service: Service) -> bool:
         """Whether it runs."""
+
+    def command(self, service: Service) -> list[str]:
+        """The command line in force, an administrator's changes included; empty where it cannot be told."""
 
     def said(self, service: Service) -> str:
         """The last that it wrote, for a start that failed."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Scope = Literal["user", "system"]
@@ -41,7 +42,15 @@ COORDD = Service(
     daemon_plist="launchd/org.coordd.coordd.daemon.plist.in",
     agent_plist="launchd/org.coordd.coordd.agent.plist.in",
 )
-SERVICES = (COORDD,)
+DASHBOARD = Service(
+    name="coordd-dashboard",
+    label="org.coordd.dashboard",
+    system_unit="systemd/coordd-dashboard.service.in",
+    user_unit="systemd/coordd-dashboard-user.service.in",
+    daemon_plist="launchd/org.coordd.dashboard.daemon.plist.in",
+    agent_plist="launchd/org.coordd.dashboard.agent.plist.in",
+)
+SERVICES = (COORDD, DASHBOARD)
 """All there are, the daemon first: it is installed always, the others when asked for, and all go together."""
 
 PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
@@ -56,12 +65,15 @@ class Wanted:
     """What was asked for.
 
     ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``.
+    ``dashboard``: it too, or to uninstall, it alone; ``listen``: its address, None for as before.
     """
 
     scope: Scope
     run_as: str = USER
     workspaces: tuple[str, ...] = ()
     redis_url: str | None = None
+    dashboard: bool = False
+    listen: str | None = None
 
 
 def find_programs(executable: str, script: str) -> Programs:
@@ -84,6 +96,11 @@ def find_programs(executable: str, script: str) -> Programs:
 def this_installation() -> Programs:
     """The programs of the running process."""
     return find_programs(sys.executable, sys.argv[0])
+
+
+def listen_of(words: Sequence[str]) -> str | None:
+    """The address in a command line of the dashboard; None where it has none."""
+    return dict(pairwise(words)).get("--listen")
 
 
 def place_name(program: str) -> str:

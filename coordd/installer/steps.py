@@ -227,11 +227,23 @@ def output(argv: Sequence[str], *, seconds: float = 30.0) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def group_id(group: str) -> int:
+    """The number of a group.
+
+    Raises:
+        InstallError: there is none of this name.
+    """
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise InstallError(f"there is no group {group}: {error}") from error
+
+
 def _ids(user: str, group: str) -> tuple[int, int]:
     try:
-        return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+        return pwd.getpwnam(user).pw_uid, group_id(group)
     except KeyError as error:
-        raise InstallError(f"there is no user {user} or no group {group}: {error}") from error
+        raise InstallError(f"there is no user {user}: {error}") from error
 
 
 def _cannot(verb: str, path: str, error: OSError) -> InstallError:

@@ -9,18 +9,20 @@ import os
 import pwd
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from coordd.cli.access import user_name
+from coordd.dashboard.listen import DEFAULT
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import GROUP, HOME, SERVICES, USER, Service, place_name
+from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, place_name
 from coordd.installer.steps import Command, GiveTree, Remove, Step, WriteFile, failure, output
 from coordd.sockets import system_paths
 
 SYSUSERS = "/etc/sysusers.d/coordd.conf"
 TMPFILES = "/etc/tmpfiles.d/coordd.conf"
-_SYSTEM_UNITS = "/etc/systemd/system"
+SYSTEM_UNITS = "/etc/systemd/system"
 _CARRIED = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
@@ -28,6 +30,7 @@ class Systemd:
     """The system's manager, or a person's. ``units`` is the directory of unit files."""
 
     private_tmp = True
+    dynamic_user = True
 
     def __init__(self, *, setting: Setting, units: str) -> None:
         self._setting = setting
@@ -40,6 +43,7 @@ class Systemd:
         """The unit."""
         setting = self._setting
         name = service.system_unit if self._system else service.user_unit
+        listen = self._listen(service)
         carried = {key: setting.environ[key] for key in _CARRIED if setting.environ.get(key)}
         return templates.fill(
             templates.template(name),
@@ -48,6 +52,8 @@ class Systemd:
                 "USER": setting.run_as,
                 "GROUP": GROUP,
                 "ENVIRONMENT": templates.unit_environment(carried),
+                "LISTEN": listen,
+                "PORT": listen.rpartition(":")[2],
             },
         )
 
@@ -74,14 +80,19 @@ class Systemd:
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """The unit files."""
-        return [WriteFile(os.path.join(self._units, one.unit), self.rendered(one)) for one in services]
+        return [WriteFile(self._path(one), self.rendered(one)) for one in services]
 
-    def starting(self, service: Service) -> list[Step]:
+    def reading(self) -> list[Step]:
+        """daemon-reload."""
+        return [self._run("daemon-reload", advice="Is the manager alive? systemctl status")]
+
+    def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
         """Enable it, and start it anew: ``start`` would let one go on that is about to start the old way."""
         unit = service.unit
+        look = f"Look at the unit: {' '.join(self._ctl)} cat {unit}"
         return [
-            self._run("daemon-reload", advice="Is the manager alive? systemctl status"),
-            self._run("enable", unit, advice=f"Look at the unit: {' '.join(self._ctl)} cat {unit}"),
+            *self.reading(),
+            *([self._run("enable", unit, advice=look)] if enable else []),
             Command((*self._ctl, "reset-failed", unit), None),
             self._run("restart", unit, advice="See above why, and run it again."),
         ]
@@ -92,20 +103,20 @@ class Systemd:
         for one in services:
             steps += [
                 Command((*self._ctl, "disable", "--now", one.unit), None),
-                Remove(os.path.join(self._units, one.unit)),
+                Remove(self._path(one)),
             ]
-        if self._system:
+        if self._system and COORDD in services:
             steps += [Remove(TMPFILES), Remove(SYSUSERS)]
-        steps.append(self._run("daemon-reload", advice="Is the manager alive? systemctl status"))
+        steps += self.reading()
         steps += [Command((*self._ctl, "reset-failed", one.unit), None) for one in services]
         return steps
 
-    def purging(self) -> list[Step]:
-        """The user that sysusers.d made, and the group; nobody else's account."""
+    def purging(self, services: Sequence[Service]) -> list[Step]:
+        """Drop-ins; with the daemon the user that sysusers.d made, and the group; nobody else's account."""
         steps: list[Step] = [
-            Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in SERVICES
+            Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in services
         ]
-        if not self._system:
+        if not self._system or COORDD not in services:
             return steps
         try:
             made_here = pwd.getpwnam(USER).pw_dir == HOME
@@ -118,11 +129,17 @@ class Systemd:
 
     def installed(self, service: Service) -> bool:
         """Whether the unit file is there."""
-        return os.path.lexists(os.path.join(self._units, service.unit))
+        return os.path.lexists(self._path(service))
 
     def active(self, service: Service) -> bool:
         """Whether systemd calls it active."""
         return output([*self._ctl, "is-active", service.unit]) is not None
+
+    def command(self, service: Service) -> list[str]:
+        """The last ExecStart=, drop-ins included: ``{ path=… ; argv[]=… ; ignore_errors=no ; …}``."""
+        shown = output([*self._ctl, "show", service.unit, "--property=ExecStart", "--value"]) or ""
+        found = re.findall(r"argv\[\]=(.*?) ; ", shown)
+        return found[-1].split() if found else []
 
     def said(self, service: Service) -> str:
         """The end of its journal."""
@@ -157,6 +174,19 @@ class Systemd:
         """usermod(8)."""
         return f"usermod -aG {GROUP} {person}"
 
+    def _listen(self, service: Service) -> str:
+        """The dashboard's address: as asked, or as its unit has it: an upgrade keeps it."""
+        if self._setting.listen is not None:
+            return self._setting.listen
+        with suppress(OSError, UnicodeDecodeError), open(self._path(service), encoding="utf-8") as file:
+            found = re.search(r"(?m)^ExecStart=.* --listen (\S+)", file.read())
+            if found is not None:
+                return found[1]
+        return DEFAULT
+
+    def _path(self, service: Service) -> str:
+        return os.path.join(self._units, service.unit)
+
     def _run(self, *words: str, advice: str) -> Command:
         return Command((*self._ctl, *words), advice)
 
@@ -168,11 +198,19 @@ def connect(setting: Setting) -> Systemd:
         InstallError: no right to the system's, or no manager of this person.
     """
     if setting.scope == "system":
-        return Systemd(setting=setting, units=_SYSTEM_UNITS)
+        return Systemd(setting=setting, units=SYSTEM_UNITS)
     return Systemd(setting=setting, units=_user_units(setting))
 
 
-def installed_user(service: Service, *, units: str = _SYSTEM_UNITS) -> str | None:
+def usual_units(setting: Setting) -> str:
+    """Where unit files of a scope lie, without asking the manager."""
+    if setting.scope == "system":
+        return SYSTEM_UNITS
+    config = setting.environ.get("XDG_CONFIG_HOME") or os.path.join(setting.home, ".config")
+    return os.path.join(config, "systemd", "user")
+
+
+def installed_user(service: Service, *, units: str = SYSTEM_UNITS) -> str | None:
     """The user that the installed unit runs as, so that an upgrade does not change it; None where none is."""
     try:
         with open(os.path.join(units, service.unit), encoding="utf-8") as file:
@@ -200,8 +238,7 @@ def _user_units(setting: Setting) -> str:
             f"{user_name(setting.uid)}' starts it for good. For the whole machine: sudo coordd service "
             "install --system"
         )
-    config = setting.environ.get("XDG_CONFIG_HOME") or os.path.join(setting.home, ".config")
-    wanted = os.path.join(config, "systemd", "user")
+    wanted = usual_units(setting)
     looked = shown.split()
     if wanted in looked:
         return wanted

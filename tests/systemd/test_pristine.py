@@ -17,6 +17,7 @@ from coordd import __version__
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("fresh")]
 
 UNIT = "/etc/systemd/system/coordd.service"
+TOKEN = "/etc/coordd/dashboard.token"
 CONFIG = "/etc/coordd/coordd.toml"
 
 
@@ -48,11 +49,13 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     fresh.run("chmod", "0700", "/home/dev")
     before = files(fresh)
 
-    install_wheel(fresh)
+    install_wheel(fresh, f"coordd[dashboard]<{NEXT}")
     said = fresh.run(
-        "coordd", "service", "install", "--system", "-w", "/home/*/src/*", env={"SUDO_USER": "dev"}
+        *("coordd", "service", "install", "--system", "--dashboard", "-w", "/home/*/src/*"),
+        env={"SUDO_USER": "dev"},
     )
     assert f"answers    coordd {__version__} on /run/coordd/coordd.sock" in said
+    assert f"answers    coordd-dashboard {__version__} on http://127.0.0.1:8000/" in said
     assert "fix:" in said
     # what it says to do is done, word by word
     member = re.search(r"usermod -aG coordd dev", said)
@@ -76,25 +79,31 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     install_wheel(fresh, f"coordd=={NEXT}")
     upgraded = fresh.run("coordd", "service", "install", "--system")
     assert f"answers    coordd {NEXT}" in upgraded
+    assert f"answers    coordd-dashboard {NEXT}" in upgraded
     assert fresh.path(CONFIG).read_text() == config
     assert json.loads(fresh.run("coordctl", "status", "--json"))["daemon"]["version"] == NEXT
     assert "first" in fresh.run("coordctl", "agents"), "an upgrade forgets nothing"
 
     fresh.reboot()
     eventually(fresh.active, what="coordd runs after the boot")
+    eventually(lambda: fresh.active("coordd-dashboard"), what="its dashboard runs after the boot")
+    token = fresh.path(TOKEN).read_text()
     assert "first" in fresh.run("coordctl", "agents", user="dev")
 
     gone = fresh.run("coordd", "service", "uninstall", "--system")
     assert f"removed    {UNIT}" in gone
     assert "--purge" in gone
+    assert "removed    /etc/systemd/system/coordd-dashboard.service" in gone
     assert fresh.try_("coordctl", "status", user="dev").returncode in (3, 4)
+    assert fresh.path(TOKEN).read_text() == token
     assert fresh.path(CONFIG).read_text() == config
     assert list(fresh.path("/var/lib/coordd/metrics").glob("agent_*.jsonl"))
     assert "not-found" in fresh.show("coordd", "LoadState")["LoadState"]
 
     # back, with all that it knew; then away for good
-    again = fresh.run("coordd", "service", "install", "--system")
+    again = fresh.run("coordd", "service", "install", "--system", "--dashboard")
     assert f"kept       {CONFIG}" in again
+    assert f"kept       {TOKEN}" in again
     assert "first" in fresh.run("coordctl", "agents")
     fresh.run("coordd", "service", "uninstall", "--system", "--purge")
     left = {path for path in files(fresh) - before if "coordd" in path}

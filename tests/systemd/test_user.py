@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 
 import pytest
-from box import Box, beat
+from box import NEXT, Box, beat, install_wheel
 from live import eventually
+
+from coordd import __version__
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
@@ -73,6 +76,36 @@ def test_install_run_reload_uninstall(machine: Box, ann: dict[str, str]) -> None
     assert not config.parent.exists()
     assert not machine.path("/home/ann/.local/state/coordd").exists()
     assert machine.path("/home/ann/src/app/.claude/coordination/agents/mine.heartbeat").exists()
+
+
+def test_the_dashboard_of_ones_own(machine: Box, ann: dict[str, str]) -> None:
+    install_wheel(machine, f"coordd[dashboard]<{NEXT}")
+
+    def ask(*words: str) -> str:
+        return machine.run(*words, user="ann", env=ann)
+
+    try:
+        said = ask("coordd", "service", "install", "--dashboard", "--listen", "8765")
+        assert f"answers    coordd-dashboard {__version__} on http://127.0.0.1:8765/" in said
+        assert "token" not in said
+        assert ask("systemctl", "--user", "is-enabled", "coordd-dashboard").strip() == "enabled"
+        pid = ask("systemctl", "--user", "show", "coordd-dashboard", "-p", "MainPID", "--value").strip()
+        fields = machine.path(f"/proc/{pid}/status").read_text()
+        assert "NoNewPrivs:\t1" in fields
+        assert "Seccomp:\t2" in fields
+
+        def status() -> str:
+            get = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8765/api/status').read().decode())"
+            return str(json.loads(ask("/opt/coordd/bin/python", "-Ic", get))["daemon"]["layout"])
+
+        assert eventually(status, what="the dashboard has found the daemon") == "user"
+        # a daemon that is not asked for again is upgraded with it, and nothing else
+        assert ask("coordd", "service", "install").count("nothing has changed") == 2
+    finally:
+        gone = ask("coordd", "service", "uninstall", "--purge")
+    for name in ("coordd", "coordd-dashboard"):
+        assert f"removed    /home/ann/.config/systemd/user/{name}.service" in gone
+        assert not machine.path(f"/home/ann/.config/systemd/user/{name}.service").exists()
 
 
 def test_directories_of_ones_own_choice_go_with_it(machine: Box, ann: dict[str, str]) -> None:

@@ -1,10 +1,9 @@
-"""What contrib/ and packaging/ hold for the dashboard, read by the programs that it is for."""
+"""What contrib/ holds for the dashboard, read by the programs that it is for."""
 
 from __future__ import annotations
 
 import json
 import os
-import plistlib
 import re
 import shutil
 import subprocess
@@ -15,13 +14,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from coordd.cli.dashboard import command
 from coordd.dashboard.metrics import Page, dashboard_families
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "contrib" / "prometheus"
 GRAFANA = ROOT / "contrib" / "grafana" / "coordd-dashboard.json"
-UNITS = ("coordd-dashboard.service", "coordd-dashboard.user.service")
 USAGE = {"total": 1, "used": 1, "free": 1, "available": 1}
 FULL: dict[str, Any] = {
     "health": "ok",
@@ -136,30 +133,3 @@ def test_grafana_can_import_it() -> None:
         assert not cells & taken, panel["title"]
         taken |= cells
         assert panel["datasource"]["uid"] == "${datasource}"
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
-    text = (ROOT / "packaging" / "systemd" / name).read_text()
-    unit = tmp_path / "coordd-dashboard.service"
-    unit.write_text(text.replace("/usr/bin/coordctl", "/bin/true"))
-    done = tool("systemd-analyze", "verify", "--man=no", str(unit))
-    assert done is None or (done.returncode, done.stderr) == (0, "")
-    if ".user." not in name:
-        done = tool("systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit))
-        assert done is None or done.returncode == 0, done.stdout
-
-
-def test_every_unit_starts_it_with_options_that_it_takes() -> None:
-    lines = [
-        re.findall(
-            r"^ExecStart=\S+ dashboard (.*)$", (ROOT / "packaging" / "systemd" / name).read_text(), re.M
-        )[0].split()
-        for name in UNITS
-    ]
-    with (ROOT / "packaging" / "launchd" / "io.coordd.dashboard.plist").open("rb") as file:
-        plist = plistlib.load(file)
-    lines.append(plist["ProgramArguments"][2:])
-    for words in lines:
-        command.make_context("dashboard", list(words))
-    assert plist["KeepAlive"] == {"SuccessfulExit": False}

@@ -10,7 +10,7 @@ import pytest
 
 from coordd.errors import ConfigError, InstallError
 from coordd.installer.configuration import check_wanted, configured, default_text, missing_in
-from coordd.installer.installing import data_directories
+from coordd.installer.removing import data_directories
 from coordd.installer.services import Wanted
 from coordd.installer.steps import Command, MakeDirectory, Remove, Step, WriteFile, failure, output, perform
 from coordd.layout import choose_layout

@@ -18,7 +18,7 @@ from coordd.errors import InstallError
 from coordd.installer import managers, templates
 from coordd.installer.launchd import Launchd
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, Programs, Scope, find_programs
+from coordd.installer.services import COORDD, SERVICES, Programs, Scope, Service, find_programs
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, WriteFile
 from coordd.installer.systemd import Systemd, find_runtime_directory
 
@@ -167,17 +167,19 @@ KEYS: dict[str, type] = {
 KEEP_ALIVE = {"SuccessfulExit": bool, "Crashed": bool, "PathState": dict, "OtherJobEnabled": dict}
 
 
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
 @pytest.mark.parametrize("scope", ["user", "system"])
-def test_a_plist_keeps_the_rules_of_its_manual(scope: Scope) -> None:
-    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(COORDD).encode())
+def test_a_plist_keeps_the_rules_of_its_manual(scope: Scope, service: Service) -> None:
+    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(service).encode())
     for key, value in plist.items():
         assert type(value) is KEYS[key], key
     for key, value in plist["KeepAlive"].items():
         assert type(value) is KEEP_ALIVE[key], key
-    assert plist["Label"] == COORDD.label
+    assert plist["Label"] == service.label
     assert re.fullmatch(r"[a-z]+(\.[a-z-]+)+", plist["Label"]), "reverse domain notation"
     # absolute, in the foreground, no shell: launchd.plist(5) "must not" fork, daemon(3), setsid
-    assert plist["ProgramArguments"][:2] == ["/opt/coordd/bin/coordd", "run"]
+    program, word = ("coordd", "run") if service == COORDD else ("coordctl", "dashboard")
+    assert plist["ProgramArguments"][:2] == [f"/opt/coordd/bin/{program}", word]
     assert "start" not in plist["ProgramArguments"]
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
     assert plist["ExitTimeOut"] > 5
@@ -185,9 +187,12 @@ def test_a_plist_keeps_the_rules_of_its_manual(scope: Scope) -> None:
     assert oct(plist["Umask"]) == ("0o27" if scope == "system" else "0o77")
 
 
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
 @pytest.mark.parametrize("scope", ["user", "system"])
-def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(scope: Scope) -> None:
-    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(COORDD).encode())
+def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(
+    scope: Scope, service: Service
+) -> None:
+    plist = plistlib.loads(launchd(scope, run_as="ann").rendered(service).encode())
     arguments = plist["ProgramArguments"]
     log = arguments[arguments.index("--log-file") + 1]
     assert log != plist["StandardErrorPath"]

@@ -7,17 +7,18 @@ from importlib.metadata import distribution, files
 from pathlib import Path
 
 import coordd
-from coordd.installer.services import COORDD
+from coordd.installer.services import SERVICES
 from coordd.installer.templates import template
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 TEMPLATES = [
     "systemd/sysusers.conf.in",
     "systemd/tmpfiles.conf.in",
-    COORDD.system_unit,
-    COORDD.user_unit,
-    COORDD.daemon_plist,
-    COORDD.agent_plist,
+    *(
+        name
+        for one in SERVICES
+        for name in (one.system_unit, one.user_unit, one.daemon_plist, one.agent_plist)
+    ),
 ]
 
 

@@ -1,0 +1,80 @@
+"""Taking services away again, and with ``purge`` what they wrote and were given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from coordd.errors import ConfigError
+from coordd.installer.configuration import configured
+from coordd.installer.dashboard import token_file
+from coordd.installer.managers import Manager
+from coordd.installer.services import DASHBOARD, SERVICES, Wanted
+from coordd.installer.steps import Remove, Step, perform
+from coordd.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is removed: all services, or the dashboard alone.
+
+    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` takes a line for them.
+    """
+
+    wanted: Wanted
+    manager: Manager
+    layout: Layout
+    environ: Mapping[str, str]
+    command: str
+    say: Callable[[str], None]
+
+    def uninstall(self, *, purge: bool, dry_run: bool = False) -> None:
+        """Stop the services and take them away; with ``purge`` configuration, records and user too.
+
+        Raises:
+            InstallError: with what to do about it.
+        """
+        services = (DASHBOARD,) if self.wanted.dashboard else SERVICES
+        data = [token_file(self.layout)] if self.wanted.dashboard else data_directories(self.layout)
+        elsewhere = [] if self.wanted.dashboard else self._named_elsewhere(data)
+        # those that only ask go before the one that is asked
+        installed = [one for one in reversed(services) if self.manager.installed(one)]
+        if installed:
+            perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
+        elif not purge:
+            what = "the dashboard" if self.wanted.dashboard else "coordd"
+            self.say(f"{what} is not installed as a service here; nothing to do")
+            return
+        there = [path for path in data if os.path.lexists(path)]
+        if purge:
+            steps: list[Step] = [Remove(path, tree=not self.wanted.dashboard) for path in data]
+            perform([*steps, *self.manager.purging(services)], say=self.say, dry_run=dry_run)
+            for path in elsewhere:
+                self.say(f"kept       {path}, which the configuration named; remove it yourself")
+        elif there and not dry_run:
+            self.say(f"kept       {', '.join(there)}")
+            words = ["uninstall", *(["--system"] if self.wanted.scope == "system" else [])]
+            words += ["--dashboard"] if self.wanted.dashboard else []
+            self.say(f"\nTo remove that too: {self.command} service {' '.join(words)} --purge")
+
+    def _named_elsewhere(self, data: Sequence[str]) -> list[str]:
+        """Record directories that the configuration names outside of the layout's own."""
+        try:
+            storage = configured(self.layout, self.environ).storage
+        except (ConfigError, KeyError):
+            return []
+        named = dict.fromkeys([storage.metrics_dir, storage.log_dir])
+        return [path for path in named if not any(path == own or path.startswith(f"{own}/") for own in data)]
+
+
+def data_directories(layout: Layout) -> list[str]:
+    """The directories of a layout, each once, and none inside of another."""
+    folders = [
+        os.path.dirname(layout.config_file),
+        os.path.dirname(layout.snapshot),
+        layout.log_dir,
+        os.path.dirname(layout.socket),
+    ]
+    unique = list(dict.fromkeys(folders))
+    return [path for path in unique if not any(path.startswith(f"{other}/") for other in unique)]
