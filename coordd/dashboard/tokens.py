@@ -83,9 +83,12 @@ def read_token(path: str) -> str:
             status = os.fstat(descriptor)
             data = file.read(_MOST + 2) if stat.S_ISREG(status.st_mode) else b""
     except OSError as error:
-        raise TokenError(
-            f"{escape(path)}: {error.strerror or error}. Make it with: coordctl dashboard --make-token"
-        ) from error
+        mend = (
+            "Its owner and its group may read it: be a member of that group, from the next login on"
+            if isinstance(error, PermissionError)
+            else "Make it with: coordctl dashboard --make-token"
+        )
+        raise TokenError(f"{escape(path)}: {error.strerror or error}. {mend}") from error
     if status.st_mode & 0o007:
         raise TokenError(
             f"{escape(path)}: everybody may open it; take that right away: chmod o= {escape(path)}"

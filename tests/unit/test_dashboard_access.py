@@ -133,6 +133,19 @@ def test_a_token_that_is_missing_or_no_file_is_said(tmp_path: Path) -> None:
         make_token(str(tmp_path / "file" / "token"))
 
 
+@pytest.mark.root
+def test_a_token_of_another_group_is_not_to_be_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    make_token(str(path))
+    tmp_path.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(TokenError, match=r"Permission denied.*member of that group"):
+            read_token(str(path))
+    finally:
+        os.seteuid(0)
+
+
 def test_where_tokens_lie() -> None:
     assert token_path("system", {}, "linux") == "/etc/coordd/dashboard.token"
     assert token_path("user", {"HOME": "/home/me"}, "linux") == "/home/me/.config/coordd/dashboard.token"
