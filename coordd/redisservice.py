@@ -7,6 +7,7 @@ has no Redis is spared all of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +26,9 @@ from coordd.sinks.redis.mark import load_mark, with_mark
 from coordd.sinks.redis.sink import RedisSink
 from coordd.state import Picture
 from coordd.tasklog import TaskLog
-from coordd.worker import Worker
+from coordd.worker import Late, Worker
+
+log = logging.getLogger(__name__)
 
 LOAD_DEADLINE = 60.0
 FLUSH_PAUSE = 5.0
@@ -103,7 +106,10 @@ class RedisService:
         if self._loading is not None:
             await self._loading
         if self._sink is not None and self._resuming is not None:
-            self._sink.resume(await self._resuming)
+            try:
+                self._sink.resume(await self._resuming)
+            except Late:  # a disk that hangs; without a mark nothing is lost, only written again
+                log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
         self._link.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READING):
