@@ -61,6 +61,25 @@ class Backend:
         return
 
 
+def pipeline_over(
+    backend: Any, *, picture: Picture, board: Board, recorder: Any, schedule: Schedule, worker: Worker
+) -> Pipeline:
+    """The pipeline with all that is behind it."""
+    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
+    tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
+    return Pipeline(
+        picture=picture,
+        backend=backend,
+        schedule=schedule,
+        local=worker,
+        remote=worker,
+        agents=agents,
+        tasks=tasks,
+        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+        malformed=TraceLog(),
+    )
+
+
 async def storm() -> tuple[Reader, float, int]:
     heart = Heart(interval=TICK, mono=monotonic())
     schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
@@ -69,18 +88,8 @@ async def storm() -> tuple[Reader, float, int]:
     writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
     recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
-    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
-    tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
-    pipeline = Pipeline(
-        picture=picture,
-        backend=backend,
-        schedule=schedule,
-        local=traces,
-        remote=traces,
-        agents=agents,
-        tasks=tasks,
-        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
-        malformed=TraceLog(),
+    pipeline = pipeline_over(
+        backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
     )
     schedule.start()
     await pipeline.start([])
@@ -117,18 +126,13 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     worker = Worker("w")
     recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
-    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
-    tasks = TaskLog(board=Board(picture=picture, stall_after=900), recorder=recorder, schedule=schedule)
-    pipeline = Pipeline(
+    pipeline = pipeline_over(
+        backend,
         picture=picture,
-        backend=backend,
+        board=Board(picture=picture, stall_after=900),
+        recorder=recorder,
         schedule=schedule,
-        local=worker,
-        remote=worker,
-        agents=agents,
-        tasks=tasks,
-        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
-        malformed=TraceLog(),
+        worker=worker,
     )
     clock = ObservedClock()
     source = Source(reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker)
@@ -149,18 +153,8 @@ def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() 
         backend: Any = Backend()
         backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
         traces = Worker("t", replaceable=True)
-        agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
-        tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
-        pipeline = Pipeline(
-            picture=picture,
-            backend=backend,
-            schedule=schedule,
-            local=traces,
-            remote=traces,
-            agents=agents,
-            tasks=tasks,
-            judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
-            malformed=TraceLog(),
+        pipeline = pipeline_over(
+            backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
         )
         schedule.start()
         await pipeline.start([])
