@@ -1,7 +1,15 @@
-"""Directories that coordd owns: made where missing, with the mode asked for, for good.
+"""Open and make directories so that no link put in the way leads coordd elsewhere.
 
-What exists is accepted as it is, mode included: an administrator's choice, or a link to a larger disk, is not
-coordd's to change. This module knows nothing of what is kept in them.
+A path is walked from ``/`` one component at a time, each opened by the descriptor of the one before it
+(openat(2)), and the last descriptor is held: whatever takes the name later, work goes on in the directory
+that was opened, and :meth:`OpenDirectory.in_place` tells that the name has come to mean something else.
+
+Which links are followed::
+
+    below ``root``       none: a project comes from a stranger, and ``git checkout`` replaces folders by links
+    root, and elsewhere  those that root or this user owns: an administrator's choice, such as a larger disk
+
+What exists is accepted as it is, mode included. This module knows nothing of what is kept in a directory.
 """
 
 from __future__ import annotations
@@ -9,41 +17,120 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+from types import TracebackType
 
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# on the way to a directory, the right to enter is enough; O_PATH (open(2)) asks for no right to list
+_STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+_MAX_LINKS = 40  # as path_resolution(7)
+
+
+class OpenDirectory:
+    """A directory held open by its descriptor.
+
+    ``path`` is the name by which it was asked for, absolute; ``fd`` the descriptor, for ``dir_fd=``;
+    ``made`` whether the call that opened it made it.
+    """
+
+    __slots__ = ("_follow", "_identity", "fd", "made", "path")
+
+    def __init__(self, path: str, fd: int, *, made: bool, follow: bool) -> None:
+        self.path = path
+        self.fd = fd
+        self.made = made
+        self._follow = follow
+        self._identity = _identity(os.fstat(fd))
+
+    def in_place(self) -> bool:
+        """Whether the name still leads to this very directory; one fstatat(2).
+
+        Below a project's root a link never does; elsewhere one that leads here does.
+        """
+        try:
+            return _identity(os.stat(self.path, follow_symlinks=self._follow)) == self._identity
+        except OSError:
+            return False
+
+    def free(self) -> bool:
+        """Whether nothing at all stands under the name."""
+        return not os.path.lexists(self.path)
+
+    def close(self) -> None:
+        """Close the descriptor; once closed, closing again is harmless."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> OpenDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_directory(
+    path: str,
+    *,
+    root: str | None = None,
+    make: bool = False,
+    mode: int = 0o700,
+    gitignore: bool = False,
+) -> OpenDirectory:
+    """Open a directory, and with ``make`` make it and every parent that is missing.
+
+    Args:
+        path: the directory; a relative one is taken from the current directory.
+        root: a canonical path that somebody else has to make: below it no link is followed, itself and above
+            nothing is made. It only counts where ``path`` is ``root`` or lies below it.
+        make: make what is missing, with exactly ``mode`` whatever the umask.
+        mode: permission bits of each directory made.
+        gitignore: put a ``.gitignore`` of ``*`` into ``path`` when it was made here. Parents made on the way
+            get none: they may come to hold what a user wants in git. A file already there is left alone.
+
+    Raises:
+        FileNotFoundError: it, or ``root``, does not exist.
+        NotADirectoryError: something else stands in the way, a link below ``root`` too.
+        PermissionError: a link on the way belongs to another user.
+        OSError: as openat(2), mkdirat(2), fchmod(2) and fsync(2) tell.
+    """
+    path = os.path.abspath(path)
+    if root is not None and path != root and not path.startswith(root.rstrip("/") + "/"):
+        root = None
+    if root is None:
+        fd, made = _walk("/", _parts(path), follow=True, mode=mode if make else None, shown="/")
+    else:
+        try:
+            start, _ = _walk("/", _parts(root), follow=True, mode=None, shown="/")
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "the project directory is gone", root) from None
+        below = _parts(path)[len(_parts(root)) :]
+        try:
+            fd, made = _walk(start, below, follow=False, mode=mode if make else None, shown=root)
+        finally:
+            os.close(start)
+    if made and gitignore:
+        try:
+            _write_gitignore(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    return OpenDirectory(path, fd, made=made, follow=root is None)
 
 
 def ensure_directory(
     path: str, *, mode: int = 0o700, gitignore: bool = False, root: str | None = None
 ) -> bool:
-    """Make ``path``, and every parent that is missing, with exactly ``mode`` whatever the umask.
-
-    Args:
-        path: the directory; a relative one is taken from the current directory.
-        mode: permission bits of each directory made.
-        gitignore: put a ``.gitignore`` of ``*`` into ``path`` when it was made here. Parents made on the way
-            get none: they may come to hold what a user wants in git. A file already there is left alone.
-        root: a directory that somebody else has to make: below it all is made, itself and above nothing.
+    """Make ``path``, and every parent that is missing; see :func:`open_directory`.
 
     Returns:
         Whether ``path`` was made by this call.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist.
-        NotADirectoryError: something that is no directory stands in the way.
-        OSError: as mkdir(2), open(2), fchmod(2) and fsync(2) tell.
     """
-    path = os.path.abspath(path)
-    if root is not None and path == root and not os.path.isdir(root):
-        raise FileNotFoundError(errno.ENOENT, "the project directory is gone", root)
-    try:
-        made = _make(path, mode)
-    except FileNotFoundError:
-        ensure_directory(os.path.dirname(path), mode=mode, root=root)
-        made = _make(path, mode)
-    if made and gitignore:
-        _write_gitignore(path)
-    return made
+    with open_directory(path, root=root, make=True, mode=mode, gitignore=gitignore) as directory:
+        return directory.made
 
 
 def sync_directory(descriptor: int) -> None:
@@ -62,31 +149,116 @@ def sync_directory(descriptor: int) -> None:
             raise
 
 
-def _make(path: str, mode: int) -> bool:
+def _walk(
+    start: int | str, parts: list[str], *, follow: bool, mode: int | None, shown: str
+) -> tuple[int, bool]:
+    """Open component after component; returns the last one's descriptor, and whether it was made.
+
+    ``mode`` None makes nothing; ``shown`` is what ``start`` is called in errors.
+    """
+    fd = os.open(start, _STEP) if isinstance(start, str) else os.dup(start)
+    made = False
+    waiting = [(name, mode) for name in reversed(parts)]
+    links = 0
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        if os.path.isdir(path):
-            return False
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-    # By descriptor: between mkdir and chmod the name could come to mean something else.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fchmod(descriptor, mode)
+        while waiting:
+            name, make = waiting.pop()
+            shown = os.path.normpath(os.path.join(shown, name))
+            try:
+                inner, made = _enter(fd, name, make, shown)
+            except NotADirectoryError:
+                target = _link_to_follow(fd, name, shown) if follow else None
+                links += 1
+                if target is None or links > _MAX_LINKS:
+                    raise
+                shown = "/" if target.startswith("/") else os.path.dirname(shown)
+                # where a link leads has to exist: nothing is made by way of one
+                waiting.extend((name, None) for name in reversed(_parts(target)))
+                if not target.startswith("/"):
+                    continue
+                inner, made = os.open("/", _STEP), False
+            os.close(fd)
+            fd = inner
+        return _open_here(fd, shown), made
     finally:
-        os.close(descriptor)
-    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync_directory(parent)
-    finally:
-        os.close(parent)
-    return True
+        os.close(fd)
 
 
-def _write_gitignore(directory: str) -> None:
+def _open_here(step: int, shown: str) -> int:
+    try:
+        return os.open(".", _FLAGS, dir_fd=step)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, shown) from None
+
+
+def _enter(parent: int, name: str, mode: int | None, shown: str) -> tuple[int, bool]:
+    made = False
+    for _ in range(3):  # made or removed by somebody else between two calls
+        try:
+            fd = os.open(name, _STEP | os.O_NOFOLLOW, dir_fd=parent)
+        except FileNotFoundError:
+            if mode is None:
+                raise FileNotFoundError(errno.ENOENT, "there is no such directory", shown) from None
+        except OSError as error:
+            number = errno.ENOTDIR if error.errno in {errno.ELOOP, errno.EMLINK} else error.errno or errno.EIO
+            raise OSError(number, os.strerror(number), shown) from None
+        else:
+            if made and mode is not None:
+                try:
+                    _finish(fd, parent, mode)
+                except BaseException:
+                    os.close(fd)
+                    raise
+            return fd, made
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            made = True
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, shown) from None
+    raise OSError(errno.EAGAIN, "it keeps being made and removed", shown)
+
+
+def _finish(step: int, parent: int, mode: int) -> None:
+    """Give a directory just made its mode, by descriptor, for its name could mean something else by now."""
+    made = os.open(".", _FLAGS, dir_fd=step)
+    try:
+        os.fchmod(made, mode)
+    finally:
+        os.close(made)
+    with contextlib.suppress(PermissionError):  # a parent that may be written to and not read
+        above = os.open(".", _FLAGS, dir_fd=parent)
+        try:
+            sync_directory(above)
+        finally:
+            os.close(above)
+
+
+def _link_to_follow(parent: int, name: str, shown: str) -> str | None:
+    """Where a link that root or this user owns leads; None for what is no link."""
+    status = os.lstat(name, dir_fd=parent)
+    if not stat.S_ISLNK(status.st_mode):
+        return None
+    if status.st_uid not in {0, os.geteuid()}:
+        raise PermissionError(
+            errno.EPERM, f"a link of uid {status.st_uid}, which coordd does not follow", shown
+        )
+    return os.readlink(name, dir_fd=parent)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return (status.st_dev, status.st_ino)
+
+
+def _write_gitignore(directory: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
-        descriptor = os.open(os.path.join(directory, ".gitignore"), flags, 0o644)
+        descriptor = os.open(".gitignore", flags, 0o644, dir_fd=directory)
         try:
             os.write(descriptor, b"*\n")
         finally:
