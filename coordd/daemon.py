@@ -207,6 +207,7 @@ class Daemon:
             lateness=self._sampling.lateness,
             cost=cost,
             redis=redis,
+            configuration=lambda: self._config.problems,
         )
         self._supervision = Supervision(
             notifier=notifier,
@@ -315,6 +316,9 @@ class Daemon:
     def _apply(self, new: Config) -> None:
         old, self._config = self._config, new
         set_level(new.log.level)
+        for problem in new.problems:
+            if problem not in old.problems:
+                log.warning("%s", problem)
         if new.sampling.interval != old.sampling.interval:
             self._sampling.interval = new.sampling.interval
             self._schedule.every("host.sample", new.sampling.interval, self._sample)
