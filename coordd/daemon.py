@@ -309,7 +309,7 @@ class Daemon:
             "config.reloaded",
             self._sources.path,
             message,
-            {"changed": keys, "restart_required": restart_required},
+            {"changed": keys, "restart_required": restart_required, "problems": list(new.problems)},
         )
         return keys, restart_required
 

@@ -25,6 +25,7 @@ import coordd
 from coordd import quickjson
 from coordd.cli.access import WRITE, Who, first_obstacle, process, user_of
 from coordd.cli.common import working_directory
+from coordd.cli.doctor_trust import believable, uid_behind
 from coordd.cli.snapshot import last_snapshot
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.sockets import project_paths, system_paths, user_paths
@@ -110,10 +111,11 @@ def gather(target: Target) -> Facts:
     tried = tuple(place.socket for place in target.places())
     ping: Mapping[str, Any] = {}
     status: Mapping[str, Any] = {}
-    path, error, age, left_at = None, None, None, None
+    path, error, age, left_at, peer = None, None, None, None, None
     try:
         with target.connect() as client:
             path = client.path
+            peer = uid_behind(client.fileno())
             answers = client.call_many([("ping", None), ("status", None)])
         ping, status = (as_dict(answer) for answer in answers)
         if not ping or not status:
@@ -133,7 +135,7 @@ def gather(target: Target) -> Facts:
         or _owner(daemon.get("metrics_dir"))
         or me
     )
-    config_of = believable(daemon, left_at=left_at, by=who, me=me)
+    config_of = believable(daemon, left_at=left_at, by=peer, me=me.uid)
     return Facts(
         tried=tried,
         socket=path,
@@ -147,36 +149,6 @@ def gather(target: Target) -> Facts:
         config=check_config(config_of, ping.get("pid") if error is None else None),
         config_of=config_of,
     )
-
-
-def believable(daemon: Mapping[str, Any], *, left_at: str | None, by: Who, me: Who) -> Mapping[str, Any]:
-    """What may lead to a configuration: whoever names the file makes us connect to the Redis that it names.
-
-    A snapshot in a project may have come with the clone, so that only its place counts, and whoever answers
-    on a socket may be another user, whose word for a file of ours or of root's alone counts.
-
-    Args:
-        daemon: what the answer, or the snapshot, says of the daemon.
-        left_at: the snapshot that says it; None: the daemon answered, or nothing says it.
-        by: the user who answered.
-        me: the user who asks.
-    """
-    if left_at is not None:
-        if left_at in (
-            user_paths(os.environ, sys.platform)["snapshot"],
-            system_paths(sys.platform)["snapshot"],
-        ):
-            return daemon
-        root = os.path.dirname(os.path.dirname(os.path.dirname(left_at)))
-        paths = project_paths(root)
-        return {"layout": "project", "socket": paths["socket"]} if paths["snapshot"] == left_at else {}
-    file = daemon.get("config_file")
-    if me.uid == 0 or by.uid in (0, me.uid) or not isinstance(file, str):
-        return daemon
-    owner = _owner(file)
-    if owner is not None and owner.uid == 0:
-        return daemon
-    return {name: value for name, value in daemon.items() if name != "config_file"}
 
 
 def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:

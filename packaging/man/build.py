@@ -187,8 +187,8 @@ def _configuration() -> str:
         escaped(
             "A project's own .claude/coordd.toml comes with a clone and decides little: it may hold the keys "
             "marked 'project', within the bounds said there. Whatever else is in it is ignored and a problem "
-            "in 'coordctl status', never an error. The rest belongs in the user's own file, for one project in "
-            'tables such as [project."~/src/app".coordination]; they count in the layout of that project, '
+            "in 'coordctl status', never an error. The rest belongs in the user's own file, for one project "
+            'in tables such as [project."~/src/app".coordination]; they count in the layout of that project, '
             "over its own file. No URL may hold a control character, percent-encoded ones included."
         ),
     ]

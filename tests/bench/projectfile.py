@@ -8,49 +8,26 @@ listener as its Redis, with a command in the name of the user. Prints the lines 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
+
+from harness import ROOT
+
+sys.path[:0] = [str(ROOT / "tests")]
+
+# ruff: noqa: E402 - what is imported from the tests is found only now
+from lineserver import LineServer
 
 COMMANDS = (
     ("coordctl doctor", ["-m", "coordd.cli", "doctor"]),
     ("coordd check-redis", ["-m", "coordd", "check-redis"]),
     ("coordd run", ["-m", "coordd", "run"]),
 )
-WAIT = 4.0
-
-
-class LineServer:
-    """Takes lines as memcached does: ``delete KEY``; answers ERROR to what it does not know."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines: list[bytes] = []
-        self.keys = {b"session": b"precious"}
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as file:
-            try:
-                for line in file:
-                    self.lines.append(line)
-                    command, _, key = line.strip().partition(b" ")
-                    found = command == b"delete" and self.keys.pop(key, None) is not None
-                    file.write(b"DELETED\r\n" if found else b"ERROR\r\n")
-                    file.flush()
-            except OSError:
-                return
+WATCHED = 4.0
+"""Seconds for which a daemon is left running."""
 
 
 def main() -> None:
@@ -59,25 +36,26 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder, "clone")
             (project / ".claude" / "coordination" / "agents").mkdir(parents=True)
-            url = f"unix://a%0D%0Adelete%20session%0D%0Ab:x@{folder}/memcached.sock"
+            server = LineServer(f"{folder}/memcached.sock")
+            url = f"unix://a%0D%0Adelete%20session%0D%0Ab:x@{server.place}"
             (project / ".claude" / "coordd.toml").write_text(f'[coordination]\nredis_url = "{url}"\n')
-            server = LineServer(Path(folder, "memcached.sock"))
             kept = {k: v for k, v in os.environ.items() if not k.startswith(("COORDD_", "XDG_", "REDIS_"))}
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=project,
-                env={**kept, "HOME": folder},
+                env={**kept, "HOME": folder, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            until = time.monotonic() + WAIT
+            until = time.monotonic() + WATCHED
             if name == "coordd run":
                 while time.monotonic() < until and process.poll() is None:
                     time.sleep(0.1)
                 process.terminate()
             process.wait()
+            server.close()
             left = "is there" if server.keys else "is DELETED"
-            print(f"{name}: {len(server.lines)} lines came; the key {left}")
+            print(f"{name}: {server.connections} connections, {len(server.lines)} lines; the key {left}")
             for line in server.lines[:8]:
                 print(f"    {line!r}")
 
