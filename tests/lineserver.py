@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 
 class LineServer:
@@ -39,13 +40,10 @@ class LineServer:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as file:
-            try:
-                for line in file:
-                    self.lines.append(line)
-                    command, _, key = line.strip().partition(b" ")
-                    found = command == b"delete" and self.keys.pop(key, None) is not None
-                    file.write(b"DELETED\r\n" if found else b"ERROR\r\n")
-                    file.flush()
-            except OSError:
-                return
+        with suppress(OSError), connection, connection.makefile("rwb") as file:
+            for line in file:
+                self.lines.append(line)
+                command, _, key = line.strip().partition(b" ")
+                found = command == b"delete" and self.keys.pop(key, None) is not None
+                file.write(b"DELETED\r\n" if found else b"ERROR\r\n")
+                file.flush()
