@@ -6,7 +6,6 @@ never shows in an error or a ``repr``. The keys are listed in config_table.py.
 
 from __future__ import annotations
 
-import json
 import os.path
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,15 +13,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from coordd.config_agents import check_agents, overlay, raise_defaults
-from coordd.config_kinds import Surroundings, path
+from coordd.config_kinds import Surroundings
 from coordd.config_project import Problems, from_project
 from coordd.config_sources import (
-    PROJECTS,
     Given,
     OwnerFile,
     from_environment,
     from_file,
     showable,
+    table_of,
     variable_place,
 )
 from coordd.config_table import BY_NAME, KEYS, SECTIONS, Key, reference
@@ -39,7 +38,6 @@ Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _URL = "coordination.redis_url"
 _USER_FILE = "your user's coordd.toml"
-_PATH = path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def build_config(
         _parse(given_value)  # also what does not count here has to be right: it will count one day
     sources = [
         owner.keys if trusted else {},
-        _table_of(layout.root, owner, name, in_file, canonical),
+        table_of(layout.root, owner, name, in_file, canonical),
         from_environment(environ, anywhere),
         _from_flags(flags, anywhere),
     ]
@@ -222,26 +220,6 @@ def effective(config: Config) -> Iterator[tuple[str, str | None, str]]:
     for key in KEYS:
         value = _value(config, key)
         yield key.dotted, None if value is None else key.kind.show(value), config.origins[key.dotted]
-
-
-def _table_of(
-    root: str | None, owner: OwnerFile, name: str, around: Surroundings, canonical: Callable[[str], str]
-) -> Mapping[str, Given]:
-    """The owner's table for the project at ``root``; empty where there is none."""
-    found: dict[str, Mapping[str, Given]] = {}
-    for written, keys in owner.projects.items():
-        label = f"{PROJECTS}.{json.dumps(written, ensure_ascii=False)}"
-        try:
-            path = str(_PATH.parse(written, around))
-        except ValueError as error:
-            raise ConfigError(name, label, None, str(error)) from None
-        if root is not None and canonical(path) == canonical(root):
-            if found:
-                raise ConfigError(
-                    name, label, None, f"the same project as {next(iter(found))}; one table is enough"
-                )
-            found[label] = keys
-    return next(iter(found.values()), {})
 
 
 def _from_flags(flags: Mapping[str, object], around: Surroundings) -> dict[str, Given]:

@@ -6,10 +6,10 @@ Pure: text and a mapping in, raw values with their place out. What a value means
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from coordd.config_kinds import Surroundings, did_you_mean
+from coordd.config_kinds import Surroundings, did_you_mean, path
 from coordd.config_table import BY_NAME, BY_VARIABLE, KEYS, OTHER_VARIABLES, SECTIONS
 from coordd.config_url import public_url
 from coordd.errors import ConfigError
@@ -17,6 +17,7 @@ from coordd.errors import ConfigError
 _DASHBOARD = "COORDD_DASHBOARD_"  # the dashboard is another program
 PROJECTS = "project"
 """The tables of an owner's file that count for one project each."""
+_PATH = path()
 _SHOWN = 20  # entries of a list
 _SHOWN_BITS = 256
 _PROJECTS_EXPECTED = 'expected tables such as [project."~/src/app".coordination]'
@@ -55,11 +56,11 @@ def from_file(text: str, name: str, around: Surroundings) -> OwnerFile:
     theirs = tables.pop(PROJECTS, {})
     if not isinstance(theirs, dict):
         raise ConfigError(name, PROJECTS, None, _PROJECTS_EXPECTED)
-    for path, sections in theirs.items():
-        label = f"{PROJECTS}.{json.dumps(path, ensure_ascii=False)}"
+    for written, sections in theirs.items():
+        label = f"{PROJECTS}.{json.dumps(written, ensure_ascii=False)}"
         if not isinstance(sections, dict):
             raise ConfigError(name, label, None, _PROJECTS_EXPECTED)
-        projects[path] = _keys_of(sections, name, around, f"{label}.")
+        projects[written] = _keys_of(sections, name, around, f"{label}.")
     return OwnerFile(_keys_of(tables, name, around, ""), projects)
 
 
@@ -76,6 +77,30 @@ def _keys_of(tables: Mapping[str, object], name: str, around: Surroundings, pref
                 raise ConfigError(name, prefix + dotted, None, unknown_key(section, key_name))
             found[dotted] = Given(value, name, around, dotted, prefix + dotted)
     return found
+
+
+def table_of(
+    root: str | None, owner: OwnerFile, name: str, around: Surroundings, canonical: Callable[[str], str]
+) -> Mapping[str, Given]:
+    """The owner's table for the project at ``root``; empty where there is none.
+
+    Raises:
+        ConfigError: a path that is none, or two tables of this project.
+    """
+    found: dict[str, Mapping[str, Given]] = {}
+    for written, keys in owner.projects.items():
+        label = f"{PROJECTS}.{json.dumps(written, ensure_ascii=False)}"
+        try:
+            path = str(_PATH.parse(written, around))
+        except ValueError as error:
+            raise ConfigError(name, label, None, str(error)) from None
+        if root is not None and canonical(path) == canonical(root):
+            if found:
+                raise ConfigError(
+                    name, label, None, f"the same project as {next(iter(found))}; one table is enough"
+                )
+            found[label] = keys
+    return next(iter(found.values()), {})
 
 
 def from_environment(environ: Mapping[str, str], around: Surroundings) -> dict[str, Given]:
