@@ -1,22 +1,32 @@
 """The configuration: validated whole into one frozen object, from which the service learns all it may know.
 
-Pure: text, an environment and flags in, a Config out; the file is read elsewhere. Each source overrides the
-one before: default, file, environment, flag. A password in a Redis URL never shows in an error or a ``repr``.
-The keys are listed in config_table.py.
+Pure: text, an environment and flags in, a Config out; files are read elsewhere. A password in a Redis URL
+never shows in an error or a ``repr``. The keys are listed in config_table.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os.path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from coordd.config_agents import check_agents, overlay, raise_defaults
 from coordd.config_kinds import Surroundings
-from coordd.config_sources import Given, from_environment, from_file, showable, variable_place
+from coordd.config_project import Problems, from_project
+from coordd.config_sources import (
+    Given,
+    OwnerFile,
+    from_environment,
+    from_file,
+    showable,
+    table_of,
+    variable_place,
+)
 from coordd.config_table import BY_NAME, KEYS, SECTIONS, Key, reference
 from coordd.config_url import public_url
 from coordd.errors import ConfigError
-from coordd.units import format_duration
 
 if TYPE_CHECKING:
     from coordd.layout import Layout
@@ -27,6 +37,7 @@ Mode = Literal["auto", "redis", "file"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _URL = "coordination.redis_url"
+_USER_FILE = "your user's coordd.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,8 @@ class LogConfig:
 class Config:
     """The whole configuration. ``origins`` says of each dotted key where its value came from.
 
-    ``warnings`` are sentences about what was passed over, for the log; they hold no password.
+    ``warnings`` are sentences about what was passed over, for the log; ``problems`` are those of them that
+    status shows as well: what is wrong with a project's own file. They hold no password.
     """
 
     coordination: CoordinationConfig
@@ -113,6 +125,7 @@ class Config:
     log: LogConfig
     origins: Mapping[str, str] = field(compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    problems: tuple[str, ...] = field(default=(), compare=False)
 
 
 def build_config(
@@ -124,9 +137,15 @@ def build_config(
     flags: Mapping[str, object],
     trusted: bool,
     cwd: str | None = None,
+    user_text: str | None = None,
     user_file: str | None = None,
+    canonical: Callable[[str], str] = os.path.normpath,
+    troubles: Sequence[str] = (),
 ) -> Config:
     """The one configuration of a daemon.
+
+    Each source overrides the one before: default, a project's own file, the owner's file, its table for this
+    project, environment, flag.
 
     Args:
         layout: gives the default paths and, in the project layout, the workspace.
@@ -134,17 +153,26 @@ def build_config(
         file_name: what errors and origins call it.
         environ: COORDD_* and REDIS_URL; HOME and what else ``~`` and ``$NAME`` in paths stand for.
         flags: dotted key to value, ``{"control.socket": "/tmp/x.sock"}``; None and () mean not given.
-        trusted: False for a project's own file, which may set little (design of the project layout).
+        trusted: False for a project's own file, which may set little: see config_project.py.
         cwd: where relative paths in flags and environment begin; None: refused, as in a file.
-        user_file: the file an untrusted file's error points to.
+        user_text: beside a project's own file that of the user: its table for this project counts.
+        user_file: what errors call that one.
+        canonical: the path to which a path leads, for telling whether a table is that of this project.
+        troubles: what was wrong with reading the files, as sentences for :attr:`Config.problems`.
 
     Raises:
-        ConfigError: the first thing that is wrong, with its place.
+        ConfigError: the first thing of the owner's that is wrong, with its place.
     """
-    anywhere = Surroundings(environ=environ, base=cwd, trusted=True)
-    in_file = Surroundings(environ=environ, base=None, trusted=trusted)
+    anywhere = Surroundings(environ=environ, base=cwd)
+    in_file = Surroundings(environ=environ, base=None)
+    text, name = (file_text, file_name) if trusted else (user_text, user_file or _USER_FILE)
+    owner = OwnerFile() if text is None else from_file(text, name, in_file)
+    theirs = [table.values() for table in owner.projects.values()]
+    for given_value in (*owner.keys.values(), *chain.from_iterable(theirs)):
+        _parse(given_value)  # also what does not count here has to be right: it will count one day
     sources = [
-        from_file(file_text, file_name, in_file, user_file) if file_text is not None else {},
+        owner.keys if trusted else {},
+        table_of(layout.root, owner, name, in_file, canonical),
         from_environment(environ, anywhere),
         _from_flags(flags, anywhere),
     ]
@@ -152,35 +180,30 @@ def build_config(
     values: dict[str, Any] = {key.dotted: _default(key, layout) for key in KEYS}
     given: dict[str, Given] = {}
     for source in sources:
-        # also what a later source replaces has to be right: it will count one day
-        values.update((name, _parse(BY_NAME[name], raw)) for name, raw in source.items())
+        values.update((dotted, _parse(found)) for dotted, found in source.items())
         given.update(source)
-    origins = {name: given[name].where if name in given else "default" for name in values}
     writable = values[_URL] is not None
     warnings: list[str] = []
-    foreign = environ.get("REDIS_URL")
-    if (
-        foreign
-        and _URL not in sources[1]
-        and _URL not in sources[2]
-        and values["coordination.mode"] != "file"
-    ):
-        borrowed = Given(foreign, variable_place("REDIS_URL"), anywhere)
-        try:
-            url = _parse(BY_NAME[_URL], borrowed)
-        except ConfigError as error:
-            # often another application's: it must not keep coordd from its files, or from a Redis of its own
-            if values["coordination.mode"] == "redis" and values[_URL] is None:
-                raise
-            warnings.append(f"{error}; it is passed over, COORDD_REDIS_URL would count instead")
-        else:
-            # the same URL in coordd's own file makes it coordd's own
-            writable = values[_URL] == foreign
-            values[_URL] = url
-            origins[_URL] = borrowed.where
-    _settle_agents(values, given)
-    _check_mode(values, given, file_name)
-    return replace(_assemble(values, origins, redis_writable=writable), warnings=tuple(warnings))
+    borrowed = _borrowed(environ, anywhere, values, [sources[2], sources[3]], warnings)
+    if borrowed is not None:
+        url = _parse(borrowed)
+        # the same URL in coordd's own file makes it coordd's own
+        writable = values[_URL] == url
+        values[_URL], given[_URL] = url, borrowed
+    check_agents(values, given)
+    _check_mode(values, given, name)
+    problems = list(troubles)
+    if not trusted:
+        found = Problems(file=file_name, owner=user_file or _USER_FILE, root=layout.root or "")
+        overlay(values, given, {} if file_text is None else from_project(file_text, environ, found), found)
+        problems += found.told()
+    raise_defaults(values, given)
+    origins = {dotted: given[dotted].where if dotted in given else "default" for dotted in values}
+    return replace(
+        _assemble(values, origins, redis_writable=writable),
+        warnings=tuple(warnings),
+        problems=tuple(problems),
+    )
 
 
 def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -201,18 +224,42 @@ def effective(config: Config) -> Iterator[tuple[str, str | None, str]]:
 
 def _from_flags(flags: Mapping[str, object], around: Surroundings) -> dict[str, Given]:
     return {
-        name: Given(value, BY_NAME[name].flag or "command line", around)
+        name: Given(value, BY_NAME[name].flag or "command line", around, name)
         for name, value in flags.items()
         if value is not None and value != ()
     }
 
 
-def _parse(key: Key, given: Given) -> object:
+def _borrowed(
+    environ: Mapping[str, str],
+    around: Surroundings,
+    values: Mapping[str, object],
+    stronger: Sequence[Mapping[str, Given]],
+    warnings: list[str],
+) -> Given | None:
+    """What REDIS_URL gives, where it counts: nothing stronger names a Redis, and it can be used."""
+    foreign = environ.get("REDIS_URL")
+    if not foreign or values["coordination.mode"] == "file" or any(_URL in source for source in stronger):
+        return None
+    given = Given(foreign, variable_place("REDIS_URL"), around, _URL)
+    try:
+        _parse(given)
+    except ConfigError as error:
+        # often another application's: it must not keep coordd from its files, or from a Redis of its own
+        if values["coordination.mode"] == "redis" and values[_URL] is None:
+            raise
+        warnings.append(f"{error}; it is passed over, COORDD_REDIS_URL would count instead")
+        return None
+    return given
+
+
+def _parse(given: Given) -> object:
+    key = BY_NAME[given.key]
     try:
         return key.kind.parse(given.value, given.around)
     except ValueError as error:
         shown = showable(given.value, is_url=key.name == "redis_url")
-        raise ConfigError(given.where, key.dotted, shown, str(error)) from None
+        raise ConfigError(given.where, given.label or key.dotted, shown, str(error)) from None
 
 
 def _default(key: Key, layout: Layout) -> object:
@@ -224,19 +271,7 @@ def _default(key: Key, layout: Layout) -> object:
     }
     if key.default is None:
         return by_layout.get(key.dotted)
-    return key.kind.parse(key.default, Surroundings(environ={}, base=None, trusted=True))
-
-
-def _settle_agents(values: dict[str, Any], given: Mapping[str, Given]) -> None:
-    """No agent stalls or is forgotten before it is late; a default gives way, a given value is an error."""
-    timeout = values["agents.timeout"]
-    for name in ("agents.stall_after", "agents.forget_after"):
-        if values[name] >= timeout:
-            continue
-        if name in given:
-            expected = f"expected at least agents.timeout, which is {format_duration(timeout)}"
-            raise ConfigError(given[name].where, name, showable(given[name].value), expected)
-        values[name] = timeout
+    return key.kind.parse(key.default, Surroundings(environ={}, base=None))
 
 
 def _check_mode(values: Mapping[str, object], given: Mapping[str, Given], file_name: str) -> None:

@@ -22,13 +22,11 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 class Surroundings:
     """What a value is read against: the environment for ``~`` and ``$NAME``, and where relative paths begin.
 
-    ``base`` is None where a relative path means nothing (in a file). ``trusted`` is False for a project's own
-    file.
+    ``base`` is None where a relative path means nothing (in a file).
     """
 
     environ: Mapping[str, str]
     base: str | None
-    trusted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +140,13 @@ def paths() -> Kind:
 
 
 def redis_url() -> Kind:
-    """The URL of a Redis; in an untrusted file, one on this machine."""
+    """The URL of a Redis."""
     words = "a URL redis://, rediss:// or unix://"
 
-    def parse(value: object, around: Surroundings) -> str:
+    def parse(value: object, _: Surroundings) -> str:
         if not isinstance(value, str):
             raise ValueError(f"expected {words}")
-        return check_redis_url(value, local_only=not around.trusted)
+        return check_redis_url(value)
 
     return Kind(words, parse, lambda value: _quoted(public_url(str(value))))
 

@@ -5,51 +5,102 @@ Pure: text and a mapping in, raw values with their place out. What a value means
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from coordd.config_kinds import Surroundings, did_you_mean
+from coordd.config_kinds import Surroundings, did_you_mean, path
 from coordd.config_table import BY_NAME, BY_VARIABLE, KEYS, OTHER_VARIABLES, SECTIONS
 from coordd.config_url import public_url
 from coordd.errors import ConfigError
 
 _DASHBOARD = "COORDD_DASHBOARD_"  # the dashboard is another program
+PROJECTS = "project"
+"""The tables of an owner's file that count for one project each."""
+_PATH = path()
+_SHOWN = 20  # entries of a list
+_SHOWN_BITS = 256
+_PROJECTS_EXPECTED = 'expected tables such as [project."~/src/app".coordination]'
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A raw value, and where it stood: a file, ``environment variable X``, a flag."""
+    """A raw value, where it stood (a file, ``environment variable X``, a flag), and its key's dotted name.
+
+    ``label`` is what an error calls the key, where that is not its own name.
+    """
 
     value: object
     where: str
     around: Surroundings
+    key: str
+    label: str = ""
 
 
-def from_file(text: str, name: str, around: Surroundings, user_file: str | None) -> dict[str, Given]:
-    """The keys of a TOML file. In an untrusted one most are refused, and ``user_file`` is named instead.
+@dataclass(frozen=True, slots=True)
+class OwnerFile:
+    """What a file of the owner's gives: its keys, and those of each ``[project."PATH"]`` by the path."""
+
+    keys: Mapping[str, Given] = field(default_factory=dict)
+    projects: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
+
+
+def from_file(text: str, name: str, around: Surroundings) -> OwnerFile:
+    """What a TOML file of the owner's holds. The paths of its projects are as they stand there.
 
     Raises:
-        ConfigError: no TOML, an unknown section or key, one that this file may not set.
+        ConfigError: no TOML, an unknown section or key.
     """
+    tables = parse_toml(text, name)
+    projects: dict[str, Mapping[str, Given]] = {}
+    theirs = tables.pop(PROJECTS, {})
+    if not isinstance(theirs, dict):
+        raise ConfigError(name, PROJECTS, None, _PROJECTS_EXPECTED)
+    for written, sections in theirs.items():
+        label = f"{PROJECTS}.{json.dumps(written, ensure_ascii=False)}"
+        if not isinstance(sections, dict):
+            raise ConfigError(name, label, None, _PROJECTS_EXPECTED)
+        projects[written] = _keys_of(sections, name, around, f"{label}.")
+    return OwnerFile(_keys_of(tables, name, around, ""), projects)
+
+
+def _keys_of(tables: Mapping[str, object], name: str, around: Surroundings, prefix: str) -> dict[str, Given]:
     found = {}
-    for section, table in _parse_toml(text, name).items():
+    for section, table in tables.items():
         if section not in SECTIONS:
-            raise ConfigError(name, section, None, _unknown_section(section))
+            raise ConfigError(name, prefix + section, None, unknown_section(section))
         if not isinstance(table, dict):
-            raise ConfigError(name, section, None, f"expected a table, [{section}]")
+            raise ConfigError(name, prefix + section, None, f"expected a table, [{prefix}{section}]")
         for key_name, value in table.items():
             dotted = f"{section}.{key_name}"
-            key = BY_NAME.get(dotted)
-            if key is None:
-                raise ConfigError(name, dotted, None, _unknown_key(section, key_name))
-            if not around.trusted and not key.project:
-                elsewhere = user_file or "your user's coordd.toml"
-                expected = (
-                    f"not for a project's own file: it belongs in {elsewhere} or in one named by --config"
-                )
-                raise ConfigError(name, dotted, None, expected)
-            found[dotted] = Given(value, name, around)
+            if dotted not in BY_NAME:
+                raise ConfigError(name, prefix + dotted, None, unknown_key(section, key_name))
+            found[dotted] = Given(value, name, around, dotted, prefix + dotted)
     return found
+
+
+def table_of(
+    root: str | None, owner: OwnerFile, name: str, around: Surroundings, canonical: Callable[[str], str]
+) -> Mapping[str, Given]:
+    """The owner's table for the project at ``root``; empty where there is none.
+
+    Raises:
+        ConfigError: a path that is none, or two tables of this project.
+    """
+    found: dict[str, Mapping[str, Given]] = {}
+    for written, keys in owner.projects.items():
+        label = f"{PROJECTS}.{json.dumps(written, ensure_ascii=False)}"
+        try:
+            path = str(_PATH.parse(written, around))
+        except ValueError as error:
+            raise ConfigError(name, label, None, str(error)) from None
+        if root is not None and canonical(path) == canonical(root):
+            if found:
+                raise ConfigError(
+                    name, label, None, f"the same project as {next(iter(found))}; one table is enough"
+                )
+            found[label] = keys
+    return next(iter(found.values()), {})
 
 
 def from_environment(environ: Mapping[str, str], around: Surroundings) -> dict[str, Given]:
@@ -75,7 +126,7 @@ def from_environment(environ: Mapping[str, str], around: Surroundings) -> dict[s
         other = found.get(key.dotted)
         if other is not None and other.value != value:
             raise ConfigError(place, key.dotted, None, f"another value than in {other.where}")
-        found[key.dotted] = Given(value, place, around)
+        found[key.dotted] = Given(value, place, around, key.dotted)
     return found
 
 
@@ -84,7 +135,12 @@ def showable(value: object, *, is_url: bool = False) -> object:
     if isinstance(value, str):
         return public_url(value) if is_url or "://" in value else value
     if isinstance(value, (list, tuple)):
-        return [showable(item, is_url=is_url) for item in value]
+        return [
+            "[...]" if isinstance(item, (list, tuple)) else showable(item, is_url=is_url)
+            for item in value[:_SHOWN]
+        ]
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a number of very many digits"  # which Python refuses to write
     return "{...}" if isinstance(value, dict) else value
 
 
@@ -93,7 +149,12 @@ def variable_place(name: str) -> str:
     return f"environment variable {name}"
 
 
-def _parse_toml(text: str, name: str) -> dict[str, object]:
+def parse_toml(text: str, name: str) -> dict[str, object]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: it is none.
+    """
     import tomllib  # a daemon without a file needs none
 
     try:
@@ -104,14 +165,16 @@ def _parse_toml(text: str, name: str) -> dict[str, object]:
         raise ConfigError(name, "", None, f"no valid TOML: {error}") from error
 
 
-def _unknown_section(name: str) -> str:
+def unknown_section(name: str) -> str:
+    """What an error says of a section that there is not, with what may have been meant."""
     homes = [key.section for key in KEYS if key.name == name]
     if homes:
         return f"no section; did you mean {name!r} in [{homes[0]}]?"
     return f"no section{did_you_mean(name, SECTIONS)}"
 
 
-def _unknown_key(section: str, name: str) -> str:
+def unknown_key(section: str, name: str) -> str:
+    """What an error says of a key that there is not, with what may have been meant."""
     siblings = [key.name for key in KEYS if key.section == section]
     hint = did_you_mean(name, siblings)
     homes = [key.section for key in KEYS if key.name == name]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from coordd.config_kinds import Kind, choice, duration, group_name, integer, path, paths, redis_url, size
 
-DAY = 86400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 
@@ -18,8 +19,9 @@ class Key:
     """One key.
 
     ``default`` is written as in TOML; None means that the layout decides, or that there is none. ``short`` is
-    a second name of the environment variable. ``project``: a project's own file may set it; ``reload``:
-    a running daemon applies a change, without it a restart is needed.
+    a second name of the environment variable. ``project``: how a project's own file may set it, often within
+    narrower bounds; None: it may not. ``reload``: a running daemon applies a change, without it a restart is
+    needed.
     """
 
     section: str
@@ -29,7 +31,7 @@ class Key:
     doc: str
     short: str | None = None
     flag: str | None = None
-    project: bool = False
+    project: Kind | None = None
     reload: bool = False
 
     @property
@@ -70,7 +72,6 @@ KEYS: tuple[Key, ...] = (
         None,
         "The Redis that agents coordinate through and samples are written to. Absent: no Redis.",
         short="COORDD_REDIS_URL",
-        project=True,
     ),
     Key(
         "sampling",
@@ -78,7 +79,7 @@ KEYS: tuple[Key, ...] = (
         duration(least=1, most=DAY),
         "60s",
         "Time between two samples of the host.",
-        project=True,
+        project=duration(least=1, most=HOUR),
         reload=True,
     ),
     Key(
@@ -87,7 +88,7 @@ KEYS: tuple[Key, ...] = (
         duration(least=0.1, most=YEAR),
         "120s",
         "Silence after which an agent is inactive.",
-        project=True,
+        project=duration(least=10, most=HOUR),
         reload=True,
     ),
     Key(
@@ -96,7 +97,7 @@ KEYS: tuple[Key, ...] = (
         duration(least=0.1, most=YEAR),
         "15m",
         "An agent that holds a task without progress for so long is stalled. At least agents.timeout.",
-        project=True,
+        project=duration(least=10, most=7 * DAY),
         reload=True,
     ),
     Key(
@@ -105,7 +106,7 @@ KEYS: tuple[Key, ...] = (
         duration(least=0.1, most=YEAR),
         "24h",
         "A silent agent leaves the list; its history stays. At least agents.timeout.",
-        project=True,
+        project=duration(least=10, most=7 * DAY),
         reload=True,
     ),
     Key(
@@ -123,7 +124,7 @@ KEYS: tuple[Key, ...] = (
         integer(least=1, most=36500),
         30,
         "So many of the newest days of records are kept.",
-        project=True,
+        project=integer(least=1, most=36500),
         reload=True,
     ),
     Key(
@@ -132,7 +133,7 @@ KEYS: tuple[Key, ...] = (
         integer(least=0, most=36500),
         1,
         "Closed files are gzipped once they are so many days old.",
-        project=True,
+        project=integer(least=0, most=36500),
         reload=True,
     ),
     Key(
@@ -207,10 +208,17 @@ def reference() -> str:
         )
         lines.append(
             f"| `{key.dotted}` | {key.doc} {key.kind.words[0].upper()}{key.kind.words[1:]}. | {default} | "
-            f"{', '.join(f'`{name}`' for name in key.variables)} | {_yes(key.reload)} | {_yes(key.project)} |"
+            f"{', '.join(f'`{name}`' for name in key.variables)} | {_yes(key.reload)} | {_project(key)} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def _yes(flag: bool) -> str:
     return "yes" if flag else "no"
+
+
+def _project(key: Key) -> str:
+    """Whether a project's file may set it; its bounds, where they are narrower than those of the owner."""
+    if key.project is None:
+        return "no"
+    return "yes" if key.project.words == key.kind.words else key.project.words.removeprefix("a duration ")

@@ -1,20 +1,24 @@
-"""Redis URLs: which ones can be used, which lead to this machine alone, and how one is shown.
+"""Redis URLs: which ones can be used, and how one is shown.
 
 Pure. The rule: a password never reaches an error, a log or a status; :func:`public_url` is for any text that
-was meant as a URL, however broken. The forms and options are those of redis-py's ``from_url``: ``redis://``,
-``rediss://`` and ``unix://`` (https://www.iana.org/assignments/uri-schemes/prov/redis).
+was meant as a URL, however broken. No part of a URL holds a control character once it is decoded: to a server
+that reads lines, a line break in a user's name begins a command. The forms and options are those of
+redis-py's ``from_url``: ``redis://``, ``rediss://`` and ``unix://``
+(https://www.iana.org/assignments/uri-schemes/prov/redis).
 """
 
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 EXPECTED = "expected redis://[user:password@]host[:port][/db], rediss://… or unix:///path[?db=n]"
-LOOPBACK_EXPECTED = (
-    "a project's own file may only name a Redis on this machine: localhost, 127.0.0.1, [::1] or unix://"
+NO_CONTROLS = (
+    "expected a URL without control characters, such as line breaks, also where it is percent-encoded"
 )
 
 _QUERY_PASSWORD = re.compile(r"(?i)([?&]\w*password=)[^&]*")
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TLS_FILES = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"})
 _TLS_WORDS = {
     "ssl_cert_reqs": ("required", "optional", "none"),
@@ -38,18 +42,22 @@ def public_url(url: str) -> str:
     return _QUERY_PASSWORD.sub(r"\1***", f"{scheme}{separator}{rest}")
 
 
-def check_redis_url(url: str, *, local_only: bool = False) -> str:
-    """The URL, checked as far as it can be without a connection.
+def has_controls(text: str) -> bool:
+    """Whether it holds a control character (C0, DEL, C1), a line or paragraph separator, or a surrogate."""
+    return not text.isprintable() and any(category(char) in _CONTROLS for char in text)
 
-    Args:
-        url: as configured.
-        local_only: refuse what leaves this machine, and every option but ``db``.
+
+def check_redis_url(url: str) -> str:
+    """The URL, checked as far as it can be without a connection.
 
     Raises:
         ValueError: in words that do not repeat the URL, since it may hold a password.
     """
-    from urllib.parse import parse_qs, urlsplit
+    from urllib.parse import parse_qs, unquote, urlsplit
 
+    # before the URL is taken apart, for urlsplit drops some of them; whole, for every part is decoded once
+    if has_controls(url) or has_controls(unquote(url)):
+        raise ValueError(NO_CONTROLS)
     try:
         parts = urlsplit(url)
         port = parts.port  # parsed when asked for
@@ -64,9 +72,7 @@ def check_redis_url(url: str, *, local_only: bool = False) -> str:
             raise ValueError("expected an absolute path after unix://, as in unix:///run/redis/redis.sock")
     elif not parts.hostname or port == 0:
         raise ValueError(EXPECTED)
-    elif local_only and not _is_loopback(parts.hostname):
-        raise ValueError(LOOPBACK_EXPECTED)
-    allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" and not local_only else frozenset())
+    allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" else frozenset())
     if unknown := sorted(set(options) - allowed):
         raise ValueError(
             f"unknown option {unknown[0]!r:.40} in the URL: expected {', '.join(sorted(allowed))}"
@@ -89,11 +95,3 @@ def _check_option(name: str, values: list[str]) -> None:
         raise ValueError(f"expected an absolute path for {name} in the URL")
     if name in _TLS_WORDS and values[0] not in _TLS_WORDS[name]:
         raise ValueError(f"expected {name} in the URL to be {' or '.join(_TLS_WORDS[name])}")
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "::1"):
-        return True
-    # IPv4 in full only: resolvers read 127.1 and 0x7f.1 each in its own way
-    match = re.fullmatch(r"127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", host, re.ASCII)
-    return match is not None and all(int(part) <= 255 for part in match.groups())

@@ -207,6 +207,7 @@ class Daemon:
             lateness=self._sampling.lateness,
             cost=cost,
             redis=redis,
+            configuration=lambda: self._config.problems,
         )
         self._supervision = Supervision(
             notifier=notifier,
@@ -308,13 +309,16 @@ class Daemon:
             "config.reloaded",
             self._sources.path,
             message,
-            {"changed": keys, "restart_required": restart_required},
+            {"changed": keys, "restart_required": restart_required, "problems": list(new.problems)},
         )
         return keys, restart_required
 
     def _apply(self, new: Config) -> None:
         old, self._config = self._config, new
         set_level(new.log.level)
+        for problem in new.problems:
+            if problem not in old.problems:
+                log.warning("%s", problem)
         if new.sampling.interval != old.sampling.interval:
             self._sampling.interval = new.sampling.interval
             self._schedule.every("host.sample", new.sampling.interval, self._sample)

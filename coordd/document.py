@@ -5,7 +5,7 @@ Plain dicts and dataclasses in the order in which a reader meets them; the encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordd import __version__
@@ -50,7 +50,7 @@ class Documents:
     """Makes the documents.
 
     ``sinks`` returns the state of each sink by name; ``lateness`` the seconds by which sampling of the host
-    is late, 0.0 when it is on time.
+    is late, 0.0 when it is on time; ``configuration`` what of it was passed over, as sentences.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Documents:
         lateness: Callable[[float], float],
         cost: OwnCost,
         redis: RedisState,
+        configuration: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._picture = picture
         self._board = board
@@ -73,6 +74,7 @@ class Documents:
         self._lateness = lateness
         self._cost = cost
         self._redis = redis
+        self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
         """``ping``: who answers, and since when."""
@@ -207,6 +209,7 @@ class Documents:
             if workspace.path and workspace.state == "unreadable"
         )
         problems.extend(self._tasks.problems(now))
+        problems.extend(self._configuration())
         return problems
 
     def _malformed(self) -> dict[str, object]:

@@ -115,6 +115,6 @@ def run_here(
         faulthandler.enable(2)  # a watchdog's SIGABRT shows where every thread hung
     mode = Rights.of(sources.layout, settings).file
     logs.set_up(settings.log.level, os.environ, file=log_file, mode=mode)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *settings.problems):
         logging.getLogger("coordd").warning("%s", warning)
     return run_daemon(sources, settings, notifier=notifier)

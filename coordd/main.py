@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -14,6 +14,9 @@ from coordd.config_url import public_url
 from coordd.errors import CoorddError
 from coordd.launch import log_options, run_here, sources_of, where_options
 from coordd.text import escape, escape_lines
+
+if TYPE_CHECKING:
+    from coordd.config import Config
 
 _ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
 
@@ -120,8 +123,7 @@ def check_config(
 
     sources = sources_of(workspaces, layout, config, socket, None)
     settings = sources.load()
-    for warning in settings.warnings:
-        click.echo(f"coordd: warning: {warning}", err=True)
+    tell_warnings(settings)
     exists = os.path.exists(sources.path)
     click.echo(f"# layout {sources.layout.name}; file {sources.path}{'' if exists else ' (does not exist)'}")
     section = ""
@@ -170,8 +172,7 @@ def check_redis(
     from coordd.redislink.probe import failed, probe
 
     settings = sources_of(workspaces, layout, config, socket, None).load()
-    for warning in settings.warnings:
-        click.echo(f"coordd: warning: {warning}", err=True)
+    tell_warnings(settings)
     where = settings.coordination
     checks = []
     if where.redis_url is not None:
@@ -190,6 +191,12 @@ def check_redis(
         if check.fix is not None:
             click.echo(f"{'':<{margin + 6}}  fix: {escape(check.fix)}")
     sys.exit(failed(checks))
+
+
+def tell_warnings(settings: Config) -> None:
+    """What was passed over, on stderr, a line each: ``coordctl doctor`` reads them there."""
+    for warning in (*settings.warnings, *settings.problems):
+        click.echo(f"coordd: warning: {escape(warning)}", err=True)
 
 
 def _open_standard_streams() -> None:

@@ -80,6 +80,18 @@ class Project:
         return read_records(self.claude / "metrics", kind)
 
 
+def owners_file(tmp_path: Path, project: Project, **sections: Mapping[str, object]) -> Path:
+    """Write the user's own configuration, as :func:`watching` has it, with a table for this project."""
+    path = tmp_path / "home" / ".config" / "coordd" / "coordd.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for section, keys in sections.items():
+        lines.append(f"[project.{json.dumps(str(project.root))}.{section}]")
+        lines += [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
 @contextlib.contextmanager
 def beating(project: Project, *agents: str) -> Iterator[None]:
     """Agents that stay alive whatever the test waits for, coordctl's start on a loaded machine too."""

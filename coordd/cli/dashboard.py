@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -119,8 +120,20 @@ def command(
 
 
 def _own_daemon(places: Sequence[Place]) -> bool:
-    """Whether a socket of the project's or the user's is there, or none of the system's: the last place."""
-    return any(os.path.exists(place.socket) for place in places[:-1]) or not os.path.exists(places[-1].socket)
+    """Whether a socket of the project's or the user's is there, or none of the system's: the last place.
+
+    A clone may hold a file or a link where a socket is looked for, and would take the token off the system's
+    daemon: what is no socket, or is the system's by another name, does not count.
+    """
+    system = places[-1].socket
+    return not os.path.exists(system) or any(_is_other(place.socket, system) for place in places[:-1])
+
+
+def _is_other(path: str, system: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode) and not os.path.samefile(path, system)
+    except OSError:
+        return False
 
 
 def _keys(token_file: str | None, *, needed: bool, system: bool) -> Keys | None:

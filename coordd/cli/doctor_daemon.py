@@ -101,7 +101,9 @@ def check_config(facts: Facts) -> Iterator[Finding]:
     """Whether the configuration can be used, as the service itself sees it."""
     answer = facts.config
     where = answer.file or "the configuration"
-    if answer.code == 0:
+    for warning in answer.warnings if answer.code == 0 else ():
+        yield Finding("config", "warn", warning, "correct it there, then 'coordd check-config'")
+    if answer.code == 0 and not answer.warnings:
         there = answer.file is not None and os.path.exists(answer.file)
         yield Finding(
             "config", "ok", f"{where} is sound" if there else f"{where} is not there; defaults hold"
@@ -113,7 +115,7 @@ def check_config(facts: Facts) -> Iterator[Finding]:
             f"cannot tell: {answer.error}",
             "ask as root or as the daemon's user, or run 'coordd check-config' there",
         )
-    else:
+    elif answer.code:
         kept = "; the running daemon keeps the one it has" if facts.alive else ""
         yield Finding(
             "config",

@@ -25,6 +25,7 @@ import coordd
 from coordd import quickjson
 from coordd.cli.access import WRITE, Who, first_obstacle, process, user_of
 from coordd.cli.common import working_directory
+from coordd.cli.doctor_trust import believable, uid_behind
 from coordd.cli.snapshot import last_snapshot
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.sockets import project_paths, system_paths, user_paths
@@ -36,16 +37,22 @@ if TYPE_CHECKING:
 DEADLINE = 30.0
 """Seconds for a command of the service: it reads one file, or asks a Redis that may be slow."""
 BAD_CONFIG = 78
+_WARNING = "coordd: warning: "
+_MAX_WARNINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigAnswer:
-    """What ``coordd check-config`` said: its exit code (None: it could not be run), words, and the values."""
+    """What ``coordd check-config`` said: its exit code (None: it could not be run), words, and the values.
+
+    ``warnings`` are its sentences about what it passed over.
+    """
 
     code: int | None
     file: str | None
     error: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,8 @@ class Facts:
 
     ``error`` is why the daemon did not answer, None where it did. ``status`` is its answer, or with it down
     that of the last snapshot, else empty. ``daemon`` is the user it runs as, or would by what it left; ``me``
-    is that of this process. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
+    is that of this process. ``config_of`` is whose configuration is asked for: ``status.daemon`` where that
+    may be believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
     """
 
     tried: tuple[str, ...]
@@ -67,6 +75,7 @@ class Facts:
     me: Who
     asked_at: float
     config: ConfigAnswer
+    config_of: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -102,10 +111,11 @@ def gather(target: Target) -> Facts:
     tried = tuple(place.socket for place in target.places())
     ping: Mapping[str, Any] = {}
     status: Mapping[str, Any] = {}
-    path, error, age = None, None, None
+    path, error, age, left_at, peer = None, None, None, None, None
     try:
         with target.connect() as client:
             path = client.path
+            peer = uid_behind(client.fileno())
             answers = client.call_many([("ping", None), ("status", None)])
         ping, status = (as_dict(answer) for answer in answers)
         if not ping or not status:
@@ -116,7 +126,7 @@ def gather(target: Target) -> Facts:
     if isinstance(error, DaemonNotRunning):
         snapshot = last_snapshot(target.places(), os.environ, working_directory(), asked_at)
         if snapshot is not None:
-            status, age = snapshot.status, snapshot.age
+            status, age, left_at = snapshot.status, snapshot.age, snapshot.path
     me = process(os.getpid()) or Who(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
     who = (
@@ -125,6 +135,7 @@ def gather(target: Target) -> Facts:
         or _owner(daemon.get("metrics_dir"))
         or me
     )
+    config_of = believable(daemon, left_at=left_at, by=peer, me=me.uid)
     return Facts(
         tried=tried,
         socket=path,
@@ -135,7 +146,8 @@ def gather(target: Target) -> Facts:
         daemon=who,
         me=me,
         asked_at=asked_at,
-        config=check_config(daemon, ping.get("pid") if error is None else None),
+        config=check_config(config_of, ping.get("pid") if error is None else None),
+        config_of=config_of,
     )
 
 
@@ -145,8 +157,9 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
     ``pid`` is that of a running daemon: what counts then is its environment, or where that is not ours
     to read, none.
     """
-    _, file = _arguments(daemon)
-    if file is not None and os.path.exists(file) and not os.access(file, os.R_OK):
+    arguments, file = _arguments(daemon)
+    own = arguments[:1] == ["--workspace"] and "--config" not in arguments  # unreadable, it is passed over
+    if file is not None and not own and os.path.exists(file) and not os.access(file, os.R_OK):
         return ConfigAnswer(None, file, f"{file} may not be read by this user")
     try:
         done = run_coordd("check-config", daemon=daemon, pid=pid)
@@ -160,7 +173,10 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
     except tomllib.TOMLDecodeError:
         values = {}
     heading = done.stdout.partition("\n")[0]
-    return ConfigAnswer(0, file or _file_in(heading), heading.removeprefix("# "), values)
+    warnings = [line.removeprefix(_WARNING) for line in done.stderr.splitlines() if line.startswith(_WARNING)]
+    return ConfigAnswer(
+        0, file or _file_in(heading), heading.removeprefix("# "), values, tuple(warnings[:_MAX_WARNINGS])
+    )
 
 
 def check_redis(facts: Facts) -> Mapping[str, Any]:
@@ -171,7 +187,7 @@ def check_redis(facts: Facts) -> Mapping[str, Any]:
     """
     pid = facts.ping.get("pid") if facts.alive else None
     other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
-    done = run_coordd("check-redis", "--json", daemon=facts.section("daemon"), pid=pid, who=other)
+    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, who=other)
     try:
         return as_dict(quickjson.loads(done.stdout))
     except (ValueError, RecursionError):

@@ -54,7 +54,10 @@ def check_directories(facts: Facts) -> Iterator[Finding]:
             continue
         if not os.path.isdir(path):
             yield Finding(
-                key, "fail", f"{path} is no directory", f"move it away: mv {shlex.quote(path)} {path}.old"
+                key,
+                "fail",
+                f"{path} is no directory",
+                f"move it away: mv {shlex.quote(path)} {shlex.quote(f'{path}.old')}",
             )
             continue
         yield _writable(key, path, facts)

@@ -45,7 +45,7 @@ def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> 
         "control.socket": layout.socket,
     }
     lines = [_HEAD.format(check=check, reload=reload).rstrip()]
-    around = Surroundings(environ={}, base=None, trusted=True)
+    around = Surroundings(environ={}, base=None)
     for section in SECTIONS:
         lines += ["", f"[{section}]"]
         for key in KEYS:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from coordd.config_url import NO_CONTROLS, has_controls
+
 PORT = 6379
 
 
@@ -34,6 +36,15 @@ class Target:
     password: str | None = field(repr=False)
     database: int = 0
     tls: Tls | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the check of the URL refuses: once more, where it is about to be sent.
+
+        Raises:
+            ValueError: a control character in a name, the password or the path.
+        """
+        if any(has_controls(text or "") for text in (self.host, self.path, self.username, self.password)):
+            raise ValueError(NO_CONTROLS)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -186,7 +186,10 @@ def _configuration() -> str:
         ".PP",
         escaped(
             "A project's own .claude/coordd.toml comes with a clone and decides little: it may hold the keys "
-            "marked 'project', a Redis only on this machine, and nothing else."
+            "marked 'project', within the bounds said there. Whatever else is in it is ignored and a problem "
+            "in 'coordctl status', never an error. The rest belongs in the user's own file, for one project "
+            'in tables such as [project."~/src/app".coordination]; they count in the layout of that project, '
+            "over its own file. No URL may hold a control character, percent-encoded ones included."
         ),
     ]
     for section in SECTIONS:
@@ -214,8 +217,8 @@ def _key(key: Key) -> Iterator[str]:
     if key.flag:
         facts.append(f"option: {key.flag}")
     facts.append("a reload applies it" if key.reload else "a change needs a restart")
-    if key.project:
-        facts.append("project")
+    if key.project is not None:
+        facts.append(f"project ({key.project.words})")
     yield ".br"
     yield escaped("; ".join(facts) + ".")
 

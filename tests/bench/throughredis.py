@@ -105,9 +105,10 @@ def measure(settings: Settings) -> Iterator[Figure]:
 def _scene(settings: Settings, count: int) -> Iterator[tuple[Fleet, Daemon, Client]]:
     with workspace(settings) as root, redis_server(Path(root) / "redis") as server:
         fleet = Fleet(server, count)
-        with open(os.path.join(root, ".claude", "coordd.toml"), "w", encoding="utf-8") as file:
+        config = os.path.join(root, "coordd.toml")
+        with open(config, "w", encoding="utf-8") as file:
             file.write(f'[coordination]\nredis_url = "{server.url}"\n')
-        with daemon(root) as service:
+        with daemon(root, "--config", config) as service:
             client = service.wait_until_it_answers()
             wait_for_agents(client, count)
             until(lambda: client.call("status")["redis"]["feed"] == "push", pause=0.05)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from live import PATIENCE, Coordd, Project, environment, eventually
+from live import PATIENCE, Coordd, Project, environment, eventually, owners_file
 
 from coordd.errors import StartError
 from coordd.holder import Holder, find_holder, find_pid
@@ -85,15 +85,17 @@ def test_stop_returns_when_the_last_record_is_written(classic: Classic) -> None:
     assert "does not run here" in again.stdout
 
 
-def test_restart_runs_the_new_configuration_and_keeps_the_old_on_a_bad_one(classic: Classic) -> None:
+def test_restart_runs_the_new_configuration_and_keeps_the_old_on_a_bad_one(
+    classic: Classic, tmp_path: Path
+) -> None:
     classic.run("start")
     first = classic.pid()
-    (classic.project.claude / "coordd.toml").write_text("[agents]\ntimeout = 'soon'\n")
+    owners_file(tmp_path, classic.project, agents={"timeout": "soon"})
     bad = classic.run("restart")
     assert bad.returncode == 78
     assert "agents.timeout" in bad.stderr
     assert classic.pid() == first
-    (classic.project.claude / "coordd.toml").write_text("[agents]\ntimeout = '90s'\n")
+    owners_file(tmp_path, classic.project, agents={"timeout": "90s"})
     assert classic.run("restart").returncode == 0
     assert classic.pid() != first
     classic.run("stop")

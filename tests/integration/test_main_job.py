@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, RpcFailed, coordctl, environment, eventually, read_records, running, watching
+from live import (
+    Project,
+    RpcFailed,
+    coordctl,
+    environment,
+    eventually,
+    owners_file,
+    read_records,
+    running,
+    watching,
+)
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 
@@ -298,18 +308,17 @@ def test_record_directories_that_vanish_are_made_again(project: Project, tmp_pat
 
 
 def test_reload_applies_a_good_configuration_and_refuses_a_bad_one(project: Project, tmp_path: Path) -> None:
-    config = project.claude / "coordd.toml"
-    config.write_text("[agents]\ntimeout = '1h'\n")
+    owners_file(tmp_path, project, agents={"timeout": "1h"})
     project.beat("a", f"{time.time() - 60:.3f}")
     with watching(project, tmp_path) as coordd:
         assert coordd.statuses() == {"a": "active"}
-        config.write_text("[agents]\ntimeout = '5s'\n")
+        owners_file(tmp_path, project, agents={"timeout": "5s"})
         answer = coordd.ctl("reload")
         assert answer.returncode == 0
         assert "agents.timeout" in answer.stdout
         eventually(lambda: coordd.statuses() == {"a": "inactive"})
 
-        config.write_text("[agents]\ntimeuot = '1h'\n")
+        owners_file(tmp_path, project, agents={"timeuot": "1h"})
         bad = coordd.ctl("reload")
         assert bad.returncode == 1
         assert "timeuot" in bad.stderr
@@ -318,14 +327,14 @@ def test_reload_applies_a_good_configuration_and_refuses_a_bad_one(project: Proj
         coordd.process.send_signal(signal.SIGHUP)
         eventually(lambda: len([e for e in project.records("event") if e["kind"] == "config.rejected"]) == 2)
 
-        config.write_text("[agents]\ntimeout = '1h'\n")
+        owners_file(tmp_path, project, agents={"timeout": "1h"})
         coordd.process.send_signal(signal.SIGHUP)
         eventually(lambda: coordd.statuses() == {"a": "active"})
         eventually(lambda: len([e for e in project.records("event") if e["kind"] == "config.reloaded"]) == 2)
 
 
 def test_a_bad_configuration_ends_with_78_and_says_where(project: Project, tmp_path: Path) -> None:
-    (project.claude / "coordd.toml").write_text("[storage]\nmetrics_dir = '/etc'\n")
+    owners_file(tmp_path, project, storage={"metrics_dir": "etc"})
     with running(
         ["--workspace", str(project.root)], sock=tmp_path / "none", home=tmp_path / "home", wait=False
     ) as coordd:
@@ -431,9 +440,8 @@ def test_a_daemon_with_nothing_to_watch_says_so(tmp_path: Path) -> None:
 
 
 def test_what_fails_is_logged_at_any_level(project: Project, tmp_path: Path) -> None:
-    config = project.claude / "coordd.toml"
     with watching(project, tmp_path, "--log-level", "error") as coordd:
-        config.write_text("[agents]\ntimeuot = '1h'\n")
+        config = owners_file(tmp_path, project, agents={"timeuot": "1h"})
         coordd.process.send_signal(signal.SIGHUP)
         eventually(lambda: "timeuot" in coordd.logged())
         config.unlink()

@@ -23,6 +23,7 @@ from live import (
     coordctl,
     environment,
     eventually,
+    owners_file,
     running,
     utc_now,
     watching,
@@ -102,7 +103,7 @@ def test_check_of_a_degraded_daemon_is_a_warning_unless_told_otherwise(
 
 
 def test_check_counts_orphaned_claims_and_stalled_agents(project: Project, tmp_path: Path) -> None:
-    (project.claude / "coordd.toml").write_text('[agents]\ntimeout = "2s"\nstall_after = "2s"\n')
+    owners_file(tmp_path, project, agents={"timeout": "2s", "stall_after": "2s"})
     claims = project.coordination / "claims"
     claims.mkdir()
     (claims / "t1.claim").write_text(json.dumps({"agent_id": "gone", "claimed_at": utc_now(), "ttl": 300}))
@@ -199,8 +200,7 @@ def test_doctor_of_a_sound_daemon(project: Project, tmp_path: Path) -> None:
 def test_doctor_names_what_is_wrong(project: Project, tmp_path: Path) -> None:
     os.mkfifo(project.agents / "pipe.heartbeat")
     with watching(project, tmp_path) as daemon:
-        config = project.claude / "coordd.toml"
-        config.write_text('[agents]\ntimeout = "soon"\n')
+        config = owners_file(tmp_path, project, agents={"timeout": "soon"})
         eventually(lambda: daemon.rpc("status")["traces_malformed"]["count"] == 1)
         done = daemon.ctl("doctor", "--json")
         found = findings(done)

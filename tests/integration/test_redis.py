@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, eventually, running, utc_now, watching
+from live import Coordd, Project, eventually, owners_file, running, utc_now, watching
 from redisd import KINDS, RedisServer, redis_server
 
 
@@ -172,7 +172,7 @@ def test_a_heartbeat_that_expires_is_silence_and_leaving_the_registry_is_leaving
     server: RedisServer, tmp_path: Path
 ) -> None:
     project = Project(tmp_path / "app")
-    (project.claude / "coordd.toml").write_text('[agents]\ntimeout = "3s"\n')
+    owners_file(tmp_path, project, agents={"timeout": "3s"})
     register(server, "registered")
     beat(server, "registered")
     server.run("SET", "heartbeat:nameless", utc_now(), "PX", 1500)

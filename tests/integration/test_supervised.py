@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Project, RpcFailed, eventually, watching
+from live import Project, RpcFailed, eventually, owners_file, watching
 
 
 class Manager:
@@ -79,12 +79,12 @@ def test_a_whole_life(manager: Manager, tmp_path: Path) -> None:
         reloading = manager.hears("RELOADING=1\nMONOTONIC_USEC=", after=begun)
         manager.hears("READY=1\nSTATUS=agents: 2", after=reloading)
 
-        (project.claude / "coordd.toml").write_text("nonsense")
+        config = owners_file(tmp_path, project, agents={"nonsense": 1})
         begun = len(manager.listen())
         with pytest.raises(RpcFailed):
             coordd.rpc("reload")
         manager.hears("READY=1", after=manager.hears("RELOADING=1", after=begun))
-        (project.claude / "coordd.toml").unlink()
+        config.unlink()
 
         assert coordd.stop() == 0
     assert manager.listen()[-1].startswith("STOPPING=1\n")

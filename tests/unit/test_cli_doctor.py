@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
+import socket
 import stat
 import struct
 import subprocess
@@ -58,6 +60,8 @@ from coordd.cli.doctor_daemon import (
 from coordd.cli.doctor_daemon import check_version as check_versions
 from coordd.cli.doctor_facts import ConfigAnswer, Facts, gather
 from coordd.cli.doctor_redis import check_redis
+from coordd.cli.doctor_storage import check_directories
+from coordd.cli.doctor_trust import believable, uid_behind
 from coordd.cli.doctor_workspaces import check_workspace, check_workspaces
 from coordd.cli.findings import Finding, failed, finding_lines
 from coordd.cli.patience import within
@@ -693,3 +697,61 @@ def test_a_package_in_the_current_directory_is_never_run(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert gather(Target(str(tmp_path / "none.sock"))).config.code == 0
     assert not (tmp_path / "pwned").exists()
+
+
+# whose word leads to a configuration
+
+
+NAMED = {"layout": "user", "config_file": "/tmp/named.toml", "socket": "/tmp/s"}
+
+
+def test_the_word_of_a_daemon_of_ones_own_or_of_roots_leads_to_its_configuration() -> None:
+    for by, me in ((1000, 1000), (0, 1000), (1000, 0), (None, 0)):
+        assert believable(NAMED, left_at=None, by=by, me=me) == NAMED
+
+
+def test_the_word_of_another_user_leads_to_no_file_but_roots(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.toml"
+    theirs.touch()
+    if os.geteuid() == 0:
+        os.chown(theirs, STRANGER.uid, -1)
+    for by in (1000, None):
+        for file in (str(theirs), "/nowhere", "a\0b"):
+            found = believable({**NAMED, "config_file": file}, left_at=None, by=by, me=STRANGER.uid)
+            assert found == {"layout": "user", "socket": "/tmp/s"}
+        passwd = {**NAMED, "config_file": "/etc/passwd"}
+        assert believable(passwd, left_at=None, by=by, me=STRANGER.uid) == passwd
+
+
+def test_a_snapshot_is_believed_in_the_users_and_systems_own_place_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    for own in ("/home/ann/.local/state/coordd/snapshot.json", "/var/lib/coordd/snapshot.json"):
+        assert believable(NAMED, left_at=own, by=None, me=1000) == NAMED
+    found = believable(NAMED, left_at="/src/app/.claude/run/snapshot.json", by=None, me=1000)
+    assert found == {"layout": "project", "socket": "/src/app/.claude/run/coordd.sock"}
+    assert believable(NAMED, left_at="/tmp/snapshot.json", by=None, me=1000) == {}
+
+
+def test_who_answers_is_told_by_the_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert uid_behind(ours.fileno()) == os.getuid()
+        assert ours.send(b"x") == 1  # it stays open
+
+
+def test_what_check_config_passed_over_is_a_warning() -> None:
+    answer = ConfigAnswer(0, "/app/.claude/coordd.toml", warnings=("one", "two"))
+    found = list(check_config(facts(config=answer)))
+    assert [(f.result, f.message) for f in found] == [("warn", "one"), ("warn", "two")]
+
+
+def test_a_fix_quotes_what_a_snapshot_says(tmp_path: Path) -> None:
+    path = tmp_path / "x; touch pwned"
+    path.touch()
+    status = {"daemon": {"metrics_dir": str(path)}}
+    found = next(f for f in check_directories(facts(status=status, daemon=ROOT)) if f.result == "fail")
+    assert found.fix is not None
+    assert shlex.split(found.fix.partition(": ")[2]) == ["mv", str(path), f"{path}.old"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 
@@ -326,11 +327,8 @@ def test_what_is_no_toml_is_a_configuration_error(text: str) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_does_worse_than_a_configuration_error(text: str) -> None:
-    for trusted in (True, False):
-        try:
-            build(text, trusted=trusted)
-        except ConfigError:
-            continue
+    with contextlib.suppress(ConfigError):
+        build(text)
 
 
 @settings(deadline=None)
@@ -345,62 +343,6 @@ def test_no_value_of_a_flag_does_worse_either(name: str, value: object) -> None:
         build(flags={name: value}, cwd="/")
     except ConfigError as error:
         assert name in (error.key, "agents.timeout")
-
-
-# What a project's own file may say.
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[sampling]\ninterval = '5s'",
-        "[agents]\ntimeout = '5m'\nstall_after = '10m'\nforget_after = '1h'",
-        "[storage]\nretention_days = 3\ncompress_after_days = 2",
-        "[coordination]\nredis_url = 'redis://localhost/1'",
-        "[coordination]\nredis_url = 'redis://:pw@127.5.0.1:7000'",
-        "[coordination]\nredis_url = 'rediss://[::1]:7000/1'",
-        "[coordination]\nredis_url = 'unix:///run/redis/redis.sock?db=1'",
-    ],
-)
-def test_a_project_may_set_a_little(text: str) -> None:
-    assert build(text, trusted=False, layout=PROJECT) == build(text, layout=PROJECT)
-
-
-def test_nothing_else_may_be_set_by_a_project() -> None:
-    allowed = {"sampling", "agents", "coordination.redis_url"}
-    allowed |= {"storage.retention_days", "storage.compress_after_days"}
-    for key in KEYS:
-        if {key.section, key.dotted} & allowed:
-            assert key.project, key.dotted
-            continue
-        error = refused(f"[{key.section}]\n{key.name} = 1", trusted=False, layout=PROJECT)
-        assert error.key == key.dotted
-        assert f"it belongs in {FILE} or in one named by --config" in str(error)
-        assert str(error).startswith(f"{PROJECT.config_file}: ")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://evil.example",
-        "redis://10.0.0.1",
-        "redis://localhost.evil.example",
-        "redis://localhost@evil.example",
-        "redis://127.0.0.1.evil.example",
-        "redis://127.0.0.256",
-        "redis://127.1",
-        "redis://0.0.0.0",
-        "redis://[::ffff:10.0.0.1]",
-        "redis://%6cocalhost",
-        "redis://localhost/0?host=evil.example",
-        "unix:///run/x.sock?host=evil.example",
-        "rediss://localhost?ssl_keyfile=/home/ann/.ssh/id",
-        "unix://evil.example/run/x.sock",
-    ],
-)
-def test_a_project_may_not_lead_to_another_machine(url: str) -> None:
-    error = refused(f"[coordination]\nredis_url = '{url}'", trusted=False, layout=PROJECT)
-    assert error.key == "coordination.redis_url"
 
 
 # Reload, check-config and the documentation.

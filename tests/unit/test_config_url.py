@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.config import Config, build_config, effective, public_url
-from coordd.config_url import check_redis_url
+from coordd.config_url import check_redis_url, has_controls
 from coordd.errors import ConfigError
 from coordd.layout import Layout
-from coordd.redislink.target import Tls, parse_target
+from coordd.redislink.target import Target, Tls, parse_target
 from coordd.sockets import user_paths
 
 LAYOUT = Layout(name="user", root=None, **user_paths({"HOME": "/home/ann"}, "linux"))
@@ -197,11 +198,74 @@ def test_no_error_shows_a_password(environ: dict[str, str]) -> None:
         f"[coordination]\nworkspaces = ['redis://u:{SECRET}@h']",
     ],
 )
-@pytest.mark.parametrize("trusted", [True, False])
-def test_no_error_of_a_file_shows_a_password(text: str, trusted: bool) -> None:
+def test_no_error_and_no_problem_of_a_file_shows_a_password(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_config(layout=LAYOUT, file_text=text, file_name="f", environ={}, flags={}, trusted=trusted)
+        build_config(layout=LAYOUT, file_text=text, file_name="f", environ={}, flags={}, trusted=True)
     assert SECRET not in f"{caught.value} {vars(caught.value)}"
+    config = build_config(layout=LAYOUT, file_text=text, file_name="f", environ={}, flags={}, trusted=False)
+    assert len(config.problems) == 1
+    assert SECRET not in repr(config.problems)
+
+
+CONTROLS = ["%0D%0A", "%0a", "%00", "%1b", "%7F", "%C2%85", "%C2%9b", "%E2%80%A8", "%E2%80%A9", "%09"]
+
+
+@pytest.mark.parametrize("control", [*CONTROLS, "\r\n", "\n", "\t", "\0", "\x7f", "\x85", "\u2028", "\udc0a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://a{}b:pw@localhost/0",
+        "redis://ann:a{}b@localhost/0",
+        "redis://:{}@localhost",
+        "redis://ann@local{}host",
+        "redis://localhost{}",
+        "redis://localhost:6379{}/0",
+        "redis://localhost/0{}",
+        "redis://localhost/0?db={}1",
+        "redis://localhost?{}db=1",
+        "rediss://localhost?ssl_ca_certs=/etc/{}ca.pem",
+        "unix://ann{}:pw@/run/r.sock",
+        "unix://:pw{}@/run/r.sock",
+        "unix:///run/r{}.sock",
+        "unix:///run/r.sock?db=1{}",
+        "redis://localhost#{}",
+        "{}redis://localhost",
+        "redis{}://localhost",
+    ],
+)
+def test_no_part_of_a_url_holds_a_control_character_however_it_is_written(url: str, control: str) -> None:
+    with pytest.raises(ValueError, match="without control characters"):
+        check_redis_url(url.format(control))
+
+
+@pytest.mark.parametrize("name", ["redis_url", "REDIS_URL", "COORDD_REDIS_URL"])
+def test_no_source_gives_such_a_url(name: str) -> None:
+    url = "redis://a%0D%0Adelete%20key:x@localhost"
+    with pytest.raises(ConfigError, match="without control characters"):
+        build(url) if name == "redis_url" else build(**{name: url, "COORDD_MODE": "redis"})
+
+
+def test_what_is_encoded_twice_is_decoded_once() -> None:
+    target = parse_target(check_redis_url("redis://a%250D%250Ab:c%2500@localhost"))
+    assert (target.username, target.password) == ("a%0D%0Ab", "c%00")
+
+
+@pytest.mark.parametrize("part", ["host", "username", "password", "path"])
+def test_no_target_holds_a_control_character_whoever_made_it(part: str) -> None:
+    parts = {"host": "h", "username": "u", "password": "p", "path": None, part: "a\r\nb"}
+    with pytest.raises(ValueError, match="without control characters"):
+        Target(port=1, **parts)  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=12), st.text(max_size=12), st.booleans())
+def test_whatever_url_is_taken_leads_to_no_control_character(user: str, path: str, raw: bool) -> None:
+    written = [part if raw else quote(part, safe="") for part in (user, path)]
+    try:
+        target = parse_target(check_redis_url(f"unix://{written[0]}:pw@/{written[1]}"))
+    except ValueError:
+        return
+    assert not any(has_controls(part or "") for part in (target.username, target.password, target.path))
 
 
 def test_neither_repr_nor_the_effective_values_show_it() -> None:

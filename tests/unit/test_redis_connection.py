@@ -210,3 +210,14 @@ def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
                 await wire.receive()
 
     asyncio.run(play())
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), max_size=4))
+def test_every_argument_is_sent_with_its_length_and_none_as_a_line(arguments: list[str | bytes]) -> None:
+    async def pack() -> bytes:
+        return b"".join(Connection(Stream(), parse_target("redis://h")).pack_command("GET", *arguments))
+
+    packed = asyncio.run(pack())
+    values = [b"GET", *(one.encode() if isinstance(one, str) else one for one in arguments)]
+    expected = b"".join(b"$%d\r\n%s\r\n" % (len(value), value) for value in values)
+    assert packed == b"*%d\r\n%s" % (len(values), expected)
