@@ -64,6 +64,7 @@ STATE = {
     "upkeep",
     "state",
     "schedule",
+    "steady",
     "recorder",
     "pipeline",
     "hosting",
