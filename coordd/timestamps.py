@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last second datetime can hold
+_EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second datetime can hold
+_LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last
 
 
 def format_utc(epoch: float) -> str:
@@ -32,6 +33,14 @@ def format_utc(epoch: float) -> str:
 @lru_cache(maxsize=256)  # a batch of beats has few seconds in it, and this is half of what a sample costs
 def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def within_calendar(epoch: float) -> float:
+    """Return the moment, or the nearest one that :func:`format_utc` can write: year 1 to year 9999.
+
+    For moments that were computed from what a stranger asked for; what is no number counts as too late.
+    """
+    return max(epoch, _EARLIEST) if epoch < _LATEST else _LATEST
 
 
 def format_seconds(epoch: float) -> str:
