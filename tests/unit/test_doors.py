@@ -101,15 +101,18 @@ def test_any_value_is_read_or_refused_in_words(parse: Callable[[Any], object], v
 
 @given(moments | texts)
 def test_what_is_read_can_be_written(value: Any) -> None:
-    for parse in (parse_timestamp, epoch_of):
-        try:
-            found = parse(value)
-        except ValueError:
-            continue
-        if found is not None:
-            assert format_utc(found)
-    with suppress(ValueError):
-        assert format_duration(parse_duration(value))
+    try:
+        moment = parse_timestamp(value)
+    except ValueError:
+        moment = None
+    assert moment is None or format_utc(moment)
+    found = epoch_of(value)
+    assert found is None or format_utc(within_calendar(found))
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = None
+    assert seconds is None or format_duration(seconds)
 
 
 @given(st.floats())
