@@ -63,7 +63,7 @@ def parse_timestamp(value: str | float | int) -> float:
         ValueError: neither of these, or no moment between 1970 and 9999.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"not a timestamp: {value!r}")
+        raise ValueError(f"not a timestamp: {value!r:.60}")
     if isinstance(value, str):
         return _in_range(_parse_text(value.strip()), value)
     try:

@@ -82,8 +82,8 @@ def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -
         heading = ["timestamp", "step", "records"]
         for name in columns[1:]:
             heading += [name] if name in _WORDS else [f"{name}.{part}" for part in _THIN]
-    buffer = io.StringIO()
-    write = csv.writer(buffer, lineterminator="\n").writerow
+    buffer = _Buffer()
+    write = csv.writer(buffer, lineterminator="\r\n").writerow
     write(heading)
     for count, record in enumerate(records, 1):
         write([_cell(_at(record, name)) for name in heading])
@@ -92,6 +92,18 @@ def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -
             buffer.seek(0)
             buffer.truncate()
     yield buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+class _Buffer(io.StringIO):
+    """Takes whole rows that end with CR LF, keeps the LF.
+
+    Python quotes a cell for the line breaks of its rows: with a plain LF, one that holds a CR would stand
+    there bare, and what follows the CR would begin a row, or a formula.
+    """
+
+    def write(self, row: str, /) -> int:
+        """Keep one row."""
+        return super().write(row.removesuffix("\r\n") + "\n")
 
 
 def _at(record: dict[str, Any], name: str) -> Any:

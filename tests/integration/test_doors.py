@@ -275,7 +275,7 @@ PATHS += [
 def knock(dash: Dashboard, request: bytes) -> int:
     """The status of the answer; 0 where the connection was closed without one."""
     with dash.raw(request) as sock, sock.makefile("rb") as file:
-first = file.readline()
+        first = file.readline()
     return int(first.split()[1]) if first.startswith(b"HTTP/1.1 ") else 0
 
 

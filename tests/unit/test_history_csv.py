@@ -66,8 +66,7 @@ def test_any_other_text_stays_as_it_is(text: str) -> None:
         ("system", ["timestamp", "host", "coord_mode", "cpu_percent", "agents.active"]),
         (
             "agent",
-            ["timestamp", "host", "workspace", "agent_id", "status", "reason", "cause", "declared_status"]
-            + ["last_heartbeat", "active_tasks", "pid"],
+            ["timestamp", "host", "workspace", "agent_id", "status", "reason", "cause", "declared_status"],
         ),
         ("event", ["timestamp", "host", "kind", "subject", "message", "detail"]),
     ],
@@ -87,6 +86,15 @@ def test_in_lists_and_in_thinned_records(text: str) -> None:
     assert (row["agent_id"], row["active_tasks.mean"]) == ("'" + text, "'" + text)
     (row,) = rows("event", [{"detail": {"=1": text}}])
     assert json.loads(row["detail"]) == {"=1": text}  # begins with a brace
+
+
+@pytest.mark.parametrize("text", ["a\r=1", "a\n=1", "a\r\n=1", 'a"\r"=1', "a,\r=1"])
+def test_a_line_break_in_a_text_begins_no_row_and_no_cell(text: str) -> None:
+    """A bare CR ended the row for a spreadsheet: what came after it was a cell of its own."""
+    (raw,) = csv_blocks("event", [{"message": text}, {"message": "x"}], thinned=False)
+    assert b'"' in raw.split(b"\n", 1)[1]
+    assert [row["message"] for row in rows("event", [{"message": text}, {"message": "x"}])] == [text, "x"]
+    assert raw.endswith(b"x,\n")
 
 
 def test_numbers_that_are_numbers_stay_as_they_are() -> None:
