@@ -191,7 +191,9 @@ BY_NAME = {key.dotted: key for key in KEYS}
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS))
 
 BY_VARIABLE = {variable: key for key in KEYS for variable in key.variables}
-OTHER_VARIABLES = frozenset({"COORDD_CONFIG", "COORDD_LAYOUT", "COORDD_AGENT_ID", "COORDD_WORKSPACE"})
+OTHER_VARIABLES = frozenset(
+    {"COORDD_CONFIG", "COORDD_LAYOUT", "COORDD_AGENT_ID", "COORDD_WORKSPACE", "COORDD_DEBUG"}
+)
 """Read by the command line and by contrib/heartbeat.sh; no settings of the daemon."""
 
 

@@ -30,6 +30,7 @@ from coordd.inherited import passed_sockets
 from coordd.judging import Judging
 from coordd.lastrun import LastRun
 from coordd.lean import give_back_memory
+from coordd.loglimit import log_loop_errors
 from coordd.logs import set_level
 from coordd.methods import Methods
 from coordd.model import SinkStatus
@@ -250,6 +251,7 @@ class Daemon:
     async def run(self) -> int:
         """Start, wait for the end, drain."""
         loop = asyncio.get_running_loop()
+        log_loop_errors(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)

@@ -18,6 +18,9 @@ of the rest of coordd; both the service and its clients raise from it.
 
 from __future__ import annotations
 
+DEBUG = "COORDD_DEBUG"
+"""An environment variable: set to anything, an error that nobody foresaw shows its traceback."""
+
 
 class CoorddError(Exception):
     """The root of every error that coordd raises on purpose."""
@@ -133,3 +136,19 @@ def _in_quotes(char: str) -> str:
         return char
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def unexpected(program: str, error: BaseException) -> str:
+    """Return one line for an error that nobody foresaw: what, where in the code, and what to do about it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+        where = f" in {file}, line {trace.tb_lineno}"
+    text = f"{type(error).__name__}: {error}"
+    said = f"{text[:200]}…" if len(text) > 200 else text
+    return (
+        f"this is a fault of {program} itself ({said}{where}). {DEBUG}=1 shows the whole of it for a report."
+    )

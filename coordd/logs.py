@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Mapping
 
+from coordd.loglimit import Limited
 from coordd.text import escape
 from coordd.timestamps import format_utc
 
@@ -69,7 +70,7 @@ def set_up(level: str, environ: Mapping[str, str], *, file: str | None = None, m
         handler.setFormatter(_Lines(journal=False))
         logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [Limited(handler)]
     set_level(level)
 
 

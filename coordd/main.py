@@ -11,7 +11,7 @@ import click
 
 from coordd import __version__
 from coordd.config_url import public_url
-from coordd.errors import CoorddError
+from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.launch import log_options, run_here, sources_of, where_options
 from coordd.text import escape, escape_lines
 
@@ -221,3 +221,14 @@ def main() -> None:
             lines = for_journal(lines, os.environ)
         click.echo(lines, err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        import logging
+
+        words = unexpected("coordd", error)
+        if logging.getLogger().handlers:  # a daemon's end belongs in its log, with all there is
+            logging.getLogger("coordd").critical("%s", words, exc_info=error)
+        else:
+            click.echo(f"coordd: {escape(words)}", err=True)
+        sys.exit(1)

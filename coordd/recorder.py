@@ -149,7 +149,8 @@ class Recorder:
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
     ) -> None:
         """Record an event, in the next batch or shortly."""
-        log.log(_level_of(kind), "%s: %s", kind, message)
+        # the kind is part of what the log tells lines apart by: many agents' ends hide no other event
+        log.log(_level_of(kind), f"{kind}: %s", message)
         self._events.append(
             Event(
                 timestamp=format_utc(now().wall),

@@ -1,8 +1,8 @@
 """Every timer of the daemon, on APScheduler, and the watch over the two clocks.
 
-APScheduler counts on the wall clock, which can be set. Beside it runs one plain timer on the monotonic
-clock, the only one that is not a job: it compares both clocks every few seconds, and after a step moves
-every job to where it would have been without it. A stall of the loop is noticed by the same timer.
+All timers count on the monotonic clock (steady.py): however far the wall clock is set, each job runs when it
+would have run without it. Beside them runs one plain timer that is no job: it compares both clocks every few
+seconds and tells of a step. A stall of the loop is noticed by the same timer.
 
 APScheduler is imported by :meth:`Schedule.start`: it takes a fifth of the time to start, and the first answer
 needs no timer. What is set before waits for it.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -23,6 +22,8 @@ from coordd.clocks import Heart, Moment
 if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+    from coordd.steady import Steady
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Schedule:
         self, *, heart: Heart, on_step: Callable[[float], None], on_gap: Callable[[float], None]
     ) -> None:
         self._scheduler: AsyncIOScheduler | None = None
+        self._zone: Steady | None = None
         self._early: dict[str, Callable[[], None]] = {}
         self._heart = heart
         self._on_step = on_step
@@ -64,17 +66,21 @@ class Schedule:
     def load() -> None:
         """Import what :meth:`start` needs; takes 50 ms and may be done in any thread."""
         import_module("apscheduler.schedulers.asyncio")
+        import_module("coordd.steady")
 
     def start(self) -> None:
         """Begin; needs a running loop."""
         from apscheduler.events import EVENT_JOB_ERROR
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+        from coordd.steady import Steady
+
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
         logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # _failed says it
-        # An explicit zone spares the look-up of the local one; the jobs know only delays.
+        self._zone = Steady()
         self._scheduler = AsyncIOScheduler(
-            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+            timezone=self._zone,
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
         self._scheduler.start()
@@ -103,16 +109,13 @@ class Schedule:
                 self._due[name] = monotonic() + self._every[name]
             await job()
 
-        if self._scheduler is None:
+        if self._scheduler is None or self._zone is None:
             self._early[name] = lambda: self.every(name, seconds, job, first=first)
             return
+        from coordd.steady import Each
+
         self._scheduler.add_job(
-            run,
-            "interval",
-            seconds=seconds,
-            id=name,
-            replace_existing=True,
-            next_run_time=_after(delay),
+            run, Each(seconds), id=name, replace_existing=True, next_run_time=self._zone.now(delay)
         )
 
     def once(self, name: str, delay: float, job: Job) -> None:
@@ -125,12 +128,12 @@ class Schedule:
                 del self._due[name]
             await job()
 
-        if self._scheduler is None:
+        if self._scheduler is None or self._zone is None:
             self._early[name] = lambda: self.once(name, max(0.0, due - monotonic()), job)
             return
         # A job may set itself again while it still runs; APScheduler would skip that run silently.
         self._scheduler.add_job(
-            run, "date", run_date=_after(delay), id=name, replace_existing=True, max_instances=1000
+            run, "date", run_date=self._zone.now(delay), id=name, replace_existing=True, max_instances=1000
         )
 
     def waiting(self, name: str) -> float | None:
@@ -151,20 +154,10 @@ class Schedule:
         step, self._offset = offset - self._offset, offset
         self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
         if abs(step) > STEP:
-            self._realign(mono)
             self._on_step(step)
         if gap:
             self._on_gap(gap)
 
-    def _realign(self, mono: float) -> None:
-        for name, due in list(self._due.items()):
-            if self._scheduler and self._scheduler.get_job(name):
-                self._scheduler.modify_job(name, next_run_time=_after(max(0.0, due - mono)))
-
     def _failed(self, event: JobExecutionEvent) -> None:
         if not isinstance(event.exception, asyncio.CancelledError):  # it was under way when coordd ended
             log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)
-
-
-def _after(delay: float) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=delay)

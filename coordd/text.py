@@ -134,7 +134,7 @@ def epoch_of(timestamp: object) -> float | None:
         return None
     year, month, day = int(date[:4]), int(date[5:7]), int(date[8:])
     hour, minute, second = int(clock[:2]), int(clock[3:5]), int(clock[6:])
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
         return None
     if month <= 2:
         year, month = year - 1, month + 12

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last second datetime can hold
+_EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second datetime can hold
+_LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last
 
 
 def format_utc(epoch: float) -> str:
@@ -34,6 +35,14 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
+def within_calendar(epoch: float) -> float:
+    """Return the moment, or the nearest one that :func:`format_utc` can write: year 1 to year 9999.
+
+    For moments that were computed from what a stranger asked for; what is no number counts as too late.
+    """
+    return max(epoch, _EARLIEST) if epoch < _LATEST else _LATEST
+
+
 def format_seconds(epoch: float) -> str:
     """Epoch seconds as ``2026-11-22T06:05:00Z``, cut to the second."""
     return format_utc(math.floor(epoch))[:19] + "Z"
@@ -54,7 +63,7 @@ def parse_timestamp(value: str | float | int) -> float:
         ValueError: neither of these, or no moment between 1970 and 9999.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"not a timestamp: {value!r}")
+        raise ValueError(f"not a timestamp: {value!r:.60}")
     if isinstance(value, str):
         return _in_range(_parse_text(value.strip()), value)
     try:

@@ -11,12 +11,16 @@ import os
 import sys
 
 from coordd.cli.common import OutputClosed, Target, complain, flush, parse_timeout
-from coordd.errors import CoorddError
+from coordd.errors import DEBUG, CoorddError, unexpected
+from coordd.text import escape
 
 INTERRUPTED = 130
 """128 + SIGINT: what a shell shows of a command that Ctrl-C ended."""
 CLOSED = 141
 """128 + SIGPIPE: the reader of the output went away first, as in ``coordctl agents | head -1``."""
+
+UNEXPECTED = 4
+"""It cannot tell."""
 
 
 def main() -> int:
@@ -25,6 +29,11 @@ def main() -> int:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        complain(escape(unexpected("coordctl", error)))
+        return UNEXPECTED
 
 
 def _run(arguments: list[str]) -> int:

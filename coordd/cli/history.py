@@ -44,6 +44,10 @@ Examples:
   coordctl history agent --format jsonl | jq -r 'select(.status == "inactive")'
 
 \b
+In CSV a text that begins like a formula (=, +, -, @, a tab, a line break) gets
+a ' before it, for spreadsheets; jsonl gives every text as it is.
+
+\b
 A time is a duration before now (90s, 1h30m, 7d), a timestamp (UTC where it has
 no zone), or epoch seconds. --since is part of the range, --until is not.
 Works with the daemon down: then the files of the layout are read.""",

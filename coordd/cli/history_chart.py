@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from coordd.cli.common import colour_wanted
 from coordd.errors import CannotTell
 from coordd.text import epoch_of, escape, number
-from coordd.timestamps import format_utc
+from coordd.timestamps import format_utc, within_calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,5 +157,5 @@ def _room() -> tuple[int, int]:
 
 
 def _short(moment: float, span: float) -> str:
-    text = format_utc(moment)
+    text = format_utc(within_calendar(moment))
     return text[:10] if span > 3 * 86400 else f"{text[5:10]} {text[11:16]}" if span > 86400 else text[11:19]

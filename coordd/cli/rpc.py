@@ -75,7 +75,7 @@ def parse_params(text: str) -> Any:
         BadUsage: anything else.
     """
     try:
-        params = json.loads(text, parse_constant=_refuse)
+        params = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise BadUsage(f"the parameters are not JSON: {error}") from error
     if not isinstance(params, (dict, list)):
@@ -95,5 +95,10 @@ def _stdin() -> str:
         raise BadUsage(f"the parameters are not UTF-8: {error}") from error
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if abs(number) < float("inf") else _refuse(digits)
+
+
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(f"{constant:.40} is no number that JSON can hold")

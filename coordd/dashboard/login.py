@@ -39,7 +39,11 @@ class Login:
             return _closing(problem(408, "slow", f"the form did not come within {DEADLINE:g} s"))
         if body is None:
             return _closing(problem(413, "body", f"a form of more than {MAX_FORM} bytes"))
-        token = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4).get("token", [""])[0]
+        try:
+            fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+        except ValueError:  # more fields than our form has
+            fields = {}
+        token = fields.get("token", [""])[0]
         if not self._keys.opens(token.strip().encode()):
             return self._failed.response(request, status=403)
         response = RedirectResponse("/", 303)

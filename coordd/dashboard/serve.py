@@ -29,6 +29,7 @@ from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
 from coordd.errors import CoorddError
+from coordd.loglimit import Limited, log_loop_errors
 from coordd.sockets import Place
 from coordd.text import escape
 
@@ -96,6 +97,8 @@ async def _serve(
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
+    log_loop_errors(asyncio.get_running_loop())
+
     def read_snapshot() -> Snapshot | None:
         return last_snapshot(places(), os.environ, cwd, time.time())
 
@@ -196,7 +199,9 @@ class Server(uvicorn.Server):
 def _log(path: str | None) -> None:
     """To stderr, whose reader knows the time; or to a file of our own, where launchd keeps no log."""
     if path is None:
-        logging.basicConfig(format="%(message)s", level=logging.INFO)
+        plain = logging.StreamHandler()
+        plain.setFormatter(logging.Formatter("%(message)s"))
+        logging.basicConfig(handlers=[Limited(plain)], level=logging.INFO)
         return
     try:
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
@@ -205,7 +210,7 @@ def _log(path: str | None) -> None:
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     line.converter = time.gmtime
     handler.setFormatter(line)
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.basicConfig(handlers=[Limited(handler)], level=logging.INFO)
 
 
 def notify(state: str) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from coordd.history.moments import Span
 from coordd.parts import Part, parse_part, part_name
-from coordd.timestamps import utc_date
 
 EDGE = 3600.0
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,8 +36,8 @@ def choose(directory: str, series: str, span: Span) -> list[Chosen]:
         OSError: the directory cannot be listed.
     """
     wide = span.widened(EDGE)
-    first = "" if wide.since is None or wide.since < 0 else utc_date(wide.since)
-    last = "9999-99-99" if wide.until is None else "" if wide.until < 0 else utc_date(wide.until)
+    # as bytes that order like time: an hour after 9999-12-31 has no date
+    first, last = wide.low[:10].decode(), wide.high[:10].decode()
     try:
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):

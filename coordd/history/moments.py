@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from coordd.timestamps import format_utc, parse_timestamp
+from coordd.timestamps import format_utc, parse_timestamp, within_calendar
 from coordd.units import parse_duration
 
 PREFIX = b'{"timestamp":"'
@@ -71,14 +71,16 @@ def parse_moment(value: str | float, now: float) -> float:
         text = value.strip()
         try:
             if text[-1:].isalpha() and text[-1:] != "Z":
-                return now - parse_duration(text)
+                return within_calendar(now - parse_duration(text))
             moment = parse_timestamp(text)
         except ValueError:
             raise ValueError(_expected(value)) from None
         if not text.replace(".", "").isdigit():
             return moment
         value = moment
-    if not math.isfinite(value) or value < _YOUNGEST_NUMBER:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(_expected(value))
+    if value < _YOUNGEST_NUMBER:
         raise ValueError(_expected(value))
     return parse_timestamp(value)
 

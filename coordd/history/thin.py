@@ -8,17 +8,20 @@ host; of agents, for each agent; of events, for each kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coordd.text import epoch_of, number
-from coordd.timestamps import format_utc
+from coordd.timestamps import format_utc, within_calendar
 
 _WHO = {"agent": ("host", "workspace", "agent_id"), "event": ("host", "kind")}
 _OPEN = 2
 """Stretches that are open at once: records at a boundary come a little out of order. A clock set back makes a
 stretch begin, and be given out, a second time."""
 MAX_GROUPS = 200_000
+LEAST_STEP = 0.001
+"""Seconds: timestamps are no finer."""
 _EXACT = 2.0**53
 
 
@@ -35,9 +38,14 @@ class _Number:
         self.least = min(self.least, value)
         self.most = max(self.most, value)
 
-    def shown(self) -> dict[str, float]:
-        numbers = {"mean": round(self.total / self.count, 6), "min": self.least, "max": self.most}
-        return {name: _plain(value) for name, value in numbers.items()}
+    def shown(self) -> dict[str, float | None]:
+        # a sum beyond what a float holds has no mean: JSON knows no infinity
+        mean = round(self.total / self.count, 6) if math.isfinite(self.total) else None
+        return {
+            "mean": None if mean is None else _plain(mean),
+            "min": _plain(self.least),
+            "max": _plain(self.most),
+        }
 
 
 def _plain(value: float) -> float:
@@ -74,7 +82,12 @@ class _Group:
         thinned = self._shown(self.last, ())
         # the timestamp first, as in every record
         rest = {name: value for name, value in thinned.items() if name != "timestamp"}
-        return {"timestamp": format_utc(start), "step": _plain(step), "records": self.count, **rest}
+        return {
+            "timestamp": format_utc(within_calendar(start)),
+            "step": _plain(step),
+            "records": self.count,
+            **rest,
+        }
 
     def _shown(self, value: Any, path: tuple[str | int, ...]) -> Any:
         if isinstance(value, dict):
@@ -93,12 +106,12 @@ class Thinner:
         step: seconds; stretches begin at multiples of it since 1970.
 
     Raises:
-        ValueError: the step is not positive.
+        ValueError: the step is shorter than a millisecond, or endless.
     """
 
     def __init__(self, type: str, step: float) -> None:
-        if not step > 0:
-            raise ValueError("step: more than 0 seconds")
+        if not LEAST_STEP <= step < math.inf:
+            raise ValueError("step: at least 1ms")
         self._who = _WHO.get(type, ("host",))
         self._step = step
         self._open: dict[int, dict[tuple[Any, ...], _Group]] = {}

@@ -38,6 +38,7 @@ _SPECIAL = {
 }
 _ENVIRONMENT = {
     "COORDD_SOCKET": "The socket to ask, where --socket names none.",
+    "COORDD_DEBUG": "Not empty: an error that is a fault of coordctl itself shows its traceback.",
     "NO_COLOR": "Not empty: no colours, on a terminal either.",
 }
 _SECTIONS = {"Examples:": "EXAMPLES", "Exit codes:": "EXIT STATUS"}

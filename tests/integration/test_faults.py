@@ -6,6 +6,8 @@ import glob
 import os
 import subprocess
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,14 +78,78 @@ def faketime_library() -> str:
     return library
 
 
-def test_a_clock_that_is_set_stops_no_sampling_and_kills_no_agent(project: Project, tmp_path: Path) -> None:
-    offset = tmp_path / "offset"
-    offset.write_text("+0")
-    fake = {
+def faked_clock(offset: Path) -> dict[str, str]:
+    """The environment of a process whose wall clock is off by what stands in the file."""
+    return {
         "LD_PRELOAD": faketime_library(),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+YEAR = 365 * 86400
+
+
+def to_1970() -> int:
+    return 90_000 - int(time.time())
+
+
+def before_midnight() -> int:
+    """From now to two seconds before a midnight (UTC)."""
+    return 86400 - int(time.time()) % 86400 - 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda: [0, YEAR, 0],
+        lambda: [to_1970(), 0],  # a board without a clock, until NTP answers
+        lambda: [before_midnight(), before_midnight() + 10, before_midnight()] * 2,
+        lambda: [0, 20 * YEAR, -20 * YEAR, 3600, -3600, to_1970(), 0],
+    ],
+    ids=["a year", "1970", "midnight", "many"],
+)
+def test_a_clock_that_jumps_far_costs_nothing(
+    project: Project, tmp_path: Path, settings: Callable[[], list[int]]
+) -> None:
+    """No list of missed runs (450 MB for a year), no job before its time, and answers all the while."""
+    first, *jumps = settings()
+    offset = tmp_path / "offset"
+    offset.write_text(f"{first:+d}")
+    with watching(project, tmp_path, COORDD_SAMPLING_INTERVAL="1s", **faked_clock(offset)) as coordd:
+
+        def samples() -> int:
+            return int(coordd.rpc("status")["sinks"]["csv"]["written"])
+
+        def peak() -> int:
+            lines = Path(f"/proc/{coordd.pid}/status").read_text().splitlines()
+            return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
+
+        eventually(lambda: samples() >= 2)
+        before = peak()
+        moved = 0
+        for last, jump in pairwise([first, *jumps]):
+            moved += jump != last
+            offset.write_text(f"{jump:+d}")
+            steps = moved
+
+            def noticed(steps: int = steps) -> bool:
+                events = coordd.rpc("history.query", {"type": "event", "limit": 1000})["records"]
+                return sum(event["kind"] == "clock.stepped" for event in events) == steps
+
+            eventually(noticed)
+            count = samples()
+            eventually(lambda count=count: samples() >= count + 3)
+        assert peak() < before + 30
+        assert coordd.rpc("status")["health"] == "ok"
+
+
+def test_a_clock_that_is_set_stops_no_sampling_and_kills_no_agent(project: Project, tmp_path: Path) -> None:
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    fake = {
+        **faked_clock(offset),
         "COORDD_SAMPLING_INTERVAL": "1s",
         "COORDD_AGENTS_TIMEOUT": "20s",  # every look at a faked clock reads a file: this daemon is slow
     }

@@ -45,6 +45,7 @@ VALUES = {
     "layout",
     "parts",
     "history",
+    "loglimit",
 }
 SOURCES_AND_SINKS = {
     "host",
@@ -64,6 +65,7 @@ STATE = {
     "upkeep",
     "state",
     "schedule",
+    "steady",
     "recorder",
     "pipeline",
     "hosting",
@@ -111,6 +113,7 @@ TOOLS = {"installer"}
 LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
 CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}
 CLIENT_MAY |= {"parts", "history"}  # clients read record files themselves
+CLIENT_MAY |= {"loglimit"}  # the dashboard logs
 
 
 def room(path: Path) -> str:

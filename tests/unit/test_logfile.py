@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from coordd import logfile, logs
+from coordd import logfile, loglimit, logs
 from coordd.errors import StartError
+from coordd.loglimit import Limited
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def test_lines_go_into_the_file_which_rotates(
 ) -> None:
     monkeypatch.setattr(logfile, "MAX_BYTES", 4096)
     monkeypatch.setattr(logfile, "KEPT", 2)
+    monkeypatch.setattr(loglimit, "MOST", 1000)
     path = tmp_path / "coordd.log"
     logs.set_up("info", {"JOURNAL_STREAM": "1:2"}, file=str(path), mode=0o640)
     for number in range(500):
@@ -67,7 +69,9 @@ def test_a_full_disk_ends_nothing(
     monkeypatch.setattr(logfile, "MAX_BYTES", 200)
     path = tmp_path / "coordd.log"
     logs.set_up("info", {}, file=str(path))
-    (handler,) = root.handlers
+    (limited,) = root.handlers
+    assert isinstance(limited, Limited)
+    handler = limited.target
     assert isinstance(handler, logfile.LogFile)
     descriptor = handler.stream.fileno()
     whole = os.dup(descriptor)

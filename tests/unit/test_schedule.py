@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from time import monotonic
+from datetime import timedelta
+from time import monotonic, time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordd import schedule as schedule_module
 from coordd.clocks import Heart
 from coordd.schedule import Schedule
+from coordd.steady import Each, Steady
 
 PATIENCE = 20.0
 
@@ -172,21 +176,26 @@ def test_a_job_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixt
 def shift(patch: pytest.MonkeyPatch, seconds: float) -> None:
     """The wall clock, as this module and APScheduler see it, jumps."""
     import datetime as real
-    from time import time
+
+    from apscheduler.executors import base as executors
+    from apscheduler.schedulers import base
 
     class Shifted(real.datetime):
         @classmethod
-        def now(cls, tz: real.tzinfo | None = None) -> Shifted:
-            return cls.fromtimestamp(time() + seconds, tz)
-
-    from apscheduler.schedulers import base
+        def now(cls, tz: real.tzinfo | None = None) -> real.datetime:
+            moment = real.datetime.fromtimestamp(time() + seconds, real.UTC)
+            return moment if tz is None else tz.fromutc(moment.replace(tzinfo=tz))
 
     patch.setattr(schedule_module, "time", lambda: time() + seconds)
-    patch.setattr(schedule_module, "datetime", Shifted)
     patch.setattr(base, "datetime", Shifted)
+    patch.setattr(executors, "datetime", Shifted)
 
 
-@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+YEAR = 365 * 86400.0
+STEPS = [-3600.0, 3600.0, YEAR, -YEAR, 56 * YEAR, -56 * YEAR]
+
+
+@pytest.mark.parametrize("seconds", STEPS)
 def test_a_step_of_the_wall_clock_is_told_and_stops_nothing(
     monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
@@ -208,6 +217,79 @@ def test_a_step_of_the_wall_clock_is_told_and_stops_nothing(
         assert told.steps == [pytest.approx(seconds, abs=1)]
         assert not far
         assert told.schedule.waiting("far") == due
+
+    run(test)
+
+
+@pytest.mark.parametrize("seconds", STEPS)
+def test_a_step_that_nobody_has_noticed_yet_moves_no_job(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Between the step and the next look at the clocks every job runs at its time, and once."""
+
+    async def test(told: Told) -> None:
+        every: list[float] = []
+        far: list[float] = []
+        told.schedule.every("every", 0.05, counter(every))
+        told.schedule.every("rare", 900.0, counter(far))
+        told.schedule.once("far", 1800.0, counter(far))
+        await until(lambda: every)
+        shift(monkeypatch, seconds)
+        soon: list[float] = []
+        began, before = monotonic(), len(every)
+        told.schedule.once("soon", 0.2, counter(soon))  # set after it, so by the new clock
+        await until(lambda: soon)
+        assert soon[0] >= began + 0.19
+        await until(lambda: len(every) >= before + 5)
+        assert len(every) - before <= (monotonic() - began) / 0.05 + 2
+        assert not far
+        assert told.steps == []  # it really was not noticed
+
+    run(test)
+
+
+def test_many_steps_to_and_fro_move_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(told: Told) -> None:
+        every: list[float] = []
+        far: list[float] = []
+        told.schedule.every("every", 0.02, counter(every))
+        told.schedule.once("far", 1800.0, counter(far))
+        began = monotonic()
+        for number in range(50):
+            shift(monkeypatch, STEPS[number % len(STEPS)])
+            count = len(every)
+            await until(lambda count=count: len(every) > count)
+        assert len(every) <= (monotonic() - began) / 0.02 + 2
+        assert not far
+
+    run(test)
+
+
+@given(
+    interval=st.floats(0.001, 86400),
+    late=st.floats(0, 100 * YEAR),
+)
+def test_an_interval_names_one_next_run_however_long_nothing_ran(interval: float, late: float) -> None:
+    """Stopped for years (SIGSTOP), a job has one run to make up for, and keeps its beat."""
+    zone = Steady()
+    before = zone.now()
+    now = before + timedelta(seconds=late)
+    due = Each(interval).get_next_fire_time(before, now)
+    assert now < due <= now + timedelta(seconds=interval) + timedelta.resolution
+    behind = (due - before) / max(timedelta(seconds=interval), timedelta.resolution)
+    assert behind == pytest.approx(round(behind), abs=1e-3)
+
+
+@pytest.mark.parametrize("delay", [1e15, 1e300, float("inf"), float("nan"), -1.0, -float("inf")])
+def test_a_delay_that_no_calendar_holds_stops_nothing(delay: float) -> None:
+    async def test(told: Told) -> None:
+        ran: list[float] = []
+        other: list[float] = []
+        told.schedule.once("x", delay, counter(ran))
+        told.schedule.every("y", delay, counter(ran), first=delay)
+        told.schedule.once("z", 0.05, counter(other))
+        await until(lambda: other)
+        assert bool(ran) == (delay < 0)
 
     run(test)
 

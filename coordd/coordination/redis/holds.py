@@ -13,6 +13,7 @@ from coordd.coordination.redis.todo import One
 from coordd.coordination.redis.work import Claims, ProgressTold
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import CHUNK, Command, Reply, Wire
+from coordd.timestamps import within_calendar
 from coordd.traces import Claim
 
 _ABSENT = -2  # what PTTL answers
@@ -49,7 +50,10 @@ class Holds:
                 tally.count(CLAIMS[item.slot], value)
                 claim, problem = (None, None) if left == _ABSENT else _claim(item, value)
                 self._problems.note(item.key, problem)
-                expires_at = now + left / 1000 if isinstance(left, int) and left >= 0 else None
+                # a key may live for 292 million years, which no timestamp can say
+                expires_at = None
+                if isinstance(left, int) and left >= 0:
+                    expires_at = within_calendar(now + left / 1000)
                 if self._claims.put(item.slot, item.id, claim, expires_at):
                     changed.add(item.id)
         return changed
