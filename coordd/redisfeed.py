@@ -16,6 +16,7 @@ from typing import Any
 
 from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
+from coordd.coordination.redis.asking import LONGEST_KEY
 from coordd.coordination.redis.listening import Listening
 from coordd.coordination.redis.reader import RedisReader
 from coordd.coordination.redis.standstill import standstill_of
@@ -37,8 +38,6 @@ MAX_PENDING = 50_000
 """Announced keys that may wait to be read; beyond that everything is read."""
 SLICE = 500
 """Agents that are taken over before the loop turns again."""
-MAX_KEY = 2048
-"""Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
 LOOK_EVERY = 2.0
 """Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
 MENDED = 4.0
@@ -162,11 +161,16 @@ class RedisFeed:
 
     async def _hear(self, wire: Wire) -> None:
         pushed = await self._listening.begin(wire)  # before everything is read
-        await self._take_up(wire, "push" if pushed else "poll")
         if not pushed:
+            await self._take_up(wire, "poll")
             await self._listening.begin_at_last(wire)
+        # To read everything may take longer than the server may be silent: it is listened to meanwhile.
+        listening = asyncio.ensure_future(self._unbroken(wire, self._listening.listen()))
+        try:
             await self._take_up(wire, "push")
-        await self._listening.listen()
+            await listening
+        finally:
+            listening.cancel()
 
     async def _take_up(self, wire: Wire, mode: str) -> None:
         """Read everything, and go on from there."""
@@ -182,6 +186,8 @@ class RedisFeed:
         async with self._lock:
             if wire is self._wire:
                 await self._guarded(wire, self._read_all(wire))
+        if self._pending or self._everything:  # heard of before there was anything to compare it with
+            self._schedule.once("redis.batch", BATCH, self._batch)
 
     def _heard(self, keys: Collection[bytes] | None) -> None:
         if keys is None:
@@ -190,7 +196,7 @@ class RedisFeed:
             self._pending.clear()
             self._everything = True
         else:
-            self._pending.update([key for key in keys if len(key) <= MAX_KEY])
+            self._pending.update([key for key in keys if len(key) <= LONGEST_KEY])
         waiting = self._schedule.waiting("redis.batch")
         if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
             self._schedule.once("redis.batch", BATCH, self._batch)

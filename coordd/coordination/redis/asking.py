@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from coordd.coordination.redis.parse import MAX_VALUE
 from coordd.coordination.redis.todo import One
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Command, Reply, Wire
+from coordd.redislink.wire import CHUNK, LARGEST, Command, Reply, Wire
 
 END = str(MAX_VALUE).encode()
 """The last byte of a value to ask for: one more than counts, to tell a larger one."""
@@ -26,14 +26,21 @@ class Unusable(Exception):
     """Redis answers everything with an error; the text says of "Redis" what is wrong."""
 
 
-async def ask(wire: Wire, commands: Sequence[Command]) -> list[Reply]:
+LONGEST_KEY = 2048
+"""Bytes of a key's name; none of ours is longer (an id has 256 characters). Of a longer one its beginning comes."""
+
+
+async def ask(wire: Wire, commands: Sequence[Command], *, largest: int = LARGEST) -> list[Reply]:
     """Send up to one chunk of commands; the error of a single one is its reply.
+
+    Args:
+        largest: bytes that are kept of each string in the replies.
 
     Raises:
         RedisLost: the connection failed.
         Unusable: the error of one is that of all.
     """
-    replies = await wire.call(*commands)
+    replies = await wire.call(*commands, largest=largest)
     for reply in replies:
         if reply.__class__ is ServerError and reply.code in _FOR_ALL:
             raise Unusable(str(reply))

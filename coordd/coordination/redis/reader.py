@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import SLICE, Tally, Unusable, ask, page
+from coordd.coordination.redis.asking import LONGEST_KEY, SLICE, Tally, Unusable, ask, page
 from coordd.coordination.redis.beats import Beats
 from coordd.coordination.redis.holds import Holds
 from coordd.coordination.redis.keys import (
@@ -233,7 +233,7 @@ class RedisReader:
         cursor, todo = b"0", Todo()
         while True:
             commands: list[Command] = [(b"SCAN", cursor, b"MATCH", SCAN_PATTERN, b"COUNT", _SCAN_COUNT)]
-            reply = (await ask(wire, commands))[0]
+            reply = (await ask(wire, commands, largest=LONGEST_KEY + 1))[0]
             if isinstance(reply, ServerError):
                 return str(reply)
             cursor, keys = page(reply)
