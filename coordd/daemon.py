@@ -55,7 +55,7 @@ from coordd.tasks import Board
 from coordd.timestamps import format_utc
 from coordd.upkeep import Upkeep
 from coordd.wire import SERVER_ERROR, Fault
-from coordd.worker import Late, Worker
+from coordd.worker import Late, Worker, still_going
 
 if TYPE_CHECKING:
     from coordd.redisservice import RedisService
@@ -138,7 +138,7 @@ class Daemon:
             schedule=self._schedule,
             on_event=self._recorder.event,
         )
-        self._backend = FileBackend(entries=self._workspaces(config))
+        self._backend = FileBackend(entries=self._workspaces(config), breathe=still_going)
         self._agents = AgentLog(
             picture=self._picture,
             recorder=self._recorder,

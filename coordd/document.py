@@ -208,6 +208,12 @@ class Documents:
             for workspace in self._picture.workspaces.values()
             if workspace.path and workspace.state == "unreadable"
         )
+        problems.extend(
+            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
+            for source in self._picture.workspaces.values()
+            for kind, words in source.crowded.items()
+            if source.state != "unreadable"
+        )
         problems.extend(self._tasks.problems(now))
         problems.extend(self._configuration())
         return problems
@@ -215,6 +221,6 @@ class Documents:
     def _malformed(self) -> dict[str, object]:
         traces = list(self._picture.malformed())
         return {
-            "count": len(traces),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._picture.workspaces.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }

@@ -291,7 +291,7 @@ class RedisFeed:
             return
         shown = self._sight.shown
         shown.state, shown.error = "read", None
-        shown.malformed = dict(traces.malformed)
+        self._sight.found_all(traces)
         self._malformed.note(shown)
         if self._see():
             await self._rejudge()
@@ -325,7 +325,7 @@ class RedisFeed:
         if change.rescan_needed:
             await self._read_all(wire)
             return
-        self._sight.shown.malformed.update(change.malformed)
+        self._sight.found_some(change.malformed)
         self._malformed.note(self._sight.shown)
         agents = self._departures.of_some(change.agents)
         await self._agents.take(PATH, agents, self._reading(pushed=pushed))

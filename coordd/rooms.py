@@ -17,6 +17,9 @@ from coordd.traces import Claim, Progress, WorkChange, WorkspaceTraces
 
 T = TypeVar("T")
 
+MAX_GONE = 100_000
+"""Tasks without a claim or progress of which it is known when they moved; the oldest are forgotten first."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -135,6 +138,9 @@ class Room:
             for task, moved in self.moved.items()
             if moved >= before or task in self.claims or task in self.progress
         }
+        gone = [task for task in self.moved if task not in self.claims and task not in self.progress]
+        for task in gone[: max(0, len(gone) - MAX_GONE)]:
+            del self.moved[task]
 
 
 def _difference(before: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T | None]:

@@ -276,7 +276,9 @@ class Board:
         return own in self._lively or self._picture.resolve(path, agent_id or "") in self._lively
 
     def _may_be_hidden(self, path: str) -> bool:
-        """Whether an agent that a claim in this source names may be in one that cannot be read."""
+        """Whether an agent that a claim in this source names may be one that is not read."""
+        if any("agents" in source.crowded for source in self._picture.workspaces.values()):
+            return True
         others = [other for other in self._picture.workspaces if other != path and not (path and other)]
         return any((room := self.rooms.get(other)) is None or not room.read for other in others)
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from coordd.coordination.bounds import Bounds
 from coordd.coordination.files import COORDINATION, WorkspaceReader
 from coordd.coordination.hints import Hint
 from coordd.coordination.mounts import is_remote
@@ -30,10 +31,15 @@ class Found:
 
 
 class FileBackend:
-    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced."""
+    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced.
 
-    def __init__(self, *, entries: Sequence[str]) -> None:
+    ``breathe`` is called in the trace worker now and then while a long reading goes on.
+    """
+
+    def __init__(self, *, entries: Sequence[str], breathe: Callable[[], None] = lambda: None) -> None:
         self.entries = entries
+        self._breathe = breathe
+        self._bounds = Bounds()
         self._watcher: Watcher | None = None
         self._said: set[str] = set()
 
@@ -63,7 +69,7 @@ class FileBackend:
 
     def reader(self, path: str) -> WorkspaceReader:
         """A new reader of one workspace."""
-        return WorkspaceReader(path)
+        return WorkspaceReader(path, bounds=self._bounds, breathe=self._breathe)
 
     def follow(self, path: str) -> Followed:
         """Listen for changes in a workspace as it lies there now; how it is followed."""

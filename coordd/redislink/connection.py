@@ -109,7 +109,7 @@ class _Parser(_AsyncRESP2Parser):
             raise InvalidResponse("no reply")
         if disable_decoding or response is None or self.encoder is None:
             return response
-        return self.encoder.decode(response)
+        return self.encoder.decode(response)  # type: ignore[no-untyped-call]
 
     async def _read_items(self, count: int, disable_decoding: bool) -> list[Any]:
         items = []

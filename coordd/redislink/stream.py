@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import cast
 
 MAX_REPLY = 64 << 20
-"""Bytes of one reply that are kept, lists within it included; a registry of 50,000 agents is a fifth of it."""
+"""Bytes that are kept of one reply, lists within it included; 50,000 agents registered are a fifth of it."""
 PROGRESS = 64 << 10
 """Bytes after which a reply that is still coming counts as progress."""
 LIMIT = 64 << 10

@@ -28,7 +28,7 @@ Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"
 CONNECT_DEADLINE = 1.0
 """Seconds to look up the host, as many to connect, and as many to authenticate and choose the database."""
 COMMAND_DEADLINE = 1.0
-"""Seconds for one exchange, a chunk of commands and their replies, and from each 64 KiB of them to the next."""
+"""Seconds for one exchange, a chunk of commands and their replies; anew after each 64 KiB of them."""
 LARGEST = (64 << 10) + 2
 """Bytes of one string in a reply that are kept, unless less is asked for; the rest is read and dropped."""
 CHUNK = 200
@@ -106,7 +106,7 @@ class Wire:
         not be known.
 
         Args:
-            deadline: seconds for each chunk, from when its turn has come, and anew after each good part of its
+            deadline: seconds for each chunk, from when its turn has come, and anew after each 64 KiB of its
                 replies: what is large takes its time, what stands still is late.
             largest: bytes that are kept of each string in the replies.
 

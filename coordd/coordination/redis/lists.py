@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import SLICE, Pace, Tally, ask, page
+from coordd.coordination.redis.asking import SLICE, Pace, Patience, Tally, ask, page
 from coordd.coordination.redis.keys import AGENT_TASKS
 from coordd.coordination.redis.parse import either, parse_tasks
 from coordd.coordination.redis.problems import Problems, refusal
@@ -24,6 +24,7 @@ class TaskLists:
         self._problems = problems
         self._max_named = max_named
         self._pace = Pace(SLICE)
+        self._patience = Patience()
 
     async def read(self, wire: Wire, items: Sequence[One], tally: Tally) -> None:
         """Read the lists of these agents."""
@@ -76,8 +77,9 @@ class TaskLists:
         found: dict[str, None] = {}
         problem: str | None = None
         cursor, pace = b"0", Pace()
+        self._patience.begin()
         while len(found) <= 2 * self._max_named:
-            reply = (await ask(wire, [(b"SSCAN", item.key, cursor, b"COUNT", pace.count)]))[0]
+            reply = await self._patience.ask(wire, (b"SSCAN", item.key, cursor, b"COUNT", pace.count))
             if isinstance(reply, ServerError):
                 self._failed(item, reply, asked)
                 return
@@ -88,6 +90,7 @@ class TaskLists:
             if cursor == b"0":
                 break
             pace.took(members)
+        self._patience.end()
         self._take(item, tuple(found), problem, asked)
 
     def _take(self, item: One, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from coordd.coordination.fields import Parsed
-from coordd.coordination.redis.asking import Pace, ask, elements, page
+from coordd.coordination.redis.asking import Pace, Patience, ask, elements, page
 from coordd.coordination.redis.keys import AVAILABLE, QUEUE
 from coordd.coordination.redis.parse import either, parse_tasks
 from coordd.coordination.redis.problems import Problems, refusal
@@ -28,6 +28,7 @@ class Offers:
         self._available = available
         self._problems = problems
         self._max_named = max_named
+        self._patience = Patience()
 
     async def read_all(self, wire: Wire, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and know of no other; the tasks that are affected."""
@@ -38,6 +39,7 @@ class Offers:
     async def read(self, wire: Wire, keys: Sequence[bytes]) -> set[str]:
         """Read these sources; the tasks that are offered no longer, or were not before."""
         touched: set[str] = set()
+        self._patience.begin()
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             counts = await ask(wire, [(_COUNT.get(key, b"LLEN"), key) for key in chunk])
@@ -49,6 +51,7 @@ class Offers:
                     touched |= await self._source(wire, key, count)
                 elif isinstance(count, ServerError):
                     touched |= self._failed(key, count)
+        self._patience.end()
         return touched
 
     async def _source(self, wire: Wire, key: bytes, count: int) -> set[str]:
@@ -71,7 +74,7 @@ class Offers:
         problem: str | None = None
         cursor, pace = b"0", Pace()
         while len(named) <= 2 * self._max_named:
-            reply = (await ask(wire, [(b"SSCAN", key, cursor, b"COUNT", pace.count)]))[0]
+            reply = await self._patience.ask(wire, (b"SSCAN", key, cursor, b"COUNT", pace.count))
             if isinstance(reply, ServerError):
                 return reply
             cursor, members = page(reply)
@@ -90,7 +93,7 @@ class Offers:
         command, fields = (b"ZRANGE", ("id", "task_id")) if key == _QUEUE else (b"LRANGE", ("task_id", "id"))
         while start < count:
             last = min(count, start + pace.count) - 1
-            reply = (await ask(wire, [(command, key, start, last)]))[0]
+            reply = await self._patience.ask(wire, (command, key, start, last))
             if isinstance(reply, ServerError):
                 return reply
             members = elements(reply)

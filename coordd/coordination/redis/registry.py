@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coordd.coordination.fields import Malformed
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import Pace, ask, page
+from coordd.coordination.redis.asking import Pace, Patience, ask, page
 from coordd.coordination.redis.keys import REGISTRY, id_of
 from coordd.coordination.redis.parse import MAX_VALUE
 from coordd.coordination.redis.problems import Problems, refusal
@@ -19,6 +19,7 @@ class Registry:
 
     def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
         self.trouble: str | None = None
+        self._patience = Patience()
         self._limit = limit
         self._agents = agents
         self._problems = problems
@@ -30,10 +31,11 @@ class Registry:
         """
         agents, problems, pace = self._agents, self._problems, Pace()
         agents.begin_registry()
+        self._patience.begin()
         changed: set[str] = set()
         cursor, count = b"0", 0
         while True:
-            reply = (await ask(wire, [(b"HSCAN", _KEY, cursor, b"COUNT", pace.count)]))[0]
+            reply = await self._patience.ask(wire, (b"HSCAN", _KEY, cursor, b"COUNT", pace.count))
             if isinstance(reply, ServerError):
                 wrong = reply.code == "WRONGTYPE"
                 self.trouble = None if wrong else str(reply)
@@ -47,6 +49,7 @@ class Registry:
             if cursor == b"0" or count >= self._limit:
                 break
             pace.took(found)
+        self._patience.end()
         self.trouble = None
         rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
         problems.note(_KEY, rest)
