@@ -220,7 +220,7 @@ class Pipeline:
             await asyncio.sleep(0)
         self._agents.read_all(source.shown.path, traces.agents)
         self._judging.look()
-        self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
+        await self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
         self._poll(source)

@@ -20,7 +20,7 @@ from coordd.coordination.redis.asking import LONGEST_KEY
 from coordd.coordination.redis.listening import Listening
 from coordd.coordination.redis.reader import RedisReader
 from coordd.coordination.redis.standstill import standstill_of
-from coordd.departures import Departures
+from coordd.departures import MAX_SILENT, Departures
 from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
 from coordd.redislink.facts import Facts
@@ -42,6 +42,7 @@ LOOK_EVERY = 2.0
 """Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
 MENDED = 4.0
 """Seconds between two full readings while a part of Redis cannot be read."""
+_SILENT = f"more than {MAX_SILENT}, of which nothing is left; further ones leave the list at once"
 PATH = ""
 """Redis among the sources of the picture."""
 
@@ -297,7 +298,10 @@ class RedisFeed:
             await self._rejudge()
         known = [agent.key[1] for agent in self._picture.in_workspace(None)]
         first = not self._sight.read_once
-        for some in _slices(self._departures.of_all(traces.agents, known, first=first)):
+        found = self._departures.of_all(traces.agents, known, first=first)
+        if self._departures.full:
+            shown.crowded = {**shown.crowded, "silent agents": _SILENT}
+        for some in _slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))
             self._tasks.look()
             await asyncio.sleep(0)
@@ -305,7 +309,9 @@ class RedisFeed:
                 return  # what was read so far is shown, but makes nothing known
         self._agents.read_all(PATH, traces.agents)
         self._judging.look()
-        self._tasks.take_all(PATH, traces, fresh=first)
+        await self._tasks.take_all(PATH, traces, fresh=first)
+        if wire is not self._wire:
+            return
         self._sight.last_observed = shown.clock.now(began)
         self._sight.read_once = True
         self._await_rescan()

@@ -33,13 +33,20 @@ class Found:
 class FileBackend:
     """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced.
 
-    ``breathe`` is called in the trace worker now and then while a long reading goes on.
+    ``bounds`` say what may be kept; ``breathe`` is called in the trace worker now and then while a long
+    reading goes on.
     """
 
-    def __init__(self, *, entries: Sequence[str], breathe: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        entries: Sequence[str],
+        bounds: Bounds | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self.entries = entries
         self._breathe = breathe
-        self._bounds = Bounds()
+        self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
         self._said: set[str] = set()
 

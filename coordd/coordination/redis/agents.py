@@ -84,6 +84,7 @@ class Agents:
         self.traces: dict[str, AgentTraces] = {}
         self.overfull = False
         self._limit = limit
+        self._room = bounds.agents
         self._listed = bounds.listed
         self._text = bounds.text
         self._known: dict[str, _Agent] = {}
@@ -285,7 +286,7 @@ class Agents:
         return iter(self._known)
 
     def _add(self, agent_id: str) -> _Agent | None:
-        if len(self._known) >= self._limit:
+        if len(self._known) >= self._limit or not self._room.take(1):
             self.overfull = True
             return None
         agent = self._known[agent_id] = _Agent()
@@ -313,6 +314,7 @@ class Agents:
     def _rebuild(self, agent_id: str, agent: _Agent) -> None:
         if agent.registered is None and agent.tasks_seen is None and agent.first is agent.second is None:
             self._listed.give(len(agent.tasks or ()))
+            self._room.give(1)
             del self._known[agent_id]
             self.traces.pop(agent_id, None)
             self._names.pop(agent_id, None)

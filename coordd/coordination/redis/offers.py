@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from coordd.coordination.fields import Parsed
 from coordd.coordination.redis.asking import Pace, Patience, ask, elements, page
 from coordd.coordination.redis.keys import AVAILABLE, QUEUE
-from coordd.coordination.redis.parse import either, parse_tasks
+from coordd.coordination.redis.parse import MAX_VALUE, either, parse_tasks
 from coordd.coordination.redis.problems import Problems, refusal
 from coordd.coordination.redis.work import Available
 from coordd.redislink.trouble import ServerError
@@ -21,7 +21,10 @@ FIXED = (_SET, _QUEUE)
 
 
 class Offers:
-    """The sources of available tasks; ``troubles`` maps those that may not be read to the reason."""
+    """The sources of available tasks; ``troubles`` maps those that may not be read to the reason.
+
+    ``heavy``: there were members too large to be of use at the last reading.
+    """
 
     def __init__(self, *, available: Available, problems: Problems, max_named: int) -> None:
         self.troubles: dict[bytes, str] = {}
@@ -29,6 +32,7 @@ class Offers:
         self._problems = problems
         self._max_named = max_named
         self._patience = Patience()
+        self.heavy = False
 
     async def read_all(self, wire: Wire, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and know of no other; the tasks that are affected."""
@@ -40,6 +44,7 @@ class Offers:
         """Read these sources; the tasks that are offered no longer, or were not before."""
         touched: set[str] = set()
         self._patience.begin()
+        self.heavy = False
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             counts = await ask(wire, [(_COUNT.get(key, b"LLEN"), key) for key in chunk])
@@ -78,6 +83,7 @@ class Offers:
             if isinstance(reply, ServerError):
                 return reply
             cursor, members = page(reply)
+            self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in members)
             tasks, wrong = parse_tasks(members)
             named.update(dict.fromkeys(tasks))
             problem = either(problem, wrong)
@@ -100,6 +106,7 @@ class Offers:
             if not members:  # it has become shorter meanwhile
                 break
             start += len(members)
+            self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in members)
             tasks, wrong = parse_tasks(members, fields)
             named.update(dict.fromkeys(tasks))
             problem = either(problem, wrong)

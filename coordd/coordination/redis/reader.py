@@ -264,7 +264,7 @@ class RedisReader:
             slow.take()
             began = self._mono()
             changed = await self._registry.read(wire)
-            slow.was_read(began, self._mono())
+            slow.was_read(began, self._mono(), heavy=self._registry.heavy)
         return changed
 
     async def _read_offers(self, wire: Wire, lists: Collection[bytes] | None = None) -> set[str]:
@@ -277,7 +277,7 @@ class RedisReader:
                 touched = await self._offers.read(wire, sorted(wanted))
             else:
                 touched = await self._offers.read_all(wire, lists)
-            slow.was_read(began, self._mono())
+            slow.was_read(began, self._mono(), heavy=self._offers.heavy)
         return touched
 
     def _answer(self, tally: Tally, refused: str | None) -> WorkspaceTraces:

@@ -15,10 +15,14 @@ _KEY = REGISTRY.encode()
 
 
 class Registry:
-    """The registry; ``trouble`` says why it could not be read at the last try."""
+    """The registry; ``trouble`` says why it could not be read at the last try.
+
+    ``heavy``: values in it were too large to be of use.
+    """
 
     def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
         self.trouble: str | None = None
+        self.heavy = False
         self._patience = Patience()
         self._limit = limit
         self._agents = agents
@@ -32,6 +36,7 @@ class Registry:
         agents, problems, pace = self._agents, self._problems, Pace()
         agents.begin_registry()
         self._patience.begin()
+        self.heavy = False
         changed: set[str] = set()
         cursor, count = b"0", 0
         while True:
@@ -42,6 +47,7 @@ class Registry:
                 problems.note(_KEY, refusal(reply, "a hash"))
                 return changed | agents.end_registry() if wrong else changed
             cursor, found = page(reply)
+            self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in found)
             for name, value in zip(found[::2], found[1::2], strict=False):
                 if self._entry(name, value):
                     changed.add(id_of(name))
