@@ -98,7 +98,7 @@ class Room:
         return WorkChange(claims, progress)
 
     def filled(self) -> bool:
-        """All that :meth:`compare` returned was taken over; whether anything can be told that could not be."""
+        """All that :meth:`compare` returned was taken over; whether more can be told than before."""
         before = self.knows
         if self.filling is not None:
             self.knows_claims, self.knows_progress, self.knows_available = self.filling

@@ -150,6 +150,8 @@ class Folder(Generic[T]):
     def scan(self, fd: int, now: float) -> set[str]:
         """Look at every file; the names whose meaning changed, those that vanished included.
 
+        Where some found no room and others have gone, a second look lets those in.
+
         Args:
             fd: descriptor of the folder.
             now: wall clock, epoch seconds.
@@ -157,6 +159,11 @@ class Folder(Generic[T]):
         Raises:
             OSError: the folder cannot be listed; then nothing is changed.
         """
+        changed, gone = self._look(fd, now)
+        return changed | self._look(fd, now)[0] if gone and self._beyond else changed
+
+    def _look(self, fd: int, now: float) -> tuple[set[str], bool]:
+        """One look at every file; the names whose meaning changed, and whether any has gone."""
         known = self.entries
         fresh: dict[str, Entry[T]] = {}
         changed: set[str] = set()
@@ -195,12 +202,13 @@ class Folder(Generic[T]):
                         changed.add(name)
                     entry = new
                 fresh[name] = entry
-        for name in known.keys() - fresh.keys():
-            changed.add(name)
+        gone = known.keys() - fresh.keys()
+        for name in gone:
             self._forget(known[name])
+        changed |= gone
         self.entries = fresh
         self.overfull = count > self._max_entries
-        return changed
+        return changed, bool(gone)
 
     def refresh(self, fd: int, name: str, *, force: bool = False) -> bool:
         """Look at one file; whether its meaning changed.
@@ -263,7 +271,7 @@ class Folder(Generic[T]):
         """Give back what a scan has booked that does not come to its end."""
         try:
             yield
-        except OSError:
+        except BaseException:
             for name, entry in fresh.items():
                 if name not in self.entries:
                     self._forget(entry)
