@@ -95,9 +95,7 @@ def test_every_unset_directive_has_its_reason_above_the_set_ones() -> None:
     assert {"ProcSubset", "ProtectProc", "ProtectHome", "IPAddressDeny", "PrivateNetwork"} <= named
 
 
-@pytest.mark.parametrize(
-    "unit", ["coordd", "coordd-user", "coordd-dashboard", "coordd-dashboard-user"], ids=lambda unit: str(unit)
-)
+@pytest.mark.parametrize("unit", ["coordd", "coordd-user", "coordd-dashboard", "coordd-dashboard-user"])
 def test_every_unit_bounds_memory_and_tasks_and_says_why(unit: str) -> None:
     lines = templates.template(f"systemd/{unit}.service.in").splitlines()
     for directive in ("MemoryMax=", "TasksMax="):
