@@ -298,9 +298,13 @@ class RedisFeed:
             await self._rejudge()
         known = [agent.key[1] for agent in self._picture.in_workspace(None)]
         first = not self._sight.read_once
+        await asyncio.sleep(0)  # each of these steps takes long with many agents
+        if wire is not self._wire:
+            return
         found = self._departures.of_all(traces.agents, known, first=first)
         if self._departures.full:
             shown.crowded = {**shown.crowded, "silent agents": _SILENT}
+        await asyncio.sleep(0)
         for some in _slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))
             self._tasks.look()

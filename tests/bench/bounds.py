@@ -1,7 +1,7 @@
 """What strangers' excess costs: ``python tests/bench/bounds.py`` plants it and looks at a real daemon.
 
     python tests/bench/bounds.py                every case
-    python tests/bench/bounds.py tasks agents   some: tasks, agents, heartbeat, progress, registry, sets, files
+    python tests/bench/bounds.py tasks agents   some of them, by the names of the functions below
 
 Of each case the peak of resident memory, the slowest ``status``, the longest time that a ping took (one each
 10 ms, over one connection: the loop was held as long), and how often Redis was lost.
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness import Client, Settings, daemon, resident, timestamp, workspace
+from harness import Client, Daemon, Settings, daemon, resident, timestamp, workspace
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from redisd import RedisServer, redis_server
@@ -88,7 +88,7 @@ def registry(_: str, server: RedisServer) -> None:
 
 
 def sets(_: str, server: RedisServer) -> None:
-    """Sets of 5 million tasks: available ones, and one agent's own; 400 MB members, and a queue of 5 million."""
+    """Sets of 5 million tasks, available ones and one agent's own; members of 400 MB."""
     with server.client as client:
         for start in range(0, 5_000_000, 50_000):
             names = [f"task-{number}" for number in range(start, start + 50_000)]
@@ -180,15 +180,17 @@ def look(name: str) -> str:
                 ),
                 file=sys.stderr,
             )
+            peak = max(watch.peak, resident(one.pid) or 0) / 2**20
             return (
-                f"{name:<10} first answer {started:5.1f} s, peak {max(watch.peak, resident(one.pid) or 0) / 2**20:6.0f} MiB, "
+                f"{name:<10} first answer {started:5.1f} s, peak {peak:6.0f} MiB, "
                 f"slowest status {slowest * 1000:6.0f} ms, longest ping {watch.longest * 1000:6.0f} ms, "
-                f"agents.list {listed * 1000:.0f} ms, tasks.list {tasked * 1000:.0f} ms, Redis lost {lost} times"
+                f"agents.list {listed * 1000:.0f} ms, tasks.list {tasked * 1000:.0f} ms, "
+                f"Redis lost {lost} times"
             )
 
 
 @contextlib.contextmanager
-def _configured(project: str, server: RedisServer):
+def _configured(project: str, server: RedisServer) -> Iterator[Daemon]:
     config = Path(project, "coordd-bench.toml")
     config.write_text(f'[coordination]\nredis_url = "{server.url}"\n')
     with daemon(project, "--config", str(config)) as one:
