@@ -43,6 +43,8 @@ FULL_READ_PAUSE = (0.5, 5.0)
 these seconds: whoever touches the folders themselves all the time costs a twentieth of a thread at most."""
 READ_DEADLINE = 5.0
 """Seconds without a sign of going on after which a file system counts as hung."""
+MAX_HINTS = 50_000
+"""Hints of one workspace that may wait; beyond that everything is read."""
 SLICE = 500
 """Agents that are taken over before the loop turns again."""
 
@@ -113,6 +115,9 @@ class Pipeline:
             return
         if not source.hints:
             self._arm(source)
+        if len(source.hints) >= MAX_HINTS:  # a reading goes on, and strangers make names faster than it
+            source.hints.clear()
+            hint = Signal.RESCAN
         source.hints.add(hint)
 
     def gap(self, seconds: float) -> None:

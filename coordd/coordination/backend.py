@@ -20,6 +20,9 @@ from coordd.coordination.workspaces import expand
 
 log = logging.getLogger(__name__)
 
+MAX_SAID = 1000
+"""Problems of looking for workspaces that are logged, each once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -66,7 +69,7 @@ class FileBackend:
         """The workspaces that the entries name now."""
         workspaces = expand(self.entries)
         for problem in workspaces.problems:
-            if problem not in self._said:
+            if problem not in self._said and len(self._said) < MAX_SAID:
                 self._said.add(problem)
                 log.warning("%s", problem)
         return [

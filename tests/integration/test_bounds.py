@@ -123,6 +123,38 @@ def test_a_set_that_has_grown_since_it_was_counted_is_not_read_at_once(
     assert not [command for command in asked if command[0] == b"SMEMBERS"]  # type: ignore[index]
 
 
+def test_a_registry_that_is_not_read_to_its_end_is_said_and_nobody_has_left_it(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    with reading(server, max_entries=300) as reader:
+        for number in range(250):
+            client.hset("agents:registry", f"a{number}", '{"pad": "%s"}' % ("x" * 100))
+        known = set(reader.scan().agents)
+        assert len(known) == 250
+        for number in range(5000):  # another order, and more than are read
+            client.hset("agents:registry", f"b{number}", "{}")
+        traces = reader.scan()
+        assert known <= traces.agents.keys()
+        assert len(traces.agents) <= 300
+        assert "more than 300" in traces.crowded["agents"]
+
+
+def test_lists_of_work_beyond_the_bound_make_it_unknown_what_is_available(
+    client: redis.Redis, reader: Reading
+) -> None:
+    client.sadd("tasks:available", "t")
+    assert reader.scan().tasks_available == ("t",)
+    for number in range(1001):
+        client.rpush(f"work:available:{number}", f"t{number}")
+    traces = reader.scan()
+    assert traces.tasks_available is None
+    assert "more than 1000" in traces.crowded["lists of work"]
+    client.delete("work:available:7")
+    traces = reader.scan()
+    assert len(traces.tasks_available or ()) == 1001
+    assert traces.crowded == {}
+
+
 def paged(coordd: Coordd, method: str, what: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     cursor = None

@@ -23,7 +23,8 @@ FIXED = (_SET, _QUEUE)
 class Offers:
     """The sources of available tasks; ``troubles`` maps those that may not be read to the reason.
 
-    ``heavy``: there were members too large to be of use at the last reading.
+    ``heavy``: there were members too large to be of use at the last reading. ``overfull``: there are more
+    lists than are looked at, so that nobody can tell what is available.
     """
 
     def __init__(self, *, available: Available, problems: Problems, max_named: int) -> None:
@@ -33,9 +34,11 @@ class Offers:
         self._max_named = max_named
         self._patience = Patience()
         self.heavy = False
+        self.overfull = False
 
     async def read_all(self, wire: Wire, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and know of no other; the tasks that are affected."""
+        self.overfull = len(set(lists) - set(FIXED)) > MAX_SOURCES
         keys = [*FIXED, *sorted(set(lists) - set(FIXED))[:MAX_SOURCES]]
         self.troubles = {key: words for key, words in self.troubles.items() if key in keys}
         return self._available.keep(keys) | await self.read(wire, keys)
@@ -50,7 +53,8 @@ class Offers:
             counts = await ask(wire, [(_COUNT.get(key, b"LLEN"), key) for key in chunk])
             for key, count in zip(chunk, counts, strict=True):
                 self.troubles.pop(key, None)
-                if key not in FIXED and self._available.crowded(key, MAX_SOURCES):
+                if key not in FIXED and self._available.crowded(key, MAX_SOURCES + len(FIXED)):
+                    self.overfull = True
                     continue
                 if isinstance(count, int):
                     touched |= await self._source(wire, key, count)

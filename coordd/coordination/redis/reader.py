@@ -27,7 +27,7 @@ from coordd.coordination.redis.keys import (
     family_of,
 )
 from coordd.coordination.redis.lists import TaskLists
-from coordd.coordination.redis.offers import Offers
+from coordd.coordination.redis.offers import MAX_SOURCES, Offers
 from coordd.coordination.redis.problems import Problems
 from coordd.coordination.redis.registry import Registry
 from coordd.coordination.redis.slow import Slow
@@ -239,7 +239,7 @@ class RedisReader:
             todo.add(keys, self._problems)
             if len(todo) >= CHUNK or cursor == b"0":
                 await self._read_todo(wire, todo, now, wall, tally, pushed=False)
-                if len(lists) < self._max_entries:
+                if len(lists) <= 2 * MAX_SOURCES:  # more are not looked at, and nobody can tell then
                     lists |= todo.offers
                 todo = Todo()
             if cursor == b"0":
@@ -325,7 +325,7 @@ class RedisReader:
             unknown |= {"claims", "available"}  # who knows what is claimed
         if tally.all_refused(PROGRESS) or self._progress.overfull:
             unknown.add("progress")
-        if self._offers.troubles:
+        if self._offers.troubles or self._offers.overfull:
             unknown.add("available")
         return frozenset(unknown)
 
@@ -348,6 +348,11 @@ class RedisReader:
         return self._problems.end() | found
 
     def _crowded(self) -> dict[str, str]:
-        parts = (("agents", self._agents), ("claims", self._claims), ("progress", self._progress))
-        words = f"more than {self._max_entries}, or larger than there is room for; the rest is not read"
-        return {what: words for what, part in parts if part.overfull}
+        parts = (
+            ("agents", self._agents.overfull or self._registry.overfull, self._max_entries),
+            ("claims", self._claims.overfull, self._max_entries),
+            ("progress", self._progress.overfull, self._max_entries),
+            ("lists of work", self._offers.overfull, MAX_SOURCES),
+        )
+        words = "more than {}, or than there is room for; the rest is not read"
+        return {what: words.format(most) for what, overfull, most in parts if overfull}

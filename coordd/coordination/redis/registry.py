@@ -17,12 +17,13 @@ _KEY = REGISTRY.encode()
 class Registry:
     """The registry; ``trouble`` says why it could not be read at the last try.
 
-    ``heavy``: values in it were too large to be of use.
+    ``heavy``: values in it were too large to be of use; ``overfull``: it was not read to its end.
     """
 
     def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
         self.trouble: str | None = None
         self.heavy = False
+        self.overfull = False
         self._patience = Patience()
         self._limit = limit
         self._agents = agents
@@ -58,8 +59,10 @@ class Registry:
         self._patience.end()
         self.trouble = None
         rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
+        self.overfull = rest is not None
         problems.note(_KEY, rest)
-        return changed | agents.end_registry()
+        # of a registry that was read in part nobody can tell who has left it
+        return changed if self.overfull else changed | agents.end_registry()
 
     async def look_up(self, wire: Wire, agent_ids: list[str]) -> None:
         """Read what it has of these agents alone, up to half a chunk of them."""
