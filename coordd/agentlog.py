@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from coordd.clocks import Moment
+from coordd.lean import Growth
 from coordd.model import AgentSample
 from coordd.recorder import Recorder
 from coordd.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
@@ -46,6 +47,7 @@ class AgentLog:
         self._recorder = recorder
         self._host = host
         self._forgotten: dict[Key, KnownAgent] = {}
+        self._growth = Growth()
 
     async def restore(self, agents: Iterable[KnownAgent], moment: Moment) -> None:
         """Show agents as the last run knew them, until they are read; of both sources those that both saw.
@@ -206,6 +208,7 @@ class AgentLog:
             if before and meanwhile and meanwhile.verdict.status != before.verdict.status:
                 self._announce(meanwhile, agent)
             self._picture.publish(agent, mono)
+        self._growth.reached(len(self._picture))
         for key in step.remove:
             self._picture.remove(key, mono)
         for key, shown in step.moved.items():

@@ -22,6 +22,7 @@ from coordd.clocks import Heart, Moment
 from coordd.config import Config, changed, public_url
 from coordd.configfile import Sources
 from coordd.coordination.backend import FileBackend
+from coordd.coordination.bounds import Bounds
 from coordd.document import Documents, Identity, OwnCost
 from coordd.errors import ConfigError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
@@ -55,7 +56,7 @@ from coordd.tasks import Board
 from coordd.timestamps import format_utc
 from coordd.upkeep import Upkeep
 from coordd.wire import SERVER_ERROR, Fault
-from coordd.worker import Late, Worker
+from coordd.worker import Late, Worker, still_going
 
 if TYPE_CHECKING:
     from coordd.redisservice import RedisService
@@ -138,7 +139,8 @@ class Daemon:
             schedule=self._schedule,
             on_event=self._recorder.event,
         )
-        self._backend = FileBackend(entries=self._workspaces(config))
+        bounds = Bounds()
+        self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=still_going)
         self._agents = AgentLog(
             picture=self._picture,
             recorder=self._recorder,
@@ -184,6 +186,7 @@ class Daemon:
                 tasks=tasklog,
                 judging=self._judging,
                 malformed=malformed,
+                bounds=bounds,
                 on_event=self._recorder.event,
             )
         cost = OwnCost()
@@ -425,7 +428,7 @@ class Daemon:
         self._stop.set()
 
     async def _write_snapshot(self) -> None:
-        document: Mapping[str, object] = self._documents.snapshot(now())
+        document: Mapping[str, object] = await self._documents.snapshot(now())
         if self._redis is not None:
             document = self._redis.marked(document)
         await self._last_run.write(document)

@@ -7,20 +7,30 @@ anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from coordd.reducer import KnownAgent
 from coordd.traces import AgentTraces
+
+MAX_SILENT = 20_000
+"""Agents of which nothing is left in Redis, and that are shown until they are forgotten."""
 
 Found = dict[str, AgentTraces | None]
 """Agents' traces by id, None for one that has left."""
 
 
 class Departures:
-    """Remembers who was in the registry; ``known`` gives an agent as Redis last showed it."""
+    """Remembers who was in the registry; ``known`` gives an agent as Redis last showed it.
 
-    def __init__(self, *, known: Callable[[str], KnownAgent | None]) -> None:
+    ``full``: so many are silent that whoever joins them has left: names that live for a second cost nothing
+    to make, and are not to be remembered for a day.
+    """
+
+    def __init__(self, *, known: Callable[[str], KnownAgent | None], max_silent: int = MAX_SILENT) -> None:
+        self.full = False
         self._known = known
+        self._max_silent = max_silent
+        self._silent: set[str] = set()
         self._registered: set[str] = set()
         self._run_id: str | None = None
         self._restarted = False
@@ -30,7 +40,7 @@ class Departures:
         self._restarted = None not in (self._run_id, run_id) and run_id != self._run_id
         self._run_id = run_id or self._run_id
 
-    def of_all(self, traces: Mapping[str, AgentTraces], others: Iterable[str], *, first: bool) -> Found:
+    def of_all(self, traces: Mapping[str, AgentTraces], others: Collection[str], *, first: bool) -> Found:
         """What a full reading says of every agent, even that nothing is there.
 
         Args:
@@ -46,6 +56,8 @@ class Departures:
             if agent_id not in found:
                 found[agent_id] = self._missing(agent_id, wiped=wiped)
         self._registered.intersection_update(found)
+        self._silent.intersection_update(agent_id for agent_id in others if found[agent_id] is not None)
+        self.full = len(self._silent) >= self._max_silent
         return found
 
     def of_some(self, traces: Mapping[str, AgentTraces | None]) -> Found:
@@ -56,6 +68,7 @@ class Departures:
         }
 
     def _taken(self, agent_id: str, traces: AgentTraces) -> AgentTraces:
+        self._silent.discard(agent_id)
         if traces.registration is not None:
             self._registered.add(agent_id)
         return traces
@@ -66,6 +79,11 @@ class Departures:
         registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
         if old is None or (registered and not wiped):
             self._registered.discard(agent_id)
+            self._silent.discard(agent_id)
             return None
+        if agent_id not in self._silent and len(self._silent) >= self._max_silent:
+            self.full = True
+            return None
+        self._silent.add(agent_id)
         blank = AgentTraces(agent_id)
         return old.traces if old.traces == blank else blank

@@ -5,8 +5,12 @@ Plain dicts and dataclasses in the order in which a reader meets them; the encod
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
 
 from coordd import __version__
 from coordd.clocks import Moment
@@ -20,6 +24,8 @@ from coordd.tasklist import TaskList
 from coordd.tasks import Board
 from coordd.timestamps import format_utc
 
+SLICE = 500
+"""Agents that are encoded before the loop turns again."""
 SHOWN_MALFORMED = 20
 """So many malformed traces are named in ``status``; all are counted."""
 
@@ -122,13 +128,9 @@ class Documents:
         problems = self._problems(now, self._sinks())
         return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
 
-    def agents(self, shown: Iterable[Shown], now: Moment, *, cursor: str | None) -> dict[str, object]:
-        """``agents.list``: a page of agents at this moment."""
-        return {
-            "timestamp": format_utc(now.wall),
-            "agents": [self._view(one, now) for one in shown],
-            "cursor": cursor,
-        }
+    def agents(self, shown: Iterable[Shown], now: Moment) -> list[AgentView]:
+        """These agents, at this moment, as ``agents.list`` has them."""
+        return [self._view(one, now) for one in shown]
 
     def tasks(self, page: Iterable[TaskView], now: Moment, *, cursor: str | None) -> dict[str, object]:
         """``tasks.list``: a page of tasks at this moment; ``unknown`` workspaces have more than is shown."""
@@ -157,14 +159,21 @@ class Documents:
         document["claims"] = self._tasks.claims_of(shown.agent.key, now)
         return document
 
-    def snapshot(self, now: Moment) -> dict[str, object]:
-        """What ``coordctl status`` shows when the daemon is gone, and where the next one goes on."""
-        return {
-            "schema": SCHEMA,
-            "written_at": format_utc(now.wall),
-            "status": self.status(now),
-            "agents": [self._view(one, now) for one in self._picture.shown(now.mono)],
-        }
+    async def snapshot(self, now: Moment) -> dict[str, object]:
+        """What ``coordctl status`` shows when the daemon is gone, and where the next one goes on.
+
+        The agents are encoded, some at a time: the loop turns in between.
+        """
+        status, encode = self.status(now), msgspec.json.Encoder().encode
+        agents: list[msgspec.Raw] = []
+        after = None
+        while page := list(islice(self._picture.shown(now.mono, after=after), SLICE)):
+            agents += [msgspec.Raw(encode(self._view(one, now))) for one in page]
+            after = page[-1].agent.key
+            if len(page) < SLICE:
+                break
+            await asyncio.sleep(0)
+        return {"schema": SCHEMA, "written_at": format_utc(now.wall), "status": status, "agents": agents}
 
     def _view(self, one: Shown, now: Moment) -> AgentView:
         return view_of(
@@ -208,6 +217,12 @@ class Documents:
             for workspace in self._picture.workspaces.values()
             if workspace.path and workspace.state == "unreadable"
         )
+        problems.extend(
+            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
+            for source in self._picture.workspaces.values()
+            for kind, words in source.crowded.items()
+            if source.state != "unreadable"
+        )
         problems.extend(self._tasks.problems(now))
         problems.extend(self._configuration())
         return problems
@@ -215,6 +230,6 @@ class Documents:
     def _malformed(self) -> dict[str, object]:
         traces = list(self._picture.malformed())
         return {
-            "count": len(traces),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._picture.workspaces.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }

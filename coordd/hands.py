@@ -68,8 +68,15 @@ class Hands:
 
     def knows(self, place: Place) -> bool:
         """Whether it can be told what this agent holds, and whether it makes progress."""
-        rooms = [self._rooms.get(path) for path in self._sources(place)]
+        sources = self._sources(place)
+        if any(self._has_unnamed(path, place[1]) for path in sources):
+            return False  # of tasks that have no name here nobody can tell the progress
+        rooms = [self._rooms.get(path) for path in sources]
         return all(room is not None and room.knows_claims and room.knows_progress for room in rooms)
+
+    def _has_unnamed(self, path: str, agent_id: str) -> bool:
+        agent = self._picture.sighting((path or None, agent_id))
+        return agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0
 
     def knows_claims(self, place: Place) -> bool:
         """Whether it can be told what this agent claims."""

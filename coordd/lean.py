@@ -72,6 +72,27 @@ def _hashes_without_openssl() -> bool:
     return bool(sha2) and all(find_spec(name) for name in ("_md5", "_sha1", "_sha3", "_blake2"))
 
 
+class Growth:
+    """Takes what has grown large out of the collector's sight (gc.freeze).
+
+    A full collection stops everything: for a third of a second with the traces of 100,000 agents, and again
+    at each quarter that they grow by. What is frozen is still freed when nobody refers to it.
+    """
+
+    def __init__(self, step: int = 10_000) -> None:
+        self._step = step
+        self._frozen = 0
+
+    def reached(self, count: int) -> None:
+        """So many things are known now."""
+        if count < self._frozen:
+            self._frozen = count
+        elif count >= self._frozen + self._step:
+            self._frozen = count
+            gc.collect(1)  # what is young and unused does not stay for good
+            gc.freeze()
+
+
 def give_back_memory() -> None:
     """Return to the system what importing and starting have freed; glibc would keep it (malloc_trim(3)).
 

@@ -6,12 +6,15 @@ encoding. ``METHODS`` rows are what ``describe`` tells and what the README's tab
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from itertools import islice
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -31,6 +34,14 @@ from coordd.wire import Fault
 
 CACHE = 1.0
 """Seconds for which an encoded list of agents may be answered again while nothing changes."""
+MAX_CACHED = 4 << 20
+"""Bytes of an answer that is kept for that."""
+MAX_ANSWERS = 16
+"""Answers that are kept."""
+SLICE = 500
+"""Agents or tasks that are encoded before the loop turns again."""
+
+Params = TypeVar("Params")
 
 
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,6 +188,8 @@ class Methods:
         if cached and cached.version == self._picture.version and now.mono < cached.until:
             return cached.answer
         after = _key_of(params.cursor) if params.cursor else None
+        if min(len(self._picture), params.limit or math.inf) > SLICE:
+            return self._agents_in_slices(params, now, after)
         page: list[Shown] = []
         cursor = None
         for shown in self._picture.shown(
@@ -186,11 +199,37 @@ class Methods:
                 cursor = _cursor_of(page[-1].agent.key)
                 break
             page.append(shown)
-        answer = Raw(self._encoder.encode(self._documents.agents(page, now, cursor=cursor)))
-        if len(self._lists) >= 16:
-            self._lists.clear()
-        self._lists[params] = _Cached(self._picture.version, now.mono + CACHE, answer)
-        return answer
+        views = [self._encoder.encode(view) for view in self._documents.agents(page, now)]
+        answer = _joined(now, b"agents", views, {"cursor": cursor})
+        return self._keep(self._lists, params, _Cached(self._picture.version, now.mono + CACHE, answer))
+
+    async def _agents_in_slices(self, params: ListParams, now: Moment, after: Key | None) -> Raw:
+        """Let the loop turn between some agents and the next ones; each is as it is when its turn comes."""
+        version, parts, cursor, left = self._picture.version, [], None, params.limit or math.inf
+        while True:
+            found = self._picture.shown(
+                now.mono, status=params.status, workspace=params.workspace, after=after
+            )
+            page = list(islice(found, int(min(SLICE, left))))
+            parts += [self._encoder.encode(view) for view in self._documents.agents(page, now)]
+            left -= len(page)
+            if page:
+                after = page[-1].agent.key
+            if left <= 0 and next(found, None) is not None:
+                cursor = _cursor_of(after)
+            if left <= 0 or len(page) < SLICE:
+                break
+            await asyncio.sleep(0)
+        answer = _joined(now, b"agents", parts, {"cursor": cursor})
+        return self._keep(self._lists, params, _Cached(version, now.mono + CACHE, answer))
+
+    @staticmethod
+    def _keep(cache: dict[Params, _Cached], params: Params, answer: _Cached) -> Raw:
+        if len(answer.answer.json) <= MAX_CACHED:
+            if len(cache) >= MAX_ANSWERS:
+                cache.clear()
+            cache[params] = answer
+        return answer.answer
 
     def agents_get(self, params: GetParams, _peer: Peer) -> object:
         """One agent in full."""
@@ -206,6 +245,8 @@ class Methods:
         if cached and cached.version == version and now.mono < cached.until:
             return cached.answer
         after = _position_of(params.cursor) if params.cursor else None
+        if params.limit is None or params.limit > SLICE:
+            return self._tasks_in_slices(params, now, after)
         page: list[TaskView] = []
         cursor, last = None, after
         for position, view in self._tasks.shown(
@@ -217,10 +258,24 @@ class Methods:
             page.append(view)
             last = position
         answer = Raw(self._encoder.encode(self._documents.tasks(page, now, cursor=cursor)))
-        if len(self._task_lists) >= 16:
-            self._task_lists.clear()
-        self._task_lists[params] = _Cached(version, now.mono + CACHE, answer)
-        return answer
+        return self._keep(self._task_lists, params, _Cached(version, now.mono + CACHE, answer))
+
+    async def _tasks_in_slices(self, params: TasksParams, now: Moment, after: Position | None) -> Raw:
+        version, parts, cursor, left = self._tasks.version(now), [], None, params.limit or math.inf
+        while True:
+            found = self._tasks.shown(now, state=params.state, workspace=params.workspace, after=after)
+            page = list(islice(found, int(min(SLICE, left))))
+            parts += [self._encoder.encode(view) for _, view in page]
+            left -= len(page)
+            if page:
+                after = page[-1][0]
+            if left <= 0 and next(found, None) is not None:
+                cursor = _cursor_of(after)
+            if left <= 0 or len(page) < SLICE:
+                break
+            await asyncio.sleep(0)
+        answer = _joined(now, b"tasks", parts, {"unknown": self._tasks.unknown(), "cursor": cursor})
+        return self._keep(self._task_lists, params, _Cached(version, now.mono + CACHE, answer))
 
     def history_query(self, params: HistoryParams, _peer: Peer) -> Awaitable[object]:
         """``{"records", "truncated"}``."""
@@ -238,7 +293,7 @@ class Methods:
             "timestamp": format_utc(now.wall),
             "topics": topics,
             "status": self._documents.status(now),
-            "agents": self._documents.agents(self._picture.shown(now.mono), now, cursor=None)["agents"],
+            "agents": self._documents.agents(self._picture.shown(now.mono), now),
         }
         return Opened(Raw(self._encoder.encode(snapshot)), self._hub.subscribe(topics))
 
@@ -266,6 +321,12 @@ class Methods:
                 workspaces=[agent.key[0] for agent in found],
             )
         return found[0]
+
+
+def _joined(now: Moment, name: bytes, parts: list[bytes], rest: dict[str, object]) -> Raw:
+    """A page of what is encoded already, as a document."""
+    head, tail = msgspec.json.encode({"timestamp": format_utc(now.wall)}), msgspec.json.encode(rest)
+    return Raw(b'%b,"%b":[%b],%b' % (head[:-1], name, b",".join(parts), tail[1:]))
 
 
 def _parameters(params: type[msgspec.Struct]) -> list[dict[str, object]]:

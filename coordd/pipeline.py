@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
@@ -41,7 +42,11 @@ FULL_READ_PAUSE = (0.5, 5.0)
 """After a full reading the next one that a hint asks for waits so many times as long as that took, within
 these seconds: whoever touches the folders themselves all the time costs a twentieth of a thread at most."""
 READ_DEADLINE = 5.0
-"""Seconds after which a file system counts as hung."""
+"""Seconds without a sign of going on after which a file system counts as hung."""
+MAX_HINTS = 50_000
+"""Hints of one workspace that may wait; beyond that everything is read."""
+SLICE = 500
+"""Agents that are taken over before the loop turns again."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -110,6 +115,9 @@ class Pipeline:
             return
         if not source.hints:
             self._arm(source)
+        if len(source.hints) >= MAX_HINTS:  # a reading goes on, and strangers make names faster than it
+            source.hints.clear()
+            hint = Signal.RESCAN
         source.hints.add(hint)
 
     def gap(self, seconds: float) -> None:
@@ -176,8 +184,7 @@ class Pipeline:
             if not self._put_off(source):
                 await self._read_all(source)
             return
-        # What is mended leaves the list at the next full reading.
-        source.shown.malformed.update(change.malformed)
+        source.found_some(change.malformed)
         self._malformed.note(source.shown)
         await self._agents.take(source.shown.path, change.agents, self._reading(source, pushed=True))
         self._judging.look()
@@ -203,18 +210,22 @@ class Pipeline:
         if traces.state == "waiting" and self._picture.in_workspace(source.shown.path):
             await self._lost(source, ".claude/coordination was there before the restart and is gone")
             return
+        blind = not source.shown.clock.readable
         source.shown.clock.regained(moment.mono)
         source.shown.state = "waiting" if traces.state == "waiting" else followed.state
         source.shown.error = followed.reason if followed.state == "poll" else None
-        source.shown.malformed = dict(traces.malformed)
+        source.found_all(traces)
         self._malformed.note(source.shown)
-        self._picture.rejudge(source.shown.path, moment.mono)
-        await self._agents.take(
-            source.shown.path, self._complete(source, traces), self._reading(source, pushed=False)
-        )
+        if blind:
+            self._picture.rejudge(source.shown.path, moment.mono)
+        agents = iter(self._complete(source, traces).items())
+        while some := dict(islice(agents, SLICE)):
+            await self._agents.take(source.shown.path, some, self._reading(source, pushed=False))
+            self._tasks.look()
+            await asyncio.sleep(0)
         self._agents.read_all(source.shown.path, traces.agents)
         self._judging.look()
-        self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
+        await self._tasks.take_all(source.shown.path, traces, fresh=not source.read_once)
         source.last_observed = source.shown.clock.now(began)
         source.read_once = traces.state == "read"
         self._poll(source)

@@ -16,10 +16,11 @@ from typing import Any
 
 from coordd.agentlog import AgentLog
 from coordd.clocks import ObservedClock
+from coordd.coordination.redis.asking import LONGEST_KEY
 from coordd.coordination.redis.listening import Listening
 from coordd.coordination.redis.reader import RedisReader
 from coordd.coordination.redis.standstill import standstill_of
-from coordd.departures import Departures
+from coordd.departures import MAX_SILENT, Departures
 from coordd.judging import Judging
 from coordd.pipeline import BATCH, FULL_READ_SHARE, POLL, RESCAN
 from coordd.redislink.facts import Facts
@@ -37,12 +38,11 @@ MAX_PENDING = 50_000
 """Announced keys that may wait to be read; beyond that everything is read."""
 SLICE = 500
 """Agents that are taken over before the loop turns again."""
-MAX_KEY = 2048
-"""Bytes of a key's name; none of ours is longer (an id has 256 characters)."""
 LOOK_EVERY = 2.0
 """Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
 MENDED = 4.0
 """Seconds between two full readings while a part of Redis cannot be read."""
+_SILENT = f"more than {MAX_SILENT}, of which nothing is left; further ones leave the list at once"
 PATH = ""
 """Redis among the sources of the picture."""
 
@@ -162,11 +162,16 @@ class RedisFeed:
 
     async def _hear(self, wire: Wire) -> None:
         pushed = await self._listening.begin(wire)  # before everything is read
-        await self._take_up(wire, "push" if pushed else "poll")
         if not pushed:
+            await self._take_up(wire, "poll")
             await self._listening.begin_at_last(wire)
+        # To read everything may take longer than the server may be silent: it is listened to meanwhile.
+        listening = asyncio.ensure_future(self._unbroken(wire, self._listening.listen()))
+        try:
             await self._take_up(wire, "push")
-        await self._listening.listen()
+            await listening
+        finally:
+            listening.cancel()
 
     async def _take_up(self, wire: Wire, mode: str) -> None:
         """Read everything, and go on from there."""
@@ -182,6 +187,8 @@ class RedisFeed:
         async with self._lock:
             if wire is self._wire:
                 await self._guarded(wire, self._read_all(wire))
+        if self._pending or self._everything:  # heard of before there was anything to compare it with
+            self._schedule.once("redis.batch", BATCH, self._batch)
 
     def _heard(self, keys: Collection[bytes] | None) -> None:
         if keys is None:
@@ -190,7 +197,7 @@ class RedisFeed:
             self._pending.clear()
             self._everything = True
         else:
-            self._pending.update([key for key in keys if len(key) <= MAX_KEY])
+            self._pending.update([key for key in keys if len(key) <= LONGEST_KEY])
         waiting = self._schedule.waiting("redis.batch")
         if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
             self._schedule.once("redis.batch", BATCH, self._batch)
@@ -285,13 +292,20 @@ class RedisFeed:
             return
         shown = self._sight.shown
         shown.state, shown.error = "read", None
-        shown.malformed = dict(traces.malformed)
+        self._sight.found_all(traces)
         self._malformed.note(shown)
         if self._see():
             await self._rejudge()
         known = [agent.key[1] for agent in self._picture.in_workspace(None)]
         first = not self._sight.read_once
-        for some in _slices(self._departures.of_all(traces.agents, known, first=first)):
+        await asyncio.sleep(0)  # each of these steps takes long with many agents
+        if wire is not self._wire:
+            return
+        found = self._departures.of_all(traces.agents, known, first=first)
+        if self._departures.full:
+            shown.crowded = {**shown.crowded, "silent agents": _SILENT}
+        await asyncio.sleep(0)
+        for some in _slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))
             self._tasks.look()
             await asyncio.sleep(0)
@@ -299,7 +313,9 @@ class RedisFeed:
                 return  # what was read so far is shown, but makes nothing known
         self._agents.read_all(PATH, traces.agents)
         self._judging.look()
-        self._tasks.take_all(PATH, traces, fresh=first)
+        await self._tasks.take_all(PATH, traces, fresh=first)
+        if wire is not self._wire:
+            return
         self._sight.last_observed = shown.clock.now(began)
         self._sight.read_once = True
         self._await_rescan()
@@ -319,7 +335,7 @@ class RedisFeed:
         if change.rescan_needed:
             await self._read_all(wire)
             return
-        self._sight.shown.malformed.update(change.malformed)
+        self._sight.found_some(change.malformed)
         self._malformed.note(self._sight.shown)
         agents = self._departures.of_some(change.agents)
         await self._agents.take(PATH, agents, self._reading(pushed=pushed))

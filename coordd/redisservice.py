@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from coordd.agentlog import AgentLog
 from coordd.config import Config
+from coordd.coordination.bounds import Bounds
 from coordd.coordination.redis.reader import RedisReader
 from coordd.judging import Judging
 from coordd.model import SinkStatus
@@ -52,6 +53,7 @@ class RedisService:
         tasks: TaskLog,
         judging: Judging,
         malformed: TraceLog,
+        bounds: Bounds,
         on_event: OnEvent,
     ) -> None:
         self._worker = Worker("coordd-redis", replaceable=True)
@@ -62,7 +64,7 @@ class RedisService:
             self._feed = RedisFeed(
                 url=url,
                 picture=picture,
-                reader=RedisReader(mono=lambda: now().mono),
+                reader=RedisReader(mono=lambda: now().mono, bounds=bounds),
                 schedule=schedule,
                 agents=agents,
                 tasks=tasks,

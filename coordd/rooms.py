@@ -17,6 +17,9 @@ from coordd.traces import Claim, Progress, WorkChange, WorkspaceTraces
 
 T = TypeVar("T")
 
+MAX_GONE = 100_000
+"""Tasks without a claim or progress of which it is known when they moved; the oldest are forgotten first."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -53,7 +56,7 @@ class Room:
     """One workspace, or Redis. ``moved`` has the time at which each task's claim or progress last changed.
 
     ``unnamed`` is how many more tasks are available than ``available`` names; ``read``: it was read in
-    full, and can be read now.
+    full, and can be read now. ``filling`` has what :attr:`knows` will be once a full reading is taken over.
     """
 
     claims: dict[str, Held] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Room:
     knows_available: bool = False
     unnamed: int = 0
     read: bool = False
+    filling: tuple[bool, bool, bool] | None = None
 
     @property
     def knows(self) -> tuple[bool, bool, bool]:
@@ -73,10 +77,15 @@ class Room:
         return self.knows_claims, self.knows_progress, self.knows_available
 
     def compare(self, traces: WorkspaceTraces) -> WorkChange:
-        """Take over from a full reading what is known and available; what has changed of the rest."""
-        self.knows_claims = traces.claims is not None
-        self.knows_progress = traces.progress is not None
-        self.knows_available = traces.tasks_available is not None
+        """Take over from a full reading what is available; what has changed of the rest.
+
+        What nobody could tell before can be told when :meth:`filled` was called.
+        """
+        knows = (traces.claims is not None, traces.progress is not None, traces.tasks_available is not None)
+        self.filling = knows
+        self.knows_claims, self.knows_progress, self.knows_available = (
+            before and now for before, now in zip(self.knows, knows, strict=True)
+        )
         self.available = list(traces.tasks_available or ())
         self.unnamed = traces.available_unnamed
         claims: dict[str, Claim | None] = {}
@@ -87,6 +96,15 @@ class Room:
         if traces.progress is not None:
             progress = _difference(self.progress, traces.progress)
         return WorkChange(claims, progress)
+
+    def filled(self) -> bool:
+        """All that :meth:`compare` returned was taken over; whether more can be told than before."""
+        before = self.knows
+        if self.filling is not None:
+            self.knows_claims, self.knows_progress, self.knows_available = self.filling
+            self.filling = None
+            self.read = True
+        return self.knows != before
 
     def offer(self, change: WorkChange) -> None:
         """Take over which tasks have become available or are so no more."""
@@ -102,6 +120,7 @@ class Room:
 
     def forget(self) -> None:
         """Nothing of it can be read now."""
+        self.filling = None
         self.knows_claims = self.knows_progress = self.knows_available = self.read = False
 
     def hand(self, agent_id: str) -> Hand:
@@ -135,6 +154,9 @@ class Room:
             for task, moved in self.moved.items()
             if moved >= before or task in self.claims or task in self.progress
         }
+        gone = [task for task in self.moved if task not in self.claims and task not in self.progress]
+        for task in gone[: max(0, len(gone) - MAX_GONE)]:
+            del self.moved[task]
 
 
 def _difference(before: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T | None]:

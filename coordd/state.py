@@ -9,7 +9,7 @@ I/O.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from coordd.clocks import Heart, ObservedClock
@@ -27,7 +27,9 @@ class Workspace:
     """One source of agents: where it is, how it is followed, and what it cannot do right now.
 
     ``state``: ``inotify`` or ``poll`` while it is read, ``waiting`` while there is nothing to read yet,
-    ``unreadable`` with ``error``. ``malformed`` maps traces that cannot be used to the reason.
+    ``unreadable`` with ``error``. ``malformed`` maps traces that cannot be used to the reason, and
+    ``malformed_unnamed`` is how many more there are. ``crowded`` says in words of which kind of trace there
+    is more than is read.
     """
 
     path: str
@@ -35,6 +37,8 @@ class Workspace:
     state: str = "waiting"
     error: str | None = None
     malformed: dict[str, str] = field(default_factory=dict)
+    malformed_unnamed: int = 0
+    crowded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,8 +384,8 @@ class Picture:
         self._deadlines.put(place_of(key), mono + max(0.001, self.timeout - evidence.silence))
 
 
-def _tasks(agent: KnownAgent) -> tuple[str, ...] | None:
-    return agent.traces.tasks if agent.traces else None
+def _tasks(agent: KnownAgent) -> tuple[tuple[str, ...] | None, int] | None:
+    return (agent.traces.tasks, agent.traces.unnamed_tasks) if agent.traces else None
 
 
 def _beat(agent: KnownAgent) -> tuple[float | None, float | None]:

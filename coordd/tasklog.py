@@ -6,6 +6,7 @@ claims in one second make a handful of lines, for a follower of the events is to
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -51,9 +52,11 @@ class TaskLog:
             self._running = False
             self._tell()
 
-    def take_all(self, path: str, traces: WorkspaceTraces, *, fresh: bool) -> None:
-        """A full reading of a workspace."""
-        self._board.take_all(path, traces, now(), fresh=fresh)
+    async def take_all(self, path: str, traces: WorkspaceTraces, *, fresh: bool) -> None:
+        """A full reading of a workspace; the loop turns between some of it and the next."""
+        for _ in self._board.take_in_slices(path, traces, now, fresh=fresh):
+            self.look()
+            await asyncio.sleep(0)
         self.look()
 
     def take(self, path: str, change: WorkChange) -> None:

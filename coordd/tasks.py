@@ -8,7 +8,8 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from coordd.claims import Hold, claim_state, is_over, next_change
 from coordd.clocks import Moment
@@ -23,6 +24,8 @@ from coordd.rooms import Held, Room
 from coordd.state import Picture
 from coordd.traces import Claim, WorkChange, WorkspaceTraces
 
+SLICE = 500
+"""Claims taken over, or judged, in one step."""
 CLOCK_STEP = 0.05
 """Seconds by which the two clocks must part for claims to be held against the new time."""
 
@@ -73,15 +76,35 @@ class Board:
 
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
         """Take over a full reading. ``fresh``: nobody was listening before, so written times count."""
+        for _ in self.take_in_slices(path, traces, lambda: now, fresh=fresh):
+            pass
+
+    def take_in_slices(
+        self, path: str, traces: WorkspaceTraces, now: Callable[[], Moment], *, fresh: bool
+    ) -> Iterator[None]:
+        """The same, some at a time: whoever steps through this may do something else at each step.
+
+        It ends before its time where the workspace is lost or dropped meanwhile.
+        """
         room = self.rooms.setdefault(path, Room())
-        before = room.knows
-        self._take(path, room, room.compare(traces), now, fresh=fresh)
-        room.read = True
+        told = room.knows
+        for change in _slices(room.compare(traces)):
+            self._take(path, room, change, now(), fresh=fresh)
+            yield
+            if room.filling is None or self.rooms.get(path) is not room:
+                return
+        more = room.filled()
+        self._version += 1
         self._late.discard(path)
-        room.prune(self._observed(path, now.mono) - self.hands.stall_after)
-        if room.knows != before:
-            self._claims_due.update((path, task) for task in room.claims)
-            self.hands.look_at_all(path)
+        room.prune(self._observed(path, now().mono) - self.hands.stall_after)
+        if not more and room.knows == told:
+            return
+        for tasks in _some(room.claims):
+            self._claims_due.update((path, task) for task in tasks)
+            yield
+        for agent_ids in _some(room.hands):
+            self.hands.look_at((path, agent_id) for agent_id in agent_ids)
+            yield
 
     def take(self, path: str, change: WorkChange, now: Moment) -> None:
         """Take over a partial reading of a workspace that was read in full before."""
@@ -246,7 +269,7 @@ class Board:
 
     def _judge_claim(self, path: str, task: str, now: Moment) -> None:
         room = self.rooms.get(path)
-        held = room.claims.get(task) if room and room.knows_claims else None
+        held = room.claims.get(task) if room and (room.knows_claims or room.filling) else None
         if held is None:
             return
         hold = self._evidence(path, held, now)
@@ -276,7 +299,9 @@ class Board:
         return own in self._lively or self._picture.resolve(path, agent_id or "") in self._lively
 
     def _may_be_hidden(self, path: str) -> bool:
-        """Whether an agent that a claim in this source names may be in one that cannot be read."""
+        """Whether an agent that a claim in this source names may be one that is not read."""
+        if any("agents" in source.crowded for source in self._picture.workspaces.values()):
+            return True
         others = [other for other in self._picture.workspaces if other != path and not (path and other)]
         return any((room := self.rooms.get(other)) is None or not room.read for other in others)
 
@@ -308,6 +333,23 @@ class Board:
 
     def _judged(self, path: str, now: Moment) -> float:
         return self._observed(path, self._picture.horizon(now.mono))
+
+
+def _some(names: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(list(names))
+    while some := list(islice(rest, SLICE)):
+        yield some
+
+
+def _slices(change: WorkChange) -> Iterator[WorkChange]:
+    """A change in parts; at least one, if an empty one."""
+    if len(change.claims) + len(change.progress) <= SLICE:
+        yield change
+        return
+    for tasks in _some(change.claims):
+        yield WorkChange({task: change.claims[task] for task in tasks})
+    for tasks in _some(change.progress):
+        yield WorkChange({}, {task: change.progress[task] for task in tasks})
 
 
 def _written(written: float | None, wall: float, observed: float) -> float:

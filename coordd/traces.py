@@ -100,7 +100,9 @@ class WorkspaceTraces:
     ``tasks_available`` (sorted), ``claims`` and ``progress`` are empty where nothing is there and None where
     something is that cannot be read; a task that has a claim is not available. ``available_unnamed`` is how
     many more tasks are available than are named.
-    ``malformed`` maps the path of each trace that could not be used to the reason.
+    ``malformed`` maps the path of each trace that could not be used to the reason; ``malformed_unnamed`` is
+    how many more there are. ``crowded`` says in words, by the kind of trace (``agents``, ``claims``, …), of
+    what there is more than is kept; of claims and progress nothing is told then.
     """
 
     workspace: str
@@ -113,6 +115,8 @@ class WorkspaceTraces:
     progress: Mapping[str, Progress] | None = field(default_factory=dict)
     gone: bool = False
     available_unnamed: int = 0
+    malformed_unnamed: int = 0
+    crowded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,15 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+_here = threading.local()
+
+
+def still_going() -> None:
+    """Say, from within a call, that it goes on: its deadline begins anew. Elsewhere this does nothing."""
+    call = getattr(_here, "call", None)
+    if call is not None:
+        call.begun = monotonic()
+
 
 class Late(TimeoutError):
     """The call did not return within its deadline; ``future`` resolves when it does after all."""
@@ -160,8 +169,9 @@ class _Lane:
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
             call.begun = monotonic()
-            self.current = call
+            self.current = _here.call = call
             call.run()
+            _here.call = None
             with self._lock:
                 self.current = None
                 if self._abandoned:

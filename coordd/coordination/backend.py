@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from coordd.coordination.bounds import Bounds
 from coordd.coordination.files import COORDINATION, WorkspaceReader
 from coordd.coordination.hints import Hint
 from coordd.coordination.mounts import is_remote
@@ -18,6 +19,9 @@ from coordd.coordination.watch import Followed, Watcher
 from coordd.coordination.workspaces import expand
 
 log = logging.getLogger(__name__)
+
+MAX_SAID = 1000
+"""Problems of looking for workspaces that are logged, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,22 @@ class Found:
 
 
 class FileBackend:
-    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced."""
+    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced.
 
-    def __init__(self, *, entries: Sequence[str]) -> None:
+    ``bounds`` say what may be kept; ``breathe`` is called in the trace worker now and then while a long
+    reading goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        entries: Sequence[str],
+        bounds: Bounds | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self.entries = entries
+        self._breathe = breathe
+        self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
         self._said: set[str] = set()
 
@@ -53,7 +69,7 @@ class FileBackend:
         """The workspaces that the entries name now."""
         workspaces = expand(self.entries)
         for problem in workspaces.problems:
-            if problem not in self._said:
+            if problem not in self._said and len(self._said) < MAX_SAID:
                 self._said.add(problem)
                 log.warning("%s", problem)
         return [
@@ -63,7 +79,7 @@ class FileBackend:
 
     def reader(self, path: str) -> WorkspaceReader:
         """A new reader of one workspace."""
-        return WorkspaceReader(path)
+        return WorkspaceReader(path, bounds=self._bounds, breathe=self._breathe)
 
     def follow(self, path: str) -> Followed:
         """Listen for changes in a workspace as it lies there now; how it is followed."""

@@ -13,15 +13,17 @@ would keep a deleted folder alive and a file system mounted.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 
+from coordd.coordination.bounds import Bounds, TextShelf
 from coordd.coordination.fields import Malformed, Parsed, jsonable
 from coordd.coordination.folder import MAX_ENTRIES, Folder, Kind
 from coordd.coordination.hints import Hint, Signal, WorkFile
 from coordd.coordination.parse import (
     ACTIVE_LIST,
     MAX_ID,
+    TaskIds,
     agent_id_of,
     parse_active_list,
     parse_heartbeat,
@@ -47,7 +49,34 @@ SUFFIXES = (HEARTBEAT, TASKS, REGISTRATION)
 COORDINATION = ".claude/coordination"
 MAX_MALFORMED = 1000
 
-_Trace = Heartbeat | Registration | tuple[str, ...] | frozenset[str]
+_Trace = Heartbeat | Registration | TaskIds | frozenset[str]
+
+
+class _AgentShelf(TextShelf[_Trace]):
+    """Keeps the names in lists of tasks, and in ``active.list``, as far as there is room; the rest counts."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(bounds.text)
+        self._listed = bounds.listed
+
+    def admit(self, value: _Trace) -> _Trace | None:
+        """Book a value; of a list what finds room."""
+        if isinstance(value, TaskIds):
+            count = self._listed.take_some(len(value.named))
+            return TaskIds(value.named[:count], value.unnamed + len(value.named) - count)
+        if isinstance(value, frozenset):
+            count = self._listed.take_some(len(value))
+            return value if count == len(value) else frozenset(islice(value, count))
+        return super().admit(value)
+
+    def release(self, value: _Trace) -> None:
+        """Give back what was booked."""
+        if isinstance(value, TaskIds):
+            self._listed.give(len(value.named))
+        elif isinstance(value, frozenset):
+            self._listed.give(len(value))
+        else:
+            super().release(value)
 
 
 class WorkspaceReader:
@@ -56,16 +85,34 @@ class WorkspaceReader:
     Args:
         workspace: absolute path; the key that its traces carry.
         max_entries: directory entries of one folder beyond this are not looked at.
+        bounds: what may be kept, shared by all readers.
+        breathe: is called now and then while a scan goes on, which takes long and hangs not.
     """
 
-    def __init__(self, workspace: str, *, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        *,
+        max_entries: int = MAX_ENTRIES,
+        bounds: Bounds | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self.workspace = workspace
+        self._bounds = bounds or Bounds()
+        self._beyond: set[str] = set()
         self._coordination = os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
         self._folder: Folder[_Trace] = Folder(
-            path=self._agents_path, kind_of=_agents_kind, max_entries=max_entries
+            path=self._agents_path,
+            kind_of=_agents_kind,
+            max_entries=max_entries,
+            files=self._bounds.files,
+            shelf=_AgentShelf(self._bounds),
+            breathe=breathe,
         )
-        self._work = WorkReader(path=self._coordination, max_entries=max_entries)
+        self._work = WorkReader(
+            path=self._coordination, max_entries=max_entries, bounds=self._bounds, breathe=breathe
+        )
         self._agents: dict[str, AgentTraces] = {}
         self._listed: frozenset[str] = frozenset()
         self._stems: dict[str, str] = {}  # of the ids whose files are called otherwise, being no UTF-8
@@ -182,14 +229,25 @@ class WorkspaceReader:
         return self._answer(work)
 
     def _answer(self, work: Work) -> WorkspaceTraces:
+        problems = self._problems()
+        malformed = dict(islice(problems, MAX_MALFORMED))
+        more = sum(1 for _ in problems)
+        crowded = dict(work.crowded)
+        if self._folder.crowded is not None:
+            crowded["agents"] = self._folder.crowded
+        elif self._beyond:
+            crowded["agents"] = f"{len(self._beyond)} more than there is room for; they are not shown"
         return WorkspaceTraces(
             self.workspace,
             "read",
             agents=dict(self._agents),
-            malformed=dict(islice(self._problems(), MAX_MALFORMED)),
+            malformed=malformed,
             tasks_available=work.available,
             claims=work.claims,
             progress=work.progress,
+            available_unnamed=work.unnamed,
+            malformed_unnamed=more + self._folder.bad_unnamed + self._work.unnamed_problems(),
+            crowded=crowded,
         )
 
     def _absent(self) -> WorkspaceTraces:
@@ -225,6 +283,8 @@ class WorkspaceReader:
                 continue
             stem = name[: name.rindex(".")]
             touched[jsonable(stem)] = stem
+        if self._beyond and self._bounds.agents.left:
+            touched.update((agent_id, self._stems.get(agent_id, agent_id)) for agent_id in self._beyond)
         self._rebuild(touched)
 
     def _listing_changed(self) -> dict[str, str]:
@@ -239,9 +299,15 @@ class WorkspaceReader:
         for agent_id, stem in touched.items():
             traces = self._traces(agent_id, stem)
             if traces is None:
-                self._agents.pop(agent_id, None)
+                if self._agents.pop(agent_id, None) is not None:
+                    self._bounds.agents.give(1)
+                self._beyond.discard(agent_id)
                 self._stems.pop(agent_id, None)
                 continue
+            if agent_id not in self._agents and not self._bounds.agents.take(1):
+                self._beyond.add(agent_id)
+                continue
+            self._beyond.discard(agent_id)
             self._agents[agent_id] = traces
             if agent_id != stem:
                 self._stems[agent_id] = stem
@@ -254,13 +320,15 @@ class WorkspaceReader:
             return None
         heartbeat = beat.value if beat is not None else None
         registration = active.value if active is not None else None
-        task_ids = tasks.value if tasks is not None else ()
+        task_ids = tasks.value if tasks is not None else TaskIds()
+        known = task_ids if isinstance(task_ids, TaskIds) else None
         return AgentTraces(
             agent_id,
             heartbeat if isinstance(heartbeat, Heartbeat) else None,
             registration if isinstance(registration, Registration) else None,
-            task_ids if isinstance(task_ids, tuple) else None,
+            None if known is None else known.named,
             listed,
+            0 if known is None else known.unnamed,
         )
 
     def _problems(self) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,9 @@ other error than :class:`~coordd.coordination.fields.Malformed` comes out.
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from typing import NamedTuple
 
+from coordd.coordination.bounds import MAX_NAMED
 from coordd.coordination.fields import MAX_TEXT, Fields, Malformed, Parsed, decoded, jsonable
 from coordd.timestamps import parse_timestamp
 from coordd.traces import Registration
@@ -73,9 +75,29 @@ def parse_ids(content: bytes) -> Parsed[tuple[str, ...]]:
     return Parsed(tuple(found), problem)
 
 
-def parse_tasks(content: bytes) -> Parsed[tuple[str, ...]]:
-    """``agents/<id>.tasks``: the task ids, each once, in the order written."""
-    return parse_ids(content)
+class TaskIds(NamedTuple):
+    """A list of tasks: those that are named, and how many there are beside them."""
+
+    named: tuple[str, ...] = ()
+    unnamed: int = 0
+
+
+def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
+    """``agents/<id>.tasks``: the task ids, each once, in the order written; beyond ``most`` only counted."""
+    lines = dict.fromkeys(map(bytes.strip, content.removeprefix(BOM_UTF8).split(b"\n")))
+    lines.pop(b"", None)
+    if len(lines) <= most:
+        ids, problem = parse_ids(content)
+        return Parsed(TaskIds(ids), problem)
+    distinct = list(lines)
+    ids, problem = parse_ids(b"\n".join(distinct[:most]))
+    unnamed = 0
+    for line in distinct[most:]:
+        if len(line) > MAX_ID and len(jsonable(decoded(line).strip())) > MAX_ID:
+            problem = _OVERLONG
+        else:
+            unnamed += 1
+    return Parsed(TaskIds(ids, unnamed), problem)
 
 
 def parse_active_list(content: bytes) -> Parsed[frozenset[str]]:

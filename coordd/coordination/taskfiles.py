@@ -8,26 +8,43 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from coordd.claims import is_released
+from coordd.coordination.bounds import Budget
 from coordd.coordination.claims import task_names_of
 from coordd.coordination.fields import Malformed
-from coordd.coordination.folder import list_names
+from coordd.coordination.folder import MAX_MALFORMED, list_names
 from coordd.traces import Claim
 
 
 class TaskFiles:
-    """The files of one ``tasks/`` folder; ``problems`` maps names that could not be used to the reason."""
+    """The files of one ``tasks/`` folder; ``problems`` maps names that could not be used to the reason.
 
-    def __init__(self, *, max_entries: int) -> None:
+    ``unnamed`` is how many there are beside those that are known, for which there was no room; ``overfull``
+    that there are so many entries that nobody can tell.
+
+    Args:
+        max_entries: directory entries beyond this are not looked at.
+        offered: so many are known, in all folders that share it.
+    """
+
+    def __init__(self, *, max_entries: int, offered: Budget) -> None:
         self._max_entries = max_entries
+        self._offered = offered
+        self.unnamed = 0
+        self.bad_unnamed = 0
+        self.overfull = False
         self._tasks: dict[str, tuple[str, str]] = {}
         self._files: dict[str, dict[str, str]] = {}
         self.problems: dict[str, str] = {}
 
     def clear(self) -> None:
         """Forget everything, for the folder is not there."""
+        self._offered.give(len(self._tasks))
         self._tasks, self._files, self.problems = {}, {}, {}
+        self.unnamed = self.bad_unnamed = 0
+        self.overfull = False
 
     def scan(self, fd: int) -> None:
         """List the folder anew.
@@ -37,11 +54,15 @@ class TaskFiles:
         """
         names, problems, overfull = list_names(fd, self._max_entries)
         self.clear()
+        self.overfull = overfull
+        self.problems = dict(islice(problems.items(), MAX_MALFORMED))
+        self.bad_unnamed = len(problems) - len(self.problems)
         if overfull:
-            problems[""] = f"more than {self._max_entries} entries; the rest is not read"
-        self.problems = problems
+            self.problems[""] = f"more than {self._max_entries} entries; the rest is not read"
         for name in names:
             self._add(name)
+        if self.unnamed and not overfull:
+            self.problems[""] = f"{self.unnamed} tasks more than are named; they are counted"
 
     def refresh(self, fd: int, names: Iterable[str]) -> set[str]:
         """Look at these names again; the tasks of those that came or went.
@@ -53,8 +74,9 @@ class TaskFiles:
         for name in names:
             there = _is_file(fd, name)
             known = self._tasks.get(name)
-            if there and known is None and len(self._tasks) < self._max_entries:
-                self._add(name)
+            if there and known is None:
+                if self._offered.left:  # else it may be one of those that are counted; a scan tells
+                    self._add(name)
                 known = self._tasks.get(name)
             elif not there and known is not None:
                 self._drop(name)
@@ -93,14 +115,21 @@ class TaskFiles:
         try:
             both = task_names_of(name)
         except Malformed as error:
-            self.problems[name] = str(error)
+            if len(self.problems) < MAX_MALFORMED:
+                self.problems[name] = str(error)
+            else:
+                self.bad_unnamed += 1
             return
         if both is not None:
+            if not self._offered.take(1):
+                self.unnamed += 1
+                return
             self._tasks[name] = both
             self._files.setdefault(both[0], {})[name] = both[1]
 
     def _drop(self, name: str) -> None:
         task, _ = self._tasks.pop(name)
+        self._offered.give(1)
         files = self._files[task]
         del files[name]
         if not files:

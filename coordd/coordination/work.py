@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from coordd.coordination.bounds import Bounds, TextShelf
 from coordd.coordination.claims import (
     CLAIM_SUFFIXES,
     PROGRESS_SUFFIX,
@@ -37,11 +38,16 @@ WORK_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the three folders hold: None is unknown."""
+    """What the three folders hold: None is unknown, also where there is more than can be kept.
+
+    ``crowded`` says so in words, by folder; ``unnamed`` is how many more tasks are available.
+    """
 
     available: tuple[str, ...] | None = ()
     claims: dict[str, Claim] | None = field(default_factory=dict)
     progress: dict[str, Progress] | None = field(default_factory=dict)
+    unnamed: int = 0
+    crowded: dict[str, str] = field(default_factory=dict)
 
 
 class WorkReader:
@@ -50,17 +56,37 @@ class WorkReader:
     Args:
         path: the coordination folder, for messages; it is reached by a descriptor.
         max_entries: directory entries beyond this are not looked at.
+        bounds: what may be kept, shared by all readers.
+        breathe: is called now and then while a scan goes on.
     """
 
-    def __init__(self, *, path: str, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        max_entries: int = MAX_ENTRIES,
+        bounds: Bounds | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
+        bounds = bounds or Bounds()
         self._claims: Folder[Claim] = Folder(
-            path=f"{path}/claims", kind_of=_claim_kind, max_entries=max_entries
+            path=f"{path}/claims",
+            kind_of=_claim_kind,
+            max_entries=max_entries,
+            files=bounds.claims,
+            shelf=TextShelf(bounds.text),
+            breathe=breathe,
         )
         self._progress: Folder[Progress] = Folder(
-            path=f"{path}/status", kind_of=_progress_kind, max_entries=max_entries
+            path=f"{path}/status",
+            kind_of=_progress_kind,
+            max_entries=max_entries,
+            files=bounds.progress,
+            shelf=TextShelf(bounds.text),
+            breathe=breathe,
         )
-        self._tasks = TaskFiles(max_entries=max_entries)
+        self._tasks = TaskFiles(max_entries=max_entries, offered=bounds.offered)
         self._merged: dict[str, Claim] = {}
         self._unreadable: dict[str, str] = {}
         self._whole = False
@@ -77,10 +103,13 @@ class WorkReader:
         progress = self._progress_of(coordination, now)
         listed = self._list_tasks(coordination)
         self._whole = listed and claims is not None and progress is not None
+        known = listed and claims is not None and not self._tasks.overfull
         return Work(
-            available=self._tasks.available(claims) if listed and claims is not None else None,
+            available=self._tasks.available(claims) if known and claims is not None else None,
             claims=claims,
             progress=progress,
+            unnamed=self._tasks.unnamed if known else 0,
+            crowded=dict(self._crowded()),
         )
 
     def read(self, coordination: int, files: Collection[WorkFile]) -> WorkChange | None:
@@ -118,6 +147,19 @@ class WorkReader:
             for name, reason in problems:
                 yield self._place(folder, name), reason
 
+    def unnamed_problems(self) -> int:
+        """How many more there are than :meth:`problems` names."""
+        return self._claims.bad_unnamed + self._progress.bad_unnamed + self._tasks.bad_unnamed
+
+    def _crowded(self) -> Iterator[tuple[str, str]]:
+        for name, words in (
+            ("claims", self._claims.crowded),
+            ("status", self._progress.crowded),
+            ("tasks", self._tasks.problems.get("")),
+        ):
+            if words is not None:
+                yield name, words
+
     def problems_of(self, files: Collection[WorkFile]) -> Iterator[tuple[str, str]]:
         """The same of these files alone."""
         folders: dict[str, Folder[Claim] | Folder[Progress]] = {
@@ -136,6 +178,8 @@ class WorkReader:
     def _claims_of(self, coordination: int, now: float) -> dict[str, Claim] | None:
         if not self._scanned(self._claims, "claims", coordination, now):
             return None
+        if self._claims.crowded is not None:
+            return None  # whoever holds what is not read cannot be told, nor what is free
         # "x.claim" comes before "x.json"
         found = (self._claim_in(name) for name in sorted(self._claims.entries))
         self._merged = merge_claims(claim for claim in found if claim is not None)
@@ -143,6 +187,8 @@ class WorkReader:
 
     def _progress_of(self, coordination: int, now: float) -> dict[str, Progress] | None:
         if not self._scanned(self._progress, "status", coordination, now):
+            return None
+        if self._progress.crowded is not None:
             return None
         return {entry.value.task: entry.value for entry in self._progress.entries.values() if entry.value}
 

@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import cast
 
 MAX_REPLY = 64 << 20
-"""Bytes of one reply, lists within it included; a registry of 50,000 agents is a fifth of it."""
+"""Bytes that are kept of one reply, lists within it included; 50,000 agents registered are a fifth of it."""
+PROGRESS = 64 << 10
+"""Bytes after which a reply that is still coming counts as progress."""
 LIMIT = 64 << 10
 """Bytes of a line; twice as many may wait unasked for, beyond them the server waits."""
 
@@ -38,13 +40,20 @@ class Stream(asyncio.StreamReaderProtocol):
         self.fault: Exception | None = None
         """What the other side did to end it; None where we did."""
         self.on_over: Callable[[], None] | None = None
+        self.on_progress: Callable[[], None] | None = None
+        """Called after each :data:`PROGRESS` bytes that came."""
         self._left = False
         self._begun = False
         self._taken = 0
+        self._came = 0
 
     def expect(self) -> None:
         """A reply begins here: MAX_REPLY counts from now."""
         self._taken = 0
+
+    def passed_over(self, count: int) -> None:
+        """So many bytes of the reply were read and are kept by nobody: they do not count."""
+        self._taken -= count
 
     def abort(self, *, reset: bool) -> None:
         """Close without waiting; with ``reset`` nothing that was written is delivered from here on."""
@@ -70,6 +79,11 @@ class Stream(asyncio.StreamReaderProtocol):
             return
         self._begun = True
         self._taken += len(data)
+        self._came += len(data)
+        if self._came >= PROGRESS:
+            self._came = 0
+            if self.on_progress is not None:
+                self.on_progress()
         if self._taken > MAX_REPLY:
             self._refuse(f"answers with more than {MAX_REPLY >> 20} MiB at once")
             return

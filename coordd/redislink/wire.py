@@ -9,7 +9,8 @@ what a frozen server has not taken yet is neither waited for nor delivered later
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from coordd.redislink.dial import CannotDial, dial
@@ -27,7 +28,9 @@ Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"
 CONNECT_DEADLINE = 1.0
 """Seconds to look up the host, as many to connect, and as many to authenticate and choose the database."""
 COMMAND_DEADLINE = 1.0
-"""Seconds for one exchange: a chunk of commands and their replies."""
+"""Seconds for one exchange, a chunk of commands and their replies; anew after each 64 KiB of them."""
+LARGEST = (64 << 10) + 2
+"""Bytes of one string in a reply that are kept, unless less is asked for; the rest is read and dropped."""
 CHUNK = 200
 """Commands sent before their replies are read: a few milliseconds of work for either side."""
 CLIENT_NAME = "coordd"
@@ -94,14 +97,18 @@ class Wire:
         if self._stream.over:
             callback()
 
-    async def call(self, *commands: Command, deadline: float = COMMAND_DEADLINE) -> list[Reply]:
+    async def call(
+        self, *commands: Command, deadline: float = COMMAND_DEADLINE, largest: int = LARGEST
+    ) -> list[Reply]:
         """Send commands, in chunks, and return their replies in order; an error of one is its reply.
 
         A caller that is cancelled within an exchange ends the connection: whose replies then came would
         not be known.
 
         Args:
-            deadline: seconds for each chunk, from when its turn has come.
+            deadline: seconds for each chunk, from when its turn has come, and anew after each 64 KiB of its
+                replies: what is large takes its time, what stands still is late.
+            largest: bytes that are kept of each string in the replies.
 
         Raises:
             RedisLost: the connection failed or was late; what was sent may or may not have been done.
@@ -115,10 +122,11 @@ class Wire:
             async with self._lock:
                 self._check()
                 try:
-                    async with asyncio.timeout(deadline):
+                    async with self._while_it_comes(deadline):
                         await self._connection.send_packed_command(data, check_health=False)
                         for _ in chunk:
-                            replies.append(self._taken(await self._connection.reply()))  # noqa: PERF401 - one by one
+                            reply = await self._connection.reply(largest=largest)
+                            replies.append(self._taken(reply))
                 except BaseException as error:
                     raise self._fail(error) from None
         return replies
@@ -137,17 +145,28 @@ class Wire:
         except BaseException as error:
             raise self._fail(error) from None
 
-    async def receive(self) -> Reply:
-        """The next thing that the server sends, however long that takes.
+    async def receive(self, *, largest: int = LARGEST) -> Reply:
+        """The next thing that the server sends, however long that takes; ``largest`` as in :meth:`call`.
 
         Raises:
             RedisLost: the connection failed.
         """
         self._check()
         try:
-            return self._taken(await self._connection.reply())
+            return self._taken(await self._connection.reply(largest=largest))
         except BaseException as error:
             raise self._fail(error) from None
+
+    @asynccontextmanager
+    async def _while_it_comes(self, deadline: float) -> AsyncIterator[None]:
+        """Raise TimeoutError once nothing of note has come for so many seconds."""
+        clock = asyncio.get_running_loop().time
+        async with asyncio.timeout(deadline) as limit:
+            self._stream.on_progress = lambda: limit.reschedule(clock() + deadline)
+            try:
+                yield
+            finally:
+                self._stream.on_progress = None
 
     async def close(self) -> None:
         """Let go; whoever still waits for a reply is told that it is lost."""
@@ -162,7 +181,7 @@ class Wire:
         await self._connection.introduce()
         # redis-py would take it for a failure where this is forbidden
         await self._connection.send_command("CLIENT", "SETNAME", CLIENT_NAME, check_health=False)
-        named = self._taken(await self._connection.reply())
+        named = self._taken(await self._connection.reply(largest=LARGEST))
         if named != b"OK" and not isinstance(named, ServerError):
             raise not_redis()
 

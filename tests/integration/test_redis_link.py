@@ -25,7 +25,7 @@ from redisd import KINDS, PATIENCE, RedisServer, free_port, redis_server
 from coordd.redislink import link as linking
 from coordd.redislink.facts import Facts
 from coordd.redislink.link import Link
-from coordd.redislink.wire import RedisLost, Wire
+from coordd.redislink.wire import LARGEST, RedisLost, Wire
 
 SECRET = "p@ss/w:rd hunter2%"
 SECRET_IN_URL = "p%40ss%2Fw%3Ard%20hunter2%25"
@@ -137,10 +137,12 @@ def test_many_commands_and_large_values_come_back_in_order(server: RedisServer) 
             ("SET", "large", large),
             ("GET", "large"),
             ("LPOP", "k1"),
+            largest=len(large),
         )
         assert replies[:1001] == [b"OK"] * 1001
         assert replies[1001] == large
         assert str(replies[1002]).startswith("answers with an error: WRONGTYPE")
+        assert await wire.call(("GET", "large"), ("GET", "k7")) == [large[:LARGEST], b"7"]
         together = await asyncio.gather(*[wire.call(("GET", f"k{n}"), ("GET", "k0")) for n in range(50)])
         assert together == [[b"%d" % n, b"0"] for n in range(50)]
         await wire.close()

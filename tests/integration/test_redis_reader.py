@@ -358,11 +358,12 @@ def test_more_agents_than_the_limit_are_passed_over(any_server: RedisServer, cli
     client.hset("agents:registry", mapping={f"r{n}": "{}" for n in range(2000)})
     with reading(any_server, max_entries=10) as reader:
         traces = reader.scan()
-        assert [len(part or ()) for part in (traces.agents, traces.claims, traces.progress)] == [10, 10, 10]
+        assert len(traces.agents) == 10
+        assert (traces.claims, traces.progress) == (None, None)  # which are the rest nobody can tell
         assert traces.malformed == {
             "redis:agents:registry": "more than 10 entries; the rest is not read",
             **{
-                f"redis: {what}": "more than 10; the rest is not read"
+                f"redis: {what}": "more than 10, or than there is room for; the rest is not read"
                 for what in ("agents", "claims", "progress")
             },
         }

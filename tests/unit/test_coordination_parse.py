@@ -19,6 +19,7 @@ from coordd.coordination.claims import (
 )
 from coordd.coordination.fields import Malformed, jsonable
 from coordd.coordination.parse import (
+    TaskIds,
     agent_id_of,
     parse_active_list,
     parse_heartbeat,
@@ -55,13 +56,24 @@ def test_a_heartbeat_that_is_no_timestamp_says_so_without_its_content(content: b
 
 
 def test_tasks_are_counted_once_each_in_their_order_without_blank_lines() -> None:
-    assert parse_tasks(b"t2\n\n  t1  \r\nt2\n\t\n").value == ("t2", "t1")
-    assert parse_tasks(b"") == ((), None)
+    assert parse_tasks(b"t2\n\n  t1  \r\nt2\n\t\n").value == TaskIds(("t2", "t1"))
+    assert parse_tasks(b"") == (TaskIds(), None)
+
+
+def test_of_a_long_list_the_first_tasks_are_named_and_the_rest_is_counted() -> None:
+    content = b"\xef\xbb\xbfa\nb\n\nc\r\n  a\nd\nb\n" + b"y" * 257 + b"\n" + "é".encode() * 200 + b"\n"
+    assert parse_tasks(content, 2) == (
+        TaskIds(("a", "b"), 3),
+        "holds an id longer than 256 characters, which was skipped",
+    )
+    full = b"".join(b"%d\n" % number for number in range(150_000))
+    ids = parse_tasks(full).value
+    assert (len(ids.named), ids.unnamed) == (10_000, 140_000)
 
 
 def test_an_overlong_id_is_skipped_and_reported_and_its_neighbours_stay() -> None:
     ids, problem = parse_tasks(b"a\n" + b"x" * 256 + b"\n" + b"y" * 257 + b"\nb")
-    assert ids == ("a", "x" * 256, "b")
+    assert ids == TaskIds(("a", "x" * 256, "b"))
     assert problem is not None
     assert "256" in problem
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from coordd.lean import Growth
 
 ASYNCIO = "from coordd.lean import *\nimport sys\nimport_asyncio_without_ssl()\n"
 
@@ -71,3 +74,22 @@ import_redis_without_ssl()
 print("redis.asyncio.connection" in sys.modules, "_hashlib" in sys.modules)
 """
     ) == ["True", "True"]
+
+
+def test_what_has_grown_large_leaves_the_collectors_sight_once_for_each_step() -> None:
+    growth, frozen = Growth(step=100), gc.get_freeze_count()
+    growth.reached(99)
+    assert gc.get_freeze_count() == frozen
+    try:
+        growth.reached(100)
+        first = gc.get_freeze_count()
+        assert first > frozen
+        kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
+        growth.reached(199)
+        assert gc.get_freeze_count() <= first
+        growth.reached(50)  # it shrank
+        growth.reached(150)
+        assert gc.get_freeze_count() > first
+        assert len(kept) == 1000
+    finally:
+        gc.unfreeze()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordd.redislink import connection as connections
 from coordd.redislink import stream as streaming
 from coordd.redislink.connection import Connection
 from coordd.redislink.stream import LIMIT, Stream
@@ -221,3 +222,128 @@ def test_every_argument_is_sent_with_its_length_and_none_as_a_line(arguments: li
     values = [b"GET", *(one.encode() if isinstance(one, str) else one for one in arguments)]
     expected = b"".join(b"$%d\r\n%s\r\n" % (len(value), value) for value in values)
     assert packed == b"*%d\r\n%s" % (len(values), expected)
+
+
+KEPT = 65_538
+"""Bytes that are kept of a string."""
+
+
+@pytest.mark.parametrize("size", [KEPT - 1, KEPT, KEPT + 1, KEPT + 2, 300_000, 5_000_000])
+@pytest.mark.parametrize("piece", [1000, 65_536, 1 << 20])
+def test_of_a_huge_string_the_beginning_comes_and_what_follows_it_is_whole(size: int, piece: int) -> None:
+    sent = [b"x", bytes(range(256)) * (size // 256) + b"y" * (size % 256), b"z"]
+
+    async def play() -> list[Any]:
+        async with connected() as (wire, stream, _):
+            data = encoded(sent) + encoded([sent]) + encoded(b"next")
+            feeding = asyncio.ensure_future(feed(stream, data, list(range(0, len(data), piece))))
+            replies = [await wire.receive() for _ in range(3)]
+            await feeding
+            return replies
+
+    cut = [b"x", sent[1][:KEPT], b"z"]
+    assert asyncio.run(play()) == [cut, [cut], b"next"]
+
+
+def test_a_huge_string_is_kept_by_nobody_and_counts_for_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "MAX_REPLY", 1 << 20)
+    most = 0
+
+    async def play() -> None:
+        nonlocal most
+        async with connected() as (wire, stream, _):
+            waiting = asyncio.ensure_future(wire.receive())
+            stream.data_received(b"*2\r\n$400000000\r\n")
+            piece = bytes(80_000)
+            for _ in range(400_000_000 // len(piece)):
+                stream.data_received(piece)
+                await asyncio.sleep(0)
+                most = max(most, len(stream.reader._buffer))  # type: ignore[attr-defined]
+            stream.data_received(b"\r\n$1\r\na\r\n")
+            assert await waiting == [bytes(KEPT), b"a"]
+
+    asyncio.run(play())
+    assert most < 1 << 20
+
+
+def test_less_of_each_string_is_kept_where_less_is_asked_for() -> None:
+    async def play() -> None:
+        async with connected() as (wire, stream, _):
+            stream.data_received(encoded([b"k" * 5000, b"k" * 10]))
+            assert await wire.receive(largest=100) == [b"k" * 100, b"k" * 10]
+            calling = asyncio.ensure_future(wire.call(("SCAN", "0"), largest=7))
+            await asyncio.sleep(0)
+            stream.data_received(encoded([b"0", [b"k" * 5000, b"short"]]))
+            assert await calling == [[b"0", [b"k" * 7, b"short"]]]
+
+    asyncio.run(play())
+
+
+def test_a_list_is_kept_up_to_a_bound_and_the_loop_turns_while_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MAX_ITEMS", 5000)
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def play() -> None:
+        async with connected() as (wire, stream, _):
+            stream.data_received(encoded([b"a"] * 20_000) + b"+OK\r\n")
+            turning = asyncio.ensure_future(turn())
+            assert await wire.receive() == [b"a"] * 5000
+            turning.cancel()
+            assert await wire.receive() == b"OK"
+
+    asyncio.run(play())
+    assert turns >= 20
+
+
+def test_after_so_much_of_one_reply_strings_are_kept_no_more_but_the_connection_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MAX_KEPT", 1000)
+
+    async def play() -> None:
+        async with connected() as (wire, stream, _):
+            stream.data_received(encoded([b"a" * 600] * 4) + encoded(b"b" * 600))
+            first, second, *rest = await wire.receive()  # type: ignore[misc]
+            assert first == second == b"a" * 600
+            assert [len(one) for one in rest] == [KEPT, KEPT]  # as if each were too large
+            assert await wire.receive() == b"b" * 600
+
+    asyncio.run(play())
+
+
+def test_a_reply_that_keeps_coming_is_not_late_and_one_that_stops_is() -> None:
+    loop, clock = asyncio.new_event_loop(), 0.0
+    loop.time = lambda: clock  # type: ignore[method-assign]
+
+    async def play() -> None:
+        nonlocal clock
+        async with connected() as (wire, stream, _):
+            calling = asyncio.ensure_future(wire.call(("GET", "x"), deadline=1.0))
+            await asyncio.sleep(0)
+            stream.data_received(b"$10000000\r\n")
+            for _ in range(20):
+                clock += 0.9
+                stream.data_received(bytes(streaming.PROGRESS))
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            assert not calling.done()
+            for _ in range(3):
+                clock += 0.4
+                stream.data_received(b"drip")  # a few bytes are no progress
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            with pytest.raises(RedisLost, match="in time"):
+                await calling
+
+    try:
+        loop.run_until_complete(play())
+    finally:
+        loop.close()

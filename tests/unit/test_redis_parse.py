@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordd.coordination.bounds import Bounds, Budget
 from coordd.coordination.fields import Malformed
 from coordd.coordination.redis.agents import Agents
 from coordd.coordination.redis.parse import (
@@ -155,7 +156,7 @@ def test_whatever_the_json_is_ids_are_1_to_256_characters(fields: dict[str, obje
 
 
 def known(**limits: int) -> Agents:
-    agents = Agents(**{"limit": 100, "max_tasks": 10, **limits})
+    agents = Agents(limit=limits.get("limit", 100), bounds=Bounds(listed=Budget(limits.get("max_tasks", 10))))
     agents.begin(connected=True)
     return agents
 
@@ -280,7 +281,7 @@ def test_of_two_readings_of_a_list_the_one_begun_later_counts() -> None:
 
 
 def test_an_end_that_is_worked_out_from_a_ttl_does_not_waver() -> None:
-    claims = Claims(limit=10)
+    claims = Claims(limit=10, text=Budget(1000))
     claims.begin()
     assert claims.put(0, "t", Claim("t", "a"), 1000.0)
     assert not claims.put(0, "t", Claim("t", "a"), 1001.5)
@@ -292,7 +293,7 @@ def test_an_end_that_is_worked_out_from_a_ttl_does_not_waver() -> None:
 
 
 def test_a_task_that_two_sources_offer_is_there_until_both_are_gone() -> None:
-    available, claims = Available(), Claims(limit=10)
+    available, claims = Available(), Claims(limit=10, text=Budget(1000))
     claims.begin()
     assert available.put(b"one", ("a", "b"), 0) == {"a", "b"}
     assert available.put(b"two", ("b", "c"), 5) == {"c"}
@@ -320,3 +321,5 @@ def test_what_changes_all_the_time_is_read_for_a_twentieth_of_it() -> None:
     assert slow.due == 0.5
     slow.was_read(0.0, 10.0)
     assert slow.due == 15.0
+    slow.was_read(0.0, 10.0, heavy=True)  # half a gigabyte that is of no use
+    assert slow.due == 70.0

@@ -270,3 +270,30 @@ async def test_when_everything_ends_a_connection_that_comes_back_is_read_no_more
     for _ in range(20):
         await asyncio.sleep(0.01)
         assert scene.names() == []
+
+
+@scenario
+async def test_the_server_is_listened_to_while_everything_is_read(scene: Scene) -> None:
+    """A first reading may take longer than the silence after which a subscription counts as lost."""
+    scene.beats("x")
+    scene.records.gate.clear()
+    scene.up()
+    await scene.records.writing.wait()  # the first reading goes on
+    scene.beats("y")
+    scene.pushes.news.put_nowait([b"heartbeat:y"])
+    await scene.until(scene.pushes.news.empty)
+    scene.records.gate.set()
+    await scene.until(lambda: scene.names() == ["x", "y"])  # what was heard meanwhile is read afterwards
+    assert scene.lost == []
+
+
+@scenario
+async def test_what_is_heard_before_the_first_reading_begins_is_read_after_it(scene: Scene) -> None:
+    scene.beats("x")
+    scene.pushes.news.put_nowait([b"heartbeat:y"])
+    scene.records.gate.clear()
+    scene.up()
+    await scene.records.writing.wait()
+    scene.beats("y")
+    scene.records.gate.set()
+    await scene.until(lambda: scene.names() == ["x", "y"])

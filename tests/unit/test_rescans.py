@@ -7,6 +7,8 @@ from collections.abc import Collection
 from time import monotonic, time
 from typing import Any
 
+import pytest
+
 from coordd.agentlog import AgentLog
 from coordd.clocks import Heart, ObservedClock
 from coordd.coordination.backend import Found
@@ -184,3 +186,27 @@ class Asking:
         self._board.counts(now())
 
     def event(self, *_: Any) -> None: ...
+
+
+def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordd.pipeline.MAX_HINTS", 10)
+    monkeypatch.setattr("coordd.pipeline.Pipeline._arm", lambda _self, _source: None)
+    heart = Heart(interval=TICK, mono=monotonic())
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    backend: Any = Backend()
+    worker = Worker("w")
+    pipeline = pipeline_over(
+        backend,
+        picture=picture,
+        board=Board(picture=picture, stall_after=900),
+        recorder=None,
+        schedule=schedule,
+        worker=worker,
+    )
+    shown = Workspace(path="/w", clock=ObservedClock())
+    source = pipeline._sources["/w"] = Source(reader=backend.reader("/w"), shown=shown, worker=worker)
+    for number in range(1000):
+        pipeline.hint("/w", f"{number}.heartbeat")
+        assert len(source.hints) <= 10
+    assert Signal.RESCAN in source.hints

@@ -95,6 +95,17 @@ def test_every_unset_directive_has_its_reason_above_the_set_ones() -> None:
     assert {"ProcSubset", "ProtectProc", "ProtectHome", "IPAddressDeny", "PrivateNetwork"} <= named
 
 
+@pytest.mark.parametrize("unit", ["coordd", "coordd-user", "coordd-dashboard", "coordd-dashboard-user"])
+def test_every_unit_bounds_memory_and_tasks_and_says_why(unit: str) -> None:
+    lines = templates.template(f"systemd/{unit}.service.in").splitlines()
+    for directive in ("MemoryMax=", "TasksMax="):
+        at = next(n for n, line in enumerate(lines) if line.startswith(directive))
+        while not lines[at].startswith("#"):
+            assert lines[at].startswith("Memory") or directive == "TasksMax="
+            at -= 1
+        assert len(lines[at]) > 30
+
+
 def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
     users, ran, tmpfiles, *_ = systemd().accounts()
     assert isinstance(users, WriteFile)

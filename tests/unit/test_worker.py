@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordd.worker import Late, Worker
+from coordd.worker import Late, Worker, still_going
 
 PATIENCE = 20.0
 SHORT = 0.05
@@ -236,3 +236,39 @@ def test_after_close_the_next_call_has_a_new_thread() -> None:
         worker.close()
 
     run(test())
+
+
+def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
+    """Its deadline counts from the last sign; without one, from when it was begun."""
+
+    async def test() -> None:
+        worker, hang = Worker("w", replaceable=True), Hang()
+        going = threading.Event()
+
+        def works() -> str:
+            while not going.wait(SHORT / 5):
+                still_going()
+            return "done"
+
+        working = asyncio.ensure_future(worker.run(works, deadline=PATIENCE / 4))
+        await asyncio.sleep(0)
+        call = worker._lane.current if worker._lane else None
+        while call is None or call.begun is None:
+            await asyncio.sleep(SHORT / 5)
+            call = worker._lane.current if worker._lane else None
+        first = call.begun
+        while call.begun == first:  # noqa: ASYNC110  # a thread sets it, and has no event
+            await asyncio.sleep(SHORT / 5)
+        assert call.begun > first
+        going.set()
+        assert await working == "done"
+        with pytest.raises(Late):
+            await worker.run(hang, deadline=SHORT)
+        hang.go.set()
+        worker.close()
+
+    run(test())
+
+
+def test_outside_of_a_call_there_is_nobody_to_tell() -> None:
+    still_going()

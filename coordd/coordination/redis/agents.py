@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
+from coordd.coordination.bounds import Bounds, weight
 from coordd.coordination.fields import Malformed
 from coordd.coordination.parse import parse_heartbeat
 from coordd.coordination.redis.parse import MAX_VALUE, TOO_LARGE, parse_registry_entry
@@ -76,14 +77,16 @@ class Agents:
 
     Args:
         limit: agents beyond this are passed over, and ``overfull`` says so.
-        max_tasks: so many tasks in all lists together are named, the rest counted.
+        bounds: so many tasks in all lists together are named, the rest counted; and so much text is kept.
     """
 
-    def __init__(self, *, limit: int, max_tasks: int) -> None:
+    def __init__(self, *, limit: int, bounds: Bounds) -> None:
         self.traces: dict[str, AgentTraces] = {}
         self.overfull = False
         self._limit = limit
-        self._tasks_left = max_tasks
+        self._room = bounds.agents
+        self._listed = bounds.listed
+        self._text = bounds.text
         self._known: dict[str, _Agent] = {}
         self._names: dict[str, bytes] = {}  # of the ids whose bytes are no UTF-8
         self._shared: dict[object, object] = {}
@@ -222,10 +225,9 @@ class Agents:
                 return
             agent.tasks_asked = asked
         agent.tasks_seen = self._reading if there else None
-        self._tasks_left += len(agent.tasks or ())
-        if tasks is not None and len(tasks) > self._tasks_left:
+        self._listed.give(len(agent.tasks or ()))
+        if tasks is not None and not self._listed.take(len(tasks)):
             tasks, unnamed = (), unnamed + len(tasks)
-        self._tasks_left -= len(tasks or ())
         if tasks != agent.tasks or unnamed != agent.unnamed or agent_id not in self.traces:
             agent.tasks, agent.unnamed = tasks, unnamed
             self._rebuild(agent_id, agent)
@@ -260,6 +262,12 @@ class Agents:
         registration, agent.problem = parse_registry_entry(value)
         if agent.registration == registration:
             return False, agent.problem
+        self._text.give(weight(agent.registration))
+        if not self._text.take(weight(registration)):
+            registration, agent.problem = (
+                Registration(),
+                "there is no room for more registrations as long as it",
+            )
         agent.registration = self._sharing(registration)
         self._rebuild(agent_id, agent)
         return True, agent.problem
@@ -269,6 +277,7 @@ class Agents:
         agent = self._known.get(agent_id)
         if agent is None or agent.registered is None:
             return False
+        self._text.give(weight(agent.registration))
         agent.registered = agent.registration = agent.problem = None
         self._rebuild(agent_id, agent)
         return True
@@ -277,7 +286,7 @@ class Agents:
         return iter(self._known)
 
     def _add(self, agent_id: str) -> _Agent | None:
-        if len(self._known) >= self._limit:
+        if len(self._known) >= self._limit or not self._room.take(1):
             self.overfull = True
             return None
         agent = self._known[agent_id] = _Agent()
@@ -304,7 +313,8 @@ class Agents:
 
     def _rebuild(self, agent_id: str, agent: _Agent) -> None:
         if agent.registered is None and agent.tasks_seen is None and agent.first is agent.second is None:
-            self._tasks_left += len(agent.tasks or ())
+            self._listed.give(len(agent.tasks or ()))
+            self._room.give(1)
             del self._known[agent_id]
             self.traces.pop(agent_id, None)
             self._names.pop(agent_id, None)

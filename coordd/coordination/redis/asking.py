@@ -6,13 +6,14 @@ take turns see the same state grow in the order in which Redis answered.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coordd.coordination.redis.parse import MAX_VALUE
 from coordd.coordination.redis.todo import One
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Command, Reply, Wire
+from coordd.redislink.wire import CHUNK, COMMAND_DEADLINE, LARGEST, Command, RedisLost, Reply, Wire
 
 END = str(MAX_VALUE).encode()
 """The last byte of a value to ask for: one more than counts, to tell a larger one."""
@@ -26,18 +27,73 @@ class Unusable(Exception):
     """Redis answers everything with an error; the text says of "Redis" what is wrong."""
 
 
-async def ask(wire: Wire, commands: Sequence[Command]) -> list[Reply]:
+LONGEST_KEY = 2048
+"""Bytes of a key's name; none of ours is longer (an id has 256 characters). Of others the beginning comes."""
+
+
+LARGE_DEADLINE = 10.0
+"""Seconds in which the reply to a command for something large has to begin."""
+
+
+async def ask(
+    wire: Wire,
+    commands: Sequence[Command],
+    *,
+    largest: int = LARGEST,
+    deadline: float = COMMAND_DEADLINE,
+) -> list[Reply]:
     """Send up to one chunk of commands; the error of a single one is its reply.
+
+    Args:
+        largest: bytes that are kept of each string in the replies.
+        deadline: as in :meth:`Wire.call`.
 
     Raises:
         RedisLost: the connection failed.
         Unusable: the error of one is that of all.
     """
-    replies = await wire.call(*commands)
+    replies = await wire.call(*commands, largest=largest, deadline=deadline)
     for reply in replies:
         if reply.__class__ is ServerError and reply.code in _FOR_ALL:
             raise Unusable(str(reply))
     return replies
+
+
+class Patience:
+    """Wait for what may be large: a server that has to copy half a gigabyte says nothing meanwhile.
+
+    It waits as long as for anything else until that was too short, then longer until all is quick again.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = COMMAND_DEADLINE
+        self._slowest = 0.0
+
+    def begin(self) -> None:
+        """A reading begins."""
+        self._slowest = 0.0
+
+    def end(self) -> None:
+        """It came to its end."""
+        if self._slowest < COMMAND_DEADLINE / 2:
+            self._seconds = COMMAND_DEADLINE
+
+    async def ask(self, wire: Wire, command: Command) -> Reply:
+        """Send one command, and return its reply.
+
+        Raises:
+            RedisLost: the connection failed; from then on a reply has more time.
+            Unusable: it is an error, and that of all commands.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            return (await ask(wire, [command], deadline=self._seconds))[0]
+        except RedisLost:
+            self._seconds = LARGE_DEADLINE
+            raise
+        finally:
+            self._slowest = max(self._slowest, clock() - began)
 
 
 async def read_strings(wire: Wire, items: Sequence[One], take: Callable[[One, Reply], None]) -> None:

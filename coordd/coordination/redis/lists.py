@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import SLICE, Pace, Tally, ask, elements, page
+from coordd.coordination.redis.asking import SLICE, Pace, Patience, Tally, ask, page
 from coordd.coordination.redis.keys import AGENT_TASKS
 from coordd.coordination.redis.parse import either, parse_tasks
 from coordd.coordination.redis.problems import Problems, refusal
@@ -24,6 +24,7 @@ class TaskLists:
         self._problems = problems
         self._max_named = max_named
         self._pace = Pace(SLICE)
+        self._patience = Patience()
 
     async def read(self, wire: Wire, items: Sequence[One], tally: Tally) -> None:
         """Read the lists of these agents."""
@@ -48,27 +49,37 @@ class TaskLists:
                 else:
                     many.append(item)
             while few:
-                await self._read_few(wire, _batch(few, self._pace.count), asked)
+                many += await self._read_few(wire, _batch(few, self._pace.count), asked)
             for item in many:
                 await self._read_many(wire, item, asked)
 
-    async def _read_few(self, wire: Wire, batch: Sequence[One], asked: int) -> None:
-        replies = await ask(wire, [(b"SMEMBERS", item.key) for item in batch])
-        self._pace.took([member for reply in replies for member in elements(reply)])
+    async def _read_few(self, wire: Wire, batch: Sequence[One], asked: int) -> list[One]:
+        """Read these with one command each; those that have grown meanwhile, and want more.
+
+        Not SMEMBERS: a set may have got millions of members since it was counted.
+        """
+        grown = []
+        replies = await ask(wire, [(b"SSCAN", item.key, b"0", b"COUNT", 2 * _FEW) for item in batch])
+        self._pace.took([member for reply in replies for member in page(reply)[1]])
         for item, reply in zip(batch, replies, strict=True):
             if isinstance(reply, ServerError):
                 self._failed(item, reply, asked)
                 continue
-            members = elements(reply)
+            cursor, members = page(reply)
+            if cursor != b"0":
+                grown.append(item)
+                continue
             tasks, problem = parse_tasks(members)
             self._take(item, tasks, problem, asked)
+        return grown
 
     async def _read_many(self, wire: Wire, item: One, asked: int) -> None:
         found: dict[str, None] = {}
         problem: str | None = None
         cursor, pace = b"0", Pace()
+        self._patience.begin()
         while len(found) <= 2 * self._max_named:
-            reply = (await ask(wire, [(b"SSCAN", item.key, cursor, b"COUNT", pace.count)]))[0]
+            reply = await self._patience.ask(wire, (b"SSCAN", item.key, cursor, b"COUNT", pace.count))
             if isinstance(reply, ServerError):
                 self._failed(item, reply, asked)
                 return
@@ -79,6 +90,7 @@ class TaskLists:
             if cursor == b"0":
                 break
             pace.took(members)
+        self._patience.end()
         self._take(item, tuple(found), problem, asked)
 
     def _take(self, item: One, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:

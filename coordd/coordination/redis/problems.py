@@ -20,10 +20,13 @@ class Problems:
         self._found: dict[At, tuple[str, int]] = {}
         self._news: set[At] = set()
         self._reading = 0
+        self.unnamed = 0
+        """How many were found since the last full reading began for which there is no place."""
 
     def begin(self) -> None:
         """A full reading begins: what it does not find again is mended."""
         self._reading += 1
+        self.unnamed = 0
 
     def end(self) -> dict[str, str]:
         """It has ended: everything there is, by its place."""
@@ -42,6 +45,7 @@ class Problems:
             return
         known = self._found.get(at)
         if known is None and len(self._found) >= self._limit:
+            self.unnamed += 1
             return
         if known is None or known[0] != reason:
             self._news.add(at)

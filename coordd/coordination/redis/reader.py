@@ -12,8 +12,9 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
+from coordd.coordination.bounds import MAX_NAMED, Bounds
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import SLICE, Tally, Unusable, ask, page
+from coordd.coordination.redis.asking import LONGEST_KEY, SLICE, Tally, Unusable, ask, page
 from coordd.coordination.redis.beats import Beats
 from coordd.coordination.redis.holds import Holds
 from coordd.coordination.redis.keys import (
@@ -26,7 +27,7 @@ from coordd.coordination.redis.keys import (
     family_of,
 )
 from coordd.coordination.redis.lists import TaskLists
-from coordd.coordination.redis.offers import Offers
+from coordd.coordination.redis.offers import MAX_SOURCES, Offers
 from coordd.coordination.redis.problems import Problems
 from coordd.coordination.redis.registry import Registry
 from coordd.coordination.redis.slow import Slow
@@ -38,11 +39,6 @@ from coordd.traces import AgentsChange, WorkChange, WorkspaceTraces
 
 MAX_ENTRIES = 100_000
 """Agents, claims, progress and registrations beyond so many of each are passed over."""
-MAX_NAMED = 10_000
-"""Tasks that are named of those available, and of one agent's own; more are counted."""
-MAX_LISTED = 200_000
-"""Tasks that are named in all agents' lists together."""
-
 _SCAN_COUNT = b"1000"  # keys that the server looks at in one step: a fraction of a millisecond
 _REGISTRY_KEY = REGISTRY.encode()
 
@@ -54,6 +50,7 @@ class RedisReader:
         mono: the monotonic clock, in seconds.
         max_entries: agents (claims, progress, registrations) beyond this are passed over.
         max_named: tasks of one list beyond this are counted, not named.
+        bounds: what of all may be kept.
     """
 
     workspace = ""
@@ -64,14 +61,16 @@ class RedisReader:
         mono: Callable[[], float],
         max_entries: int = MAX_ENTRIES,
         max_named: int = MAX_NAMED,
+        bounds: Bounds | None = None,
     ) -> None:
+        bounds = bounds or Bounds()
         self.troubles: Mapping[str, str] = {}
         self._mono = mono
         self._max_entries = max_entries
         self._problems = Problems()
-        self._agents = Agents(limit=max_entries, max_tasks=MAX_LISTED)
-        self._claims = Claims(limit=max_entries)
-        self._progress = ProgressTold(limit=max_entries)
+        self._agents = Agents(limit=max_entries, bounds=bounds)
+        self._claims = Claims(limit=max_entries, text=bounds.text)
+        self._progress = ProgressTold(limit=max_entries, text=bounds.text)
         self._available = Available()
         self._beats = Beats(agents=self._agents, problems=self._problems)
         self._holds = Holds(claims=self._claims, progress=self._progress, problems=self._problems)
@@ -233,14 +232,14 @@ class RedisReader:
         cursor, todo = b"0", Todo()
         while True:
             commands: list[Command] = [(b"SCAN", cursor, b"MATCH", SCAN_PATTERN, b"COUNT", _SCAN_COUNT)]
-            reply = (await ask(wire, commands))[0]
+            reply = (await ask(wire, commands, largest=LONGEST_KEY + 1))[0]
             if isinstance(reply, ServerError):
                 return str(reply)
             cursor, keys = page(reply)
             todo.add(keys, self._problems)
             if len(todo) >= CHUNK or cursor == b"0":
                 await self._read_todo(wire, todo, now, wall, tally, pushed=False)
-                if len(lists) < self._max_entries:
+                if len(lists) <= 2 * MAX_SOURCES:  # more are not looked at, and nobody can tell then
                     lists |= todo.offers
                 todo = Todo()
             if cursor == b"0":
@@ -265,7 +264,7 @@ class RedisReader:
             slow.take()
             began = self._mono()
             changed = await self._registry.read(wire)
-            slow.was_read(began, self._mono())
+            slow.was_read(began, self._mono(), heavy=self._registry.heavy)
         return changed
 
     async def _read_offers(self, wire: Wire, lists: Collection[bytes] | None = None) -> set[str]:
@@ -278,7 +277,7 @@ class RedisReader:
                 touched = await self._offers.read(wire, sorted(wanted))
             else:
                 touched = await self._offers.read_all(wire, lists)
-            slow.was_read(began, self._mono())
+            slow.was_read(began, self._mono(), heavy=self._offers.heavy)
         return touched
 
     def _answer(self, tally: Tally, refused: str | None) -> WorkspaceTraces:
@@ -302,6 +301,8 @@ class RedisReader:
             claims=claims,
             progress=None if "progress" in self._unknown else dict(self._progress.told),
             available_unnamed=0 if "available" in self._unknown else self._available.unnamed,
+            malformed_unnamed=self._problems.unnamed,
+            crowded=self._crowded(),
         )
 
     def _unreadable(self, error: str) -> WorkspaceTraces:
@@ -320,11 +321,11 @@ class RedisReader:
 
     def _find_unknown(self, tally: Tally) -> frozenset[str]:
         unknown = set()
-        if tally.all_refused(*CLAIMS):
+        if tally.all_refused(*CLAIMS) or self._claims.overfull:
             unknown |= {"claims", "available"}  # who knows what is claimed
-        if tally.all_refused(PROGRESS):
+        if tally.all_refused(PROGRESS) or self._progress.overfull:
             unknown.add("progress")
-        if self._offers.troubles:
+        if self._offers.troubles or self._offers.overfull:
             unknown.add("available")
         return frozenset(unknown)
 
@@ -343,12 +344,15 @@ class RedisReader:
         return troubles
 
     def _malformed(self) -> dict[str, str]:
-        malformed = self._problems.end()
-        for what, part in (
-            ("agents", self._agents),
-            ("claims", self._claims),
-            ("progress", self._progress),
-        ):
-            if part.overfull:
-                malformed[f"redis: {what}"] = f"more than {self._max_entries}; the rest is not read"
-        return malformed
+        found = {f"redis: {what}": words for what, words in self._crowded().items()}
+        return self._problems.end() | found
+
+    def _crowded(self) -> dict[str, str]:
+        parts = (
+            ("agents", self._agents.overfull or self._registry.overfull, self._max_entries),
+            ("claims", self._claims.overfull, self._max_entries),
+            ("progress", self._progress.overfull, self._max_entries),
+            ("lists of work", self._offers.overfull, MAX_SOURCES),
+        )
+        words = "more than {}, or than there is room for; the rest is not read"
+        return {what: words.format(most) for what, overfull, most in parts if overfull}

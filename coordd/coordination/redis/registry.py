@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coordd.coordination.fields import Malformed
 from coordd.coordination.redis.agents import Agents
-from coordd.coordination.redis.asking import Pace, ask, page
+from coordd.coordination.redis.asking import Pace, Patience, ask, page
 from coordd.coordination.redis.keys import REGISTRY, id_of
 from coordd.coordination.redis.parse import MAX_VALUE
 from coordd.coordination.redis.problems import Problems, refusal
@@ -15,10 +15,16 @@ _KEY = REGISTRY.encode()
 
 
 class Registry:
-    """The registry; ``trouble`` says why it could not be read at the last try."""
+    """The registry; ``trouble`` says why it could not be read at the last try.
+
+    ``heavy``: values in it were too large to be of use; ``overfull``: it was not read to its end.
+    """
 
     def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
         self.trouble: str | None = None
+        self.heavy = False
+        self.overfull = False
+        self._patience = Patience()
         self._limit = limit
         self._agents = agents
         self._problems = problems
@@ -30,16 +36,19 @@ class Registry:
         """
         agents, problems, pace = self._agents, self._problems, Pace()
         agents.begin_registry()
+        self._patience.begin()
+        self.heavy = False
         changed: set[str] = set()
         cursor, count = b"0", 0
         while True:
-            reply = (await ask(wire, [(b"HSCAN", _KEY, cursor, b"COUNT", pace.count)]))[0]
+            reply = await self._patience.ask(wire, (b"HSCAN", _KEY, cursor, b"COUNT", pace.count))
             if isinstance(reply, ServerError):
                 wrong = reply.code == "WRONGTYPE"
                 self.trouble = None if wrong else str(reply)
                 problems.note(_KEY, refusal(reply, "a hash"))
                 return changed | agents.end_registry() if wrong else changed
             cursor, found = page(reply)
+            self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in found)
             for name, value in zip(found[::2], found[1::2], strict=False):
                 if self._entry(name, value):
                     changed.add(id_of(name))
@@ -47,10 +56,13 @@ class Registry:
             if cursor == b"0" or count >= self._limit:
                 break
             pace.took(found)
+        self._patience.end()
         self.trouble = None
         rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
+        self.overfull = rest is not None
         problems.note(_KEY, rest)
-        return changed | agents.end_registry()
+        # of a registry that was read in part nobody can tell who has left it
+        return changed if self.overfull else changed | agents.end_registry()
 
     async def look_up(self, wire: Wire, agent_ids: list[str]) -> None:
         """Read what it has of these agents alone, up to half a chunk of them."""

@@ -11,6 +11,8 @@ SHARE = 20
 PAUSE = (0.5, 5.0)
 """After a reading the next one waits so many times as long as that took, within these seconds: what changes
 all the time costs a twentieth of the loop at most, and is known five seconds late at the most."""
+HEAVY = 60.0
+"""The longest pause where values were passed over for their size: the server copies all of them each time."""
 
 
 class Slow(Generic[T]):
@@ -35,6 +37,7 @@ class Slow(Generic[T]):
         wanted, self.wanted = self.wanted, set()
         return wanted
 
-    def was_read(self, began: float, ended: float) -> None:
-        """A reading has ended."""
-        self._after = ended + min(max(SHARE * (ended - began), PAUSE[0]), PAUSE[1])
+    def was_read(self, began: float, ended: float, *, heavy: bool = False) -> None:
+        """A reading has ended; ``heavy``: there were values too large to be of use."""
+        longest = HEAVY if heavy else PAUSE[1]
+        self._after = ended + min(max(SHARE * (ended - began), PAUSE[0]), longest)

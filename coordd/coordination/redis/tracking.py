@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from time import monotonic
 
+from coordd.coordination.redis.asking import LONGEST_KEY
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import RedisLost, Wire
 
@@ -36,7 +37,7 @@ class Subscription:
             RedisLost: the subscription is no more.
         """
         while True:
-            reply = await self._wire.receive()
+            reply = await self._wire.receive(largest=LONGEST_KEY + 1)
             self._heard = monotonic()
             if not isinstance(reply, list) or len(reply) < 3 or reply[:2] != [b"message", CHANNEL]:
                 continue  # the answer to a ping, if only that the disk is full

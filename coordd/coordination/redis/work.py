@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from coordd.claims import is_released
+from coordd.coordination.bounds import Budget, weight
 from coordd.coordination.redis.parse import merge_both
 from coordd.traces import Claim, Progress
 
@@ -20,8 +21,9 @@ _STEADY = 2.0  # seconds by which an end of time that is worked out from a TTL m
 class Claims:
     """Both claims of each task, and in ``merged`` what they come to."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, text: Budget) -> None:
         self.merged: dict[str, Claim] = {}
+        self._text = text
         self.overfull = False
         self._limit = limit
         self._both: dict[str, tuple[Claim | None, Claim | None]] = {}
@@ -63,6 +65,14 @@ class Claims:
             self._seen[task] = (seen[0], self._reading) if slot else (self._reading, seen[1])
         if claim == old:
             return False
+        self._text.give(weight(old))
+        if claim is not None and not self._text.take(weight(claim)):
+            self.overfull = True
+            claim = None
+            if old is None:
+                if (first, second) == (None, None):
+                    del self._seen[task]
+                return False
         first, second = both = (first, claim) if slot else (claim, second)
         merged = merge_both(first, second)
         if merged is None:
@@ -83,8 +93,9 @@ class Claims:
 class ProgressTold:
     """The progress of each task, in ``told``."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, text: Budget) -> None:
         self.told: dict[str, Progress] = {}
+        self._text = text
         self.overfull = False
         self._limit = limit
         self._seen: dict[str, int] = {}
@@ -102,15 +113,21 @@ class ProgressTold:
 
     def put(self, task: str, progress: Progress | None) -> bool:
         """What is told of a task, None for nothing; whether that is another thing now."""
+        old = self.told.get(task)
+        if progress is not None and old is None and len(self.told) >= self._limit:
+            self.overfull = True
+            return False
+        if progress is not None and progress == old:
+            self._seen[task] = self._reading
+            return False
+        self._text.give(weight(old))
+        if progress is not None and not self._text.take(weight(progress)):
+            self.overfull = True
+            progress = None
         if progress is None:
             self._seen.pop(task, None)
             return self.told.pop(task, None) is not None
-        if task not in self.told and len(self.told) >= self._limit:
-            self.overfull = True
-            return False
         self._seen[task] = self._reading
-        if self.told.get(task) == progress:
-            return False
         self.told[task] = progress
         return True
 
