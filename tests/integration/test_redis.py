@@ -172,12 +172,13 @@ def test_a_heartbeat_that_expires_is_silence_and_leaving_the_registry_is_leaving
     server: RedisServer, tmp_path: Path
 ) -> None:
     project = Project(tmp_path / "app")
-    owners_file(tmp_path, project, agents={"timeout": "3s"})
+    owners_file(tmp_path, project, agents={"timeout": "10s"})
     register(server, "registered")
     beat(server, "registered")
-    server.run("SET", "heartbeat:nameless", utc_now(), "PX", 1500)
+    beat(server, "nameless")
     with watching(project, tmp_path, COORDD_REDIS_URL=server.url) as daemon:
-        assert daemon.statuses() == {"nameless": "active", "registered": "active"}
+        eventually(lambda: daemon.statuses() == {"nameless": "active", "registered": "active"})
+        server.run("PEXPIRE", "heartbeat:nameless", 1)
         eventually(lambda: daemon.statuses() == {"nameless": "inactive", "registered": "inactive"})
         assert daemon.agent("nameless")["reason"] == "silent"
         server.run("DEL", "heartbeat:registered")
