@@ -13,10 +13,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
+from time import monotonic
+from typing import Protocol, cast
 
+from coordd.doors import Caller
 from coordd.hub import Streamed, Subscription
 from coordd.peer import Peer
+from coordd.turns import Turns
 from coordd.wire import INVALID_REQUEST, MAX_REQUEST, Close, Fault, LineSplitter, TooLong
 
 ANSWERS_PER_TURN = 64
@@ -32,14 +35,38 @@ class Limits:
 
     ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
     client may leave an answer unread. ``silence``: seconds that a subscriber may leave
-    notifications unread, whose pace it did not choose. ``request``: bytes of a request line.
+    notifications unread, whose pace it did not choose. ``request``: bytes of a request line. ``held``: bytes
+    that half requests and unread answers of all clients may take together.
     """
 
-    connections: int = 64
+    connections: int = 1024
     whole_request: float = 5.0
     write_deadline: float = 5.0
     silence: float = 60.0
     request: int = MAX_REQUEST
+    held: int = 128 * 1024 * 1024
+
+
+class House(Protocol):
+    """What a connection tells those who keep order among all of them (server.py)."""
+
+    turns: Turns
+
+    def ended(self, connection: Connection) -> None:
+        """It is no more."""
+        ...
+
+    def holds(self, connection: Connection, size: int) -> None:
+        """So many bytes lie in memory for it now."""
+        ...
+
+    def subscribes(self, connection: Connection) -> Fault | None:
+        """It wants to be a subscriber; why not."""
+        ...
+
+    def unsubscribes(self, connection: Connection) -> None:
+        """It is one no more."""
+        ...
 
 
 Dispatch = Callable[[bytes, Peer], bytes | Streamed | Awaitable[bytes | None] | None]
@@ -54,30 +81,37 @@ Raises ``Close(answer)`` when the connection has to end after the answer.
 class Connection(asyncio.Protocol):
     """One client.
 
-    ``refusal`` makes the line that refuses with a Fault; ``on_end`` is told when the connection is no more.
+    ``refusal`` makes the line that refuses with a Fault. The public attributes are what doors.py asks.
     """
 
     def __init__(
         self,
         *,
         peer: Peer,
+        caller: Caller,
         dispatch: Dispatch,
         refusal: Callable[[Fault], bytes],
         limits: Limits,
-        on_end: Callable[[Connection], None],
+        house: House,
     ) -> None:
-        self._peer = peer
+        self.peer = peer
+        self.caller = caller
+        self.since = monotonic()
+        self.silent = True
+        self.subscribed = False
+        self._house = house
         self._dispatch = dispatch
         self._refusal = refusal
         self._limits = limits
-        self._on_end = on_end
         self._lines = LineSplitter(limits.request)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._queue: deque[bytes] = deque()
         self._busy: asyncio.Task[None] | None = None
-        self._turn: asyncio.Handle | None = None
+        self._turn = False
+        self._chunk = 0
+        self._holds = 0
         self._last_words: bytes | None = None
         self._subscription: Subscription | None = None
         self._tell_turn: asyncio.Handle | None = None
@@ -91,6 +125,11 @@ class Connection(asyncio.Protocol):
         """Whether a request has begun and not ended, or none was ever made."""
         return self._lines.pending or not self._asked
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is for the client to speak, or to read what it asked for."""
+        return self._unread is not None or (self._busy is None and not self._queue)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is connected."""
         self._transport = cast(asyncio.Transport, transport)
@@ -103,16 +142,23 @@ class Connection(asyncio.Protocol):
         """Bytes of requests; what is whole is answered."""
         if self._ended or self._last_words is not None:
             return
+        self.silent = False
+        self._chunk = len(data)
+        now = monotonic()
+        if not self._lines.pending:
+            self.since = now
         try:
             for line in self._lines.feed(data):
                 self._queue.append(line)
                 self._asked = True
+                self.since = now
                 self._stop_watching()
         except TooLong:
             self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
             return
         self._watch_request()
         self._work()
+        self._weigh()
 
     def eof_received(self) -> bool:
         """The client sends no more, and may still read."""
@@ -127,11 +173,11 @@ class Connection(asyncio.Protocol):
         """The connection is gone, for whatever reason."""
         self._ended = True
         self._queue.clear()
-        for handle in (self._deadline, self._unread, self._turn, self._tell_turn, self._busy):
+        for handle in (self._deadline, self._unread, self._tell_turn, self._busy):
             if handle:
                 handle.cancel()
         self._unsubscribe()
-        self._on_end(self)
+        self._house.ended(self)
 
     def pause_writing(self) -> None:
         """The client does not read what it asked for."""
@@ -139,6 +185,7 @@ class Connection(asyncio.Protocol):
             deadline = self._limits.silence if self._telling else self._limits.write_deadline
             self._unread = asyncio.get_running_loop().call_later(deadline, self.abort)
         self._steer()
+        self._weigh()
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -147,6 +194,7 @@ class Connection(asyncio.Protocol):
             self._unread = None
         self._work()
         self._tell_soon()
+        self._weigh()
 
     def abort(self) -> None:
         """Drop the connection with whatever was not sent."""
@@ -173,19 +221,22 @@ class Connection(asyncio.Protocol):
     def _work(self) -> None:
         """Answer queued requests in order, as long as the client reads the answers."""
         left = ANSWERS_PER_TURN
+        turns = self._house.turns
         while self._queue and not self._held() and self._transport and not self._ended:
-            if left == 0:
-                self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+            if left == 0 or not turns.granted():
+                self._turn = True
+                turns.later(self.peer, self._next_turn)
                 break
             left -= 1
             try:
-                answer = self._dispatch(self._queue.popleft(), self._peer)
+                answer = self._dispatch(self._queue.popleft(), self.peer)
             except Close as close:
                 self.close(close.answer)
                 return
+            finally:
+                turns.answered()
             if isinstance(answer, Streamed):
-                self._subscribe(answer.subscription)
-                answer = answer.answer
+                answer = self._subscribe(answer)
             if isinstance(answer, bytes):
                 self._transport.write(answer)
             elif answer is not None:
@@ -195,11 +246,23 @@ class Connection(asyncio.Protocol):
         self._steer()
 
     def _next_turn(self) -> None:
-        self._turn = None
+        self._turn = False
         self._work()
+        self._weigh()
 
     def _held(self) -> bool:
-        return self._busy is not None or self._unread is not None or self._turn is not None
+        return self._turn or self._busy is not None or self._unread is not None
+
+    def _weigh(self) -> None:
+        """Tell how much lies here: half a request, requests that wait, answers that are not read."""
+        size = self._lines.held
+        if self._queue:
+            size += self._chunk
+        if self._unread is not None and self._transport is not None:
+            size += self._transport.get_write_buffer_size()
+        if size != self._holds:
+            self._holds = size
+            self._house.holds(self, size)
 
     async def _finish(self, answer: Awaitable[bytes | None]) -> None:
         try:
@@ -209,16 +272,30 @@ class Connection(asyncio.Protocol):
         if self._transport and line is not None and not self._ended:
             self._transport.write(line)
         self._work()
+        self._weigh()
 
-    def _subscribe(self, subscription: Subscription) -> None:
-        self._unsubscribe()
-        self._subscription = subscription
-        subscription.wake = self._tell_soon
+    def _subscribe(self, streamed: Streamed) -> bytes | None:
+        """Begin with its notifications; the answer, which says no where there is no room."""
+        if not streamed.subscription.hears:
+            self._unsubscribe()
+            return streamed.answer
+        why_not = self._house.subscribes(self)
+        if why_not is not None:
+            streamed.subscription.close()
+            return streamed.refused(why_not)
+        if self._subscription:
+            self._subscription.close()
+        self.subscribed = True
+        self._subscription = streamed.subscription
+        streamed.subscription.wake = self._tell_soon
+        return streamed.answer
 
     def _unsubscribe(self) -> None:
         if self._subscription:
             self._subscription.close()
             self._subscription = None
+            self.subscribed = False
+            self._house.unsubscribes(self)
 
     def _tell_soon(self) -> None:
         """Send what is queued once this turn of the loop is over: records that come together go together."""

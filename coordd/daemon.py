@@ -21,9 +21,11 @@ from coordd.agentlog import AgentLog
 from coordd.clocks import Heart, Moment
 from coordd.config import Config, changed, public_url
 from coordd.configfile import Sources
+from coordd.connection import Limits
 from coordd.coordination.backend import FileBackend
 from coordd.coordination.bounds import Bounds
 from coordd.document import Documents, Identity, OwnCost
+from coordd.doors import allowed_connections
 from coordd.errors import ConfigError
 from coordd.hosting import FIRST_AFTER, HostSampling, Sampler
 from coordd.hub import Hub, Topic
@@ -36,6 +38,7 @@ from coordd.logs import set_level
 from coordd.methods import Methods
 from coordd.model import SinkStatus
 from coordd.notify import Notifier, manager_of, watchdog_seconds
+from coordd.oneatatime import OneAtATime
 from coordd.past import Past
 from coordd.pipeline import Pipeline
 from coordd.places import Places
@@ -112,6 +115,7 @@ class Daemon:
         self._mode = config.coordination.mode
         self._places = places
         self._stop = asyncio.Event()
+        self._reloads = OneAtATime(self._reload)
         self._exit_code = 0
         self._host = socket.gethostname()
         self._heart = Heart(interval=TICK, mono=started.mono)
@@ -236,7 +240,12 @@ class Daemon:
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
-        self._server = Server(dispatch=dispatcher, refusal=dispatcher.refusal)
+        self._server = Server(
+            dispatch=dispatcher,
+            refusal=dispatcher.refusal,
+            limits=Limits(connections=allowed_connections()),
+            own_uid=os.geteuid(),
+        )
         self._last_run = LastRun(
             path=sources.layout.snapshot,
             metrics_dir=config.storage.metrics_dir,
@@ -296,10 +305,13 @@ class Daemon:
         Raises:
             Fault: the new configuration is bad; the message is its error.
         """
-        with self._supervision.reloading():
-            return await self._reload()
+        return await self._reloads()
 
     async def _reload(self) -> tuple[list[str], list[str]]:
+        with self._supervision.reloading():
+            return await self._take_configuration()
+
+    async def _take_configuration(self) -> tuple[list[str], list[str]]:
         try:
             new = await self._traces.run(self._sources.load, deadline=DRAIN)
         except ConfigError as error:

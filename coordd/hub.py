@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from coordd.wire import Fault
+
 Topic = Literal["event", "agent", "system"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
 
@@ -43,9 +45,21 @@ class Chunk(NamedTuple):
 class Subscription:
     """What waits for one subscriber. ``wake`` is called when something is queued; it must not take it yet."""
 
-    __slots__ = ("_bounds", "_bytes", "_chunks", "_dropped", "_dropped_seq", "_hub", "_notifications", "wake")
+    __slots__ = (
+        "_bounds",
+        "_bytes",
+        "_chunks",
+        "_dropped",
+        "_dropped_seq",
+        "_hub",
+        "_notifications",
+        "hears",
+        "wake",
+    )
 
-    def __init__(self, hub: Hub, bounds: Bounds) -> None:
+    def __init__(self, hub: Hub, bounds: Bounds, *, hears: bool) -> None:
+        self.hears = hears
+        """Whether it is of any topic."""
         self.wake: Callable[[], None] = _nobody
         self._hub: Hub | None = hub
         self._bounds = bounds
@@ -112,8 +126,9 @@ class Hub:
 
     def subscribe(self, topics: Iterable[Topic]) -> Subscription:
         """Everything of these topics from now on; what was published so far is in ``seq``."""
-        subscription = Subscription(self, self._bounds)
-        for topic in topics:
+        wanted = tuple(topics)
+        subscription = Subscription(self, self._bounds, hears=bool(wanted))
+        for topic in wanted:
             self._subscribers[topic][subscription] = None
         return subscription
 
@@ -137,10 +152,14 @@ class Hub:
 
 
 class Streamed(NamedTuple):
-    """An answer line (None to a request that wants none), and what is to be sent after it."""
+    """An answer line (None to a request that wants none), and what is to be sent after it.
+
+    ``refused`` makes the answer that says instead that there is no room for a subscriber.
+    """
 
     answer: bytes | None
     subscription: Subscription
+    refused: Callable[[Fault], bytes | None]
 
 
 def lagged(dropped: int, seq: int) -> bytes:

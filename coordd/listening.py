@@ -18,7 +18,7 @@ from coordd.sockets import address_problem
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 128
+BACKLOG = 1024
 
 
 class Listener:

@@ -147,7 +147,7 @@ class Methods:
                 "subscribe",
                 "a snapshot, then notifications: "
                 + ", ".join(f"`{topic}`" for topic in TOPICS)
-                + " for each record, `lagged` for those lost",
+                + " for each record, `lagged` for those lost; half of all connections may subscribe",
                 self.subscribe,
                 SubscribeParams,
             ),
@@ -277,12 +277,12 @@ class Methods:
         answer = _joined(now, b"tasks", parts, {"unknown": self._tasks.unknown(), "cursor": cursor})
         return self._keep(self._task_lists, params, _Cached(version, now.mono + CACHE, answer))
 
-    def history_query(self, params: HistoryParams, _peer: Peer) -> Awaitable[object]:
+    def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
         """``{"records", "truncated"}``."""
-        return self._history(params)
+        return self._history(params, peer)
 
-    async def _history(self, params: HistoryParams) -> Raw:
-        return Raw(await self._past.query(params))
+    async def _history(self, params: HistoryParams, peer: Peer) -> Raw:
+        return Raw(await self._past.query(params, peer))
 
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
         """``{"seq", "timestamp", "topics", "status", "agents"}``; what is recorded later has a higher seq."""

@@ -1,25 +1,29 @@
 """``history.query``: past records over the control socket, without anybody else noticing.
 
-One query runs at a time, in a thread of its own and in slices of a few milliseconds: between two of them the
-event loop has its turn, for pure Python in one thread slows all others. The answer is bounded in records and
-bytes, the time in seconds; for more there is ``coordctl history``, which reads the files itself.
+Queries run in one thread of their own, in slices of a few milliseconds: between two of them the event loop
+has its turn, for pure Python in one thread slows all others. Users, and of each its processes, take turns
+slice by slice, so that a short query of one waits for no long one of another. The answer is bounded in
+records and bytes, the time in seconds; for more there is ``coordctl history``, which reads the files itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from coordd import wire
 from coordd.clocks import Moment
+from coordd.fairqueue import FairQueue, Who
 from coordd.history.moments import checked_span
 from coordd.history.scan import Question, Record, Scan
 from coordd.history.thin import Thinner
+from coordd.peer import Peer
 from coordd.units import parse_duration
 from coordd.wire import Fault
 from coordd.worker import Late, Worker
@@ -32,7 +36,14 @@ DEADLINE = 10.0
 """Seconds for one query, those included that it waits for others."""
 SLICE = 0.002
 MAX_WAITING = 64
+"""Queries that wait to begin. Beyond it the process that has most of them gives way."""
+MAX_RUNNING = 8
+MAX_RUNNING_EACH = 2
+"""Queries that run by turns, of all and of one process: each holds files and its answer."""
 _CLOSE_DEADLINE = 5.0
+
+
+T = TypeVar("T")
 
 
 class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,10 +65,12 @@ class Past:
         self._directory = directory
         self._worker = worker
         self._now = now
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._running: Counter[Who] = Counter()
+        self._waiting: FairQueue[_Turn] = FairQueue()
+        self._slices: FairQueue[_Turn] = FairQueue()
+        self._reading = False
 
-    async def query(self, params: HistoryParams) -> bytes:
+    async def query(self, params: HistoryParams, peer: Peer) -> bytes:
         """``{"records": […], "truncated": bool}``, oldest first, encoded.
 
         ``truncated`` says that there are more behind the last one.
@@ -66,12 +79,14 @@ class Past:
             Fault: bad parameters, too many queries at once, too long a time, unreadable files.
         """
         reading = _Reading(self._directory, params, self._now().wall)
-        if self._waiting >= MAX_WAITING:
-            raise Fault(wire.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
-        self._waiting += 1
+        who = (peer.uid, peer.pid)
         try:
-            async with asyncio.timeout(DEADLINE), self._turn:
-                return await self._run(reading)
+            async with asyncio.timeout(DEADLINE):
+                await self._begin(who)
+                try:
+                    return await self._run(reading, who)
+                finally:
+                    self._end(who)
         except TimeoutError as error:
             raise Fault(
                 wire.SERVER_ERROR,
@@ -84,18 +99,92 @@ class Past:
             raise Fault(
                 wire.SERVER_ERROR, f"{where}: {error.strerror or error}", kind="unreadable"
             ) from error
-        finally:
-            self._waiting -= 1
 
-    async def _run(self, reading: _Reading) -> bytes:
+    async def _begin(self, who: Who) -> None:
+        """Wait until this process may run one more query, in its turn."""
+        if self._may_begin(who):
+            self._running[who] += 1
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            given_up = self._waiting.give_up(who)
+            if given_up is None:
+                raise _too_many()
+            if not given_up.future.done():
+                given_up.future.set_exception(_too_many())
+        turn = _Turn(who)
+        self._waiting.put(who, turn)
         try:
-            while not await self._worker.run(reading.go_on, deadline=DEADLINE):
+            await turn.future
+        except BaseException:
+            self._waiting.discard(who, turn)
+            if turn.came:
+                self._end(who)  # let in, and gone at the same moment
+            raise
+
+    def _end(self, who: Who) -> None:
+        self._running[who] -= 1
+        if not self._running[who]:
+            del self._running[who]
+        self._admit()
+
+    def _admit(self) -> None:
+        while (turn := self._waiting.take(self._may_begin)) is not None:
+            if turn.come():
+                self._running[turn.who] += 1
+
+    def _may_begin(self, who: Who) -> bool:
+        return self._running.total() < MAX_RUNNING and self._running[who] < MAX_RUNNING_EACH
+
+    async def _run(self, reading: _Reading, who: Who) -> bytes:
+        try:
+            while not await self._slice(reading.go_on, who):
                 pass
-            return await self._worker.run(reading.answer, deadline=DEADLINE)
+            return await self._slice(reading.answer, who)
         finally:
             # In the thread's queue, for a slice may still run there.
             with suppress(Late):
                 await asyncio.shield(self._worker.run(reading.close, deadline=_CLOSE_DEADLINE))
+
+    async def _slice(self, work: Callable[[], T], who: Who) -> T:
+        """Do a piece of work in the thread when it is this process's turn."""
+        if self._reading:
+            turn = _Turn(who)
+            self._slices.put(who, turn)
+            try:
+                await turn.future
+            except BaseException:
+                self._slices.discard(who, turn)
+                if turn.came:
+                    self._next_slice()
+                raise
+        self._reading = True
+        try:
+            return await self._worker.run(work, deadline=DEADLINE)
+        finally:
+            self._next_slice()
+
+    def _next_slice(self) -> None:
+        self._reading = False
+        while not self._reading and (turn := self._slices.take()) is not None:
+            self._reading = turn.come()
+
+
+class _Turn:
+    """One who waits to be called; ``came`` says that it was."""
+
+    __slots__ = ("came", "future", "who")
+
+    def __init__(self, who: Who) -> None:
+        self.who = who
+        self.came = False
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def come(self) -> bool:
+        """Call it; whether it still waits."""
+        if not self.future.done():
+            self.came = True
+            self.future.set_result(None)
+        return self.came
 
 
 class _Reading:
@@ -154,6 +243,10 @@ class _Reading:
             self._body += line
             self._count += 1
         return False
+
+
+def _too_many() -> Fault:
+    return Fault(wire.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
 
 
 def _thinner(params: HistoryParams) -> Thinner | None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -87,7 +88,11 @@ class Dispatcher:
             if isinstance(result, Awaitable):
                 return self._await(request, result)
             if isinstance(result, Opened):
-                return Streamed(self._success(request, result.result), result.subscription)
+                return Streamed(
+                    self._success(request, result.result),
+                    result.subscription,
+                    partial(self._failure, request),
+                )
             return self._success(request, result)
         except Exception as error:
             return self._failure(request, error)

@@ -1,6 +1,6 @@
 """The control socket: who is let in, who gives way, and what happens when there is no descriptor left.
 
-What a client says and is answered is connection.py's.
+What a client says and is answered is connection.py's; the rules are those of doors.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import errno
 import logging
 import os
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic
 
 from coordd.connection import Connection, Dispatch, Limits
+from coordd.doors import KEPT, Caller, Doors
+from coordd.memory import Memory
 from coordd.peer import peer_of
+from coordd.turns import Turns
 from coordd.wire import SERVER_ERROR, Fault
 
 log = logging.getLogger(__name__)
@@ -28,17 +31,26 @@ PAUSE = 1.0
 class Server:
     """Accepts on a listening socket and keeps a limited number of clients.
 
-    ``dispatch`` answers a request line; ``refusal`` makes the line that refuses with a Fault.
+    ``dispatch`` answers a request line; ``refusal`` makes the line that refuses with a Fault. ``own_uid`` is
+    the daemon's.
     """
 
     def __init__(
-        self, *, dispatch: Dispatch, refusal: Callable[[Fault], bytes], limits: Limits | None = None
+        self,
+        *,
+        dispatch: Dispatch,
+        refusal: Callable[[Fault], bytes],
+        limits: Limits | None = None,
+        own_uid: int | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._refusal = refusal
         self._limits = limits or Limits()
         self.refused = 0
-        self._connections: OrderedDict[Connection, None] = OrderedDict()
+        self.turns = Turns()
+        self._doors: Doors[Connection] = Doors(limit=self._limits.connections, kept=KEPT)
+        self._own_uid = os.geteuid() if own_uid is None else own_uid
+        self._memory: Memory[Connection] = Memory(self._limits.held)
         self._adopting: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._spare: int | None = None
@@ -46,7 +58,7 @@ class Server:
         self._complained = False
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._doors)
 
     def start(self, listener: socket.socket) -> None:
         """Begin to accept on a bound, listening, non-blocking socket."""
@@ -73,20 +85,46 @@ class Server:
         if self._paused is not None:
             self._paused.cancel()
         await asyncio.gather(*self._adopting)
-        for connection in list(self._connections):
+        for connection in self._doors.guests():
             connection.close()
         deadline = loop.time() + grace
-        while self._connections and loop.time() < deadline:  # noqa: ASYNC110  # at the end of life, for 1 s
+        while len(self._doors) and loop.time() < deadline:  # noqa: ASYNC110  # at the end of life, for 1 s
             await asyncio.sleep(0.01)
-        for connection in list(self._connections):
+        for connection in self._doors.guests():
             connection.abort()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
 
-    def _forget(self, connection: Connection) -> None:
-        """Called by a connection that has ended."""
-        self._connections.pop(connection, None)
+    def ended(self, connection: Connection) -> None:
+        """Called by a connection that is no more."""
+        self._doors.leave(connection)
+        self._memory.holds(connection, 0)
+
+    def holds(self, connection: Connection, size: int) -> None:
+        """Called by a connection for which so many bytes lie in memory."""
+        self._memory.holds(connection, size)
+        while (heaviest := self._memory.heaviest()) is not None:
+            self._drop(heaviest)
+
+    def subscribes(self, connection: Connection) -> Fault | None:
+        """Called by a connection that wants to be a subscriber; why it cannot be."""
+        if self._doors.subscribe(connection):
+            return None
+        other = self._doors.gives_up(connection.caller)
+        if other is not None:
+            self._drop(other)
+            if self._doors.subscribe(connection):
+                return None
+        self.refused += 1
+        most = self._doors.subscribers_limit
+        return Fault(
+            SERVER_ERROR, f"All {most} places for subscribers are in use; try again later", kind="busy"
+        )
+
+    def unsubscribes(self, connection: Connection) -> None:
+        """Called by a connection that is a subscriber no more."""
+        self._doors.unsubscribe(connection)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -101,19 +139,20 @@ class Server:
                 return
             self._complained = False
             client.setblocking(False)
-            if len(self._connections) >= self._limits.connections and not self._make_room():
-                self._refuse(
-                    client, f"All {self._limits.connections} connections are in use; try again later"
-                )
+            peer = peer_of(client)
+            caller = Caller(peer.uid, peer.pid, peer.may_control(self._own_uid))
+            if self._doors.full(caller) and not self._make_room(caller):
+                self._refuse(client, f"All {self._doors.limit} connections are in use; try again later")
                 continue
             connection = Connection(
-                peer=peer_of(client),
+                peer=peer,
+                caller=caller,
                 dispatch=self._dispatch,
                 refusal=self._refusal,
                 limits=self._limits,
-                on_end=self._forget,
+                house=self,
             )
-            self._connections[connection] = None
+            self._doors.enter(connection)
             task = asyncio.ensure_future(self._adopt(connection, client))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
@@ -123,16 +162,19 @@ class Server:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, client)
         except OSError:
             client.close()
-            self._forget(connection)
+            self.ended(connection)
 
-    def _make_room(self) -> bool:
-        """Let the oldest client whose request is incomplete give way to a newcomer."""
-        for connection in self._connections:
-            if connection.incomplete:
-                connection.abort()
-                self._forget(connection)
-                return True
-        return False
+    def _make_room(self, newcomer: Caller) -> bool:
+        """Let somebody give way to a newcomer; whether anybody did."""
+        connection = self._doors.gives_way(newcomer, monotonic())
+        if connection is None:
+            return False
+        self._drop(connection)
+        return True
+
+    def _drop(self, connection: Connection) -> None:
+        connection.abort()
+        self.ended(connection)
 
     def _refuse(self, client: socket.socket, why: str) -> None:
         self.refused += 1

@@ -129,6 +129,11 @@ class LineSplitter:
         """Whether a line has begun and not ended."""
         return self._held > 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that has begun and not ended."""
+        return self._held
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The lines that ``chunk`` completes, without their newline; lines of white space alone are passed
         over.

@@ -42,6 +42,7 @@ class Refusal:
     status: int
     kind: str
     message: str
+    wrong_token: bool = False
 
 
 class Access:
@@ -92,9 +93,10 @@ class Access:
             return None
         if headers.authorization is not None:
             scheme, _, token = headers.authorization.partition(" ")
-            if scheme.lower() == "bearer" and keys.opens(token.strip().encode("utf-8", "replace")):
+            bearer = scheme.lower() == "bearer"
+            if bearer and keys.opens(token.strip().encode("utf-8", "replace")):
                 return None
-            return Refusal(401, "token", "this is not the token")
+            return Refusal(401, "token", "this is not the token", wrong_token=bearer)
         cookie = cookie_of(headers.cookie)
         if cookie is not None and keys.takes_cookie(cookie, now):
             return None

@@ -41,7 +41,7 @@ def json_response(body: bytes, *, status: int = 200) -> Response:
 
 def problem(status: int, kind: str, message: str, **more: object) -> Response:
     """An error."""
-    headers = {"retry-after": "1"} if status == 503 else {}
+    headers = {"retry-after": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="coordd"'
     body = msgspec.json.encode({"error": {"kind": kind, "message": message, **more}})

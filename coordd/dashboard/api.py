@@ -24,6 +24,7 @@ from coordd.dashboard.series import DEFAULT, RANGES, Range, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import SCHEMA
+from coordd.oneatatime import OneAtATime
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ TASK_STATES = ("available", "held", "expired", "orphaned")
 RECENT_WINDOWS = ("2m", "30m", "24h")
 """How far back recent events are looked for, nearer first: a large fleet makes thousands an hour."""
 RECENT_MOST = 1000
-RECENT_FRESH = 2.0
+RECENT_OF_PAGE = 200
+"""How many of them the page asks for."""
 
 _SPAN: dict[str, Kind] = {"since": str, "until": str}
 _PAGE: dict[str, Kind] = {"workspace": str, "limit": int, "cursor": str}
@@ -129,6 +131,7 @@ class Api:
         self._upstream = upstream
         self._last = last
         self._derived: dict[bytes, tuple[bytes, bytes]] = {}
+        self._recent = OneAtATime(lambda: self._find_recent(RECENT_OF_PAGE))
         self._series: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
 
     def handler(self, endpoint: Endpoint) -> Handler:
@@ -177,7 +180,7 @@ class Api:
 
     async def _make_series(self, chosen: Range) -> bytes:
         found = await self._upstream.history(
-            {"type": "system", "since": f"{chosen.span}s", "step": chosen.step, "limit": 5000}
+            {"type": "system", "since": f"{chosen.span}s", "step": chosen.step, "limit": 5000}, of_page=True
         )
         return series(msgspec.json.decode(found)["records"], chosen, time.time())
 
@@ -210,10 +213,17 @@ class Api:
 
     async def _events_recent(self, query: Params, _request: Request) -> bytes:
         limit = int(str(query.get("limit", 100)))
+        if limit == RECENT_OF_PAGE:
+            return await self._recent()
+        return await self._find_recent(limit)
+
+    async def _find_recent(self, limit: int) -> bytes:
         newest = _Recent([], truncated=False)
         for window in RECENT_WINDOWS:
             found = msgspec.json.decode(
-                await self._upstream.history({"type": "event", "since": window, "limit": 100_000}),
+                await self._upstream.history(
+                    {"type": "event", "since": window, "limit": 100_000}, of_page=limit == RECENT_OF_PAGE
+                ),
                 type=_Recent,
             )
             if found.truncated and newest.records:

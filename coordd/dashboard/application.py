@@ -19,6 +19,7 @@ from coordd.dashboard.access import Access
 from coordd.dashboard.answers import json_response, problem
 from coordd.dashboard.api import ENDPOINTS, Api
 from coordd.dashboard.assets import Asset, asset
+from coordd.dashboard.brake import Brake
 from coordd.dashboard.connections import Room
 from coordd.dashboard.feed import Feed
 from coordd.dashboard.guard import Guard
@@ -58,10 +59,12 @@ class Dashboard:
         self._openapi = msgspec.json.encode(document())
         api = Api(upstream=upstream, last=last)
         form = assets["login.html"].body
+        brake = Brake()
         login = Login(
             form=asset(form.replace(_PLACE, b""), _HTML),
             failed=asset(form.replace(_PLACE, _REFUSED), _HTML),
             keys=access.keys,
+            brake=brake,
         )
         routes = [
             Route("/", self._page),
@@ -71,12 +74,15 @@ class Dashboard:
             Route("/metrics", self._metrics),
             Route("/openapi.json", self._document),
             Route("/login", login.__call__, methods=["GET", "POST"]),
-            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake)),
+            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake, room=room)),
             *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
         ]
         handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
         self.app = Guard(
-            Starlette(routes=routes, exception_handlers=handlers), access=access, count=self._count
+            Starlette(routes=routes, exception_handlers=handlers),
+            access=access,
+            brake=brake,
+            count=self._count,
         )
 
     def _count(self) -> None:

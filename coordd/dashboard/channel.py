@@ -32,6 +32,10 @@ class Lost(CannotTell):
     """The connection ended, or what comes over it is no JSON-RPC."""
 
 
+class Crowded(CannotTell):
+    """Too much is asked at once; the daemon is not to blame."""
+
+
 class _Fault(msgspec.Struct):
     code: int = -32603
     message: str = "error"
@@ -68,6 +72,8 @@ class Channel:
         self._next_id = 1
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._lost: Lost | None = None
+        self.heard = 0.0
+        """When it last answered, on the loop's clock."""
         self.closed = asyncio.create_task(self._read())
 
     @classmethod
@@ -94,12 +100,13 @@ class Channel:
         Raises:
             RpcError: the daemon answered with an error.
             Lost: the connection is, or was while waiting.
-            CannotTell: no answer within ``within`` seconds, or too many calls wait already.
+            Crowded: too many calls wait already, or it answers others and not this one in time.
+            CannotTell: no answer to anything within ``within`` seconds.
         """
         if self._lost is not None:
             raise self._lost
         if len(self._waiting) >= MAX_WAITING:
-            raise CannotTell("too many requests wait for the daemon already; ask again later.")
+            raise Crowded("too many requests wait for the daemon already; ask again later.")
         identity, self._next_id = self._next_id, self._next_id + 1
         request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
         if params is not None:
@@ -111,6 +118,8 @@ class Channel:
             async with asyncio.timeout(within):
                 return await future
         except TimeoutError as error:
+            if asyncio.get_running_loop().time() - self.heard < within:
+                raise Crowded("the daemon is busy with other requests; ask again later.") from error
             raise CannotTell(
                 f"{escape(self._path)}: no answer within {within:g} s; "
                 "the daemon may be stopped or overloaded."
@@ -151,6 +160,7 @@ class Channel:
             if message.error is not None:  # refused as a whole: full, or shutting down
                 self._end(Lost(f"{escape(self._path)}: the daemon refused: {escape(message.error.message)}"))
             return
+        self.heard = asyncio.get_running_loop().time()
         future = self._waiting.get(message.id)
         if future is None or future.done():
             return

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordd.dashboard.access import Access, Headers, Refusal
 from coordd.dashboard.answers import refused
+from coordd.dashboard.brake import Brake
+from coordd.dashboard.connections import CONNECTION
 
 LOGIN = "/login"
 
@@ -40,14 +42,16 @@ SECURITY_HEADERS = [
 ]
 _NO_STORE = (b"cache-control", b"no-store")
 _READ = ("GET", "HEAD")
+TOO_MANY = Refusal(429, "token", "too many wrong tokens; try again later")
 
 
 class Guard:
     """An ASGI application around another one; ``count`` is called for each request."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, count: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, brake: Brake, count: Callable[[], None]) -> None:
         self._app = app
         self._access = access
+        self._brake = brake
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +69,8 @@ class Guard:
 
         method, path = scope["method"], scope["path"]
         refusal = self._access.refusal(method, path, _headers(scope["headers"]), time.time())
+        if refusal is not None and refusal.wrong_token and not await self._brake.wrong(address_of(scope)):
+            refusal = TOO_MANY
         if refusal is None and method in _READ and _has_body(scope["headers"]):
             refusal = Refusal(413, "body", "a request that only reads has no body")
         if refusal is None:
@@ -73,6 +79,12 @@ class Guard:
             await RedirectResponse(quote(LOGIN), 303)(scope, receive, send_with_headers)
         else:
             await refused(refusal)(scope, receive, send_with_headers)
+
+
+def address_of(scope: Scope) -> object:
+    """What a client counts as."""
+    connection = scope.get(CONNECTION)
+    return None if connection is None else connection.caller.user
 
 
 _WANTED = {

@@ -17,7 +17,7 @@ from coordd.sockets import address_problem
 from coordd.text import escape
 
 DEFAULT = "127.0.0.1:8000"
-BACKLOG = 128
+BACKLOG = 1024
 
 
 class ListenError(CoorddError):

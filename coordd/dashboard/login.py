@@ -6,25 +6,28 @@ import asyncio
 import time
 from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from coordd.dashboard.answers import problem
 from coordd.dashboard.assets import Asset
+from coordd.dashboard.brake import Brake
+from coordd.dashboard.guard import TOO_MANY, address_of
 from coordd.dashboard.tokens import COOKIE, COOKIE_AGE, Keys
 
 MAX_FORM = 1024
 """Bytes of the form."""
-DEADLINE = 10.0
+DEADLINE = 5.0
 
 
 class Login:
     """``GET`` shows the form, ``POST`` judges it. ``keys`` is None where nobody has to log in."""
 
-    def __init__(self, *, form: Asset, failed: Asset, keys: Keys | None) -> None:
+    def __init__(self, *, form: Asset, failed: Asset, keys: Keys | None, brake: Brake) -> None:
         self._form = form
         self._failed = failed
         self._keys = keys
+        self._brake = brake
 
     async def __call__(self, request: Request) -> Response:
         """Answer either."""
@@ -32,9 +35,14 @@ class Login:
             return RedirectResponse("/", 303)
         if request.method != "POST":
             return self._form.response(request)
+        return await self._judge(self._keys, request)
+
+    async def _judge(self, keys: Keys, request: Request) -> Response:
         try:
             async with asyncio.timeout(DEADLINE):
                 body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to hear it
         except TimeoutError:
             return _closing(problem(408, "slow", f"the form did not come within {DEADLINE:g} s"))
         if body is None:
@@ -44,13 +52,13 @@ class Login:
         except ValueError:  # more fields than our form has
             fields = {}
         token = fields.get("token", [""])[0]
-        if not self._keys.opens(token.strip().encode()):
-            return self._failed.response(request, status=403)
+        if not keys.opens(token.strip().encode()):
+            return _closing(await self._wrong(request))
         response = RedirectResponse("/", 303)
         secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         response.set_cookie(
             COOKIE,
-            self._keys.cookie(time.time()),
+            keys.cookie(time.time()),
             max_age=COOKIE_AGE,
             path="/",
             secure=secure,
@@ -58,6 +66,11 @@ class Login:
             samesite="strict",
         )
         return response
+
+    async def _wrong(self, request: Request) -> Response:
+        if await self._brake.wrong(address_of(request.scope)):
+            return self._failed.response(request, status=403)
+        return problem(TOO_MANY.status, TOO_MANY.kind, TOO_MANY.message)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -24,10 +24,11 @@ from coordd.dashboard.assets import load_assets
 from coordd.dashboard.connections import MOST, Room, connection_class
 from coordd.dashboard.feed import Feed
 from coordd.dashboard.lastknown import LastKnown
-from coordd.dashboard.listen import Address, bind
+from coordd.dashboard.listen import BACKLOG, Address, bind
 from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
+from coordd.doors import allowed_connections
 from coordd.errors import CoorddError
 from coordd.loglimit import Limited, log_loop_errors
 from coordd.sockets import Place
@@ -38,6 +39,8 @@ MAX_HEADERS = 16 * 1024
 GRACE = 3
 """Seconds that answers on their way out have at the end."""
 SPARE_DESCRIPTORS = 128
+ACCEPTS_PER_TURN = 16
+"""Newcomers that are let in before others are read: more at once would push each other out."""
 LOG_BYTES = 1024 * 1024
 """A log file's size at most; one that is full is kept."""
 
@@ -115,7 +118,7 @@ async def _serve(
         pulse.link_changed()
 
     upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
-    room = Room()
+    room = Room(most=min(MOST, allowed_connections()))
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
     access = Access(names=names, any_address=not loopback, keys=options.keys)
@@ -138,12 +141,14 @@ async def _serve(
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        backlog=ACCEPTS_PER_TURN,
         timeout_keep_alive=60,  # connections.py has a shorter one, and counts what it cuts
         timeout_graceful_shutdown=GRACE,
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
 
     async def tell() -> None:
+        sock.listen(BACKLOG)  # asyncio takes the number of accepts in one turn for the length of the queue
         port = 0 if options.address.path is not None else sock.getsockname()[1]
         started(options.address.url(port))
         notify("READY=1\nSTATUS=serving")
@@ -224,13 +229,13 @@ def notify(state: str) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Room for all connections: macOS gives a process 256 descriptors."""
+    """Room for all connections, which may have half of them: macOS gives a process 256 descriptors."""
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST + SPARE_DESCRIPTORS
+    wanted = 2 * MOST + SPARE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from coordd.dashboard.answers import BadRequest, problem
+from coordd.dashboard.connections import CONNECTION, Room
 from coordd.dashboard.feed import TOPICS, Feed, Reader, message
 from coordd.dashboard.query import read_query
 
@@ -27,9 +28,10 @@ _HEADERS = [
 
 
 class EventStream:
-    """The endpoint; ``on_open`` is called when a stream begins."""
+    """The endpoint; ``on_open`` is called when a stream begins, and ``room`` asked for a place for it."""
 
-    def __init__(self, *, feed: Feed, on_open: Callable[[], None]) -> None:
+    def __init__(self, *, feed: Feed, on_open: Callable[[], None], room: Room) -> None:
+        self._room = room
         self._feed = feed
         self._on_open = on_open
 
@@ -40,10 +42,23 @@ class EventStream:
         except BadRequest as error:
             await problem(400, "params", str(error))(scope, receive, send)
             return
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        start: Message = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
         if scope["method"] == "HEAD":
+            await send(start)
             await send({"type": "http.response.body", "body": b""})
             return
+        connection = scope[CONNECTION]
+        if not self._room.begin_stream(connection):
+            why = f"all {self._room.most_streams} places for event streams are in use; try again later"
+            await problem(503, "busy", why)(scope, receive, send)
+            return
+        try:
+            await send(start)
+            await self._stream(after, topics, receive, send)
+        finally:
+            self._room.end_stream(connection)
+
+    async def _stream(self, after: str | None, topics: frozenset[str], receive: Receive, send: Send) -> None:
         reader = self._feed.reader(after=after, topics=topics)
         self._on_open()
         gone = asyncio.create_task(_gone(receive, reader))

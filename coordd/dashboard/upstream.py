@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from coordd.client import connect
-from coordd.dashboard.channel import Channel, Lost
+from coordd.dashboard.channel import Channel, Crowded, Lost
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
 from coordd.sockets import Place
 from coordd.text import escape
@@ -29,6 +29,8 @@ HISTORY_TIMEOUT = 15.0
 """Seconds for one of history; the daemon itself gives up after ten."""
 MAX_HISTORY = 16
 """Queries of history that may wait at once."""
+MAX_PARTICULAR = 64
+"""Quick questions with parameters that may wait at once; those without are few, and always have room."""
 FRESH = 0.5
 """Seconds for which an answer may be given again."""
 RETRY = 1.0
@@ -98,6 +100,7 @@ class Upstream:
         self._connected: _Connected | None = None
         self._cache: OrderedDict[tuple[str, bytes], _Cached] = OrderedDict()
         self._history_waiting = 0
+        self._particular = 0
         # connect(2) and the search for sockets block; they never run on the loop
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="connect")
         self.path: str | None = None
@@ -129,38 +132,54 @@ class Upstream:
 
         Raises:
             Unavailable: there is no daemon, or it does not answer.
+            Crowded: too much is asked at once.
             RpcError: it answered with an error.
         """
         key = (method, msgspec.json.encode(params))
         now = time.monotonic()
         cached = self._cache.get(key)
         if cached is None or cached.until <= now:
+            if params is not None:
+                if self._particular >= MAX_PARTICULAR:
+                    raise Crowded("too many requests wait for the daemon already; ask again later.")
+                self._particular += 1
             answer = asyncio.ensure_future(self._quick(method, params))
             answer.add_done_callback(_seen)
+            if params is not None:
+                answer.add_done_callback(self._answered)
             cached = _Cached(now + fresh, answer)
             self._cache[key] = cached
             self._cache.move_to_end(key)
             self._tidy(now)
         return await asyncio.shield(cached.answer)
 
-    async def history(self, params: Params) -> bytes:
-        """The encoded answer of ``history.query``.
+    async def history(self, params: Params, *, of_page: bool = False) -> bytes:
+        """The encoded answer of ``history.query``; the few that the page asks always have room.
 
         Raises:
             Unavailable, RpcError: as :meth:`ask`.
             CannotTell: it takes too long, or too many wait.
         """
         connected = self._require()
+        if of_page:
+            return await self._query(connected.history, params)
         if self._history_waiting >= MAX_HISTORY:
             raise CannotTell("too many queries of history wait already; ask again later.")
         self._history_waiting += 1
         try:
-            return await connected.history.call("history.query", params, within=HISTORY_TIMEOUT)
+            return await self._query(connected.history, params)
+        finally:
+            self._history_waiting -= 1
+
+    async def _query(self, channel: Channel, params: Params) -> bytes:
+        try:
+            return await channel.call("history.query", params, within=HISTORY_TIMEOUT)
         except Lost as error:
             self.silent(error)
             raise self._unavailable(error) from error
-        finally:
-            self._history_waiting -= 1
+
+    def _answered(self, _answer: asyncio.Future[bytes]) -> None:
+        self._particular -= 1
 
     def silent(self, error: ClientError) -> None:
         """It is connected but does not answer: hang up, and look for it again."""
@@ -184,6 +203,8 @@ class Upstream:
         connected = self._require()
         try:
             return await connected.quick.call(method, params, within=TIMEOUT)
+        except Crowded:
+            raise
         except CannotTell as error:
             self.silent(error)
             raise self._unavailable(error) from error

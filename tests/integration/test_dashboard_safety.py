@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import resource
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +21,7 @@ from dash import Dashboard, dashboard
 from fake_coordd import fake_coordd
 from live import PATIENCE, Project, environment, eventually, watching
 
-MOST = 256
+MOST = 1024
 
 
 @pytest.fixture(scope="module")
@@ -247,29 +251,36 @@ def test_bodies_and_headers_are_bounded(dash: Dashboard) -> None:
 
 
 def test_slow_and_silent_clients_are_cut(place: tuple[Path, Path]) -> None:
-    """All at once, for each takes ten seconds: silent, a letter a second, idle, an answer not read."""
+    """All at once, for each takes its time: silent, a letter now and then, idle, an answer not read."""
     with dashboard(sock=place[0], home=place[1]) as dash:
+        began = time.monotonic()
         silent = dash.raw()
         drip = dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n")
+        line = dash.raw(b"GET /api/st")
+        second = dash.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/st")
         idle = dash.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         unread = socket.socket()
         unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         unread.connect((dash.host, dash.port))
         unread.settimeout(PATIENCE)
-        began = time.monotonic()
         # far more than all buffers between the two hold
         request = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
         unread.sendall(request * 800)
-        while time.monotonic() - began < 8:
-            drip.sendall(b"X")
-            time.sleep(1)
-        assert dash.get("/api/status").status == 200
-        for sock in (silent, drip, idle):
-            sock.settimeout(PATIENCE)
+        dripping = (drip, line, second)
+
+        def all_cut() -> bool:
+            for sock in dripping:
+                with contextlib.suppress(OSError):
+                    sock.send(b"X")
+            return dash.metric("coordd_dashboard_cut_connections_total") >= 5
+
+        eventually(all_cut, what="cut")
+        assert time.monotonic() - began >= 4.5
+        for sock in (silent, *dripping):
             eventually(lambda sock=sock: gone(sock), what="cut")
+        eventually(lambda: gone(idle), what="cut")
         assert time.monotonic() - began >= 9
-        eventually(lambda: dash.metric("coordd_dashboard_cut_connections_total") >= 4)
-        for sock in (silent, drip, idle, unread):
+        for sock in (silent, *dripping, idle, unread):
             sock.close()
         assert dash.get("/api/status").status == 200
 
@@ -281,23 +292,169 @@ def gone(sock: socket.socket) -> bool:
         return True
 
 
-def test_the_257th_connection_is_refused_politely(place: tuple[Path, Path]) -> None:
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """As many as the test's own side of all connections needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def held(dash: Dashboard, many: int, sent: bytes, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    """Connections with these bytes sent, from an address."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for _ in range(many):
+            sock = stack.enter_context(
+                socket.create_connection((dash.host, dash.port), PATIENCE, source_address=(source, 0))
+            )
+            sock.sendall(sent)
+            made.append(sock)
+        yield made
+
+
+HALVES = {
+    "silent": b"",
+    "line": b"GET /api/st",
+    "headers": b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n",
+    "second": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/st",
+    "body": b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken=",
+    "chunked": b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nt\r\n",
+    "body that is not read": b"POST /api/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx",
+}
+
+
+@pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
+def test_half_requests_shut_nobody_out(locked: Dashboard, sent: bytes) -> None:
+    with held(locked, MOST + 24, sent):
+        for _ in range(20):
+            assert locked.get("/api/status").status == 200
+            assert locked.get("/healthz").status == 200
+
+
+def test_event_streams_have_half_of_the_places(place: tuple[Path, Path]) -> None:
     with dashboard(sock=place[0], home=place[1]) as dash:
         streams = [dash.events() for _ in range(MOST)]
-        for stream in streams:
-            stream.until("hello")
-        with dash.raw(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n") as sock:
-            answer = b""
-            while chunk := sock.recv(4096):
-                answer += chunk
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 5" in answer
-        assert b"256 connections" in answer
-        streams.pop().close()
-        eventually(lambda: dash.get("/api/status").status == 200)
-        assert dash.metric("coordd_dashboard_refused_connections_total") >= 1
-        for stream in streams:
+        assert [stream.status for stream in streams] == [200] * (MOST // 2) + [503] * (MOST // 2)
+        for _ in range(20):
+            assert dash.get("/api/status").status == 200
+            assert dash.get("/healthz").status == 200
+        refused = dash.get("/api/events")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert f"{MOST // 2} places for event streams" in refused.json()["error"]["message"]
+        assert dash.get("/api/events", "HEAD").status == 200
+        assert dash.metric("coordd_dashboard_refused_connections_total") >= MOST // 2
+        for stream in streams[: MOST // 2]:
+            stream.until("hello")  # none gave way
+        streams[0].close()
+        again = eventually(lambda: [one for one in [dash.events()] if one.status == 200])
+        for stream in (*streams[1:], *again):
             stream.close()
+
+
+def test_an_address_with_most_of_the_streams_gives_one_up_to_another(place: tuple[Path, Path]) -> None:
+    stream = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        dashboard(sock=place[0], home=place[1]) as dash,
+        held(dash, MOST // 2, stream, "127.0.0.2") as greedy,
+    ):
+        for sock in greedy:
+            assert sock.recv(20).startswith(b"HTTP/1.1 200 ")
+        own = dash.events()
+        own.until("hello")
+        eventually(lambda: gone(greedy[-1]))
+        own.close()
+
+
+def hung(connection: socket.socket, ending: threading.Event) -> None:
+    """A daemon that answers the first question alone."""
+    status = {"daemon": {"layout": "project"}, "health": "ok"}
+    for line in connection.makefile("rb"):
+        request = json.loads(line)
+        if request["method"] == "subscribe":
+            result = {"seq": 0, "status": status, "agents": []}
+            connection.sendall(
+                json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode() + b"\n"
+            )
+    ending.wait()
+
+
+def test_health_is_answered_when_all_places_are_taken_and_the_rest_politely_refused(tmp_path: Path) -> None:
+    most = 128  # few descriptors, few places: all is done long before the daemon is given up
+    home = tmp_path / "home"
+    home.mkdir()
+    ask = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    stream = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        fake_coordd(str(tmp_path / "c.sock"), {}, hung) as fake,
+        dashboard(
+            sock=Path(fake.path), home=home, prefix=["prlimit", f"--nofile={2 * most}:{2 * most}"]
+        ) as dash,
+        held(dash, most // 2, stream) as streams,
+    ):
+        for sock in streams:
+            assert sock.recv(20).startswith(b"HTTP/1.1 200 ")
+
+        def full() -> bool:
+            """Within the five seconds for which the daemon is waited for."""
+            health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            with held(dash, 1, health) as (last,), held(dash, most // 2 - 1, ask):
+                for _ in range(30):  # turns of its loop, in which it reads what the others sent
+                    assert last.recv(4096)
+                    last.sendall(health)
+                assert last.recv(4096)
+                last.sendall(ask)
+                refused = dash.get("/api/tasks")
+                if refused.json()["error"]["kind"] != "busy":
+                    return False
+                assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+                assert f"{most} connections" in refused.json()["error"]["message"]
+                for _ in range(20):
+                    assert dash.get("/healthz").status == 200
+                with held(dash, 100, b"GET /hea"):  # those who wait without a place
+                    assert dash.get("/healthz").status == 200
+            return True
+
+        eventually(full)
+
+
+def test_answers_that_nobody_reads_take_no_memory_without_end(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    status = {"daemon": {"layout": "project"}, "health": "ok"}
+    answers = {
+        "subscribe": {"seq": 0, "status": status, "agents": []},
+        "status": {**status, "filler": "x" * 20_000_000},
+    }
+    ask = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        fake_coordd(str(tmp_path / "c.sock"), answers) as fake,
+        dashboard(sock=Path(fake.path), home=home) as dash,
+        held(dash, 30, ask),
+    ):
+        # long before the five seconds of a client that reads nothing
+        eventually(lambda: dash.metric("coordd_dashboard_cut_connections_total") >= 30 - 8)
+        peak = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{dash.process.pid}/status").read_text())[1])
+        assert peak < 600 * 1024  # 30 of them are 600 MB, beside the one that is held for the next second
+
+
+def test_wrong_tokens_are_braked_and_the_right_one_is_not(place: tuple[Path, Path]) -> None:
+    token = place[1] / "token-of-its-own"
+    assert ctl("dashboard", "--make-token", "--token-file", str(token), home=place[1]).returncode == 0
+    with dashboard("--token-file", str(token), sock=place[0], home=place[1]) as dash:
+        dash.token = token.read_text().strip()
+        wrong = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n"
+        form = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\ntoken=guess"
+        with held(dash, 60, wrong) as bearers, held(dash, 60, form) as forms:
+            said = [sock.recv(12) for sock in (*bearers, *forms)]
+            assert dash.get("/api/status").status == 200
+            right = dash.get("/login", "POST", f"token={dash.token}".encode(), authorization="")
+            assert right.status == 303
+        assert said.count(b"HTTP/1.1 401") + said.count(b"HTTP/1.1 403") < 40
+        assert said.count(b"HTTP/1.1 429") >= 80
+        assert dash.log.read_text().count("wrong tokens") == 1
 
 
 def test_an_idle_connection_gives_way_to_a_newcomer(place: tuple[Path, Path]) -> None:

@@ -21,13 +21,18 @@ import msgspec
 import pytest
 
 from coordd.connection import ANSWERS_PER_TURN, Limits
+from coordd.hub import TOPICS, Hub
 from coordd.listening import listen
+from coordd.methods import SubscribeParams
 from coordd.peer import Peer
-from coordd.rpc import Dispatcher, Method, NoParams, Raw
+from coordd.rpc import Dispatcher, Method, NoParams, Opened, Raw
 from coordd.server import Server
+from coordd.turns import SLICE
 
 PATIENCE = 20.0
 SHORT = 0.2
+BURN = 0.001
+"""Seconds that a request of ``burn`` takes."""
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 BIG = Raw(b'"' + b"x" * 8_000_000 + b'"')
 
@@ -41,7 +46,8 @@ class Echo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Service:
     """The server under test, its clients, and what its methods were asked."""
 
-    def __init__(self, path: str, server: Server, gate: asyncio.Event) -> None:
+    def __init__(self, path: str, server: Server, gate: asyncio.Event, burnt: list[None]) -> None:
+        self.burnt = burnt
         self.path = path
         self.server = server
         self.gate = gate
@@ -66,6 +72,12 @@ def path(tmp_path: Path) -> str:
 @contextlib.asynccontextmanager
 async def serving(path: str, limits: Limits | None = None) -> AsyncIterator[Service]:
     gate = asyncio.Event()
+    hub = Hub()
+    burnt: list[None] = []
+
+    def burn() -> None:
+        time.sleep(BURN)
+        burnt.append(None)
 
     async def wait(params: Echo, _peer: Peer) -> object:
         await gate.wait()
@@ -75,14 +87,23 @@ async def serving(path: str, limits: Limits | None = None) -> AsyncIterator[Serv
         Method("ping", "", lambda _params, _peer: "pong", NoParams),
         Method("echo", "", lambda params, _peer: params.value, Echo),
         Method("wait", "", wait, Echo),
+        Method(
+            "subscribe",
+            "",
+            lambda params, _peer: Opened(
+                Raw(b'"snapshot"'), hub.subscribe(params.topics if params.topics is not None else TOPICS)
+            ),
+            SubscribeParams,
+        ),
         Method("big", "", lambda _params, _peer: BIG, NoParams),
+        Method("burn", "", lambda _params, _peer: burn(), NoParams),
         Method("reload", "", lambda _params, peer: peer.uid, NoParams, control=True),
     )
     dispatcher = Dispatcher(methods={row.name: row for row in rows}, own_uid=os.geteuid())
     listener = listen(path, mode=0o666)
     server = Server(dispatch=dispatcher, refusal=dispatcher.refusal, limits=limits)
     server.start(listener.socket)
-    service = Service(path, server, gate)
+    service = Service(path, server, gate, burnt)
     try:
         yield service
     finally:
@@ -351,46 +372,160 @@ def test_a_flood_of_tiny_requests_leaves_others_their_turn(path: str) -> None:
     run(test())
 
 
-def test_when_full_an_incomplete_request_gives_way_and_else_the_newcomer_is_refused(path: str) -> None:
+def test_many_pipelines_at_once_leave_the_loop_its_turns(path: str) -> None:
     async def test() -> None:
         async with serving(path) as service:
+            clients = [await service.connect() for _ in range(20)]
+            await service.until(lambda: len(service.server) == 20)
+            loop = asyncio.get_running_loop()
+            seen, most, ended = 0, 0, False
+
+            def tick() -> None:
+                nonlocal seen, most
+                most = max(most, len(service.burnt) - seen)
+                seen = len(service.burnt)
+                if not ended:
+                    loop.call_soon(tick)
+
+            tick()
+            for _, writer in clients:
+                writer.write(request("burn") * 60)
+            for reader, _ in clients:
+                for _ in range(60):
+                    assert (await answer(reader))["result"] is None
+            ended = True
+            assert len(service.burnt) == 20 * 60
+            assert most <= 2 * SLICE / BURN + 2  # in one turn of the loop, where it was hundreds
+
+    run(test())
+
+
+def test_when_full_an_incomplete_request_gives_way_first_then_the_longest_idle(path: str) -> None:
+    async def test() -> None:
+        async with serving(path, Limits(connections=64)) as service:
             clients = [await service.connect() for _ in range(64)]
             await service.until(lambda: len(service.server) == 64)
             for index, client in enumerate(clients):
-                if index not in {20, 40}:
+                if index != 20:
                     await ping(client)
             clients[20][1].write(b'{"jsonrpc"')
-            newcomers = []
-            for gives_way in (20, 40):  # the older of the two first
-                newcomer = await service.connect()
-                await ping(newcomer)
-                newcomers.append(newcomer)
+            await ping(clients[0])  # so that the second is the longest idle
+            for gives_way in (20, 1, 2):
+                await ping(await service.connect())
                 assert await ended(clients[gives_way][0])
                 assert len(service.server) == 64
+            assert service.server.refused == 0
+            for index, client in enumerate(clients):
+                if index not in {20, 1, 2}:
+                    await ping(client)
+
+    run(test())
+
+
+def test_when_all_are_being_answered_a_newcomer_is_refused_politely(path: str) -> None:
+    async def test() -> None:
+        async with serving(path, Limits(connections=16)) as service:
+            clients = [await service.connect() for _ in range(16)]
+            for number, (_, writer) in enumerate(clients):
+                writer.write(request("wait", number, value=number))
+            for _, writer in clients:
+                await writer.drain()
+            await service.until(lambda: all(not one.waits for one in service.server._doors.guests()))
             refused_reader, _ = await service.connect()
             error = (await answer(refused_reader))["error"]
             assert error["data"]["kind"] == "busy"
-            assert "64" in error["message"]
+            assert "16" in error["message"]
             assert await ended(refused_reader)
             assert service.server.refused == 1
-            for index, client in enumerate(clients):
-                if index not in {20, 40}:
-                    await ping(client)
-            clients[0][1].close()
-            await service.until(lambda: len(service.server) == 63)
-            await ping(await service.connect())
+            service.gate.set()
+            for number, (reader, _) in enumerate(clients):
+                assert (await answer(reader))["result"] == number
+
+    run(test())
+
+
+def test_who_does_not_read_its_answer_gives_way_before_its_deadline(path: str) -> None:
+    async def test() -> None:
+        async with serving(path, Limits(connections=16, write_deadline=PATIENCE)) as service:
+            greedy = [socket.socket(socket.AF_UNIX) for _ in range(16)]
+            try:
+                for one in greedy:
+                    one.connect(path)
+                    one.sendall(request("big"))
+                await service.until(
+                    lambda: sum(one._unread is not None for one in service.server._doors.guests()) == 16
+                )
+                await ping(await service.connect())
+                assert len(service.server) == 16
+            finally:
+                for one in greedy:
+                    one.close()
 
     run(test())
 
 
 def test_a_rush_of_silent_newcomers_cannot_lock_anybody_out(path: str) -> None:
     async def test() -> None:
-        async with serving(path) as service:
+        async with serving(path, Limits(connections=64)) as service:
             rush = [await service.connect() for _ in range(200)]
             asker = await service.connect()
             await ping(asker)
             await service.until(lambda: len(service.server) <= 64)
             assert rush
+
+    run(test())
+
+
+@pytest.mark.parametrize("what", ["half requests", "unread answers", "waiting requests"])
+def test_what_lies_in_memory_for_all_together_is_bounded(path: str, what: str) -> None:
+    async def test() -> None:
+        most = 20_000_000
+        limits = Limits(whole_request=PATIENCE, write_deadline=PATIENCE, held=most)
+        sent = {
+            "half requests": b'{"' + b"x" * 900_000,
+            "unread answers": request("big"),
+            # behind an answer that is long in coming
+            "waiting requests": request("wait") + b"x" * 900_000,
+        }[what]
+        async with serving(path, limits) as service:
+            greedy = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+            loop = asyncio.get_running_loop()
+            try:
+                for one in greedy:
+                    one.setblocking(False)
+                    await loop.sock_connect(one, path)
+                    with contextlib.suppress(OSError):
+                        await loop.sock_sendall(one, sent)
+                    await ping(await service.connect())
+                    assert service.server._memory._total <= most
+                await service.until(lambda: len(service.server) <= 60 + 22)  # some of them were dropped
+            finally:
+                for one in greedy:
+                    one.close()
+
+    run(test())
+
+
+def test_subscribers_have_half_of_the_places_and_are_told(path: str) -> None:
+    async def test() -> None:
+        async with serving(path, Limits(connections=16)) as service:
+            clients = [await service.connect() for _ in range(10)]
+            for _, writer in clients:
+                writer.write(request("subscribe", 5))
+            said = [await answer(reader) for reader, _ in clients]
+            assert [one.get("result") for one in said] == ["snapshot"] * 8 + [None] * 2
+            assert {(one["id"], one["error"]["data"]["kind"]) for one in said[8:]} == {(5, "busy")}
+            await ping(clients[9])  # it is refused the subscription alone
+            clients[0][1].write(request("subscribe", 6))  # again, for it is one already
+            assert (await answer(clients[0][0]))["result"] == "snapshot"
+            clients[1][1].write(request("subscribe", 7, topics=[]))
+            assert (await answer(clients[1][0]))["result"] == "snapshot"
+            clients[9][1].write(request("subscribe", 8))
+            assert (await answer(clients[9][0]))["result"] == "snapshot"
+            clients[2][1].close()
+            await service.until(lambda: len(service.server) == 9)
+            clients[8][1].write(request("subscribe", 9))
+            assert (await answer(clients[8][0]))["result"] == "snapshot"
 
     run(test())
 
@@ -457,6 +592,73 @@ def test_another_user_may_ask_and_not_control() -> None:
             forbidden, pong = (json.loads(line) for line in out.splitlines())
             assert forbidden["error"]["data"]["kind"] == "forbidden"
             assert pong["result"] == "pong"
+
+    with tempfile.TemporaryDirectory(prefix="coordd-test-") as open_directory:  # pytest's own are closed
+        os.chmod(open_directory, 0o755)
+        run(test(f"{open_directory}/s"))
+
+
+HOARD = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(int(sys.argv[2]))
+clients = []
+served = 0
+for _ in range(int(sys.argv[3])):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(sys.argv[1])
+    client.sendall(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\\n')
+    served += b"pong" in client.recv(1000)
+    clients.append(client)
+print(served, flush=True)
+sys.stdin.readline()
+held = 0
+for client in clients:
+    client.setblocking(False)
+    try:
+        held += client.recv(1) != b""
+    except BlockingIOError:
+        held += 1
+    except OSError:
+        pass
+print(held)
+"""
+
+
+@pytest.mark.root
+def test_one_user_shuts_out_neither_another_nor_root() -> None:
+    async def hoard(path: str, uid: int, many: int) -> asyncio.subprocess.Process:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-c", HOARD, path, str(uid), str(many)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout
+        assert int(await child.stdout.readline()) == many  # each was served
+        return child
+
+    async def held(child: asyncio.subprocess.Process) -> int:
+        out, _ = await child.communicate(b"\n")
+        return int(out)
+
+    async def test(path: str) -> None:
+        async with serving(path, Limits(connections=64)) as service:
+            honest = await hoard(path, 65533, 5)
+            greedy = await hoard(path, 65534, 200)
+            assert len(service.server) == 60  # four are kept
+            roots = [await service.connect() for _ in range(4)]
+            for client in roots:
+                await ping(client)
+            assert len(service.server) == 64
+            more = [await service.connect() for _ in range(4)]
+            for client in more:
+                await ping(client)
+            late = await hoard(path, 65532, 5)
+            assert await held(honest) == 5
+            assert await held(late) == 5
+            assert await held(greedy) == 64 - 5 - 5 - 8
+            for client in (*roots, *more):
+                await ping(client)
 
     with tempfile.TemporaryDirectory(prefix="coordd-test-") as open_directory:  # pytest's own are closed
         os.chmod(open_directory, 0o755)

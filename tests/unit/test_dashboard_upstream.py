@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from fake_coordd import RpcFault, fake_coordd
 
-from coordd.dashboard.channel import Channel, Lost
+from coordd.dashboard.channel import Channel, Crowded, Lost
 from coordd.dashboard.lastknown import LastKnown
-from coordd.dashboard.upstream import Unavailable, Upstream
+from coordd.dashboard.upstream import MAX_PARTICULAR, Unavailable, Upstream
 from coordd.errors import CannotTell, RpcError
 from coordd.sockets import Place
 
@@ -74,6 +74,63 @@ def test_an_answer_is_given_again_for_its_time_alone(tmp_path: Path) -> None:
 
     asked = asyncio.run(linked(str(tmp_path / "s"), test, status={}))
     assert asked.count("status") == 102
+
+
+def test_too_many_questions_at_once_are_refused_and_the_link_stays(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def slow(_params: object) -> object:
+        gate.wait(30)
+        return {}
+
+    async def test(upstream: Upstream) -> None:
+        asked = [asyncio.create_task(upstream.ask("agents.get", {"agent_id": str(n)})) for n in range(400)]
+        await asyncio.sleep(0)
+        status = asyncio.create_task(upstream.ask("status"))
+        await asyncio.sleep(0)
+        gate.set()
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        assert [one for one in said if isinstance(one, bytes)] == [b"{}"] * MAX_PARTICULAR
+        assert {type(one) for one in said} == {bytes, Crowded}
+        assert await status == b"{}"  # what has no parameters has room
+        assert upstream.down is None
+        assert upstream.reconnections == 0
+
+    asyncio.run(linked(str(tmp_path / "s"), test, status={}, agents_get=slow))
+
+
+def test_a_daemon_that_answers_others_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question that takes too long is no reason to hang up on a daemon that answers."""
+    monkeypatch.setattr("coordd.dashboard.upstream.TIMEOUT", 1.0)
+    leave = threading.Event()
+
+    def answers(connection: socket.socket, ending: threading.Event) -> None:
+        for line in connection.makefile("rb"):
+            request = json.loads(line)
+            if request["method"] != "agents.get":
+                result = WELCOME if request["method"] == "subscribe" else {}
+                answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+            leave.wait(0.01)
+        ending.wait()
+
+    async def test() -> None:
+        upstream = make(path)
+        keeping = asyncio.create_task(upstream.run())
+        try:
+            await eventually(lambda: upstream.down is None)
+            slow = asyncio.create_task(upstream.ask("agents.get", {"agent_id": "a"}))
+            while not slow.done():
+                await upstream.ask("status", fresh=0)
+            assert isinstance(slow.exception(), Crowded)
+            assert upstream.down is None
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    path = str(tmp_path / "s")
+    with fake_coordd(path, {}, answers):
+        asyncio.run(test())
 
 
 def test_an_error_of_the_daemon_passes_with_its_data(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ VALUES = {
     "parts",
     "history",
     "loglimit",
+    "fairqueue",
+    "oneatatime",
+    "doors",
+    "memory",
 }
 SOURCES_AND_SINKS = {
     "host",
@@ -87,6 +91,7 @@ STATE = {
 }
 SERVICE = {
     "server",
+    "turns",
     "connection",
     "rpc",
     "methods",
@@ -112,6 +117,7 @@ TOOLS = {"installer"}
 
 LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
 CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}
+CLIENT_MAY |= {"doors", "memory", "oneatatime"}  # the dashboard is a server too
 CLIENT_MAY |= {"parts", "history"}  # clients read record files themselves
 CLIENT_MAY |= {"loglimit"}  # the dashboard logs
 

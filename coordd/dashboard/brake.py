@@ -1,0 +1,98 @@
+"""The brake on wrong tokens: each further one from an address, and from all together, is answered later.
+
+The right token is never held up, whatever else comes from its address: it is compared first. What keeps a
+token from being guessed is its length (tokens.py); the brake keeps guessing slow, quiet in the log, and seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from time import monotonic
+
+from coordd.text import escape
+
+FREE = 5
+FREE_OF_ALL = 50
+"""Wrong tokens that are answered at once: of one address, and of all."""
+FORGIVEN_EACH = 10.0
+FORGIVEN_EACH_OF_ALL = 1.0
+"""Seconds after which one wrong token is forgotten."""
+LONGEST = 2.0
+"""Seconds for which an answer is held back at most; twice as long each time, from an eighth of one on."""
+HELD = 32
+HELD_EACH = 8
+"""Answers that are held back at once, of all and of one address; beyond it they are refused, and not held."""
+KNOWN = 1024
+"""Addresses that are remembered."""
+TELL_EACH = 60.0
+_MOST_OVER = 8
+"""Wrong tokens beyond the free ones that count: what an attack leaves behind is forgiven in minutes."""
+
+
+class Meter:
+    """Counts what leaks away: one each ``forgiven_each`` seconds, up to ``most``. Pure."""
+
+    __slots__ = ("_at", "_each", "_level", "_most")
+
+    def __init__(self, forgiven_each: float, most: float) -> None:
+        self._each = forgiven_each
+        self._most = most
+        self._level = 0.0
+        self._at = 0.0
+
+    def add(self, now: float) -> float:
+        """One more; how many there are."""
+        self._level = min(self._most, max(0.0, self._level - (now - self._at) / self._each) + 1)
+        self._at = now
+        return self._level
+
+
+class Brake:
+    """Wrong tokens, by address and together."""
+
+    def __init__(self, *, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._all = Meter(FORGIVEN_EACH_OF_ALL, FREE_OF_ALL + _MOST_OVER)
+        self._each: OrderedDict[object, Meter] = OrderedDict()
+        self._held: Counter[object] = Counter()
+        self._untold = 0
+        self._told_at: float | None = None
+
+    def penalty(self, address: object) -> float:
+        """Count a wrong token; seconds for which its answer is to be held back."""
+        now = self._now()
+        self._tell(address, now)
+        meter = self._each.pop(address, None) or Meter(FORGIVEN_EACH, FREE + _MOST_OVER)
+        self._each[address] = meter
+        if len(self._each) > KNOWN:
+            self._each.popitem(last=False)
+        over = max(meter.add(now) - FREE, self._all.add(now) - FREE_OF_ALL)
+        return 0.0 if over <= 0 else min(LONGEST, 0.125 * 2.0**over)
+
+    async def wrong(self, address: object) -> bool:
+        """Hold a wrong token's answer back; False when too many are held already: refuse it at once."""
+        pause = self.penalty(address)
+        if not pause:
+            return True
+        if self._held.total() >= HELD or self._held[address] >= HELD_EACH:
+            return False
+        self._held[address] += 1
+        try:
+            await asyncio.sleep(pause)
+        finally:
+            self._held[address] -= 1
+            if not self._held[address]:
+                del self._held[address]
+        return True
+
+    def _tell(self, address: object, now: float) -> None:
+        self._untold += 1
+        if self._told_at is None or now - self._told_at >= TELL_EACH:
+            logging.getLogger(__name__).warning(
+                "wrong tokens: %d, the last from %s", self._untold, escape(str(address))
+            )
+            self._untold = 0
+            self._told_at = now
