@@ -134,8 +134,8 @@ class Client:
             return
         self.close()
         raise CannotTell(
-            f"{escape(self.path)}: a process of uid {uid} listens there, and in a project only your own coordd "
-            "or root's is asked. Ask as that user, or if you trust it, name it with --socket."
+            f"{escape(self.path)}: a process of uid {uid} listens there, and in a project only your own "
+            "coordd or root's is asked. Ask as that user, or if you trust it, name it with --socket."
         )
 
     def _connect(self, way: str) -> None:

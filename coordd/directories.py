@@ -28,6 +28,7 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # on the way to a directory, the right to enter is enough; O_PATH (open(2)) asks for no right to list
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+_made_here: set[tuple[int, int]] = set()
 _DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to what is open, whatever its name means by now
 _MAX_LINKS = 40  # as path_resolution(7)
 
@@ -124,6 +125,8 @@ def open_directory(
             fd, made = _walk(start, below, follow=False, mode=mode if make else None, shown=root)
         finally:
             os.close(start)
+    if made:
+        _made_here.add(_identity(os.fstat(fd)))
     if made and gitignore:
         try:
             _write_gitignore(fd)
@@ -131,6 +134,14 @@ def open_directory(
             os.close(fd)
             raise
     return OpenDirectory(path, fd, made=made, follow=root is None)
+
+
+def made_here(status: os.stat_result) -> bool:
+    """Whether a directory was made by this process: two parts of coordd may both find theirs gone.
+
+    A number of an inode is used again, so a directory that was made here and removed since may be mistaken.
+    """
+    return _identity(status) in _made_here
 
 
 def root_of(path: str, root: str | None) -> str | None:

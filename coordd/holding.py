@@ -5,6 +5,7 @@
     the name leads to    what happens
     what is held         it is used
     nothing              it is made and held anew: somebody removed or renamed it
+    an empty directory   the same; what coordd itself puts into new ones does not count
     anything else        it is not used, and ``trouble`` says so: ``git checkout`` puts a branch's folder or
                          link there, and a link would choose where coordd writes
 
@@ -17,8 +18,10 @@ import os
 import shlex
 import stat
 
-from coordd.directories import OpenDirectory, open_directory, root_of
+from coordd.directories import OpenDirectory, made_here, open_directory, root_of
 from coordd.safeopen import kind_of
+
+_NOTHING_YET = frozenset({".gitignore", ".lock"})
 
 
 class HeldDirectory:
@@ -49,7 +52,7 @@ class HeldDirectory:
             if held.in_place():
                 self.trouble = None
                 return held
-            if not held.free():
+            if not held.free() and not self._may_take():
                 self.trouble = self._in_the_way()
                 return None
         try:
@@ -72,6 +75,14 @@ class HeldDirectory:
             self._held.close()
             self._held = None
 
+    def _may_take(self) -> bool:
+        """Whether it holds nothing yet, or another part of coordd has made it again already."""
+        try:
+            with open_directory(self.path, root=self._root) as there:
+                return made_here(os.fstat(there.fd)) or _NOTHING_YET.issuperset(os.listdir(there.fd))
+        except OSError:
+            return False
+
     def _in_the_way(self) -> str:
         """What stands under the name, or in a project under the name of a directory above it."""
         at = self._root or os.path.dirname(self.path)
@@ -86,6 +97,6 @@ class HeldDirectory:
             if not stat.S_ISDIR(mode):
                 break
         return (
-            f"{self.path} was replaced while coordd ran: {at} is {kind} that it did not make, and leaves alone; "
-            f"move that away (mv {shlex.quote(at)} {shlex.quote(at + '.aside')}), or restart coordd"
+            f"{self.path} was replaced while coordd ran: {at} is {kind} that it did not make, and leaves "
+            f"alone; move that away (mv {shlex.quote(at)} {shlex.quote(at + '.aside')}), or restart coordd"
         )

@@ -68,10 +68,11 @@ class LastRun:
             made = {**await document(), FIELD: reach}
             await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
         except (OSError, Late) as error:
-            problem = (
-                f"the snapshot {self.path} cannot be written: {getattr(error, 'strerror', None) or error}"
-            )
-            if problem != self.problem and self._directory.trouble is None:
+            why = getattr(error, "strerror", None) or error
+            problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
+            if self._directory.trouble is not None:
+                problem = None  # that says it all, and for as long as it is so
+            elif problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
         else:

@@ -22,8 +22,8 @@ LayoutName = Literal["project", "user", "system"]
 class Layout:
     """Where a daemon finds its configuration and keeps its files; each path absolute.
 
-    ``root`` is the workspace of the project layout by its canonical path, None otherwise. ``metrics_dir``, ``log_dir`` and
-    ``socket`` are defaults that a configuration may replace.
+    ``root`` is the workspace of the project layout by its canonical path, None otherwise. ``metrics_dir``,
+    ``log_dir`` and ``socket`` are defaults that a configuration may replace.
     """
 
     name: LayoutName

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -109,6 +110,8 @@ class Places:
             StartError: something cannot be had again, for now.
         """
         free = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
+        with suppress(OSError):  # told when the next snapshot is written
+            self.snapshots.look()
         if not self._lock.still_held():
             self._lock_anew(in_place=free[0])
         if self._held.in_place():

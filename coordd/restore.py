@@ -3,7 +3,7 @@
 Reads only; whatever is damaged or made by a stranger is passed over, for it is a memory and no truth: the
 first reading of the workspaces corrects it. With it a restart samples nothing twice.
 
-Clocks may have been wrong, so neither the names of files nor the times in records decide alone what came last::
+Clocks may have been wrong, so neither names of files nor times in records decide alone what came last::
 
     where a record stands              what is done with it
     before what the snapshot covers    passed over: the snapshot was made later

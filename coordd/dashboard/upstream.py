@@ -253,8 +253,7 @@ class Upstream:
         clients = [first]
         try:
             (place, *_) = (place for place in places if place.socket == first.path)
-            for _ in range(2):
-                clients.append(connect([place], TIMEOUT))
+            clients.extend(connect([place], TIMEOUT) for _ in range(2))
             return first.path, [socket.socket(fileno=client.hand_over()) for client in clients]
         finally:
             for client in clients:
