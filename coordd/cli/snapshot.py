@@ -1,7 +1,8 @@
 """The last snapshot of a daemon that is not running: found, read with suspicion, checked.
 
 It may lie in a project that comes from a stranger: there no link is followed, and only what names this
-machine and its own folder counts. A regular file of bounded size is read, and all in it is data for text.escape.
+machine and its own folder counts. A regular file of bounded size is read, and all in it is data for
+text.escape.
 """
 
 from __future__ import annotations

@@ -69,8 +69,13 @@ def git(project: Project, *arguments: str) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["link", "dangling", "file", "directory"])
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        *((part, kind) for part in PARTS for kind in ("link", "dangling", "file")),
+        (".claude/run", "directory"),
+    ],
+)
 def test_what_took_the_place_of_a_folder_gets_nothing_and_is_told(
     project: Project, tmp_path: Path, part: str, kind: str
 ) -> None:
@@ -97,6 +102,18 @@ def test_what_took_the_place_of_a_folder_gets_nothing_and_is_told(
         assert logged <= 4, "each of its places once"
     assert list(outside.iterdir()) == []
     assert json.loads((project.claude / "run" / "snapshot.json").read_text())["schema"] == 1
+
+
+def test_a_project_whose_folders_are_gone_gets_them_again(project: Project, tmp_path: Path) -> None:
+    """A branch may have a .claude of its own, and none of coordd's folders in it."""
+    with watching(project, tmp_path) as coordd:
+        project.claude.rename(tmp_path / "aside")
+        project.claude.mkdir()
+        (project.claude / "theirs").write_text("theirs")
+        eventually(lambda: coordd.rpc("status")["health"] == "ok")
+        assert (project.claude / "metrics" / ".lock").exists()
+        assert coordd.stop() == 0
+    assert (project.claude / "theirs").read_text() == "theirs"
 
 
 def test_a_real_checkout_of_a_branch_with_links_writes_nothing_through_them(
