@@ -175,6 +175,14 @@ def project_of(socket: str) -> str | None:
     return root if project_paths(root)["socket"] == socket else None
 
 
+def link_in_project(path: str) -> str | None:
+    """The link that a project has in the place of ``path`` (one of its folders) or of ``.claude``, if any."""
+    claude = os.path.dirname(path)
+    if os.path.basename(claude) != ".claude":
+        return None
+    return next((one for one in (claude, path) if os.path.islink(one)), None)
+
+
 def _place(layout: str, paths: dict[str, str], root: str | None = None) -> Place:
     return Place(
         layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"], root=root

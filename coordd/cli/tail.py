@@ -14,7 +14,7 @@ from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
-from coordd.sockets import layout_places, project_paths
+from coordd.sockets import layout_places, link_in_project, project_paths
 from coordd.text import escape
 
 INTERVAL = 0.25
@@ -70,6 +70,11 @@ def find_series(target: Target, kind: str) -> Series:
             return _series(folder, kind)
     except DaemonNotRunning:
         for folder in _folders(target, kind):
+            link = link_in_project(folder)
+            if link is not None:
+                raise CannotTell(
+                    f"{escape(link)} is a symbolic link, and in a project none is followed."
+                ) from None
             series = _series(folder, kind)
             if series.parts() or series.archives():
                 return series
