@@ -104,7 +104,7 @@ def test_restart_runs_the_new_configuration_and_keeps_the_old_on_a_bad_one(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--socket", "{tmp}/file"), "exists and is no socket"),
+        (("--socket", "{tmp}/file"), "is a file, no socket: move it away"),
         (("--log-file", "{tmp}/no/where/coordd.log"), "the log file cannot be opened"),
         (("--log-file", "{tmp}/link"), "not a regular file"),
         (("--layout", "nowhere"), "Invalid value"),
