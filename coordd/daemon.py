@@ -236,6 +236,7 @@ class Daemon:
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
                 now=now,
+                root=places.rights.root,
             ),
             reloader=self,
             now=now,
