@@ -29,8 +29,8 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 _made_here: set[tuple[int, int]] = set()
-_DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to what is open, whatever its name means by now
 _MAX_LINKS = 40  # as path_resolution(7)
+_DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to what is open, whatever its name means by now
 
 
 class OpenDirectory:
@@ -144,12 +144,6 @@ def made_here(status: os.stat_result) -> bool:
     return _identity(status) in _made_here
 
 
-def root_of(path: str, root: str | None) -> str | None:
-    """``root`` where ``path`` is it or lies below it; None elsewhere."""
-    inside = root is not None and (path == root or path.startswith(root.rstrip("/") + "/"))
-    return root if inside else None
-
-
 def ensure_directory(
     path: str, *, mode: int = 0o700, gitignore: bool = False, root: str | None = None
 ) -> bool:
@@ -160,6 +154,12 @@ def ensure_directory(
     """
     with open_directory(path, root=root, make=True, mode=mode, gitignore=gitignore) as directory:
         return directory.made
+
+
+def root_of(path: str, root: str | None) -> str | None:
+    """``root`` where ``path`` is it or lies below it; None elsewhere."""
+    inside = root is not None and (path == root or path.startswith(root.rstrip("/") + "/"))
+    return root if inside else None
 
 
 def sync_directory(descriptor: int) -> None:
