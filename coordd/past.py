@@ -251,6 +251,8 @@ class _Reading:
 
 def _too_many() -> Fault:
     return Fault(wire.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
+
+
 def _batches(directory: str, root: str | None, question: Question) -> Generator[list[Record]]:
     """The records; a project's directory is opened first, and its files are reached by way of that."""
     try:
