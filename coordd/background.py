@@ -13,6 +13,7 @@ from coordd.detached import start as start_detached
 from coordd.errors import StartError
 from coordd.holder import find_holder
 from coordd.launch import log_options, run_here, sources_of, where_options
+from coordd.layout import check_project_directories
 from coordd.logfile import default_log_file
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def stop(*, workspaces: tuple[str, ...], layout: str | None, config: str | None,
 
     Which one that is follows from the same options as for 'start'. One that does not run is fine.
     """
-    _stop(sources_of(workspaces, layout, config, socket, None).load())
+    sources = sources_of(workspaces, layout, config, socket, None)
+    _stop(sources, sources.load())
 
 
 @click.command(
@@ -85,11 +87,12 @@ def restart(
     """Stop and start; with a configuration that cannot be used, the old one goes on running."""
     sources = sources_of(workspaces, layout, config, socket, log_level)
     settings = sources.load()
-    _stop(settings)
+    _stop(sources, settings)
     _start(sources, settings, log_file)
 
 
 def _start(sources: Sources, settings: Config, log_file: str | None) -> None:
+    check_project_directories(sources.layout)
     running = find_holder(settings.storage.metrics_dir)
     if running is not None:
         click.echo(f"coordd runs already, pid {running.pid}")
@@ -105,7 +108,8 @@ def _start(sources: Sources, settings: Config, log_file: str | None) -> None:
     click.echo(f"coordd {__version__} runs, pid {started.pid}; it logs to {path}")
 
 
-def _stop(settings: Config) -> None:
+def _stop(sources: Sources, settings: Config) -> None:
+    check_project_directories(sources.layout)  # a link would lead to another project's daemon
     running = find_holder(settings.storage.metrics_dir)
     if running is None:
         click.echo(f"coordd does not run here (nobody holds {settings.storage.metrics_dir}/.lock)")

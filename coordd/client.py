@@ -11,7 +11,12 @@ import errno
 import os
 import sys
 import time
-from _socket import AF_UNIX, SOCK_STREAM, socket  # the public module adds enums, which cost 8 ms to build
+from _socket import (
+    AF_UNIX,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)  # the public module adds enums, which cost 8 ms to build
 
 from coordd import quickjson
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
@@ -30,12 +35,14 @@ MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of one answer line; 1,000 agents make about 300 KiB."""
 
 _BLOCK = 256 * 1024
+_LINK = "a link or a file stands in the way there; in a project no link is followed"
 _NOBODY = {
     errno.ENOENT: "nothing there",
     errno.ENOTDIR: "nothing there",
     errno.ECONNREFUSED: "nobody listens; a daemon that ended without cleaning up left it, or it is no socket",
     errno.ENOTSOCK: "not a socket",
     errno.EPROTOTYPE: "a socket of another type",
+    errno.ELOOP: _LINK,
 }
 
 
@@ -46,12 +53,17 @@ class Client:
         path: the socket.
         timeout: seconds that connecting, and then each call as a whole, may take.
         max_answer: bytes of one answer line.
+        root: the project that the socket lies in: below it no link is followed, and only a process of this
+            user or of root is spoken to. None: wherever the path leads.
     """
 
-    __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "path")
+    __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "path", "root")
 
-    def __init__(self, path: str, timeout: float, *, max_answer: int = MAX_ANSWER) -> None:
+    def __init__(
+        self, path: str, timeout: float, *, max_answer: int = MAX_ANSWER, root: str | None = None
+    ) -> None:
         self.path = path
+        self.root = root
         self._timeout = timeout
         self._max_answer = max_answer
         self._socket: socket | None = None
@@ -76,15 +88,64 @@ class Client:
 
         Raises:
             OSError: as connect(2); the caller knows whether another socket may answer instead.
-            CannotTell: not within the timeout.
+            CannotTell: not within the timeout, or in a project another user's process listens.
         """
+        if self.root is None:
+            self._connect(self.path)
+            return
+        itself = _open_below(self.path, self.root)
+        try:
+            # What was opened is connected to (proc(5)), whatever its name means by now.
+            way = f"/proc/self/fd/{itself}" if itself is not None else ""
+            self._connect(way if os.path.exists(way) else self.path)
+        finally:
+            if itself is not None:
+                os.close(itself)
+        self._demand_own_peer()
+
+    def peer(self) -> tuple[int | None, int] | None:
+        """Pid and uid of who listens, by the kernel's word; None where it does not tell."""
+        found: tuple[int | None, int] | None = None
+        try:
+            if self._socket is None:
+                pass
+            elif sys.platform == "linux":
+                data = self._socket.getsockopt(SOL_SOCKET, 17, 12)  # SO_PEERCRED, unix(7): pid, uid, gid
+                found = (_int(data[:4]), _int(data[4:8]))
+            elif sys.platform == "darwin":
+                data = self._socket.getsockopt(0, 1, 76)  # LOCAL_PEERCRED, <sys/un.h>: version, uid
+                found = (None, _int(data[4:8]))
+        except OSError:
+            pass
+        return found
+
+    def hand_over(self) -> int:
+        """The connected descriptor, which is the caller's from now on."""
+        if self._socket is None:
+            raise self._closed()
+        descriptor = self._socket.detach()
+        self.close()
+        return descriptor
+
+    def _demand_own_peer(self) -> None:
+        peer = self.peer()
+        uid = os.lstat(self.path).st_uid if peer is None else peer[1]
+        if uid in (0, os.geteuid()):
+            return
+        self.close()
+        raise CannotTell(
+            f"{escape(self.path)}: a process of uid {uid} listens there, and in a project only your own "
+            "coordd or root's is asked. Ask as that user, or if you trust it, name it with --socket."
+        )
+
+    def _connect(self, way: str) -> None:
         deadline = time.monotonic() + self._timeout
         sock = socket(AF_UNIX, SOCK_STREAM)
         try:
             while True:
                 sock.settimeout(max(deadline - time.monotonic(), 0.001))
                 try:
-                    sock.connect(self.path)
+                    sock.connect(way)
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
@@ -278,7 +339,7 @@ def connect(places: Iterable[Place], timeout: float) -> Client:
         if problem is not None:
             tried.append((escape(place.socket), problem))
             continue
-        client = Client(place.socket, timeout)
+        client = Client(place.socket, timeout, root=place.root)
         try:
             client.connect()
         except PermissionError as error:
@@ -291,6 +352,36 @@ def connect(places: Iterable[Place], timeout: float) -> Client:
         else:
             return client
     raise DaemonNotRunning(tried)
+
+
+def _open_below(path: str, root: str) -> int | None:
+    """A descriptor of a socket in a project, reached without a link; None where sockets cannot be opened.
+
+    Raises:
+        OSError: ELOOP where a link or a file stands in the way, ENOTSOCK where it is none; or as open(2).
+    """
+    import stat
+
+    from coordd.directories import open_directory
+
+    folder, name = os.path.split(path)
+    try:
+        directory = open_directory(folder, root=root)
+    except NotADirectoryError as error:
+        raise OSError(errno.ELOOP, _LINK, error.filename) from None
+    with directory:
+        mode = os.lstat(name, dir_fd=directory.fd).st_mode
+        if stat.S_ISLNK(mode):
+            raise OSError(errno.ELOOP, _LINK, path)
+        if not stat.S_ISSOCK(mode):
+            raise OSError(errno.ENOTSOCK, "not a socket", path)
+        if not hasattr(os, "O_PATH"):
+            return None
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+
+
+def _int(data: bytes) -> int:
+    return int.from_bytes(data, sys.byteorder)
 
 
 def result_of(message: dict[str, Any]) -> Any:

@@ -216,6 +216,7 @@ class Daemon:
             cost=cost,
             redis=redis,
             configuration=lambda: self._config.problems,
+            places=self._place_problems,
         )
         self._supervision = Supervision(
             notifier=notifier,
@@ -235,6 +236,7 @@ class Daemon:
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
                 now=now,
+                root=places.rights.root,
             ),
             reloader=self,
             now=now,
@@ -248,8 +250,11 @@ class Daemon:
         )
         self._last_run = LastRun(
             path=sources.layout.snapshot,
-            metrics_dir=config.storage.metrics_dir,
-            rights=places.rights,
+            directory=places.snapshots,
+            metrics=places.metrics,
+            mode=places.rights.file,
+            root=places.rights.root,
+            host=self._host,
             writer=self._writer,
         )
         self._rounds = Rounds(
@@ -272,7 +277,7 @@ class Daemon:
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
         if self._redis is not None:
-            self._redis.load(self._last_run.path)
+            self._redis.load(self._last_run.path, self._last_run.root)
         self._backend.start(self._pipeline.hint)
         self._supervision.say("reading back the records of the last run")
         await self._pipeline.start(await self._last_run.read())
@@ -440,10 +445,16 @@ class Daemon:
         self._stop.set()
 
     async def _write_snapshot(self) -> None:
-        document: Mapping[str, object] = await self._documents.snapshot(now())
-        if self._redis is not None:
-            document = self._redis.marked(document)
+        async def document() -> Mapping[str, object]:
+            made = await self._documents.snapshot(now())
+            return made if self._redis is None else self._redis.marked(made)
+
         await self._last_run.write(document)
+
+    def _place_problems(self) -> list[str]:
+        said = self._places.problems()
+        snapshot = self._last_run.problem
+        return said if snapshot is None or said else [snapshot]
 
     def _sinks(self) -> tuple[JsonlSink, CsvSink]:
         storage, rights = self._config.storage, self._places.rights

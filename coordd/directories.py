@@ -14,17 +14,23 @@ What exists is accepted as it is, mode included. This module knows nothing of wh
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from types import TracebackType
+
+TYPE_CHECKING = (
+    False  # what type checkers take for True; clients import this, and importing typing takes long
+)
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # on the way to a directory, the right to enter is enough; O_PATH (open(2)) asks for no right to list
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+_made_here: set[tuple[int, int]] = set()
 _MAX_LINKS = 40  # as path_resolution(7)
+_DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to what is open, whatever its name means by now
 
 
 class OpenDirectory:
@@ -56,6 +62,14 @@ class OpenDirectory:
     def free(self) -> bool:
         """Whether nothing at all stands under the name."""
         return not os.path.lexists(self.path)
+
+    def way(self, name: str) -> str:
+        """A path for calls that take no descriptor, such as bind(2): on Linux by way of this very one.
+
+        Elsewhere it is the path by name; whoever uses it compares :meth:`in_place` before and after.
+        """
+        through = f"{_DESCRIPTORS}/{self.fd}"
+        return os.path.join(through if os.path.isdir(through) else self.path, name)
 
     def close(self) -> None:
         """Close the descriptor; once closed, closing again is harmless."""
@@ -98,8 +112,7 @@ def open_directory(
         OSError: as openat(2), mkdirat(2), fchmod(2) and fsync(2) tell.
     """
     path = os.path.abspath(path)
-    if root is not None and path != root and not path.startswith(root.rstrip("/") + "/"):
-        root = None
+    root = root_of(path, root)
     if root is None:
         fd, made = _walk("/", _parts(path), follow=True, mode=mode if make else None, shown="/")
     else:
@@ -112,6 +125,8 @@ def open_directory(
             fd, made = _walk(start, below, follow=False, mode=mode if make else None, shown=root)
         finally:
             os.close(start)
+    if made:
+        _made_here.add(_identity(os.fstat(fd)))
     if made and gitignore:
         try:
             _write_gitignore(fd)
@@ -119,6 +134,14 @@ def open_directory(
             os.close(fd)
             raise
     return OpenDirectory(path, fd, made=made, follow=root is None)
+
+
+def made_here(status: os.stat_result) -> bool:
+    """Whether a directory was made by this process: two parts of coordd may both find theirs gone.
+
+    A number of an inode is used again, so a directory that was made here and removed since may be mistaken.
+    """
+    return _identity(status) in _made_here
 
 
 def ensure_directory(
@@ -131,6 +154,12 @@ def ensure_directory(
     """
     with open_directory(path, root=root, make=True, mode=mode, gitignore=gitignore) as directory:
         return directory.made
+
+
+def root_of(path: str, root: str | None) -> str | None:
+    """``root`` where ``path`` is it or lies below it; None elsewhere."""
+    inside = root is not None and (path == root or path.startswith(root.rstrip("/") + "/"))
+    return root if inside else None
 
 
 def sync_directory(descriptor: int) -> None:
@@ -227,12 +256,14 @@ def _finish(step: int, parent: int, mode: int) -> None:
         os.fchmod(made, mode)
     finally:
         os.close(made)
-    with contextlib.suppress(PermissionError):  # a parent that may be written to and not read
+    try:
         above = os.open(".", _FLAGS, dir_fd=parent)
-        try:
-            sync_directory(above)
-        finally:
-            os.close(above)
+    except PermissionError:  # a parent that may be written to and not read
+        return
+    try:
+        sync_directory(above)
+    finally:
+        os.close(above)
 
 
 def _link_to_follow(parent: int, name: str, shown: str) -> str | None:
@@ -257,9 +288,11 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 def _write_gitignore(directory: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.suppress(FileExistsError):
+    try:
         descriptor = os.open(".gitignore", flags, 0o644, dir_fd=directory)
-        try:
-            os.write(descriptor, b"*\n")
-        finally:
-            os.close(descriptor)
+    except FileExistsError:
+        return
+    try:
+        os.write(descriptor, b"*\n")
+    finally:
+        os.close(descriptor)

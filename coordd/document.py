@@ -56,7 +56,8 @@ class Documents:
     """Makes the documents.
 
     ``sinks`` returns the state of each sink by name; ``lateness`` the seconds by which sampling of the host
-    is late, 0.0 when it is on time; ``configuration`` what of it was passed over, as sentences.
+    is late, 0.0 when it is on time; ``configuration`` what of it was passed over, as sentences; ``places``
+    what keeps coordd from its own places.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class Documents:
         cost: OwnCost,
         redis: RedisState,
         configuration: Callable[[], Sequence[str]] = tuple,
+        places: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._picture = picture
+        self._places = places
         self._board = board
         self._tasks = tasks
         self._identity = identity
@@ -208,6 +211,7 @@ class Documents:
         if late > 0:
             problems.append(f"the host sample is {late:.0f} s late")
         problems.extend(self._redis.problems(now))
+        problems.extend(self._places())
         for name, sink in sinks.items():
             # A Redis that is down is one problem, not two.
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):

@@ -14,16 +14,18 @@ import json
 import os
 import select
 import signal
+import stat
 import time
 from dataclasses import dataclass
 
 from coordd.errors import StartError
+from coordd.lock import locked_inodes
+from coordd.safeopen import read_file
 
 DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""
 FORCED = 3.0
 """Seconds for the second one, which does not drain."""
-LOCKS = "/proc/locks"
 _STEP = 0.05
 _ABOUT_BYTES = 4096
 
@@ -110,36 +112,33 @@ def find_holder(metrics_dir: str) -> Holder | None:
 
 
 def find_pid(lock: str) -> int | None:
-    """The process that holds the flock of this file.
+    """The process that holds the flock of this file, or where it could not have that, of its directory.
 
     Raises:
         StartError: it is held by one that this user may not look at, or the file cannot be looked at.
     """
-    try:
-        inode = os.stat(lock, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StartError(f"cannot tell whether coordd runs: {lock}: {error.strerror}") from error
-    try:
-        with open(LOCKS, encoding="ascii", errors="replace") as file:
-            rows = [line.split() for line in file]
-    except OSError:
-        return _by_its_word(lock)
-    # The device is not compared: on overlayfs and btrfs it is another than stat(2) says.
-    pids = [
-        int(row[4])
-        for row in rows
-        if len(row) > 5 and row[1] == "FLOCK" and row[5].rpartition(":")[2] == str(inode.st_ino)
-    ]
+    locked = locked_inodes()
     closed = False
-    for pid in pids:
+    for path in (lock, os.path.dirname(lock)):
         try:
-            if _has_open(pid, inode):
+            inode = os.stat(path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise StartError(f"cannot tell whether coordd runs: {path}: {error.strerror}") from error
+        if path == lock and not stat.S_ISREG(inode.st_mode):
+            continue
+        if locked is None:
+            if (pid := _by_its_word(path)) is not None:
                 return pid
-        except PermissionError:
-            closed = True
-    if closed and _is_held(lock):
+            continue
+        for pid in locked.get(inode.st_ino, ()):
+            try:
+                if _has_open(pid, inode):
+                    return pid
+            except PermissionError:
+                closed = closed or _is_held(path)
+    if closed:
         raise StartError(
             f"coordd runs as another user and holds {lock}: stop it as that user, or as root; where it is a "
             "service, with 'systemctl stop coordd'"
@@ -166,8 +165,8 @@ def _by_its_word(lock: str) -> int | None:
     """Without /proc: by whom it is held stands in the file."""
     if not _is_held(lock):
         return None
-    with contextlib.suppress(ValueError, OSError), open(lock, "rb") as file:
-        about = json.loads(file.read(_ABOUT_BYTES))
+    with contextlib.suppress(ValueError, OSError, RecursionError):
+        about = json.loads(read_file(lock, _ABOUT_BYTES))
         if isinstance(about, dict) and isinstance(about.get("pid"), int) and about["pid"] > 1:
             return int(about["pid"])
     raise StartError(f"somebody holds {lock}, and it does not say who: lsof {lock}")

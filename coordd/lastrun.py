@@ -6,10 +6,13 @@ Without either, every agent is met for the first time.
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
 
-from coordd.places import Rights
+from coordd.holding import HeldDirectory
 from coordd.reducer import KnownAgent
-from coordd.restore import restore
+from coordd.restore import FIELD, covered, restore
+from coordd.schedule import now
 from coordd.snapshot import write_snapshot
 from coordd.worker import Late, Worker
 
@@ -21,37 +24,71 @@ READ_DEADLINE = 60.0
 
 
 class LastRun:
-    """The snapshot at ``path``, and the records below ``metrics_dir``; ``writer`` is the thread for both."""
+    """The snapshot at ``path``, and the records in ``metrics``; ``writer`` is the thread for both.
 
-    def __init__(self, *, path: str, metrics_dir: str, rights: Rights, writer: Worker) -> None:
+    ``directory`` is where the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what
+    this machine wrote is believed. ``problem`` is why the snapshot cannot be written, None while it can.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        directory: HeldDirectory,
+        metrics: HeldDirectory,
+        mode: int,
+        root: str | None,
+        host: str,
+        writer: Worker,
+    ) -> None:
         self.path = path
-        self._metrics_dir = metrics_dir
-        self._rights = rights
+        self.problem: str | None = None
+        self._directory = directory
+        self._metrics = metrics
+        self._mode = mode
+        self.root = root
+        self._host = host if root is not None else None
         self._writer = writer
 
     async def read(self) -> list[KnownAgent]:
         """The agents as the last run knew them."""
         try:
-            return await self._writer.run(restore, self.path, self._metrics_dir, deadline=READ_DEADLINE)
+            return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
         except (OSError, Late) as error:
             log.warning("the records of the last run cannot be read: %s", error)
             return []
 
-    async def write(self, document: object) -> None:
-        """Replace the snapshot; one that cannot be is logged."""
-        rights = self._rights
+    async def write(self, document: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
+        """Replace the snapshot by what ``document`` makes; one that cannot be is a problem, and logged once.
 
-        def write() -> None:
-            write_snapshot(
-                self.path,
-                document,
-                mode=rights.file,
-                directory_mode=rights.directory,
-                gitignore=rights.gitignore,
-                root=rights.root,
-            )
-
+        How far the record files reach is taken first, for what is written meanwhile may not be in it.
+        """
         try:
-            await self._writer.run(write, deadline=WRITE_DEADLINE)
+            reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
+            made = {**await document(), FIELD: reach}
+            await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
         except (OSError, Late) as error:
-            log.warning("the snapshot %s cannot be written: %s", self.path, error)
+            why = getattr(error, "strerror", None) or error
+            problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
+            if self._directory.trouble is not None:
+                problem = None  # that says it all, and for as long as it is so
+            elif problem != self.problem:
+                log.warning("%s", problem)
+            self.problem = problem
+        else:
+            self.problem = None
+
+    def _read(self, wall: float) -> list[KnownAgent]:
+        place = self._metrics.look()
+        directory = None if place is None else place.fd
+        return restore(self.path, directory, now=wall, root=self.root, host=self._host)
+
+    def _reach(self) -> dict[str, tuple[int, int]] | None:
+        place = self._metrics.look()
+        return None if place is None else covered(place.fd)
+
+    def _write(self, document: Mapping[str, object]) -> None:
+        place = self._directory.look()
+        if place is None:
+            raise OSError(self._directory.trouble)
+        write_snapshot(place, os.path.basename(self.path), document, mode=self._mode)

@@ -81,8 +81,10 @@ def sources_of(
         environ=environ,
         platform=sys.platform,
     )
+    # a project goes by its canonical path from here on, so that one project is never two
+    named_workspaces = [chosen.root] if chosen.root is not None and workspaces else list(workspaces)
     flags: dict[str, object] = {
-        "coordination.workspaces": list(workspaces) or None,
+        "coordination.workspaces": named_workspaces or None,
         "control.socket": socket,
         "log.level": log_level,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from time import monotonic
 from typing import Annotated, Literal, TypeVar
@@ -19,6 +19,7 @@ import msgspec
 
 from coordd import wire
 from coordd.clocks import Moment
+from coordd.directories import open_directory
 from coordd.fairqueue import FairQueue, Who
 from coordd.history.moments import checked_span
 from coordd.history.scan import Question, Record, Scan
@@ -59,10 +60,13 @@ class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Past:
-    """Answers queries from the record files in ``directory``."""
+    """Answers queries from the record files in ``directory``; below ``root``, a project, no link leads on."""
 
-    def __init__(self, *, directory: str, worker: Worker, now: Callable[[], Moment]) -> None:
+    def __init__(
+        self, *, directory: str, worker: Worker, now: Callable[[], Moment], root: str | None = None
+    ) -> None:
         self._directory = directory
+        self._root = root
         self._worker = worker
         self._now = now
         self._running: Counter[Who] = Counter()
@@ -78,7 +82,7 @@ class Past:
         Raises:
             Fault: bad parameters, too many queries at once, too long a time, unreadable files.
         """
-        reading = _Reading(self._directory, params, self._now().wall)
+        reading = _Reading(self._directory, self._root, params, self._now().wall)
         who = (peer.uid, peer.pid)
         try:
             async with asyncio.timeout(DEADLINE):
@@ -190,14 +194,14 @@ class _Turn:
 class _Reading:
     """One query's state between two slices; its methods but the constructor run in the history thread."""
 
-    def __init__(self, directory: str, params: HistoryParams, wall: float) -> None:
+    def __init__(self, directory: str, root: str | None, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
             question = Question(params.type, span, params.agent_id, params.workspace)
             self._thinner = _thinner(params)
         except ValueError as error:
             raise Fault(wire.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        self._batches = Scan(directory, question, decode=msgspec.json.decode).batches()
+        self._batches = _batches(directory, root, question)
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode
         self._body = bytearray(b'{"records":[')
@@ -247,6 +251,16 @@ class _Reading:
 
 def _too_many() -> Fault:
     return Fault(wire.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
+
+
+def _batches(directory: str, root: str | None, question: Question) -> Generator[list[Record]]:
+    """The records; a project's directory is opened first, and its files are reached by way of that."""
+    try:
+        place = open_directory(directory, root=root)
+    except FileNotFoundError:
+        return
+    with place:
+        yield from Scan(place.way("") if root else directory, question, decode=msgspec.json.decode).batches()
 
 
 def _thinner(params: HistoryParams) -> Thinner | None:

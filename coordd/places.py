@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
 from coordd.config import Config
-from coordd.directories import ensure_directory
 from coordd.errors import StartError
+from coordd.holding import HeldDirectory
 from coordd.inherited import adopt
 from coordd.layout import Layout, check_project_directories
 from coordd.listening import Listener, listen
-from coordd.lock import InstanceLock
+from coordd.lock import InstanceLock, demand_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,15 @@ class Places:
         self._listener = adopt(inherited)
         self.socket_path = config.control.socket if self._listener is None else self._listener.path
         self._layout = layout
-        self._directories = (
-            config.storage.metrics_dir,
-            config.storage.log_dir,
-            os.path.dirname(self.socket_path),
-        )
+        storage, rights = config.storage, self.rights
+        self.metrics = self._holding(storage.metrics_dir)
+        self._logs = self._holding(storage.log_dir)
+        self._run = self._holding(os.path.dirname(self.socket_path))
+        self.snapshots = self._holding(os.path.dirname(layout.snapshot))
         self._lock = InstanceLock(
-            directory=config.storage.metrics_dir, version=version, started_at=started_at
+            directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
         )
+        self._taken: str | None = None
 
     @property
     def socket(self) -> socket.socket:
@@ -83,7 +85,8 @@ class Places:
 
     def __enter__(self) -> Places:
         check_project_directories(self._layout)
-        self._make_directories()
+        for directory in (self.metrics, self._logs, self._run):
+            self._look(directory)
         self._lock.acquire()
         try:
             self._listener = self._listener or self._listen()
@@ -100,26 +103,44 @@ class Places:
     def keep(self) -> bool:
         """Make and own again what was lost; whether there is a new socket in place of the old one.
 
+        What stands under one of the names is left alone, and a line of :meth:`problems`.
+
         Raises:
             InstanceRunning: the metrics directory is another coordd's now.
             StartError: something cannot be had again, for now.
         """
-        held, in_place = self._lock.still_held(), self._held.in_place()
-        if held and in_place:
+        free = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
+        with suppress(OSError):  # told when the next snapshot is written
+            self.snapshots.look()
+        if not self._lock.still_held():
+            self._lock_anew(in_place=free[0])
+        if self._held.in_place():
+            self._taken = None
             return False
-        self._make_directories()
-        if not held:
-            self._lock.acquire()
-        if in_place:
+        if not free[2]:
             return False
-        self._listener = self._listen()
+        try:
+            listener = self._listen()
+        except StartError as error:
+            self._taken = str(error)
+            raise
+        self._held.forget()
+        self._listener, self._taken = listener, None
         return True
 
+    def problems(self) -> list[str]:
+        """What keeps coordd from its own places, in words; may be called from any thread."""
+        troubles = (self.metrics.trouble, self._logs.trouble, self._run.trouble, self.snapshots.trouble)
+        said = [*troubles, self._lock.warning, self._taken]
+        return list(dict.fromkeys(trouble for trouble in said if trouble is not None))
+
     def close(self) -> None:
-        """Let go of socket and lock; the files stay."""
+        """Let go of socket, lock and directories; the files stay."""
         if self._listener is not None:
             self._listener.close()
         self._lock.close()
+        for directory in (self.metrics, self._logs, self._run, self.snapshots):
+            directory.close()
 
     @property
     def _held(self) -> Listener:
@@ -128,20 +149,29 @@ class Places:
         return self._listener
 
     def _listen(self) -> Listener:
-        return listen(self.socket_path, mode=self.rights.socket, group=self.rights.group)
-
-    def _make_directories(self) -> None:
         rights = self.rights
-        for path in self._directories:
-            inside = rights.root is not None and path.startswith(rights.root + os.sep)
-            try:
-                ensure_directory(
-                    path,
-                    mode=rights.directory,
-                    gitignore=rights.gitignore and inside,
-                    root=rights.root if inside else None,
-                )
-            except OSError as error:
-                raise StartError(
-                    f"the directory {path} cannot be made: {error.strerror}: {error.filename}"
-                ) from error
+        return listen(self.socket_path, mode=rights.socket, group=rights.group, root=rights.root)
+
+    def _holding(self, path: str) -> HeldDirectory:
+        rights = self.rights
+        return HeldDirectory(path, mode=rights.directory, gitignore=rights.gitignore, root=rights.root)
+
+    def _look(self, directory: HeldDirectory) -> bool:
+        """Whether a directory is in place, made again where it was gone."""
+        try:
+            return directory.look() is not None
+        except OSError as error:
+            raise StartError(
+                f"the directory {directory.path} cannot be made: {error.strerror}: {error.filename}"
+            ) from error
+
+    def _lock_anew(self, *, in_place: bool) -> None:
+        """Lock the metrics directory again; one that is not ours any more only tells whether it is another's.
+
+        Raises:
+            InstanceRunning, StartError: as :meth:`keep`.
+        """
+        if in_place:
+            self._lock.acquire()
+        else:
+            demand_free(self.metrics.path, root=self.rights.root)

@@ -95,11 +95,11 @@ class RedisService:
         self._loading: asyncio.Future[None] | None = None
         self._resuming: asyncio.Future[object] | None = None
 
-    def load(self, snapshot: str) -> None:
+    def load(self, snapshot: str, root: str | None) -> None:
         """Begin to import redis-py, and to read what the last run wrote of its sink, in a thread."""
         if self._sink is not None:
             self._resuming = asyncio.ensure_future(
-                self._worker.run(load_mark, snapshot, deadline=LOAD_DEADLINE)
+                self._worker.run(load_mark, snapshot, root, deadline=LOAD_DEADLINE)
             )
         self._loading = asyncio.ensure_future(self._worker.run(self._link.load, deadline=LOAD_DEADLINE))
 

@@ -36,6 +36,7 @@ class Rounds:
         self._server = server
         self._replaced = replaced
         self._lost: str | None = None
+        self._told: list[str] = []
 
     async def make(self) -> None:
         """Look at everything once, and mend it."""
@@ -57,6 +58,11 @@ class Rounds:
                 log.error("what coordd owns is gone: %s", error)  # noqa: TRY400 - it says all there is
             return
         self._lost = None
+        problems = self._places.problems()
+        for problem in problems:
+            if problem not in self._told:
+                log.warning("%s", problem)
+        self._told = problems
         self._upkeep.look()
         if moved:
             self._server.move(self._places.socket)

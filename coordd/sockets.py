@@ -11,6 +11,7 @@ that importing those two would take.
 from __future__ import annotations
 
 import os.path
+import stat
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -24,14 +25,23 @@ class Place:
 
     ``layout`` is ``project``, ``user`` or ``system``, or the name of what gave the path (``--socket``,
     ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, for a socket alone does
-    not tell them.
+    not tell them. ``root`` is the project of a place that lies in one, None elsewhere: below it a client
+    follows no link, for what is there may have come with a clone.
     """
 
-    __slots__ = ("layout", "log_dir", "metrics_dir", "snapshot", "socket")
+    __slots__ = ("layout", "log_dir", "metrics_dir", "root", "snapshot", "socket")
 
     def __init__(
-        self, layout: str, socket: str, snapshot: str | None, metrics_dir: str | None, log_dir: str | None
+        self,
+        layout: str,
+        socket: str,
+        snapshot: str | None,
+        metrics_dir: str | None,
+        log_dir: str | None,
+        *,
+        root: str | None = None,
     ) -> None:
+        self.root = root
         self.layout = layout
         self.socket = socket
         self.snapshot = snapshot
@@ -102,9 +112,7 @@ def workspace_above(directory: str) -> str | None:
     current = os.path.abspath(directory)
     while True:
         claude = os.path.join(current, ".claude")
-        if os.path.isdir(os.path.join(claude, "coordination")) or os.path.exists(
-            os.path.join(claude, "run", "coordd.sock")
-        ):
+        if os.path.isdir(os.path.join(claude, "coordination")) or _is_socket_below(claude):
             return current
         parent = os.path.dirname(current)
         if parent == current:
@@ -121,7 +129,7 @@ def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) ->
     found = []
     root = workspace_above(cwd) if cwd is not None else None
     if root is not None:
-        found.append(_place("project", project_paths(root)))
+        found.append(_place("project", project_paths(root), root))
     user = user_paths(environ, platform)
     found.append(_place("user", user))
     bare = user_paths({k: v for k, v in environ.items() if k != "XDG_RUNTIME_DIR"}, platform)
@@ -161,8 +169,37 @@ def address_problem(path: str, platform: str) -> str | None:
     )
 
 
-def _place(layout: str, paths: dict[str, str]) -> Place:
-    return Place(layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"])
+def project_of(socket: str) -> str | None:
+    """The project whose control socket has this path; None where it is no project's."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(socket)))
+    return root if project_paths(root)["socket"] == socket else None
+
+
+def link_in_project(path: str) -> str | None:
+    """The link that a project has in the place of ``path`` (one of its folders) or of ``.claude``, if any."""
+    claude = os.path.dirname(path)
+    if os.path.basename(claude) != ".claude":
+        return None
+    return next((one for one in (claude, path) if os.path.islink(one)), None)
+
+
+def _place(layout: str, paths: dict[str, str], root: str | None = None) -> Place:
+    return Place(
+        layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"], root=root
+    )
+
+
+def _is_socket_below(claude: str) -> bool:
+    """Whether a project's socket is there, and no link on the way to it."""
+    run = os.path.join(claude, "run")
+    try:
+        return (
+            stat.S_ISDIR(os.lstat(claude).st_mode)
+            and stat.S_ISDIR(os.lstat(run).st_mode)
+            and stat.S_ISSOCK(os.lstat(os.path.join(run, "coordd.sock")).st_mode)
+        )
+    except OSError:
+        return False
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> str | None:

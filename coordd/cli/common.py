@@ -35,15 +35,21 @@ class Target:
 
     TIMEOUT = 5.0
 
-    __slots__ = ("socket", "timeout")
+    __slots__ = ("_root", "socket", "timeout")
 
-    def __init__(self, socket: str | None = None, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, socket: str | None = None, timeout: float = TIMEOUT, *, root: str | None = None
+    ) -> None:
         self.socket = socket
         self.timeout = timeout
+        self._root = root  # of a socket that was found in a project, and is asked again
 
     def places(self) -> list[Place]:
         """Where it may be, in the order of search."""
-        return socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
+        places = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
+        if self._root is not None:
+            places[0].root = self._root
+        return places
 
     def connect(self) -> Client:
         """A connection to it.

@@ -13,6 +13,8 @@ from coordd.cli.access import WRITE, first_obstacle, group_name, owner_and_mode,
 from coordd.cli.doctor_facts import BAD_CONFIG, as_dict
 from coordd.cli.findings import Finding
 from coordd.errors import DaemonNotRunning
+from coordd.safeopen import read_file
+from coordd.sockets import link_in_project
 from coordd.text import count, duration, number, shown
 
 if TYPE_CHECKING:
@@ -46,13 +48,12 @@ def check_socket(facts: Facts) -> Iterator[Finding]:
 def check_lock(facts: Facts) -> Iterator[Finding]:
     """Who holds the lock of the metrics directory: one that does not answer is a daemon gone astray."""
     metrics = facts.directory("metrics_dir")
-    if metrics is None:
+    if metrics is None or link_in_project(metrics) is not None:
         return
     path = os.path.join(metrics, ".lock")
     try:
-        inode = os.stat(path).st_ino
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            pid = as_dict(quickjson.loads(file.read(_LOCK_BYTES).decode())).get("pid")
+        inode = os.lstat(path).st_ino
+        pid = as_dict(quickjson.loads(read_file(path, _LOCK_BYTES).decode())).get("pid")
     except (OSError, ValueError, RecursionError):
         return  # never started, or not for our eyes; what records need is checked where they lie
     held = isinstance(pid, int) and _holds(pid, inode)

@@ -11,8 +11,6 @@ import os
 import pwd
 import shutil
 import site
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -25,7 +23,7 @@ import coordd
 from coordd import quickjson
 from coordd.cli.access import WRITE, Who, first_obstacle, process, user_of
 from coordd.cli.common import working_directory
-from coordd.cli.doctor_trust import believable, uid_behind
+from coordd.cli.doctor_trust import believable
 from coordd.cli.snapshot import last_snapshot
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.sockets import project_paths, system_paths, user_paths
@@ -111,11 +109,11 @@ def gather(target: Target) -> Facts:
     tried = tuple(place.socket for place in target.places())
     ping: Mapping[str, Any] = {}
     status: Mapping[str, Any] = {}
-    path, error, age, left_at, peer = None, None, None, None, None
+    path, error, age, left_at = None, None, None, None
+    peer: tuple[int | None, int] | None = None
     try:
         with target.connect() as client:
-            path = client.path
-            peer = uid_behind(client.fileno())
+            path, peer = client.path, client.peer()
             answers = client.call_many([("ping", None), ("status", None)])
         ping, status = (as_dict(answer) for answer in answers)
         if not ping or not status:
@@ -130,12 +128,12 @@ def gather(target: Target) -> Facts:
     me = process(os.getpid()) or Who(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
     who = (
-        (path and _daemon_user(path, ping.get("pid")))
+        (path and _daemon_user(path, peer, ping.get("pid")))
         or (isinstance(error, CannotTell) and user_behind(tried, me))
         or _owner(daemon.get("metrics_dir"))
         or me
     )
-    config_of = believable(daemon, left_at=left_at, by=peer, me=me.uid)
+    config_of = believable(daemon, left_at=left_at, by=peer[1] if peer else None, me=me.uid)
     return Facts(
         tried=tried,
         socket=path,
@@ -342,33 +340,17 @@ def _file_in(heading: str) -> str | None:
     return rest.removesuffix(" (does not exist)") if found else None
 
 
-def _daemon_user(path: str, pid: object) -> Who | None:
+def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) -> Who | None:
     """The user behind a socket: the kernel's word, made fuller by /proc where it is the same process.
 
     With socket activation it was systemd that called listen(2), so that only the pid that the daemon
     gives itself leads to it.
     """
-    peer = _peer(path)
     if isinstance(pid, int) and (peer is None or peer[0] in (pid, 1)):
         found = process(pid)
         if found is not None:
             return found
     return user_of(peer[1]) if peer is not None else _owner(path)
-
-
-def _peer(path: str) -> tuple[int, int] | None:
-    """Pid and uid of who listens, by SO_PEERCRED (unix(7)); None where the system has no such thing."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    try:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(1)
-            sock.connect(path)
-            data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    except OSError:
-        return None
-    pid, uid, _ = struct.unpack("3i", data)
-    return pid, uid
 
 
 def _owner(path: object) -> Who | None:

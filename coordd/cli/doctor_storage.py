@@ -21,6 +21,7 @@ from coordd.cli.doctor_facts import as_dict
 from coordd.cli.findings import Finding, Result
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
+from coordd.sockets import link_in_project
 from coordd.text import ago, epoch_of, size
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ def check_directories(facts: Facts) -> Iterator[Finding]:
     for key in _DIRECTORIES:
         path = facts.directory(key)
         if path is None:
+            continue
+        link = link_in_project(path)
+        if link is not None:
+            words = f"{link} is a symbolic link, and in a project coordd follows none"
+            away = (
+                f"move it away: mv {shlex.quote(link)} {shlex.quote(link + '.aside')}; or use --layout user"
+            )
+            yield Finding(key, "fail", words, away)
             continue
         if not os.path.lexists(path):
             result: Result = "fail" if facts.alive else "ok"

@@ -7,8 +7,6 @@ may have come with a clone, and whoever answers on a named socket may be somebod
 from __future__ import annotations
 
 import os
-import socket
-import struct
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -49,12 +47,3 @@ def believable(
         if os.stat(file).st_uid == 0:
             return daemon
     return {name: value for name, value in daemon.items() if name != "config_file"}
-
-
-def uid_behind(descriptor: int) -> int | None:
-    """The uid of who listens at the other end of a connection; None where the system does not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    with socket.socket(fileno=os.dup(descriptor)) as sock:
-        data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", data)[1])

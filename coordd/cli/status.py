@@ -50,7 +50,10 @@ def show_status(target: Target, as_json: bool) -> int:
 def _show_snapshot(target: Target, error: DaemonNotRunning, *, as_json: bool) -> int:
     from coordd.cli.snapshot import last_snapshot
 
-    found = last_snapshot(target.places(), os.environ, working_directory(), time.time())
+    refused: list[str] = []
+    found = last_snapshot(target.places(), os.environ, working_directory(), time.time(), refused)
+    for line in refused:
+        complain(line)
     if as_json:
         complain(str(error))
         said: dict[str, Any] = {"schema": 1} if found is None else found.status

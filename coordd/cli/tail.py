@@ -14,7 +14,7 @@ from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
-from coordd.sockets import layout_places, project_paths
+from coordd.sockets import layout_places, link_in_project, project_paths
 from coordd.text import escape
 
 INTERVAL = 0.25
@@ -67,9 +67,11 @@ def find_series(target: Target, kind: str) -> Series:
             folder = daemon.get(_folder_key(kind)) if isinstance(daemon, dict) else None
             if not isinstance(folder, str) or not os.path.isabs(folder):
                 raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
+            _demand_no_link(folder)
             return _series(folder, kind)
     except DaemonNotRunning:
         for folder in _folders(target, kind):
+            _demand_no_link(folder)
             series = _series(folder, kind)
             if series.parts() or series.archives():
                 return series
@@ -91,6 +93,12 @@ def _folders(target: Target, kind: str) -> list[str]:
     else:
         folders = []
     return folders + [folder for p in places if (folder := getattr(p, key)) is not None]
+
+
+def _demand_no_link(folder: str) -> None:
+    link = link_in_project(folder)
+    if link is not None:
+        raise CannotTell(f"{escape(link)} is a symbolic link, and in a project none is followed.")
 
 
 def _folder_key(kind: str) -> str:

@@ -20,6 +20,8 @@ from coordd.errors import DaemonNotRunning
 from coordd.text import ago, duration, escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coordd.cli.snapshot import Snapshot
     from coordd.client import Client
 
@@ -35,7 +37,7 @@ def watch_status(target: Target, *, as_json: bool) -> int:
         CannotTell: there is a daemon, but it refuses this user or is no help.
         OutputClosed: nobody reads the output any more.
     """
-    link = Link(connect=lambda path: _connect(target, path), timeout=target.timeout)
+    link = Link(connect=_connector(target), timeout=target.timeout)
     try:
         if as_json or not is_screen():
             _print_changes(link, Fallback(target), as_json=as_json)
@@ -146,6 +148,15 @@ def _last(
     return link.document, link.agents, mono - link.heard_at
 
 
-def _connect(target: Target, path: str | None) -> Client:
-    """The daemon that the target means; once it was found, that one and no other in its absence."""
-    return Target(target.socket if path is None else path, min(target.timeout, CONNECTING)).connect()
+def _connector(target: Target) -> Callable[[str | None], Client]:
+    """Connects to the daemon that the target means; once found, to that one and no other in its absence."""
+    roots: dict[str, str | None] = {}
+
+    def connect(path: str | None) -> Client:
+        root = None if path is None else roots.get(path)
+        named = target.socket if path is None else path
+        client = Target(named, min(target.timeout, CONNECTING), root=root).connect()
+        roots[client.path] = client.root
+        return client
+
+    return connect

@@ -7,6 +7,7 @@ Results stay the bytes that the daemon sent: most are passed on as they are. Who
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -78,16 +79,23 @@ class Channel:
 
     @classmethod
     async def open(
-        cls, path: str, *, within: float, on_notification: OnNotification | None = None
+        cls,
+        path: str,
+        *,
+        within: float,
+        on_notification: OnNotification | None = None,
+        sock: socket.socket | None = None,
     ) -> Channel:
-        """Connect to the socket at ``path`` within ``within`` seconds.
+        """Connect to the socket at ``path`` within ``within`` seconds, or take ``sock``, which is connected.
 
         Raises:
             CannotTell: it cannot be connected to.
         """
         try:
             async with asyncio.timeout(within):
-                reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+                reader, writer = await asyncio.open_unix_connection(
+                    path if sock is None else None, sock=sock, limit=MAX_LINE
+                )
         except TimeoutError as error:
             raise CannotTell(f"{escape(path)}: no connection within {within:g} s.") from error
         except OSError as error:

@@ -9,6 +9,7 @@ each :data:`RETRY` seconds, in the places where ``coordctl`` looks.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -213,18 +214,23 @@ class Upstream:
         return self.down or Unavailable("daemon-silent", str(error), time.monotonic())
 
     async def _connect(self) -> _Connected:
-        path = await asyncio.get_running_loop().run_in_executor(self._thread, self._find)
+        path, sockets = await asyncio.get_running_loop().run_in_executor(self._thread, self._find)
         events: Channel | None = None
         quick: Channel | None = None
+        waiting = list(sockets)
         try:
-            events = await Channel.open(path, within=TIMEOUT, on_notification=self._on_record)
+            events = await Channel.open(
+                path, within=TIMEOUT, on_notification=self._on_record, sock=waiting.pop(0)
+            )
             self._check_layout(await events.call("subscribe", None, within=TIMEOUT))
-            quick = await Channel.open(path, within=TIMEOUT)
-            history = await Channel.open(path, within=TIMEOUT)
+            quick = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
+            history = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
         except BaseException:
             for channel in (events, quick):
                 if channel is not None:
                     channel.close()
+            for sock in waiting:
+                sock.close()
             raise
         self.path = path
         return _Connected(events, quick, history)
@@ -240,11 +246,18 @@ class Upstream:
                 "socket: start the dashboard with --token-file FILE."
             )
 
-    def _find(self) -> str:
-        """The first socket where somebody answers, with the errors that ``coordctl`` gives."""
-        client = connect(self._places(), TIMEOUT)
-        client.close()
-        return client.path
+    def _find(self) -> tuple[str, list[socket.socket]]:
+        """The first socket where somebody answers, and three connections to it; errors as ``coordctl``'s."""
+        places = self._places()
+        first = connect(places, TIMEOUT)
+        clients = [first]
+        try:
+            (place, *_) = (place for place in places if place.socket == first.path)
+            clients.extend(connect([place], TIMEOUT) for _ in range(2))
+            return first.path, [socket.socket(fileno=client.hand_over()) for client in clients]
+        finally:
+            for client in clients:
+                client.close()
 
     def _up(self, connected: _Connected) -> None:
         self._connected = connected

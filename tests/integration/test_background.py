@@ -104,7 +104,7 @@ def test_restart_runs_the_new_configuration_and_keeps_the_old_on_a_bad_one(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--socket", "{tmp}/file"), "exists and is no socket"),
+        (("--socket", "{tmp}/file"), "is a file, no socket: move it away"),
         (("--log-file", "{tmp}/no/where/coordd.log"), "the log file cannot be opened"),
         (("--log-file", "{tmp}/link"), "not a regular file"),
         (("--layout", "nowhere"), "Invalid value"),
@@ -197,7 +197,7 @@ def test_another_users_daemon_is_named_not_missed(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
         locks = f"1: FLOCK  ADVISORY  WRITE 1 00:99:{lock.stat().st_ino} 0 EOF\n"
         (tmp_path / "locks").write_text(locks)
-        patch.setattr("coordd.holder.LOCKS", str(tmp_path / "locks"))
+        patch.setattr("coordd.lock.LOCKS", str(tmp_path / "locks"))
         assert find_pid(str(lock)) is None
 
 

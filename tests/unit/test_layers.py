@@ -50,13 +50,17 @@ VALUES = {
     "oneatatime",
     "doors",
     "memory",
+    "directories",
+    "safeopen",
+    "origin",
 }
 SOURCES_AND_SINKS = {
     "host",
     "coordination",
     "redislink",
     "sinks",
-    "directories",
+    "snapshotfile",
+    "holding",
     "lock",
     "peer",
     "worker",
@@ -120,6 +124,7 @@ CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets
 CLIENT_MAY |= {"doors", "memory", "oneatatime"}  # the dashboard is a server too
 CLIENT_MAY |= {"parts", "history"}  # clients read record files themselves
 CLIENT_MAY |= {"loglimit"}  # the dashboard logs
+CLIENT_MAY |= {"directories", "safeopen", "origin"}  # and what lies in a project, with suspicion
 
 
 def room(path: Path) -> str:

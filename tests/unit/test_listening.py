@@ -92,7 +92,7 @@ def test_what_is_no_socket_is_left_alone(path: str, tmp_path: Path, kind: str) -
         Path(path).mkdir()
     else:
         os.symlink(target, path)
-    with pytest.raises(StartError, match="is no socket"):
+    with pytest.raises(StartError, match="no socket: move it away"):
         listen(path, mode=0o600)
     assert os.path.lexists(path)
     assert target.read_text() == "mine"

@@ -2,13 +2,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from coordd.errors import InstanceRunning, StartError
-from coordd.lock import InstanceLock
+from coordd.holder import find_pid
+from coordd.lock import InstanceLock, demand_free
 
 HOLD = """
 import sys
@@ -170,17 +173,91 @@ def test_the_descriptor_is_not_inherited_by_a_program(tmp_path):
         child.communicate(b"\n", timeout=30)
 
 
-@pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
-def test_what_is_no_regular_file_is_refused(tmp_path, kind):
-    path = tmp_path / ".lock"
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
+def put(path, kind, victim):
     if kind == "symlink":
         path.symlink_to(victim)
+    elif kind == "dangling":
+        path.symlink_to(path.parent / "nowhere")
     elif kind == "fifo":
         os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
     else:
         path.mkdir()
-    with pytest.raises(StartError, match="cannot take the lock"):
-        new_lock(tmp_path).acquire()
-    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "fifo", "socket", "directory"])
+def test_what_is_no_regular_file_is_left_alone_and_the_directory_is_locked(tmp_path, kind):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    path = directory / ".lock"
+    put(path, kind, victim)
+    with new_lock(directory) as lock:
+        assert lock.still_held()
+        assert "the directory itself is locked instead" in lock.warning
+        with pytest.raises(InstanceRunning):
+            new_lock(directory).acquire()
+        assert find_pid(str(path)) == os.getpid()
+        assert victim.read_text() == "precious"
+        assert os.listdir(directory) == [".lock"]
+        os.rename(path, tmp_path / "aside")
+        assert not lock.still_held(), "a file can be had again, and who starts next will lock that"
+        lock.acquire()
+        assert lock.still_held()
+        assert lock.warning is None
+        with pytest.raises(InstanceRunning):
+            new_lock(directory).acquire()
+    assert find_pid(str(path)) is None
+
+
+def test_a_project_whose_directory_is_a_link_by_now_is_not_locked(tmp_path):
+    directory, outside = tmp_path / "metrics", tmp_path / "outside"
+    outside.mkdir()
+    directory.mkdir()
+    lock = InstanceLock(directory=str(directory), version="1", started_at="", root=str(tmp_path))
+    with lock:
+        shutil.rmtree(directory)
+        directory.symlink_to(outside)
+        assert not lock.still_held()
+        with pytest.raises(StartError, match="cannot take the lock"):
+            lock.acquire()
+        demand_free(str(directory), root=str(tmp_path))
+    assert list(outside.iterdir()) == []
+
+
+def test_looking_whether_another_one_holds_it_leaves_no_trace(tmp_path, holder):
+    with pytest.raises(InstanceRunning) as caught:
+        demand_free(str(tmp_path), root=None)
+    assert caught.value.pid == holder.pid
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    demand_free(str(empty), root=None)
+    demand_free(str(tmp_path / "none"), root=None)
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.root
+def test_a_lock_file_that_may_not_be_opened_is_passed_by_unless_it_is_held():
+    """As a user who may write into the directory, and not open the file in it."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        path = os.path.join(directory, ".lock")
+        os.close(os.open(path, os.O_CREAT, 0o600))
+
+        def taken():
+            os.setuid(65534)
+            with new_lock(directory) as lock:
+                return lock.still_held() and "may not be written" in lock.warning
+
+        def refused():
+            os.setuid(65534)
+            with pytest.raises(StartError, match="cannot take the lock"):
+                new_lock(directory).acquire()
+            return True
+
+        assert in_child(taken)
+        with new_lock(directory):
+            assert in_child(refused)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.sinks.redis.mark import MAX_SNAPSHOT, Mark, load_mark, read_mark, with_mark
+from coordd.directories import open_directory
+from coordd.sinks.redis.mark import Mark, load_mark, read_mark, with_mark
 from coordd.snapshot import write_snapshot
+from coordd.snapshotfile import MAX_BYTES
 
 MARK = {"run_id": "abc", "until": "2026-11-22T12:00:00.000Z", "place": "redis://localhost:6379/0"}
 
@@ -18,18 +20,27 @@ MARK = {"run_id": "abc", "until": "2026-11-22T12:00:00.000Z", "place": "redis://
 def test_a_mark_comes_back_from_the_snapshot(tmp_path):
     path = tmp_path / "run" / "snapshot.json"
     document = {"schema": 1, "written_at": "x", "agents": [{"deep": [1, 2]}]}
-    options = {"mode": 0o600, "directory_mode": 0o700, "gitignore": False, "root": None}
-    write_snapshot(str(path), with_mark(document, MARK), **options)
-    assert load_mark(str(path)) == MARK
-    assert read_mark(load_mark(str(path))) == Mark(**MARK)
-    write_snapshot(str(path), with_mark(document, None), **options)
+    with open_directory(str(path.parent), make=True) as directory:
+        write_snapshot(directory, path.name, with_mark(document, MARK), mode=0o600)
+        assert load_mark(str(path)) == MARK
+        assert read_mark(load_mark(str(path))) == Mark(**MARK)
+        assert load_mark(str(path), str(tmp_path)) == MARK
+        write_snapshot(directory, path.name, with_mark(document, None), mode=0o600)
     assert load_mark(str(path)) is None
+
+
+def test_a_mark_that_a_clone_brought_is_none(tmp_path):
+    path = tmp_path / "run" / "snapshot.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"redis_samples": MARK}))
+    assert load_mark(str(path)) == MARK
+    assert load_mark(str(path), str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "7", '{"agents": []}', "[" * 100_000, "\xff"])
 def test_a_snapshot_without_one(tmp_path, content):
     path = tmp_path / "snapshot.json"
-    path.write_text(content)
+    path.write_bytes(content.encode("latin-1"))
     assert load_mark(str(path)) is None
 
 
@@ -44,7 +55,7 @@ def test_a_snapshot_that_is_too_large(tmp_path):
     path = tmp_path / "snapshot.json"
     with path.open("wb") as file:
         file.write(json.dumps(with_mark({}, MARK)).encode())
-        file.truncate(MAX_SNAPSHOT + 1)
+        file.truncate(MAX_BYTES + 1)
     assert load_mark(str(path)) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import msgspec
@@ -224,7 +225,11 @@ def restarted(known: KnownAgent, wall: float, tmp: str) -> KnownAgent:
     with open(f"{tmp}/agent_2026-11-22.jsonl", "wb") as file:
         sample = sample_of(known, verdict=known.verdict, wall=wall, host="h")
         file.write(msgspec.json.encode(sample) + b"\n")
-    (memory,) = restore(f"{tmp}/none", tmp)
+    directory = os.open(tmp, os.O_RDONLY)
+    try:
+        (memory,) = restore(f"{tmp}/none", directory, now=wall)
+    finally:
+        os.close(directory)
     seen = memory.restored_seen
     return replace(memory, beat_at=None if seen is None else seen - T0)
 

@@ -7,20 +7,15 @@ such mark is None, and then Redis is filled from what the record files hold.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 
 import msgspec
 
-from coordd.sinks.regular import open_regular
+from coordd.snapshotfile import read_snapshot
 from coordd.timestamps import parse_timestamp
-
-log = logging.getLogger(__name__)
 
 FIELD = "redis_samples"
 """Where the mark stands in the snapshot."""
-MAX_SNAPSHOT = 64 * 1024 * 1024
 _LONGEST = 1000
 
 
@@ -41,19 +36,16 @@ def with_mark(document: Mapping[str, object], mark: Mapping[str, object] | None)
     return {**document, FIELD: mark}
 
 
-def load_mark(snapshot: str) -> object:
+def load_mark(snapshot: str, root: str | None = None) -> object:
     """What stands in a snapshot as the mark, for :meth:`RedisSink.resume`; None where there is none.
 
-    Reads a file: not for the event loop. A snapshot that cannot be read has no mark; who restores the agents
-    from it logs why.
+    Reads a file: not for the event loop. A snapshot that cannot be read, or below ``root`` is not to be
+    believed, has no mark; who restores the agents from it logs why.
     """
     try:
-        descriptor, _ = open_regular(snapshot, os.O_RDONLY)
-        with os.fdopen(descriptor, "rb") as file:
-            if os.fstat(descriptor).st_size > MAX_SNAPSHOT:
-                return None
-            return msgspec.json.decode(msgspec.json.decode(file.read(), type=_Snapshot).redis_samples)
-    except (OSError, msgspec.MsgspecError, RecursionError):
+        data = read_snapshot(snapshot, root=root)
+        return msgspec.json.decode(msgspec.json.decode(data, type=_Snapshot).redis_samples)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
