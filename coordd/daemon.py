@@ -466,10 +466,10 @@ class Daemon:
             "gitignore": rights.gitignore,
             "root": rights.root,
         }
-        return (
-            JsonlSink(metrics_dir=storage.metrics_dir, **common),
-            CsvSink(log_dir=storage.log_dir, **common),
-        )
+        jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+        # One directory for both is held once, or each would take the other's work for a stranger's.
+        same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
+        return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
 
     def _identity(self, started: Moment) -> Identity:
         layout, storage = self._sources.layout, self._config.storage
