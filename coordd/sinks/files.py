@@ -170,8 +170,8 @@ class RecordFile:
             return Appended(0, failure)
         done, error = self._push(data)
         whole = len(lines) if done == len(data) else data.count(b"\n", 0, done)
-        self._account(lines[:whole])
         begin = data.rfind(b"\n", 0, done) + 1
+        self._account(lines[:whole], end=self._size - (done - begin))
         if begin == done:
             return Appended(whole, error)
         self._torn = _Torn(lines[whole] + b"\n", done - begin, self._size)
@@ -426,7 +426,7 @@ class RecordFile:
         if error is not None:
             raise error
         self._torn = None
-        self._account([torn.line[:-1]] if torn.is_record else [])
+        self._account([torn.line[:-1]] if torn.is_record else [], end=self._size)
 
     def _write_line(self, line: bytes, *, is_record: bool) -> None:
         try:
@@ -436,7 +436,7 @@ class RecordFile:
             raise
         done, error = self._push(line)
         if error is None:
-            self._account([line[:-1]] if is_record else [])
+            self._account([line[:-1]] if is_record else [], end=self._size)
             return
         if done:
             self._torn = _Torn(line, done, self._size, is_record)
@@ -460,7 +460,7 @@ class RecordFile:
             self._size += count
         return done, None
 
-    def _account(self, records: Sequence[bytes]) -> None:
+    def _account(self, records: Sequence[bytes], *, end: int) -> None:
         if self._descriptor is not None:
             self.written += len(records)
-            self._ledger.wrote(self._descriptor, records, end=self._size)
+            self._ledger.wrote(self._descriptor, records, end=end)

@@ -7,7 +7,9 @@ middle of one.
 A failed fsync is final for what was written before it: the kernel may have dropped those pages and marked
 them clean, and the next fsync then reports a success that does not cover them (see fsync(2)). So the lines
 written since the last fsync that succeeded are kept in memory, bounded, and given back to the writer
-(:meth:`Ledger.unsynced`), which writes them again elsewhere::
+(:meth:`Ledger.unsynced`), which writes them again elsewhere. With them go those that this last good fsync
+covered, for a file system may notice late: ext4 without a journal, on a disk that lends more room than it has,
+lost what it had called synced a moment before::
 
     open ──fsync fails──► suspect ──unsynced()──► taken ──retire(cut=True), all synced──► cut and closed
 """
@@ -28,6 +30,8 @@ from coordd.sinks.folder import Folder
 
 MAX_LINES = 100_000
 MAX_BYTES = 64 * 1024 * 1024
+KEPT_BYTES = 4 * 1024 * 1024
+"""Of what the last good fsync covered, no more than this is kept."""
 
 
 def sync_file(descriptor: int) -> None:
@@ -79,12 +83,18 @@ class _Tail:
 
 @dataclass(slots=True)
 class _Open:
-    """A descriptor; ``end`` is the file's size after the last write, ``safe`` that of the last good fsync."""
+    """A descriptor; ``end`` is where its whole lines end, ``safe`` where those of the last good fsync do.
+
+    ``covered`` are the lines of that fsync, from ``safe_before`` on, where they are few enough to be kept.
+    """
 
     path: str
     owner: object
     safe: int
     end: int
+    safe_before: int = 0
+    covered: _Tail | None = None
+    covered_durable: int = 0
     pending: _Tail | None = None
     suspect: _Tail | None = None
     taken: bool = False
@@ -142,7 +152,7 @@ class Ledger:
             size: of the file.
         """
         with self._lock:
-            self._open[descriptor] = _Open(path, owner, size, size)
+            self._open[descriptor] = _Open(path, owner, size, size, size)
 
     def entered(self, folder: Folder) -> None:
         """A name was added to a directory: records there are durable only once the directory is.
@@ -160,7 +170,7 @@ class Ledger:
         Args:
             descriptor: as given to :meth:`opened`.
             lines: the records.
-            end: the size of the file.
+            end: where the last whole line ends.
         """
         with self._lock:
             one = self._open[descriptor]
@@ -195,7 +205,7 @@ class Ledger:
         """A descriptor that was taken is empty, and is written to again."""
         with self._lock:
             one = self._open[descriptor]
-            one.taken, one.safe, one.end = False, 0, 0
+            one.taken, one.safe, one.safe_before, one.end, one.covered = False, 0, 0, 0, None
 
     def retire(self, descriptor: int, *, cut: bool = False) -> None:
         """Nothing more will be written: the next :meth:`sync` closes it.
@@ -261,15 +271,21 @@ class Ledger:
                 self._failed(one.path, error)
                 # What was written while this fsync ran is as doubtful.
                 later, one.pending = one.pending, None
-                if later is not None:
-                    tail.add(list(later.lines), self._max_lines)
-                    tail.forgotten += later.forgotten
-                one.suspect = tail
+                one.suspect = _Tail()
+                for part in (one.covered, tail, later):
+                    if part is not None:
+                        one.suspect.add(list(part.lines), self._max_lines)
+                        one.suspect.forgotten += part.forgotten
+                if one.covered is not None:
+                    self.durable -= one.covered_durable
+                    one.safe, one.covered = one.safe_before, None
             return False
         with self._lock:
-            self._open[descriptor].safe = end
-            if entered:
-                self.durable += tail.count
+            one = self._open[descriptor]
+            one.safe, one.safe_before = end, one.safe
+            one.covered = tail if tail.size <= KEPT_BYTES and not tail.forgotten else None
+            one.covered_durable = tail.count if entered else 0
+            self.durable += one.covered_durable
         return True
 
     def _failed(self, path: str, error: OSError) -> None:

@@ -399,26 +399,30 @@ def test_what_a_failed_fsync_made_doubtful_is_given_back_in_order(tmp_path, make
     ledger = Ledger()
     file = make()
     file._ledger = ledger
-    file.append([b"safe"], NOON)
-    ledger.sync()
+    for line in (b"safe", b"called safe"):
+        file.append([line], NOON)
+        ledger.sync()
     disk.room = 9
     file.append([b"one", b"two", b"three"], NOON)  # the third is torn
     ledger._fsync = fail
     ledger.sync()
     assert (ledger.failed, ledger.durable) == (True, 1)
     again = file.start_over()
-    assert (again.lines, again.forgotten) == ([b"one", b"two", b"three"], 0)
+    assert (again.lines, again.forgotten) == ([b"called safe", b"one", b"two", b"three"], 0)
     assert (file.written, file.torn) == (1, False)
     assert file.start_over() is None
     disk.room = None
     ledger._fsync = os.fdatasync
     file.append(again.lines, NOON)
     first = tmp_path / "m" / "agent_2026-11-22.jsonl"
-    assert content(first).startswith("safe\none\n"), "as long as the new one is not on disk"
+    assert content(first).startswith("safe\ncalled safe\none\n"), "as long as the new one is not on disk"
     file.written_again()
     ledger.sync()
-    assert (content(first), content(tmp_path / "m" / "agent.jsonl")) == ("safe\n", "one\ntwo\nthree\n")
-    assert (file.written, ledger.durable, ledger.error) == (4, 4, None)
+    assert (content(first), content(tmp_path / "m" / "agent.jsonl")) == (
+        "safe\n",
+        "called safe\none\ntwo\nthree\n",
+    )
+    assert (file.written, ledger.durable, ledger.error) == (5, 5, None)
     file.close()
     ledger.sync()
 

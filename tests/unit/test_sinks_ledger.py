@@ -91,15 +91,30 @@ def test_a_failed_fsync_is_final_for_what_came_before_it(ledger, disk, open_file
     assert (ledger.durable, ledger.error, ledger.dirty) == (3, None, False)
 
 
-def test_what_was_synced_before_is_not_doubtful(ledger, disk, open_file):
+def test_what_the_last_good_fsync_covered_goes_along_and_nothing_before(ledger, disk, open_file):
+    """A file system may notice late."""
     descriptor = open_file()
-    ledger.wrote(descriptor, [b"old"], end=4)
-    ledger.sync()
-    ledger.wrote(descriptor, [b"new"], end=8)
+    for line, end in ((b"old", 4), (b"last", 9)):
+        ledger.wrote(descriptor, [line], end=end)
+        ledger.sync()
+    assert ledger.durable == 2
+    ledger.wrote(descriptor, [b"new"], end=13)
     disk.fault = errno.EIO
     ledger.sync()
     (unsynced,) = ledger.unsynced(None)
-    assert (unsynced.lines, unsynced.safe) == ([b"new"], 4)
+    assert (unsynced.lines, unsynced.safe, ledger.durable) == ([b"last", b"new"], 4, 1)
+
+
+def test_what_is_kept_of_the_last_good_fsync_is_bounded(ledger, disk, open_file):
+    descriptor = open_file()
+    large = [b"x" * 1000] * 5000
+    ledger.wrote(descriptor, large, end=5_005_000)
+    ledger.sync()
+    ledger.wrote(descriptor, [b"new"], end=5_005_004)
+    disk.fault = errno.EIO
+    ledger.sync()
+    (unsynced,) = ledger.unsynced(None)
+    assert (unsynced.lines, unsynced.safe, ledger.durable) == ([b"new"], 5_005_000, 5000)
 
 
 def test_what_is_written_while_and_after_an_fsync_fails_is_doubtful_too(ledger, disk, open_file):
@@ -132,7 +147,9 @@ def test_the_doubtful_tail_goes_once_it_is_on_disk_elsewhere(ledger, disk, open_
     old = os.open(tmp_path / "old", os.O_RDWR | os.O_CREAT)
     ledger.opened(old, "old")
     os.write(old, b"safe\n")
-    ledger.wrote(old, [b"safe"], end=5)
+    ledger.wrote(old, [b"safe"] * 2, end=5)
+    ledger.sync()
+    ledger.wrote(old, [], end=5)
     ledger.sync()
     os.write(old, b"tail\n")
     ledger.wrote(old, [b"tail"], end=10)
