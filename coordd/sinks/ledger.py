@@ -86,6 +86,7 @@ class _Open:
     """A descriptor; ``end`` is where its whole lines end, ``safe`` where those of the last good fsync do.
 
     ``covered`` are the lines of that fsync, from ``safe_before`` on, where they are few enough to be kept.
+    ``size`` is that of the file when its lines were taken to be written again.
     """
 
     path: str
@@ -95,6 +96,7 @@ class _Open:
     safe_before: int = 0
     covered: _Tail | None = None
     covered_durable: int = 0
+    size: int = -1
     pending: _Tail | None = None
     suspect: _Tail | None = None
     taken: bool = False
@@ -198,6 +200,7 @@ class Ledger:
             for descriptor, one in self._open.items():
                 if one.owner is owner and one.suspect is not None:
                     tail, one.suspect, one.taken = one.suspect, None, True
+                    one.size = _size_of(descriptor)
                     found.append(Unsynced(descriptor, list(tail.lines), tail.forgotten, one.safe))
         return found
 
@@ -241,7 +244,7 @@ class Ledger:
                     del self._open[descriptor]
             for descriptor, one in ended:
                 with contextlib.suppress(OSError):  # its fsync has told all there is to know
-                    if one.cut and os.fstat(descriptor).st_size == one.end:
+                    if one.cut and _size_of(descriptor) == one.size:  # or somebody added something
                         os.ftruncate(descriptor, one.safe)
                         self._fsync(descriptor)
                 with contextlib.suppress(OSError):
@@ -290,3 +293,10 @@ class Ledger:
 
     def _failed(self, path: str, error: OSError) -> None:
         self.error = f"{path}: fsync: {error.strerror or error}"
+
+
+def _size_of(descriptor: int) -> int:
+    try:
+        return os.fstat(descriptor).st_size
+    except OSError:
+        return -2
