@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coordd.history.blocks import Block, Damage, gunzipped, plain
-from coordd.history.files import EDGE, Chosen, choose, open_part
+from coordd.history.files import EDGE, Chosen, choose, claims_of, open_part
 from coordd.history.moments import Span, moment_of
 from coordd.history.seek import stretches
+from coordd.manifest import proven
+from coordd.parts import part_name
 from coordd.timestamps import format_utc, parse_timestamp
 
 TYPES = ("system", "agent", "event")
@@ -78,11 +80,19 @@ class Scan:
         question: what is asked for.
         decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
             one.
+        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read, and
+            lines that are no records are passed over.
     """
 
     def __init__(
-        self, directory: str, question: Question, *, decode: Callable[[bytes], Any] = json.loads
+        self,
+        directory: str,
+        question: Question,
+        *,
+        decode: Callable[[bytes], Any] = json.loads,
+        owned: bool = False,
     ) -> None:
+        self._owned = owned
         self._directory = directory
         self._question = question
         self._decode = decode
@@ -101,12 +111,16 @@ class Scan:
         Raises:
             OSError: the directory or a file in it is there and may not be read.
         """
+        claims = claims_of(self._directory) if self._owned else None
         for chosen in choose(self._directory, self._question.type, self._question.span):
             opened = open_part(self._directory, self._question.type, chosen.part)
             if opened is None:
                 continue
             descriptor, part = opened
             try:
+                name = part_name(self._question.type, part, "jsonl")
+                if claims is not None and not proven(claims, descriptor, name):
+                    continue
                 for buffer, size in self._blocks(descriptor, chosen, compressed=part.compressed):
                     yield from self._records(buffer, size)
             finally:
