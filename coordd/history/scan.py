@@ -27,6 +27,8 @@ from coordd.timestamps import format_utc, parse_timestamp
 
 TYPES = ("system", "agent", "event")
 
+_OWN = {"system": "self", "agent": "cause", "event": "kind"}
+"""What the records of one type alone have."""
 _BATCH = 64
 """Lines looked at between two batches."""
 
@@ -80,8 +82,8 @@ class Scan:
         question: what is asked for.
         decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
             one.
-        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read, and
-            lines that are no records are passed over.
+        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read; beside
+            a manifest, of other files those lines alone that say as coordd's do whose they are.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Scan:
         owned: bool = False,
     ) -> None:
         self._owned = owned
+        self._strict = False
         self._directory = directory
         self._question = question
         self._decode = decode
@@ -111,7 +114,7 @@ class Scan:
         Raises:
             OSError: the directory or a file in it is there and may not be read.
         """
-        claims = claims_of(self._directory) if self._owned else None
+        claims = claims_of(self._directory)
         for chosen in choose(self._directory, self._question.type, self._question.span):
             opened = open_part(self._directory, self._question.type, chosen.part)
             if opened is None:
@@ -119,8 +122,10 @@ class Scan:
             descriptor, part = opened
             try:
                 name = part_name(self._question.type, part, "jsonl")
-                if claims is not None and not proven(claims, descriptor, name):
+                own = proven(claims, descriptor, name)
+                if self._owned and not own:
                     continue
+                self._strict = bool(claims.order) and not own
                 for buffer, size in self._blocks(descriptor, chosen, compressed=part.compressed):
                     yield from self._records(buffer, size)
             finally:
@@ -181,7 +186,7 @@ class Scan:
         except (ValueError, TypeError, KeyError, RecursionError):
             self._damage.count += 1
             return None
-        if not self._low <= stamp.encode() < self._high:
+        if not self._low <= stamp.encode() < self._high or not self._is_ours(record):
             return None
         record["timestamp"] = stamp
         return record if self._question.fits(record) else None
@@ -194,7 +199,11 @@ class Scan:
         if not isinstance(record, dict):
             self._damage.count += 1
             return None
-        return record if self._question.fits(record) else None
+        return record if self._is_ours(record) and self._question.fits(record) else None
+
+    def _is_ours(self, record: dict[str, Any]) -> bool:
+        """Whether a record of a stranger's file is one of coordd's all the same."""
+        return not self._strict or ("host" in record and _OWN[self._question.type] in record)
 
 
 def needle(value: str | None) -> bytes | None:

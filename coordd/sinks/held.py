@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable
 
 from coordd import manifest
-from coordd.directories import OpenDirectory, open_directory
+from coordd.directories import OpenDirectory, made_here, open_directory
 from coordd.manifest import Claims
 from coordd.parts import series_of
 from coordd.sinks.folder import Folder
@@ -206,14 +206,16 @@ class HeldFolder:
         raise NotADirectoryError(20, message, self.path)
 
     def _may_take(self, status: os.stat_result) -> bool:
-        """Whether it is the very directory that was held, moved back, or one that holds nothing yet."""
+        """Whether it is the very directory that was held, moved back, or one that holds nothing yet, or one
+        that another part of coordd (the lock) has made again already.
+        """
         try:
             # A number of an inode is used again: the manifest in it has to be the same as well.
             inside = os.lstat(os.path.join(self.path, manifest.NAME))
         except OSError:
             pass
         else:
-            return self._lost == (_identity(status), _identity(inside))
+            return made_here(status) or self._lost == (_identity(status), _identity(inside))
         try:
             return status.st_uid == os.geteuid() and set(os.listdir(self.path)) <= _NOTHING_YET
         except OSError:
