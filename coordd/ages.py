@@ -21,9 +21,13 @@ from coordd.parts import Part
 
 @dataclass(frozen=True, slots=True, order=True)
 class Age:
-    """Orders files, oldest first: the day that counts (``2026-11-22``, or empty), then the turn within it."""
+    """Orders files, oldest first: the day that counts (``2026-11-22``, or empty), then the turn within it.
+
+    ``named`` says that the file has the name of that day: it may be written to still, and so comes last.
+    """
 
     date: str
+    named: bool
     turn: int
     number: int
 
@@ -58,12 +62,12 @@ def ages_of(parts: Iterable[tuple[str, Part]], claims: Claims, today: str) -> di
             early.append(place)
             continue
         for name in names:
-            ages[name] = Age(newest, turn, number)
+            ages[name] = Age(newest, date == newest, turn, number)
     first = min((age.date for age in ages.values()), default="")
     for turn, date, names, number in early:
         for name in names:
-            ages[name] = Age(first or date, turn, number)
+            ages[name] = Age(first or date, not first or date == first, turn, number)
     for name, part in strangers:
         known = part.date <= today or not newest
-        ages[name] = Age(part.date if known else "", claims.order.get(plain_name(name), -1), part.number)
+        ages[name] = Age(part.date if known else "", known, claims.order.get(plain_name(name), -1), part.number)
     return ages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import hashlib
 import json
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, eventually, read_records, running, watching
+from live import Project, coordctl, eventually, read_records, running, watching
 
 HEADER = "TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
+FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")
 MANIFEST = ".coordd-files.jsonl"
 
 
@@ -293,4 +295,62 @@ def test_another_directory_in_its_place_is_taken_when_its_owner_says_so(tmp_path
         eventually(lambda: coordd.rpc("status")["sinks"]["jsonl"]["state"] == "ok")
         eventually(lambda: [one for one in read_records(metrics, "agent") if one["agent_id"] == "b"])
         assert coordd.rpc("status")["sinks"]["jsonl"]["dropped"] == 0
+        assert coordd.stop() == 0
+
+
+def test_what_its_owner_gives_it_is_coordds(project: Project, tmp_path: Path) -> None:
+    made = plant(project, range(6, 45))
+    metrics, logs = project.claude / "metrics", project.claude / "logs"
+    with watching(project, tmp_path) as coordd:
+        kept_house(coordd, "jsonl", "csv")
+        listed = json.loads(coordd.ctl("records", "--json").stdout)["files"]
+        assert {Path(one["folder"]) / one["name"] for one in listed} == {
+            path for path in made if "_" in path.name and path.suffix in (".jsonl", ".gz", ".csv")
+        }
+        one = f"performance_{days_ago(7)}.csv"
+        assert f"would adopt {logs / one}" in coordd.ctl("records", "adopt", "--dry-run", one).stdout
+        assert json.loads(coordd.ctl("records", "--json").stdout)["files"] == listed
+        assert coordd.ctl("records", "adopt", one).stdout == f"adopted {logs / one}\n"
+        unknown = coordd.ctl("records", "adopt", one, "nothing")
+        assert (unknown.returncode, "nothing" in unknown.stderr) == (4, True)
+        assert coordd.ctl("records", "adopt").returncode == 0
+        assert "every record file is coordd's own" in coordd.ctl("records").stdout
+        assert f"{one}  " in coordd.ctl("records", "--all").stdout
+        config = project.claude / "coordd.toml"
+        config.write_text("[storage]\nretention_days = 8\n")
+        assert coordd.ctl("reload").returncode == 0
+
+        def tidy() -> bool:
+            dates = {path.name[12:22] for path in logs.glob("performance_*")}
+            return len(dates) == 8 and all(days_ago(day) in dates for day in range(6, 13))
+
+        eventually(tidy)
+        eventually(lambda: (logs / f"{one}.gz").exists())
+        assert not list(metrics.glob("agent_9999*")), "a date to come is no true day's place"
+        eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["unproven"] == 0)
+        assert coordd.stop() == 0
+    down = coordctl("records", "-h", environ=coordd.environ)
+    assert down.returncode == 0
+    listed_down = coordctl("records", environ=coordd.environ, cwd=project.root)
+    assert (listed_down.returncode, "own" in listed_down.stdout) == (0, True)
+
+
+def test_a_clock_that_ran_ahead_and_came_back(project: Project, tmp_path: Path) -> None:
+    """The writer goes on where it was; readers show as the last what was written last."""
+    metrics = project.claude / "metrics"
+    for offset in ("+0", "+400d", "+0"):
+        with watching(
+            project, tmp_path, LD_PRELOAD=FAKETIME, FAKETIME=offset, DONT_FAKE_MONOTONIC="1"
+        ) as coordd:
+            project.beat(f"at{offset}")
+            eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["written"])
+            assert coordd.stop() == 0
+    today = days_ago(0)
+    assert os.readlink(metrics / "event.jsonl") == f"event_{today}.jsonl"
+    with watching(project, tmp_path) as coordd:
+        last = json.loads(coordd.ctl("tail", "system", "-n", "1").stdout)
+        assert last["timestamp"].startswith(days_ago(0))
+        checks = {check["name"]: check for check in json.loads(coordd.ctl("doctor", "--json").stdout)["checks"]}
+        assert checks["records"]["result"] == "ok"
+        assert checks["links"]["result"] == "ok"
         assert coordd.stop() == 0
