@@ -1,7 +1,8 @@
-"""Which record files are older: by the order in which they were begun, for a clock may have lied in their names.
+"""Which record files are older: by the order in which they were begun, for a clock may have lied in their
+names.
 
-A file is named after the day that the clock told. Where the clock ran ahead and came back, that day is still to
-come, and a name alone would make such a file the newest for ever. The manifest has the order of writing:
+A file is named after the day that the clock told. Where the clock ran ahead and came back, that day is still
+to come, and a name alone would make such a file the newest for ever. The manifest has the order of writing:
 
 - a date that is still to come is false, and counts as the day during which the file was begun;
 - a date before that of a file begun earlier is false as well (a clock that started in 1970), and so it does;
@@ -69,5 +70,7 @@ def ages_of(parts: Iterable[tuple[str, Part]], claims: Claims, today: str) -> di
             ages[name] = Age(first or date, not first or date == first, turn, number)
     for name, part in strangers:
         known = part.date <= today or not newest
-        ages[name] = Age(part.date if known else "", known, claims.order.get(plain_name(name), -1), part.number)
+        ages[name] = Age(
+            part.date if known else "", known, claims.order.get(plain_name(name), -1), part.number
+        )
     return ages

@@ -97,7 +97,7 @@ class LogFile(RotatingFileHandler):
         """Make the file the youngest of the old ones, pass over what is somebody else's, and begin anew."""
         if self.stream is not None:
             self.stream.close()
-            self.stream = None  # type: ignore[assignment]  # as the base class has it
+            self.stream = None
         with contextlib.suppress(OSError):
             self._shift()
         self.stream = self._open()
@@ -120,7 +120,8 @@ class LogFile(RotatingFileHandler):
         opened = self._open_directory(self._directory.path, self._root)
         old, self._directory = self._directory, opened
         old.close()
-        self.stream.close()
+        if self.stream is not None:
+            self.stream.close()
         self.stream = self._open()
 
     def _open(self) -> io.TextIOWrapper:

@@ -78,8 +78,7 @@ def set_up(
         handler = LogFile(file, mode=mode, root=root)
         handler.setFormatter(_Lines(journal=False))
         logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
-    root = logging.getLogger()
-    root.handlers[:] = [Limited(handler)]
+    logging.getLogger().handlers[:] = [Limited(handler)]
     set_level(level)
 
 

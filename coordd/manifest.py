@@ -1,8 +1,9 @@
 """Which files of a folder coordd made: the manifest ``.coordd-files.jsonl``, and how a file proves it.
 
-Others write the same names into the same folders, so a name proves nothing. Before the first line of a file is
-written, a line of the manifest says so and is brought to disk; a file is coordd's if its first line is one that
-the manifest announces under its name. That holds wherever the folder is copied to, and a gzipped file keeps it.
+Others write the same names into the same folders, so a name proves nothing. Before the first line of a file
+is written, a line of the manifest says so and is brought to disk; a file is coordd's if its first line is one
+that the manifest announces under its name. That holds wherever the folder is copied to, and a gzipped file
+keeps it.
 
 ========================================  ==========================================================
 a line of the manifest                    what it says
@@ -12,8 +13,8 @@ the same with ``"adopted": true``         its owner gave it to coordd, or its co
 ``{"name", "found": true}``               it was there before the manifest; its content has to prove it
 ========================================  ==========================================================
 
-``name`` is that of the plain file. A file that is still empty, or holds a part of the first line and no newline
-(a kill, a full disk), is coordd's if its name was announced. Lines are only ever added, but for
+``name`` is that of the plain file. A file that is still empty, or holds a part of the first line and no
+newline (a kill, a full disk), is coordd's if its name was announced. Lines are only ever added, but for
 :func:`compact`.
 """
 
@@ -42,7 +43,8 @@ _BLOCK = 64 * 1024
 
 
 class Claims:
-    """What a manifest says. ``order`` has the place of each name's first mention, which is that of writing."""
+    """What a manifest says. ``order`` has the place of each name's first mention, which is that of
+    writing."""
 
     __slots__ = ("_lengths", "_lines", "adopted", "found", "order")
 
@@ -318,12 +320,13 @@ def _read(descriptor: int) -> Iterable[bytes]:
 def _inflated(descriptor: int, ended: list[bool]) -> Iterable[bytes]:
     inflate = zlib.decompressobj(wbits=31)
     for chunk in _read(descriptor):
-        while chunk and not inflate.eof:
+        fed = chunk
+        while fed and not inflate.eof:
             try:
-                yield inflate.decompress(chunk, _BLOCK)
+                yield inflate.decompress(fed, _BLOCK)
             except zlib.error:
                 return
-            chunk = inflate.unconsumed_tail
+            fed = inflate.unconsumed_tail
         if inflate.eof:
             ended.append(True)
             return

@@ -180,7 +180,7 @@ class Recorder:
             if sink is self._sinks[0]:
                 try:
                     first()
-                except Exception as failure:  # noqa: BLE001 - raised below
+                except Exception as failure:
                     failures.append(failure)
             sink.check(wall=wall, mono=mono)
 

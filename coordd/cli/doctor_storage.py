@@ -63,9 +63,7 @@ def check_directories(facts: Facts) -> Iterator[Finding]:
             yield Finding(key, result, f"{path} does not exist; coordd makes it when it starts", fix)
             continue
         if not os.path.isdir(path):
-            yield Finding(
-                key, "fail", f"{path} is no directory", f"move it away: {_mv(path)}"
-            )
+            yield Finding(key, "fail", f"{path} is no directory", f"move it away: {_mv(path)}")
             continue
         yield _writable(key, path, facts)
 
@@ -239,13 +237,11 @@ def _mv(path: str) -> str:
 
 def check_strangers(facts: Facts) -> Iterator[Finding]:
     """Files with names of coordd's that are not its own."""
-    files = sum(
-        int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values()
-    )
+    files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values())
     if files:
         yield Finding(
             "files",
             "ok",
-            f"{files} files with names of coordd's are not its own, and left alone; 'coordctl records' lists them, "
-            "'coordctl records adopt' has them kept, gzipped and removed as its own",
+            f"{files} files with names of coordd's are not its own, and left alone; 'coordctl records' "
+            "lists them, 'coordctl records adopt' has them kept, gzipped and removed as its own",
         )

@@ -1,7 +1,8 @@
 """Reading a series of record files: the last lines across parts, then those to come across rotation.
 
-The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, in the order in which they were
-begun (ages.py), for a clock that ran ahead for a while leaves dates that are still to come; old ones are gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current
+The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, in the order in which they
+were begun (ages.py), for a clock that ran ahead for a while leaves dates that are still to come; old ones are
+gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current
 part is not needed. Only whole lines are ever given out. Memory is bounded by the block size and the longest
 line, whatever the files hold.
 """

@@ -41,23 +41,33 @@ class Found:
     invoke_without_command=True,
     epilog="""\b
 Examples:
-  coordctl records                      the files that are not coordd's own
-  coordctl records --all                those that are as well
+  coordctl records list                 the files that are not coordd's own
   coordctl records adopt --dry-run      what would be given to it
-  coordctl records adopt performance_2026-11-22.csv
 
 \b
 coordd appends to, gzips and removes only files that it made: each is announced in
-.coordd-files.jsonl beside it, by its first line. Others may write the same names.""",
+.coordd-files.jsonl beside it, by its first line. Others may write the same names.
+Without a command it lists.""",
+)
+@click.pass_context
+def command(ctx: click.Context) -> int:
+    """Say which record files are not coordd's own, or give them to it."""
+    return 0 if ctx.invoked_subcommand is not None else int(ctx.invoke(list_files))
+
+
+@command.command(
+    "list",
+    epilog="""\b
+Examples:
+  coordctl records list
+  coordctl records list --all           those that are coordd's own too
+  coordctl records list --json | jq -r '.files[] | select(.own | not) | .name'""",
 )
 @click.option("--all", "everything", is_flag=True, help="Files that are coordd's own too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: folder, name, size, own.")
 @takes_target
-@click.pass_context
-def command(ctx: click.Context, target: Target, everything: bool, as_json: bool) -> int:
-    """List the record files that are not coordd's own; adopt has it take them."""
-    if ctx.invoked_subcommand is not None:
-        return 0
+def list_files(target: Target, everything: bool, as_json: bool) -> int:
+    """List the record files that are not coordd's own."""
     found = [one for folder in find_folders(target) for one in look(folder) if everything or not one.own]
     if as_json:
         files = [{"folder": one.folder, "name": one.name, "size": one.size, "own": one.own} for one in found]
@@ -74,6 +84,12 @@ def command(ctx: click.Context, target: Target, everything: bool, as_json: bool)
 @command.command(
     "adopt",
     epilog="""\b
+Examples:
+  coordctl records adopt --dry-run
+  coordctl records adopt performance_2026-11-22.csv
+  coordctl records adopt                all that are not coordd's own
+
+\b
 From then on they are coordd's: gzipped after storage.compress_after_days, and removed
 when storage.retention_days or storage.max_bytes ask for it. A daemon that runs
 notices by itself.""",
@@ -93,7 +109,8 @@ def adopt(target: Target, names: Sequence[str], dry_run: bool) -> int:
             say(f"{'would adopt' if dry_run else 'adopted'} {escape(os.path.join(folder, one.name))}")
     if wanted:
         raise CannotTell(
-            f"there is no such record file, or it is coordd's own already: {escape(', '.join(sorted(wanted)))}"
+            "there is no such record file, or it is coordd's own already: "
+            f"{escape(', '.join(sorted(wanted)))}"
         )
     if not taken:
         say("there is nothing to adopt")
@@ -119,11 +136,11 @@ def look(path: str) -> list[Found]:
             if stat.S_ISREG(status.st_mode):
                 own = manifest.proves(claims, folder, name)
                 found.append(Found(path, name, status.st_size, own))
-        return found
     except OSError as error:
         raise CannotTell(f"{escape(error.filename or path)}: {error.strerror}") from error
     finally:
         os.close(folder)
+    return found
 
 
 def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found]:

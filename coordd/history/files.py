@@ -34,8 +34,8 @@ def choose(directory: str, series: str, span: Span, *, today: str | None = None)
     """The parts that may hold records of ``span``, in the order of writing, each once.
 
     Where a part is there plain and gzipped (a kill during compression), the plain one counts. A directory
-    that does not exist (yet) holds nothing. ``today`` is the UTC date, by default the clock's; ages.py has what
-    it is for.
+    that does not exist (yet) holds nothing. ``today`` is the UTC date, by default the clock's; ages.py has
+    what it is for.
 
     Raises:
         OSError: the directory cannot be listed.
@@ -58,7 +58,8 @@ def choose(directory: str, series: str, span: Span, *, today: str | None = None)
     named = {part_name(series, part, "jsonl"): part for part in found.values()}
     ages = ages_of(named.items(), claims_of(directory), today or utc_date(time.time()))
     return [
-        Chosen(part, late=part.date > last) for _, part in sorted(named.items(), key=lambda one: (ages[one[0]], one[1]))
+        Chosen(part, late=part.date > last)
+        for _, part in sorted(named.items(), key=lambda one: (ages[one[0]], one[1]))
     ]
 
 

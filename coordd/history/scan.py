@@ -82,8 +82,8 @@ class Scan:
         question: what is asked for.
         decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
             one.
-        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read; beside
-            a manifest, of other files those lines alone that say as coordd's do whose they are.
+        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read; where
+            there is a manifest, of other files those lines alone that have what coordd's have.
     """
 
     def __init__(

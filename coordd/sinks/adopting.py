@@ -1,7 +1,9 @@
-"""Tells whether record files without a manifest's word were written by an older coordd: each line has to say so.
+"""Tells whether record files without a manifest's word were written by an older coordd: each line has to say
+so.
 
 Every JSON line of coordd's has ``host``, and what its type alone has: ``cause`` (agent), ``kind`` (event),
-``self`` (system). A CSV proves nothing. A tail without its newline is what a kill leaves, and decides nothing.
+``self`` (system). A CSV proves nothing. A tail without its newline is what a kill leaves, and decides
+nothing.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ The copy is written under a hidden name, brought to disk, renamed to ``NAME.gz``
 goes; while both are there, readers take the plain one. What a kill left behind is finished by
 :func:`finish`, or thrown away (:func:`temporary_of`). Mode and mtime are kept.
 
-No name that is taken is used. A file that was opened by its writer, or changed, since its copy began stays as it is. Only the caller knows
-of writers: it passes ``remove``, which unlinks a file unless somebody writes to it.
+No name that is taken is used. A file that was opened by its writer, or changed, since its copy began stays as
+it is. Only the caller knows of writers: it passes ``remove``, which unlinks a file unless somebody writes to
+it.
 """
 
 from __future__ import annotations

@@ -232,8 +232,8 @@ class RecordFile:
     def start_over(self) -> Again | None:
         """Take back what a failed fsync made doubtful, and leave the part it is in for a new one.
 
-        Where nothing of a part that was begun for this reason ever came to disk, it is emptied and used again,
-        so that a disk that stays full gets no more files.
+        Where nothing of a part that was begun for this reason ever came to disk, it is emptied and used
+        again, so that a disk that stays full gets no more files.
 
         Returns:
             What is to be written again, behind nothing else; None where no fsync has failed.
@@ -338,8 +338,7 @@ class RecordFile:
         there = os.fstat(descriptor)
         self._ledger.opened(descriptor, folder.path_of(name), owner=self, size=there.st_size)
         try:
-            if not proven(self.folder.claims(folder), descriptor, name):
-                raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
+            self._demand_own(folder, descriptor, name)
             # Always, for an attempt before this one may have made the file and then failed.
             self._ledger.entered(folder)
         except BaseException:
@@ -353,6 +352,10 @@ class RecordFile:
         if self._vanished is not None:
             self._listener.recreated(self._vanished)
             self._vanished = None
+
+    def _demand_own(self, folder: Folder, descriptor: int, name: str) -> None:
+        if not proven(self.folder.claims(folder), descriptor, name):
+            raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
 
     def _choose(self, folder: Folder, date: str) -> Part:
         """The highest part of a date that is coordd's, or the one behind it, with a name that nobody has."""

@@ -183,4 +183,3 @@ class Folder:
         except OSError as error:
             path = self.path if name == "." else self.path_of(name)
             raise type(error)(error.errno, error.strerror, path) from None
-

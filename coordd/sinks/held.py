@@ -1,17 +1,18 @@
 """The directory of a sink's record files, held open while coordd runs, with the manifest in it.
 
-==================  ===========================================================================================
+==================  ====================================================================================
 what is the case    what :meth:`HeldFolder.folder` does
-==================  ===========================================================================================
+==================  ====================================================================================
 never opened        opens what stands under the name, or makes it; links as directories.py has it
 in place            one fstatat(2), no more
 gone                closes it, and makes a new one
-something else      closes it, and fails until nothing stands there, or the very directory is back, or one
-stands there        that holds nothing yet; :meth:`HeldFolder.accept` takes whatever directory stands there
-==================  ===========================================================================================
+something else      closes it, and fails until nothing stands there, or the very directory is back, or
+stands there        one that holds nothing yet; :meth:`HeldFolder.accept` takes whatever directory stands
+                    there
+==================  ====================================================================================
 
-So ``git checkout`` cannot lead coordd elsewhere while it runs. One thread calls :meth:`HeldFolder.folder`; all
-else may be called from any.
+So ``git checkout`` cannot lead coordd elsewhere while it runs. One thread calls :meth:`HeldFolder.folder`;
+all else may be called from any.
 """
 
 from __future__ import annotations
@@ -128,9 +129,7 @@ class HeldFolder:
             OSError: with ``filename``; nothing may be written yet.
         """
         with self._lock:
-            manifest.append(
-                folder.fd, lines, mode=self._file_mode, shown=folder.path, before=self._data
-            )
+            manifest.append(folder.fd, lines, mode=self._file_mode, shown=folder.path, before=self._data)
             self._data, self._stamp = self._data + lines, None
 
     def restore(self, folder: Folder) -> None:
@@ -172,7 +171,9 @@ class HeldFolder:
         if folder.exists(manifest.NAME):
             self.claims(folder)
             return
-        found = sorted((place, manifest.plain_name(name)) for name in folder.names() if (place := series_of(name)))
+        found = sorted(
+            (place, manifest.plain_name(name)) for name in folder.names() if (place := series_of(name))
+        )
         names = dict.fromkeys(name for _, name in found)
         if names:
             self.announce(folder, b"".join(manifest.finding(name) for name in names))
@@ -184,7 +185,9 @@ class HeldFolder:
             return
         held = os.fstat(opened.fd)
         try:
-            inside: _Identity | None = _identity(os.stat(manifest.NAME, dir_fd=opened.fd, follow_symlinks=False))
+            inside: _Identity | None = _identity(
+                os.stat(manifest.NAME, dir_fd=opened.fd, follow_symlinks=False)
+            )
         except OSError:
             inside = None
         self._lost = (_identity(held), inside)

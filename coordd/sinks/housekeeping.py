@@ -206,9 +206,7 @@ class _Series:
             else:
                 unproven += 1
         self._writer.unproven = unproven
-        ages = ages_of(
-            ((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today
-        )
+        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
         return sorted(_File(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
 
     def _part(self, name: str) -> Part | None:
@@ -249,12 +247,11 @@ class _Series:
                 line, whole = first_line(descriptor, compressed=compressed)
                 return [announcement(plain, line, adopted=True)] if whole else []
             self._judged.add(seen)
-            return []
         except OSError as error:
             self._fail(self._path(name), "read", explain(error))
-            return []
         finally:
             os.close(descriptor)
+        return []
 
     def _drop_stale_copies(self, names: list[str]) -> None:
         """Copies that a killed run did not finish."""
@@ -303,7 +300,11 @@ class _Series:
         """Whether the plain file is still there, and alone."""
         if finish(self._folder, file.name, self._remove):
             return self._folder.exists(file.name) and not self._folder.exists(compressed_name(file.name))
-        self._fail(self._path(file.name), "compressed", "it is there gzipped too, and each holds something of its own")
+        self._fail(
+            self._path(file.name),
+            "compressed",
+            "it is there gzipped too, and each holds something of its own",
+        )
         return False
 
     def _compress_one(self, file: _File) -> None:

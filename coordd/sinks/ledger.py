@@ -8,8 +8,8 @@ A failed fsync is final for what was written before it: the kernel may have drop
 them clean, and the next fsync then reports a success that does not cover them (see fsync(2)). So the lines
 written since the last fsync that succeeded are kept in memory, bounded, and given back to the writer
 (:meth:`Ledger.unsynced`), which writes them again elsewhere. With them go those that this last good fsync
-covered, for a file system may notice late: ext4 without a journal, on a disk that lends more room than it has,
-lost what it had called synced a moment before::
+covered, for a file system may notice late: ext4 without a journal, on a disk that lends more room than it
+has, lost what it had called synced a moment before::
 
     open ──fsync fails──► suspect ──unsynced()──► taken ──retire(cut=True), all synced──► cut and closed
 """
@@ -135,7 +135,8 @@ class Ledger:
         """Whether :meth:`sync` has something to do, or will have."""
         with self._lock:
             return bool(self._directories) or any(
-                one.pending is not None or one.suspect is not None or one.retired for one in self._open.values()
+                one.pending is not None or one.suspect is not None or one.retired
+                for one in self._open.values()
             )
 
     @property

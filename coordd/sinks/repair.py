@@ -82,7 +82,8 @@ def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o64
         begin = _last(descriptor, size, b"\n")
         end = _end_of_text(descriptor, begin, size)
         if end > begin:
-            _set_aside(descriptor, begin, end, folder, name, held, mode)
+            aside = _announced_name(folder, name, held, _first_line(descriptor, begin, end))
+            _set_aside(descriptor, begin, end, folder, aside, mode=mode)
         os.ftruncate(descriptor, begin)
         os.fsync(descriptor)
     finally:
@@ -115,13 +116,7 @@ def _end_of_text(descriptor: int, begin: int, end: int) -> int:
     return begin
 
 
-def _set_aside(
-    source: int, begin: int, end: int, folder: Folder, name: str, held: HeldFolder, mode: int
-) -> None:
-    aside = _free_name(folder, name, held)
-    claims = held.claims(folder)
-    if not claims.announces(aside):
-        held.announce(folder, announcement(aside, _first_line(source, begin, end)))
+def _set_aside(source: int, begin: int, end: int, folder: Folder, aside: str, *, mode: int) -> None:
     target, made = folder.open(aside, os.O_WRONLY | os.O_APPEND, mode=mode)
     try:
         for offset in range(begin, end, _BLOCK):
@@ -132,6 +127,14 @@ def _set_aside(
         os.close(target)
     if made:
         folder.sync()
+
+
+def _announced_name(folder: Folder, name: str, held: HeldFolder, line: bytes) -> str:
+    """Where to set aside what begins with ``line``, by a name that is in the manifest from now on."""
+    aside = _free_name(folder, name, held)
+    if not held.claims(folder).announces(aside):
+        held.announce(folder, announcement(aside, line))
+    return aside
 
 
 def _free_name(folder: Folder, name: str, held: HeldFolder) -> str:

@@ -1,7 +1,8 @@
-"""What coordd does to record files that are not its own: 45 days of them, as a project's own scripts leave them.
+"""What coordd does to record files that are not its own: 45 days of them, as a project's own scripts leave
+them.
 
-``python tests/bench/strangers.py [PYTHON]`` plants them in a new project, runs that Python's coordd for a while,
-and prints how many were changed or removed.
+``python tests/bench/strangers.py [PYTHON]`` plants them in a new project, runs that Python's coordd for a
+while, and prints how many were changed or removed.
 """
 
 from __future__ import annotations
@@ -38,9 +39,16 @@ def plant(project: Path) -> list[Path]:
             path.write_text(json.dumps(record) + "\n")
             made.append(path)
         path = logs / f"performance_{day:%Y-%m-%d}.csv"
-        path.write_text(f"TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE\n{stamp},1.5,40.0,N/A,N/A,file\n")
+        path.write_text(
+            f"TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE\n{stamp},1.5,40.0,N/A,N/A,file\n"
+        )
         made.append(path)
-    for path in (logs / "performance.log", logs / "coordd.log", logs / "coordd.log.1", metrics / "agent.jsonl"):
+    for path in (
+        logs / "performance.log",
+        logs / "coordd.log",
+        logs / "coordd.log.1",
+        metrics / "agent.jsonl",
+    ):
         path.write_text("somebody's own\n")
         made.append(path)
     return made

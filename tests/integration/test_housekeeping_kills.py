@@ -170,7 +170,9 @@ from coordd import manifest
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
 
-OURS = ("files.py", "folder.py", "held.py", "manifest.py", "regular.py", "repair.py", "filesink.py", "ledger.py")
+OURS = (
+    "files.py", "folder.py", "held.py", "manifest.py", "regular.py", "repair.py", "filesink.py", "ledger.py"
+)
 NOON, DAY = 1795348800.0, 86400.0
 
 def dying_at(number):

@@ -1,4 +1,5 @@
-"""Files in coordd's folders that coordd did not make, and folders that become somebody else's while it runs."""
+"""Files in coordd's folders that coordd did not make, and folders that become somebody else's while it
+runs."""
 
 from __future__ import annotations
 
@@ -104,7 +105,7 @@ def test_every_byte_of_a_projects_own_scripts_stays(project: Project, tmp_path: 
         assert sum(f"mv {link} " in str(check["fix"]) for check in doctor for link in links) == len(links)
         assert contents(made) == before
         # The records of today go beside theirs.
-        eventually(lambda: (project.claude / "metrics" / f"agent_{days_ago(0)}.2.jsonl").read_text())
+        eventually((project.claude / "metrics" / f"agent_{days_ago(0)}.2.jsonl").read_text)
         assert (project.claude / "logs" / f"performance_{days_ago(0)}.2.csv").read_text().startswith(HEADER)
         links[0].rename(f"{links[0]}.other")
         eventually(lambda: os.readlink(links[0]) == f"agent_{days_ago(0)}.2.jsonl")
@@ -249,12 +250,14 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
             eventually(lambda: coordd.rpc("status")["sinks"][sink]["state"] == "failing")
         if sink == "csv":  # whose events are told by the other sink
             events = eventually(
-                lambda: [
-                    event
-                    for event in coordd.rpc("history.query", {"type": "event"})["records"]
-                    if event["kind"] == "records.displaced"
-                ]
-                or kind == "link of .claude's"
+                lambda: (
+                    [
+                        event
+                        for event in coordd.rpc("history.query", {"type": "event"})["records"]
+                        if event["kind"] == "records.displaced"
+                    ]
+                    or kind == "link of .claude's"
+                )
             )
             assert events is True or events[0]["subject"] == str(place)
         coordd.rpc("reload")  # and even that does not make it follow a link
@@ -263,7 +266,7 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
         git(project, *project_is_back)
         if kind != "link of .claude's":
             eventually(lambda: coordd.rpc("status")["sinks"][sink]["state"] == "ok")
-            eventually(lambda: (place / MANIFEST).read_text())
+            eventually((place / MANIFEST).read_text)
         assert {path: path.stat().st_mtime_ns for path in outside.rglob("*")} == before
         coordd.process.send_signal(signal.SIGKILL)
         coordd.process.wait()
@@ -303,19 +306,19 @@ def test_what_its_owner_gives_it_is_coordds(project: Project, tmp_path: Path) ->
     metrics, logs = project.claude / "metrics", project.claude / "logs"
     with watching(project, tmp_path) as coordd:
         kept_house(coordd, "jsonl", "csv")
-        listed = json.loads(coordd.ctl("records", "--json").stdout)["files"]
+        listed = json.loads(coordd.ctl("records", "list", "--json").stdout)["files"]
         assert {Path(one["folder"]) / one["name"] for one in listed} == {
             path for path in made if "_" in path.name and path.suffix in (".jsonl", ".gz", ".csv")
         }
         one = f"performance_{days_ago(7)}.csv"
         assert f"would adopt {logs / one}" in coordd.ctl("records", "adopt", "--dry-run", one).stdout
-        assert json.loads(coordd.ctl("records", "--json").stdout)["files"] == listed
+        assert json.loads(coordd.ctl("records", "list", "--json").stdout)["files"] == listed
         assert coordd.ctl("records", "adopt", one).stdout == f"adopted {logs / one}\n"
         unknown = coordd.ctl("records", "adopt", one, "nothing")
         assert (unknown.returncode, "nothing" in unknown.stderr) == (4, True)
         assert coordd.ctl("records", "adopt").returncode == 0
         assert "every record file is coordd's own" in coordd.ctl("records").stdout
-        assert f"{one}  " in coordd.ctl("records", "--all").stdout
+        assert f"{one}  " in coordd.ctl("records", "list", "--all").stdout
         config = project.claude / "coordd.toml"
         config.write_text("[storage]\nretention_days = 8\n")
         assert coordd.ctl("reload").returncode == 0
@@ -325,7 +328,7 @@ def test_what_its_owner_gives_it_is_coordds(project: Project, tmp_path: Path) ->
             return len(dates) == 8 and all(days_ago(day) in dates for day in range(6, 13))
 
         eventually(tidy)
-        eventually(lambda: (logs / f"{one}.gz").exists())
+        eventually((logs / f"{one}.gz").exists)
         assert not list(metrics.glob("agent_9999*")), "a date to come is no true day's place"
         eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["unproven"] == 0)
         assert coordd.stop() == 0
@@ -350,7 +353,9 @@ def test_a_clock_that_ran_ahead_and_came_back(project: Project, tmp_path: Path) 
     with watching(project, tmp_path) as coordd:
         last = json.loads(coordd.ctl("tail", "system", "-n", "1").stdout)
         assert last["timestamp"].startswith(days_ago(0))
-        checks = {check["name"]: check for check in json.loads(coordd.ctl("doctor", "--json").stdout)["checks"]}
+        checks = {
+            check["name"]: check for check in json.loads(coordd.ctl("doctor", "--json").stdout)["checks"]
+        }
         assert checks["records"]["result"] == "ok"
         assert checks["links"]["result"] == "ok"
         assert coordd.stop() == 0

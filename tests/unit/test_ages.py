@@ -69,7 +69,9 @@ def test_without_a_manifest_names_are_all_there_is() -> None:
 
 @given(
     true=st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=True).map(sorted),
-    false=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3000) | st.integers(-20000, -100)), max_size=40),
+    false=st.lists(
+        st.tuples(st.integers(0, 30), st.integers(1, 3000) | st.integers(-20000, -100)), max_size=40
+    ),
 )
 def test_no_false_date_is_newer_or_older_than_the_days_around_it(
     true: list[int], false: list[tuple[int, int]]

@@ -48,7 +48,16 @@ def test_a_manifest_may_hold_anything(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"[]", b"{}", b'{"name": 1}', b'{"name": "a/b", "sha256": "x"}', b'{"name": ""}', b"[" * 5000, b"\xff", b"null"],
+    [
+        b"[]",
+        b"{}",
+        b'{"name": 1}',
+        b'{"name": "a/b", "sha256": "x"}',
+        b'{"name": ""}',
+        b"[" * 5000,
+        b"\xff",
+        b"null",
+    ],
 )
 def test_a_line_that_is_none_says_nothing(line: bytes) -> None:
     known = Claims.parse(line)

@@ -394,7 +394,9 @@ def test_a_directory_that_is_not_in_place_is_left_alone(tmp_path: Path, instead:
     (tmp_path / "m").rename(tmp_path / "old")
     if instead != "nothing":
         shutil.copytree(tmp_path / "old", tmp_path / "other")
-        (tmp_path / "m").symlink_to("other") if instead == "link" else (tmp_path / "other").rename(tmp_path / "m")
+        (tmp_path / "m").symlink_to("other") if instead == "link" else (tmp_path / "other").rename(
+            tmp_path / "m"
+        )
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert fleet.run(compress_after_days=0, max_bytes=1).notices == []
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -137,7 +137,9 @@ def test_a_link_in_trouble_is_a_warning_and_keeps_no_record_waiting(tmp_path, js
     status = jsonl.status()
     assert (status.state, status.written, status.backlog, status.error) == ("ok", 1, 0, None)
     path = tmp_path / "m" / "event.jsonl"
-    assert f"not a symlink, and coordd does not touch it; move it away: mv {path} {path}.other" in status.warning
+    assert (
+        f"not a symlink, and coordd does not touch it; move it away: mv {path} {path}.other" in status.warning
+    )
     os.unlink(tmp_path / "m" / "event.jsonl")
     jsonl.check(**NOW)
     assert jsonl.status().warning is None

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordd.sinks import repair as module
 from coordd import manifest
+from coordd.sinks import repair as module
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import Damage, repair, repair_file
 

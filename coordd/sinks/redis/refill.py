@@ -1,8 +1,8 @@
 """Reads samples back from the record files, a slice at a time, in a thread; the loop has its turn in between.
 
 Whatever was in the files before the first slice is read, in the order of writing, wherever rotation and
-compression have put it; damaged lines are passed over, and so are files that coordd did not make: what somebody
-else left in a project is not to become samples in the owner's Redis.
+compression have put it; damaged lines are passed over, and so are files that coordd did not make: what
+somebody else left in a project is not to become samples in the owner's Redis.
 """
 
 from __future__ import annotations
