@@ -21,7 +21,7 @@ from coordd.history.blocks import Block, Damage, gunzipped, plain
 from coordd.history.files import EDGE, Chosen, choose, claims_of, open_part
 from coordd.history.moments import Span, moment_of
 from coordd.history.seek import stretches
-from coordd.manifest import proven
+from coordd.manifest import plain_name, proven
 from coordd.parts import part_name
 from coordd.timestamps import format_utc, parse_timestamp
 
@@ -82,8 +82,9 @@ class Scan:
         question: what is asked for.
         decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
             one.
-        owned: read files alone that coordd made (manifest.py). Otherwise whatever has the name is read; where
-            there is a manifest, of other files those lines alone that have what coordd's have.
+        owned: read files alone that coordd made, or an older one may have made (manifest.py). Otherwise
+            whatever has the name is read; where there is a manifest, of other files those lines alone that
+            have what coordd's have.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Scan:
             try:
                 name = part_name(self._question.type, part, "jsonl")
                 own = proven(claims, descriptor, name)
-                if self._owned and not own:
+                if self._owned and claims.order and not own and plain_name(name) not in claims.found:
                     continue
                 self._strict = bool(claims.order) and not own
                 for buffer, size in self._blocks(descriptor, chosen, compressed=part.compressed):
