@@ -17,6 +17,7 @@ from coordd.ages import ages_of
 from coordd.history.moments import Span
 from coordd.manifest import Claims
 from coordd.parts import Part, parse_part, part_name
+from coordd.timestamps import utc_date
 
 EDGE = 3600.0
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

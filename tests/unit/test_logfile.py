@@ -97,6 +97,7 @@ def test_a_full_disk_ends_nothing(
 def test_copies_that_are_somebody_elses_stay(
     root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loglimit, "MOST", 1000)
     monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
     monkeypatch.setattr(logfile, "KEPT", 2)
     for name in ("coordd.log.1", "coordd.log.3"):
@@ -142,6 +143,7 @@ def test_a_log_that_is_somebody_elses_is_not_written_to(
 def test_a_link_that_takes_the_directorys_place_is_not_followed(
     root: logging.Logger, tmp_path: Path, project: tuple[Layout, Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loglimit, "MOST", 1000)
     monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
     path = Path(logfile.default_log_file(*project))
     logs.set_up("info", {}, file=str(path), root=str(tmp_path))
