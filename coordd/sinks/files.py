@@ -117,6 +117,7 @@ class RecordFile:
         self._place: Folder | None = None
         self._identity = (0, 0)
         self._part: Part | None = None
+        self._name = ""  # of the part
         self._size = 0
         self._announced: bytes | None = None
         self._torn: _Torn | None = None
@@ -140,7 +141,7 @@ class RecordFile:
     @property
     def name(self) -> str | None:
         """The name of the current part; None before the first one."""
-        return None if self._part is None else part_name(self.series, self._part, self.extension)
+        return self._name or None
 
     @property
     def path(self) -> str | None:
@@ -300,7 +301,7 @@ class RecordFile:
         if place is not self._place:
             return False
         try:
-            there = os.stat(self.name or "", dir_fd=place.fd, follow_symlinks=False)
+            there = os.stat(self._name, dir_fd=place.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         self._size = there.st_size
@@ -344,7 +345,7 @@ class RecordFile:
         except BaseException:
             self._ledger.retire(descriptor)
             raise
-        self._descriptor, self._part, self._place = descriptor, part, folder
+        self._descriptor, self._part, self._name, self._place = descriptor, part, name, folder
         self.opened += 1
         self._identity, self._size = (there.st_dev, there.st_ino), there.st_size
         self._announced = None
@@ -390,9 +391,8 @@ class RecordFile:
         """
         if self._size or self._place is None or line == self._announced or self._part is None:
             return
-        name = part_name(self.series, self._part, self.extension)
         if line != self._header:  # which was said when the part was opened
-            self.folder.announce(self._place, announcement(name, line))
+            self.folder.announce(self._place, announcement(self._name, line))
         self._announced = line
 
     def _point(self) -> bool:

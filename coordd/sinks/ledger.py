@@ -71,7 +71,7 @@ class _Tail:
 
     def add(self, lines: Sequence[bytes], limit: int) -> None:
         self.lines.extend(lines)
-        self.size += sum(map(len, lines))
+        self.size += len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
         while len(self.lines) > limit or self.size > MAX_BYTES:
             self.size -= len(self.lines.popleft())
             self.forgotten += 1
@@ -129,6 +129,8 @@ class Ledger:
         self._directories: list[Folder] = []
         self.durable = 0
         self.error: str | None = None
+        self.failed = False
+        """Whether :meth:`unsynced` has something for somebody."""
 
     @property
     def dirty(self) -> bool:
@@ -138,12 +140,6 @@ class Ledger:
                 one.pending is not None or one.suspect is not None or one.retired
                 for one in self._open.values()
             )
-
-    @property
-    def failed(self) -> bool:
-        """Whether :meth:`unsynced` has something for somebody."""
-        with self._lock:
-            return any(one.suspect is not None for one in self._open.values())
 
     def opened(self, descriptor: int, path: str, *, owner: object = None, size: int = 0) -> None:
         """A descriptor is from now on this ledger's to close.
@@ -203,6 +199,7 @@ class Ledger:
                     tail, one.suspect, one.taken = one.suspect, None, True
                     one.size = _size_of(descriptor)
                     found.append(Unsynced(descriptor, list(tail.lines), tail.forgotten, one.safe))
+            self.failed = any(one.suspect is not None for one in self._open.values())
         return found
 
     def renew(self, descriptor: int) -> None:
@@ -275,7 +272,7 @@ class Ledger:
                 self._failed(one.path, error)
                 # What was written while this fsync ran is as doubtful.
                 later, one.pending = one.pending, None
-                one.suspect = _Tail()
+                one.suspect, self.failed = _Tail(), True
                 for part in (one.covered, tail, later):
                     if part is not None:
                         one.suspect.add(list(part.lines), self._max_lines)
