@@ -69,9 +69,13 @@ def find_folders(target: Target) -> list[str]:
             known = [folder for folder in folders if isinstance(folder, str) and os.path.isabs(folder)]
             if len(known) != len(_KEYS):
                 raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
+            for folder in known:
+                _demand_no_link(folder)
             return list(dict.fromkeys(known))
     except DaemonNotRunning:
         for metrics, logs in zip(_folders(target, "system"), _folders(target, "performance"), strict=True):
+            _demand_no_link(metrics)
+            _demand_no_link(logs)
             if os.path.isdir(metrics) or os.path.isdir(logs):
                 return [metrics, logs]
         raise
