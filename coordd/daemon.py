@@ -126,7 +126,7 @@ class Daemon:
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
-        sinks = self._sinks()
+        sinks = self._record_sinks = self._sinks()
         self._recorder = Recorder(
             sinks=sinks,
             writer=self._writer,
@@ -346,6 +346,8 @@ class Daemon:
             self._schedule.every("host.sample", new.sampling.interval, self._sample)
         self._agents.forget_after = new.agents.forget_after
         self._upkeep.apply(new.storage)
+        for sink in self._record_sinks:
+            sink.accept_folder()
         if self._redis is not None:
             self._redis.apply(new)
         if new.agents.timeout != old.agents.timeout:
@@ -466,10 +468,10 @@ class Daemon:
             "gitignore": rights.gitignore,
             "root": rights.root,
         }
-        return (
-            JsonlSink(metrics_dir=storage.metrics_dir, **common),
-            CsvSink(log_dir=storage.log_dir, **common),
-        )
+        jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+        # One directory for both is held once, or each would take the other's work for a stranger's.
+        same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
+        return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
 
     def _identity(self, started: Moment) -> Identity:
         layout, storage = self._sources.layout, self._config.storage

@@ -104,6 +104,7 @@ class Documents:
             "timestamp": format_utc(now.wall),
             "health": "degraded" if problems else "ok",
             "problems": problems,
+            "warnings": [f"sink {name}: {sink.warning}" for name, sink in sinks.items() if sink.warning],
             "daemon": self._daemon(now),
             "redis": self._redis.document(),
             "system": self._picture.system,

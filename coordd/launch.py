@@ -115,8 +115,8 @@ def run_here(
 
     if notifier is None:
         faulthandler.enable(2)  # a watchdog's SIGABRT shows where every thread hung
-    mode = Rights.of(sources.layout, settings).file
-    logs.set_up(settings.log.level, os.environ, file=log_file, mode=mode)
+    rights = Rights.of(sources.layout, settings)
+    logs.set_up(settings.log.level, os.environ, file=log_file, mode=rights.file, root=rights.root)
     for warning in (*settings.warnings, *settings.problems):
         logging.getLogger("coordd").warning("%s", warning)
     return run_daemon(sources, settings, notifier=notifier)

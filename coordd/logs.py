@@ -53,8 +53,17 @@ def for_journal(text: str, environ: Mapping[str, str]) -> str:
     return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
 
 
-def set_up(level: str, environ: Mapping[str, str], *, file: str | None = None, mode: int = 0o600) -> None:
+def set_up(
+    level: str,
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    mode: int = 0o600,
+    root: str | None = None,
+) -> None:
     """Log from ``level`` on, to stderr or to a ``file`` that rotates itself, made with ``mode``.
+
+    Below ``root``, a project's directory, no link on the way to the file is followed.
 
     Raises:
         StartError: the file cannot be opened.
@@ -66,11 +75,10 @@ def set_up(level: str, environ: Mapping[str, str], *, file: str | None = None, m
     else:
         from coordd.logfile import LogFile
 
-        handler = LogFile(file, mode=mode)
+        handler = LogFile(file, mode=mode, root=root)
         handler.setFormatter(_Lines(journal=False))
         logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
-    root = logging.getLogger()
-    root.handlers[:] = [Limited(handler)]
+    logging.getLogger().handlers[:] = [Limited(handler)]
     set_level(level)
 
 

@@ -169,10 +169,16 @@ class PerformanceRow:
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """How a sink does: records written, waiting, dropped; ``error`` in words while it fails."""
+    """How a sink does: records written, waiting, dropped; ``error`` in words while it fails.
+
+    ``warning`` is what keeps no record from being written; ``unproven`` how many files of its names are not
+    coordd's, and left alone.
+    """
 
     state: SinkState = "ok"
     written: int = 0
     backlog: int = 0
     dropped: int = 0
     error: str | None = None
+    warning: str | None = None
+    unproven: int = 0

@@ -37,8 +37,24 @@ def parse_part(name: str, series: str, extension: str) -> Part | None:
     return Part(match[1], int(match[2] or 1), match[3] is not None)
 
 
-def newest_part(names: Iterable[str], *, series: str, date: str, extension: str) -> Part | None:
-    """The highest part of one date; where it is there plain and compressed, it counts as compressed."""
+SERIES = {"agent": "jsonl", "event": "jsonl", "performance": "csv", "system": "jsonl"}
+"""All series, and the extensions of their files."""
+
+
+def series_of(name: str) -> tuple[str, Part] | None:
+    """Of which series a file name is a part, and which; None where it is none."""
+    series = name.partition("_")[0]
+    if series not in SERIES:
+        return None
+    part = parse_part(name, series, SERIES[series])
+    return None if part is None else (series, part)
+
+
+MAX_NUMBER = 999_999_999
+
+
+def parts_of(names: Iterable[str], *, series: str, date: str, extension: str) -> set[Part]:
+    """The parts of one date that are among these names."""
     begin = f"{series}_{date}."
     parts = (parse_part(name, series, extension) for name in names if name.startswith(begin))
-    return max((part for part in parts if part is not None), default=None)
+    return {part for part in parts if part is not None}

@@ -172,15 +172,21 @@ class Recorder:
         """Let every sink look after its place, after ``first`` was called in the writer thread.
 
         Raises:
-            Exception: whatever ``first`` raises.
+            Exception: whatever ``first`` raises; the sinks have looked all the same.
         """
+        failures: list[Exception] = []
 
         def check(sink: Sink, wall: float, mono: float) -> None:
             if sink is self._sinks[0]:
-                first()
+                try:
+                    first()
+                except Exception as failure:
+                    failures.append(failure)
             sink.check(wall=wall, mono=mono)
 
         await self._submit(check)
+        for failure in failures:
+            raise failure
 
     async def close(self) -> None:
         """Write what waits, bring it to stable storage and let go."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from coordd.config import StorageConfig
 from coordd.schedule import Schedule, now
@@ -22,6 +24,8 @@ FIRST_AFTER = 1.0
 EVERY = 3600.0
 DEADLINE = 3600.0
 """Seconds; to gzip a month of the largest files takes minutes."""
+DOUBTFUL_AFTER = 86_400.0
+"""Seconds by which a clock that was set makes its day doubtful."""
 PARTS = 8
 """A part grows to at most this share of the byte budget, so that there are whole parts to remove."""
 
@@ -55,10 +59,12 @@ class Upkeep:
         self._opened = 0
         self._round: asyncio.Task[None] | None = None
         self._again = False
+        self._offset = 0.0
         self._bound_parts(storage)
 
     def start(self) -> None:
         """Begin, in the background."""
+        self._offset = now().wall - _uptime()
         self._opened = self._parts_opened()
         self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
 
@@ -94,7 +100,11 @@ class Upkeep:
 
     async def _run(self) -> None:
         try:
-            report = await self._worker.run(self._housekeeper.run, now().wall, deadline=DEADLINE)
+            wall = now().wall
+            # A clock that was set by days says nothing yet of which files are old.
+            doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
+            round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
+            report = await self._worker.run(round_of, deadline=DEADLINE)
         except Late as late:
             log.warning("keeping the record files bounded takes very long: %s", late)
             return
@@ -121,6 +131,11 @@ class Upkeep:
     def _bound_parts(self, storage: StorageConfig) -> None:
         for file in self._files:
             file.max_part_bytes = min(MAX_PART_BYTES, storage.max_bytes // PARTS)
+
+
+def _uptime() -> float:
+    """Seconds since the machine was started, asleep ones too where the system counts them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _policy(storage: StorageConfig) -> Policy:

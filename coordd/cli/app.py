@@ -30,6 +30,7 @@ _COMMANDS = {
     "tasks": "coordd.cli.tasks",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
+    "records": "coordd.cli.records",
     "check": "coordd.cli.check",
     "doctor": "coordd.cli.doctor",
     "ping": "coordd.cli.ping",

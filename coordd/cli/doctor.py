@@ -20,7 +20,13 @@ from coordd.cli.doctor_daemon import (
 from coordd.cli.doctor_facts import gather
 from coordd.cli.doctor_machine import check_clock, check_inotify
 from coordd.cli.doctor_redis import check_redis
-from coordd.cli.doctor_storage import check_directories, check_links, check_records, check_space
+from coordd.cli.doctor_storage import (
+    check_directories,
+    check_links,
+    check_records,
+    check_space,
+    check_strangers,
+)
 from coordd.cli.doctor_workspaces import check_workspaces
 from coordd.cli.findings import Finding, failed, finding_document, finding_lines
 from coordd.cli.options import takes_target
@@ -50,6 +56,7 @@ CHECKS = (
     check_directories,
     check_space,
     check_links,
+    check_strangers,
     check_records,
     check_sinks,
     check_traces,

@@ -21,8 +21,9 @@ from coordd.cli.doctor_facts import as_dict
 from coordd.cli.findings import Finding, Result
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
+from coordd.parts import parse_part
 from coordd.sockets import link_in_project
-from coordd.text import ago, epoch_of, size
+from coordd.text import ago, epoch_of, number, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +63,7 @@ def check_directories(facts: Facts) -> Iterator[Finding]:
             yield Finding(key, result, f"{path} does not exist; coordd makes it when it starts", fix)
             continue
         if not os.path.isdir(path):
-            yield Finding(
-                key,
-                "fail",
-                f"{path} is no directory",
-                f"move it away: mv {shlex.quote(path)} {shlex.quote(f'{path}.old')}",
-            )
+            yield Finding(key, "fail", f"{path} is no directory", f"move it away: {_mv(path)}")
             continue
         yield _writable(key, path, facts)
 
@@ -128,16 +124,11 @@ def check_links(facts: Facts) -> Iterator[Finding]:
             continue
         looked += 1
         path = os.path.join(directory, name)
-        problem = _link_problem(path, os.path.basename(parts[-1][1]))
-        if problem is not None:
-            wrong.append((path, problem))
-    for path, problem in wrong:
-        yield Finding(
-            "links",
-            "warn",
-            f"{path} {problem}",
-            f"rm {shlex.quote(path)}; coordd makes it again, at midnight UTC at the latest",
-        )
+        found = _link_problem(path, os.path.basename(parts[-1][1]), kind, extension)
+        if found is not None:
+            wrong.append((path, *found))
+    for path, problem, fix in wrong:
+        yield Finding("links", "warn", f"{path} {problem}", fix)
     if looked and not wrong:
         yield Finding("links", "ok", f"{looked} symlinks lead to the current files")
 
@@ -221,15 +212,36 @@ def _writable(key: str, path: str, facts: Facts) -> Finding:
     )
 
 
-def _link_problem(path: str, current: str) -> str | None:
+def _link_problem(path: str, current: str, kind: str, extension: str) -> tuple[str, str] | None:
+    """What is wrong with a link, and what to do; None where nothing is."""
+    by_itself = "nothing: coordd puts it right within seconds, or when it starts"
+    move = f"{_mv(path)}; coordd then makes its link within seconds, or when it starts"
     try:
         if not stat.S_ISLNK(os.lstat(path).st_mode):
-            return "is no symlink"
+            return "is no symlink, and coordd leaves it alone", move
         target = os.readlink(path)
     except FileNotFoundError:
-        return f"is missing; it should lead to {current}"
+        return f"is missing; it should lead to {current}", by_itself
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if os.path.basename(target) != current:
-        return f"leads to {target}, and the current file is {current}"
-    return None if os.path.exists(path) else f"leads to {target}, which is not there"
+        return f"cannot be read: {error.strerror}", move
+    if target == current:
+        return None if os.path.exists(path) else (f"leads to {target}, which is not there", by_itself)
+    if parse_part(target, kind, extension) is None:
+        return f"leads to {target}, which coordd did not make, and leaves alone", move
+    return f"leads to {target}, and the current file is {current}", by_itself
+
+
+def _mv(path: str) -> str:
+    return f"mv {shlex.quote(path)} {shlex.quote(path + '.other')}"
+
+
+def check_strangers(facts: Facts) -> Iterator[Finding]:
+    """Files with names of coordd's that are not its own."""
+    files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values())
+    if files:
+        yield Finding(
+            "files",
+            "ok",
+            f"{files} files with names of coordd's are not its own, and left alone; 'coordctl records' "
+            "lists them, 'coordctl records adopt' has them kept, gzipped and removed as its own",
+        )

@@ -1,7 +1,8 @@
 """Reading a series of record files: the last lines across parts, then those to come across rotation.
 
-The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, ordered by date and number;
-old ones are gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current
+The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, in the order in which they
+were begun (ages.py), for a clock that ran ahead for a while leaves dates that are still to come; old ones are
+gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current
 part is not needed. Only whole lines are ever given out. Memory is bounded by the block size and the longest
 line, whatever the files hold.
 """
@@ -9,12 +10,18 @@ line, whatever the files hold.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
+from coordd.ages import Age, ages_of
 from coordd.cli.archive import Archive
 from coordd.cli.recordfile import open_regular
 from coordd.errors import CannotTell
+from coordd.history.files import claims_of
+from coordd.parts import Part as Name
+from coordd.parts import parse_part
 from coordd.text import escape
+from coordd.timestamps import utc_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +31,7 @@ MAX_LINE = 16 * 1024 * 1024
 HEADER = b"TIMESTAMP,"
 """How the heading of a CSV part begins; it is given out once, not once a part."""
 
-_Key = tuple[str, int]
+_Key = tuple[Age, str, int]
 
 
 class Series:
@@ -58,24 +65,16 @@ class Series:
             return []
         except OSError as error:
             raise CannotTell(f"{escape(self.directory)}: {error.strerror or error}") from error
-        found = []
-        for name in names:
-            key = self._key(name.removesuffix(suffix)) if name.endswith(suffix) else None
-            if key is not None:
-                found.append((key, os.path.join(self.directory, name)))
-        return sorted(found)
+        parts = [(name, part) for name in names if (part := self._part(name)) is not None]
+        ages = ages_of(parts, claims_of(self.directory), utc_date(time.time()))
+        return sorted(
+            ((ages[name], part.date, part.number), os.path.join(self.directory, name))
+            for name, part in parts
+            if part.compressed == bool(suffix)
+        )
 
-    def _key(self, name: str) -> _Key | None:
-        prefix, suffix = self.name + "_", "." + self.extension
-        if not (name.startswith(prefix) and name.endswith(suffix)):
-            return None
-        date, _, number = name[len(prefix) : -len(suffix)].partition(".")
-        day = date.replace("-", "")
-        if len(date) != 10 or not (day.isascii() and day.isdigit() and len(day) == 8):
-            return None
-        if not number:
-            return date, 1
-        return (date, int(number)) if number.isascii() and number.isdigit() and len(number) < 10 else None
+    def _part(self, name: str) -> Name | None:
+        return parse_part(name, self.name, self.extension)
 
 
 class Part:

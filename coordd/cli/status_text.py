@@ -126,6 +126,10 @@ def _body(
     if isinstance(problems, list) and problems:
         lines += ["", paint("Problems" if not old else "Problems then", "bold", colour=colour)]
         lines += [f"  {shown(problem)}" for problem in problems]
+    warnings = document.get("warnings")
+    if isinstance(warnings, list) and warnings:
+        lines += ["", paint("Warnings" if not old else "Warnings then", "bold", colour=colour)]
+        lines += [f"  {shown(warning)}" for warning in warnings[:_LISTED]]
     redis = _dict(document.get("redis"))
     facts = [
         ("Redis", _redis(redis)),
@@ -135,6 +139,7 @@ def _body(
             document.get("workspaces"), redis=_dict(document.get("redis")).get("configured") is True
         ),
         ("Traces", _malformed(_dict(document.get("traces_malformed")))),
+        ("Records", _unproven(_dict(document.get("sinks")))),
         ("Agents", _counts(_dict(document.get("agents")))),
     ]
     lines.append("")
@@ -147,6 +152,13 @@ def _body(
         if more > 0:
             lines.append(f"… and {more} more" + ("" if old else ": coordctl agents"))
     return lines
+
+
+def _unproven(sinks: dict[str, Any]) -> str:
+    files = sum(int(number(_dict(sink).get("unproven")) or 0) for sink in sinks.values())
+    if not files:
+        return ""
+    return f"{count(files)} files with names of coordd's are not its own, and left alone: coordctl records"
 
 
 def _redis(redis: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from coordd.text import escape
 
 INTERVAL = 0.25
 """Seconds between looks at the files with -f."""
+_KEYS = ("metrics_dir", "log_dir")
 KINDS = ("system", "agent", "event", "performance")
 
 
@@ -51,6 +52,33 @@ def command(target: Target, kind: str, lines: int, follow: bool) -> int:
     finally:
         follower.close()
     return 0
+
+
+def find_folders(target: Target) -> list[str]:
+    """The two directories of record files: where the daemon says, else of the first layout that has them.
+
+    Raises:
+        DaemonNotRunning: it is down, and no layout has such directories.
+        CannotTell: it does not say.
+    """
+    try:
+        with target.connect() as client:
+            status = client.call("status")
+            daemon = status.get("daemon") if isinstance(status, dict) else None
+            folders = [daemon.get(key) for key in _KEYS] if isinstance(daemon, dict) else []
+            known = [folder for folder in folders if isinstance(folder, str) and os.path.isabs(folder)]
+            if len(known) != len(_KEYS):
+                raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
+            for folder in known:
+                _demand_no_link(folder)
+            return list(dict.fromkeys(known))
+    except DaemonNotRunning:
+        for metrics, logs in zip(_folders(target, "system"), _folders(target, "performance"), strict=True):
+            _demand_no_link(metrics)
+            _demand_no_link(logs)
+            if os.path.isdir(metrics) or os.path.isdir(logs):
+                return [metrics, logs]
+        raise
 
 
 def find_series(target: Target, kind: str) -> Series:

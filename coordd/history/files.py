@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from dataclasses import dataclass
 
+from coordd import manifest
+from coordd.ages import ages_of
 from coordd.history.moments import Span
+from coordd.manifest import Claims
 from coordd.parts import Part, parse_part, part_name
+from coordd.timestamps import utc_date
 
 EDGE = 3600.0
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -26,11 +31,12 @@ class Chosen:
     late: bool
 
 
-def choose(directory: str, series: str, span: Span) -> list[Chosen]:
+def choose(directory: str, series: str, span: Span, *, today: str | None = None) -> list[Chosen]:
     """The parts that may hold records of ``span``, in the order of writing, each once.
 
     Where a part is there plain and gzipped (a kill during compression), the plain one counts. A directory
-    that does not exist (yet) holds nothing.
+    that does not exist (yet) holds nothing. ``today`` is the UTC date, by default the clock's; ages.py has
+    what it is for.
 
     Raises:
         OSError: the directory cannot be listed.
@@ -50,7 +56,26 @@ def choose(directory: str, series: str, span: Span) -> list[Chosen]:
         known = found.get((part.date, part.number))
         if known is None or known.compressed:
             found[part.date, part.number] = part
-    return [Chosen(found[place], late=place[0] > last) for place in sorted(found)]
+    named = {part_name(series, part, "jsonl"): part for part in found.values()}
+    ages = ages_of(named.items(), claims_of(directory), today or utc_date(time.time()))
+    return [
+        Chosen(part, late=part.date > last)
+        for _, part in sorted(named.items(), key=lambda one: (ages[one[0]], one[1]))
+    ]
+
+
+def claims_of(directory: str) -> Claims:
+    """What the manifest of a directory says; nothing where there is none to be read."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return Claims()
+    try:
+        return Claims.parse(manifest.read(descriptor, directory) or b"")
+    except OSError:
+        return Claims()
+    finally:
+        os.close(descriptor)
 
 
 def open_part(directory: str, series: str, part: Part) -> tuple[int, Part] | None:

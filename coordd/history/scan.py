@@ -18,13 +18,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coordd.history.blocks import Block, Damage, gunzipped, plain
-from coordd.history.files import EDGE, Chosen, choose, open_part
+from coordd.history.files import EDGE, Chosen, choose, claims_of, open_part
 from coordd.history.moments import Span, moment_of
 from coordd.history.seek import stretches
+from coordd.manifest import plain_name, proven
+from coordd.parts import part_name
 from coordd.timestamps import format_utc, parse_timestamp
 
 TYPES = ("system", "agent", "event")
 
+_OWN = {"system": "self", "agent": "cause", "event": "kind"}
+"""What the records of one type alone have."""
 _BATCH = 64
 """Lines looked at between two batches."""
 
@@ -78,11 +82,21 @@ class Scan:
         question: what is asked for.
         decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
             one.
+        owned: read files alone that coordd made, or an older one may have made (manifest.py). Otherwise
+            whatever has the name is read; where there is a manifest, of other files those lines alone that
+            have what coordd's have.
     """
 
     def __init__(
-        self, directory: str, question: Question, *, decode: Callable[[bytes], Any] = json.loads
+        self,
+        directory: str,
+        question: Question,
+        *,
+        decode: Callable[[bytes], Any] = json.loads,
+        owned: bool = False,
     ) -> None:
+        self._owned = owned
+        self._strict = False
         self._directory = directory
         self._question = question
         self._decode = decode
@@ -101,12 +115,18 @@ class Scan:
         Raises:
             OSError: the directory or a file in it is there and may not be read.
         """
+        claims = claims_of(self._directory)
         for chosen in choose(self._directory, self._question.type, self._question.span):
             opened = open_part(self._directory, self._question.type, chosen.part)
             if opened is None:
                 continue
             descriptor, part = opened
             try:
+                name = part_name(self._question.type, part, "jsonl")
+                own = proven(claims, descriptor, name)
+                if self._owned and claims.order and not own and plain_name(name) not in claims.found:
+                    continue
+                self._strict = bool(claims.order) and not own
                 for buffer, size in self._blocks(descriptor, chosen, compressed=part.compressed):
                     yield from self._records(buffer, size)
             finally:
@@ -167,7 +187,7 @@ class Scan:
         except (ValueError, TypeError, KeyError, RecursionError):
             self._damage.count += 1
             return None
-        if not self._low <= stamp.encode() < self._high:
+        if not self._low <= stamp.encode() < self._high or not self._is_ours(record):
             return None
         record["timestamp"] = stamp
         return record if self._question.fits(record) else None
@@ -180,7 +200,11 @@ class Scan:
         if not isinstance(record, dict):
             self._damage.count += 1
             return None
-        return record if self._question.fits(record) else None
+        return record if self._is_ours(record) and self._question.fits(record) else None
+
+    def _is_ours(self, record: dict[str, Any]) -> bool:
+        """Whether a record of a stranger's file is one of coordd's all the same."""
+        return not self._strict or ("host" in record and _OWN[self._question.type] in record)
 
 
 def needle(value: str | None) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ class Backlog(Generic[T]):
         self._limit = limit
         self._waiting: dict[str, deque[tuple[int, T]]] = {}
         self._sequence = 0
+        self._first = 0
         self._length = 0
         self.dropped = 0
 
@@ -44,10 +45,22 @@ class Backlog(Generic[T]):
             queue.append((self._sequence, item))
             self._length += 1
             if self._length > self._limit:
-                oldest = min((waiting for waiting in self._waiting.values() if waiting), key=_first)
-                oldest.popleft()
-                self._length -= 1
+                self._drop_oldest()
                 dropped += 1
+        self.dropped += dropped
+        return dropped
+
+    def put_first(self, key: str, items: Sequence[T]) -> int:
+        """Add items before those that wait: they are older than all. Returns as :meth:`put`."""
+        queue = self._waiting.setdefault(key, deque())
+        for item in reversed(items):
+            self._first -= 1
+            queue.appendleft((self._first, item))
+        self._length += len(items)
+        dropped = 0
+        while self._length > self._limit:
+            self._drop_oldest()
+            dropped += 1
         self.dropped += dropped
         return dropped
 
@@ -64,6 +77,10 @@ class Backlog(Generic[T]):
         for _ in range(count):
             self._waiting[key].popleft()
             self._length -= 1
+
+    def _drop_oldest(self) -> None:
+        min((waiting for waiting in self._waiting.values() if waiting), key=_first).popleft()
+        self._length -= 1
 
     def give_up(self) -> int:
         """Drop and count all that waits; returns how many that were."""

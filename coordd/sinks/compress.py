@@ -4,8 +4,9 @@ The copy is written under a hidden name, brought to disk, renamed to ``NAME.gz``
 goes; while both are there, readers take the plain one. What a kill left behind is finished by
 :func:`finish`, or thrown away (:func:`temporary_of`). Mode and mtime are kept.
 
-A file that was opened by its writer, or changed, since its copy began stays as it is. Only the caller knows
-of writers: it passes ``remove``, which unlinks a file unless somebody writes to it.
+No name that is taken is used. A file that was opened by its writer, or changed, since its copy began stays as
+it is. Only the caller knows of writers: it passes ``remove``, which unlinks a file unless somebody writes to
+it.
 """
 
 from __future__ import annotations
@@ -15,32 +16,44 @@ import stat
 import zlib
 from collections.abc import Callable
 
-from coordd.directories import sync_directory
 from coordd.history.blocks import Damage, inflated
+from coordd.manifest import Claims, first_line
+from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
-from coordd.sinks.regular import open_regular
 
 _BLOCK = 256 * 1024
 _LEVEL = 6
 _GZIP = 31  # zlib's window bits for a gzip header and trailer (RFC 1952)
 
 Remove = Callable[[str], bool]
-"""Unlinks a path unless it is being written to; whether it did."""
+"""Unlinks a name unless it is being written to; whether it did."""
 
 
-def compressed_name(path: str) -> str:
+def compressed_name(name: str) -> str:
     """What a plain file is called once it is compressed."""
-    return f"{path}.gz"
+    return f"{name}.gz"
 
 
-def temporary_of(path: str) -> str:
+def temporary_of(name: str) -> str:
     """Under which name the copy of a plain file grows."""
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.gz.tmp")
+    return f".{name}.gz.tmp"
 
 
-def compress(path: str, remove: Remove) -> bool:
-    """Replace a plain file by ``path.gz``, which must not exist.
+def is_own_copy(folder: Folder, temporary: str, claims: Claims) -> bool:
+    """Whether a file is a copy that compress() did not finish: announced, and not of another content."""
+    if not claims.announces(temporary):
+        return False
+    descriptor, _ = folder.open(temporary, os.O_RDONLY)
+    try:
+        line, whole = first_line(descriptor, compressed=True)
+    finally:
+        os.close(descriptor)
+    plain = temporary[1 : -len(".gz.tmp")]
+    return not whole or claims.prove(plain, line, whole=True)
+
+
+def compress(folder: Folder, name: str, remove: Remove) -> bool:
+    """Replace a plain file by ``name.gz``, which must not exist.
 
     Returns:
         Whether it did; not where the file was changed meanwhile or is being written to.
@@ -48,30 +61,31 @@ def compress(path: str, remove: Remove) -> bool:
     Raises:
         OSError: with ``filename``; the plain file is whole, and there is no ``.gz`` or a whole one.
     """
-    source, _ = open_regular(path, os.O_RDONLY)
+    source, _ = folder.open(name, os.O_RDONLY)
     try:
         before = os.fstat(source)
-        temporary = temporary_of(path)
+        temporary = temporary_of(name)
+        copy = folder.make(temporary, mode=stat.S_IMODE(before.st_mode) & 0o777)
         try:
-            _write_copy(source, temporary, before)
-            if _changed(path, before):
-                os.unlink(temporary)
+            _write_copy(source, copy, before, folder.path_of(temporary))
+            if _changed(folder, name, before):
+                folder.unlink(temporary)
                 return False
-            os.rename(temporary, compressed_name(path))
+            folder.move(temporary, compressed_name(name))
         except OSError:
-            _discard(temporary)
+            _discard(folder, temporary)
             raise
-        _sync_folder(path)
+        folder.sync()
         # From the rename on, no writer opens the plain file any more: it takes the next number.
-        if not _changed(path, before) and remove(path):
+        if not _changed(folder, name, before) and remove(name):
             return True
-        os.unlink(compressed_name(path))
+        folder.unlink(compressed_name(name))
         return False
     finally:
         os.close(source)
 
 
-def finish(path: str, remove: Remove) -> bool:
+def finish(folder: Folder, name: str, remove: Remove) -> bool:
     """Of a file that is there plain and gzipped, keep one, if one of them holds all that the other does.
 
     Returns:
@@ -80,31 +94,28 @@ def finish(path: str, remove: Remove) -> bool:
     Raises:
         OSError: with ``filename``; both are as they were.
     """
-    source, _ = open_regular(path, os.O_RDONLY)
+    source, _ = folder.open(name, os.O_RDONLY)
     try:
-        packed, _ = open_regular(compressed_name(path), os.O_RDONLY)
+        packed, _ = folder.open(compressed_name(name), os.O_RDONLY)
         try:
             before = os.fstat(source)
             common, more, sound = _compare(source, packed)
         finally:
             os.close(packed)
         if common >= before.st_size and sound:
-            if not _changed(path, before):
-                remove(path)
+            if not _changed(folder, name, before):
+                remove(name)
             return True
         if more:
             return False
     finally:
         os.close(source)
-    os.unlink(compressed_name(path))
-    _sync_folder(path)
+    folder.unlink(compressed_name(name))
+    folder.sync()
     return True
 
 
-def _write_copy(source: int, path: str, like: os.stat_result) -> None:
-    _discard(path)
-    mode = stat.S_IMODE(like.st_mode) & 0o777
-    target, _ = open_regular(path, os.O_WRONLY, mode=mode)
+def _write_copy(source: int, target: int, like: os.stat_result, path: str) -> None:
     try:
         deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         offset = 0
@@ -126,10 +137,10 @@ def _write_all(descriptor: int, data: bytes, path: str) -> None:
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def _changed(path: str, before: os.stat_result) -> bool:
-    """Whether the path no longer leads to that file as it was."""
+def _changed(folder: Folder, name: str, before: os.stat_result) -> bool:
+    """Whether the name no longer leads to that file as it was."""
     try:
-        now = os.lstat(path)
+        now = folder.stat(name)
     except FileNotFoundError:
         return True
     return (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns) != (
@@ -155,16 +166,8 @@ def _compare(source: int, packed: int) -> tuple[int, bool, bool]:
     return same, more, not damage.count
 
 
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _discard(folder: Folder, name: str) -> None:
     try:
-        sync_directory(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _discard(path: str) -> None:
-    try:
-        os.unlink(path)
+        folder.unlink(name)
     except FileNotFoundError:
         return

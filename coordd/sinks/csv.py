@@ -10,6 +10,7 @@ from coordd.model import PerformanceRow
 from coordd.sinks.base import Batch
 from coordd.sinks.files import MAX_PART_BYTES, RecordFile
 from coordd.sinks.filesink import FileSink
+from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
 from coordd.timestamps import format_seconds
 
@@ -42,7 +43,9 @@ class CsvSink(FileSink):
         log_dir: made when missing.
         random: gives a number in [0, 1), for the jitter of retries.
         backlog: how many rows may wait while the disk takes none.
-        max_part_bytes, mode, directory_mode, gitignore, root, write: as RecordFile's.
+        max_part_bytes, mode, write: as RecordFile's.
+        directory_mode, gitignore, root: as HeldFolder's.
+        folder: the directory, where another sink writes to the same one.
         fsync: as Ledger's.
     """
 
@@ -57,13 +60,17 @@ class CsvSink(FileSink):
         directory_mode: int = 0o700,
         gitignore: bool = False,
         root: str | None = None,
+        folder: HeldFolder | None = None,
         write: Callable[[int, bytes], int] = os.write,
         fsync: Callable[[int], None] = sync_file,
     ) -> None:
-        ledger = Ledger(fsync=fsync)
-        super().__init__(name="csv", directory=log_dir, ledger=ledger, backlog=backlog, random=random)
+        ledger = Ledger(fsync=fsync, max_lines=max(1, backlog))
+        folder = folder or HeldFolder(
+            log_dir, mode=directory_mode, file_mode=mode, gitignore=gitignore, root=root
+        )
+        super().__init__(name="csv", folder=folder, ledger=ledger, backlog=backlog, random=random)
         self._files[_SERIES] = RecordFile(
-            directory=log_dir,
+            folder=folder,
             series=_SERIES,
             extension="csv",
             link="performance.log",
@@ -72,9 +79,6 @@ class CsvSink(FileSink):
             header=HEADER,
             max_part_bytes=max_part_bytes,
             mode=mode,
-            directory_mode=directory_mode,
-            gitignore=gitignore,
-            root=root,
             write=write,
         )
 

@@ -103,8 +103,9 @@ class MemorySink:
     def sync(self) -> None:
         """Call durable what came through, unless ``sync_fault`` is set."""
         if self.dirty:
-            self._durable += self._unsynced if self.sync_fault is None else 0
-            self._unsynced = 0
+            if self.sync_fault is None:
+                self._durable += self._unsynced
+                self._unsynced = 0
             self._sync_error = self.sync_fault
             self._report()
 
@@ -118,6 +119,10 @@ class MemorySink:
         self._backlog.give_up()
         self._report()
         self.sync()
+        del self.records[len(self.records) - self._unsynced :]
+        self._backlog.dropped += self._unsynced
+        self._unsynced = 0
+        self._report()
 
     def status(self) -> SinkStatus:
         """How it does now."""

@@ -14,6 +14,7 @@ from coordd.model import SinkStatus
 from coordd.sinks.backlog import Backlog, Backoff
 from coordd.sinks.base import Batch, Notice
 from coordd.sinks.files import RecordFile
+from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.regular import explain
 from coordd.sinks.repair import Damage, repair
@@ -27,22 +28,26 @@ class FileSink(ABC):
 
     Args:
         name: as ``status`` calls it.
-        directory: where the files are.
+        folder: the directory of the files.
         ledger: shared by all files of this sink.
         backlog: how many records may wait, over all series.
         random: gives a number in [0, 1), for the jitter of retries.
     """
 
     def __init__(
-        self, *, name: str, directory: str, ledger: Ledger, backlog: int, random: Callable[[], float]
+        self, *, name: str, folder: HeldFolder, ledger: Ledger, backlog: int, random: Callable[[], float]
     ) -> None:
         self._name = name
-        self._directory = directory
+        self._folder = folder
+        folder.on_displaced = self._note_displaced
         self._ledger = ledger
         self._files: dict[str, RecordFile] = {}
         self._backlog: Backlog[bytes] = Backlog(limit=backlog)
         self._backoff = Backoff(random=random)
+        self._resync = Backoff(random=random)
+        self._resyncing = False  # an fsync failed, and none has succeeded since
         self._retry_at: float | None = None
+        self._again: dict[str, int] = {}  # records at the head of the backlog that were written before
         self._closed = False
         self._recreated: list[str] = []
         self._lock = threading.Lock()  # guards what follows: sync and the askers are other threads
@@ -74,17 +79,20 @@ class FileSink(ABC):
     @property
     def retry_at(self) -> float | None:
         """The monotonic time to call ``pump`` at."""
+        if self._retry_at is None and self._ledger.failed and not self._closed:
+            return 0.0  # at once
         return self._retry_at
 
     def open(self, *, wall: float, mono: float) -> None:
         """Set torn lines aside in all files there are, then open the current ones."""
         for file in self._files.values():
-            for damage in repair(file.directory, file.series, file.extension):
+            for damage in repair(self._folder, file.series, file.extension):
                 self.damaged(damage)
         self.roll(wall=wall, mono=mono)
 
     def write(self, batch: Batch, *, wall: float, mono: float) -> None:
         """Write what is this sink's, behind what waits; what cannot be written waits."""
+        self._write_again_what_failed(mono)
         for series, lines in self._lines(batch):
             if not lines:
                 continue
@@ -100,6 +108,7 @@ class FileSink(ABC):
 
     def pump(self, *, wall: float, mono: float) -> None:
         """Try again what failed, if its time has come."""
+        self._write_again_what_failed(mono)
         if self._retry_at is None or mono < self._retry_at or self._closed:
             return
         self._retry_at = None
@@ -125,6 +134,8 @@ class FileSink(ABC):
         """Try once more, give up what still waits, sync and close. Later records are dropped and counted."""
         if self._closed:
             return
+        self.sync()
+        self._write_again_what_failed(mono)
         if self._retry_at is not None:
             self._drain(wall)
         self._closed = True
@@ -134,6 +145,8 @@ class FileSink(ABC):
         self._backlog.give_up()
         self._settle(wall, mono)
         self.sync()
+        self._give_up_unsynced()
+        self._folder.close()
 
     def status(self) -> SinkStatus:
         """How it does now."""
@@ -146,6 +159,8 @@ class FileSink(ABC):
             backlog=len(self._backlog) + torn,
             dropped=self._backlog.dropped,
             error=error,
+            warning="; ".join(file.trouble for file in self._files.values() if file.trouble) or None,
+            unproven=sum(file.unproven for file in self._files.values()),
         )
 
     def take_notices(self) -> list[Notice]:
@@ -154,6 +169,11 @@ class FileSink(ABC):
             notices = list(self._notices)
             self._notices.clear()
         return notices
+
+    @property
+    def folder(self) -> HeldFolder:
+        """Where the files are."""
+        return self._folder
 
     @property
     def files(self) -> Sequence[RecordFile]:
@@ -173,6 +193,42 @@ class FileSink(ABC):
         detail = {"sink": self._name, "bytes": damage.size, "error": damage.error}
         with self._lock:
             self._notices.append(Notice("records.damaged", damage.path, message, detail))
+
+    def accept_folder(self) -> None:
+        """Take the directory that stands in place of the one that was lost; from any thread."""
+        self._folder.accept()
+
+    def _note_displaced(self, path: str, message: str) -> None:
+        with self._lock:
+            self._notices.append(Notice("records.displaced", path, message, {"sink": self._name}))
+
+    def _write_again_what_failed(self, mono: float) -> None:
+        """Have the lines that a failed fsync made doubtful wait at the head of the backlog."""
+        if not self._ledger.failed or self._closed:
+            return
+        for series, file in self._files.items():
+            again = file.start_over()
+            if again is None:
+                continue
+            self._backlog.dropped += again.forgotten
+            self._backlog.put_first(series, again.lines)
+            self._again[series] = len(again.lines) + self._again.get(series, 0)
+            if not again.lines:
+                self._again.pop(series, None)
+                file.written_again()
+        if self._retry_at is None:
+            self._retry_at = mono + self._resync.next() if self._resyncing else mono
+            self._resyncing = True
+
+    def _give_up_unsynced(self) -> None:
+        """At the end: what even the last fsync did not bring to disk is said to be lost."""
+        for file in self._files.values():
+            again = file.start_over()
+            if again is not None:
+                self._backlog.dropped += len(again.lines) + again.forgotten
+            file.close()
+        self._ledger.sync()
+        self._note_dropping()
 
     def _each(self, action: Callable[[RecordFile], object]) -> None:
         if self._closed:
@@ -199,9 +255,20 @@ class FileSink(ABC):
             while working and (waiting := self._backlog.head(series, _CHUNK)):
                 taken = self._append(series, waiting, wall)
                 self._backlog.done(series, taken)
+                self._count_written_again(series, taken)
                 working = taken == len(waiting) and not file.torn
             if working:
                 self._append(series, (), wall)
+            if not self._backlog.count(series):
+                self._count_written_again(series, self._again.get(series, 0))
+
+    def _count_written_again(self, series: str, taken: int) -> None:
+        if series not in self._again:
+            return
+        self._again[series] -= taken
+        if self._again[series] <= 0 and not self._files[series].torn:
+            del self._again[series]
+            self._files[series].written_again()
 
     def _failed(self, series: str, error: OSError) -> None:
         with self._lock:
@@ -215,12 +282,15 @@ class FileSink(ABC):
 
     def _settle(self, wall: float, mono: float) -> None:
         """After every step: check the other series when one had to be re-created, plan a retry, report."""
+        if self._resyncing and self._ledger.error is None:
+            self._resyncing = False
+            self._resync.reset()
         if self._recreated:
             self._each(lambda file: file.check(wall))
             self._note_recreated()
         if self._closed:
             self._retry_at = None
-        elif not self._errors:
+        elif not self._errors and not self._again:
             self._backoff.reset()
             self._retry_at = None
         elif self._retry_at is None:
@@ -230,10 +300,10 @@ class FileSink(ABC):
 
     def _note_recreated(self) -> None:
         paths, self._recreated = sorted(set(self._recreated)), []
-        message = f"records in {self._directory} were removed or replaced by somebody; new ones were made"
+        message = f"records in {self._folder.path} were removed or replaced by somebody; new ones were made"
         detail = {"sink": self._name, "paths": paths}
         with self._lock:
-            self._notices.append(Notice("records.recreated", self._directory, message, detail))
+            self._notices.append(Notice("records.recreated", self._folder.path, message, detail))
 
     def _note_dropping(self) -> None:
         with self._lock:
@@ -263,7 +333,4 @@ class FileSink(ABC):
     def _error(self) -> str | None:
         for error in self._errors.values():
             return error
-        for file in self._files.values():
-            if file.trouble is not None:
-                return file.trouble
         return self._ledger.error

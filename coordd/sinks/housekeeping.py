@@ -1,10 +1,11 @@
 """Keeping the record files bounded: old dates go, closed parts are gzipped, then the oldest go by size.
 
 Runs in a thread of its own, beside the one that writes, for gzipping takes seconds; never touches the part
-that is being written to, never follows a link, and touches nothing but what parts.py names. Every run is
-complete in itself and begins with what a kill in the run before left behind.
+that is being written to, never follows a link, and touches nothing but what coordd made, by the manifest
+(manifest.py). Every run is complete in itself and begins with what a kill in the run before left behind.
 
-The dates that count are those that exist, so that a clock that runs wild deletes nothing by itself. What
+The dates that count are those that exist, so that a clock that runs wild deletes nothing by itself, in the
+order in which their files were begun (ages.py), so that a false date evicts no true one. What
 cannot be removed or compressed is a notice, once, and is tried again in every run.
 """
 
@@ -12,24 +13,28 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from coordd.parts import Part, parse_part, part_name
+from coordd.ages import Age, ages_of
+from coordd.manifest import Claims, announcement, first_line, plain_name, proves
+from coordd.parts import Part, parse_part
+from coordd.sinks.adopting import written_by_coordd
 from coordd.sinks.base import Notice
-from coordd.sinks.compress import compress, finish
+from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
+from coordd.sinks.folder import Folder
+from coordd.sinks.held import HeldFolder
 from coordd.sinks.regular import explain
+from coordd.sinks.repair import DAMAGED
 from coordd.timestamps import utc_date
 
 log = logging.getLogger(__name__)
 
-_DAMAGED = ".damaged"
 _COPY = ".gz.tmp"
 
 
@@ -50,9 +55,11 @@ class Policy:
 class Writer(Protocol):
     """What housekeeping must know of a series' record file (files.py)."""
 
+    unproven: int
+
     @property
-    def directory(self) -> str:
-        """Where the files are, absolute."""
+    def folder(self) -> HeldFolder:
+        """The directory."""
 
     @property
     def series(self) -> str:
@@ -63,14 +70,14 @@ class Writer(Protocol):
         """``jsonl``, without its dot."""
 
     @property
-    def path(self) -> str | None:
-        """The current part."""
+    def name(self) -> str | None:
+        """The name of the current part."""
 
     @property
     def max_part_bytes(self) -> int:
         """To what size a part may grow."""
 
-    def unless_open(self, path: str, act: Callable[[], None]) -> bool:
+    def unless_open(self, name: str, act: Callable[[], None]) -> bool:
         """Do something to a file unless it is being written to; whether it was done."""
 
 
@@ -86,8 +93,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _File:
-    part: Part
+    age: Age
     name: str
+    part: Part
     size: int
 
 
@@ -98,18 +106,39 @@ class Housekeeper:
         self._writers = writers
         self.policy = policy
         self._failed: set[tuple[str, str]] = set()
+        self._judged: set[tuple[int, ...]] = set()
 
-    def run(self, wall: float) -> Report:
+    def run(self, wall: float, *, doubtful: bool = False) -> Report:
         """One round over all series; blocks for as long as gzip takes, raises nothing for a bad file.
 
         Args:
             wall: epoch seconds, for the age of parts.
+            doubtful: the clock was set far since coordd began: today takes no true day's place.
         """
         _be_nice()
         report = Report()
         failures: dict[tuple[str, str], str] = {}
         for writer in self._writers:
-            _Series(writer, self.policy, utc_date(wall), report, failures).run()
+            try:
+                folder = writer.folder.take()
+            except OSError as error:
+                failures[writer.folder.path, "opened"] = explain(error)
+                continue
+            if folder is None:
+                continue
+            try:
+                _Series(
+                    writer,
+                    folder,
+                    self.policy,
+                    utc_date(wall),
+                    doubtful=doubtful,
+                    judged=self._judged,
+                    report=report,
+                    failures=failures,
+                ).run()
+            finally:
+                folder.close()
         for (path, what), reason in failures.items():
             if (path, what) not in self._failed:
                 message = f"{path} cannot be {what}: {reason}"
@@ -126,95 +155,141 @@ class Housekeeper:
 
 
 class _Series:
-    """One round over one series."""
+    """One round over one series, in a directory that is held open: nothing of another one is touched."""
 
     def __init__(
         self,
         writer: Writer,
+        folder: Folder,
         policy: Policy,
         today: str,
+        *,
+        doubtful: bool,
+        judged: set[tuple[int, ...]],
         report: Report,
         failures: dict[tuple[str, str], str],
     ) -> None:
         self._writer = writer
+        self._folder = folder
         self._policy = policy
         self._today = today
+        self._doubtful = doubtful
+        self._judged = judged
         self._report = report
         self._failures = failures
+        self._claims = Claims()
 
     def run(self) -> None:
-        directory = self._writer.directory
         try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            return
+            self._claims = self._writer.folder.claims(self._folder)
+            names = self._folder.names()
+            self._adopt(names)
+            self._drop_stale_copies(names)
+            self._drop_old_dates()
+            self._compress()
+            self._drop_to_size()
+            self._writer.folder.compact(self._folder, self._is_there)
         except OSError as error:
-            self._fail(directory, "listed", explain(error))
-            return
-        for name in names:
-            self._drop_stale_copy(name)
-        self._drop_old_dates()
-        self._compress()
-        self._drop_to_size()
+            self._fail(self._folder.path, "kept in order", explain(error))
 
     def _files(self) -> list[_File]:
-        """What belongs to the series, oldest first, with what was set aside as damaged."""
-        return sorted(self._found())
-
-    def _found(self) -> Iterator[_File]:
-        with suppress(OSError):
-            for name in os.listdir(self._writer.directory):
-                part = self._part(name.removesuffix(_DAMAGED))
-                if part is None:
-                    continue
-                with suppress(FileNotFoundError):
-                    status = os.lstat(self._path(name))
-                    if stat.S_ISREG(status.st_mode):
-                        yield _File(part, name, status.st_size)
+        """What is coordd's of the series, oldest first, with what was set aside as damaged."""
+        found: list[tuple[str, Part, int]] = []
+        unproven = 0
+        for name in self._folder.names():
+            part = self._part(_part_name_in(name))
+            status = None if part is None else self._folder.regular(name)
+            if part is None or status is None:
+                continue
+            if proves(self._claims, self._folder.fd, name):
+                found.append((name, part, status.st_size))
+            else:
+                unproven += 1
+        self._writer.unproven = unproven
+        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
+        return sorted(_File(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
 
     def _part(self, name: str) -> Part | None:
         return parse_part(name, self._writer.series, self._writer.extension)
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._writer.directory, name)
+        return self._folder.path_of(name)
 
     def _is_current(self, file: _File) -> bool:
-        return self._path(file.name) == self._writer.path
+        return file.name == self._writer.name
 
-    def _drop_stale_copy(self, name: str) -> None:
-        """A copy that a killed run did not finish."""
-        part = self._part(name[1 : -len(_COPY)]) if name.startswith(".") and name.endswith(_COPY) else None
-        if part is None or part.compressed:
-            return
-        path = self._path(name)
+    def _is_there(self, name: str) -> bool:
+        return any(self._folder.exists(form) for form in (name, f"{name}.gz"))
+
+    def _adopt(self, names: list[str]) -> None:
+        """What an older coordd left, which had no manifest, and every line of which says so."""
+        lines = []
+        for name in names:
+            plain = plain_name(name)
+            if self._part(name) is None or plain not in self._claims.found or self._claims.announces(plain):
+                continue
+            with suppress(FileNotFoundError):
+                lines += self._judge(name, plain)
+        if lines:
+            self._writer.folder.announce(self._folder, b"".join(lines))
+            self._claims = self._writer.folder.claims(self._folder)
+
+    def _judge(self, name: str, plain: str) -> list[bytes]:
+        descriptor, _ = self._folder.open(name, os.O_RDONLY)
         try:
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                os.unlink(path)
+            status = os.fstat(descriptor)
+            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen in self._judged:
+                return []
+            compressed = name.endswith(".gz")
+            if written_by_coordd(descriptor, self._writer.series, compressed=compressed):
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                line, whole = first_line(descriptor, compressed=compressed)
+                return [announcement(plain, line, adopted=True)] if whole else []
+            self._judged.add(seen)
         except OSError as error:
-            self._fail(path, "removed", explain(error))
+            self._fail(self._path(name), "read", explain(error))
+        finally:
+            os.close(descriptor)
+        return []
+
+    def _drop_stale_copies(self, names: list[str]) -> None:
+        """Copies that a killed run did not finish."""
+        for name in names:
+            plain = name[1 : -len(_COPY)] if name.startswith(".") and name.endswith(_COPY) else ""
+            part = self._part(plain)
+            if part is None or part.compressed:
+                continue
+            try:
+                if is_own_copy(self._folder, name, self._claims):
+                    self._folder.unlink(name)
+            except OSError as error:
+                self._fail(self._path(name), "removed", explain(error))
 
     def _drop_old_dates(self) -> None:
         files = self._files()
-        kept = set(sorted({file.part.date for file in files})[-self._policy.retention_days :])
+        dates = sorted({file.age.date for file in files})
+        kept = set(dates[-self._policy.retention_days - self._doubtful :])
         for file in files:
-            if file.part.date not in kept and not self._is_current(file):
+            if file.age.date not in kept and not self._is_current(file):
                 self._drop(file)
 
     def _compress(self) -> None:
         files = self._files()
         names = {file.name for file in files}
         for file in files:
-            part = file.part
-            if file.name.endswith(_DAMAGED) or part.compressed or self._is_current(file):
+            if DAMAGED in file.name or file.part.compressed or self._is_current(file):
                 continue
-            twin = part_name(
-                self._writer.series, Part(part.date, part.number, compressed=True), self._writer.extension
-            )
+            twin = compressed_name(file.name)
             try:
                 if twin in names and not self._finish(file):
                     continue
                 # a file that cannot stay need not be compressed: nothing of ours is that large
-                if self._is_due(part) and file.size <= self._policy.max_bytes:
+                if (
+                    self._is_due(file.age.date)
+                    and file.size <= self._policy.max_bytes
+                    and not self._folder.exists(twin)  # somebody else's: the file stays as it is
+                ):
                     self._compress_one(file)
             except FileNotFoundError:  # somebody was faster
                 continue
@@ -223,22 +298,29 @@ class _Series:
 
     def _finish(self, file: _File) -> bool:
         """Whether the plain file is still there, and alone."""
-        path = self._path(file.name)
-        if finish(path, self._remove):
-            return os.path.lexists(path) and not os.path.lexists(f"{path}.gz")
-        self._fail(path, "compressed", "it is there gzipped too, and each holds something of its own")
+        if finish(self._folder, file.name, self._remove):
+            return self._folder.exists(file.name) and not self._folder.exists(compressed_name(file.name))
+        self._fail(
+            self._path(file.name),
+            "compressed",
+            "it is there gzipped too, and each holds something of its own",
+        )
         return False
 
     def _compress_one(self, file: _File) -> None:
-        path = self._path(file.name)
-        if compress(path, self._remove):
+        temporary = temporary_of(file.name)
+        if not self._claims.announces(temporary):
+            self._writer.folder.announce(self._folder, announcement(temporary, b""))
+            self._claims = self._writer.folder.claims(self._folder)
+        if compress(self._folder, file.name, self._remove):
             self._report.compressed += 1
             with suppress(OSError):
-                self._report.freed += file.size - os.lstat(f"{path}.gz").st_size
+                packed = self._folder.stat(compressed_name(file.name))
+                self._report.freed += file.size - packed.st_size
 
-    def _is_due(self, part: Part) -> bool:
+    def _is_due(self, day: str) -> bool:
         try:
-            days = (date.fromisoformat(self._today) - date.fromisoformat(part.date)).days
+            days = (date.fromisoformat(self._today) - date.fromisoformat(day)).days
         except ValueError:  # 2026-13-45: a name like ours
             return False
         return max(0, days - 1) >= self._policy.compress_after_days
@@ -256,24 +338,31 @@ class _Series:
                 used -= file.size
 
     def _drop(self, file: _File) -> bool:
-        path = self._path(file.name)
         try:
-            gone = self._remove(path)
+            gone = self._remove(file.name)
         except FileNotFoundError:
             return True
         except OSError as error:
-            self._fail(path, "removed", explain(error))
+            self._fail(self._path(file.name), "removed", explain(error))
             return False
         if gone:
             self._report.removed += 1
             self._report.freed += file.size
         return gone
 
-    def _remove(self, path: str) -> bool:
-        return self._writer.unless_open(path, lambda: os.unlink(path))
+    def _remove(self, name: str) -> bool:
+        return self._writer.unless_open(name, lambda: self._folder.unlink(name))
 
     def _fail(self, path: str, what: str, reason: str) -> None:
         self._failures[path, what] = reason
+
+
+def _part_name_in(name: str) -> str:
+    """The name of the part that a file is, or was set aside from: ``….jsonl.2.damaged`` is of ``….jsonl``."""
+    if not name.endswith(DAMAGED):
+        return name
+    base, _, number = name.removesuffix(DAMAGED).rpartition(".")
+    return base if number.isdecimal() else name.removesuffix(DAMAGED)
 
 
 def _be_nice() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from coordd.sinks.base import Batch
 from coordd.sinks.files import MAX_PART_BYTES, RecordFile
 from coordd.sinks.filesink import FileSink
+from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
 
 
@@ -19,7 +20,9 @@ class JsonlSink(FileSink):
         metrics_dir: made when missing.
         random: gives a number in [0, 1), for the jitter of retries.
         backlog: how many records may wait while the disk takes none.
-        max_part_bytes, mode, directory_mode, gitignore, root, write: as RecordFile's.
+        max_part_bytes, mode, write: as RecordFile's.
+        directory_mode, gitignore, root: as HeldFolder's.
+        folder: the directory, where another sink writes to the same one.
         fsync: as Ledger's.
     """
 
@@ -34,14 +37,18 @@ class JsonlSink(FileSink):
         directory_mode: int = 0o700,
         gitignore: bool = False,
         root: str | None = None,
+        folder: HeldFolder | None = None,
         write: Callable[[int, bytes], int] = os.write,
         fsync: Callable[[int], None] = sync_file,
     ) -> None:
-        ledger = Ledger(fsync=fsync)
-        super().__init__(name="jsonl", directory=metrics_dir, ledger=ledger, backlog=backlog, random=random)
+        ledger = Ledger(fsync=fsync, max_lines=max(1, backlog))
+        folder = folder or HeldFolder(
+            metrics_dir, mode=directory_mode, file_mode=mode, gitignore=gitignore, root=root
+        )
+        super().__init__(name="jsonl", folder=folder, ledger=ledger, backlog=backlog, random=random)
         for series in ("system", "agent", "event"):
             self._files[series] = RecordFile(
-                directory=metrics_dir,
+                folder=folder,
                 series=series,
                 extension="jsonl",
                 link=f"{series}.jsonl",
@@ -49,9 +56,6 @@ class JsonlSink(FileSink):
                 listener=self,
                 max_part_bytes=max_part_bytes,
                 mode=mode,
-                directory_mode=directory_mode,
-                gitignore=gitignore,
-                root=root,
                 write=write,
             )
 

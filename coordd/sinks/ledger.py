@@ -1,11 +1,17 @@
-"""Which written records are known to be on stable storage.
+"""Which written lines are known to be on stable storage, and what those are that are not.
 
 One thread writes, another one syncs, so that a slow disk delays no record. A descriptor is therefore closed
 here and nowhere else, after its last fsync: it can neither vanish nor come to mean another file in the
 middle of one.
 
 A failed fsync is final for what was written before it: the kernel may have dropped those pages and marked
-them clean, and the next fsync then reports a success that does not cover them (see fsync(2)).
+them clean, and the next fsync then reports a success that does not cover them (see fsync(2)). So the lines
+written since the last fsync that succeeded are kept in memory, bounded, and given back to the writer
+(:meth:`Ledger.unsynced`), which writes them again elsewhere. With them go those that this last good fsync
+covered, for a file system may notice late: ext4 without a journal, on a disk that lends more room than it
+has, lost what it had called synced a moment before::
+
+    open ──fsync fails──► suspect ──unsynced()──► taken ──retire(cut=True), all synced──► cut and closed
 """
 
 from __future__ import annotations
@@ -15,9 +21,17 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from coordd.directories import sync_directory
+from coordd.sinks.folder import Folder
+
+MAX_LINES = 100_000
+MAX_BYTES = 64 * 1024 * 1024
+KEPT_BYTES = 4 * 1024 * 1024
+"""Of what the last good fsync covered, no more than this is kept."""
 
 
 def sync_file(descriptor: int) -> None:
@@ -33,12 +47,70 @@ def sync_file(descriptor: int) -> None:
         os.fdatasync(descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """What a file had in one descriptor when its fsync failed.
+
+    ``lines`` are not known to be on disk, oldest first; ``forgotten`` more are not in memory any longer.
+    ``safe`` is the size up to which the file is.
+    """
+
+    descriptor: int
+    lines: Sequence[bytes]
+    forgotten: int
+    safe: int
+
+
+@dataclass(slots=True)
+class _Tail:
+    """Lines written since the last fsync that succeeded, as many as may be kept."""
+
+    lines: deque[bytes] = field(default_factory=deque)
+    size: int = 0
+    forgotten: int = 0
+
+    def add(self, lines: Sequence[bytes], limit: int) -> None:
+        self.lines.extend(lines)
+        self.size += len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
+        while len(self.lines) > limit or self.size > MAX_BYTES:
+            self.size -= len(self.lines.popleft())
+            self.forgotten += 1
+
+    @property
+    def count(self) -> int:
+        return len(self.lines) + self.forgotten
+
+
+@dataclass(slots=True)
+class _Open:
+    """A descriptor; ``end`` is where its whole lines end, ``safe`` where those of the last good fsync do.
+
+    ``covered`` are the lines of that fsync, from ``safe_before`` on, where they are few enough to be kept.
+    ``size`` is that of the file when its lines were taken to be written again.
+    """
+
+    path: str
+    owner: object
+    safe: int
+    end: int
+    safe_before: int = 0
+    covered: _Tail | None = None
+    covered_durable: int = 0
+    size: int = -1
+    pending: _Tail | None = None
+    suspect: _Tail | None = None
+    taken: bool = False
+    retired: bool = False
+    cut: bool = False
+
+
 class Ledger:
     """Counts records from written to durable, and syncs and closes the descriptors they were written to.
 
     Args:
         fsync: brings one file to stable storage.
         fsync_directory: the same for a directory.
+        max_lines: how many lines of one file are kept in memory between two fsyncs.
     """
 
     def __init__(
@@ -46,104 +118,183 @@ class Ledger:
         *,
         fsync: Callable[[int], None] = sync_file,
         fsync_directory: Callable[[int], None] = sync_directory,
+        max_lines: int = MAX_LINES,
     ) -> None:
         self._fsync = fsync
         self._fsync_directory = fsync_directory
+        self._max_lines = max_lines
         self._turn = threading.Lock()  # held through a whole sync: one at a time
         self._lock = threading.Lock()  # held for a few instructions only: guards what follows
-        self._pending: dict[int, int] = {}
-        self._paths: dict[int, str] = {}
-        self._directories: list[tuple[int, str]] = []
-        self._retired: list[int] = []
+        self._open: dict[int, _Open] = {}
+        self._directories: list[Folder] = []
         self.durable = 0
-        self.failures = 0
         self.error: str | None = None
+        self.failed = False
+        """Whether :meth:`unsynced` has something for somebody."""
 
     @property
     def dirty(self) -> bool:
-        """Whether :meth:`sync` has something to do."""
+        """Whether :meth:`sync` has something to do, or will have."""
         with self._lock:
-            return bool(self._pending or self._directories or self._retired)
+            return bool(self._directories) or any(
+                one.pending is not None or one.suspect is not None or one.retired
+                for one in self._open.values()
+            )
 
-    def opened(self, descriptor: int, path: str) -> None:
-        """A descriptor is from now on this ledger's to close."""
+    def opened(self, descriptor: int, path: str, *, owner: object = None, size: int = 0) -> None:
+        """A descriptor is from now on this ledger's to close.
+
+        Args:
+            descriptor: open for writing.
+            path: what it is called in errors.
+            owner: who will ask for what is unsynced.
+            size: of the file.
+        """
         with self._lock:
-            self._paths[descriptor] = path
+            self._open[descriptor] = _Open(path, owner, size, size, size)
 
-    def entered(self, directory: str) -> None:
+    def entered(self, folder: Folder) -> None:
         """A name was added to a directory: records there are durable only once the directory is.
 
         Raises:
             OSError: the directory cannot be opened.
         """
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        again = folder.again()
         with self._lock:
-            self._directories.append((descriptor, directory))
+            self._directories.append(again)
 
-    def wrote(self, descriptor: int, records: int, *, failures: int) -> None:
-        """So many records became whole in a file.
+    def wrote(self, descriptor: int, lines: Sequence[bytes], *, end: int) -> None:
+        """These records became whole in a file.
 
         Args:
             descriptor: as given to :meth:`opened`.
-            records: how many.
-            failures: :attr:`failures` before their first byte was written. Where an fsync has failed since,
-                it may have been the one that lost them, and they never count as durable.
+            lines: the records.
+            end: where the last whole line ends.
         """
         with self._lock:
-            safe = records if failures == self.failures else 0
-            self._pending[descriptor] = self._pending.get(descriptor, 0) + safe
+            one = self._open[descriptor]
+            one.end = end
+            if one.suspect is not None:
+                one.suspect.add(lines, self._max_lines)
+                return
+            if one.pending is None:
+                one.pending = _Tail()
+            one.pending.add(lines, self._max_lines)
 
-    def retire(self, descriptor: int) -> None:
-        """Nothing more will be written: the next :meth:`sync` closes it."""
+    def suspects(self, descriptor: int) -> bool:
+        """Whether an fsync of this descriptor has failed: nothing more is to be written to it."""
         with self._lock:
-            self._retired.append(descriptor)
+            one = self._open[descriptor]
+            return one.suspect is not None or one.taken
+
+    def unsynced(self, owner: object) -> list[Unsynced]:
+        """What an owner has to write again; each once, in the order of opening.
+
+        Each descriptor has to be given back, by :meth:`retire` or :meth:`renew`.
+        """
+        found = []
+        with self._lock:
+            for descriptor, one in self._open.items():
+                if one.owner is owner and one.suspect is not None:
+                    tail, one.suspect, one.taken = one.suspect, None, True
+                    one.size = _size_of(descriptor)
+                    found.append(Unsynced(descriptor, list(tail.lines), tail.forgotten, one.safe))
+            self.failed = any(one.suspect is not None for one in self._open.values())
+        return found
+
+    def renew(self, descriptor: int) -> None:
+        """A descriptor that was taken is empty, and is written to again."""
+        with self._lock:
+            one = self._open[descriptor]
+            one.taken, one.safe, one.safe_before, one.end, one.covered = False, 0, 0, 0, None
+
+    def retire(self, descriptor: int, *, cut: bool = False) -> None:
+        """Nothing more will be written: the next :meth:`sync` closes it.
+
+        Args:
+            descriptor: as given to :meth:`opened`.
+            cut: all that was unsynced in it was written again elsewhere: once that is on disk, cut it off
+                here, so that nobody reads it twice.
+        """
+        with self._lock:
+            one = self._open[descriptor]
+            one.retired, one.cut = True, cut
 
     def sync(self) -> None:
         """Sync all that was written before the call; a failure is in :attr:`error` until a sync succeeds."""
         with self._turn:
             with self._lock:
-                pending, self._pending = self._pending, {}
                 directories, self._directories = self._directories, []
-                retired, self._retired = self._retired, []
-            entered = [self._sync_directory(*directory) for directory in directories]
-            synced = [self._sync_one(fd, count, all(entered), fd in retired) for fd, count in pending.items()]
-            if all(entered) and all(synced) and (entered or synced):
-                with self._lock:
+                pending: list[tuple[int, _Tail, int]] = []
+                for descriptor, one in self._open.items():
+                    if one.pending is not None:
+                        pending.append((descriptor, one.pending, one.end))
+                        one.pending = None
+                retired = [descriptor for descriptor, one in self._open.items() if one.retired]
+            entered = [self._sync_directory(folder) for folder in directories]
+            synced = [self._sync_one(fd, tail, end, all(entered)) for fd, tail, end in pending]
+            good = all(entered) and all(synced)
+            with self._lock:
+                if good and (entered or synced) and not any(one.suspect for one in self._open.values()):
                     self.error = None
-            for descriptor in retired:
-                with self._lock:
-                    del self._paths[descriptor]
-                # Its fsync has told all there is to know.
+                ended = [(fd, one) for fd in retired if self._has_ended(one := self._open[fd], good=good)]
+                for descriptor, _ in ended:
+                    del self._open[descriptor]
+            for descriptor, one in ended:
+                with contextlib.suppress(OSError):  # its fsync has told all there is to know
+                    if one.cut and _size_of(descriptor) == one.size:  # or somebody added something
+                        os.ftruncate(descriptor, one.safe)
+                        self._fsync(descriptor)
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
 
-    def _sync_directory(self, descriptor: int, path: str) -> bool:
+    @staticmethod
+    def _has_ended(one: _Open, *, good: bool) -> bool:
+        return one.pending is None and one.suspect is None and (good or not one.cut)
+
+    def _sync_directory(self, folder: Folder) -> bool:
         try:
-            self._fsync_directory(descriptor)
+            self._fsync_directory(folder.fd)
         except OSError as error:
             with self._lock:
-                self._failed(path, error)
-                self._directories.append((descriptor, path))
+                self._failed(folder.path, error)
+                self._directories.append(folder)
             return False
-        os.close(descriptor)
+        folder.close()
         return True
 
-    def _sync_one(self, descriptor: int, records: int, entered: bool, last: bool) -> bool:
+    def _sync_one(self, descriptor: int, tail: _Tail, end: int, entered: bool) -> bool:
         try:
             self._fsync(descriptor)
         except OSError as error:
             with self._lock:
-                self._failed(self._paths[descriptor], error)
-                if not last:
-                    # Nothing of it will count, nor what was written while this fsync ran, but asking again
-                    # shows when the disk answers again.
-                    self._pending[descriptor] = 0
+                one = self._open[descriptor]
+                self._failed(one.path, error)
+                # What was written while this fsync ran is as doubtful.
+                later, one.pending = one.pending, None
+                one.suspect, self.failed = _Tail(), True
+                for part in (one.covered, tail, later):
+                    if part is not None:
+                        one.suspect.add(list(part.lines), self._max_lines)
+                        one.suspect.forgotten += part.forgotten
+                if one.covered is not None:
+                    self.durable -= one.covered_durable
+                    one.safe, one.covered = one.safe_before, None
             return False
-        if entered:
-            with self._lock:
-                self.durable += records
+        with self._lock:
+            one = self._open[descriptor]
+            one.safe, one.safe_before = end, one.safe
+            one.covered = tail if tail.size <= KEPT_BYTES and not tail.forgotten else None
+            one.covered_durable = tail.count if entered else 0
+            self.durable += one.covered_durable
         return True
 
     def _failed(self, path: str, error: OSError) -> None:
-        self.failures += 1
         self.error = f"{path}: fsync: {error.strerror or error}"
+
+
+def _size_of(descriptor: int) -> int:
+    try:
+        return os.fstat(descriptor).st_size
+    except OSError:
+        return -2

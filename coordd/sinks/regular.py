@@ -1,4 +1,4 @@
-"""Opening and linking record files without falling for what may stand in their place.
+"""Opening record files without falling for what may stand in their place.
 
 A FIFO, a device, a link to somebody's secrets under the name of a record file is an error in words, and is
 never followed, waited for, written to or replaced.
@@ -9,13 +9,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 
-_SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def open_regular(path: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
+def open_regular(
+    path: str, flags: int, *, mode: int | None = None, folder: int | None = None, shown: str | None = None
+) -> tuple[int, bool]:
     """Open a regular file, and where ``mode`` is given make one that is missing, with exactly that mode.
+
+    Args:
+        path: of the file; with ``folder`` its name there.
+        flags: as open(2) takes them.
+        mode: permission bits of a file that has to be made.
+        folder: descriptor of the directory it lies in.
+        shown: what the file is called in errors; by default ``path``.
 
     Returns:
         The descriptor, and whether the file was made.
@@ -23,9 +33,10 @@ def open_regular(path: str, flags: int, *, mode: int | None = None) -> tuple[int
     Raises:
         OSError: with ``filename``; what stands there is no regular file, or as open(2) tells.
     """
+    shown = shown or path
     if mode is not None:
         with contextlib.suppress(FileExistsError):
-            made = os.open(path, flags | os.O_CREAT | os.O_EXCL | _SAFE, mode)
+            made = _open(path, flags | os.O_CREAT | os.O_EXCL, mode, folder, shown)
             try:
                 os.fchmod(made, mode)
             except BaseException:
@@ -33,45 +44,15 @@ def open_regular(path: str, flags: int, *, mode: int | None = None) -> tuple[int
                 raise
             return made, True
     try:
-        descriptor = os.open(path, flags | _SAFE)
+        descriptor = _open(path, flags, 0, folder, shown)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:
-            raise _surprise(path, "a regular file") from error
+            raise surprise(shown, "a regular file") from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _surprise(path, "a regular file")
+        raise surprise(shown, "a regular file")
     return descriptor, False
-
-
-def point(link: str, target: str) -> bool:
-    """Make the symlink ``link`` lead to ``target``, a name in the same directory, in one step for any reader.
-
-    Returns:
-        Whether it had to be changed.
-
-    Raises:
-        OSError: with ``filename``; something that is no symlink stands there, or as symlink(2) and
-            rename(2) tell.
-    """
-    try:
-        if os.readlink(link) == target:
-            return False
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise _surprise(link, "a symlink") from error
-        raise
-    directory, name = os.path.split(link)
-    temporary = os.path.join(directory, f".{name}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISLNK(os.lstat(temporary).st_mode):
-            raise _surprise(temporary, "a symlink")
-        os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, link)
-    return True
 
 
 def explain(error: OSError) -> str:
@@ -80,5 +61,15 @@ def explain(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
-def _surprise(path: str, expected: str) -> OSError:
-    return OSError(errno.EEXIST, f"not {expected}, and coordd does not touch it; move it away", path)
+def surprise(path: str, expected: str) -> OSError:
+    """The error for something else that stands under a name of coordd's."""
+    quoted = shlex.quote(path)
+    reason = f"not {expected}, and coordd does not touch it; move it away: mv {quoted} {quoted}.other"
+    return OSError(errno.EEXIST, reason, path)
+
+
+def _open(path: str, flags: int, mode: int, folder: int | None, shown: str) -> int:
+    try:
+        return os.open(path, flags | SAFE, mode, dir_fd=folder)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, shown) from None

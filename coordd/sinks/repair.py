@@ -1,21 +1,27 @@
 """Set aside what a kill or a power loss left behind the last whole line of a record file.
 
 The tail goes to ``<file>.damaged`` and to disk before the file is cut, so a kill in between costs at most a
-second copy there. Only tails are read. The NUL bytes that a power loss leaves at the end of a file that had
+second copy there. Only tails are read, of
+files that coordd made (manifest.py). The NUL bytes that a power loss leaves at the end of a file that had
 grown say nothing and are not kept.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordd.directories import sync_directory
+from coordd.manifest import MAX_LINE, announcement, proves
 from coordd.parts import parse_part
-from coordd.sinks.regular import explain, open_regular
+from coordd.sinks.folder import Folder
+from coordd.sinks.held import HeldFolder
+from coordd.sinks.regular import explain
 
+DAMAGED = ".damaged"
 _BLOCK = 64 * 1024
+_MOST_ASIDE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,34 +33,40 @@ class Damage:
     error: str | None = None
 
 
-def repair(directory: str, series: str, extension: str, *, mode: int = 0o640) -> list[Damage]:
-    """Repair every part of a series that is not compressed; nothing is raised, a failure is in the list.
+def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) -> list[Damage]:
+    """Repair every part of a series that is coordd's and not compressed.
 
-    A directory that does not exist (yet) holds nothing to repair.
+    Nothing is raised, a failure is in the list.
     """
     try:
-        names = sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
+        folder = held.folder()
+        claims = held.claims(folder)
+        names = sorted(folder.names())
     except OSError as error:
-        return [Damage(directory, 0, explain(error))]
+        return [Damage(held.path, 0, explain(error))]
     found = []
     for name in names:
         part = parse_part(name, series, extension)
-        if part is None or part.compressed:
+        if part is None or part.compressed or not proves(claims, folder.fd, name):
             continue
-        path = os.path.join(directory, name)
         try:
-            damage = repair_file(path, mode=mode)
+            damage = repair_file(folder, name, held, mode=mode)
         except OSError as error:
-            damage = Damage(path, 0, explain(error))
+            damage = Damage(folder.path_of(name), 0, explain(error))
         if damage is not None:
             found.append(damage)
     return found
 
 
-def repair_file(path: str, *, mode: int = 0o640) -> Damage | None:
-    """Cut one file behind its last newline, and keep what was cut in ``<path>.damaged`` (made with ``mode``).
+def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o640) -> Damage | None:
+    """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged`` (made with ``mode``).
+
+    Where that name is taken by a file that is not coordd's, the next one is used: ``<name>.2.damaged``.
+
+    Args:
+        folder: the directory.
+        name: of the file in it, which has to be coordd's.
+        held: has the manifest of this directory.
 
     Returns:
         What was cut; None where the file ends as it should.
@@ -62,7 +74,7 @@ def repair_file(path: str, *, mode: int = 0o640) -> Damage | None:
     Raises:
         OSError: the file is as it was, or (when the last fsync failed) cut with its tail kept.
     """
-    descriptor, _ = open_regular(path, os.O_RDWR)
+    descriptor, _ = folder.open(name, os.O_RDWR)
     try:
         size = os.fstat(descriptor).st_size
         if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
@@ -70,12 +82,13 @@ def repair_file(path: str, *, mode: int = 0o640) -> Damage | None:
         begin = _last(descriptor, size, b"\n")
         end = _end_of_text(descriptor, begin, size)
         if end > begin:
-            _set_aside(descriptor, begin, end, f"{path}.damaged", mode)
+            aside = _announced_name(folder, name, held, _first_line(descriptor, begin, end))
+            _set_aside(descriptor, begin, end, folder, aside, mode=mode)
         os.ftruncate(descriptor, begin)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Damage(path, size - begin)
+    return Damage(folder.path_of(name), size - begin)
 
 
 def _backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -103,8 +116,8 @@ def _end_of_text(descriptor: int, begin: int, end: int) -> int:
     return begin
 
 
-def _set_aside(source: int, begin: int, end: int, path: str, mode: int) -> None:
-    target, made = open_regular(path, os.O_WRONLY | os.O_APPEND, mode=mode)
+def _set_aside(source: int, begin: int, end: int, folder: Folder, aside: str, *, mode: int) -> None:
+    target, made = folder.open(aside, os.O_WRONLY | os.O_APPEND, mode=mode)
     try:
         for offset in range(begin, end, _BLOCK):
             _write_all(target, os.pread(source, min(_BLOCK, end - offset), offset))
@@ -113,11 +126,34 @@ def _set_aside(source: int, begin: int, end: int, path: str, mode: int) -> None:
     finally:
         os.close(target)
     if made:
-        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sync_directory(directory)
-        finally:
-            os.close(directory)
+        folder.sync()
+
+
+def _announced_name(folder: Folder, name: str, held: HeldFolder, line: bytes) -> str:
+    """Where to set aside what begins with ``line``, by a name that is in the manifest from now on."""
+    aside = _free_name(folder, name, held)
+    if not held.claims(folder).announces(aside):
+        held.announce(folder, announcement(aside, line))
+    return aside
+
+
+def _free_name(folder: Folder, name: str, held: HeldFolder) -> str:
+    """Where to set aside: a file of coordd's that is there for this already, or a name that nobody has."""
+    claims = held.claims(folder)
+    for number in range(1, _MOST_ASIDE):
+        aside = f"{name}{'' if number == 1 else f'.{number}'}{DAMAGED}"
+        if not folder.exists(aside) or proves(claims, folder.fd, aside):
+            return aside
+    raise OSError(errno.EEXIST, "no name is left for what is set aside", folder.path_of(name))
+
+
+def _first_line(source: int, begin: int, end: int) -> bytes:
+    line = b""
+    for offset in range(begin, end, _BLOCK):
+        line += os.pread(source, min(_BLOCK, end - offset), offset)
+        if len(line) > MAX_LINE:
+            break
+    return line
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from live import Project, RpcFailed, coordctl, environment, eventually, watching
 
+from coordd import manifest
 from coordd.timestamps import format_utc, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -352,11 +353,16 @@ def closed(metrics: Path) -> list[str]:
 
 
 def test_house_is_kept_at_start(project: Project, old_files: Path, tmp_path: Path) -> None:
-    (old_files / ".agent_2020-01-01.jsonl.gz.tmp").write_bytes(b"half")
+    half = old_files / ".agent_2020-01-01.jsonl.gz.tmp"
+    half.write_bytes(b"half")
+    (old_files / manifest.NAME).write_bytes(
+        b"".join(manifest.finding(path.name) for path in sorted(old_files.glob("agent_*")))
+        + manifest.announcement(half.name, b"")
+    )
     with watching(project, tmp_path, COORDD_STORAGE_RETENTION_DAYS="6") as coordd:
         # today's counts as one of the six
         eventually(lambda: closed(old_files) == expected(range(2, 7), ".gz"))
-        assert not (old_files / ".agent_2020-01-01.jsonl.gz.tmp").exists()
+        assert not half.exists()
         records = coordd.rpc("history.query", {"type": "agent"})["records"]
         assert [one["agent_id"] for one in records] == [f"agent-{age}" for age in range(6, 1, -1)]
 
@@ -398,7 +404,10 @@ def test_the_byte_budget_holds_while_records_come(project: Project, tmp_path: Pa
 def test_what_cannot_be_kept_is_an_event(project: Project, tmp_path: Path) -> None:
     metrics = project.claude / "metrics"
     (part,) = [put(metrics, "agent", [agent(NOON - 1000 * DAY, "a")])]
-    part.with_name(f"{part.name}.gz").write_bytes(gzip.compress(b"something else\n"))
+    line = part.read_bytes()
+    part.write_bytes(line + b"one thing\n")
+    part.with_name(f"{part.name}.gz").write_bytes(gzip.compress(line + b"something else\n"))
+    (metrics / manifest.NAME).write_bytes(manifest.announcement(part.name, line[:-1]))
     with watching(project, tmp_path):
 
         def failed() -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from coordd.clocks import Moment
 from coordd.redislink.link import Link
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress
+from coordd.sinks.folder import Folder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
@@ -349,13 +350,15 @@ def test_across_midnight_parts_and_gzip(server, tmp_path):
         host.record(1)
         parts = sorted(host.directory.glob("agent_*.jsonl"))
         assert len(parts) > 5
+        folder = Folder.at(str(host.directory))
         for path in parts[:-1:2]:
-            compress(str(path), removed)
+            compress(folder, path.name, lambda name: removed(host.directory / name))
         assert host.sink.status().backlog > 1200 - 10
         host.start()
         await host.wait(lambda: host.sink.status().written, "begun")
         for path in sorted(set(host.directory.glob("agent_*.jsonl")) - {parts[-1]})[:-1]:
-            compress(str(path), removed)  # while they are read
+            compress(folder, path.name, lambda name: removed(host.directory / name))  # while they are read
+        folder.close()
         host.record(2)
         await host.healthy()
         await host.all_there(server)

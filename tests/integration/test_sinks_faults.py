@@ -322,7 +322,79 @@ def test_a_failed_fsync(tmp_path, error, words):
     inject = ["-e", f"inject=fdatasync:error={error}:when=2"]
     (said,) = run([*strace, *inject, sys.executable, "-c", FAILING_FSYNC, str(tmp_path)])
     assert [step["written"] for step in said["seen"]] == [10, 20, 30, 40]
-    assert [step["durable"] for step in said["seen"]] == [10, 10, 20, 30]
+    assert [step["durable"] for step in said["seen"]] == [10, 0, 30, 40]
+    assert lines_of(tmp_path) == [b"%d" % n for n in range(4) for _ in range(10)], "in order, each once"
+    assert os.readlink(tmp_path / "agent.jsonl") == "agent_2026-11-22.2.jsonl"
     assert [step["state"] for step in said["seen"]] == ["ok", "failing", "ok", "ok"]
     assert words in said["seen"][1]["error"]
     assert said["kinds"] == ["sink.failed", "sink.recovered"]
+
+
+FSYNC_ALONE_SAYS_FULL = script("""
+    import threading
+    filler = sys.argv[2]
+    sink = make()
+    sink.open(wall=NOON, mono=0.0)
+    told, seen, n, mono = [], [], 0, 0.0
+    def write(count):
+        global n
+        lines = [b'{"n":%d,"x":"%s"}' % (n + k, b"x" * 900) for k in range(count)]
+        sink.write(Batch(agent=lines), wall=NOON, mono=mono)
+        if sink.status().state == "ok":
+            told.extend(range(n, n + count))
+        n += count
+    for turn in range(60):
+        mono += 5.0
+        write(200)
+        sink.sync()
+        seen.append(status(sink))
+        if turn == 40:
+            os.unlink(filler)
+        if sink.retry_at is not None and turn % 3 == 0:
+            sink.pump(wall=NOON, mono=mono)
+    mono += 10.0
+    sink.pump(wall=NOON, mono=mono)
+    sink.sync()
+    after = status(sink)
+    sink.close(wall=NOON, mono=mono)
+    failed = [step for step in seen if step["state"] == "failing"]
+    say(made=n, told=len(told), failed=len(failed), errors=sorted({step["error"] for step in failed}),
+        after=after, told_list=told)
+""")
+
+
+@pytest.mark.root
+def test_a_disk_that_says_at_fsync_alone_that_it_is_full(tmp_path):
+    """ext4 in a sparse file on a tmpfs: its blocks are promised, and there is no room for them."""
+    disk, mount_point, read_back = tmp_path / "disk", tmp_path / "ext4", tmp_path / "read"
+    disk.mkdir()
+    mount_point.mkdir()
+    read_back.mkdir()
+    shell = """
+        set -e
+        mount -t tmpfs -o size=12m coordd-test "$1"
+        truncate -s 64m "$1/image"
+        mkfs.ext4 -q -O ^has_journal -E lazy_itable_init=1 "$1/image"
+        mount -o loop "$1/image" "$2"
+        mkdir "$2/m"
+        fallocate -l "$(($(stat -f -c '%a * %S' "$1") - 3000000))" "$1/filler"
+        "$4" -c "$5" "$2/m" "$1/filler"
+        # what is on disk, and not what the page cache has
+        umount "$2"
+        mount -o loop,ro "$1/image" "$2"
+        cp "$2"/m/agent_*.jsonl "$3"
+        umount "$2"
+    """
+    isolated = ["unshare", "--mount", "--propagation", "private", "sh", "-c", shell, "sh"]
+    paths = [str(disk), str(mount_point), str(read_back)]
+    (said,) = run([*isolated, *paths, sys.executable, FSYNC_ALONE_SAYS_FULL])
+    assert said["failed"] > 0, said
+    assert any("fsync" in error for error in said["errors"]), said["errors"]
+    after = said["after"]
+    assert (after["state"], after["backlog"]) == ("ok", 0)
+    assert after["written"] + after["dropped"] == said["made"]
+    numbers = [json.loads(line)["n"] for line in lines_of(read_back)]
+    assert numbers == sorted(set(numbers)), "in order, each once, no line broken"
+    assert after["dropped"] == 0
+    assert numbers == list(range(said["made"]))
+    assert set(said["told_list"]) <= set(numbers)

@@ -604,7 +604,22 @@ def test_links_lead_to_the_newest_part(tmp_path: Path) -> None:
     assert (found.result, "current file is system_2026-11-22.2.jsonl" in found.message) == ("warn", True)
     link.unlink()
     link.touch()
-    assert "is no symlink" in only(doctor_storage.check_links(about)).message
+    found = only(doctor_storage.check_links(about))
+    assert "is no symlink" in found.message
+    assert str(found.fix).startswith(f"mv {link} {link}.other"), "and never rm"
+    link.unlink()
+    link.symlink_to("notes.txt")
+    found = only(doctor_storage.check_links(about))
+    assert (found.result, str(found.fix).startswith(f"mv {link} ")) == ("warn", True)
+
+
+def test_files_that_are_not_coordds_are_told_of() -> None:
+    status = status_document()
+    status["sinks"] = {"jsonl": {"unproven": 40}, "csv": {"unproven": 5}}
+    found = only(doctor_storage.check_strangers(facts(status=status)))
+    assert (found.result, "45 files" in found.message) == ("ok", True)
+    status["sinks"] = {"jsonl": {}}
+    assert list(doctor_storage.check_strangers(facts(status=status))) == []
 
 
 def test_directories(tmp_path: Path) -> None:
@@ -746,4 +761,4 @@ def test_a_fix_quotes_what_a_snapshot_says(tmp_path: Path) -> None:
     status = {"daemon": {"metrics_dir": str(path)}}
     found = next(f for f in check_directories(facts(status=status, daemon=ROOT)) if f.result == "fail")
     assert found.fix is not None
-    assert shlex.split(found.fix.partition(": ")[2]) == ["mv", str(path), f"{path}.old"]
+    assert shlex.split(found.fix.partition(": ")[2]) == ["mv", str(path), f"{path}.other"]

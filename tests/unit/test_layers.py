@@ -44,6 +44,8 @@ VALUES = {
     "config_url",
     "layout",
     "parts",
+    "manifest",
+    "ages",
     "history",
     "loglimit",
     "fairqueue",
@@ -122,9 +124,9 @@ TOOLS = {"installer"}
 LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
 CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}
 CLIENT_MAY |= {"doors", "memory", "oneatatime"}  # the dashboard is a server too
-CLIENT_MAY |= {"parts", "history"}  # clients read record files themselves
 CLIENT_MAY |= {"loglimit"}  # the dashboard logs
 CLIENT_MAY |= {"directories", "safeopen", "origin"}  # and what lies in a project, with suspicion
+CLIENT_MAY |= {"parts", "manifest", "ages", "history"}  # clients read record files themselves
 
 
 def room(path: Path) -> str:

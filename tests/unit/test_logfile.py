@@ -7,11 +7,15 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from coordd import logfile, loglimit, logs
+from coordd.config import Config
 from coordd.errors import StartError
+from coordd.layout import Layout, choose_layout
 from coordd.loglimit import Limited
 
 
@@ -37,8 +41,9 @@ def test_lines_go_into_the_file_which_rotates(
     logs.set_up("info", {"JOURNAL_STREAM": "1:2"}, file=str(path), mode=0o640)
     for number in range(500):
         root.info("line %d é\ud800", number)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["coordd.log", "coordd.log.1", "coordd.log.2"]
-    assert all(p.stat().st_size <= 4096 for p in tmp_path.iterdir())
+    logs_there = list(tmp_path.glob("coordd.log*"))
+    assert sorted(p.name for p in logs_there) == ["coordd.log", "coordd.log.1", "coordd.log.2"]
+    assert all(p.stat().st_size <= 4096 for p in logs_there)
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o640 for p in tmp_path.iterdir())
     last = path.read_text().splitlines()[-1]
     assert last[:2] == "20"
@@ -87,3 +92,70 @@ def test_a_full_disk_ends_nothing(
     assert path.read_text().endswith("and it rotates\n")
     assert (tmp_path / "coordd.log.1").exists()
     assert capsys.readouterr() == ("", "")
+
+
+def test_copies_that_are_somebody_elses_stay(
+    root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loglimit, "MOST", 1000)
+    monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
+    monkeypatch.setattr(logfile, "KEPT", 2)
+    for name in ("coordd.log.1", "coordd.log.3"):
+        (tmp_path / name).write_text("mine\n")
+    (tmp_path / "coordd.log.4").symlink_to("precious")
+    logs.set_up("info", {}, file=str(tmp_path / "coordd.log"))
+    for number in range(200):
+        root.info("line %d", number)
+    names = sorted(path.name for path in tmp_path.glob("coordd.log*"))
+    assert names == ["coordd.log", *(f"coordd.log.{number}" for number in range(1, 6))]
+    for name in ("coordd.log.1", "coordd.log.3"):
+        assert (tmp_path / name).read_text() == "mine\n"
+    assert os.readlink(tmp_path / "coordd.log.4") == "precious"
+    assert "line" in (tmp_path / "coordd.log.2").read_text()
+    assert "line" in (tmp_path / "coordd.log.5").read_text()
+    assert not (tmp_path / "precious").exists()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> tuple[Layout, Config]:
+    layout = choose_layout(name=None, workspaces=[str(tmp_path)], cwd="/", environ={}, platform="linux")
+    storage = SimpleNamespace(metrics_dir=layout.metrics_dir, log_dir=layout.log_dir)
+    return layout, cast("Config", SimpleNamespace(storage=storage))
+
+
+def test_a_log_that_is_somebody_elses_is_not_written_to(
+    root: logging.Logger, tmp_path: Path, project: tuple[Layout, Config]
+) -> None:
+    folder = tmp_path / ".claude" / "logs"
+    folder.mkdir(parents=True)
+    (folder / "coordd.log").write_text("mine\n")
+    (folder / "coordd.2.log").symlink_to("precious")
+    for _ in range(2):
+        path = logfile.default_log_file(*project)
+        assert path == str(folder / "coordd.3.log")
+        logs.set_up("info", {}, file=path)
+        root.info("hello")
+        root.handlers[0].close()
+    assert (folder / "coordd.3.log").read_text().count("hello") == 2
+    assert (folder / "coordd.log").read_text() == "mine\n"
+
+
+def test_a_link_that_takes_the_directorys_place_is_not_followed(
+    root: logging.Logger, tmp_path: Path, project: tuple[Layout, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loglimit, "MOST", 1000)
+    monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
+    path = Path(logfile.default_log_file(*project))
+    logs.set_up("info", {}, file=str(path), root=str(tmp_path))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path.parent.rename(tmp_path / "moved")
+    path.parent.symlink_to(outside)
+    for _ in range(100):
+        root.info("somewhere")
+    assert list(outside.iterdir()) == []
+    assert "somewhere" in (tmp_path / "moved" / "coordd.log").read_text()
+    path.parent.unlink()
+    path.parent.mkdir()
+    root.info("in place again")
+    assert "in place again" in path.read_text()

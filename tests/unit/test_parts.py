@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.parts import Part, newest_part, parse_part, part_name
+from coordd.parts import Part, parse_part, part_name, parts_of, series_of
 
 
 def test_names():
@@ -37,10 +37,27 @@ def test_a_strange_name_is_no_part(name):
     assert parse_part(name, "agent", "jsonl") is None
 
 
-def test_the_newest_part_goes_by_number_not_by_spelling_and_prefers_compressed():
+def test_the_parts_of_a_date_sort_by_number_not_by_spelling():
     names = ["agent_2026-11-22.jsonl.gz", "agent_2026-11-22.9.jsonl", "agent_2026-11-22.10.jsonl", "x"]
-    newest = {"series": "agent", "extension": "jsonl"}
-    assert newest_part(names, date="2026-11-22", **newest) == Part("2026-11-22", 10)
-    names.append("agent_2026-11-22.10.jsonl.gz")
-    assert newest_part(names, date="2026-11-22", **newest) == Part("2026-11-22", 10, True)
-    assert newest_part(names, date="2026-11-23", **newest) is None
+    found = parts_of(names, series="agent", date="2026-11-22", extension="jsonl")
+    assert sorted(found) == [
+        Part("2026-11-22", 1, True),
+        Part("2026-11-22", 9),
+        Part("2026-11-22", 10),
+    ]
+    assert parts_of(names, series="agent", date="2026-11-23", extension="jsonl") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [
+        ("agent_2026-11-22.jsonl", "agent"),
+        ("performance_2026-11-22.2.csv.gz", "performance"),
+        ("performance_2026-11-22.jsonl", None),
+        ("coordd.log", None),
+        ("agents_2026-11-22.jsonl", None),
+    ],
+)
+def test_every_part_has_its_series(name, series):
+    found = series_of(name)
+    assert (found and found[0]) == series

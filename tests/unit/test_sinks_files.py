@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from coordd.sinks.files import RecordFile
+from coordd.sinks.folder import Folder
+from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
-from coordd.sinks.regular import point
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86_400.0
@@ -67,7 +68,11 @@ def make(tmp_path, disk, heard, ledger):
     def factory(**options):
         options = {"series": "agent", "extension": "jsonl", "link": "agent.jsonl"} | options
         file = RecordFile(
-            directory=str(tmp_path / "m"), ledger=ledger, listener=heard, write=disk.write, **options
+            folder=HeldFolder(str(tmp_path / "m")),
+            ledger=ledger,
+            listener=heard,
+            write=disk.write,
+            **options,
         )
         made.append(file)
         return file
@@ -115,6 +120,7 @@ def test_a_full_part_is_followed_by_the_next_number(tmp_path, make):
         file.append([line], NOON)
     names = sorted(os.listdir(tmp_path / "m"))
     assert names == [
+        ".coordd-files.jsonl",
         "agent.jsonl",
         "agent_2026-11-22.2.jsonl",
         "agent_2026-11-22.3.jsonl",
@@ -221,17 +227,30 @@ def test_a_torn_line_in_an_emptied_file_is_written_whole(tmp_path, make, disk):
     assert content(tmp_path / "m" / "agent.jsonl") == "two\nthree\n"
 
 
-@pytest.mark.parametrize("change", ["removed", "elsewhere"])
+@pytest.mark.parametrize("change", ["removed", "another part"])
 def test_a_changed_symlink_is_put_right(tmp_path, make, heard, change):
     file = make()
     file.append([b"1"], NOON)
     os.unlink(file.link)
-    if change == "elsewhere":
-        os.symlink("/etc/passwd", file.link)
+    if change == "another part":
+        os.symlink("agent_2026-11-01.jsonl", file.link)
     assert file.check(NOON) is True
     assert os.readlink(file.link) == "agent_2026-11-22.jsonl"
     assert heard.paths == ["agent.jsonl"]
     assert file.check(NOON) is False
+
+
+@pytest.mark.parametrize("name", ["agent.jsonl", ".agent.jsonl.tmp"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "notes.txt", "sub/agent_2026-11-22.jsonl"])
+def test_a_symlink_of_somebody_elses_stays(tmp_path, make, heard, name, target):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / name).symlink_to(target)
+    file = make()
+    assert file.append([b"1"], NOON).error is None
+    assert file.check(NOON) is False
+    assert os.readlink(tmp_path / "m" / name) == target
+    assert f"mv {tmp_path}/m/{name}" in (file.trouble or "")
+    assert heard.paths == []
 
 
 def test_something_else_under_the_links_name_is_left_alone_and_said(tmp_path, make):
@@ -248,8 +267,11 @@ def test_something_else_under_the_links_name_is_left_alone_and_said(tmp_path, ma
     assert os.readlink(file.link) == "agent_2026-11-22.jsonl"
 
 
-@pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
-def test_what_is_no_regular_file_is_neither_written_nor_waited_for(tmp_path, make, kind):
+KINDS = ["symlink", "fifo", "directory", "file", "empty", "gzipped"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_somebody_has_is_passed_over(tmp_path, make, kind):
     (tmp_path / "m").mkdir()
     path = tmp_path / "m" / "agent_2026-11-22.jsonl"
     victim = tmp_path / "victim"
@@ -258,16 +280,69 @@ def test_what_is_no_regular_file_is_neither_written_nor_waited_for(tmp_path, mak
         path.symlink_to(victim)
     elif kind == "fifo":
         os.mkfifo(path)
-    else:
+    elif kind == "directory":
         path.mkdir()
+    else:
+        path = path.with_name(path.name + ".gz") if kind == "gzipped" else path
+        path.write_text("" if kind == "empty" else "a stranger's\n")
+    (tmp_path / "m" / "agent_2026-11-22.999999999.jsonl").write_text("the last number there is\n")
+    before = path.lstat()
+    for line in (b"1", b"2"):  # each by a daemon of its own
+        file = make()
+        assert file.append([line], NOON).taken == 1
+        assert file.trouble is None
+        assert os.readlink(file.link) == "agent_2026-11-22.2.jsonl"
+    assert content(tmp_path / "m" / "agent_2026-11-22.2.jsonl") == "1\n2\n"
+    assert victim.read_text() == "precious\n"
+    assert (path.lstat().st_ino, path.lstat().st_size) == (before.st_ino, before.st_size)
+
+
+def test_a_file_that_took_the_place_of_ours_is_not_written_to(tmp_path, make):
+    file = make()
+    file.append([b"1"], NOON)
+    path = tmp_path / "m" / "agent_2026-11-22.jsonl"
+    path.unlink()
+    path.write_text("a stranger's\n")
+    file.append([b"2"], NOON)
+    assert content(path) == "a stranger's\n"
+    assert content(tmp_path / "m" / "agent.jsonl") == "2\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_the_manifest_comes_before_the_first_line(tmp_path, make, disk, size):
+    """A kill right behind the first bytes of a file leaves one that is known as coordd's all the same."""
+    disk.room = size
+    make().append([b"12345678"], NOON)
+    disk.room = None
+    make().append([b"next"], NOON)
+    assert sorted(path.name for path in (tmp_path / "m").glob("agent_*.jsonl")) == ["agent_2026-11-22.jsonl"]
+    assert content(tmp_path / "m" / "agent.jsonl") == "next\n"
+
+
+def test_no_line_without_the_manifests(tmp_path, make):
+    (tmp_path / "m" / ".coordd-files.jsonl").mkdir(parents=True)
     appended = make().append([b"1"], NOON)
     assert appended.taken == 0
-    assert "not a regular file" in str(appended.error)
-    assert victim.read_text() == "precious\n"
+    assert "mv " in str(appended.error)
+    assert not list((tmp_path / "m").glob("agent*"))
+
+
+def test_a_manifest_that_was_removed_comes_back_whole(tmp_path, make):
+    file = make()
+    file.append([b"1"], NOON)
+    file.append([b"2"], NOON + DAY)
+    manifest = tmp_path / "m" / ".coordd-files.jsonl"
+    before = manifest.read_bytes()
+    manifest.unlink()
+    file.check(NOON + DAY)
+    assert manifest.read_bytes() == before
+    manifest.unlink()
+    file.append([b"3"], NOON + 2 * DAY)
+    assert manifest.read_bytes().startswith(before)
 
 
 def test_a_tail_torn_by_an_earlier_process_is_set_aside_first(tmp_path, make, heard):
-    (tmp_path / "m").mkdir()
+    make().append([b"1"], NOON)
     path = tmp_path / "m" / "agent_2026-11-22.jsonl"
     path.write_bytes(b"1\n2")
     make().append([b"3"], NOON)
@@ -298,7 +373,7 @@ def test_a_torn_header_is_finished_once(tmp_path, make, disk, room):
 
 
 def test_a_header_torn_by_a_crash_is_written_anew(tmp_path, make):
-    (tmp_path / "m").mkdir()
+    make(header=b"A,B").roll(NOON)
     (tmp_path / "m" / "agent_2026-11-22.jsonl").write_bytes(b"A,")
     make(header=b"A,B").append([b"1,1"], NOON)
     assert content(tmp_path / "m" / "agent.jsonl") == "A,B\n1,1\n"
@@ -316,26 +391,43 @@ def test_a_header_comes_before_a_torn_record_that_moved_to_a_new_file(tmp_path, 
     assert content(tmp_path / "m" / "agent.jsonl") == "A,B\n1,1\n2,2\n"
 
 
-def test_a_record_torn_across_a_failed_fsync_is_never_called_durable(make, disk):
-    faulty = Ledger(fsync=lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "bad disk")))
+def fail(_descriptor):
+    raise OSError(errno.EIO, "bad disk")
+
+
+def test_what_a_failed_fsync_made_doubtful_is_given_back_in_order(tmp_path, make, disk):
+    ledger = Ledger()
     file = make()
-    file._ledger = faulty
-    disk.room = 2
-    file.append([b"one"], NOON)
-    faulty.sync()
+    file._ledger = ledger
+    for line in (b"safe", b"called safe"):
+        file.append([line], NOON)
+        ledger.sync()
+    disk.room = 9
+    file.append([b"one", b"two", b"three"], NOON)  # the third is torn
+    ledger._fsync = fail
+    ledger.sync()
+    assert (ledger.failed, ledger.durable) == (True, 1)
+    again = file.start_over()
+    assert (again.lines, again.forgotten) == ([b"called safe", b"one", b"two", b"three"], 0)
+    assert (file.written, file.torn) == (1, False)
+    assert file.start_over() is None
     disk.room = None
-    faulty._fsync = os.fdatasync
-    file.append([b"two"], NOON)
-    faulty.sync()
-    assert (file.written, faulty.durable) == (2, 1)
+    ledger._fsync = os.fdatasync
+    file.append(again.lines, NOON)
+    first = tmp_path / "m" / "agent_2026-11-22.jsonl"
+    assert content(first).startswith("safe\ncalled safe\none\n"), "as long as the new one is not on disk"
+    file.written_again()
+    ledger.sync()
+    assert (content(first), content(tmp_path / "m" / "agent.jsonl")) == (
+        "safe\n",
+        "called safe\none\ntwo\nthree\n",
+    )
+    assert (file.written, ledger.durable, ledger.error) == (5, 5, None)
     file.close()
-    faulty.sync()
+    ledger.sync()
 
 
-def test_a_record_written_around_a_failed_fsync_is_never_called_durable(make, disk):
-    def fail(descriptor):
-        raise OSError(errno.EIO, "bad disk")
-
+def test_a_record_written_around_a_failed_fsync_is_doubtful_as_well(make):
     ledger = Ledger(fsync=fail)
     file = make()
     file._ledger = ledger
@@ -348,16 +440,41 @@ def test_a_record_written_around_a_failed_fsync_is_never_called_durable(make, di
 
     file._write = write_then_fail
     file.append([b"two"], NOON)
-    ledger._fsync = os.fdatasync
+    assert file.start_over().lines == [b"one", b"two"]
+    file.close()
     ledger.sync()
-    assert (file.written, ledger.durable) == (2, 0)
+
+
+def test_a_disk_that_stays_full_gets_no_more_files(tmp_path, make):
+    ledger = Ledger(fsync=fail)
+    file = make()
+    file._ledger = ledger
+    lines = [b"one", b"two"]
+    for _ in range(5):
+        file.append(lines, NOON)
+        ledger.sync()
+        lines = file.start_over().lines
+        assert lines == [b"one", b"two"]
+    ledger._fsync = os.fdatasync
+    file.append(lines, NOON)
+    file.written_again()
+    ledger.sync()
+    names = sorted(path.name for path in (tmp_path / "m").glob("agent_*"))
+    assert names == ["agent_2026-11-22.2.jsonl", "agent_2026-11-22.jsonl"]
+    assert content(tmp_path / "m" / "agent.jsonl") == "one\ntwo\n"
+    assert content(tmp_path / "m" / "agent_2026-11-22.jsonl") == ""
     file.close()
     ledger.sync()
 
 
 def test_a_reader_never_finds_the_symlink_missing(tmp_path):
     link = str(tmp_path / "agent.jsonl")
-    point(link, "0")
+    folder = Folder.at(str(tmp_path))
+
+    def point(number):
+        folder.point("agent.jsonl", f"agent_2026-11-22.{number}.jsonl", series="agent", extension="jsonl")
+
+    point(2)
     ended = threading.Event()
     missing = []
 
@@ -370,10 +487,11 @@ def test_a_reader_never_finds_the_symlink_missing(tmp_path):
 
     thread = threading.Thread(target=read)
     thread.start()
-    for n in range(2000):
-        point(link, str(n))
+    for n in range(2, 2000):
+        point(n)
     ended.set()
     thread.join(30)
+    folder.close()
     assert missing == []
 
 

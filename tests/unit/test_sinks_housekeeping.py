@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from coordd import manifest
 from coordd.history.moments import Span
 from coordd.history.scan import Question, Scan
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress, finish, temporary_of
+from coordd.sinks.folder import Folder
 from coordd.sinks.housekeeping import Housekeeper, Policy, Report
 from coordd.sinks.jsonl import JsonlSink
 
@@ -30,6 +33,7 @@ class Fleet:
         self.directory = directory
         self.sink = JsonlSink(metrics_dir=str(directory), random=lambda: 0.5, max_part_bytes=part_bytes)
         self.housekeeper = Housekeeper(writers=self.sink.files, policy=policy)
+        self.sink.folder.folder()
 
     def write(self, wall: float, count: int = 1, size: int = 100) -> None:
         stamp = b'{"timestamp":"2026-11-22T12:00:00.000Z","pad":"%s"}'
@@ -49,7 +53,8 @@ class Fleet:
         return self.housekeeper.run(wall)
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.directory.iterdir() if not path.is_symlink())
+        found = (path.name for path in self.directory.iterdir() if not path.is_symlink())
+        return sorted(name for name in found if name != ".coordd-files.jsonl")
 
 
 @pytest.fixture
@@ -58,13 +63,28 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 def put(directory: Path, name: str, size: int = 1000) -> Path:
+    """A file that coordd made, of one line of so many bytes."""
+    return ours(directory, name, b"x" * (size - 1) + b"\n")
+
+
+def ours(directory: Path, name: str, content: bytes) -> Path:
     path = directory / name
-    path.write_bytes(b"x" * (size - 1) + b"\n")
+    line = content.partition(b"\n")[0]
+    with (directory / manifest.NAME).open("ab") as file:
+        file.write(manifest.announcement(manifest.plain_name(name), line))
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+
+def strange(directory: Path, name: str, size: int = 1000) -> Path:
+    """A file that coordd did not make."""
+    path = directory / name
+    path.write_bytes(b"y" * (size - 1) + b"\n")
     return path
 
 
 def test_the_newest_dates_that_exist_are_kept_whatever_the_clock_says(fleet: Fleet) -> None:
-    for date in ("2019-01-01", "2019-03-05", "2026-11-20", "2040-01-01"):
+    for date in ("2018-01-01", "2019-01-01", "2019-03-05", "2026-11-20"):
         put(fleet.directory, f"agent_{date}.jsonl")
     put(fleet.directory, "agent_2019-03-05.2.jsonl.gz")
     put(fleet.directory, "event_2019-01-01.jsonl")
@@ -72,18 +92,84 @@ def test_the_newest_dates_that_exist_are_kept_whatever_the_clock_says(fleet: Fle
     for wall in (0.0, NOON, NOON * 2):
         fleet.run(wall, retention_days=3, compress_after_days=36500)
         assert fleet.names() == [
+            "agent_2019-01-01.jsonl",
             "agent_2019-03-05.2.jsonl.gz",
             "agent_2019-03-05.jsonl",
             "agent_2026-11-20.jsonl",
-            "agent_2040-01-01.jsonl",
             "event_2019-01-01.jsonl",
             "event_2019-01-02.jsonl.gz",
         ]
 
 
+def days(first: int, last: int) -> list[str]:
+    return [f"agent_2026-11-{day:02d}.jsonl" for day in range(first, last + 1)]
+
+
+def test_dates_that_are_still_to_come_evict_no_true_day(fleet: Fleet) -> None:
+    """A clock that ran ahead, and came back, thirty times."""
+    for name in days(1, 15):
+        put(fleet.directory, name)
+    for year in range(2030, 2060):
+        put(fleet.directory, f"agent_{year}-01-01.jsonl")
+    for name in days(16, 22):
+        put(fleet.directory, name)
+    fleet.run(retention_days=20, compress_after_days=36500)
+    assert [name for name in fleet.names() if name < "agent_2027"] == days(3, 22)
+    assert len(fleet.names()) == 20 + 30, "they are of the day on which they were begun"
+    fleet.run(NOON + DAY, retention_days=7, compress_after_days=36500)
+    assert fleet.names() == days(16, 22), "and go with it"
+
+
+def test_dates_long_ago_are_of_the_day_on_which_they_were_begun(fleet: Fleet) -> None:
+    """A board without a clock: each start begins in 1970."""
+    for name in days(20, 21):
+        put(fleet.directory, "agent_1970-01-01.jsonl" if name == days(21, 21)[0] else name)
+        put(fleet.directory, name)
+    put(fleet.directory, "agent_1970-01-02.jsonl")
+    fleet.run(retention_days=2, compress_after_days=36500)
+    assert fleet.names() == [
+        "agent_1970-01-01.jsonl",
+        "agent_1970-01-02.jsonl",
+        *days(20, 21),
+    ]
+    fleet.run(retention_days=1, compress_after_days=36500)
+    assert fleet.names() == ["agent_1970-01-02.jsonl", *days(21, 21)]
+
+
+def test_bytes_go_in_the_order_of_writing_not_of_names(fleet: Fleet) -> None:
+    for name in (*days(20, 20), "agent_2050-01-01.jsonl", "agent_1970-01-01.jsonl", *days(21, 21)):
+        put(fleet.directory, name, 100_000)
+    fleet.run(max_bytes=1_200_000)
+    assert fleet.names() == ["agent_1970-01-01.jsonl", *days(21, 21)][-len(fleet.names()) :]
+
+
+def test_a_clock_that_was_set_far_evicts_nothing_as_long_as_it_may_be_wrong(fleet: Fleet) -> None:
+    for name in days(1, 22):
+        put(fleet.directory, name)
+    fleet.write(NOON + 366 * DAY)
+    fleet.housekeeper.policy = Policy(retention_days=22, compress_after_days=36500, max_bytes=1 << 30)
+    fleet.housekeeper.run(NOON + 366 * DAY, doubtful=True)
+    assert fleet.names() == [*days(1, 22), "agent_2027-11-23.jsonl"]
+    fleet.housekeeper.run(NOON + 366 * DAY)
+    assert fleet.names() == [*days(2, 22), "agent_2027-11-23.jsonl"]
+
+
+def test_a_strangers_files_are_counted_and_evict_nothing(fleet: Fleet) -> None:
+    strangers = [f"agent_9999-12-{day:02d}.jsonl" for day in range(1, 32)]
+    strangers += ["agent_2026-11-01.2.jsonl.gz", "agent_2026-11-01.3.jsonl.damaged"]
+    for name in strangers:
+        strange(fleet.directory, name, 1 << 20)
+    for name in days(20, 22):
+        put(fleet.directory, name)
+    fleet.run(retention_days=3, compress_after_days=0, max_bytes=10_000_000)
+    assert fleet.names() == sorted([*strangers, *(f"{name}.gz" for name in days(20, 22))])
+    assert [file.unproven for file in fleet.sink.files] == [0, len(strangers), 0]
+    assert fleet.sink.status().unproven == len(strangers)
+
+
 def test_the_current_part_stays_even_as_the_oldest_and_largest(fleet: Fleet) -> None:
     fleet.write(NOON - 10 * DAY, count=50)
-    current = os.path.basename(str(fleet.sink.files[1].path))
+    current = current_name(fleet)
     put(fleet.directory, "agent_2026-11-21.jsonl")
     fleet.run(retention_days=1, max_bytes=1, compress_after_days=0)
     assert fleet.names() == [current]
@@ -93,14 +179,14 @@ def test_bytes_go_oldest_first_and_leave_room_for_the_current_part(tmp_path: Pat
     fleet = Fleet(tmp_path, part_bytes=2000)
     for number in range(1, 7):
         put(tmp_path, f"agent_2026-11-{number:02d}.jsonl", 1000)
-    put(tmp_path, "agent_2026-11-03.2.jsonl.gz", 1000)
+    ours(tmp_path, "agent_2026-11-06.2.jsonl.gz", random.Random(1).randbytes(600).hex().encode() + b"\n")
     put(tmp_path, "agent_2026-11-01.jsonl.damaged", 1000)
     put(tmp_path, "system_2026-11-01.jsonl", 4000)
     report = fleet.run(max_bytes=6500)
     assert fleet.names() == [
-        "agent_2026-11-03.2.jsonl.gz",
         "agent_2026-11-04.jsonl",
         "agent_2026-11-05.jsonl",
+        "agent_2026-11-06.2.jsonl.gz",
         "agent_2026-11-06.jsonl",
         "system_2026-11-01.jsonl",
     ]
@@ -151,9 +237,8 @@ def current_name(fleet: Fleet) -> str:
 
 
 def test_a_gzipped_part_keeps_content_mode_and_mtime(fleet: Fleet) -> None:
-    path = fleet.directory / "agent_2026-11-01.jsonl"
     content = random.Random(1).randbytes(700_000).hex().encode() + b"\n"
-    path.write_bytes(content)
+    path = ours(fleet.directory, "agent_2026-11-01.jsonl", content)
     path.chmod(0o604)
     os.utime(path, ns=(5, 1_700_000_000_123_456_789))
     report = fleet.run(compress_after_days=1)
@@ -166,7 +251,7 @@ def test_a_gzipped_part_keeps_content_mode_and_mtime(fleet: Fleet) -> None:
 
 
 def test_what_is_not_ours_is_left_alone(fleet: Fleet) -> None:
-    elsewhere = put(fleet.directory, "elsewhere")
+    elsewhere = strange(fleet.directory, "elsewhere")
     (fleet.directory / "agent_2026-11-01.jsonl").symlink_to(elsewhere)
     (fleet.directory / "agent_2026-11-02.jsonl").mkdir()
     os.mkfifo(fleet.directory / "agent_2026-11-03.jsonl")
@@ -178,9 +263,13 @@ def test_what_is_not_ours_is_left_alone(fleet: Fleet) -> None:
         "agent_2026-11-01.csv",
         "agent.jsonl.gz.tmp",
         ".agent_x.jsonl.gz.tmp",
+        ".agent_2026-11-01.jsonl.gz.tmp",
+        "agent_2026-11-04.jsonl",
+        "agent_2026-11-04.2.jsonl.gz",
+        "agent_2026-11-04.jsonl.damaged",
     ]
     for name in strangers:
-        put(fleet.directory, name)
+        strange(fleet.directory, name)
     before = sorted(os.listdir(fleet.directory))
     fleet.run(retention_days=1, compress_after_days=0, max_bytes=1)
     assert sorted(os.listdir(fleet.directory)) == before
@@ -191,14 +280,15 @@ def test_an_impossible_date_counts_and_goes_but_has_no_age(fleet: Fleet) -> None
     put(fleet.directory, "agent_2026-99-99.jsonl")
     fleet.run(compress_after_days=0)
     assert fleet.names() == ["agent_2026-99-99.jsonl"]
-    fleet.run(max_bytes=1)
+    fleet.run(NOON + 60 * DAY, max_bytes=1)
     assert fleet.names() == []
 
 
 def test_what_a_kill_left_behind_is_tidied(fleet: Fleet) -> None:
     plain = put(fleet.directory, "agent_2026-11-01.jsonl")
-    put(fleet.directory, ".agent_2026-11-01.jsonl.gz.tmp")
-    put(fleet.directory, ".agent_2026-10-01.2.jsonl.gz.tmp")
+    for name in (".agent_2026-11-01.jsonl.gz.tmp", ".agent_2026-10-01.2.jsonl.gz.tmp"):
+        ours(fleet.directory, name, b"")
+        (fleet.directory / name).write_bytes(gzip.compress(plain.read_bytes())[:12])
     put(fleet.directory, "agent_2026-11-02.jsonl")
     (fleet.directory / "agent_2026-11-02.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
     fleet.run()
@@ -215,19 +305,18 @@ WHOLE, HALF, OTHER = b"one\ntwo\n", b"one\n", b"three\n"
         (HALF, gzip.compress(WHOLE), {".gz": WHOLE}),
         (WHOLE, gzip.compress(HALF), {"": WHOLE}),
         (WHOLE, gzip.compress(WHOLE)[:-9], {"": WHOLE}),
-        (WHOLE, b"no gzip at all", {"": WHOLE}),
         (b"", gzip.compress(WHOLE), {".gz": WHOLE}),
         (WHOLE, gzip.compress(HALF) + gzip.compress(b"two\n"), {".gz": WHOLE}),
-        (WHOLE, gzip.compress(OTHER), None),
         (HALF + OTHER, gzip.compress(WHOLE), None),
     ],
-    ids=range(9),  # gzip's bytes tell the time
+    ids=range(7),  # gzip's bytes tell the time
 )
 def test_of_two_forms_none_is_lost(
     fleet: Fleet, plain: bytes, packed: bytes, left: dict[str, bytes] | None
 ) -> None:
     base = fleet.directory / "agent_2026-11-01.jsonl"
-    base.write_bytes(plain)
+    for content in (WHOLE, plain):
+        ours(fleet.directory, base.name, content)
     base.with_name(f"{base.name}.gz").write_bytes(packed)
     first, second = fleet.run(), fleet.run()
     now = {}
@@ -245,6 +334,15 @@ def test_of_two_forms_none_is_lost(
         assert first.notices == []
 
 
+@pytest.mark.parametrize("packed", [gzip.compress(OTHER), b"no gzip at all"], ids=["other", "none"])
+def test_a_strangers_gzipped_file_under_the_same_name_stays(fleet: Fleet, packed: bytes) -> None:
+    base = ours(fleet.directory, "agent_2026-11-01.jsonl", WHOLE)
+    twin = base.with_name(f"{base.name}.gz")
+    twin.write_bytes(packed)
+    report = fleet.run(compress_after_days=0)
+    assert (base.read_bytes(), twin.read_bytes(), report.notices) == (WHOLE, packed, [])
+
+
 def test_a_failure_is_said_once_and_again_after_it_was_gone(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,10 +350,10 @@ def test_a_failure_is_said_once_and_again_after_it_was_gone(
     put(fleet.directory, "agent_2026-11-02.jsonl")
     unlink = os.unlink
 
-    def refuse(path: str) -> None:
+    def refuse(path: str, **options: int) -> None:
         if path.endswith("01.jsonl"):
             raise PermissionError(1, "Operation not permitted", path)
-        unlink(path)
+        unlink(path, **options)
 
     monkeypatch.setattr("os.unlink", refuse)
     report = fleet.run(max_bytes=1)
@@ -276,7 +374,11 @@ def test_a_failure_is_said_once_and_again_after_it_was_gone(
 def test_a_full_disk_leaves_the_plain_file_and_no_copy(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     put(fleet.directory, "agent_2026-11-01.jsonl")
 
+    write = os.write
+
     def full(descriptor: int, data: bytes) -> int:
+        if b"sha256" in data:
+            return write(descriptor, data)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.write", full)
@@ -285,8 +387,19 @@ def test_a_full_disk_leaves_the_plain_file_and_no_copy(fleet: Fleet, monkeypatch
     assert "No space left on device" in report.notices[0].message
 
 
-def test_a_missing_directory_is_nothing_to_do(tmp_path: Path) -> None:
-    assert Fleet(tmp_path / "none").run().notices == []
+@pytest.mark.parametrize("instead", ["nothing", "link", "directory"])
+def test_a_directory_that_is_not_in_place_is_left_alone(tmp_path: Path, instead: str) -> None:
+    fleet = Fleet(tmp_path / "m")
+    put(tmp_path / "m", "agent_2026-11-01.jsonl")
+    (tmp_path / "m").rename(tmp_path / "old")
+    if instead != "nothing":
+        shutil.copytree(tmp_path / "old", tmp_path / "other")
+        (tmp_path / "m").symlink_to("other") if instead == "link" else (tmp_path / "other").rename(
+            tmp_path / "m"
+        )
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert fleet.run(compress_after_days=0, max_bytes=1).notices == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -312,7 +425,7 @@ def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
     monkeypatch.setattr(module, "os", Os())
 
 
-@pytest.mark.parametrize("step", ["fstat", "pread", "utime", "rename", "lstat", "unlink"])
+@pytest.mark.parametrize("step", ["fstat", "pread", "utime", "write"])
 @pytest.mark.parametrize("dates", [[0, 0], [-5, -5], [-5, 0]], ids=["today", "back", "back-and-forth"])
 def test_a_file_written_to_meanwhile_is_not_lost(
     tmp_path: Path, step: str, dates: list[int], monkeypatch: pytest.MonkeyPatch
@@ -332,28 +445,37 @@ def test_a_file_written_to_meanwhile_is_not_lost(
 
 
 def test_compress_and_finish_by_themselves(tmp_path: Path) -> None:
-    path = put(tmp_path, "a.jsonl")
+    path = strange(tmp_path, "a.jsonl")
+    folder = Folder.at(str(tmp_path))
 
-    def keep(_path: str) -> bool:
+    def keep(_name: str) -> bool:
         return False
 
-    assert not compress(str(path), keep), "somebody writes to it"
+    assert not compress(folder, "a.jsonl", keep), "somebody writes to it"
     assert os.listdir(tmp_path) == ["a.jsonl"]
-    assert temporary_of(str(path)) == str(tmp_path / ".a.jsonl.gz.tmp")
+    assert temporary_of("a.jsonl") == ".a.jsonl.gz.tmp"
     packed = tmp_path / "a.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert finish(str(path), keep)
+    assert finish(folder, "a.jsonl", keep)
     assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "a.jsonl.gz"]
+    packed.write_text("somebody else's")
+    with pytest.raises(FileExistsError):
+        compress(folder, "a.jsonl", keep)
+    assert packed.read_text() == "somebody else's"
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "a.jsonl.gz"]
+    folder.close()
 
 
 def test_what_is_written_is_what_gunzip_reads(tmp_path: Path) -> None:
-    path = put(tmp_path, "a.jsonl", 3_000_000)
+    path = strange(tmp_path, "a.jsonl", 3_000_000)
+    folder = Folder.at(str(tmp_path))
 
     def remove(name: str) -> bool:
-        os.unlink(name)
+        os.unlink(path.with_name(name))
         return True
 
-    assert compress(str(path), remove)
+    assert compress(folder, "a.jsonl", remove)
+    folder.close()
     data = (tmp_path / "a.jsonl.gz").read_bytes()
     inflate = zlib.decompressobj(wbits=31)
     assert len(inflate.decompress(data)) == 3_000_000
@@ -365,9 +487,9 @@ def test_nothing_is_done_to_a_part_that_is_open(fleet: Fleet) -> None:
     fleet.write(NOON)
     file = fleet.sink.files[1]
     done: list[str] = []
-    assert not file.unless_open(str(file.path), lambda: done.append("current"))
-    assert file.unless_open(str(fleet.directory / "other"), lambda: done.append("other"))
-    current = str(file.path)
+    current = str(file.name)
+    assert not file.unless_open(current, lambda: done.append("current"))
+    assert file.unless_open("other", lambda: done.append("other"))
     file.close()
     assert file.unless_open(current, lambda: done.append("closed"))
     assert done == ["other", "closed"]

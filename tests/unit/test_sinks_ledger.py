@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import Ledger
 
 
@@ -56,10 +57,14 @@ def open_file(tmp_path, ledger):
     ledger.sync()
 
 
+def lines(count):
+    return [b"%d" % n for n in range(count)]
+
+
 def test_records_count_once_synced(ledger, open_file):
     descriptor = open_file()
     assert not ledger.dirty
-    ledger.wrote(descriptor, 3, failures=ledger.failures)
+    ledger.wrote(descriptor, lines(3), end=3)
     assert ledger.dirty
     assert ledger.durable == 0
     ledger.sync()
@@ -68,47 +73,129 @@ def test_records_count_once_synced(ledger, open_file):
 
 def test_a_failed_fsync_is_final_for_what_came_before_it(ledger, disk, open_file):
     descriptor = open_file()
-    ledger.wrote(descriptor, 3, failures=0)
+    ledger.wrote(descriptor, lines(3), end=3)
     disk.fault = errno.EIO
     ledger.sync()
-    assert ledger.durable == 0
+    assert (ledger.durable, ledger.failed, ledger.suspects(descriptor)) == (0, True, True)
     assert ledger.error == "a: fsync: Input/output error"
     disk.fault = None
-    assert ledger.dirty, "asked again, to see whether the disk answers again"
+    assert ledger.dirty, "there is something to do, for whoever writes"
     ledger.sync()
-    assert (ledger.durable, ledger.error, ledger.dirty) == (0, None, False)
-    ledger.wrote(descriptor, 2, failures=ledger.failures)
+    assert (ledger.durable, ledger.error) == (0, "a: fsync: Input/output error")
+    (unsynced,) = ledger.unsynced(None)
+    assert (unsynced.lines, unsynced.forgotten, unsynced.safe) == (lines(3), 0, 0)
+    assert ledger.unsynced(None) == []
+    other = open_file("b")
+    ledger.wrote(other, lines(3), end=3)
     ledger.sync()
+    assert (ledger.durable, ledger.error, ledger.dirty) == (3, None, False)
+
+
+def test_what_the_last_good_fsync_covered_goes_along_and_nothing_before(ledger, disk, open_file):
+    """A file system may notice late."""
+    descriptor = open_file()
+    for line, end in ((b"old", 4), (b"last", 9)):
+        ledger.wrote(descriptor, [line], end=end)
+        ledger.sync()
     assert ledger.durable == 2
-
-
-def test_records_written_while_the_failing_fsync_runs_never_count(ledger, disk, open_file):
-    descriptor = open_file()
-    ledger.wrote(descriptor, 1, failures=0)
+    ledger.wrote(descriptor, [b"new"], end=13)
     disk.fault = errno.EIO
-    disk.during = lambda: ledger.wrote(descriptor, 5, failures=0)
     ledger.sync()
-    disk.fault, disk.during = None, lambda: None
-    ledger.sync()
-    assert ledger.durable == 0
+    (unsynced,) = ledger.unsynced(None)
+    assert (unsynced.lines, unsynced.safe, ledger.durable) == ([b"last", b"new"], 4, 1)
 
 
-def test_records_written_before_a_failure_and_reported_after_it_never_count(ledger, disk, open_file):
+def test_what_is_kept_of_the_last_good_fsync_is_bounded(ledger, disk, open_file):
     descriptor = open_file()
-    before = ledger.failures
-    ledger.wrote(descriptor, 0, failures=before)
+    large = [b"x" * 1000] * 5000
+    ledger.wrote(descriptor, large, end=5_005_000)
+    ledger.sync()
+    ledger.wrote(descriptor, [b"new"], end=5_005_004)
+    disk.fault = errno.EIO
+    ledger.sync()
+    (unsynced,) = ledger.unsynced(None)
+    assert (unsynced.lines, unsynced.safe, ledger.durable) == ([b"new"], 5_005_000, 5000)
+
+
+def test_what_is_written_while_and_after_an_fsync_fails_is_doubtful_too(ledger, disk, open_file):
+    descriptor = open_file()
+    ledger.wrote(descriptor, [b"1"], end=2)
     disk.fault = errno.ENOSPC
+    disk.during = lambda: ledger.wrote(descriptor, [b"2"], end=4)
     ledger.sync()
+    ledger.wrote(descriptor, [b"3"], end=6)
+    (unsynced,) = ledger.unsynced(None)
+    assert unsynced.lines == [b"1", b"2", b"3"]
+
+
+def test_memory_is_bounded_and_what_it_lacks_is_counted(disk, tmp_path):
+    ledger = Ledger(fsync=disk, max_lines=2)
+    descriptor = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    ledger.opened(descriptor, "a")
+    ledger.wrote(descriptor, lines(5), end=10)
+    disk.fault = errno.EIO
+    ledger.sync()
+    (unsynced,) = ledger.unsynced(None)
+    assert (unsynced.lines, unsynced.forgotten) == ([b"3", b"4"], 3)
     disk.fault = None
-    ledger.wrote(descriptor, 4, failures=before)
+    ledger.retire(descriptor)
     ledger.sync()
-    assert ledger.durable == 0
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_the_doubtful_tail_goes_once_it_is_on_disk_elsewhere(ledger, disk, open_file, tmp_path, grown):
+    old = os.open(tmp_path / "old", os.O_RDWR | os.O_CREAT)
+    ledger.opened(old, "old")
+    os.write(old, b"safe\n")
+    ledger.wrote(old, [b"safe"] * 2, end=5)
+    ledger.sync()
+    ledger.wrote(old, [], end=5)
+    ledger.sync()
+    os.write(old, b"tail\n")
+    ledger.wrote(old, [b"tail"], end=10)
+    disk.fault = errno.EIO
+    ledger.sync()
+    ledger.unsynced(None)
+    new = open_file("new")
+    ledger.wrote(new, [b"tail"], end=5)
+    ledger.retire(old, cut=True)
+    ledger.sync()
+    assert (tmp_path / "old").read_bytes() == b"safe\ntail\n", "the new one failed as well"
+    ledger.unsynced(None)
+    ledger.renew(new)
+    ledger.wrote(new, [b"tail"], end=5)
+    disk.fault = None
+    if grown:
+        with (tmp_path / "old").open("ab") as somebody:
+            somebody.write(b"more\n")
+    ledger.sync()
+    assert (tmp_path / "old").read_bytes() == (b"safe\ntail\nmore\n" if grown else b"safe\n")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(old)
+
+
+def test_a_closed_part_whose_last_fsync_fails_is_given_back(ledger, disk, tmp_path):
+    descriptor = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    owner = object()
+    ledger.opened(descriptor, "a", owner=owner)
+    ledger.wrote(descriptor, lines(2), end=4)
+    ledger.retire(descriptor)
+    disk.fault = errno.EIO
+    ledger.sync()
+    assert ledger.unsynced(None) == []
+    (unsynced,) = ledger.unsynced(owner)
+    assert unsynced.lines == lines(2)
+    disk.fault = None
+    ledger.retire(descriptor, cut=True)
+    ledger.sync()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_records_written_while_an_fsync_succeeds_count_with_the_next(ledger, disk, open_file):
     descriptor = open_file()
-    ledger.wrote(descriptor, 1, failures=0)
-    disk.during = lambda: ledger.wrote(descriptor, 5, failures=0)
+    ledger.wrote(descriptor, lines(1), end=1)
+    disk.during = lambda: ledger.wrote(descriptor, lines(5), end=5)
     ledger.sync()
     assert ledger.durable == 1
     disk.during = lambda: None
@@ -119,7 +206,7 @@ def test_records_written_while_an_fsync_succeeds_count_with_the_next(ledger, dis
 def test_a_retired_file_is_synced_then_closed(tmp_path, ledger, disk):
     descriptor = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
     ledger.opened(descriptor, "a")
-    ledger.wrote(descriptor, 1, failures=0)
+    ledger.wrote(descriptor, lines(1), end=1)
     ledger.retire(descriptor)
     os.fstat(descriptor)
     ledger.sync()
@@ -133,7 +220,7 @@ def test_a_retired_file_is_synced_then_closed(tmp_path, ledger, disk):
 def test_a_file_retired_in_the_middle_of_its_fsync_stays_open_until_the_end(tmp_path, ledger, disk):
     descriptor = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
     ledger.opened(descriptor, "a")
-    ledger.wrote(descriptor, 1, failures=0)
+    ledger.wrote(descriptor, lines(1), end=1)
     inside, go_on = threading.Event(), threading.Event()
 
     def wait():
@@ -159,16 +246,18 @@ def test_a_file_retired_in_the_middle_of_its_fsync_stays_open_until_the_end(tmp_
 
 def test_a_new_name_must_be_durable_before_the_records_under_it(tmp_path, ledger, directory_disk, open_file):
     descriptor = open_file()
-    ledger.entered(str(tmp_path))
-    ledger.wrote(descriptor, 2, failures=0)
+    folder = Folder.at(str(tmp_path))
+    ledger.entered(folder)
+    folder.close()
+    ledger.wrote(descriptor, lines(2), end=2)
     directory_disk.fault = errno.EIO
     ledger.sync()
     assert ledger.durable == 0
     assert "fsync" in (ledger.error or "")
-    ledger.wrote(descriptor, 3, failures=ledger.failures)
+    ledger.wrote(descriptor, lines(3), end=3)
     ledger.sync()
     assert ledger.durable == 0, "the directory still fails"
     directory_disk.fault = None
-    ledger.wrote(descriptor, 4, failures=ledger.failures)
+    ledger.wrote(descriptor, lines(4), end=4)
     ledger.sync()
     assert (ledger.durable, ledger.error) == (4, None)

@@ -1,7 +1,8 @@
 """Reads samples back from the record files, a slice at a time, in a thread; the loop has its turn in between.
 
 Whatever was in the files before the first slice is read, in the order of writing, wherever rotation and
-compression have put it; damaged lines are passed over.
+compression have put it; damaged lines are passed over, and so are files that coordd did not make: what
+somebody else left in a project is not to become samples in the owner's Redis.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Refill:
         self._worker = worker
         self._count = count
         self._size = size
-        self._batches = Scan(directory, Question(topic, Span(since)), decode=msgspec.json.decode).batches()
+        self._batches = Scan(
+            directory, Question(topic, Span(since)), decode=msgspec.json.decode, owned=True
+        ).batches()
         self._ended = False
 
     async def next(self) -> list[Sample] | None:

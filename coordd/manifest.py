@@ -1,0 +1,345 @@
+"""Which files of a folder coordd made: the manifest ``.coordd-files.jsonl``, and how a file proves it.
+
+Others write the same names into the same folders, so a name proves nothing. Before the first line of a file
+is written, a line of the manifest says so and is brought to disk; a file is coordd's if its first line is one
+that the manifest announces under its name. That holds wherever the folder is copied to, and a gzipped file
+keeps it.
+
+========================================  ==========================================================
+a line of the manifest                    what it says
+========================================  ==========================================================
+``{"name", "sha256", "length"}``          a file begins with this line (without its newline)
+the same with ``"adopted": true``         its owner gave it to coordd, or its content did (adopting.py)
+``{"name", "found": true}``               it was there before the manifest; its content has to prove it
+========================================  ==========================================================
+
+``name`` is that of the plain file. A file that is still empty, or holds a part of the first line and no
+newline (a kill, a full disk), is coordd's if its name was announced. Lines are only ever added, but for
+:func:`compact`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shlex
+import stat
+import zlib
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
+
+NAME = ".coordd-files.jsonl"
+MAX_BYTES = 64 * 1024 * 1024
+"""Of a manifest more is not read: what stands behind is not proven."""
+MAX_LINE = 4 * 1024 * 1024
+"""A first line that is longer proves nothing."""
+COMPACT_FROM = 256 * 1024
+_RECENT = 100
+_SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BLOCK = 64 * 1024
+
+
+class Claims:
+    """What a manifest says. ``order`` has the place of each name's first mention, which is that of
+    writing."""
+
+    __slots__ = ("_lengths", "_lines", "adopted", "found", "order")
+
+    def __init__(self) -> None:
+        self.order: dict[str, int] = {}
+        self.adopted: set[str] = set()
+        self.found: set[str] = set()
+        self._lines: dict[str, set[str]] = {}
+        self._lengths: dict[str, int] = {}
+
+    @classmethod
+    def parse(cls, data: bytes) -> Claims:
+        """Read a manifest; what is no line of one is passed over."""
+        claims = cls()
+        for line in data.split(b"\n"):
+            if line:
+                claims._add(line)
+        return claims
+
+    def _add(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or "/" in name:
+            return
+        self.order.setdefault(name, len(self.order))
+        sha256, length = entry.get("sha256"), entry.get("length")
+        if isinstance(sha256, str):
+            self._lines.setdefault(name, set()).add(sha256)
+            if isinstance(length, int):
+                self._lengths[name] = max(length, self._lengths.get(name, 0))
+            if entry.get("adopted") is True:
+                self.adopted.add(name)
+        elif entry.get("found") is True:
+            self.found.add(name)
+
+    def announces(self, name: str) -> bool:
+        """Whether a file of this (plain) name was begun."""
+        return name in self._lines
+
+    def prove(self, name: str, line: bytes, *, whole: bool) -> bool:
+        """Whether a file of this (plain) name that begins so is coordd's; see :func:`first_line`."""
+        if name not in self._lines:
+            return False
+        if whole:
+            return digest(line) in self._lines[name]
+        # A power loss leaves NUL bytes behind, where a file had grown and nothing was written yet.
+        return len(line.rstrip(b"\0")) <= self._lengths.get(name, 0)
+
+
+def _find_sha256() -> Callable[[bytes], Any]:
+    """CPython's own SHA-256: hashlib would bring OpenSSL into the daemon, a sixth of its memory."""
+    for module in ("_sha2", "_sha256", "hashlib"):  # from 3.12 on, before it, elsewhere
+        with contextlib.suppress(ImportError, AttributeError):
+            found: Callable[[bytes], Any] = import_module(module).sha256
+            return found
+    raise ImportError("this Python has no SHA-256")
+
+
+_sha256 = _find_sha256()
+
+
+def plain_name(name: str) -> str:
+    """The name under which a manifest has a file, whether it is gzipped or not."""
+    return name.removesuffix(".gz")
+
+
+def digest(line: bytes) -> str:
+    """What a manifest has of a line (without its newline)."""
+    return str(_sha256(line).hexdigest())
+
+
+def announcement(name: str, line: bytes, *, adopted: bool = False) -> bytes:
+    """The line of a manifest for a file that begins with ``line`` (without its newline)."""
+    entry: dict[str, object] = {"name": name, "sha256": digest(line), "length": len(line)}
+    if adopted:
+        entry["adopted"] = True
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+
+def finding(name: str) -> bytes:
+    """The line of a manifest for a file that was there before it."""
+    return json.dumps({"name": name, "found": True}, separators=(",", ":")).encode() + b"\n"
+
+
+def first_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
+    """The first line of a file without its newline, and whether it is whole.
+
+    Of a plain file it is whole when its newline is there, of a gzipped one also when it ends in order.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    ended: list[bool] = []
+    pieces = _inflated(descriptor, ended) if compressed else _read(descriptor)
+    line = b""
+    for piece in pieces:
+        end = piece.find(b"\n")
+        if end >= 0:
+            return line + piece[:end], True
+        line += piece
+        if len(line) > MAX_LINE:
+            break
+    return line, bool(ended)
+
+
+def proven(claims: Claims, descriptor: int, name: str) -> bool:
+    """Whether an open file of this name (plain or gzipped) is coordd's; False where it cannot be read."""
+    if not claims.announces(plain_name(name)):
+        return False
+    try:
+        line, whole = first_line(descriptor, compressed=name.endswith(".gz"))
+    except OSError:
+        return False
+    # gzip is put in place whole (compress.py): what ends early is somebody else's
+    return (whole or not name.endswith(".gz")) and claims.prove(plain_name(name), line, whole=whole)
+
+
+def proves(claims: Claims, folder: int, name: str) -> bool:
+    """As :func:`proven`, of a file by its name in an open directory."""
+    if not claims.announces(plain_name(name)):
+        return False
+    try:
+        descriptor = os.open(name, os.O_RDONLY | _SAFE, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and proven(claims, descriptor, name)
+    finally:
+        os.close(descriptor)
+
+
+def read(folder: int, shown: str = "") -> bytes | None:
+    """The manifest in an open directory; None where there is none.
+
+    Args:
+        folder: descriptor of the directory.
+        shown: the path of the directory, for errors.
+
+    Raises:
+        OSError: with ``filename``; it cannot be read, or something else stands there.
+    """
+    try:
+        descriptor = _open(folder, os.O_RDONLY, shown)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(MAX_BYTES)
+
+
+def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: bytes = b"") -> None:
+    """Add lines; they are on disk when this returns.
+
+    Args:
+        folder: descriptor of the directory.
+        lines: whole ones.
+        mode: of a manifest that has to be made.
+        shown: the path of the directory, for errors.
+        before: what a manifest that has to be made begins with.
+
+    Raises:
+        OSError: with ``filename``; they may or may not be there.
+    """
+    path = os.path.join(shown, NAME)
+    try:
+        replaced = False
+        try:
+            descriptor = _open(folder, os.O_RDWR | os.O_APPEND, shown)
+        except FileNotFoundError:
+            _replace(folder, before + lines, mode)
+            return
+        try:
+            # While a rewriting is under way, this would go into the old one; see compact().
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink == 0:
+                replaced = True
+            else:
+                size = os.fstat(descriptor).st_size
+                torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+                _write_all(descriptor, (b"\n" if torn else b"") + lines)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    if replaced:
+        append(folder, lines, mode=mode, shown=shown, before=before)
+
+
+def compact(folder: int, present: Callable[[str], bool], *, mode: int) -> bool:
+    """Write a large manifest anew, without the files that are gone.
+
+    Args:
+        folder: descriptor of the directory.
+        present: whether a file of a (plain) name is there, in any form.
+        mode: of the new one.
+
+    Returns:
+        Whether it did. Not while somebody adds lines.
+
+    Raises:
+        OSError: the one before is whole.
+    """
+    try:
+        descriptor = _open(folder, os.O_RDONLY, "")
+    except FileNotFoundError:
+        return False
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size < COMPACT_FROM:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        lines = [line for line in file.read(MAX_BYTES).split(b"\n") if line]
+        recent = max(0, len(lines) - _RECENT)  # announced, and perhaps not made yet
+        kept = [line for i, line in enumerate(lines) if i >= recent or _is_present(line, present)]
+        kept = list(dict.fromkeys(kept))
+        if len(kept) * 2 > len(lines):
+            return False
+        _replace(folder, b"".join(line + b"\n" for line in kept), mode)
+        return True
+
+
+def _is_present(line: bytes, present: Callable[[str], bool]) -> bool:
+    return any(present(name) for name in Claims.parse(line).order)
+
+
+def _open(folder: int, flags: int, shown: str) -> int:
+    path = os.path.join(shown, NAME)
+    quoted = shlex.quote(path)
+    reason = f"not a regular file, and coordd does not touch it; move it away: mv {quoted} {quoted}.other"
+    surprise = OSError(errno.EEXIST, reason, path)
+    try:
+        descriptor = os.open(NAME, flags | _SAFE, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:
+            raise surprise from error
+        raise type(error)(error.errno, error.strerror, path) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise surprise
+    return descriptor
+
+
+def _replace(folder: int, data: bytes, mode: int) -> None:
+    """Put a manifest in place in one step: whoever looks finds the old one or the new one, whole."""
+    temporary = f"{NAME}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(temporary, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(errno.EEXIST, f"{temporary} is no regular file there; move it away")
+        os.unlink(temporary, dir_fd=folder)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, mode, dir_fd=folder)
+    try:
+        os.fchmod(descriptor, mode)
+        owner = os.fstat(folder)
+        if os.geteuid() == 0 and owner.st_uid != 0:  # root helps a daemon that is not root
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, NAME, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # as directories.sync_directory
+            raise
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _read(descriptor: int) -> Iterable[bytes]:
+    offset = 0
+    while piece := os.pread(descriptor, _BLOCK, offset):
+        offset += len(piece)
+        yield piece
+
+
+def _inflated(descriptor: int, ended: list[bool]) -> Iterable[bytes]:
+    inflate = zlib.decompressobj(wbits=31)
+    for chunk in _read(descriptor):
+        fed = chunk
+        while fed and not inflate.eof:
+            try:
+                yield inflate.decompress(fed, _BLOCK)
+            except zlib.error:
+                return
+            fed = inflate.unconsumed_tail
+        if inflate.eof:
+            ended.append(True)
+            return

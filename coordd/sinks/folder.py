@@ -1,0 +1,185 @@
+"""File operations in one directory that is held open: whatever takes its name later, they stay in it.
+
+No link is followed, neither as the directory nor in it. Every error has the whole path as its ``filename``.
+This module knows neither records nor whose the files are (held.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from coordd.directories import sync_directory
+from coordd.parts import parse_part
+from coordd.sinks.regular import open_regular, surprise
+
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Folder:
+    """A directory by its descriptor.
+
+    Args:
+        path: what it is called in errors.
+        fd: the descriptor; whoever opened it closes it.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def at(cls, path: str) -> Folder:
+        """A directory by its name, which may not be a link; to be closed.
+
+        Raises:
+            OSError: with ``filename``.
+        """
+        return cls(path, os.open(path, _FLAGS | os.O_NOFOLLOW))
+
+    def again(self) -> Folder:
+        """The same directory for another thread; to be closed.
+
+        Raises:
+            OSError: with ``filename``.
+        """
+        with self._named("."):
+            return Folder(self.path, os.open(".", _FLAGS, dir_fd=self.fd))
+
+    def close(self) -> None:
+        """Close the descriptor; once closed, closing again is harmless."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def path_of(self, name: str) -> str:
+        """The path of a file in it, for words."""
+        return os.path.join(self.path, name)
+
+    def names(self) -> list[str]:
+        """All names in it."""
+        # A descriptor of its own: those that are copies of one share the place where listing goes on.
+        with self._named("."):
+            fd = os.open(".", _FLAGS, dir_fd=self.fd)
+            try:
+                return os.listdir(fd)
+            finally:
+                os.close(fd)
+
+    def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
+        """Open a regular file; as :func:`coordd.sinks.regular.open_regular`."""
+        return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
+
+    def make(self, name: str, *, mode: int) -> int:
+        """Make a file, with exactly this mode, and open it for writing.
+
+        Raises:
+            FileExistsError: the name is taken, by whatever it is.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._named(name):
+            descriptor = os.open(name, flags, mode, dir_fd=self.fd)
+            os.fchmod(descriptor, mode)
+        return descriptor
+
+    def stat(self, name: str) -> os.stat_result:
+        """What stands under a name, itself."""
+        with self._named(name):
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def regular(self, name: str) -> os.stat_result | None:
+        """The status of a regular file; None for anything else, and for nothing."""
+        try:
+            status = self.stat(name)
+        except FileNotFoundError:
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
+
+    def exists(self, name: str) -> bool:
+        """Whether anything stands under a name."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def unlink(self, name: str) -> None:
+        """Remove a name."""
+        with self._named(name):
+            os.unlink(name, dir_fd=self.fd)
+
+    def rename(self, name: str, to: str) -> None:
+        """Rename within the directory; what stood under the new name is gone."""
+        with self._named(name):
+            os.rename(name, to, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def move(self, name: str, to: str) -> None:
+        """Rename within the directory to a name that nobody has.
+
+        Raises:
+            FileExistsError: somebody has it.
+        """
+        try:
+            with self._named(to):
+                os.link(name, to, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            if self.exists(to):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path_of(to)) from None
+            self.rename(name, to)
+        else:
+            self.unlink(name)
+
+    def sync(self) -> None:
+        """Have the names in it outlive a power loss."""
+        with self._named("."):
+            sync_directory(self.fd)
+
+    def point(self, link: str, target: str, *, series: str, extension: str) -> bool:
+        """Make the symlink ``link`` lead to ``target``, a part of a series, in one step for any reader.
+
+        Returns:
+            Whether it had to be changed.
+
+        Raises:
+            OSError: something stands there that is no link to a part of this series, and so not coordd's, or
+                as symlink(2) and rename(2) tell.
+        """
+        if self._leads_to(link, series, extension) == target:
+            return False
+        temporary = f".{link}.tmp"
+        if self._leads_to(temporary, series, extension) is not None:
+            self.unlink(temporary)
+        with self._named(link):
+            os.symlink(target, temporary, dir_fd=self.fd)
+        self.rename(temporary, link)
+        return True
+
+    def _leads_to(self, link: str, series: str, extension: str) -> str | None:
+        """Where a link of coordd's leads; None where nothing stands."""
+        try:
+            target = os.readlink(link, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise surprise(self.path_of(link), "a symlink") from error
+            raise type(error)(error.errno, error.strerror, self.path_of(link)) from None
+        if parse_part(target, series, extension) is None:
+            raise surprise(self.path_of(link), "a symlink to one of coordd's files")
+        return target
+
+    @contextlib.contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            path = self.path if name == "." else self.path_of(name)
+            raise type(error)(error.errno, error.strerror, path) from None
