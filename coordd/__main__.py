@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordd.main import main
+from coordd.commands.main import main
 
 if __name__ == "__main__":
     main()

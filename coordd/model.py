@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Status = Literal["active", "inactive", "unknown"]
 Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "silent", "no-heartbeat"]
@@ -182,3 +182,17 @@ class SinkStatus:
     error: str | None = None
     warning: str | None = None
     unproven: int = 0
+
+
+Topic = Literal["event", "agent", "system"]
+
+
+TOPICS: tuple[Topic, ...] = get_args(Topic)
+
+
+@dataclass(slots=True)
+class OwnCost:
+    """CPU seconds since start and resident bytes, as the last system sample measured them."""
+
+    cpu_seconds: float | None = None
+    rss: int | None = None

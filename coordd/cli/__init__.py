@@ -12,7 +12,7 @@ import sys
 
 from coordd.cli.common import OutputClosed, Target, complain, flush, parse_timeout
 from coordd.errors import DEBUG, CoorddError, unexpected
-from coordd.text import escape
+from coordd.util.text import escape
 
 INTERRUPTED = 130
 """128 + SIGINT: what a shell shows of a command that Ctrl-C ended."""

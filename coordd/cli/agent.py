@@ -11,7 +11,7 @@ from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.task_table import task_lines
 from coordd.errors import CannotTell, RpcError
-from coordd.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
+from coordd.util.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target

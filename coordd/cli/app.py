@@ -32,7 +32,7 @@ _COMMANDS = {
     "tail": "coordd.cli.tail",
     "records": "coordd.cli.records",
     "check": "coordd.cli.check",
-    "doctor": "coordd.cli.doctor",
+    "doctor": "coordd.cli.doctor.command",
     "ping": "coordd.cli.ping",
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",

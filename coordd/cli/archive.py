@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from coordd.cli.recordfile import open_regular
-from coordd.history.blocks import Damage, gunzipped
+from coordd.records.blocks import Damage, gunzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordd.cli.ranges import Range
-from coordd.text import count, epoch_of, escape, number
+from coordd.util.text import count, epoch_of, escape, number
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

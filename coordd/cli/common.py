@@ -9,13 +9,13 @@ import os
 import sys
 
 from coordd.errors import CannotTell, CoorddError
-from coordd.sockets import address_problem, socket_candidates
-from coordd.text import escape, escape_lines
+from coordd.protocol.paths import address_problem, socket_candidates
+from coordd.util.text import escape, escape_lines
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
-    from coordd.client import Client
-    from coordd.sockets import Place
+    from coordd.protocol.client import Client
+    from coordd.protocol.paths import Place
 
 LONGEST_TIMEOUT = 86400.0
 
@@ -58,7 +58,7 @@ class Target:
             DaemonNotRunning, CannotTell: as client.connect.
             BadUsage: the socket named by the user is none that can exist.
         """
-        from coordd.client import connect
+        from coordd.protocol.client import connect
 
         places = self.places()
         if places[0].explicit:

@@ -12,14 +12,14 @@ import click
 from coordd.cli.common import Target, complain, flush, say, working_directory
 from coordd.cli.options import takes_target
 from coordd.errors import CoorddError
-from coordd.sockets import system_paths
-from coordd.text import escape
+from coordd.protocol.paths import system_paths
+from coordd.util.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coordd.dashboard.tokens import Keys
-    from coordd.sockets import Place
+    from coordd.protocol.paths import Place
 
 GROUP = "coordd"
 """Who may read the system's token: the group that may open its socket."""

@@ -13,15 +13,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from coordd.ages import Age, ages_of
 from coordd.cli.archive import Archive
 from coordd.cli.recordfile import open_regular
 from coordd.errors import CannotTell
-from coordd.history.files import claims_of
-from coordd.parts import Part as Name
-from coordd.parts import parse_part
-from coordd.text import escape
-from coordd.timestamps import utc_date
+from coordd.records.ages import Age, ages_of
+from coordd.records.files import claims_of
+from coordd.records.names import Part as Name
+from coordd.records.names import parse_part
+from coordd.util.text import escape
+from coordd.util.timestamps import utc_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.cli.tail import find_series
 from coordd.errors import CannotTell
-from coordd.history.moments import Span, checked_span
-from coordd.history.scan import TYPES, Question, Record, Scan
-from coordd.history.thin import Thinner
-from coordd.text import escape
-from coordd.units import parse_duration
+from coordd.records.moments import Span, checked_span
+from coordd.records.scan import TYPES, Question, Record, Scan
+from coordd.records.thin import Thinner
+from coordd.util.text import escape
+from coordd.util.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.common import colour_wanted
 from coordd.errors import CannotTell
-from coordd.text import epoch_of, escape, number
-from coordd.timestamps import format_utc, within_calendar
+from coordd.util.text import epoch_of, escape, number
+from coordd.util.timestamps import format_utc, within_calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from coordd.history.scan import Question
+    from coordd.records.scan import Question
 
 TICKS = 5
 _MARKERS = ("hd", "*", "o")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coordd.text import UNKNOWN, count, duration, number, percent, shown, size, width
+from coordd.util.text import UNKNOWN, count, duration, number, percent, shown, size, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

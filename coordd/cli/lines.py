@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from coordd.cli.common import OutputClosed, output_error
-from coordd.text import escape
+from coordd.util.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.status_text import ROWS
-from coordd.client import result_of
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning, RpcError
-from coordd.text import escape
-from coordd.wire import METHOD_NOT_FOUND
+from coordd.protocol.client import result_of
+from coordd.protocol.jsonrpc import METHOD_NOT_FOUND
+from coordd.util.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from coordd.client import Client
+    from coordd.protocol.client import Client
 
 PACE = 0.5
 """Seconds from one question to the next at the least: two looks a second are all that eyes can use."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from coordd.errors import CannotTell
 
 if TYPE_CHECKING:
-    from coordd.client import Client
+    from coordd.protocol.client import Client
 
 
 def all_pages(

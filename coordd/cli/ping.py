@@ -10,7 +10,7 @@ import click
 from coordd.cli.common import say
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell
-from coordd.text import duration, escape, shown
+from coordd.util.text import duration, escape, shown
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target

@@ -6,7 +6,7 @@ import os
 import stat
 
 from coordd.errors import CannotTell
-from coordd.text import escape
+from coordd.util.text import escape
 
 
 def open_regular(path: str) -> int | None:

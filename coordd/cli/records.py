@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd import manifest
 from coordd.cli.common import say, say_json
 from coordd.cli.options import takes_target
 from coordd.cli.tail import find_folders
 from coordd.errors import CannotTell
-from coordd.parts import series_of
-from coordd.text import escape, size
+from coordd.records import manifest
+from coordd.records.names import series_of
+from coordd.util.text import escape, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

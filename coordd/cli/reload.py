@@ -9,7 +9,7 @@ import click
 from coordd.cli.common import say
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell
-from coordd.text import shown
+from coordd.util.text import shown
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target

@@ -15,7 +15,7 @@ from coordd.errors import RpcError
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target
-    from coordd.client import Client
+    from coordd.protocol.client import Client
 
 MAX_PARAMS = 1024 * 1024
 """Bytes; the daemon refuses longer requests."""

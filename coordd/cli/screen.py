@@ -15,7 +15,7 @@ import sys
 import termios
 from typing import TYPE_CHECKING
 
-from coordd.text import paint
+from coordd.util.text import paint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

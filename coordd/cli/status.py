@@ -48,7 +48,7 @@ def show_status(target: Target, as_json: bool) -> int:
 
 
 def _show_snapshot(target: Target, error: DaemonNotRunning, *, as_json: bool) -> int:
-    from coordd.cli.snapshot import last_snapshot
+    from coordd.protocol.snapshot import last_snapshot
 
     refused: list[str] = []
     found = last_snapshot(target.places(), os.environ, working_directory(), time.time(), refused)

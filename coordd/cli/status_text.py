@@ -7,7 +7,7 @@ of another type is shown as ``-``.
 from __future__ import annotations
 
 from coordd.cli.tables import agent_lines, not_active_first
-from coordd.text import (
+from coordd.util.text import (
     UNKNOWN,
     ago,
     count,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordd.text import ago, clipped, count, number, shown, table
+from coordd.util.text import ago, clipped, count, number, shown, table
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
-from coordd.sockets import layout_places, link_in_project, project_paths
-from coordd.text import escape
+from coordd.protocol.paths import layout_places, link_in_project, project_paths
+from coordd.util.text import escape
 
 INTERVAL = 0.25
 """Seconds between looks at the files with -f."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.tables import ID_COLUMNS
-from coordd.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown, table
+from coordd.util.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

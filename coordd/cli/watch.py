@@ -17,13 +17,13 @@ from coordd.cli.screen import Ended, Screen, is_screen
 from coordd.cli.status_text import lost_text, running_text
 from coordd.cli.waiting import wait_for
 from coordd.errors import DaemonNotRunning
-from coordd.text import ago, duration, escape
+from coordd.util.text import ago, duration, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from coordd.cli.snapshot import Snapshot
-    from coordd.client import Client
+    from coordd.protocol.client import Client
+    from coordd.protocol.snapshot import Snapshot
 
 CONNECTING = 1.0
 """Seconds for which connecting may hold up the screen."""
@@ -66,7 +66,7 @@ class Fallback:
     def last(self, mono: float) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
         """Its status document, its agents and its age now, as far as there is one."""
         if not self._sought:
-            from coordd.cli.snapshot import last_snapshot
+            from coordd.protocol.snapshot import last_snapshot
 
             self._sought, self._sought_at = True, mono
             self._found = last_snapshot(self._target.places(), os.environ, working_directory(), time.time())

@@ -11,7 +11,7 @@ from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.complete import agent_ids
 from coordd.cli.options import takes_target, workspace_key
 from coordd.cli.task_table import task_lines
-from coordd.text import UNKNOWN, age, number, paint, shown, table
+from coordd.util.text import UNKNOWN, age, number, paint, shown, table
 
 if TYPE_CHECKING:
     from coordd.cli.common import Target

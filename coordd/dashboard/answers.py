@@ -15,7 +15,7 @@ from coordd.dashboard.access import Refusal
 from coordd.dashboard.lastknown import LastKnown
 from coordd.dashboard.upstream import Unavailable
 from coordd.errors import ClientError, RpcError
-from coordd.wire import INVALID_PARAMS
+from coordd.protocol.jsonrpc import INVALID_PARAMS
 
 JSON = "application/json"
 

@@ -24,7 +24,7 @@ from coordd.dashboard.series import DEFAULT, RANGES, Range, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import SCHEMA
-from coordd.oneatatime import OneAtATime
+from coordd.util.one_at_a_time import OneAtATime
 
 log = logging.getLogger(__name__)
 

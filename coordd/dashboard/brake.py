@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-from coordd.text import escape
+from coordd.util.text import escape
 
 FREE = 5
 FREE_OF_ALL = 50

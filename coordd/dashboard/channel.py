@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 
 from coordd.errors import CannotTell, ClientError, RpcError
-from coordd.text import escape
+from coordd.util.text import escape
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of one answer; 100,000 agents make about 40 MiB."""

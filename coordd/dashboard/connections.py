@@ -18,8 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordd.dashboard.answers import problem
 from coordd.dashboard.whence import caller_of
-from coordd.doors import Caller, Doors
-from coordd.memory import Memory
+from coordd.protocol.admission import Caller, Doors
+from coordd.protocol.memory_shares import Memory
 
 MOST = 1024
 DEADLINE = 5.0
@@ -35,7 +35,7 @@ MOST_WAITING = 64
 MOST_UNREAD = 64 * 1024 * 1024
 """Bytes of answers of all connections that are not read yet."""
 HEALTH = "/healthz"
-CONNECTION = "coordd.connection"
+CONNECTION = "coordd.control.connection"
 """Where an application finds its connection in the scope."""
 
 _FULL = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from coordd.cli.snapshot import Snapshot
+from coordd.protocol.snapshot import Snapshot
 
 LOOK_AGAIN = 5.0
 """Seconds after which the file is looked for again."""

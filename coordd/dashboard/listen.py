@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 
 from coordd.errors import CoorddError
-from coordd.sockets import address_problem
-from coordd.text import escape
+from coordd.protocol.paths import address_problem
+from coordd.util.text import escape
 
 DEFAULT = "127.0.0.1:8000"
 BACKLOG = 1024

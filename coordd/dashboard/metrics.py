@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coordd.text import epoch_of, number
+from coordd.util.text import epoch_of, number
 
 RATIO = 0.01
 """Percent to the 0..1 that Prometheus expects."""

@@ -15,7 +15,7 @@ from coordd.dashboard.feed import RECORDS, Feed
 from coordd.dashboard.lastknown import LastKnown
 from coordd.dashboard.upstream import Unavailable, Upstream
 from coordd.errors import ClientError
-from coordd.timestamps import format_utc
+from coordd.util.timestamps import format_utc
 
 LOOK = 2.0
 IDLE = 10.0

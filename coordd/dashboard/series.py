@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from coordd.text import epoch_of, number
+from coordd.util.text import epoch_of, number
 
 
 @dataclass(frozen=True, slots=True)

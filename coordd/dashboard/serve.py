@@ -17,7 +17,6 @@ from types import FrameType
 
 import uvicorn
 
-from coordd.cli.snapshot import Snapshot, last_snapshot
 from coordd.dashboard.access import LOOPBACK, Access
 from coordd.dashboard.application import Dashboard
 from coordd.dashboard.assets import load_assets
@@ -28,11 +27,12 @@ from coordd.dashboard.listen import BACKLOG, Address, bind
 from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
-from coordd.doors import allowed_connections
 from coordd.errors import CoorddError
-from coordd.loglimit import Limited, log_loop_errors
-from coordd.sockets import Place
-from coordd.text import escape
+from coordd.protocol.admission import allowed_connections
+from coordd.protocol.paths import Place
+from coordd.protocol.snapshot import Snapshot, last_snapshot
+from coordd.util.log_limit import Limited, log_loop_errors
+from coordd.util.text import escape
 
 MAX_HEADERS = 16 * 1024
 """Bytes of a request's line and headers."""

@@ -14,8 +14,8 @@ import stat
 from contextlib import suppress
 
 from coordd.errors import CoorddError
-from coordd.sockets import system_paths, user_paths
-from coordd.text import escape
+from coordd.protocol.paths import system_paths, user_paths
+from coordd.util.text import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from coordd.client import connect
 from coordd.dashboard.channel import Channel, Crowded, Lost
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
-from coordd.sockets import Place
-from coordd.text import escape
+from coordd.protocol.client import connect
+from coordd.protocol.paths import Place
+from coordd.util.text import escape
 
 TIMEOUT = 5.0
 """Seconds for an answer."""

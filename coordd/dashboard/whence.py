@@ -9,7 +9,7 @@ import struct
 import sys
 from contextlib import suppress
 
-from coordd.doors import Caller
+from coordd.protocol.admission import Caller
 
 _IPV6_NETWORK = 64
 """Bits of an IPv6 address that a network hands out: whoever has one such network has all of its addresses."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordd.client import Client
 from coordd.errors import ClientError
+from coordd.protocol.client import Client
 
 DEADLINE = 60.0
 """Seconds in which a started service has to answer; systemd has waited for READY before."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordd.config.layout import Layout, choose_layout
 from coordd.errors import InstallError
 from coordd.installer import launchd, managers, systemd
 from coordd.installer.configuration import check_wanted
@@ -17,7 +18,6 @@ from coordd.installer.installing import Installation, service_environment
 from coordd.installer.managers import Manager, Setting
 from coordd.installer.removing import Removal
 from coordd.installer.services import COORDD, DASHBOARD, USER, Scope, Wanted, this_installation
-from coordd.layout import Layout, choose_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,13 +12,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from coordd.config import Config, build_config
-from coordd.config_kinds import Surroundings
-from coordd.config_table import KEYS, SECTIONS
-from coordd.config_url import check_redis_url
+from coordd.config.build import Config, build_config
+from coordd.config.kinds import Surroundings
+from coordd.config.layout import Layout
+from coordd.config.redis_url import check_redis_url
+from coordd.config.schema import KEYS, SECTIONS
 from coordd.errors import ConfigError, InstallError
 from coordd.installer.services import Wanted
-from coordd.layout import Layout
 
 _HEAD = """\
 # coordd's configuration. A key that is commented out has the value shown. Check it with

@@ -14,12 +14,12 @@ import sys
 from dataclasses import dataclass
 
 from coordd.cli.dashboard import missing_package
+from coordd.config.layout import Layout
 from coordd.dashboard.listen import Address, BadAddress, parse_address
 from coordd.dashboard.tokens import NAME, TokenError, make_token
 from coordd.errors import InstallError
 from coordd.installer.services import Programs
 from coordd.installer.steps import Done, group_id
-from coordd.layout import Layout
 
 DEADLINE = 2.0
 """Seconds for one answer."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordd import __version__
-from coordd.cli.access import Who, user_of
+from coordd.cli.doctor.access import Who, user_of
+from coordd.config.layout import Layout
 from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
 from coordd.errors import InstallError
 from coordd.installer.answering import DEADLINE, Door, version_behind, wait_for_answer
@@ -19,8 +20,7 @@ from coordd.installer.managers import Manager, Setting
 from coordd.installer.readers import check_owner, check_program, check_readable
 from coordd.installer.services import COORDD, DASHBOARD, GROUP, HOME, USER, Service, Wanted, listen_of
 from coordd.installer.steps import MakeDirectory, Step, WriteFile, group_id, perform
-from coordd.layout import Layout
-from coordd.text import escape
+from coordd.util.text import escape
 
 NOBODY = 65534
 """Who stands for a user that systemd makes up when the service starts (systemd.exec(5), DynamicUser=)."""

@@ -17,7 +17,7 @@ from coordd.installer import templates
 from coordd.installer.managers import Setting
 from coordd.installer.services import COORDD, GROUP, USER, Service, listen_of, place_name
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
-from coordd.sockets import system_paths, user_paths
+from coordd.protocol.paths import system_paths, user_paths
 
 _DAEMONS = "/Library/LaunchDaemons"
 _INDENT = "        "

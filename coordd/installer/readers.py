@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from coordd.cli.access import READ, SEARCH, Who, first_obstacle, grant, user_name
-from coordd.cli.doctor_workspaces import FOLDERS, check_workspace
-from coordd.cli.findings import Finding
+from coordd.cli.doctor.access import READ, SEARCH, Who, first_obstacle, grant, user_name
+from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.workspaces import FOLDERS, check_workspace
 from coordd.errors import InstallError
 
 DEADLINE = 10.0

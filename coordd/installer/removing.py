@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from coordd.config.layout import Layout
 from coordd.errors import ConfigError
 from coordd.installer.configuration import configured
 from coordd.installer.dashboard import token_file
 from coordd.installer.managers import Manager
 from coordd.installer.services import DASHBOARD, SERVICES, Wanted
 from coordd.installer.steps import Remove, Step, perform
-from coordd.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

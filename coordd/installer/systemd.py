@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from coordd.cli.access import user_name
+from coordd.cli.doctor.access import user_name
 from coordd.dashboard.listen import DEFAULT
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
 from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, place_name
 from coordd.installer.steps import Command, GiveTree, Remove, Step, WriteFile, failure, output
-from coordd.sockets import system_paths
+from coordd.protocol.paths import system_paths
 
 SYSUSERS = "/etc/sysusers.d/coordd.conf"
 TMPFILES = "/etc/tmpfiles.d/coordd.conf"

@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from coordd.redislink.target import Target, Tls
-from coordd.worker import Late, Worker
+from coordd.runtime.worker import Late, Worker
 
 if TYPE_CHECKING:
     import ssl

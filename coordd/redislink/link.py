@@ -14,12 +14,12 @@ from dataclasses import replace
 from time import monotonic
 from typing import Protocol
 
-from coordd.config_url import public_url
-from coordd.lean import import_redis_without_ssl
+from coordd.config.redis_url import public_url
 from coordd.redislink.facts import Facts
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import RedisLost, Reply, Wire
-from coordd.sinks.backlog import Backoff
+from coordd.runtime.backoff import Backoff
+from coordd.runtime.footprint import import_redis_without_ssl
 
 log = logging.getLogger(__name__)
 

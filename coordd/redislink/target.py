@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from coordd.config_url import NO_CONTROLS, has_controls
+from coordd.config.redis_url import NO_CONTROLS, has_controls
 
 PORT = 6379
 

@@ -12,7 +12,7 @@ import os
 
 import msgspec
 
-from coordd.history.blocks import Damage, gunzipped, plain
+from coordd.records.blocks import Damage, gunzipped, plain
 
 _BLOCK = 64 * 1024
 

@@ -16,8 +16,8 @@ import stat
 import zlib
 from collections.abc import Callable
 
-from coordd.history.blocks import Damage, inflated
-from coordd.manifest import Claims, first_line
+from coordd.records.blocks import Damage, inflated
+from coordd.records.manifest import Claims, first_line
 from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
 

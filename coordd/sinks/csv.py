@@ -12,7 +12,7 @@ from coordd.sinks.files import MAX_PART_BYTES, RecordFile
 from coordd.sinks.filesink import FileSink
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
-from coordd.timestamps import format_seconds
+from coordd.util.timestamps import format_seconds
 
 HEADER = b"TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
 _SERIES = "performance"

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from coordd.model import SinkStatus
-from coordd.sinks.backlog import Backlog, Backoff
+from coordd.runtime.backoff import Backoff
+from coordd.sinks.backlog import Backlog
 from coordd.sinks.base import Batch, Notice, Sink
 
 _KEY = "records"

@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from coordd.manifest import announcement, proven, proves
-from coordd.parts import MAX_NUMBER, Part, part_name, parts_of
+from coordd.records.manifest import announcement, proven, proves
+from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
-from coordd.sinks.regular import explain
 from coordd.sinks.repair import Damage, repair_file
-from coordd.timestamps import utc_date
+from coordd.util.safeopen import explain
+from coordd.util.timestamps import utc_date
 
 MAX_PART_BYTES = 256 * 1024 * 1024
 

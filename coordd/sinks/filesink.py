@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from coordd.model import SinkStatus
-from coordd.sinks.backlog import Backlog, Backoff
+from coordd.runtime.backoff import Backoff
+from coordd.sinks.backlog import Backlog
 from coordd.sinks.base import Batch, Notice
 from coordd.sinks.files import RecordFile
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
-from coordd.sinks.regular import explain
 from coordd.sinks.repair import Damage, repair
+from coordd.util.safeopen import explain
 
 _CHUNK = 1000
 _NOTICES = 100

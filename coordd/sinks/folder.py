@@ -12,9 +12,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from coordd.directories import sync_directory
-from coordd.parts import parse_part
-from coordd.sinks.regular import open_regular, surprise
+from coordd.records.names import parse_part
+from coordd.util.directories import sync_directory
+from coordd.util.safeopen import open_regular, surprise
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -73,7 +73,7 @@ class Folder:
                 os.close(fd)
 
     def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
-        """Open a regular file; as :func:`coordd.sinks.regular.open_regular`."""
+        """Open a regular file; as :func:`coordd.util.safeopen.open_regular`."""
         return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
 
     def make(self, name: str, *, mode: int) -> int:

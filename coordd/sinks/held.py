@@ -23,11 +23,11 @@ import stat
 import threading
 from collections.abc import Callable
 
-from coordd import manifest
-from coordd.directories import OpenDirectory, made_here, open_directory
-from coordd.manifest import Claims
-from coordd.parts import series_of
+from coordd.records import manifest
+from coordd.records.manifest import Claims
+from coordd.records.names import series_of
 from coordd.sinks.folder import Folder
+from coordd.util.directories import OpenDirectory, made_here, open_directory
 
 _NOTHING_YET = frozenset({".gitignore", ".lock"})
 _Identity = tuple[int, int]

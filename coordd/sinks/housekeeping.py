@@ -21,17 +21,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from coordd.ages import Age, ages_of
-from coordd.manifest import Claims, announcement, first_line, plain_name, proves
-from coordd.parts import Part, parse_part
+from coordd.records.ages import Age, ages_of
+from coordd.records.manifest import Claims, announcement, first_line, plain_name, proves
+from coordd.records.names import Part, parse_part
 from coordd.sinks.adopting import written_by_coordd
 from coordd.sinks.base import Notice
 from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
-from coordd.sinks.regular import explain
 from coordd.sinks.repair import DAMAGED
-from coordd.timestamps import utc_date
+from coordd.util.safeopen import explain
+from coordd.util.timestamps import utc_date
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from coordd.directories import sync_directory
 from coordd.sinks.folder import Folder
+from coordd.util.directories import sync_directory
 
 MAX_LINES = 100_000
 MAX_BYTES = 64 * 1024 * 1024

@@ -13,11 +13,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordd.manifest import MAX_LINE, announcement, proves
-from coordd.parts import parse_part
+from coordd.records.manifest import MAX_LINE, announcement, proves
+from coordd.records.names import parse_part
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
-from coordd.sinks.regular import explain
+from coordd.util.safeopen import explain
 
 DAMAGED = ".damaged"
 _BLOCK = 64 * 1024

@@ -21,9 +21,9 @@ import click
 
 from coordd import __version__
 from coordd.cli.app import app as coordctl
-from coordd.config_table import KEYS, OTHER_VARIABLES, SECTIONS, Key
-from coordd.main import app as coordd
-from coordd.sockets import project_paths, system_paths, user_paths
+from coordd.commands.main import app as coordd
+from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, Key
+from coordd.protocol.paths import project_paths, system_paths, user_paths
 
 HERE = Path(__file__).resolve().parent
 

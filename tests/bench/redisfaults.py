@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import ROOT, percentile
 
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "integration")]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "integration")]
 
 # ruff: noqa: E402 - what is imported from the tests is found only now
 from live import Project, eventually

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -16,11 +15,11 @@ from pathlib import Path
 
 from harness import Figure, Settings
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from redisd import RedisServer, redis_server
 
-from coordd.coordination.redis.reader import RedisReader
 from coordd.redislink.wire import Wire
+from coordd.sources.redis.reader import RedisReader
 
 BATCH = 15  # beats in 50 ms at 300 a second
 

@@ -30,7 +30,7 @@ from harness import (
     workspace,
 )
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from redisd import RedisServer, redis_server
 

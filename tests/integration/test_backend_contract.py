@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from redisd import RedisServer
 from redisreading import NOW, Reading, emptied, reading, shared_server
 
-from coordd.coordination.files import WorkspaceReader
-from coordd.coordination.hints import Hint, WorkFile
-from coordd.traces import AgentsChange, AgentTraces, Claim, Progress, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Progress, Registration, WorkspaceTraces
+from coordd.sources.file.hints import Hint, WorkFile
+from coordd.sources.file.reader import WorkspaceReader
 
 LARGE = "x" * 70_000
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from live import PATIENCE, Coordd, Project, environment, eventually, owners_file
 
+from coordd.commands.holder import Holder, find_holder, find_pid
 from coordd.errors import StartError
-from coordd.holder import Holder, find_holder, find_pid
 
 
 class Classic:
@@ -190,14 +190,14 @@ def test_another_users_daemon_is_named_not_missed(tmp_path: Path) -> None:
         def closed(path: str) -> list[str]:
             raise PermissionError(13, "Permission denied", path)
 
-        patch.setattr("coordd.holder.os.listdir", closed)
+        patch.setattr("coordd.commands.holder.os.listdir", closed)
         with pytest.raises(StartError, match="another user"):
             find_pid(str(lock))
         # a number that another user's lock on another file system has as well
         fcntl.flock(file, fcntl.LOCK_UN)
         locks = f"1: FLOCK  ADVISORY  WRITE 1 00:99:{lock.stat().st_ino} 0 EOF\n"
         (tmp_path / "locks").write_text(locks)
-        patch.setattr("coordd.lock.LOCKS", str(tmp_path / "locks"))
+        patch.setattr("coordd.service.lock.LOCKS", str(tmp_path / "locks"))
         assert find_pid(str(lock)) is None
 
 

@@ -368,7 +368,7 @@ def test_gaps_are_gaps_and_axes_are_round(browser: Browser, scene: Scene) -> Non
 
 
 def test_numbers_are_said_as_coordctl_says_them(browser: Browser, scene: Scene) -> None:
-    from coordd import text
+    from coordd.util import text
 
     ages = [0, 0.9, 59, 119.9, 120, 7199, 7200, 172799, 172800, 1e7, None]
     sizes = [0, 512, 1024, 1536, 10**9, 25276510208, 3 * 10**13, None]

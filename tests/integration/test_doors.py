@@ -368,7 +368,7 @@ def test_what_strangers_leave_fills_no_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("program", ["coordd.cli", "coordd"])
 def test_an_error_that_nobody_foresaw_is_one_line(tmp_path: Path, program: str, debug: bool) -> None:
-    main = "coordd.cli" if program == "coordd.cli" else "coordd.main"
+    main = "coordd.cli" if program == "coordd.cli" else "coordd.commands.main"
     name = "_run" if program == "coordd.cli" else "app"
     code = (
         f"import sys, {main} as m\n"

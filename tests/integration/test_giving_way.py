@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from live import PATIENCE, Coordd, Project, eventually, watching
 
-from coordd.schedule import now
-from coordd.timestamps import format_utc
+from coordd.runtime.schedule import now
+from coordd.util.timestamps import format_utc
 
 MOST = 1024
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'

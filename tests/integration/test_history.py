@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from live import Project, RpcFailed, coordctl, environment, eventually, watching
 
-from coordd import manifest
-from coordd.timestamps import format_utc, utc_date
+from coordd.records import manifest
+from coordd.util.timestamps import format_utc, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86400.0

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from coordd import manifest
-from coordd.history.scan import Question, Scan
-from coordd.timestamps import format_utc
+from coordd.records import manifest
+from coordd.records.scan import Question, Scan
+from coordd.util.timestamps import format_utc
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86400.0
@@ -34,8 +34,8 @@ AT_EVERY_CALL = (
     HOUSEKEEPING
     + """
 import gzip, itertools, json, shutil
-from coordd import manifest
-from coordd.history.scan import Question, Scan
+from coordd.records import manifest
+from coordd.records.scan import Question, Scan
 
 OURS = (
     "compress.py",
@@ -166,7 +166,7 @@ def test_sigkill_again_and_again(tmp_path: Path) -> None:
 
 WRITING_AT_EVERY_CALL = """
 import itertools, os, shutil, sys
-from coordd import manifest
+from coordd.records import manifest
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
 

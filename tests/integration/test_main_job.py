@@ -460,5 +460,5 @@ def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> No
     with watching(project, tmp_path, PYTHONPROFILEIMPORTTIME="1") as coordd:
         eventually(lambda: project.records("system"))
         assert not coordd.mapped("libcrypto", "/_ssl.", "/_hashlib.")
-        assert "coordd.daemon" in coordd.imported()
+        assert "coordd.service.daemon" in coordd.imported()
         assert not coordd.imported() & {"redis", "redis.exceptions"}  # 8 MB, for who has one

@@ -13,9 +13,9 @@ from live import eventually
 from redisd import KINDS, RedisServer
 from redisreading import NOW, Reading, agent, emptied, reading, shared_server
 
-from coordd.coordination.redis.keys import BCAST_PREFIXES, meaning
+from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
 from coordd.redislink.wire import RedisLost
-from coordd.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
+from coordd.sources.redis.keys import BCAST_PREFIXES, meaning
 
 WRITTEN = "2026-11-21T12:00:00Z"
 MEGABYTE = b"x" * 1024 * 1024

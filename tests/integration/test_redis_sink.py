@@ -15,16 +15,16 @@ from live import PATIENCE
 from redis_samples import agent_record, system_record
 from redisd import KINDS, RedisServer, redis_server
 
-from coordd.clocks import Moment
 from coordd.redislink.link import Link
+from coordd.runtime.clocks import Moment
+from coordd.runtime.worker import Worker
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress
 from coordd.sinks.folder import Folder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
-from coordd.timestamps import format_utc
-from coordd.worker import Worker
+from coordd.util.timestamps import format_utc
 
 TTL = 3600.0
 

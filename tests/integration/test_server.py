@@ -20,14 +20,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordd.connection import ANSWERS_PER_TURN, Limits
-from coordd.hub import TOPICS, Hub
-from coordd.listening import listen
-from coordd.methods import SubscribeParams
-from coordd.peer import Peer
-from coordd.rpc import Dispatcher, Method, NoParams, Opened, Raw
-from coordd.server import Server
-from coordd.turns import SLICE
+from coordd.control.connection import ANSWERS_PER_TURN, Limits
+from coordd.control.hub import Hub
+from coordd.control.methods import SubscribeParams
+from coordd.control.peer import Peer
+from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
+from coordd.control.server import Server
+from coordd.control.socket_file import listen
+from coordd.control.turns import SLICE
+from coordd.model import TOPICS
 
 PATIENCE = 20.0
 SHORT = 0.2
@@ -667,11 +668,11 @@ def test_one_user_shuts_out_neither_another_nor_root() -> None:
 
 STARVED = """
 import asyncio, logging, os, resource, sys, time
-from coordd.connection import Limits
-from coordd.listening import listen
-from coordd.rpc import Dispatcher, Method, NoParams
-from coordd import server as server_module
-from coordd.server import Server
+from coordd.control.connection import Limits
+from coordd.control.socket_file import listen
+from coordd.control.rpc import Dispatcher, Method, NoParams
+from coordd.control import server as server_module
+from coordd.control.server import Server
 
 logging.basicConfig(stream=sys.stderr)
 

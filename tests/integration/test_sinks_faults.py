@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from coordd.parts import parse_part
+from coordd.records.names import parse_part
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
 

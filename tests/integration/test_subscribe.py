@@ -19,11 +19,12 @@ import psutil
 import pytest
 from live import Coordd, Project, eventually, watching
 
-from coordd.connection import Limits
-from coordd.hub import TOPICS, Bounds, Hub
-from coordd.listening import listen
-from coordd.rpc import Dispatcher, Method, NoParams, Opened, Raw
-from coordd.server import Server
+from coordd.control.connection import Limits
+from coordd.control.hub import Bounds, Hub
+from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
+from coordd.control.server import Server
+from coordd.control.socket_file import listen
+from coordd.model import TOPICS
 
 PATIENCE = 60.0
 SHORT = 0.3

@@ -22,21 +22,21 @@ from coordd.cli.history_chart import chart
 from coordd.cli.history_csv import csv_blocks
 from coordd.cli.history_table import table_blocks
 from coordd.cli.ranges import parse_range
-from coordd.coordination.claims import parse_claim, parse_progress
-from coordd.coordination.parse import parse_heartbeat, parse_registration
-from coordd.coordination.redis.parse import parse_claimed
 from coordd.dashboard.access import cookie_of, host_name, origin_host
 from coordd.dashboard.answers import BadRequest
 from coordd.dashboard.query import read_query
 from coordd.dashboard.series import RANGES, series
 from coordd.dashboard.tokens import Keys
-from coordd.history.files import choose
-from coordd.history.moments import Span, checked_span
-from coordd.history.scan import TYPES, Question, Scan
-from coordd.history.thin import Thinner
-from coordd.text import age, ago, count, duration, epoch_of, number, percent, shown, size
-from coordd.timestamps import format_utc, parse_timestamp, within_calendar
-from coordd.units import format_duration, parse_duration, parse_size
+from coordd.records.files import choose
+from coordd.records.moments import Span, checked_span
+from coordd.records.scan import TYPES, Question, Scan
+from coordd.records.thin import Thinner
+from coordd.sources.file.claims import parse_claim, parse_progress
+from coordd.sources.file.parse import parse_heartbeat, parse_registration
+from coordd.sources.redis.parse import parse_claimed
+from coordd.util.text import age, ago, count, duration, epoch_of, number, percent, shown, size
+from coordd.util.timestamps import format_utc, parse_timestamp, within_calendar
+from coordd.util.units import format_duration, parse_duration, parse_size
 
 NOW = 1_795_000_000.0
 

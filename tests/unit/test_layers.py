@@ -1,4 +1,4 @@
-"""Imports run one way, down the list; clients and service never import each other."""
+"""Imports run one way: up the list of folders, and nowhere in a circle, inside a folder either."""
 
 from __future__ import annotations
 
@@ -12,181 +12,161 @@ import coordd
 PACKAGE = Path(coordd.__file__).resolve().parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-VALUES = {
-    "__init__",
-    "model",
+SERVICE = (
     "errors",
-    "timestamps",
-    "units",
-    "text",
-    "traces",
-    "liveness",
-    "clocks",
-    "reducer",
-    "claims",
-    "deadlines",
-    "rooms",
-    "doubles",
-    "departures",
-    "news",
-    "merge",
-    "sightings",
-    "roll",
-    "wire",
-    "sockets",
-    "quickjson",
-    "config",
-    "config_agents",
-    "config_kinds",
-    "config_project",
-    "config_sources",
-    "config_table",
-    "config_url",
-    "layout",
-    "parts",
-    "manifest",
-    "ages",
-    "history",
-    "loglimit",
-    "fairqueue",
-    "oneatatime",
-    "doors",
-    "memory",
-    "directories",
-    "safeopen",
-    "origin",
-}
-SOURCES_AND_SINKS = {
+    "model",
+    "util",
+    "runtime",
+    "protocol",
+    "records",
     "host",
-    "coordination",
-    "redislink",
-    "sinks",
-    "snapshotfile",
-    "holding",
-    "lock",
-    "peer",
-    "worker",
-    "configfile",
-    "notify",
-    "lean",
-}
-STATE = {
-    "past",
-    "upkeep",
-    "state",
-    "schedule",
-    "steady",
-    "recorder",
-    "pipeline",
-    "hosting",
-    "restore",
-    "snapshot",
-    "document",
-    "hub",
-    "hands",
+    "config",
+    "agents",
     "tasks",
-    "tasklist",
-    "tasklog",
-    "judging",
-    "sight",
-    "evidence",
-    "redisstate",
-    "redisfeed",
-    "agentlog",
-    "supervision",
+    "redislink",
+    "sources",
+    "sinks",
+    "control",
+    "intake",
+    "service",
+    "commands",
+)
+"""The daemon, from values to what builds it: a row imports itself and rows above it, nothing else."""
+
+SHARED = {"errors", "model", "util", "protocol", "records"}
+"""What clients know: both ends of the socket, record files, and values."""
+
+CLIENTS = {
+    "dashboard": SHARED,
+    "cli": SHARED | {"dashboard"},  # coordctl dashboard starts it
+    # beside the daemon: writes what starts daemon and dashboard, and checks it as the doctor does
+    "installer": SHARED | {"config", "cli", "dashboard"},
 }
-SERVICE = {
-    "server",
-    "turns",
-    "connection",
-    "rpc",
-    "methods",
-    "listening",
-    "inherited",
-    "detached",
-    "holder",
-    "logfile",
-    "logs",
-    "daemon",
-    "main",
-    "launch",
-    "background",
-    "__main__",
-    "places",
-    "redisservice",
-    "lastrun",
-    "rounds",
-}
-CLIENTS = {"client", "cli", "dashboard"}
-TOOLS = {"installer"}
-"""Beside the daemon: they know values, ask as clients do, and nothing of the daemon's inside."""
 
-LEVELS = [VALUES, SOURCES_AND_SINKS, STATE, SERVICE]
-CLIENT_MAY = {"errors", "model", "wire", "timestamps", "units", "text", "sockets", "quickjson", "__init__"}
-CLIENT_MAY |= {"doors", "memory", "oneatatime"}  # the dashboard is a server too
-CLIENT_MAY |= {"loglimit"}  # the dashboard logs
-CLIENT_MAY |= {"directories", "safeopen", "origin"}  # and what lies in a project, with suspicion
-CLIENT_MAY |= {"parts", "manifest", "ages", "history"}  # clients read record files themselves
+ROOT = {"__init__", "__main__", "errors", "model"}
+"""The only modules that lie in no folder."""
+
+PURE = ("agents", "tasks", "model", "errors")
+"""Values and decisions: no files, no sockets, no clocks, no threads."""
+IMPURE = {"os", "io", "socket", "time", "asyncio", "threading", "subprocess", "tempfile", "shutil"}
+
+HEAVY = {"redis", "psutil", "apscheduler", "asyncio", "msgspec", "daemon"}
+"""What would make coordctl slow to start."""
+FOR_SERVERS = {"util/log_limit.py", "util/one_at_a_time.py"}
+"""Shared by the daemon and the dashboard, which run an event loop; no command of coordctl imports them."""
 
 
-def room(path: Path) -> str:
+def folder(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> set[str]:
-    """The rooms of coordd that a module imports, wherever in the file."""
-    found = set()
+def module_file(name: str) -> Path | None:
+    """The file of ``coordd.util.text``; None for what is no module of coordd."""
+    head, *rest = name.split(".")
+    if head != "coordd":
+        return None
+    base = PACKAGE.joinpath(*rest)
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file() and (rest or path.name == "__init__.py"):
+            return path
+    return None
+
+
+def imported_names(path: Path) -> list[str]:
+    """Every absolute name that a module imports, wherever in the file, as written."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            names = [node.module or ""]
-            if node.module == "coordd":
-                names = [f"coordd.{alias.name}" for alias in node.names]
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in names:
-            head, _, rest = name.partition(".")
-            if head == "coordd":
-                inner = rest.split(".")[0]
-                found.add("__init__" if inner in ("", "__version__") else inner)
-    return found
+            names += [alias.name for alias in node.names]
+    return names
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The modules of coordd that a module imports; of a name in a module, the module."""
+    found = {module_file(name) or module_file(name.rpartition(".")[0]) for name in imported_names(path)}
+    return {file for file in found if file is not None and file != path}
 
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
+GRAPH = {path: imported_files(path) for path in MODULES}
 
 
-def test_every_module_has_its_room() -> None:
-    rooms = {room(path) for path in MODULES}
-    assert rooms - set().union(*LEVELS, CLIENTS, TOOLS) == set()
+def circles() -> list[list[str]]:
+    """Groups of modules that import each other, however many steps apart (Tarjan 1972)."""
+    index: dict[Path, int] = {}
+    low: dict[Path, int] = {}
+    stack: list[Path] = []
+    found: list[list[str]] = []
+
+    def visit(node: Path) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in GRAPH[node]:
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(str(path.relative_to(PACKAGE)) for path in group))
+
+    for path in MODULES:
+        if path not in index:
+            visit(path)
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_down(path: Path) -> None:
-    own = room(path)
-    used = imports(path) - {own}
-    if own in CLIENTS:
-        assert used <= CLIENT_MAY | CLIENTS
-        return
-    if own in TOOLS:
-        assert used <= VALUES | CLIENTS
-        return
-    level = next(i for i, rooms in enumerate(LEVELS) if own in rooms)
-    allowed = set().union(*LEVELS[: level + 1])
-    assert used <= allowed, f"{own} imports upwards or a client: {sorted(used - allowed)}"
+def test_the_root_holds_folders_alone() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == ROOT
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert folders == (set(SERVICE) | set(CLIENTS)) - ROOT
 
 
-@pytest.mark.parametrize("name", ["model", "liveness", "clocks", "reducer", "traces", "timestamps", "wire"])
-def test_values_do_no_io(name: str) -> None:
-    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
-    used = {
-        alias.name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    } | {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert used & {"os", "io", "socket", "time", "asyncio", "threading", "subprocess"} == set()
+@pytest.mark.parametrize("name", [*SERVICE, *CLIENTS])
+def test_imports_run_up_the_list(name: str) -> None:
+    allowed = set(SERVICE[: SERVICE.index(name)]) if name in SERVICE else CLIENTS[name]
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {other.relative_to(PACKAGE)}"
+        for path in MODULES
+        if folder(path) == name
+        for other in sorted(GRAPH[path])
+        if folder(other) not in allowed | {name, "__init__"}
+    ]
+    assert wrong == []
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    assert circles() == []
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_decisions_do_no_io(name: str) -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in MODULES
+        if folder(path) == name
+        for module in imported_names(path)
+        if module.split(".")[0] in IMPURE
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_what_clients_share_is_light(name: str) -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in MODULES
+        if folder(path) == name and str(path.relative_to(PACKAGE)) not in FOR_SERVERS
+        for module in imported_names(path)
+        if module.split(".")[0] in HEAVY
+    ]
+    assert wrong == []
 
 
 def test_packaging_is_no_package() -> None:

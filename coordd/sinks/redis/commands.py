@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from coordd.redislink.wire import Argument, Command
-from coordd.timestamps import parse_timestamp
+from coordd.util.timestamps import parse_timestamp
 
 TOPICS = ("agent", "system")
 LONGEST = 64 * 1024

@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from coordd.clocks import Moment
-from coordd.history.moments import EARLIEST
+from coordd.records.moments import EARLIEST
 from coordd.redislink.trouble import ServerError
 from coordd.redislink.wire import Command, Reply
-from coordd.sinks.backlog import Backoff
+from coordd.runtime.backoff import Backoff
+from coordd.runtime.clocks import Moment
+from coordd.runtime.worker import Late, Worker
 from coordd.sinks.redis.commands import Sample, plan, sample_of
 from coordd.sinks.redis.lane import Lane
 from coordd.sinks.redis.refill import Refill
 from coordd.sinks.redis.words import is_of_one_key, may_have_lost, refusal
-from coordd.sinks.regular import explain
-from coordd.timestamps import parse_timestamp
-from coordd.worker import Late, Worker
+from coordd.util.safeopen import explain
+from coordd.util.timestamps import parse_timestamp
 
 PAUSE = 1.0
 """Seconds between two tries at the least, while Redis refuses; the backoff comes on top."""

@@ -2,7 +2,7 @@
 
 The most recent records that wait are kept; of older ones only the earliest moment and how many they are:
 they are read back from the record files, from that moment on. Moments are bytes that order like time
-(:mod:`coordd.history.moments`).
+(:mod:`coordd.records.moments`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from coordd.history.moments import EARLIEST, LATEST, moment_of
+from coordd.records.moments import EARLIEST, LATEST, moment_of
 
 KEEP = 4096
 KEEP_BYTES = 3 * 1024 * 1024

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from coordd.snapshotfile import read_snapshot
-from coordd.timestamps import parse_timestamp
+from coordd.sinks.snapshot_file import read_snapshot
+from coordd.util.timestamps import parse_timestamp
 
 FIELD = "redis_samples"
 """Where the mark stands in the snapshot."""
@@ -20,7 +20,7 @@ _LONGEST = 1000
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """``until`` is as :func:`coordd.timestamps.format_utc` writes it."""
+    """``until`` is as :func:`coordd.util.timestamps.format_utc` writes it."""
 
     run_id: str
     until: str

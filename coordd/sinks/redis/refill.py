@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import msgspec
 
-from coordd.history.moments import Span
-from coordd.history.scan import Question, Scan
+from coordd.records.moments import Span
+from coordd.records.scan import Question, Scan
+from coordd.runtime.worker import Late, Worker
 from coordd.sinks.redis.commands import Sample, sample_of
-from coordd.worker import Late, Worker
 
 SLICE = 0.002
 """Seconds of one slice: pure Python in one thread slows all others."""

@@ -11,19 +11,19 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from coordd.clocks import Moment
-from coordd.history.moments import EARLIEST, LATEST, key
 from coordd.model import SinkStatus
+from coordd.records.moments import EARLIEST, LATEST, key
 from coordd.redislink.facts import Facts
 from coordd.redislink.wire import RedisLost
+from coordd.runtime.clocks import Moment
+from coordd.runtime.worker import Worker
 from coordd.sinks.base import Notice
 from coordd.sinks.redis.commands import TOPICS
 from coordd.sinks.redis.course import Course, Exchange, Refused
 from coordd.sinks.redis.lane import KEEP, Lane
 from coordd.sinks.redis.mark import read_mark
 from coordd.sinks.redis.words import CATCHING_UP
-from coordd.timestamps import format_utc, parse_timestamp
-from coordd.worker import Worker
+from coordd.util.timestamps import format_utc, parse_timestamp
 
 log = logging.getLogger(__name__)
 

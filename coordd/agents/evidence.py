@@ -1,0 +1,75 @@
+"""The evidence behind a verdict, signal by signal, as ``agents.get`` and ``coordctl why`` show it.
+
+Pure. Of a heartbeat ``age`` is the time since it happened; ``silence``, which decides, is the part of it in
+which coordd could observe the agent. An agent of two sources has the signals of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from coordd.agents.store import Shown
+from coordd.util.timestamps import format_utc
+
+
+def evidence_of(
+    sightings: Iterable[Shown], *, stall: tuple[str, float] | None, stall_after: float, wall: float
+) -> list[dict[str, object]]:
+    """One entry a signal: ``signal``, ``source`` (None: no single one), ``value``, ``age``, ``threshold``.
+
+    Args:
+        sightings: what each source says of the agent, judged by itself.
+        stall: the tasks it holds, in words, and the seconds since its last progress; None: it holds none.
+        stall_after: agents.stall_after.
+        wall: now, epoch seconds.
+    """
+    evidence: list[dict[str, object]] = []
+    for one in sightings:
+        evidence += _of_source(one, wall)
+    if stall is not None:
+        evidence.append(
+            {
+                "signal": "progress",
+                "source": None,
+                "value": f"holds {stall[0]}",
+                "age": round(stall[1], 3),
+                "threshold": stall_after,
+            }
+        )
+    return evidence
+
+
+def _of_source(one: Shown, wall: float) -> Iterable[dict[str, object]]:
+    agent = one.agent
+    source = agent.sources[0]
+    yield {
+        "signal": "heartbeat",
+        "source": source,
+        "value": None if agent.beat_wall is None else format_utc(agent.beat_wall),
+        "age": _rounded(one.age),
+        "silence": _rounded(one.evidence.silence),
+        "threshold": one.evidence.timeout,
+    }
+    yield {
+        "signal": "source",
+        "source": source,
+        "value": "readable" if one.evidence.readable else "unreadable",
+        "age": None,
+        "threshold": None,
+    }
+    registration = agent.traces.registration if agent.traces else None
+    if registration is None:
+        return
+    times = [time for time in (registration.started_at, registration.updated_at) if time is not None]
+    if times:
+        yield {
+            "signal": "registration",
+            "source": source,
+            "value": format_utc(max(times)),
+            "age": round(max(0.0, wall - max(times)), 3),
+            "threshold": one.evidence.timeout,
+        }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

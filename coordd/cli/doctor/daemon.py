@@ -1,0 +1,264 @@
+"""Checks of the daemon itself: is it there, may this user ask, is it of our version, what ails it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import stat
+from typing import TYPE_CHECKING
+
+from coordd import __version__
+from coordd.cli.doctor.access import WRITE, first_obstacle, group_name, owner_and_mode, rights_of, user_name
+from coordd.cli.doctor.facts import BAD_CONFIG, as_dict
+from coordd.cli.doctor.findings import Finding
+from coordd.errors import DaemonNotRunning
+from coordd.protocol.paths import link_in_project
+from coordd.util import fastjson
+from coordd.util.read_safely import read_file
+from coordd.util.text import count, duration, number, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coordd.cli.doctor.facts import Facts
+
+_START = "start it: 'coordd start' in a project, or as a service: 'coordd service install'"
+_SHOWN = 3  # malformed traces and problems that are named
+_LOCK_BYTES = 4096
+
+
+def check_socket(facts: Facts) -> Iterator[Finding]:
+    """Whether somebody answers, and if not, why this user gets no answer."""
+    if facts.alive and facts.socket is not None:
+        yield Finding(
+            "socket",
+            "ok",
+            f"{facts.socket} ({_rights(facts.socket)}) answers: coordd {shown(facts.ping.get('version'))}, "
+            f"pid {shown(facts.ping.get('pid'))}, up {duration(facts.ping.get('uptime'))}",
+        )
+    elif isinstance(facts.error, DaemonNotRunning):
+        stale = next((path for path, _ in facts.error.tried if _is_socket(path)), None)
+        tried = "; ".join(f"{path}: {reason}" for path, reason in facts.error.tried)
+        fix = f"{_START}; it replaces the socket that the last one left at {stale}" if stale else _START
+        yield Finding("socket", "fail", f"coordd is not running. Tried {tried}", fix)
+    else:
+        yield _refused(facts)
+
+
+def check_lock(facts: Facts) -> Iterator[Finding]:
+    """Who holds the lock of the metrics directory: one that does not answer is a daemon gone astray."""
+    metrics = facts.directory("metrics_dir")
+    if metrics is None or link_in_project(metrics) is not None:
+        return
+    path = os.path.join(metrics, ".lock")
+    try:
+        inode = os.lstat(path).st_ino
+        pid = as_dict(fastjson.loads(read_file(path, _LOCK_BYTES).decode())).get("pid")
+    except (OSError, ValueError, RecursionError):
+        return  # never started, or not for our eyes; what records need is checked where they lie
+    held = isinstance(pid, int) and _holds(pid, inode)
+    if facts.alive:
+        own = facts.ping.get("pid")
+        if held and pid != own:
+            yield Finding(
+                "lock",
+                "fail",
+                f"{path} is held by pid {pid}, but pid {shown(own)} answers: two daemons record here",
+                f"stop both, then start one: kill {pid} {shown(own)}",
+            )
+        return
+    if held and not isinstance(facts.error, DaemonNotRunning):
+        yield Finding(
+            "lock",
+            "ok",
+            f"pid {pid} holds {path}: a coordd runs, and the socket check says why it gives no answer",
+        )
+    elif held:
+        yield Finding(
+            "lock",
+            "fail",
+            f"pid {pid} holds {path}, so a coordd runs, but not behind a socket that was tried",
+            f"name its socket with --socket, or if it is stuck: kill {pid}",
+        )
+
+
+def check_version(facts: Facts) -> Iterator[Finding]:
+    """Daemon and client of one version."""
+    if not facts.alive:
+        return
+    theirs = shown(facts.ping.get("version"))
+    if theirs == __version__:
+        yield Finding("version", "ok", f"daemon and coordctl are both {__version__}")
+    else:
+        yield Finding(
+            "version",
+            "warn",
+            f"the daemon is {theirs}, coordctl is {__version__}",
+            "restart the daemon after an upgrade ('systemctl restart coordd'), and keep one installation",
+        )
+
+
+def check_config(facts: Facts) -> Iterator[Finding]:
+    """Whether the configuration can be used, as the service itself sees it."""
+    answer = facts.config
+    where = answer.file or "the configuration"
+    for warning in answer.warnings if answer.code == 0 else ():
+        yield Finding("config", "warn", warning, "correct it there, then 'coordd check-config'")
+    if answer.code == 0 and not answer.warnings:
+        there = answer.file is not None and os.path.exists(answer.file)
+        yield Finding(
+            "config", "ok", f"{where} is sound" if there else f"{where} is not there; defaults hold"
+        )
+    elif answer.code is None:
+        yield Finding(
+            "config",
+            "warn",
+            f"cannot tell: {answer.error}",
+            "ask as root or as the daemon's user, or run 'coordd check-config' there",
+        )
+    elif answer.code:
+        kept = "; the running daemon keeps the one it has" if facts.alive else ""
+        yield Finding(
+            "config",
+            "fail",
+            answer.error + (kept if answer.code == BAD_CONFIG else ""),
+            f"edit {where}, then 'coordd check-config'"
+            if answer.code == BAD_CONFIG
+            else "'coordd check-config' must run: install coordd again, with what it depends on",
+        )
+
+
+def check_health(facts: Facts) -> Iterator[Finding]:
+    """What the daemon itself counts as a problem."""
+    if not facts.alive:
+        return
+    problems = facts.status.get("problems")
+    said = [str(problem) for problem in problems] if isinstance(problems, list) else []
+    if facts.status.get("health") == "ok" and not said:
+        agents = facts.section("agents")
+        yield Finding(
+            "health", "ok", f"coordd sees no problem; {count(agents.get('active'))} agents are active"
+        )
+        return
+    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    yield Finding(
+        "health", "warn", f"degraded: {'; '.join(said[:_SHOWN])}{more}", "'coordctl status' shows all of it"
+    )
+
+
+def check_sinks(facts: Facts) -> Iterator[Finding]:
+    """Whether what was sampled is also written."""
+    if not facts.alive:
+        return
+    bad = False
+    sinks = facts.section("sinks")
+    for name, value in sinks.items():
+        sink = as_dict(value)
+        if sink.get("state") == "failing":
+            bad = True
+            yield Finding(
+                "sink",
+                "fail",
+                f"{name} fails: {shown(sink.get('error'))}; {count(sink.get('backlog'))} records wait",
+                "make room or give back the rights; it tries again by itself, and what waits is not lost",
+            )
+        elif number(sink.get("dropped")):
+            bad = True
+            yield Finding(
+                "sink",
+                "warn",
+                f"{name} works, but had to drop {count(sink.get('dropped'))} records since the daemon began",
+                "find what stopped it with 'coordctl tail event'; a larger storage.backlog lasts longer",
+            )
+    if sinks and not bad:
+        yield Finding("sink", "ok", f"{', '.join(sinks)} write")
+
+
+def check_traces(facts: Facts) -> Iterator[Finding]:
+    """Files of agents that could not be used."""
+    if not facts.alive:
+        return
+    malformed = facts.section("traces_malformed")
+    known = number(malformed.get("count"))
+    if known is None:
+        return
+    if not known:
+        yield Finding("traces", "ok", "every trace of every agent can be read")
+        return
+    listed = malformed.get("traces")
+    named = [
+        f"{shown(as_dict(one).get('path'))}: {shown(as_dict(one).get('reason'))}"
+        for one in (listed if isinstance(listed, list) else [])[:_SHOWN]
+    ]
+    more = f"; and {known - len(named):.0f} more" if known > len(named) else ""
+    yield Finding(
+        "traces",
+        "warn",
+        f"{known:.0f} malformed, passed over: {'; '.join(named)}{more}",
+        "correct what writes them, or remove them",
+    )
+
+
+def _refused(facts: Facts) -> Finding:
+    """Somebody may be there, but this user gets no answer."""
+    message = str(facts.error)
+    for path in facts.tried:
+        obstacle = first_obstacle(path, facts.me, WRITE)
+        if obstacle is None or obstacle.missing:
+            continue
+        rights = obstacle.rights
+        if rights is None or "denied" not in message:
+            break
+        owner, group = user_name(rights.uid), group_name(rights.gid)
+        ask_as_owner = f"ask as {owner}: sudo -u {shlex.quote(owner)} coordctl doctor"
+        if not rights.mode & obstacle.wanted << 3:
+            return Finding("socket", "fail", message, ask_as_owner)
+        if rights.gid in _groups_by_database(facts.me.uid):
+            fix = f"log in again, or 'newgrp {group}': this session began before you joined that group"
+        else:
+            me = shlex.quote(user_name(facts.me.uid))
+            fix = f"sudo usermod -aG {shlex.quote(group)} {me}, then log in again; or {ask_as_owner}"
+        return Finding("socket", "fail", message, fix)
+    return Finding(
+        "socket", "fail", message, "see what it does ('journalctl -u coordd -n 50'), then restart it"
+    )
+
+
+def _groups_by_database(uid: int) -> set[int]:
+    try:
+        entry = pwd.getpwuid(uid)
+        return set(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    except KeyError:
+        return set()
+
+
+def _rights(path: str) -> str:
+    try:
+        return owner_and_mode(rights_of(path))
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _holds(pid: int, inode: int) -> bool:
+    """Whether a process holds an flock on this inode: read from /proc/locks, for trying would take the lock.
+
+    The device is not compared: what stat(2) says of it differs from the kernel's on overlayfs and btrfs.
+    """
+    try:
+        with open("/proc/locks", encoding="ascii", errors="replace") as file:
+            locks = [line.split() for line in file]
+    except OSError:
+        return False
+    return any(
+        lock[1] == "FLOCK" and lock[4] == str(pid) and lock[5].rpartition(":")[2] == str(inode)
+        for lock in locks
+        if len(lock) > 5
+    )

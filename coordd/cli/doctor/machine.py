@@ -1,0 +1,94 @@
+"""Checks of the machine: its clock, and what inotify may still take."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from coordd.cli.doctor.facts import run_tool
+from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.workspaces import WATCHES_FIX
+from coordd.util.text import epoch_of
+from coordd.util.timestamps import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coordd.cli.doctor.facts import Facts
+
+RELEASED = 1_767_225_600.0
+"""2026-01-01T00:00:00Z: coordd is younger than that, so a clock before it is wrong."""
+APART = 2.0
+"""Seconds that daemon and client, on one machine, may differ by."""
+FULL = 0.8
+"""The share of an inotify limit above which a warning is due."""
+
+
+def check_clock(facts: Facts) -> Iterator[Finding]:
+    """The wall clock: of this age, the same for the daemon, and kept by NTP where systemd tells."""
+    now = format_seconds(facts.asked_at)
+    fix = "set it right: 'timedatectl set-ntp true', or chrony; records carry the time it shows"
+    if facts.asked_at < RELEASED:
+        yield Finding("clock", "fail", f"it shows {now}, which is past", fix)
+        return
+    theirs = epoch_of(facts.status.get("timestamp")) if facts.alive else None
+    if theirs is not None and abs(theirs - facts.asked_at) > APART:
+        yield Finding(
+            "clock",
+            "warn",
+            f"the daemon's differs by {theirs - facts.asked_at:+.1f} s from {now} here",
+            "it may have been stepped this moment: ask again; else look for a faked or namespaced clock",
+        )
+        return
+    said = run_tool("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    if said is not None and said.strip() == "no":
+        yield Finding("clock", "warn", f"{now}, not synchronised by NTP", fix)
+        return
+    kept = ", synchronised" if said is not None and said.strip() == "yes" else ""
+    yield Finding(
+        "clock", "ok", f"{now}{kept}" + (", the same as the daemon's" if theirs is not None else "")
+    )
+
+
+def check_inotify(facts: Facts) -> Iterator[Finding]:
+    """How much of the kernel's limits the daemon's user has taken, as far as this user may see."""
+    if sys.platform != "linux":
+        return
+    try:
+        limits = {key: _limit(key) for key in ("max_user_instances", "max_user_watches")}
+    except (OSError, ValueError) as error:
+        yield Finding("inotify", "warn", f"its limits cannot be read: {error}", "is /proc mounted?")
+        return
+    yield inotify_use(limits, dict(zip(limits, used(facts.daemon.uid), strict=True)), facts.daemon.name)
+
+
+def inotify_use(limits: dict[str, int], taken: dict[str, int], name: str) -> Finding:
+    """The finding on limits and what is taken of each."""
+    words = ", ".join(f"{taken[key]} of {limit} {key.split('_')[2]}" for key, limit in limits.items())
+    full = next((key for key, limit in limits.items() if taken[key] > limit * FULL), None)
+    fix = None if full is None else WATCHES_FIX.format(key=f"fs.inotify.{full}")
+    return Finding("inotify", "ok" if full is None else "warn", f"{name} uses {words}", fix)
+
+
+def used(uid: int) -> tuple[int, int]:
+    """Instances and watches of a user's processes; those that are not ours to look into count nothing."""
+    instances = watches = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != uid:
+                continue
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                if os.readlink(f"/proc/{pid}/fd/{descriptor}") != "anon_inode:inotify":
+                    continue
+                instances += 1
+                with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as file:
+                    watches += sum(line.startswith("inotify ") for line in file)
+        except OSError:
+            continue  # it ended, or is not ours to look into
+    return instances, watches
+
+
+def _limit(key: str) -> int:
+    with open(f"/proc/sys/fs/inotify/{key}", encoding="ascii") as file:
+        return int(file.read())

@@ -1,0 +1,213 @@
+"""Checks of the workspaces: can the daemon read them, and how does it learn of changes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from coordd.cli.common import working_directory
+from coordd.cli.doctor.access import (
+    READ,
+    SEARCH,
+    Obstacle,
+    Who,
+    allows,
+    first_obstacle,
+    grant,
+    in_letters,
+    owner_and_mode,
+    rights_of,
+    who_class,
+)
+from coordd.cli.doctor.facts import as_dict
+from coordd.cli.doctor.findings import Finding
+from coordd.cli.patience import within
+from coordd.protocol.paths import workspace_above
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from coordd.cli.doctor.facts import Facts
+
+FOLDERS = ("agents", "claims", "tasks", "status")
+MAX_FILES = 20_000
+"""Files looked at in one folder; what there is beyond is most likely as the others are."""
+LONGEST = 5.0
+"""Seconds for one workspace."""
+WATCHES_FIX = (
+    "sudo sysctl {key}=524288, and put '{key} = 524288' into /etc/sysctl.d/90-coordd.conf to keep it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The first obstacle in a workspace, and how many files beside it are closed in the same folder."""
+
+    obstacle: Obstacle
+    more: int = 0
+
+
+def check_workspaces(facts: Facts) -> Iterator[Finding]:
+    """Every workspace: readable for the daemon's user, and followed."""
+    workspaces = _workspaces(facts)
+    if not workspaces and not facts.section("redis").get("configured"):
+        yield Finding(
+            "workspace",
+            "warn",
+            "none is watched",
+            "coordd run --workspace DIR, or name them in coordination.workspaces and 'coordctl reload'",
+        )
+    for path, state, error in workspaces:
+        yield _in_time(path, partial(check_workspace, path, state, error, facts.daemon))
+
+
+def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
+    """The finding on one workspace; one on a hung mount must not take the others with it."""
+    try:
+        return within(LONGEST, check)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        return Finding(
+            "workspace", "warn", f"{path}: cannot tell: {error}", "look at its mount: findmnt -T DIR"
+        )
+
+
+def check_workspace(path: str, state: str | None, error: str | None, who: Who) -> Finding:
+    """One workspace. ``state`` and ``error`` are the daemon's own word, None where it does not run."""
+    coordination = os.path.join(path, ".claude", "coordination")
+    denied = find_denied(path, who)
+    if denied is not None and denied.obstacle.error is None:
+        return _closed(path, coordination, denied, who)
+    if denied is not None and denied.obstacle.missing:
+        gone = not os.path.isdir(path)
+        return Finding(
+            "workspace",
+            "fail" if state == "unreadable" else "warn",
+            f"{denied.obstacle.path} does not exist"
+            + ("" if gone else ": no agent has coordinated there yet"),
+            "correct coordination.workspaces" if gone else _first_agent(coordination),
+        )
+    if state == "unreadable":
+        return Finding(
+            "workspace",
+            "fail",
+            f"{path} cannot be read by the daemon: {error}; its modes would allow {who.name} to",
+            "look for a sandbox (ProtectHome=, ReadWritePaths= of the service), a hung mount, or SELinux",
+        )
+    if denied is not None:
+        return Finding(
+            "workspace",
+            "warn",
+            f"{path}: cannot tell whether {who.name} may read it, for this user may not look at "
+            f"{denied.obstacle.path}",
+            f"ask as root, or as {who.name}: sudo -u {shlex.quote(who.name)} coordctl doctor",
+        )
+    if state == "poll":
+        key = next((k for k in ("max_user_watches", "max_user_instances") if k in str(error)), None)
+        return Finding(
+            "workspace",
+            "ok" if key is None else "warn",
+            f"{path} is readable and polled: {error}",
+            None if key is None else WATCHES_FIX.format(key=f"fs.inotify.{key}"),
+        )
+    followed = ", and followed by inotify" if state == "inotify" else ""
+    return Finding("workspace", "ok", f"{path} is readable for {who.name}{followed}")
+
+
+def find_denied(path: str, who: Who) -> Denied | None:
+    """What a user may not read of a workspace: the way to it, its folders, and the files in them."""
+    coordination = os.path.join(path, ".claude", "coordination")
+    obstacle = first_obstacle(coordination, who, READ | SEARCH)
+    if obstacle is not None:
+        return Denied(obstacle)
+    for name in FOLDERS:
+        folder = os.path.join(coordination, name)
+        try:
+            status = os.lstat(folder)
+            if not stat.S_ISDIR(status.st_mode):
+                continue  # coordd follows no link here
+            rights = rights_of(folder)
+            if not allows(rights, who, READ | SEARCH):
+                return Denied(Obstacle(folder, READ | SEARCH, rights))
+            closed = list(_closed_files(folder, who))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return Denied(Obstacle(folder, READ | SEARCH, error=error))
+        if closed:
+            return Denied(closed[0], len(closed) - 1)
+    return None
+
+
+def _closed_files(folder: str, who: Who) -> Iterator[Obstacle]:
+    with os.scandir(folder) as entries:
+        for seen, entry in enumerate(entries):
+            if seen >= MAX_FILES:
+                return
+            try:
+                if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
+                    continue
+                rights = rights_of(entry.path)
+            except FileNotFoundError:
+                continue  # agents come and go
+            if not allows(rights, who, READ):
+                yield Obstacle(entry.path, READ, rights)
+
+
+def _closed(path: str, coordination: str, denied: Denied, who: Who) -> Finding:
+    obstacle = denied.obstacle
+    rights = obstacle.rights
+    inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
+    # Files come new with every beat: only the folder's default entry opens those as well.
+    fix = (
+        f"setfacl -R -m u:{who.name}:rX,d:u:{who.name}:rX {shlex.quote(coordination)}"
+        f"   or: chmod -R {who_class(rights, who)}+rX {shlex.quote(coordination)}"
+        if inside
+        else grant(obstacle, who)
+    )
+    more = f" and {denied.more} more there" if denied.more else ""
+    return Finding(
+        "workspace",
+        "fail",
+        f"{path}: {who.name} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
+        f"({owner_and_mode(rights) if rights else '?'}){more}",
+        fix,
+    )
+
+
+def _first_agent(coordination: str) -> str:
+    return f"start an agent there, or: mkdir -p {shlex.quote(os.path.join(coordination, 'agents'))}"
+
+
+def _workspaces(facts: Facts) -> list[tuple[str, str | None, str | None]]:
+    """Path, state and error of each: by the daemon, its snapshot, the configuration, or the current place."""
+    listed = facts.status.get("workspaces")
+    if isinstance(listed, list):
+        return [
+            (
+                entry["path"],
+                _text(entry.get("state")) if facts.alive else None,
+                _text(entry.get("error")) if facts.alive else None,
+            )
+            for entry in map(as_dict, listed)
+            if isinstance(entry.get("path"), str)
+        ]
+    configured = as_dict(facts.config.values.get("coordination")).get("workspaces")
+    if isinstance(configured, list) and configured:
+        import glob
+
+        return [
+            (path, None, None)
+            for pattern in map(str, configured)
+            for path in (sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern])
+        ]
+    here = working_directory()
+    above = workspace_above(here) if here is not None else None
+    return [] if above is None else [(above, None, None)]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,1 @@
+"""The command line of coordd itself: run, start, stop, restart, check-config, service."""

@@ -1,0 +1,198 @@
+"""Who holds the lock of a metrics directory, found without taking it, and ended without hitting another.
+
+The kernel says which process holds an flock (/proc/locks), and which file a process has open; what stands in
+the lock file is believed only where there is no /proc. A signal goes through a pidfd that was opened before
+the holder was looked up a second time: a pid that was used again in between is not the holder's any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import stat
+import time
+from dataclasses import dataclass
+
+from coordd.errors import StartError
+from coordd.service.lock import locked_inodes
+from coordd.util.read_safely import read_file
+
+DRAIN = 8.0
+"""Seconds for the first SIGTERM: coordd drains for five at most."""
+FORCED = 3.0
+"""Seconds for the second one, which does not drain."""
+_STEP = 0.05
+_ABOUT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock; ``pidfd`` is None where the system has none."""
+
+    pid: int
+    lock: str
+    pidfd: int | None
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+
+    def manager(self) -> str | None:
+        """The unit that runs it as a service; whoever starts it from cron lives in cron's, which is none."""
+        try:
+            with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="replace") as file:
+                last = file.read().strip().rpartition("/")[2]
+        except OSError:
+            return None
+        return last if last.startswith("coordd") and last.endswith(".service") else None
+
+    def stop(self, *, drain: float = DRAIN, forced: float = FORCED) -> bool:
+        """Tell it to end and wait until it is gone; whether it ended by itself, not only when told twice.
+
+        Raises:
+            StartError: it may not be told, or does not end.
+        """
+        for patience in (drain, forced):
+            try:
+                self._signal(signal.SIGTERM)
+            except ProcessLookupError:
+                return True
+            except PermissionError:
+                raise StartError(
+                    f"coordd with pid {self.pid} is another user's: stop it as that user, or as root"
+                ) from None
+            if self._gone(patience):
+                return patience == drain
+        raise StartError(
+            f"coordd with pid {self.pid} does not end within {drain + forced:g} s of two SIGTERM. "
+            f"If it hangs for good: kill -KILL {self.pid}; it has lost nothing that anybody was told."
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pidfd is None:
+            os.kill(self.pid, number)
+        else:
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def _gone(self, seconds: float) -> bool:
+        if self.pidfd is not None:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
+        deadline = time.monotonic() + seconds
+        while find_pid(self.lock) == self.pid:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_STEP)
+        return True
+
+
+def find_holder(metrics_dir: str) -> Holder | None:
+    """Who records into a metrics directory now; None where nobody does.
+
+    Raises:
+        StartError: somebody does, but it cannot be told who.
+    """
+    lock = os.path.join(metrics_dir, ".lock")
+    pid = find_pid(lock)
+    if pid is None:
+        return None
+    pidfd = _pidfd(pid)
+    if find_pid(lock) != pid:  # it ended just now, and the pidfd may be another's
+        if pidfd is not None:
+            os.close(pidfd)
+        return None
+    return Holder(pid, lock, pidfd)
+
+
+def find_pid(lock: str) -> int | None:
+    """The process that holds the flock of this file, or where it could not have that, of its directory.
+
+    Raises:
+        StartError: it is held by one that this user may not look at, or the file cannot be looked at.
+    """
+    locked = locked_inodes()
+    closed = False
+    for path in (lock, os.path.dirname(lock)):
+        try:
+            inode = os.stat(path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise StartError(f"cannot tell whether coordd runs: {path}: {error.strerror}") from error
+        if path == lock and not stat.S_ISREG(inode.st_mode):
+            continue
+        if locked is None:
+            if (pid := _by_its_word(path)) is not None:
+                return pid
+            continue
+        for pid in locked.get(inode.st_ino, ()):
+            try:
+                if _has_open(pid, inode):
+                    return pid
+            except PermissionError:
+                closed = closed or _is_held(path)
+    if closed:
+        raise StartError(
+            f"coordd runs as another user and holds {lock}: stop it as that user, or as root; where it is a "
+            "service, with 'systemctl stop coordd'"
+        )
+    return None
+
+
+def _has_open(pid: int, inode: os.stat_result) -> bool:
+    """Whether a process has this very file open: an inode number alone is one of another file system too."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    for name in names:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state = os.stat(f"{folder}/{name}")
+            if (state.st_dev, state.st_ino) == (inode.st_dev, inode.st_ino):
+                return True
+    return False
+
+
+def _by_its_word(lock: str) -> int | None:
+    """Without /proc: by whom it is held stands in the file."""
+    if not _is_held(lock):
+        return None
+    with contextlib.suppress(ValueError, OSError, RecursionError):
+        about = json.loads(read_file(lock, _ABOUT_BYTES))
+        if isinstance(about, dict) and isinstance(about.get("pid"), int) and about["pid"] > 1:
+            return int(about["pid"])
+    raise StartError(f"somebody holds {lock}, and it does not say who: lsof {lock}")
+
+
+def _is_held(lock: str) -> bool:
+    """Tried for an instant, where nothing else tells: one that starts just then would be refused."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise StartError(f"cannot tell whether coordd runs: {lock}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _pidfd(pid: int) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.ESRCH, errno.EPERM):
+            return None
+        raise

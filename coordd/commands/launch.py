@@ -1,0 +1,122 @@
+"""What the commands that run a daemon share: the options that say which one, and running it in this process.
+
+The command line is read before anything heavy is imported; the service is imported by :func:`run_here`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordd.config.file import Sources
+from coordd.config.layout import choose_layout
+
+if TYPE_CHECKING:
+    from coordd.config.build import Config
+    from coordd.util.sdnotify import Notifier
+
+Decorated = Callable[..., Any]
+
+
+def where_options(function: Decorated) -> Decorated:
+    """--workspace, --layout, --config, --socket."""
+    for option in (
+        click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
+        click.option(
+            "--config", metavar="FILE", help="Read this file instead of the layout's.", type=click.Path()
+        ),
+        click.option(
+            "--layout",
+            type=click.Choice(["project", "user", "system"]),
+            help="Where configuration, socket and records lie.",
+        ),
+        click.option(
+            "--workspace",
+            "-w",
+            "workspaces",
+            multiple=True,
+            metavar="DIR",
+            help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def log_options(function: Decorated) -> Decorated:
+    """--log-level, --log-file."""
+    for option in (
+        click.option(
+            "--log-file", metavar="FILE", help="Log to this file, which rotates itself.", type=click.Path()
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="The least important message that is logged.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def sources_of(
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    log_level: str | None,
+) -> Sources:
+    """All that the configuration is made from, as the options and the environment have it."""
+    environ = dict(os.environ)
+    cwd = os.getcwd()
+    named = config or environ.get("COORDD_CONFIG")
+    chosen = choose_layout(
+        name=layout or environ.get("COORDD_LAYOUT"),
+        workspaces=workspaces,
+        cwd=cwd,
+        environ=environ,
+        platform=sys.platform,
+    )
+    # a project goes by its canonical path from here on, so that one project is never two
+    named_workspaces = [chosen.root] if chosen.root is not None and workspaces else list(workspaces)
+    flags: dict[str, object] = {
+        "coordination.workspaces": named_workspaces or None,
+        "control.socket": socket,
+        "log.level": log_level,
+    }
+    return Sources(
+        layout=chosen,
+        config_file=os.path.join(cwd, named) if named else None,
+        environ=environ,
+        flags=flags,
+        cwd=cwd,
+    )
+
+
+def run_here(
+    sources: Sources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
+) -> int:
+    """The daemon, to its end."""
+    url = settings.coordination.redis_url
+    if url is None or not url.startswith("rediss:"):
+        from coordd.runtime.footprint import import_asyncio_without_ssl
+
+        import_asyncio_without_ssl()
+    import faulthandler
+    import logging
+
+    from coordd.config.rights import Rights
+    from coordd.service import logs
+    from coordd.service.daemon import run as run_daemon
+
+    if notifier is None:
+        faulthandler.enable(2)  # a watchdog's SIGABRT shows where every thread hung
+    rights = Rights.of(sources.layout, settings)
+    logs.set_up(settings.log.level, os.environ, file=log_file, mode=rights.file, root=rights.root)
+    for warning in (*settings.warnings, *settings.problems):
+        logging.getLogger("coordd").warning("%s", warning)
+    return run_daemon(sources, settings, notifier=notifier)

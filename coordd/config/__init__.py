@@ -1,0 +1,1 @@
+"""Build the one frozen configuration from file, environment and flags."""

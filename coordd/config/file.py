@@ -1,0 +1,137 @@
+"""Reading the configuration files: the one place where configuration comes from a disk.
+
+The owner's files may be links and must be sound. A project's own file comes from a stranger: it is opened
+with suspicion, and whatever is wrong with it is a problem in words, never an error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from coordd.config.build import Config, build_config
+from coordd.config.layout import Layout
+from coordd.config.project import MAX_BYTES as MAX_OF_PROJECT
+from coordd.config.project import clipped
+from coordd.errors import ConfigError
+from coordd.protocol.paths import project_paths, user_paths
+from coordd.util.fields import Malformed
+from coordd.util.safe_file import FOLDER_FLAGS, open_folder, read_regular
+
+MAX_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that a configuration is made from, fixed at start so that a reload reads nothing else.
+
+    ``config_file`` is the file that ``--config`` named, None for the layout's own, which need not exist.
+    """
+
+    layout: Layout
+    config_file: str | None
+    environ: Mapping[str, str]
+    flags: Mapping[str, object]
+    cwd: str
+
+    @property
+    def path(self) -> str:
+        """The file that is read."""
+        return self.config_file or self.layout.config_file
+
+    def load(self) -> Config:
+        """Read and check everything.
+
+        Raises:
+            ConfigError: with file, key, value and what was expected; of a project's own file nothing is one.
+        """
+        root = self.layout.root if self.config_file is None else None
+        user_file = user_paths(self.environ, sys.platform)["config_file"]
+        troubles: list[str] = []
+        if root is None:
+            file_text, user_text = _read(self.path, required=self.config_file is not None), None
+        else:
+            file_text = _read_of_project(root, troubles)
+            user_text = _read_of_user(user_file, troubles)
+        return build_config(
+            layout=self.layout,
+            file_text=file_text,
+            file_name=self.path,
+            environ=self.environ,
+            flags=self.flags,
+            trusted=root is None,
+            cwd=self.cwd,
+            user_text=user_text,
+            user_file=user_file,
+            canonical=os.path.realpath,
+            troubles=troubles,
+        )
+
+
+def _read_of_project(root: str, troubles: list[str]) -> str | None:
+    """A project's own file, by way of its directory: no link is followed below that, nothing blocks."""
+    path = project_paths(root)["config_file"]
+    folder, name = os.path.split(path)
+    try:
+        with _closing(os.open(root, FOLDER_FLAGS)) as project:
+            claude = open_folder(os.path.basename(folder), project)
+            if claude is None:
+                return None
+            with _closing(claude):
+                return read_regular(claude, name, MAX_OF_PROJECT)[0].decode()
+    except FileNotFoundError:
+        return None
+    except Malformed as error:
+        reason = f"{error}"
+    except UnicodeDecodeError as error:
+        reason = f"expected UTF-8: byte {error.start} is none"
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+    troubles.append(clipped(f"{path}: {reason}; it is ignored"))
+    return None
+
+
+def _read_of_user(path: str, troubles: list[str]) -> str | None:
+    """The user's own file, where its tables for projects stand."""
+    try:
+        return _read(path, required=False)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        # run as somebody else with this home: without its tables, but not without a word
+        troubles.append(clipped(f"{error}; its tables for projects are ignored"))
+        return None
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    """Close a descriptor at the end of a block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str, *, required: bool) -> str | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        if required:
+            raise ConfigError(path, "", None, "there is no such file") from None
+        return None
+    except OSError as error:
+        raise ConfigError(path, "", None, f"it cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(path, "", None, "expected a regular file")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(path, "", None, f"expected a file of at most {MAX_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, "", None, f"expected UTF-8: byte {error.start} is none") from error

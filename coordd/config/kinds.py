@@ -1,0 +1,188 @@
+"""The kinds of values a configuration holds: how each is read, bounded and shown.
+
+Pure. A kind takes what TOML gave (or text, from the environment) and returns the value the service uses:
+seconds, bytes, absolute paths. Knows no key by name; config_table.py joins kinds to keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from coordd.config.redis_url import check_redis_url, public_url
+from coordd.util.units import format_duration, format_size, parse_duration, parse_size
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a value is read against: the environment for ``~`` and ``$NAME``, and where relative paths begin.
+
+    ``base`` is None where a relative path means nothing (in a file).
+    """
+
+    environ: Mapping[str, str]
+    base: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    ``parse`` raises ValueError in words that say what was expected. ``from_text`` turns an environment
+    variable into what TOML would have given. ``show`` writes a parsed value as TOML.
+    """
+
+    words: str
+    parse: Callable[[object, Surroundings], object]
+    show: Callable[[object], str]
+    from_text: Callable[[str], object] = str
+
+
+def duration(*, least: float, most: float) -> Kind:
+    """Seconds, within bounds."""
+    words = f"a duration from {format_duration(least)} to {format_duration(most)}"
+
+    def parse(value: object, _: Surroundings) -> float:
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            raise ValueError(f"expected {words}, such as '90s' or '1h30m'") from error
+        if not least <= seconds <= most:
+            raise ValueError(f"expected {words}")
+        return seconds
+
+    return Kind(words, parse, lambda value: _quoted(format_duration(parse_duration(value))))
+
+
+def size(*, least: int) -> Kind:
+    """Bytes, at least so many."""
+    words = f"a size of at least {format_size(least)}"
+
+    def parse(value: object, _: Surroundings) -> int:
+        try:
+            count = parse_size(value)
+        except ValueError as error:
+            raise ValueError(f"expected {words}, such as '256MiB' or '10MB'") from error
+        if count < least:
+            raise ValueError(f"expected {words}")
+        return count
+
+    return Kind(words, parse, lambda value: _quoted(format_size(parse_size(value))))
+
+
+def integer(*, least: int, most: int) -> Kind:
+    """A whole number, within bounds; bool is none."""
+    words = f"a whole number from {least} to {most}"
+
+    def parse(value: object, _: Surroundings) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"expected {words}")
+        return value
+
+    def from_text(text: str) -> object:
+        try:
+            return int(text)
+        except ValueError:
+            return text  # refused by parse, in its words
+
+    return Kind(words, parse, str, from_text)
+
+
+def choice(*allowed: str) -> Kind:
+    """One of a few words, in lower or upper case."""
+    words = "one of " + ", ".join(allowed)
+
+    def parse(value: object, _: Surroundings) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in allowed:
+            hint = did_you_mean(value.lower(), allowed) if isinstance(value, str) else ""
+            raise ValueError(f"expected {words}{hint}")
+        return value.strip().lower()
+
+    return Kind(words, parse, _quoted)
+
+
+def group_name() -> Kind:
+    """The name of a group of users."""
+    words = "the name of a group, or its number"
+
+    def parse(value: object, _: Surroundings) -> str:
+        if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_][\w.@-]{0,254}\$?", value) is None:
+            raise ValueError(f"expected {words}")
+        return value
+
+    return Kind(words, parse, _quoted)
+
+
+def path() -> Kind:
+    """An absolute path; ``~`` and ``$NAME`` are replaced."""
+    words = "an absolute path"
+    return Kind(words, lambda value, around: _absolute(value, around, words), _quoted)
+
+
+def paths() -> Kind:
+    """A list of absolute paths, each once, in the given order; patterns are left as they are."""
+    words = "a list of absolute paths"
+
+    def parse(value: object, around: Surroundings) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"expected {words}")
+        return tuple(dict.fromkeys(_absolute(item, around, words) for item in value))
+
+    def from_text(text: str) -> object:
+        return [part for part in text.split(os.pathsep) if part]
+
+    return Kind(words, parse, lambda value: json.dumps(value, ensure_ascii=False), from_text)
+
+
+def redis_url() -> Kind:
+    """The URL of a Redis."""
+    words = "a URL redis://, rediss:// or unix://"
+
+    def parse(value: object, _: Surroundings) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {words}")
+        return check_redis_url(value)
+
+    return Kind(words, parse, lambda value: _quoted(public_url(str(value))))
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """``; did you mean 'x'?`` for a near miss, else nothing."""
+    from difflib import get_close_matches  # for errors only
+
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _absolute(value: object, around: Surroundings, words: str) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"expected {words}")
+    expanded = _expand(value, around.environ)
+    if not os.path.isabs(expanded):
+        if around.base is None or expanded.startswith("~"):
+            raise ValueError(f"expected {words}, one that begins with / or ~/")
+        expanded = os.path.join(around.base, expanded)
+    return os.path.normpath(expanded)
+
+
+def _expand(value: str, environ: Mapping[str, str]) -> str:
+    if value == "~" or value.startswith("~/"):
+        value = "$HOME" + value[1:]
+
+    def replacement(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if not environ.get(name):
+            raise ValueError(f"expected a path whose variables are set, and ${name} is not")
+        return environ[name]
+
+    return _VARIABLE.sub(replacement, value)
+
+
+def _quoted(value: object) -> str:
+    # a JSON string is a TOML basic string, but for DEL
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,226 @@
+"""Every key of the configuration, one row each: reading, checking, reload and the documentation share it.
+
+Pure values. A row says what a key is, never what the daemon does with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordd.config.kinds import Kind, choice, duration, group_name, integer, path, paths, redis_url, size
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key.
+
+    ``default`` is written as in TOML; None means that the layout decides, or that there is none. ``short`` is
+    a second name of the environment variable. ``project``: how a project's own file may set it, often within
+    narrower bounds; None: it may not. ``reload``: a running daemon applies a change, without it a restart is
+    needed.
+    """
+
+    section: str
+    name: str
+    kind: Kind
+    default: object
+    doc: str
+    short: str | None = None
+    flag: str | None = None
+    project: Kind | None = None
+    reload: bool = False
+
+    @property
+    def dotted(self) -> str:
+        """``agents.timeout``."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names in the environment: ``COORDD_<SECTION>_<KEY>``, then the short form where there is one."""
+        long = f"COORDD_{self.section}_{self.name}".upper()
+        return (long,) if self.short in (None, long) else (long, str(self.short))
+
+
+KEYS: tuple[Key, ...] = (
+    Key(
+        "coordination",
+        "mode",
+        choice("auto", "redis", "file"),
+        "auto",
+        "Where agents are looked for: in Redis and in files, or in one of them only.",
+        short="COORDD_MODE",
+    ),
+    Key(
+        "coordination",
+        "workspaces",
+        paths(),
+        None,
+        "Project directories that hold .claude/coordination; patterns (~/src/*) are expanded at each rescan.",
+        short="COORDD_WORKSPACES",
+        flag="--workspace",
+        reload=True,
+    ),
+    Key(
+        "coordination",
+        "redis_url",
+        redis_url(),
+        None,
+        "The Redis that agents coordinate through and samples are written to. Absent: no Redis.",
+        short="COORDD_REDIS_URL",
+    ),
+    Key(
+        "sampling",
+        "interval",
+        duration(least=1, most=DAY),
+        "60s",
+        "Time between two samples of the host.",
+        project=duration(least=1, most=HOUR),
+        reload=True,
+    ),
+    Key(
+        "agents",
+        "timeout",
+        duration(least=0.1, most=YEAR),
+        "120s",
+        "Silence after which an agent is inactive.",
+        project=duration(least=10, most=HOUR),
+        reload=True,
+    ),
+    Key(
+        "agents",
+        "stall_after",
+        duration(least=0.1, most=YEAR),
+        "15m",
+        "An agent that holds a task without progress for so long is stalled. At least agents.timeout.",
+        project=duration(least=10, most=7 * DAY),
+        reload=True,
+    ),
+    Key(
+        "agents",
+        "forget_after",
+        duration(least=0.1, most=YEAR),
+        "24h",
+        "A silent agent leaves the list; its history stays. At least agents.timeout.",
+        project=duration(least=10, most=7 * DAY),
+        reload=True,
+    ),
+    Key(
+        "storage",
+        "metrics_dir",
+        path(),
+        None,
+        "Where the JSONL records go; one coordd each.",
+        short="COORDD_METRICS_DIR",
+    ),
+    Key("storage", "log_dir", path(), None, "Where the CSV records and logs go.", short="COORDD_LOG_DIR"),
+    Key(
+        "storage",
+        "retention_days",
+        integer(least=1, most=36500),
+        30,
+        "So many of the newest days of records are kept.",
+        project=integer(least=1, most=36500),
+        reload=True,
+    ),
+    Key(
+        "storage",
+        "compress_after_days",
+        integer(least=0, most=36500),
+        1,
+        "Closed files are gzipped once they are so many days old.",
+        project=integer(least=0, most=36500),
+        reload=True,
+    ),
+    Key(
+        "storage",
+        "max_bytes",
+        size(least=1 << 16),
+        "2GiB",
+        "Disk space for each type of record; the oldest files go first.",
+        reload=True,
+    ),
+    Key(
+        "storage",
+        "fsync_interval",
+        duration(least=0.01, most=3600),
+        "1s",
+        "The most that a power loss can cost.",
+    ),
+    Key(
+        "storage",
+        "backlog",
+        integer(least=1, most=10_000_000),
+        100_000,
+        "Records that a failing sink holds back before it drops the oldest.",
+    ),
+    Key("redis", "ttl", duration(least=1, most=YEAR), "1h", "How long a sample lives in Redis.", reload=True),
+    Key(
+        "control",
+        "socket",
+        path(),
+        None,
+        "The Unix socket that coordctl asks.",
+        short="COORDD_SOCKET",
+        flag="--socket",
+    ),
+    Key(
+        "control",
+        "group",
+        group_name(),
+        "coordd",
+        "Whose members may ask the daemon of the system layout.",
+    ),
+    Key(
+        "log",
+        "level",
+        choice("debug", "info", "warning", "error", "critical"),
+        "info",
+        "The least important message that is logged.",
+        short="COORDD_LOG_LEVEL",
+        flag="--log-level",
+        reload=True,
+    ),
+)
+
+BY_NAME = {key.dotted: key for key in KEYS}
+SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS))
+
+BY_VARIABLE = {variable: key for key in KEYS for variable in key.variables}
+OTHER_VARIABLES = frozenset(
+    {"COORDD_CONFIG", "COORDD_LAYOUT", "COORDD_AGENT_ID", "COORDD_WORKSPACE", "COORDD_DEBUG"}
+)
+"""Read by the command line and by contrib/heartbeat.sh; no settings of the daemon."""
+
+
+def reference() -> str:
+    """The table as Markdown, for the documentation."""
+    lines = ["| key | value | default | environment | reload | project |", "|---|---|---|---|---|---|"]
+    for key in KEYS:
+        default = (
+            f"`{key.default}`"
+            if key.default is not None
+            else "by layout"
+            if "path" in key.kind.words
+            else "-"
+        )
+        lines.append(
+            f"| `{key.dotted}` | {key.doc} {key.kind.words[0].upper()}{key.kind.words[1:]}. | {default} | "
+            f"{', '.join(f'`{name}`' for name in key.variables)} | {_yes(key.reload)} | {_project(key)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def _project(key: Key) -> str:
+    """Whether a project's file may set it; its bounds, where they are narrower than those of the owner."""
+    if key.project is None:
+        return "no"
+    return "yes" if key.project.words == key.kind.words else key.project.words.removeprefix("a duration ")

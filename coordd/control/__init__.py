@@ -1,0 +1,1 @@
+"""Answer the control socket: server, connections, methods, subscriptions, history queries."""

@@ -1,0 +1,232 @@
+"""The documents that clients are answered and the snapshot holds, put together from the picture.
+
+Plain dicts and dataclasses in the order in which a reader meets them; the encoder makes JSON of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from coordd import __version__
+from coordd.agents.evidence import evidence_of
+from coordd.agents.liveness import deciding_row
+from coordd.agents.reducer import view_of
+from coordd.agents.store import Picture, Shown
+from coordd.model import SCHEMA, AgentView, OwnCost, SinkStatus, TaskView
+from coordd.redislink.state import RedisState
+from coordd.runtime.clocks import Moment
+from coordd.tasks.board import Board
+from coordd.tasks.views import TaskList
+from coordd.util.timestamps import format_utc
+
+SLICE = 500
+"""Agents that are encoded before the loop turns again."""
+SHOWN_MALFORMED = 20
+"""So many malformed traces are named in ``status``; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What does not change while the daemon runs."""
+
+    host: str
+    pid: int
+    started: Moment
+    layout: str
+    config_file: str | None
+    socket: str
+    metrics_dir: str
+    log_dir: str
+
+
+class Documents:
+    """Makes the documents.
+
+    ``sinks`` returns the state of each sink by name; ``lateness`` the seconds by which sampling of the host
+    is late, 0.0 when it is on time; ``configuration`` what of it was passed over, as sentences; ``places``
+    what keeps coordd from its own places.
+    """
+
+    def __init__(
+        self,
+        *,
+        picture: Picture,
+        board: Board,
+        tasks: TaskList,
+        identity: Identity,
+        sinks: Callable[[], Mapping[str, SinkStatus]],
+        lateness: Callable[[float], float],
+        cost: OwnCost,
+        redis: RedisState,
+        configuration: Callable[[], Sequence[str]] = tuple,
+        places: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._picture = picture
+        self._places = places
+        self._board = board
+        self._tasks = tasks
+        self._identity = identity
+        self._sinks = sinks
+        self._lateness = lateness
+        self._cost = cost
+        self._redis = redis
+        self._configuration = configuration
+
+    def identity(self, now: Moment) -> dict[str, object]:
+        """``ping``: who answers, and since when."""
+        return {
+            "version": __version__,
+            "pid": self._identity.pid,
+            "uptime": round(now.mono - self._identity.started.mono, 3),
+        }
+
+    def status(self, now: Moment) -> dict[str, object]:
+        """``status``: health, problems, and everything in numbers."""
+        sinks = self._sinks()
+        counts = self._picture.counts(now.mono)
+        tasks = self._board.counts(now)
+        problems = self._problems(now, sinks)
+        return {
+            "schema": SCHEMA,
+            "timestamp": format_utc(now.wall),
+            "health": "degraded" if problems else "ok",
+            "problems": problems,
+            "warnings": [f"sink {name}: {sink.warning}" for name, sink in sinks.items() if sink.warning],
+            "daemon": self._daemon(now),
+            "redis": self._redis.document(),
+            "system": self._picture.system,
+            "agents": {
+                "total": len(self._picture),
+                "active": counts.active,
+                "inactive": counts.inactive,
+                "unknown": counts.unknown,
+                "stalled": len(self._board.hands.stalled),
+            },
+            "tasks": tasks,
+            "sinks": sinks,
+            "workspaces": [
+                {"path": w.path, "state": w.state, "error": w.error}
+                for w in self._picture.workspaces.values()
+                if w.path
+            ],
+            "traces_malformed": self._malformed(),
+        }
+
+    def summary(self, now: Moment) -> str:
+        """``systemctl status``: how it does, in a line."""
+        counts = self._picture.counts(now.mono)
+        said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
+        problems = self._problems(now, self._sinks())
+        return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
+
+    def agents(self, shown: Iterable[Shown], now: Moment) -> list[AgentView]:
+        """These agents, at this moment, as ``agents.list`` has them."""
+        return [self._view(one, now) for one in shown]
+
+    def tasks(self, page: Iterable[TaskView], now: Moment, *, cursor: str | None) -> dict[str, object]:
+        """``tasks.list``: a page of tasks at this moment; ``unknown`` workspaces have more than is shown."""
+        return {
+            "timestamp": format_utc(now.wall),
+            "tasks": list(page),
+            "unknown": self._tasks.unknown(),
+            "cursor": cursor,
+        }
+
+    def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
+        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
+        traces = shown.agent.traces
+        row = deciding_row(shown.evidence)
+        view = self._view(shown, now)
+        document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
+        document["verdict"] = {"row": row.number, "when": row.when}
+        document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
+        document["evidence"] = evidence_of(
+            self._picture.look_at_each(shown.agent.key, now.mono),
+            stall=self._tasks.stall_evidence(shown.agent.key, now),
+            stall_after=self._board.hands.stall_after,
+            wall=now.wall,
+        )
+        document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
+        document["claims"] = self._tasks.claims_of(shown.agent.key, now)
+        return document
+
+    async def snapshot(self, now: Moment) -> dict[str, object]:
+        """What ``coordctl status`` shows when the daemon is gone, and where the next one goes on.
+
+        The agents are encoded, some at a time: the loop turns in between.
+        """
+        status, encode = self.status(now), msgspec.json.Encoder().encode
+        agents: list[msgspec.Raw] = []
+        after = None
+        while page := list(islice(self._picture.shown(now.mono, after=after), SLICE)):
+            agents += [msgspec.Raw(encode(self._view(one, now))) for one in page]
+            after = page[-1].agent.key
+            if len(page) < SLICE:
+                break
+            await asyncio.sleep(0)
+        return {"schema": SCHEMA, "written_at": format_utc(now.wall), "status": status, "agents": agents}
+
+    def _view(self, one: Shown, now: Moment) -> AgentView:
+        return view_of(
+            one.agent,
+            verdict=one.verdict,
+            age=one.age,
+            wall=now.wall,
+            host=self._identity.host,
+        )
+
+    def _daemon(self, now: Moment) -> dict[str, object]:
+        who = self._identity
+        return {
+            "version": __version__,
+            "pid": who.pid,
+            "metrics_dir": who.metrics_dir,
+            "log_dir": who.log_dir,
+            "host": who.host,
+            "uptime": round(now.mono - who.started.mono, 3),
+            "started_at": format_utc(who.started.wall),
+            "layout": who.layout,
+            "config_file": who.config_file,
+            "coord_mode": self._redis.mode,
+            "cpu_seconds": self._cost.cpu_seconds,
+            "rss": self._cost.rss,
+            "socket": who.socket,
+        }
+
+    def _problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
+        problems = []
+        late = self._lateness(now.mono)
+        if late > 0:
+            problems.append(f"the host sample is {late:.0f} s late")
+        problems.extend(self._redis.problems(now))
+        problems.extend(self._places())
+        for name, sink in sinks.items():
+            # A Redis that is down is one problem, not two.
+            if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
+                problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
+        problems.extend(
+            f"workspace {workspace.path} cannot be read: {workspace.error}"
+            for workspace in self._picture.workspaces.values()
+            if workspace.path and workspace.state == "unreadable"
+        )
+        problems.extend(
+            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
+            for source in self._picture.workspaces.values()
+            for kind, words in source.crowded.items()
+            if source.state != "unreadable"
+        )
+        problems.extend(self._tasks.problems(now))
+        problems.extend(self._configuration())
+        return problems
+
+    def _malformed(self) -> dict[str, object]:
+        traces = list(self._picture.malformed())
+        return {
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._picture.workspaces.values()),
+            "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
+        }

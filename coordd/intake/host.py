@@ -1,0 +1,153 @@
+"""The job that samples the host: measure in the psutil thread, record, show.
+
+A measurement that fails or hangs leaves the last sample standing and shows as lateness; it never stops the
+next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from coordd.agents.store import Picture
+from coordd.model import HostReading, OwnCost, PerformanceRow, SelfUsage, SystemSample
+from coordd.redislink.state import RedisState
+from coordd.runtime.clocks import Heart
+from coordd.runtime.schedule import now
+from coordd.runtime.worker import Late, Worker
+from coordd.sinks.recorder import Recorder
+from coordd.util.timestamps import format_utc
+
+log = logging.getLogger(__name__)
+
+FIRST_AFTER = 0.2
+"""Seconds between priming the counters and the first sample."""
+DEADLINE = 10.0
+
+
+class Sampler(Protocol):
+    """What measures the host; both calls belong to one thread."""
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What could not be measured last time, and why."""
+
+    def prime(self, mono: float) -> None:
+        """Take the first reading of every counter."""
+
+    def read(self, mono: float) -> HostReading:
+        """Measure, with rates since the reading before."""
+
+
+class HostSampling:
+    """Takes a system sample each time :meth:`sample` is called.
+
+    ``sampler`` makes the sampler, in the worker's thread: the first answer need not wait for psutil's import.
+    """
+
+    def __init__(
+        self,
+        *,
+        sampler: Callable[[], Sampler],
+        worker: Worker,
+        picture: Picture,
+        recorder: Recorder,
+        heart: Heart,
+        cost: OwnCost,
+        host: str,
+        interval: float,
+        redis: RedisState,
+    ) -> None:
+        self._make = sampler
+        self._sampler: Sampler | None = None
+        self._ending = False
+        self._worker = worker
+        self._picture = picture
+        self._recorder = recorder
+        self._heart = heart
+        self._cost = cost
+        self._host = host
+        self._redis = redis
+        self.interval = interval
+        self._last: float | None = None
+        self._logged: dict[str, str] = {}
+
+    async def prime(self) -> None:
+        """Let counters begin; the first sample is taken :data:`FIRST_AFTER` later."""
+        self._last = now().mono
+        try:
+            await self._worker.run(self._begin, deadline=DEADLINE)
+        except Late:
+            log.warning("the first look at the host takes more than %g s", DEADLINE)
+
+    def _begin(self) -> None:
+        """Runs in the psutil thread."""
+        self._sampler = self._make()
+        self._sampler.prime(now().mono)
+
+    async def sample(self) -> None:
+        """Measure, record, show."""
+        if self._sampler is None:
+            await self.prime()
+            return
+        try:
+            reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
+        except Late:
+            log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
+            return
+        if self._ending:
+            return
+        self._log_errors(self._sampler.errors)
+        moment, mode = now(), self._redis.mode
+        self._last = moment.mono
+        self._cost.cpu_seconds = reading.own_cpu_seconds
+        self._cost.rss = reading.own_rss
+        sample = SystemSample(
+            timestamp=format_utc(moment.wall),
+            host=self._host,
+            cpu_percent=reading.cpu_percent,
+            memory_usage=reading.memory_usage,
+            disk_usage=reading.disk_usage,
+            load_average=reading.load_average,
+            cpu_count=reading.cpu_count,
+            swap_usage=reading.swap_usage,
+            disk_io=reading.disk_io,
+            network_io=reading.network_io,
+            coord_mode=mode,
+            agents=self._picture.counts(moment.mono),
+            self=SelfUsage(
+                cpu_percent=reading.own_cpu_percent,
+                rss=reading.own_rss,
+                open_fds=reading.own_open_fds,
+                loop_lag_ms=round(self._heart.take_lag() * 1000, 3),
+            ),
+        )
+        memory = (reading.memory_usage or {}).get("percent")
+        row = PerformanceRow(
+            timestamp=moment.wall,
+            cpu=reading.cpu_percent,
+            memory=memory,
+            redis_memory=self._redis.used_memory,
+            redis_keys=self._redis.keys,
+            coord_mode=mode,
+        )
+        await self._recorder.record(system=[sample], performance=[row])
+        self._picture.system = sample
+
+    def stop(self) -> None:
+        """Record no more: a sample that came now would not reach every sink."""
+        self._ending = True
+
+    def lateness(self, mono: float) -> float:
+        """Seconds by which the next sample is overdue; an interval's grace, else 0.0."""
+        if self._last is None:
+            return 0.0
+        late = mono - self._last - self.interval
+        return late if late > self.interval else 0.0
+
+    def _log_errors(self, errors: Mapping[str, str]) -> None:
+        for part, error in errors.items():
+            if self._logged.get(part) != error:
+                self._logged[part] = error
+                log.warning("%s cannot be measured: %s", part, error)

@@ -1,0 +1,1 @@
+"""What both ends of the control socket share: JSON-RPC, socket paths, the client, the snapshot."""

@@ -1,0 +1,62 @@
+"""Where a snapshot was written: the machine, and the folder by device and inode.
+
+A snapshot that lies in a project may have come with a clone. It counts only where it names this machine and
+the very folder it lies in; neither can be known to whoever committed it. Of the machine's id only a digest
+is kept, as machine-id(5) asks. Light, for ``coordctl`` imports it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from coordd.util.read_safely import read_file
+
+FIELD = "origin"
+"""Where it stands in the snapshot."""
+MACHINE_ID = "/etc/machine-id"
+_MOST = 256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def origin_of(directory: int) -> dict[str, object]:
+    """This machine and an open directory: ``host``, ``machine`` (None where it has no id), ``device``,
+    ``inode``."""
+    status = os.fstat(directory)
+    return {
+        "host": os.uname().nodename,
+        "machine": _machine(),
+        "device": status.st_dev,
+        "inode": status.st_ino,
+    }
+
+
+def origin_problem(origin: object, directory: int) -> str | None:
+    """Why what claims to be of this origin is not to be believed in an open directory; None where it is."""
+    if not isinstance(origin, dict):
+        return "it does not say on which machine and in which folder it was written"
+    here = origin_of(directory)
+    if not _same(origin, here, "host") or not _same(origin, here, "machine"):
+        return "it was written on another machine"
+    if not _same(origin, here, "device") or not _same(origin, here, "inode"):
+        return "it was written in another folder"
+    return None
+
+
+def _same(one: Mapping[str, object], other: Mapping[str, object], key: str) -> bool:
+    mine, theirs = one.get(key), other[key]
+    return type(mine) is type(theirs) and mine == theirs
+
+
+def _machine() -> str | None:
+    try:
+        text = read_file(MACHINE_ID, _MOST).strip()
+    except OSError:
+        return None
+    if not text:
+        return None
+    import hashlib
+
+    return hashlib.sha256(b"coordd snapshot\0" + text).hexdigest()[:32]

@@ -1,0 +1,116 @@
+"""The last snapshot of a daemon that is not running: found, read with suspicion, checked.
+
+It may lie in a project that comes from a stranger: there no link is followed, and only what names this
+machine and its own folder counts. A regular file of bounded size is read, and all in it is data for
+text.escape.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from coordd.protocol.origin import FIELD, origin_problem
+from coordd.protocol.paths import layout_places, project_of
+from coordd.util import fastjson
+from coordd.util.directories import open_directory
+from coordd.util.read_safely import read_file
+from coordd.util.text import epoch_of
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from coordd.protocol.paths import Place
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class NotBelieved(Exception):
+    """A snapshot in a project that is not coordd's own; the message says why."""
+
+
+class Snapshot:
+    """A readable snapshot: the status document, entries of agents.list, and its age in seconds or None."""
+
+    __slots__ = ("age", "agents", "path", "status")
+
+    def __init__(
+        self, path: str, age: float | None, status: dict[str, Any], agents: list[dict[str, Any]]
+    ) -> None:
+        self.path = path
+        self.age = age
+        self.status = status
+        self.agents = agents
+
+
+def last_snapshot(
+    places: Sequence[Place],
+    environ: Mapping[str, str],
+    cwd: str | None,
+    now: float,
+    refused: list[str] | None = None,
+) -> Snapshot | None:
+    """The snapshot of the first place that has a sound one, in the order in which sockets are tried.
+
+    Where the user named a socket, only that daemon's own snapshot counts: the one beside the socket or of a
+    layout whose ``status.daemon.socket`` is the very path. ``now`` is epoch seconds; ``refused`` gets a line
+    for each that is there and is not believed.
+    """
+    named = next((place.socket for place in places if place.explicit), None)
+    if named is None:
+        candidates = [(place.snapshot, place.root) for place in places]
+    else:
+        named = os.path.abspath(named)
+        layouts = layout_places(environ, cwd, sys.platform)
+        candidates = [(os.path.join(os.path.dirname(named), "snapshot.json"), project_of(named))]
+        candidates += [(place.snapshot, place.root) for place in layouts]
+    for path, root in candidates:
+        if path is None:
+            continue
+        try:
+            found = read_snapshot(path, now, root=root)
+        except NotBelieved as problem:
+            if refused is not None:
+                refused.append(str(problem))
+            continue
+        if found is not None and (named is None or _socket_of(found) == named):
+            return found
+    return None
+
+
+def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot | None:
+    """What the file holds; None where it is missing, unreadable, or no snapshot of schema 1.
+
+    Raises:
+        NotBelieved: it lies in the project ``root``, and is not what coordd itself left in that place.
+    """
+    folder, name = os.path.split(path)
+    try:
+        with open_directory(folder or ".", root=root) as directory:
+            document = fastjson.loads(read_file(name, MAX_BYTES, directory=directory.fd).decode())
+            if not isinstance(document, dict) or document.get("schema") != 1:
+                return None
+            problem = origin_problem(document.get(FIELD), directory.fd) if root is not None else None
+    except NotADirectoryError:
+        if root is None:
+            return None
+        raise NotBelieved(
+            f"{path}: a link or a file stands in the way, and in a project none counts"
+        ) from None
+    except (OSError, ValueError, RecursionError):
+        return None
+    if problem is not None:
+        raise NotBelieved(f"{path} is passed over: {problem}; it may have come with a clone")
+    status, agents = document.get("status"), document.get("agents")
+    if not isinstance(status, dict):
+        return None
+    written = epoch_of(document.get("written_at"))
+    entries = [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []
+    return Snapshot(path, None if written is None else max(now - written, 0.0), status, entries)
+
+
+def _socket_of(snapshot: Snapshot) -> object:
+    daemon = snapshot.status.get("daemon")
+    return daemon.get("socket") if isinstance(daemon, dict) else None

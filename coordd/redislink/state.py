@@ -1,0 +1,112 @@
+"""Redis as documents and records show it: the mode label, ``status.redis``, and what is wrong with it.
+
+One :class:`RedisState` a daemon, also where there is no Redis: then it is the one that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from coordd.model import CoordMode
+from coordd.redislink.facts import Facts
+from coordd.runtime.clocks import Moment
+from coordd.util.text import age
+
+OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
+
+
+class RedisState:
+    """What is known of the configured Redis.
+
+    Args:
+        url: as it may be shown, None where none is configured.
+        labels: whether ``coord_mode`` follows it; with ``mode = "file"`` it does not.
+        writes: whether samples are written to it.
+        on_event: records an event: kind, subject, message, detail.
+    """
+
+    def __init__(self, *, url: str | None, labels: bool, writes: bool, on_event: OnEvent) -> None:
+        self.url = url
+        self.facts = Facts()
+        self.feed: Callable[[], str | None] = lambda: None
+        self.troubles: Callable[[], Mapping[str, str]] = dict
+        self.standstill: Callable[[], str | None] = lambda: None
+        self._labels = labels
+        self._writes = writes
+        self._on_event = on_event
+        self._looked = False
+        self._look: Callable[[], Facts] = lambda: self.facts
+
+    def follow(self, look: Callable[[], Facts]) -> None:
+        """Ask this for the facts from now on."""
+        self._look = look
+
+    @property
+    def mode(self) -> CoordMode:
+        """The label of the moment."""
+        return "redis" if self._labels and self._look().connected else "file"
+
+    @property
+    def used_memory(self) -> int | None:
+        """Bytes, at the last look."""
+        return self._look().used_memory
+
+    @property
+    def keys(self) -> int | None:
+        """How many keys the database has, at the last look."""
+        return self._look().keys
+
+    def changed(self, facts: Facts) -> None:
+        """Record that it came, or went."""
+        first, self._looked = not self._looked, True
+        before = self.facts.connected
+        self.facts = facts
+        if facts.connected == before and not first:
+            return
+        subject = self.url or ""
+        if facts.connected:
+            detail = {"version": facts.version}
+            self._on_event("redis.up", subject, f"Redis {subject} answers", detail)
+        else:
+            detail = {"error": facts.error}
+            self._on_event("redis.down", subject, f"Redis {subject} {facts.error}", detail)
+        if self._labels and facts.connected != before:
+            mode = "redis" if facts.connected else "file"
+            self._on_event("mode.changed", mode, f"the coordination mode is now {mode}", {"mode": mode})
+
+    def document(self) -> dict[str, object]:
+        """The ``redis`` object of ``status``."""
+        facts = self._look()
+        error = facts.error or self.standstill()
+        return {
+            "configured": self.url is not None,
+            "connected": facts.connected,
+            "url": self.url,
+            "used_memory": facts.used_memory,
+            "keys": facts.keys,
+            "latency_ms": facts.latency_ms,
+            "feed": self.feed(),
+            "error": None if error is None else f"Redis {error}",
+            "writes": self._writes,
+            "version": facts.version,
+        }
+
+    def explains(self, trouble: str | None) -> bool:
+        """Whether what a sink says of Redis is one problem with what :meth:`problems` says already."""
+        standstill = self.standstill()
+        return not self.facts.connected or bool(
+            standstill and trouble and trouble.startswith(f"Redis {standstill.partition(':')[0]}")
+        )
+
+    def problems(self, now: Moment) -> list[str]:
+        """What is wrong with it, in words."""
+        facts = self._look()
+        if self.url is None or not self._looked:
+            return []
+        if not facts.connected:
+            since = "" if facts.since is None else f" (for {age(now.mono - facts.since)})"
+            return [f"Redis {self.url} {facts.error}{since}"]
+        standstill = self.standstill()
+        found = [f"Redis {self.url} {standstill}; agents cannot beat there"] if standstill else []
+        found += [f"{kind} in Redis cannot be read: it {words}" for kind, words in self.troubles().items()]
+        return found

@@ -1,0 +1,1 @@
+"""Time, threads and memory: clocks, timers, deadlines, worker threads, backoff."""

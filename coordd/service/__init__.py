@@ -1,0 +1,1 @@
+"""Build, start and end the daemon; the only folder that builds things."""

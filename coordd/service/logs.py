@@ -1,0 +1,87 @@
+"""What the daemon says to people: one line a record on stderr, never a control character from a stranger.
+
+Only a traceback goes on, below its record. A line break in a message is escaped like any other control
+character: it came from a stranger, who may not make lines that look like ours.
+
+Under systemd (``JOURNAL_STREAM`` set and stderr is that stream, systemd.exec(5)) lines carry the priority
+that sd-daemon(3) defines in place of a time of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from coordd.util.log_limit import Limited
+from coordd.util.text import escape
+from coordd.util.timestamps import format_utc
+
+_PRIORITIES = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = [escape(record.getMessage())]
+        if record.exc_info:
+            lines += [escape(line) for line in self.formatException(record.exc_info).split("\n")]
+        if self._journal:
+            head = _PRIORITIES.get(record.levelname, "<6>")
+            return "\n".join(head + line for line in lines)
+        head = f"{format_utc(record.created)} {record.levelname.lower():8} "
+        return "\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])])
+
+
+def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
+    """Whether what is written to the descriptor goes to the journal."""
+    try:
+        state = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
+
+
+def for_journal(text: str, environ: Mapping[str, str]) -> str:
+    """Lines that end a program, as an error where they go to the journal; else as they are."""
+    if not to_journal(environ):
+        return text
+    return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
+
+
+def set_up(
+    level: str,
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    mode: int = 0o600,
+    root: str | None = None,
+) -> None:
+    """Log from ``level`` on, to stderr or to a ``file`` that rotates itself, made with ``mode``.
+
+    Below ``root``, a project's directory, no link on the way to the file is followed.
+
+    Raises:
+        StartError: the file cannot be opened.
+    """
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Lines(journal=to_journal(environ)))
+    else:
+        from coordd.service.logfile import LogFile
+
+        handler = LogFile(file, mode=mode, root=root)
+        handler.setFormatter(_Lines(journal=False))
+        logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
+    logging.getLogger().handlers[:] = [Limited(handler)]
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Change what is important enough."""
+    logging.getLogger().setLevel(level.upper())

@@ -1,0 +1,154 @@
+"""What a running coordd owns in the file system beside its records: directories, lock, control socket.
+
+Taken at the start (``inherited``: the control socket as a service manager passed it), and looked after while
+it runs: what was removed or replaced is made and owned again. Synchronous; :meth:`Places.keep` runs in the
+writer thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from coordd.config.build import Config
+from coordd.config.layout import Layout, check_project_directories
+from coordd.config.rights import Rights
+from coordd.control.activation import adopt
+from coordd.control.socket_file import Listener, listen
+from coordd.errors import StartError
+from coordd.service.lock import InstanceLock, demand_free
+from coordd.util.held_directory import HeldDirectory
+
+
+class Places:
+    """Directories, lock and socket, from ``with`` to its end.
+
+    Raises:
+        InstanceRunning: on entering: another coordd holds this metrics directory.
+        StartError: on entering: a directory, the lock or the socket cannot be had; at once: what was passed
+            is no control socket.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        layout: Layout,
+        version: str,
+        started_at: str,
+        inherited: Sequence[socket.socket] = (),
+    ) -> None:
+        self.rights = Rights.of(layout, config)
+        self._listener = adopt(inherited)
+        self.socket_path = config.control.socket if self._listener is None else self._listener.path
+        self._layout = layout
+        storage, rights = config.storage, self.rights
+        self.metrics = self._holding(storage.metrics_dir)
+        self._logs = self._holding(storage.log_dir)
+        self._run = self._holding(os.path.dirname(self.socket_path))
+        self.snapshots = self._holding(os.path.dirname(layout.snapshot))
+        self._lock = InstanceLock(
+            directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
+        )
+        self._taken: str | None = None
+
+    @property
+    def socket(self) -> socket.socket:
+        """The listening socket."""
+        return self._held.socket
+
+    def __enter__(self) -> Places:
+        check_project_directories(self._layout)
+        for directory in (self.metrics, self._logs, self._run):
+            self._look(directory)
+        self._lock.acquire()
+        try:
+            self._listener = self._listener or self._listen()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def keep(self) -> bool:
+        """Make and own again what was lost; whether there is a new socket in place of the old one.
+
+        What stands under one of the names is left alone, and a line of :meth:`problems`.
+
+        Raises:
+            InstanceRunning: the metrics directory is another coordd's now.
+            StartError: something cannot be had again, for now.
+        """
+        free = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
+        with suppress(OSError):  # told when the next snapshot is written
+            self.snapshots.look()
+        if not self._lock.still_held():
+            self._lock_anew(in_place=free[0])
+        if self._held.in_place():
+            self._taken = None
+            return False
+        if not free[2]:
+            return False
+        try:
+            listener = self._listen()
+        except StartError as error:
+            self._taken = str(error)
+            raise
+        self._held.forget()
+        self._listener, self._taken = listener, None
+        return True
+
+    def problems(self) -> list[str]:
+        """What keeps coordd from its own places, in words; may be called from any thread."""
+        troubles = (self.metrics.trouble, self._logs.trouble, self._run.trouble, self.snapshots.trouble)
+        said = [*troubles, self._lock.warning, self._taken]
+        return list(dict.fromkeys(trouble for trouble in said if trouble is not None))
+
+    def close(self) -> None:
+        """Let go of socket, lock and directories; the files stay."""
+        if self._listener is not None:
+            self._listener.close()
+        self._lock.close()
+        for directory in (self.metrics, self._logs, self._run, self.snapshots):
+            directory.close()
+
+    @property
+    def _held(self) -> Listener:
+        if self._listener is None:
+            raise RuntimeError("the socket is asked for before it was taken")
+        return self._listener
+
+    def _listen(self) -> Listener:
+        rights = self.rights
+        return listen(self.socket_path, mode=rights.socket, group=rights.group, root=rights.root)
+
+    def _holding(self, path: str) -> HeldDirectory:
+        rights = self.rights
+        return HeldDirectory(path, mode=rights.directory, gitignore=rights.gitignore, root=rights.root)
+
+    def _look(self, directory: HeldDirectory) -> bool:
+        """Whether a directory is in place, made again where it was gone."""
+        try:
+            return directory.look() is not None
+        except OSError as error:
+            raise StartError(
+                f"the directory {directory.path} cannot be made: {error.strerror}: {error.filename}"
+            ) from error
+
+    def _lock_anew(self, *, in_place: bool) -> None:
+        """Lock the metrics directory again; one that is not ours any more only tells whether it is another's.
+
+        Raises:
+            InstanceRunning, StartError: as :meth:`keep`.
+        """
+        if in_place:
+            self._lock.acquire()
+        else:
+            demand_free(self.metrics.path, root=self.rights.root)

@@ -1,0 +1,94 @@
+"""What passes from one run to the next: the snapshot, and what is read back of it and of the records.
+
+Without either, every agent is met for the first time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+
+from coordd.agents.reducer import KnownAgent
+from coordd.runtime.schedule import now
+from coordd.runtime.worker import Late, Worker
+from coordd.sinks.restore import FIELD, covered, restore
+from coordd.sinks.snapshot import write_snapshot
+from coordd.util.held_directory import HeldDirectory
+
+log = logging.getLogger(__name__)
+
+WRITE_DEADLINE = 5.0
+READ_DEADLINE = 60.0
+"""Seconds that reading back the last run may take, after the repair of its files."""
+
+
+class LastRun:
+    """The snapshot at ``path``, and the records in ``metrics``; ``writer`` is the thread for both.
+
+    ``directory`` is where the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what
+    this machine wrote is believed. ``problem`` is why the snapshot cannot be written, None while it can.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        directory: HeldDirectory,
+        metrics: HeldDirectory,
+        mode: int,
+        root: str | None,
+        host: str,
+        writer: Worker,
+    ) -> None:
+        self.path = path
+        self.problem: str | None = None
+        self._directory = directory
+        self._metrics = metrics
+        self._mode = mode
+        self.root = root
+        self._host = host if root is not None else None
+        self._writer = writer
+
+    async def read(self) -> list[KnownAgent]:
+        """The agents as the last run knew them."""
+        try:
+            return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
+        except (OSError, Late) as error:
+            log.warning("the records of the last run cannot be read: %s", error)
+            return []
+
+    async def write(self, document: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
+        """Replace the snapshot by what ``document`` makes; one that cannot be is a problem, and logged once.
+
+        How far the record files reach is taken first, for what is written meanwhile may not be in it.
+        """
+        try:
+            reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
+            made = {**await document(), FIELD: reach}
+            await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
+        except (OSError, Late) as error:
+            why = getattr(error, "strerror", None) or error
+            problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
+            if self._directory.trouble is not None:
+                problem = None  # that says it all, and for as long as it is so
+            elif problem != self.problem:
+                log.warning("%s", problem)
+            self.problem = problem
+        else:
+            self.problem = None
+
+    def _read(self, wall: float) -> list[KnownAgent]:
+        place = self._metrics.look()
+        directory = None if place is None else place.fd
+        return restore(self.path, directory, now=wall, root=self.root, host=self._host)
+
+    def _reach(self) -> dict[str, tuple[int, int]] | None:
+        place = self._metrics.look()
+        return None if place is None else covered(place.fd)
+
+    def _write(self, document: Mapping[str, object]) -> None:
+        place = self._directory.look()
+        if place is None:
+            raise OSError(self._directory.trouble)
+        write_snapshot(place, os.path.basename(self.path), document, mode=self._mode)

@@ -1,0 +1,313 @@
+"""What a daemon knew before it ended: the snapshot, and the records written after it.
+
+Reads only; whatever is damaged or made by a stranger is passed over, for it is a memory and no truth: the
+first reading of the workspaces corrects it. With it a restart samples nothing twice.
+
+Clocks may have been wrong, so neither names of files nor times in records decide alone what came last::
+
+    where a record stands              what is done with it
+    before what the snapshot covers    passed over: the snapshot was made later
+    after it                           it counts over the snapshot; one dated in the future came before those
+                                       that are not, for the clock was set back since, and counts as of now
+    without a snapshot                 the newest of each agent counts, and none that is dated in the future
+
+The snapshot says how far it covers each file, by size and inode, taken just before it was made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from coordd.agents.liveness import Verdict
+from coordd.agents.reducer import FUTURE, Key, KnownAgent
+from coordd.model import Cause, Reason, Status
+from coordd.records.names import Part, parse_part
+from coordd.sinks.snapshot_file import read_snapshot
+from coordd.util.read_safely import open_file
+from coordd.util.timestamps import parse_timestamp, utc_date
+
+log = logging.getLogger(__name__)
+
+FIELD = "records"
+"""Where the snapshot says how far it covers the files."""
+MAX_RECORDS = 64 * 1024 * 1024
+"""Bytes of records read back at the most; more than a minute of them is needed only without a snapshot."""
+MAX_LINE = 1024 * 1024
+OVERLAP = 120.0
+"""Seconds before a snapshot that does not say what it covers from which records are read again."""
+_BLOCK = 256 * 1024
+_MAX_KEPT = 10
+
+_Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_Time = Annotated[str, msgspec.Meta(max_length=64)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    """The fields of an agent's sample that matter for going on."""
+
+    timestamp: _Time
+    agent_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    workspace: _Text | None
+    status: Status
+    reason: Reason
+    cause: Cause
+    active_tasks: _Count | None
+    uptime: _Seconds | None
+    last_heartbeat: _Time | None
+    declared_status: _Text | None
+    sources: Annotated[tuple[Literal["file", "redis"], ...], msgspec.Meta(min_length=1, max_length=2)] = (
+        "file",
+    )
+    last_heartbeat_age: _Seconds | None = None
+    host: str = ""
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    written_at: _Time
+    agents: list[msgspec.Raw]
+    records: dict[str, tuple[_Count, _Count]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """A believed snapshot: when it was written, its agents, and what it covers of each file (inode, size)."""
+
+    written: float
+    agents: list[_Remembered]
+    covers: Mapping[str, tuple[int, int]] | None
+
+
+def covered(directory: int) -> dict[str, tuple[int, int]]:
+    """How far the files of agents' records reach now: inode and size by name.
+
+    To be taken before the snapshot is made: what is written in between is then read again, which is harmless.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    found = {}
+    for name, _ in _parts(directory):
+        try:
+            state = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            continue
+        found[name] = (state.st_ino, state.st_size)
+    return found
+
+
+def restore(
+    snapshot: str, directory: int | None, *, now: float, root: str | None = None, host: str | None = None
+) -> list[KnownAgent]:
+    """The agents as they were last recorded.
+
+    Args:
+        snapshot: path of the snapshot; it may be missing.
+        directory: descriptor of where the ``agent_*.jsonl`` parts are; of gzipped ones nothing is new. None:
+            there is none.
+        now: wall clock, epoch seconds.
+        root: a project's canonical path: what lies below it may be a stranger's; see snapshotfile.py.
+        host: this machine's name; with it records of others are passed over.
+    """
+    known: dict[Key, KnownAgent] = {}
+    moments: dict[Key, float] = {}
+    memory = _read_memory(snapshot, root)
+    for one in memory.agents if memory else ():
+        _take(known, moments, one, back=max(0.0, memory.written - now) if memory else 0.0)
+    try:
+        pieces = [] if directory is None else _pieces(directory, memory, now)
+    except OSError as error:
+        log.warning("the records of the last run cannot be listed: %s", error)
+        pieces = []
+    # The last record wins over the snapshot, whichever is younger: the picture shows a change only after its
+    # record, and shows verdicts that no record tells yet.
+    newest_first = _newest_first(pieces, -1 if directory is None else directory, now, host)
+    for records_of_one in _decisive(newest_first).values():
+        for one, at in reversed(records_of_one):
+            _take(known, moments, one, back=max(0.0, at - now))
+    return list(known.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is read of one file: from ``start`` to its end; ``since`` None reads all of that."""
+
+    name: str
+    part: Part
+    start: int
+    covered: bool
+    since: float
+    ahead: bool
+
+
+def _pieces(directory: int, memory: _Memory | None, now: float) -> list[_Piece]:
+    """What is to be read, in the order of writing as far as that can be told."""
+    pieces = []
+    covers = memory.covers if memory else None
+    since = 0.0
+    if memory is not None and covers is None:
+        since = min(memory.written, now) - OVERLAP
+    for name, part in _parts(directory):
+        start = 0
+        if covers is not None:
+            try:
+                state = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                continue
+            inode, size = covers.get(name, (0, 0))
+            if inode == state.st_ino and size <= state.st_size:
+                start = size
+            if start == state.st_size:
+                continue
+        pieces.append(_Piece(name, part, start, covers is not None, since, _is_ahead(part, now)))
+    return sorted(pieces, key=lambda piece: (not piece.ahead, piece.part))
+
+
+def _is_ahead(part: Part, now: float) -> bool:
+    """Whether a file is named after a day that has not come."""
+    return part.date > utc_date(now + FUTURE)
+
+
+def _parts(directory: int) -> list[tuple[str, Part]]:
+    parts = ((name, parse_part(name, "agent", "jsonl")) for name in os.listdir(directory))
+    return [(name, part) for name, part in parts if part is not None and not part.compressed]
+
+
+def _decisive(
+    newest_first: Iterable[tuple[_Remembered, float]],
+) -> dict[Key, list[tuple[_Remembered, float]]]:
+    """Of each agent the records back to its last beat, newest first: older ones would be overruled."""
+    kept: dict[Key, list[tuple[_Remembered, float]]] = {}
+    settled: set[Key] = set()
+    for one, at in newest_first:
+        key: Key = (one.workspace, one.agent_id)
+        if key in settled:
+            continue
+        kept.setdefault(key, []).append((one, at))
+        if one.cause not in ("verdict", "tasks") or len(kept[key]) >= _MAX_KEPT:
+            settled.add(key)
+    return kept
+
+
+def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered, *, back: float) -> None:
+    """Go on from one record; ``back`` is by how much its clock was ahead of the one that counts now.
+
+    The time of a beat is kept as it was recorded, for it is what the beat is known by.
+    """
+    key: Key = (one.workspace, one.agent_id)
+    if one.cause == "removed":
+        known.pop(key, None)
+        return
+    try:
+        at = parse_timestamp(one.timestamp) - back
+        beat = None if one.last_heartbeat is None else parse_timestamp(one.last_heartbeat)
+    except ValueError:
+        return
+    moments[key] = max(at, moments.get(key, at))
+    end = {"active": at, "inactive": beat, "unknown": None}[one.status]
+    before = known.get(key)
+    run = before.run_since if before else beat
+    seen = None if beat is None else min(beat, at)
+    if beat is not None and one.last_heartbeat_age is not None:
+        seen = at - one.last_heartbeat_age
+    elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
+        seen = at  # a clock elsewhere may be wrong; that it was seen now is certain
+    elif before and before.beat_wall == beat:
+        seen = before.restored_seen
+    known[key] = KnownAgent(
+        key=key,
+        verdict=Verdict(one.status, one.reason),
+        cause=one.cause,
+        traces=None,
+        beat_wall=beat,
+        run_since=end - one.uptime if end is not None and one.uptime is not None else run,
+        restored_tasks=one.active_tasks,
+        restored_status=one.declared_status,
+        restored_wall=moments[key],
+        restored_seen=seen,
+        sources=one.sources,
+    )
+
+
+def _read_memory(path: str, root: str | None) -> _Memory | None:
+    try:
+        taken = msgspec.json.decode(read_snapshot(path, root=root), type=_Snapshot)
+        written = parse_timestamp(taken.written_at)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("the snapshot %s is passed over: %s", path, error.strerror or error)
+        return None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        log.warning("the snapshot %s is damaged and passed over: %s", path, error)
+        return None
+    agents = []
+    for raw in taken.agents:
+        try:
+            agents.append(_decoder.decode(raw))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+    if len(agents) < len(taken.agents):
+        bad = len(taken.agents) - len(agents)
+        log.warning("the snapshot %s is damaged: %d of its agents are passed over", path, bad)
+    return _Memory(written, agents, taken.records)
+
+
+_decoder = msgspec.json.Decoder(_Remembered)
+
+
+def _newest_first(
+    pieces: list[_Piece], directory: int, now: float, host: str | None
+) -> Iterator[tuple[_Remembered, float]]:
+    """Records and their times from the last one back, at most :data:`MAX_RECORDS` bytes."""
+    budget = MAX_RECORDS
+    for piece in reversed(pieces):
+        for line in _lines_backwards(directory, piece.name, piece.start, budget):
+            budget -= len(line) + 1
+            if budget <= 0:
+                return
+            try:
+                one = _decoder.decode(line)
+                at = parse_timestamp(one.timestamp)
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                continue
+            if at < piece.since:
+                break
+            if (host is not None and one.host != host) or (at > now + FUTURE and not piece.covered):
+                continue
+            yield one, at
+
+
+def _lines_backwards(directory: int, name: str, start: int, budget: int) -> Iterator[bytes]:
+    """The lines of a file from its end back to ``start``; what is longer than any record is passed over."""
+    try:
+        descriptor = open_file(name, directory=directory)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s of the last run is passed over: %s", name, error.strerror or error)
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        position = os.fstat(descriptor).st_size
+        floor = max(start, position - budget)
+        rest = b""
+        while position > floor:
+            size = min(_BLOCK, position - floor)
+            position -= size
+            try:
+                file.seek(position)
+                block = file.read(size)
+            except OSError as error:
+                log.warning("%s of the last run cannot be read: %s", name, error.strerror or error)
+                return
+            first, *lines = (block + rest).split(b"\n")
+            rest = first if len(first) <= MAX_LINE else b""
+            yield from (line for line in reversed(lines) if line)
+        if rest and position == start:
+            yield rest

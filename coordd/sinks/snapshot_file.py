@@ -1,0 +1,45 @@
+"""Read the last run's snapshot: bounded, and below a project without following a link.
+
+There it counts only where coordd itself left it; see origin.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import msgspec
+
+from coordd.protocol.origin import origin_problem
+from coordd.util.directories import open_directory, root_of
+from coordd.util.read_safely import read_file
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    origin: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def read_snapshot(path: str, *, root: str | None) -> bytes:
+    """What stands in the file, which is JSON at least as far as its outer braces.
+
+    Args:
+        path: of the snapshot.
+        root: a project's canonical path; a snapshot below it has to name this machine and its own folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read, or is not to be believed; ``strerror`` says why.
+    """
+    folder, name = os.path.split(path)
+    with open_directory(folder, root=root) as directory:
+        data = read_file(name, MAX_BYTES, directory=directory.fd)
+        try:
+            origin = msgspec.json.decode(msgspec.json.decode(data, type=_Origin).origin)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise OSError(errno.EINVAL, f"it is damaged ({error})", path) from None
+        problem = origin_problem(origin, directory.fd) if root_of(path, root) else None
+    if problem is not None:
+        raise OSError(errno.EINVAL, f"{problem}; only coordd's own is believed", path)
+    return data

@@ -1,0 +1,146 @@
+"""When house is kept: at start, after each rotation, once an hour, and when a reload asks for something else.
+
+What it does is in sinks/housekeeping.py, in a thread of its own: nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from coordd.config.build import StorageConfig
+from coordd.runtime.schedule import Schedule, now
+from coordd.runtime.worker import Late, Worker
+from coordd.sinks.files import MAX_PART_BYTES, RecordFile
+from coordd.sinks.housekeeping import Housekeeper, Policy
+
+log = logging.getLogger(__name__)
+
+FIRST_AFTER = 1.0
+"""Seconds after the start: the first answers come first."""
+EVERY = 3600.0
+DEADLINE = 3600.0
+"""Seconds; to gzip a month of the largest files takes minutes."""
+DOUBTFUL_AFTER = 86_400.0
+"""Seconds by which a clock that was set makes its day doubtful."""
+PARTS = 8
+"""A part grows to at most this share of the byte budget, so that there are whole parts to remove."""
+
+OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
+
+
+class Upkeep:
+    """Runs the housekeeper.
+
+    Args:
+        files: the series of all sinks.
+        storage: bounds; a new one comes by :meth:`apply`.
+        worker: the thread for it.
+        on_event: records an event: kind, subject, message, detail.
+    """
+
+    def __init__(
+        self,
+        *,
+        files: Sequence[RecordFile],
+        storage: StorageConfig,
+        worker: Worker,
+        schedule: Schedule,
+        on_event: OnEvent,
+    ) -> None:
+        self._files = files
+        self._housekeeper = Housekeeper(writers=files, policy=_policy(storage))
+        self._worker = worker
+        self._schedule = schedule
+        self._on_event = on_event
+        self._opened = 0
+        self._round: asyncio.Task[None] | None = None
+        self._again = False
+        self._offset = 0.0
+        self._bound_parts(storage)
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._offset = now().wall - _uptime()
+        self._opened = self._parts_opened()
+        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
+
+    def apply(self, storage: StorageConfig) -> None:
+        """Take new bounds, at once."""
+        policy = _policy(storage)
+        if policy != self._housekeeper.policy:
+            self._housekeeper.policy = policy
+            self._bound_parts(storage)
+            self._soon()
+
+    def look(self) -> None:
+        """Run soon if a part was begun since the last look; to be called every few seconds."""
+        opened = self._parts_opened()
+        if opened != self._opened:
+            self._opened = opened
+            self._soon()
+
+    async def run(self) -> None:
+        """Begin one round; asked for while one runs, another one follows."""
+        if self._round is not None:
+            self._again = True
+            return
+        # Not in the job itself: it may take minutes, and a daemon that ends does not wait for it.
+        self._round = asyncio.ensure_future(self._run())
+        self._round.add_done_callback(self._ended)
+
+    def close(self) -> None:
+        """Wait no longer; what the thread is at ends with the process, and is finished by the next one."""
+        if self._round is not None:
+            self._round.cancel()
+        self._worker.close()
+
+    async def _run(self) -> None:
+        try:
+            wall = now().wall
+            # A clock that was set by days says nothing yet of which files are old.
+            doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
+            round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
+            report = await self._worker.run(round_of, deadline=DEADLINE)
+        except Late as late:
+            log.warning("keeping the record files bounded takes very long: %s", late)
+            return
+        for notice in report.notices:
+            log.warning("%s", notice.message)
+            self._on_event(notice.kind, notice.subject, notice.message, notice.detail)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._round = None
+        if task.cancelled():
+            return
+        if error := task.exception():
+            log.error("keeping the record files bounded failed", exc_info=error)
+        if self._again:
+            self._again = False
+            self._soon()
+
+    def _soon(self) -> None:
+        self._schedule.once("records.housekeeping.soon", 0.0, self.run)
+
+    def _parts_opened(self) -> int:
+        return sum(file.opened for file in self._files)
+
+    def _bound_parts(self, storage: StorageConfig) -> None:
+        for file in self._files:
+            file.max_part_bytes = min(MAX_PART_BYTES, storage.max_bytes // PARTS)
+
+
+def _uptime() -> float:
+    """Seconds since the machine was started, asleep ones too where the system counts them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _policy(storage: StorageConfig) -> Policy:
+    return Policy(
+        retention_days=storage.retention_days,
+        compress_after_days=storage.compress_after_days,
+        max_bytes=storage.max_bytes,
+    )

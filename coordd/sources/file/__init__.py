@@ -1,0 +1,1 @@
+"""Read the traces that agents leave in files below .claude/coordination/."""

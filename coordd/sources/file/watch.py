@@ -1,0 +1,241 @@
+"""Hints from inotify: which folder or agent to read again. Events are hints; only a reading is the truth.
+
+:meth:`Watcher.arm` makes system calls that may block on a hung file system, so it runs in a trace thread,
+before each full reading: what changes in between is then announced. The loop only drains the descriptor.
+
+A watch stays with a directory that is renamed, so arming resolves every path again and drops what no longer
+lies where it did. What is watched, and for what, is in chain.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from coordd.sources.file import inotify as ino
+from coordd.sources.file.chain import Arming, Interest, mask_of
+from coordd.sources.file.hints import Hint, Signal, WorkFile
+from coordd.sources.file.mounts import remote_type
+from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
+from coordd.sources.file.reader import COORDINATION, SUFFIXES
+
+_STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
+
+_NO_INOTIFY = "inotify exists on Linux only"
+_LIMITS = {
+    errno.EMFILE: "too many inotify instances or open files: raise fs.inotify.max_user_instances",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENOSPC: "out of inotify watches: raise fs.inotify.max_user_watches",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How changes become known: announced by inotify, or found by polling for a ``reason``."""
+
+    state: Literal["inotify", "poll"] = "poll"
+    reason: str | None = None
+
+
+class _Watch:
+    __slots__ = ("interests", "mask")
+
+    def __init__(self) -> None:
+        self.mask = 0
+        self.interests: tuple[Interest, ...] = ()
+
+
+class Watcher:
+    """Watches workspaces and says where something changed.
+
+    Args:
+        on_hint: called on the loop with workspace and hint, many thousands of times a second, often with the
+            same; must not raise.
+        open_backend: the system calls; raises OSError where they cannot be had.
+        remote: the type of the file system of a path where other machines write to it, else None.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_hint: Callable[[str, Hint], None],
+        open_backend: Callable[[], ino.Backend] = ino.LibcBackend,
+        remote: Callable[[str], str | None] = remote_type,
+    ) -> None:
+        self._on_hint = on_hint
+        self._open_backend = open_backend
+        self._remote = remote
+        self._backend: ino.Backend | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reason: str | None = "not started"
+        # Trace threads replace whole values under the lock; the loop reads without it.
+        self._lock = threading.Lock()
+        self._watches: dict[int, _Watch] = {}
+        self._armed: dict[str, frozenset[int]] = {}
+        self._fstypes: dict[str, tuple[frozenset[int], str | None]] = {}
+
+    @property
+    def followed(self) -> Followed:
+        """Whether there is inotify at all; each workspace has its own answer from :meth:`arm`."""
+        return Followed("poll", self._reason) if self._reason is not None else Followed("inotify")
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> Followed:
+        """Begin to listen, on the loop. Where that cannot be, say why, and watch nothing."""
+        if sys.platform != "linux":
+            self._reason = _NO_INOTIFY
+            return self.followed
+        try:
+            self._backend = self._open_backend()
+        except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
+            self._reason = _why(error)
+            return self.followed
+        self._loop = loop
+        self._reason = None
+        loop.add_reader(self._backend.fd, self._drain)
+        return self.followed
+
+    def close(self) -> None:
+        """Stop listening, on the loop. An :meth:`arm` still running in its thread comes to nothing."""
+        backend, self._backend = self._backend, None
+        self._reason = "stopped"
+        if backend is not None and self._loop is not None:
+            self._loop.remove_reader(backend.fd)
+            backend.close()
+        with self._lock:
+            self._watches.clear()
+            self._armed.clear()
+
+    def arm(self, workspace: str) -> Followed:
+        """Watch a workspace as it lies there now. For a trace thread, each time before a full reading."""
+        backend = self._backend
+        if backend is None:
+            return self.followed
+        arming = Arming(backend, workspace)
+        arming.walk()
+        if self._surplus(arming, backend):
+            arming = Arming(backend, workspace)
+            arming.walk()
+        self._commit(workspace, arming.found, backend)
+        fstype = self._fstype(workspace, frozenset(arming.found))
+        if fstype is not None:
+            return Followed("poll", f"{fstype}: inotify does not see what other machines write")
+        if arming.error is not None:
+            return Followed("poll", _why(arming.error))
+        return Followed("inotify")
+
+    def forget(self, workspace: str) -> None:
+        """Watch a workspace no longer."""
+        backend = self._backend
+        self._fstypes.pop(workspace, None)
+        if backend is not None:
+            self._commit(workspace, {}, backend)
+
+    def _fstype(self, workspace: str, wds: frozenset[int]) -> str | None:
+        """The remote file system it lies on, looked up once: the same directories lie on the same one."""
+        known = self._fstypes.get(workspace)
+        if known is None or known[0] != wds:
+            known = wds, self._remote(f"{workspace}/{COORDINATION}")
+            self._fstypes[workspace] = known
+        return known[1]
+
+    def _surplus(self, arming: Arming, backend: ino.Backend) -> bool:
+        """Drop watches that listen for more than anyone wants now: a mask only grows (IN_MASK_ADD)."""
+        dropped = False
+        with self._lock:
+            for wd, interests in arming.found.items():
+                watch = self._watches.get(wd)
+                if watch is None or any(one.workspace != arming.workspace for one in watch.interests):
+                    continue
+                if watch.mask & ~mask_of(interests):
+                    self._watches.pop(wd, None)
+                    backend.remove(wd)
+                    dropped = True
+        return dropped
+
+    def _commit(self, workspace: str, found: dict[int, list[Interest]], backend: ino.Backend) -> None:
+        with self._lock:
+            for wd in self._armed.get(workspace, frozenset()) - found.keys():
+                watch = self._watches.get(wd)
+                if watch is None:
+                    continue
+                watch.interests = tuple(one for one in watch.interests if one.workspace != workspace)
+                if not watch.interests:
+                    self._watches.pop(wd, None)  # the loop may have dropped it in between
+                    backend.remove(wd)
+            for wd, interests in found.items():
+                watch = self._watches.setdefault(wd, _Watch())
+                others = [one for one in watch.interests if one.workspace != workspace]
+                watch.interests = (*others, *interests)
+                watch.mask |= mask_of(interests)
+            if found:
+                self._armed[workspace] = frozenset(found)
+            else:
+                self._armed.pop(workspace, None)
+
+    def _drain(self) -> None:
+        """Take one read of events; the loop comes again at once while there are more."""
+        backend = self._backend
+        if backend is None:
+            return
+        try:
+            buffer = os.read(backend.fd, ino.READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        watches = self._watches
+        for wd, mask, name in ino.parse_events(buffer):
+            if mask & ino.Q_OVERFLOW:
+                self._rescan(list(self._armed))
+                continue
+            watch = watches.get(wd)
+            if watch is not None:
+                for interest in watch.interests:
+                    self._tell(interest, mask, name)
+            if mask & ino.IGNORED:
+                watches.pop(wd, None)
+
+    def _tell(self, interest: Interest, mask: int, name: str) -> None:
+        if not name:
+            if mask & (_STRUCTURE | ino.ATTRIB):
+                self._on_hint(interest.workspace, Signal.RESCAN)
+        elif interest.kind == "agents":
+            hint = _agents_hint(name)
+            if hint is not None:
+                self._on_hint(interest.workspace, hint)
+        elif interest.kind == "chain":
+            if name in interest.names:
+                self._on_hint(interest.workspace, Signal.RESCAN)
+        elif not is_half_written(name):
+            self._on_hint(interest.workspace, WorkFile(interest.kind, name))
+
+    def _fail(self, error: OSError) -> None:
+        armed = list(self._armed)
+        self.close()
+        self._reason = _why(error)
+        self._rescan(armed)
+
+    def _rescan(self, workspaces: Iterable[str]) -> None:
+        for workspace in workspaces:
+            self._on_hint(workspace, Signal.RESCAN)
+
+
+def _agents_hint(name: str) -> Hint | None:
+    if name == ACTIVE_LIST:
+        return Signal.LIST
+    if name.endswith(SUFFIXES) and not name.startswith("."):
+        return name
+    return None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return _LIMITS.get(error.errno or 0) or f"inotify: {error.strerror or error}"
+    return f"this C library has no inotify: {error}"

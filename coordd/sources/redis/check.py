@@ -1,0 +1,211 @@
+"""What ``coordd check-redis`` asks of a Redis: all that coordd will need of it; nothing there is changed.
+
+Rights are tried, not looked up: ``ACL`` commands need rights of their own. What would write stands in a
+transaction that is discarded, where the server judges a command and does not carry it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from time import monotonic
+
+from coordd.config.redis_url import public_url
+from coordd.redislink.target import parse_target
+from coordd.redislink.trouble import ServerError
+from coordd.redislink.wire import Command, RedisLost, Reply, Wire, identity_of
+from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version, parse_info
+
+_NAME = "coordd-check"
+"""Stands in keys that are asked for and do not exist."""
+
+READS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
+    ("agents:registry", (("HSCAN", "", "0", "COUNT", "1"), ("HGET", "", _NAME), ("HSTRLEN", "", _NAME))),
+    ("heartbeat:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
+    ("agent:heartbeat:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
+    ("agent:tasks:*", (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1"))),
+    ("tasks:available", (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1"))),
+    ("work:available:*", (("LLEN", ""), ("LRANGE", "", "0", "0"))),
+    ("tasks:priority_queue", (("ZCARD", ""), ("ZRANGE", "", "0", "0"))),
+    ("tasks:claimed:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
+    ("task:claim:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
+    ("task:progress:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
+)
+"""What is read of which keys, by the pattern an ACL knows them by; an empty argument stands for the key."""
+
+WRITES: tuple[Command, ...] = (
+    ("SET", f"metrics:system:0:{_NAME}", "", "EX", 1),
+    ("HSET", f"metrics:agent:0:{_NAME}", _NAME, ""),
+    ("EXPIRE", f"metrics:agent:0:{_NAME}", 1),
+)
+
+_NAMED = 3  # refused commands that are named
+_NO_USE = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
+
+
+async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float]) -> list[Check]:
+    """All checks of one Redis, the first of which is whether it answers.
+
+    Args:
+        url: as configured.
+        reads: coordd looks for agents there.
+        writes: coordd writes samples there.
+        wall: the time on this machine's clock, epoch seconds.
+    """
+    shown = public_url(url)
+    try:
+        wire = await Wire.open(url)
+    except RedisLost as lost:
+        return [_unreachable(shown, str(lost))]
+    found: list[Check] = []
+    try:
+        user = parse_target(url).username or "default"
+        async for check in _Probe(url=url, user=user, wire=wire, wall=wall).checks(
+            reads=reads, writes=writes
+        ):
+            fix = check.fix and check.fix.replace("…", user)
+            found.append(replace(check, fix=fix))
+    except RedisLost as lost:
+        found.append(_unreachable(shown, str(lost)))
+    finally:
+        await wire.close()
+    return found
+
+
+class _Probe:
+    def __init__(self, *, url: str, user: str, wire: Wire, wall: Callable[[], float]) -> None:
+        self._url = url
+        self._user = user
+        self._wire = wire
+        self._wall = wall
+
+    async def checks(self, *, reads: bool, writes: bool) -> AsyncIterator[Check]:
+        began = monotonic()
+        pong = (await self._wire.call(("PING",)))[0]
+        latency = (monotonic() - began) * 1000
+        if isinstance(pong, ServerError) and pong.code in _NO_USE:
+            raise RedisLost(str(pong), pong.code)
+        yield Check("redis", "ok", f"{public_url(self._url)} answers in {latency:.1f} ms")
+        server, memory = map(parse_info, await self._wire.call(("INFO", "server"), ("INFO", "memory")))
+        yield of_version(server)
+        if reads:
+            yield await self._tracking()
+            yield await self._reading()
+        if writes:
+            yield await self._writing()
+        else:
+            yield Check("redis_write", "ok", "no samples are written there: REDIS_URL alone names it")
+        yield of_eviction(memory)
+        yield of_memory(memory)
+        yield of_clock(await self._clock())
+
+    async def _tracking(self) -> Check:
+        listener = await Wire.open(self._url)
+        try:
+            refused = await self._refused_tracking(listener)
+        finally:
+            await listener.close()
+        if refused is None:
+            return Check("redis_tracking", "ok", "it tells of changes (CLIENT TRACKING)")
+        return Check(
+            "redis_tracking",
+            "warn",
+            f"it tells of no changes, so coordd asks every two seconds: {_said(refused)}",
+            f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &__redis__:invalidate",
+        )
+
+    async def _refused_tracking(self, listener: Wire) -> Reply:
+        number = await identity_of(listener)
+        if number is None:
+            return (await listener.call(("CLIENT", "ID")))[0]
+        subscribed = (await listener.call(("SUBSCRIBE", "__redis__:invalidate")))[0]
+        if not isinstance(subscribed, list):
+            return subscribed
+        prefixes = [part for pattern, _ in READS for part in ("PREFIX", pattern.removesuffix("*"))]
+        on, _ = await self._wire.call(
+            ("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", *prefixes),
+            ("CLIENT", "TRACKING", "OFF"),
+        )
+        return None if on == b"OK" else on
+
+    async def _reading(self) -> Check:
+        refused: dict[str, str] = {}
+        scanned = (await self._wire.call(("SCAN", "0", "MATCH", f"heartbeat:{_NAME}", "COUNT", "1")))[0]
+        if isinstance(scanned, ServerError):
+            refused["SCAN"] = str(scanned)
+        needed = {"scan"}
+        for pattern, commands in READS:
+            key = pattern.replace("*", _NAME)
+            replies = await self._wire.call(*[[word or key for word in command] for command in commands])
+            needed.update(command[0].lower() for command in commands)
+            for command, reply in zip(commands, replies, strict=True):
+                if isinstance(reply, ServerError) and reply.code != "WRONGTYPE":
+                    refused.setdefault(f"{command[0]} {pattern}", str(reply))
+        if not refused:
+            return Check("redis_read", "ok", "every kind of trace can be read")
+        first = next(iter(refused.values()))
+        more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+        patterns = " ".join(f"~{pattern}" for pattern, _ in READS)
+        return Check(
+            "redis_read",
+            "fail",
+            f"cannot be read: {', '.join(list(refused)[:_NAMED])}{more}; it {first}",
+            f"ACL SETUSER {self._user} {patterns} {' '.join(f'+{name}' for name in sorted(needed))}",
+        )
+
+    async def _writing(self) -> Check:
+        opened = (await self._wire.call(("MULTI",)))[0]
+        if opened != b"OK":  # without it the commands would be carried out
+            return Check(
+                "redis_write",
+                "warn",
+                f"cannot tell whether samples can be written: {_said(opened)}",
+                f"ACL SETUSER {self._user} +multi +discard",
+            )
+        replies = (await self._wire.call(*WRITES, ("DISCARD",)))[:-1]
+        refusals = [reply for reply in replies if isinstance(reply, ServerError)]
+        if not refusals:
+            return Check("redis_write", "ok", "samples can be written")
+        return Check(
+            "redis_write",
+            "fail",
+            f"no samples can be written: it {refusals[0]}",
+            f"ACL SETUSER {self._user} ~metrics:* +set +hset +expire"
+            if refusals[0].code == "NOPERM"
+            else "see what its log says; the samples are in the files meanwhile, and are filled in later",
+        )
+
+    async def _clock(self) -> float | None:
+        before = self._wall()
+        reply = (await self._wire.call(("TIME",)))[0]
+        after = self._wall()
+        seconds = _seconds(reply)
+        if seconds is None:
+            return None
+        # anything in between would do: the clocks are as near as the round trip allows
+        return seconds - min(max(seconds, before), after)
+
+
+def _seconds(reply: Reply) -> float | None:
+    if not isinstance(reply, list) or len(reply) != 2:
+        return None
+    numbers = [int(part) for part in reply if isinstance(part, bytes) and part.isdigit() and len(part) < 20]
+    return numbers[0] + numbers[1] / 1e6 if len(numbers) == 2 else None
+
+
+def _said(reply: Reply) -> str:
+    return str(reply) if isinstance(reply, ServerError) else "its answer is not understood"
+
+
+def _unreachable(shown: str, trouble: str) -> Check:
+    return Check(
+        "redis",
+        "fail",
+        f"{shown} {trouble}",
+        "start it, or correct coordination.redis_url; files are read meanwhile",
+    )
+
+
+def failed(checks: Sequence[Check]) -> bool:
+    """Whether any of them fails."""
+    return any(check.state == "fail" for check in checks)

@@ -1,0 +1,93 @@
+"""Reading claims and progress: the keys ``tasks:claimed:``, ``task:claim:`` and ``task:progress:``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from coordd.agents.traces import Claim
+from coordd.redislink.trouble import ServerError
+from coordd.redislink.wire import CHUNK, Command, Reply, Wire
+from coordd.sources.file.claims import parse_claim, parse_progress
+from coordd.sources.redis.asking import END, Tally, ask, read_strings
+from coordd.sources.redis.keys import CLAIMED, CLAIMS, PROGRESS
+from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_claimed
+from coordd.sources.redis.problems import Problems, refusal
+from coordd.sources.redis.todo import One
+from coordd.sources.redis.work import Claims, ProgressTold
+from coordd.util.timestamps import within_calendar
+
+_ABSENT = -2  # what PTTL answers
+
+
+class Holds:
+    """The claims on, and the progress of, all tasks."""
+
+    def __init__(self, *, claims: Claims, progress: ProgressTold, problems: Problems) -> None:
+        self._claims = claims
+        self._progress = progress
+        self._problems = problems
+
+    async def read_claims(
+        self, wire: Wire, items: Sequence[One], wall: Callable[[], float], tally: Tally
+    ) -> set[str]:
+        """Read these claims; the tasks of those that are other ones now.
+
+        Args:
+            wire: the connection.
+            items: the keys.
+            wall: the wall clock, epoch seconds, by which a remaining time becomes a moment.
+            tally: counts them.
+        """
+        changed = set()
+        for start in range(0, len(items), CHUNK // 2):
+            chunk = items[start : start + CHUNK // 2]
+            commands: list[Command] = []
+            for item in chunk:
+                commands += [(b"GETRANGE", item.key, b"0", END), (b"PTTL", item.key)]
+            replies = await ask(wire, commands)
+            now = wall()
+            for item, value, left in zip(chunk, replies[::2], replies[1::2], strict=True):
+                tally.count(CLAIMS[item.slot], value)
+                claim, problem = (None, None) if left == _ABSENT else _claim(item, value)
+                self._problems.note(item.key, problem)
+                # a key may live for 292 million years, which no timestamp can say
+                expires_at = None
+                if isinstance(left, int) and left >= 0:
+                    expires_at = within_calendar(now + left / 1000)
+                if self._claims.put(item.slot, item.id, claim, expires_at):
+                    changed.add(item.id)
+        return changed
+
+    async def read_progress(self, wire: Wire, items: Sequence[One], tally: Tally) -> set[str]:
+        """Read the progress of these tasks; those where it is another one now."""
+        changed = set()
+
+        def take(item: One, reply: Reply) -> None:
+            tally.count(PROGRESS, reply)
+            progress, problem = None, None
+            if isinstance(reply, ServerError):
+                problem = refusal(reply, "a string")
+            elif isinstance(reply, bytes):
+                if len(reply) > MAX_VALUE:
+                    problem = TOO_LARGE
+                else:
+                    progress, problem = parse_progress(item.id, reply)
+            self._problems.note(item.key, problem)
+            if self._progress.put(item.id, progress):
+                changed.add(item.id)
+
+        await read_strings(wire, items, take)
+        return changed
+
+
+def _claim(item: One, value: Reply) -> tuple[Claim | None, str | None]:
+    """What a key that is there says, and what is wrong with it. ``tasks:claimed:`` may be of any type."""
+    any_type = CLAIMS[item.slot] == CLAIMED
+    if isinstance(value, ServerError):
+        if value.code != "WRONGTYPE":
+            return Claim(item.id), refusal(value, "a string")
+        return (Claim(item.id), None) if any_type else (None, refusal(value, "a string"))
+    content = value if isinstance(value, bytes) else b""
+    if len(content) > MAX_VALUE:
+        return Claim(item.id) if any_type else None, TOO_LARGE
+    return parse_claimed(item.id, content) if any_type else parse_claim(item.id, content)

@@ -1,0 +1,118 @@
+"""Which key of Redis means what. Pure; a key is bytes from strangers, whatever else the database is used for.
+
+A family is called by what its keys begin with, or by the key itself where there is just one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from coordd.sources.file.parse import MAX_ID
+from coordd.util.fields import Malformed, jsonable
+
+REGISTRY = "agents:registry"
+HEARTBEAT = "heartbeat:"
+AGENT_HEARTBEAT = "agent:heartbeat:"
+AGENT_TASKS = "agent:tasks:"
+AVAILABLE = "tasks:available"
+WORK = "work:available:"
+QUEUE = "tasks:priority_queue"
+CLAIMED = "tasks:claimed:"
+CLAIM = "task:claim:"
+PROGRESS = "task:progress:"
+
+FAMILIES = (
+    REGISTRY,
+    HEARTBEAT,
+    AGENT_HEARTBEAT,
+    AGENT_TASKS,
+    AVAILABLE,
+    WORK,
+    QUEUE,
+    CLAIMED,
+    CLAIM,
+    PROGRESS,
+)
+
+BCAST_PREFIXES = tuple(family.encode() for family in FAMILIES)
+"""What ``CLIENT TRACKING ON BCAST`` is to announce: no one of them is the beginning of another, which Redis
+refuses. They cover a few keys more than have a meaning (``agents:registry2``)."""
+
+SCAN_PATTERN = b"[ahtw][aego][aers][knr][:st][:abcp]*:*"
+"""For ``SCAN … MATCH``: fits every key of a prefix family, letter by letter, and next to no other, so that
+the server itself passes over what a shared database is full of."""
+
+BEATS = (HEARTBEAT, AGENT_HEARTBEAT)
+"""The families that hold heartbeats; an agent may use both."""
+CLAIMS = (CLAIMED, CLAIM)
+"""The families that hold claims; a task may have both."""
+
+_SINGLE = {
+    REGISTRY.encode(): REGISTRY,
+    AVAILABLE.encode(): AVAILABLE,
+    QUEUE.encode(): QUEUE,
+}
+_PREFIXES = {
+    family.encode(): family for family in (AGENT_HEARTBEAT, AGENT_TASKS, WORK, CLAIMED, CLAIM, PROGRESS)
+}
+_BEAT = HEARTBEAT.encode()
+_BEAT_LENGTH = len(_BEAT)
+_LONGEST_NAME = 4 * MAX_ID  # bytes: UTF-8 takes four for a character at the most
+_SHOWN = 300  # a key may be 512 MB long
+
+
+class Key(NamedTuple):
+    """A key's family, and what follows its prefix: an agent's id, a task's, a priority; else empty."""
+
+    family: str
+    name: bytes = b""
+
+
+def meaning(key: bytes) -> Key | None:
+    """What a key stands for; None for one that is none of ours.
+
+    >>> meaning(b"heartbeat:a:b")
+    Key(family='heartbeat:', name=b'a:b')
+    """
+    if key.startswith(_BEAT):
+        return Key(HEARTBEAT, key[_BEAT_LENGTH:])
+    end = key.find(b":", key.find(b":") + 1) + 1
+    if end:
+        family = _PREFIXES.get(key[:end])
+        return None if family is None else Key(family, key[end:])
+    family = _SINGLE.get(key)
+    return None if family is None else Key(family)
+
+
+def family_of(key: bytes) -> str:
+    """The family of one of our keys."""
+    known = meaning(key)
+    return "" if known is None else known.family
+
+
+def id_of(name: bytes) -> str:
+    r"""The id that the bytes spell; those that are no UTF-8 become ``\xNN``.
+
+    Raises:
+        Malformed: it has not 1 to 256 characters.
+    """
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise Malformed(f"an id of no or more than {MAX_ID} characters")
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        text = jsonable(name.decode("utf-8", "surrogateescape"))
+    if len(text) > MAX_ID:
+        raise Malformed(f"an id of no or more than {MAX_ID} characters")
+    return text
+
+
+def place(key: bytes, member: bytes | None = None) -> str:
+    """How a key, or a member of it, is called in ``malformed``: no control character is escaped yet."""
+    text = f"redis:{_shown(key)}"
+    return text if member is None else f"{text} {_shown(member)}"
+
+
+def _shown(name: bytes) -> str:
+    text = jsonable(name[:_SHOWN].decode("utf-8", "surrogateescape"))
+    return text if len(name) <= _SHOWN else f"{text}…"

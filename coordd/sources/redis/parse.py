@@ -1,0 +1,135 @@
+"""Traces from what Redis holds: pure, as coordination/parse.py is, on which it builds.
+
+Everything is data from strangers. What cannot be used is left out and reported; whatever the bytes are, no
+other error than :class:`~coordd.coordination.fields.Malformed` comes out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from coordd.agents.traces import Claim, Registration
+from coordd.sources.file.claims import parse_claim
+from coordd.sources.file.parse import MAX_ID, MAX_PID
+from coordd.util.fields import Fields, Malformed, Parsed, decoded, jsonable
+
+MAX_VALUE = 64 * 1024
+"""Bytes of a value beyond which it is no trace."""
+TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
+
+_NO_ID = f"not an id of 1 to {MAX_ID} characters"
+
+
+def parse_registry_entry(value: bytes) -> Parsed[Registration]:
+    """A field of ``agents:registry``: JSON, each field for itself.
+
+    ``started_at`` is its ``registered_at``, else its ``started_at``; ``updated_at`` its ``last_update``.
+    """
+    if len(value) > MAX_VALUE:
+        return Parsed(Registration(), TOO_LARGE)
+    fields = Fields(value)
+    registered_at = fields.moment("registered_at")
+    registration = Registration(
+        started_at=fields.moment("started_at") if registered_at is None else registered_at,
+        status=fields.text("status"),
+        capabilities=fields.texts("capabilities"),
+        project_type=fields.text("project_type"),
+        hostname=fields.text("hostname"),
+        pid=fields.integer("pid", 1, MAX_PID),
+        proc_start=fields.number("proc_start", 0, 2.0**63),
+        updated_at=fields.moment("last_update"),
+    )
+    return Parsed(registration, fields.problem)
+
+
+def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
+    """The id of a task in a set, a list or a sorted set: JSON with one of these fields, else plain text.
+
+    Raises:
+        Malformed: there is no id in it.
+    """
+    if len(member) > MAX_VALUE:
+        raise Malformed(TOO_LARGE)
+    task: str | None
+    if member.lstrip()[:1] in (b"{", b"["):
+        fields = Fields(member)
+        found = (fields.identifier(name) for name in names)
+        task = next((one for one in found if one is not None), None)
+        if task is None:
+            raise Malformed(fields.problem or f"JSON without {' or '.join(names)}")
+        return task
+    return _plain_id(member)
+
+
+def parse_tasks(
+    members: Iterable[bytes], names: Iterable[str] = ("task_id", "id")
+) -> Parsed[tuple[str, ...]]:
+    """The ids of many, each once, in their order; a bad one is left out and reported.
+
+    Of several problems one is told, and in whatever order they come the same one.
+    """
+    found: dict[str, None] = {}
+    problem: str | None = None
+    for member in members:
+        try:
+            found[parse_task(member, names)] = None
+        except Malformed as error:
+            problem = either(problem, f"holds what is no task: {error}")
+    return Parsed(tuple(found), problem)
+
+
+def either(one: str | None, other: str | None) -> str | None:
+    """One of two problems, always the same one."""
+    return min((problem for problem in (one, other) if problem is not None), default=None)
+
+
+def parse_claimed(task: str, value: bytes) -> Parsed[Claim]:
+    """``tasks:claimed:<task>``: JSON as in ``task:claim:``, or the agent's id, or nothing."""
+    if value.lstrip()[:1] in (b"{", b"["):
+        return parse_claim(task, value)
+    if not value.strip():
+        return Parsed(Claim(task))
+    try:
+        return Parsed(Claim(task, agent_id=_plain_id(value)))
+    except Malformed as error:
+        return Parsed(Claim(task), str(error))
+
+
+def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
+    """One claim out of ``tasks:claimed:<task>`` and ``task:claim:<task>``.
+
+    The one that names a holder counts, of two such the one claimed later; what it does not say, the other one
+    may, unless that names another holder.
+    """
+    if claimed is None or claim is None:
+        return claimed or claim
+    first, second = claim, claimed
+    if _rank(claimed) > _rank(claim):
+        first, second = claimed, claim
+    if second.agent_id is not None and second.agent_id != first.agent_id:
+        return first
+    return replace(
+        first,
+        claimed_at=second.claimed_at if first.claimed_at is None else first.claimed_at,
+        expires_at=second.expires_at if first.expires_at is None else first.expires_at,
+        status=second.status if first.status is None else first.status,
+        description=second.description if first.description is None else first.description,
+    )
+
+
+def _rank(claim: Claim) -> tuple[bool, float]:
+    return claim.agent_id is not None, claim.claimed_at or 0.0
+
+
+def _plain_id(value: bytes) -> str:
+    text = decoded(value).strip()
+    if len(text) > 2 and text[0] == text[-1] == '"':  # JSON's way to write text
+        with suppress(ValueError, RecursionError):
+            text = json.loads(text).strip()
+    text = jsonable(text)
+    if not 1 <= len(text) <= MAX_ID:
+        raise Malformed(_NO_ID)
+    return text

@@ -1,0 +1,54 @@
+"""Whether a Redis that answers lets agents beat; while it does not, their silence says nothing of them.
+
+Asked by reading alone: a Redis may be another application's, and coordd's rights may end there. What the
+server will not tell is taken for well. Pure but for :func:`standstill_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from coordd.redislink.trouble import ServerError, meaning
+from coordd.redislink.wire import Command, Reply, Wire
+from coordd.sources.redis.verdicts import parse_info
+
+ASKED: tuple[Command, ...] = (("PING",), ("INFO", "memory"), ("INFO", "replication"), ("INFO", "clients"))
+_ORPHANED = "takes no writes: it is a replica that has lost its master"
+
+
+async def standstill_of(wire: Wire) -> str | None:
+    """Why nobody can write to it, or new clients cannot connect, said of "Redis"; None where all is well.
+
+    Raises:
+        RedisLost: the connection failed.
+    """
+    return standstill(await wire.call(*ASKED))
+
+
+def standstill(replies: list[Reply]) -> str | None:
+    """The same, from the replies to :data:`ASKED`."""
+    ping = replies[0]
+    memory, replication, clients = map(parse_info, replies[1:])
+    if isinstance(ping, ServerError) and ping.code == "MISCONF":
+        return str(ping)  # https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
+    if _is_full(memory):
+        return meaning("OOM", "")
+    if replication.get("role") == "slave" and replication.get("master_link_status") == "down":
+        return _ORPHANED
+    connected, limit = _number(clients, "connected_clients"), _number(clients, "maxclients")
+    if connected is not None and limit is not None and connected >= limit:
+        return meaning("MAXCLIENTS", "")
+    return None
+
+
+def _is_full(memory: Mapping[str, str]) -> bool:
+    """As the server itself judges (getMaxmemoryState in its evict.c), where it may evict nothing."""
+    used, limit = _number(memory, "used_memory"), _number(memory, "maxmemory")
+    if not used or not limit or memory.get("maxmemory_policy") != "noeviction":
+        return False
+    return used - (_number(memory, "mem_not_counted_for_evict") or 0) > limit
+
+
+def _number(info: Mapping[str, str], name: str) -> int | None:
+    text = info.get(name, "")
+    return int(text) if text.isdigit() and len(text) < 20 else None

@@ -1,0 +1,85 @@
+"""Keys sorted by what is to be read for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from coordd.sources.redis.keys import (
+    AGENT_HEARTBEAT,
+    AGENT_TASKS,
+    AVAILABLE,
+    CLAIM,
+    CLAIMED,
+    HEARTBEAT,
+    PROGRESS,
+    QUEUE,
+    REGISTRY,
+    id_of,
+    meaning,
+)
+from coordd.sources.redis.problems import Problems
+from coordd.util.fields import Malformed
+
+
+class One(NamedTuple):
+    """A key of an agent or of a task; ``slot`` is which of the two families it is of where there are two."""
+
+    slot: int
+    id: str
+    key: bytes
+
+
+class Todo:
+    """What is to be read."""
+
+    def __init__(self) -> None:
+        self.beats: list[One] = []
+        self.tasks: list[One] = []
+        self.claims: list[One] = []
+        self.progress: list[One] = []
+        self.offers: set[bytes] = set()
+        self.registry = False
+        self.names: dict[str, bytes] = {}
+        """The bytes of those agents' ids that are no UTF-8."""
+        self._places = {
+            HEARTBEAT: (self.beats, 0),
+            AGENT_HEARTBEAT: (self.beats, 1),
+            AGENT_TASKS: (self.tasks, 0),
+            CLAIMED: (self.claims, 0),
+            CLAIM: (self.claims, 1),
+            PROGRESS: (self.progress, 0),
+        }
+
+    def __len__(self) -> int:
+        return len(self.beats) + len(self.tasks) + len(self.claims) + len(self.progress)
+
+    def add(self, keys: Iterable[bytes], problems: Problems) -> None:
+        """Sort some keys in; foreign ones are passed over, ones with an impossible id are told of."""
+        for key in keys:
+            known = meaning(key)
+            if known is None:
+                continue
+            family, name = known
+            if family == REGISTRY:
+                self.registry = True
+                continue
+            if family in _WITHOUT_ID:
+                self.offers.add(key)
+                continue
+            try:
+                one = id_of(name)
+            except Malformed as error:
+                problems.note(key, str(error))
+                continue
+            place = self._places.get(family)
+            if place is None:
+                self.offers.add(key)
+                continue
+            place[0].append(One(place[1], one, key))
+            if family in _OF_AGENTS and not name.isascii() and one.encode() != name:
+                self.names[one] = name
+
+
+_OF_AGENTS = frozenset({HEARTBEAT, AGENT_HEARTBEAT, AGENT_TASKS})
+_WITHOUT_ID = frozenset({AVAILABLE, QUEUE})

@@ -1,0 +1,1 @@
+"""Text, units, times, directories and files: helpers without state or policy."""

@@ -1,0 +1,170 @@
+"""Reading a stranger's JSON object field by field: a bad field is None and reported, the rest counts.
+
+Pure. What is reported names the field and what was expected, never the content: the text must stay the same
+from one reading to the next, and a log is no place for strangers' data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from codecs import BOM_UTF8
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from coordd.util.timestamps import parse_timestamp
+
+T = TypeVar("T")
+
+MAX_TEXT = 256
+MAX_ITEMS = 256
+
+
+class Malformed(ValueError):
+    """A trace that cannot be used; the text is the reason, without any of the content."""
+
+
+class Parsed(NamedTuple, Generic[T]):
+    """A value, and in words what could not be used of its source (None: all of it could)."""
+
+    value: T
+    problem: str | None = None
+
+
+def jsonable(text: str) -> str:
+    r"""Text that can be written as JSON: every lone surrogate becomes an escape.
+
+    A byte that is no UTF-8 arrives from ``surrogateescape`` (file names, and the decoders here) and becomes
+    ``\xNN``; any other lone surrogate, as ``"\ud800"`` in JSON makes one, becomes ``\uNNNN``. A name that
+    spells such an escape out in plain characters reads the same afterwards; that is accepted.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(map(_escaped, text))
+    return text
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if not 0xD800 <= code <= 0xDFFF:
+        return char
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def decoded(content: bytes) -> str:
+    """Bytes of a stranger as text: UTF-8, a byte order mark dropped, bad bytes kept as surrogates."""
+    return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
+
+
+class Fields:
+    """The fields of one JSON object. An empty file has none of them: its writer has only just begun."""
+
+    def __init__(self, content: bytes) -> None:
+        self._problems: list[str] = []
+        self._fields: Mapping[str, object] = {}
+        if not content.strip():
+            return
+        try:
+            # A long integer would raise and take the other fields with it (sys.set_int_max_str_digits).
+            value = json.loads(decoded(content), parse_int=_bounded_int)
+        except RecursionError:
+            self._problems.append("JSON nested too deeply")
+        except ValueError:
+            self._problems.append("not JSON")
+        else:
+            if isinstance(value, dict):
+                self._fields = value
+            else:
+                self._problems.append("JSON, but not an object")
+
+    @property
+    def problem(self) -> str | None:
+        """Everything found wrong so far, in one line."""
+        return "; ".join(self._problems) or None
+
+    def moment(self, name: str) -> float | None:
+        """ISO-8601 or epoch seconds, as epoch seconds."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str | int | float):
+            try:
+                return parse_timestamp(value)
+            except (ValueError, OverflowError):
+                pass
+        self._bad(name, "not a timestamp")
+        return None
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A finite number from ``low`` to ``high``."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+            return float(value)
+        self._bad(name, f"not a number from {low:g} to {high:g}")
+        return None
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number from ``low`` to ``high``."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        self._bad(name, f"not a whole number from {low} to {high}")
+        return None
+
+    def text(self, name: str) -> str | None:
+        """Text of 1 to 256 characters; empty text says nothing and is None."""
+        value = self._fields.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, str) and len(text := jsonable(value)) <= MAX_TEXT:
+            return text
+        self._bad(name, f"not text of up to {MAX_TEXT} characters")
+        return None
+
+    def identifier(self, name: str) -> str | None:
+        """Text of 1 to 256 characters without the white space around it, or a whole number as such text."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and 1 <= len(text := jsonable(value.strip())) <= MAX_TEXT:
+            return text
+        self._bad(name, f"not an id of 1 to {MAX_TEXT} characters")
+        return None
+
+    def prose(self, name: str, limit: int = 1000) -> str | None:
+        """Text for people, cut at ``limit`` characters."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return jsonable(value[:limit])
+        self._bad(name, "not text")
+        return None
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of up to 256 texts."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, list) and len(value) <= MAX_ITEMS:
+            found = tuple(jsonable(item) for item in value if isinstance(item, str))
+            if len(found) == len(value) and all(len(item) <= MAX_TEXT for item in found):
+                return found
+        self._bad(name, "not a list of texts")
+        return None
+
+    def _bad(self, name: str, expected: str) -> None:
+        self._problems.append(f"{name}: {expected}")
+
+
+def _bounded_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else math.inf

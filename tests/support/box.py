@@ -1,0 +1,305 @@
+"""A really booted systemd for tests: systemd-nspawn on an overlay of a root directory, gone afterwards.
+
+Everything that is changed in the box lies on a tmpfs of its own; the root below it is only read. The box sees
+no network but its own loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from live import PATIENCE, RpcFailed, eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""The distribution's: every user can run it, which is not so of one below /root."""
+PROGRAMS = "/opt/coordd/bin"
+SOCKET = "/run/coordd/coordd.sock"
+NEXT = "99.0.0"
+"""A version of the same code, to upgrade to."""
+
+_BOOT = r"""
+set -eu
+mkdir -p "$CG"; echo $$ >"$CG/cgroup.procs"
+mount -t tmpfs -o size=1g,mode=755 "$MACHINE" "$BASE/overlay"
+cd "$BASE/overlay"; mkdir upper work root; ROOT=$BASE/overlay/root
+mount -t overlay "$MACHINE" -o "lowerdir=$LOWER,upperdir=upper,workdir=work" "$ROOT"
+mkdir -p "$ROOT/etc/systemd/system" "$ROOT/srv/wheels"
+printf '[Unit]\nRequires=basic.target dbus.socket\nAfter=basic.target\n' \
+    >"$ROOT/etc/systemd/system/box.target"
+cp "$WHEELS"/*.whl "$ROOT/srv/wheels/"
+umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup
+trap 'kill $child' TERM
+code=133  # nspawn's, when the machine inside reboots
+while [ $code = 133 ]; do
+    setpriv --pdeathsig TERM systemd-nspawn -q --register=no --keep-unit --private-network -M "$MACHINE" \
+        -D "$ROOT" --console=read-only --capability=CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
+        --boot systemd.unit="$TARGET" & child=$!
+    wait $child && code=0 || code=$?
+done
+wait $child
+"""
+
+
+class Box:
+    """A booted machine. Commands run in it as root unless ``user`` says otherwise."""
+
+    def __init__(self, process: subprocess.Popen[bytes], console: Path) -> None:
+        self._process = process
+        self._console = console
+        self._pid: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """The pid, out here, of the box's pid 1."""
+        return self._pid or self._first_child()
+
+    def up(self) -> bool:
+        """Whether systemd has started all there is."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the box ended:\n{self.console()}")
+        pid = self._first_child()  # nspawn's first child is not yet the box's pid 1
+        state = self.try_("systemctl", "is-system-running").stdout.strip()
+        if state in ("running", "degraded"):
+            self._pid = pid
+        return self._pid is not None
+
+    def reboot(self) -> None:
+        """Shut down, and boot from what is on the disk."""
+        before = self._pid
+        self._pid = None
+        self.try_("systemctl", "reboot")
+        eventually(lambda: not Path(f"/proc/{before}").exists(), what="the box is down")
+        eventually(self.up, what="the box is up again", within=PATIENCE * 2)
+
+    def _first_child(self) -> int:
+        holder = self._process.pid
+        for _ in range(2):  # the shell's nspawn, and its first child
+            holder = int(Path(f"/proc/{holder}/task/{holder}/children").read_text().split()[0])
+        return holder
+
+    def path(self, inside: str) -> Path:
+        """A path of the box as seen from out here, its own /run and /proc included."""
+        return Path(f"/proc/{self.pid}/root{inside}")
+
+    def try_(
+        self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None, text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; its exit code and what it said."""
+        clean = {"PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **(env or {})}
+        clean.setdefault("HOME", "/root" if user == "root" else f"/home/{user}")
+        who = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        return subprocess.run(
+            [
+                *("nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-p", "-n", "-C", "--"),
+                *("env", "-i", *[f"{name}={value}" for name, value in clean.items()], *who, *argv),
+            ],
+            capture_output=True,
+            text=True,
+            input=text,
+            timeout=PATIENCE * 4,
+            check=False,
+        )
+
+    def run(self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None) -> str:
+        """Run a command that has to succeed; what it printed."""
+        done = self.try_(*argv, user=user, env=env)
+        assert done.returncode == 0, f"{shlex.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def shell(self, script: str, user: str = "root") -> str:
+        """A script of sh that has to succeed."""
+        return self.run("sh", "-euc", script, user=user)
+
+    def show(self, unit: str, *properties: str) -> dict[str, str]:
+        """``systemctl show``."""
+        out = self.run("systemctl", "show", unit, *[f"--property={name}" for name in properties])
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def main_pid(self, unit: str = "coordd") -> int:
+        """The pid inside the box."""
+        return int(self.show(unit, "MainPID")["MainPID"])
+
+    def active(self, unit: str = "coordd") -> bool:
+        return self.show(unit, "ActiveState")["ActiveState"] == "active"
+
+    def outer_pid(self, inner: int) -> int:
+        """The pid out here of a process of the box."""
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError, IndexError):
+                line = next(row for row in status.read_text().splitlines() if row.startswith("NSpid:"))
+                numbers = line.split()[1:]
+                if numbers[-1] == str(inner) and len(numbers) > 1 and self._in_box(status.parent):
+                    return int(status.parent.name)
+        raise LookupError(inner)
+
+    def _in_box(self, process: Path) -> bool:
+        return os.readlink(process / "ns/pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
+
+    def journal(self, unit: str = "coordd", **fields: str) -> list[dict[str, Any]]:
+        """All entries of a unit, oldest first."""
+        self.run("journalctl", "--sync")
+        wanted = [f"{name}={value}" for name, value in fields.items()]
+        out = self.run("journalctl", "-u", unit, "-o", "json", "--no-pager", *wanted)
+        return [json.loads(line) for line in out.splitlines() if line]
+
+    def rpc(self, method: str, params: object = None, *, path: str = SOCKET) -> Any:
+        """One request from out here, as root."""
+        request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
+        if params is not None:
+            request["params"] = params
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(self.path(path)))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as answers:
+                answer = json.loads(answers.readline())
+        if "error" in answer:
+            raise RpcFailed(answer["error"])
+        return answer["result"]
+
+    def drop_in(self, text: str, unit: str = "coordd") -> None:
+        """Replace the unit's drop-in; an empty text takes it away."""
+        folder = self.path(f"/etc/systemd/system/{unit}.service.d")
+        folder.mkdir(exist_ok=True)
+        (folder / "test.conf").write_text(text)
+        self.run("systemctl", "daemon-reload")
+
+    def console(self) -> str:
+        return self._console.read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def booted(base: Path, *, wheels: Path, lower: str = "/", target: str = "box.target") -> Iterator[Box]:
+    """Boot a box until systemd is up.
+
+    Args:
+        base: an empty directory of the test's.
+        wheels: a directory of wheels, which the box finds in /srv/wheels.
+        lower: the root directory that the box is an overlay of.
+        target: what is booted into; box.target is the least, without this machine's own services.
+    """
+    name = f"coordd-{os.getpid()}-{base.name}"[:60]
+    cgroup = Path(_cgroup2()) / name
+    (base / "overlay").mkdir(parents=True, exist_ok=True)
+    console = base / "console.log"
+    environ = {
+        "PATH": os.environ["PATH"],
+        "BASE": str(base),
+        "MACHINE": name,
+        "CG": str(cgroup),
+        "LOWER": lower,
+        "WHEELS": str(wheels),
+        "TARGET": target,
+    }
+    with console.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                "setpriv",
+                "--pdeathsig",
+                "TERM",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "bash",
+                "-c",
+                _BOOT,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            start_new_session=True,
+        )
+    box = Box(process, console)
+
+    try:
+        eventually(box.up, what="systemd is up in the box", within=PATIENCE * 2)
+        yield box
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        eventually(lambda: _remove_cgroup(cgroup), what=f"{cgroup} is gone")
+
+
+def install_wheel(box: Box, requirement: str = f"coordd<{NEXT}") -> None:
+    """coordd into /opt/coordd of a box, with nothing but pip."""
+    if not box.path("/opt/coordd/bin/python").exists():
+        box.run(SYSTEM_PYTHON, "-m", "venv", "/opt/coordd")
+    box.run(
+        *("/opt/coordd/bin/python", "-m", "pip", "install", "-q", "--no-index", "--no-compile"),
+        *("--find-links", "/srv/wheels", "--upgrade", requirement),
+    )
+
+
+def make_wheels(directory: Path) -> None:
+    """coordd's wheel, one of a next version, and all that they need, for the distribution's Python."""
+    environment = directory / "venv"
+    subprocess.run([SYSTEM_PYTHON, "-m", "venv", environment], check=True, timeout=120)
+    pip = [environment / "bin/pip", "wheel", "-q", "-w", directory]
+    subprocess.run([*pip, f"{REPOSITORY}[dashboard]"], check=True, timeout=300, cwd=directory)
+    source = directory / "next"
+    source.mkdir()
+    for name in ("coordd", "packaging"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+        shutil.copy(REPOSITORY / name, source)
+    (source / "coordd/__init__.py").write_text(f'"""The next one."""\n\n__version__ = "{NEXT}"\n')
+    subprocess.run([*pip, "--no-deps", source], check=True, timeout=300, cwd=directory)
+    shutil.rmtree(source)
+    shutil.rmtree(environment)
+
+
+def make_root(directory: Path) -> None:
+    """A fresh Debian with nothing but systemd and Python."""
+    subprocess.run(
+        [
+            *("mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
+            *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"),
+            "--include=systemd,systemd-sysv,dbus,python3,python3-venv",
+            *("bookworm", directory),
+        ],
+        check=True,
+        timeout=600,
+    )
+
+
+def beat(box: Box, workspace: str, agent: str, user: str, content: str = "") -> None:
+    """One heartbeat by a user of the box, by rename as hooks do it."""
+    agents = f"{workspace}/.claude/coordination/agents"
+    box.run(
+        "sh",
+        "-euc",
+        'mkdir -p "$1"; printf %s "$3" >"$1/.$2.new"; mv "$1/.$2.new" "$1/$2.heartbeat"',
+        *("sh", agents, agent, content),
+        user=user,
+    )
+
+
+def _cgroup2() -> str:
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return place
+    raise RuntimeError("there is no cgroup2 here, which a booted systemd needs")
+
+
+def _remove_cgroup(path: Path) -> bool:
+    for folder, _, _ in os.walk(path, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+    return not path.exists()

@@ -1,0 +1,82 @@
+"""Whether the service can read a workspace is tried in a child; tests/systemd tries it as other users."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from coordd.cli.doctor.access import Who, process
+from coordd.errors import InstallError
+from coordd.installer.readers import as_user, check_program, check_readable, read_workspace
+
+
+def me() -> Who:
+    who = process(os.getpid())
+    assert who is not None
+    return who
+
+
+def workspace(path: Path) -> Path:
+    agents = path / ".claude" / "coordination" / "agents"
+    agents.mkdir(parents=True)
+    (agents / "a.heartbeat").touch()
+    return path
+
+
+def test_what_can_be_read_is_ok_and_patterns_are_expanded(tmp_path: Path) -> None:
+    workspace(tmp_path / "one")
+    workspace(tmp_path / "two")
+    (tmp_path / "three").mkdir()
+    found = check_readable([f"{tmp_path}/*"], me(), sandboxed=False)
+    assert [(f.result, f.message.split()[0]) for f in found] == [
+        ("ok", f"{tmp_path}/one"),
+        ("ok", f"{tmp_path}/two"),
+    ]
+    (none,) = check_readable([f"{tmp_path}/four/*"], me(), sandboxed=False)
+    assert (none.result, "nothing matches yet" in none.message) == ("warn", True)
+    (missing,) = check_readable([f"{tmp_path}/three"], me(), sandboxed=False)
+    assert (missing.result, "does not exist" in missing.message) == ("warn", True)
+
+
+def test_a_service_with_a_tmp_of_its_own_does_not_see_this_one() -> None:
+    (finding,) = check_readable(["/tmp/app"], me(), sandboxed=True)
+    assert finding.result == "fail"
+    assert "--user" in (finding.fix or "")
+
+
+def test_strange_files_hold_nothing_up(tmp_path: Path) -> None:
+    agents = workspace(tmp_path / "w") / ".claude" / "coordination" / "agents"
+    os.mkfifo(agents / "pipe.heartbeat")
+    (agents / "gone.heartbeat").symlink_to("nowhere")
+    (agents.parent / "claims").symlink_to("/etc")
+    assert read_workspace(str(tmp_path / "w")) is None
+    assert "No such file" in (read_workspace(str(tmp_path / "x")) or "")
+
+
+def test_a_reader_that_hangs_or_dies_is_no_answer() -> None:
+    def hang() -> str | None:
+        time.sleep(600)
+        return None
+
+    def die() -> str | None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    with pytest.raises(TimeoutError):
+        as_user(me(), hang, seconds=0.2)
+    assert as_user(me(), die) == "it could not be tried"
+    assert as_user(me(), lambda: "why") == "why"
+    assert as_user(me(), lambda: None) is None
+
+
+def test_a_program_that_fails_is_refused(tmp_path: Path) -> None:
+    program = tmp_path / "coordd"
+    program.write_text("#!/bin/sh\necho broken >&2; exit 1\n")
+    program.chmod(0o755)
+    check_program([str(program)], me(), same=True)
+    with pytest.raises(InstallError, match="/opt/coordd"):
+        check_program([str(program)], me(), same=False)

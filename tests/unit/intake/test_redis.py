@@ -1,0 +1,299 @@
+"""The feed at the moments between two of its steps: a connection that goes, pushes while something waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Any
+
+import pytest
+
+from coordd.agents.store import Picture
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, WorkspaceTraces
+from coordd.intake.agents import AgentLog
+from coordd.intake.deadlines import Judging
+from coordd.intake.redis import BATCH, RedisFeed
+from coordd.intake.source import TraceLog
+from coordd.intake.tasks import TaskLog
+from coordd.model import AgentSample
+from coordd.redislink.facts import Facts
+from coordd.runtime.clocks import Heart
+from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.sources.redis import listening
+from coordd.sources.redis.tracking import Subscription
+from coordd.tasks.board import Board
+
+
+class Records:
+    """A recorder whose writer is slow when told so."""
+
+    def __init__(self) -> None:
+        self.samples: list[AgentSample] = []
+        self.events: list[tuple[str, str]] = []
+        self.writing = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def record(self, *, agent: Any = ()) -> None:
+        self.samples += agent
+        self.writing.set()
+        await asyncio.sleep(0)
+        await self.gate.wait()
+
+    def event(self, kind: str, subject: str, _message: str, _detail: object = None) -> None:
+        self.events.append((kind, subject))
+
+
+@dataclass
+class Reader:
+    """Redis as the feed reads it: what it holds is set by the test."""
+
+    agents: dict[str, AgentTraces] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    due: float | None = None
+    troubles: dict[str, str] = field(default_factory=dict)
+    fails: Exception | None = None
+
+    async def scan(self, _wire: object, _wall: float) -> WorkspaceTraces:
+        if self.fails:
+            raise self.fails
+        return WorkspaceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
+
+    async def read(self, _wire: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
+        ids = [key.decode().partition(":")[2] for key in keys]
+        return AgentsChange("", {one: self.agents.get(one) for one in ids})
+
+    async def reread(self, _wire: object, ids: Collection[str], _wall: float) -> AgentsChange:
+        return AgentsChange("", {one: self.agents.get(one) for one in ids})
+
+
+class Pushes:
+    """A subscription that says what the test lets it say."""
+
+    def __init__(self) -> None:
+        self.news: asyncio.Queue[Collection[bytes] | None] = asyncio.Queue()
+
+    async def changed(self) -> Collection[bytes] | None:
+        return await self.news.get()
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Wire:
+    """A connection to a Redis that lets agents write."""
+
+    async def call(self, *commands: object) -> list[bytes]:
+        return [b"PONG", *[b""] * (len(commands) - 1)]
+
+
+class Scene:
+    """A feed with all that is behind it, over a Redis that is not there."""
+
+    def __init__(self) -> None:
+        heart = Heart(interval=TICK, mono=monotonic())
+        self.schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+        self.picture = Picture(timeout=120, heart=heart)
+        self.board = Board(picture=self.picture, stall_after=900)
+        self.picture.on_change = self.board.touched
+        self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
+        recorder: Any = self.records
+        reader: Any = self.reader
+        agents = AgentLog(picture=self.picture, recorder=recorder, host="h", forget_after=86400)
+        tasks = TaskLog(board=self.board, recorder=recorder, schedule=self.schedule)
+        self.judging = Judging(picture=self.picture, schedule=self.schedule, agents=agents, tasks=tasks)
+        self.lost: list[str] = []
+        self.feed = RedisFeed(
+            url="redis://localhost",
+            picture=self.picture,
+            reader=reader,
+            schedule=self.schedule,
+            agents=agents,
+            tasks=tasks,
+            judging=self.judging,
+            malformed=TraceLog(),
+            broken=lambda lost: self.lost.append(str(lost)),
+            flushed=lambda: None,
+        )
+
+    def up(self, run_id: str | None = "1") -> None:
+        wire: Any = Wire()
+        self.feed.ready.clear()
+        self.feed.up(wire, Facts(connected=True, run_id=run_id))
+
+    def beats(self, agent: str, mark: object = 0, *, registered: bool = False) -> None:
+        self.reader.agents[agent] = AgentTraces(
+            agent,
+            heartbeat=Heartbeat(time(), None, (mark,)),
+            registration=Registration(status="idle") if registered else None,
+        )
+
+    async def until(self, probe: Callable[[], object]) -> None:
+        deadline = monotonic() + 20
+        while not probe():
+            assert monotonic() < deadline, "not within 20 s"
+            await asyncio.sleep(0.005)
+
+    def names(self) -> list[str]:
+        return [one.agent.key[1] for one in self.picture.shown(monotonic())]
+
+
+def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Run a coroutine function of a scene as a test."""
+
+    def test(monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run() -> None:
+            scene = Scene()
+
+            async def track(*_: object) -> Subscription:
+                pushes: Any = scene.pushes
+                return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
+
+            monkeypatch.setattr(listening, "track", track)
+            scene.schedule.start()
+            try:
+                await function(scene)
+            finally:
+                scene.records.gate.set()
+                await scene.feed.stop()
+                scene.schedule.stop()
+
+        asyncio.run(run())
+
+    test.__name__ = function.__name__
+    return test
+
+
+@scenario
+async def test_what_is_being_recorded_when_redis_goes_is_shown_and_not_recorded_again(scene: Scene) -> None:
+    scene.beats("x")
+    scene.records.gate.clear()
+    scene.up()
+    await scene.records.writing.wait()
+    scene.feed.down("is gone")
+    scene.records.gate.set()
+    await scene.until(lambda: scene.names() == ["x"])
+    scene.up()
+    await scene.until(scene.feed.ready.is_set)
+    assert [one.agent_id for one in scene.records.samples] == ["x"]
+
+
+@scenario
+async def test_a_reading_that_outlives_its_connection_makes_nothing_known(scene: Scene) -> None:
+    scene.beats("x")
+    scene.reader.claims["t"] = Claim("t", "x")
+    scene.up()
+    await scene.until(scene.feed.ready.is_set)
+    scene.judging.start()
+    scene.beats("x", 2)
+    scene.records.writing.clear()
+    scene.records.gate.clear()
+    scene.feed.rescan_soon()
+    await scene.records.writing.wait()
+    scene.feed.down("is gone")
+    scene.records.gate.set()
+    await scene.until(lambda: len(scene.records.samples) == 2)
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        assert scene.board.counts(now()).claimed is None
+    assert scene.picture.workspaces[""].state == "unreadable"
+
+
+@scenario
+async def test_a_push_is_not_kept_waiting_by_what_is_read_seldom(scene: Scene) -> None:
+    scene.up()
+    await scene.until(lambda: scene.feed.mode == "push")
+    scene.reader.due = monotonic() + 600  # the registry is large, and was read just now
+    scene.beats("a")
+    await scene.pushes.news.put([b"heartbeat:a"])
+    await scene.until(lambda: scene.names() == ["a"])
+    await scene.until(lambda: (scene.schedule.waiting("redis.batch") or 0) > monotonic() + 300)
+    scene.beats("b")
+    await scene.pushes.news.put([b"heartbeat:b"])
+    await scene.until(scene.pushes.news.empty)
+    await asyncio.sleep(0)
+    due = scene.schedule.waiting("redis.batch")
+    assert scene.names() == ["a", "b"] or (due is not None and due < monotonic() + 10 * BATCH)
+    await scene.until(lambda: scene.names() == ["a", "b"])
+    await scene.until(lambda: (scene.schedule.waiting("redis.batch") or 0) > monotonic() + 300)
+
+
+@scenario
+async def test_a_reading_that_fails_in_an_unknown_way_is_said_and_begun_anew(scene: Scene) -> None:
+    scene.beats("x")
+    scene.up()
+    await scene.until(scene.feed.ready.is_set)
+    for _ in range(2):
+        scene.reader.fails = ZeroDivisionError("a bug")
+        scene.feed.rescan_soon()
+        await scene.until(lambda: "ZeroDivisionError" in str(scene.feed.troubles))
+        scene.reader.fails = None
+        assert scene.schedule.waiting("redis.rescan") is not None
+        scene.feed.rescan_soon()
+        await scene.until(lambda: not scene.feed.troubles)
+    assert scene.names() == ["x"]
+    assert scene.lost == []
+
+
+@scenario
+async def test_after_a_restart_of_redis_nobody_has_left_who_has_not_registered_yet(scene: Scene) -> None:
+    for agent in ("a", "b"):
+        scene.beats(agent, registered=True)
+    scene.up("1")
+    await scene.until(scene.feed.ready.is_set)
+    scene.feed.down("is gone")
+    del scene.reader.agents["b"]  # "a" was quicker
+    scene.up("2")
+    await scene.until(scene.feed.ready.is_set)
+    assert scene.names() == ["a", "b"]
+    assert scene.records.events == []
+    scene.feed.down("is gone")
+    scene.beats("b", 2, registered=True)
+    scene.up("2")
+    await scene.until(scene.feed.ready.is_set)
+    scene.feed.down("was away")
+    del scene.reader.agents["b"]
+    scene.up("2")  # the same server: "b" has left
+    await scene.until(lambda: scene.names() == ["a"])
+
+
+@scenario
+async def test_when_everything_ends_a_connection_that_comes_back_is_read_no_more(scene: Scene) -> None:
+    scene.up()
+    await scene.until(scene.feed.ready.is_set)
+    await scene.feed.stop()
+    scene.beats("x")
+    scene.up()
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        assert scene.names() == []
+
+
+@scenario
+async def test_the_server_is_listened_to_while_everything_is_read(scene: Scene) -> None:
+    """A first reading may take longer than the silence after which a subscription counts as lost."""
+    scene.beats("x")
+    scene.records.gate.clear()
+    scene.up()
+    await scene.records.writing.wait()  # the first reading goes on
+    scene.beats("y")
+    scene.pushes.news.put_nowait([b"heartbeat:y"])
+    await scene.until(scene.pushes.news.empty)
+    scene.records.gate.set()
+    await scene.until(lambda: scene.names() == ["x", "y"])  # what was heard meanwhile is read afterwards
+    assert scene.lost == []
+
+
+@scenario
+async def test_what_is_heard_before_the_first_reading_begins_is_read_after_it(scene: Scene) -> None:
+    scene.beats("x")
+    scene.pushes.news.put_nowait([b"heartbeat:y"])
+    scene.records.gate.clear()
+    scene.up()
+    await scene.records.writing.wait()
+    scene.beats("y")
+    scene.records.gate.set()
+    await scene.until(lambda: scene.names() == ["x", "y"])

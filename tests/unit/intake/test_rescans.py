@@ -1,0 +1,212 @@
+"""A storm of reasons to read everything is answered in measure, and the last of them is not forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from time import monotonic, time
+from typing import Any
+
+import pytest
+
+from coordd.agents.store import Picture, Workspace
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
+from coordd.intake.agents import AgentLog
+from coordd.intake.deadlines import Judging
+from coordd.intake.files import FULL_READ_PAUSE, Pipeline, Source
+from coordd.intake.source import TraceLog
+from coordd.intake.tasks import TaskLog
+from coordd.runtime.clocks import Heart, ObservedClock
+from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.worker import Worker
+from coordd.sinks.recorder import Recorder
+from coordd.sources.file.backend import Found
+from coordd.sources.file.hints import Hint, Signal, WorkFile
+from coordd.sources.file.watch import Followed
+from coordd.tasks.board import Board
+
+
+class Reader:
+    """Counts how it is asked."""
+
+    def __init__(self) -> None:
+        self.scans = 0
+        self.agents: dict[str, AgentTraces] = {}
+        self.reads: list[Collection[Hint]] = []
+
+    def scan(self, _now: float) -> WorkspaceTraces:
+        self.scans += 1
+        return WorkspaceTraces("/w", "read", agents=self.agents)
+
+    def read(self, hints: Collection[Hint]) -> AgentsChange:
+        self.reads.append(hints)
+        return AgentsChange("/w", {}, work=WorkChange({"t": Claim("t", "a")}))
+
+
+class Backend:
+    entries = ("/w",)
+
+    def __init__(self) -> None:
+        self.one = Reader()
+        self.found = [Found("/w", from_glob=False, remote=False)]
+
+    def find(self) -> list[Found]:
+        return self.found
+
+    def reader(self, _path: str) -> Reader:
+        return self.one
+
+    def follow(self, _path: str) -> Followed:
+        return Followed("inotify")
+
+    def unfollow(self, _path: str) -> None:
+        return
+
+
+def pipeline_over(
+    backend: Any, *, picture: Picture, board: Board, recorder: Any, schedule: Schedule, worker: Worker
+) -> Pipeline:
+    """The pipeline with all that is behind it."""
+    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
+    tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
+    return Pipeline(
+        picture=picture,
+        backend=backend,
+        schedule=schedule,
+        local=worker,
+        remote=worker,
+        agents=agents,
+        tasks=tasks,
+        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+        malformed=TraceLog(),
+    )
+
+
+async def storm() -> tuple[Reader, float, int]:
+    heart = Heart(interval=TICK, mono=monotonic())
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    board = Board(picture=picture, stall_after=900)
+    writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
+    recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
+    backend: Any = Backend()
+    pipeline = pipeline_over(
+        backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
+    )
+    schedule.start()
+    await pipeline.start([])
+    began = monotonic()
+    while monotonic() < began + 2:
+        pipeline.hint("/w", Signal.RESCAN)
+        pipeline.hint("/w", WorkFile("claims", "t.claim"))
+        await asyncio.sleep(0.01)
+    at_the_end = backend.one.scans
+    elapsed = monotonic() - began
+    pipeline.hint("/w", Signal.RESCAN)
+    while backend.one.scans == at_the_end and monotonic() < began + 15:  # noqa: ASYNC110  # a count has no event
+        await asyncio.sleep(0.01)
+    await pipeline.stop()
+    schedule.stop()
+    for worker in (writer, syncer, traces):
+        worker.close()
+    return backend.one, elapsed, at_the_end
+
+
+def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
+    reader, elapsed, during = asyncio.run(storm())
+    assert 2 <= during <= 2 + elapsed / FULL_READ_PAUSE[0]
+    assert reader.scans > during
+    assert reader.reads, "what else was hinted is read meanwhile"
+    assert all(Signal.RESCAN not in hints for hints in reader.reads)
+
+
+def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
+    """Else such an agent would have beaten later than now, and fall silent too late by the whole stall."""
+    heart = Heart(interval=TICK, mono=monotonic() - 100)
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    worker = Worker("w")
+    recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
+    backend: Any = Backend()
+    pipeline = pipeline_over(
+        backend,
+        picture=picture,
+        board=Board(picture=picture, stall_after=900),
+        recorder=recorder,
+        schedule=schedule,
+        worker=worker,
+    )
+    clock = ObservedClock()
+    source = Source(reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker)
+    reading = pipeline._reading(source, pushed=True)
+    now = monotonic()
+    clock.skip(heart.beat(now))
+    assert reading.observed <= clock.now(now)
+
+
+def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() -> None:
+    async def run() -> None:
+        heart = Heart(interval=TICK, mono=monotonic())
+        schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+        picture = Picture(timeout=120, heart=heart)
+        board = Board(picture=picture, stall_after=900)
+        picture.on_change = board.touched
+        recorder: Any = Asking(board, picture)
+        backend: Any = Backend()
+        backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
+        traces = Worker("t", replaceable=True)
+        pipeline = pipeline_over(
+            backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
+        )
+        schedule.start()
+        await pipeline.start([])
+        assert len(picture) == 1
+        backend.entries, backend.found = (), []
+        await pipeline.rescan()
+        board.rejudge_all()
+        board.settle(now())
+        assert (len(picture), list(board.rooms)) == (0, [])
+        await pipeline.stop()
+        schedule.stop()
+        traces.close()
+
+    asyncio.run(run())
+
+
+class Asking:
+    """A recorder during whose writing everything is asked."""
+
+    def __init__(self, board: Board, picture: Picture) -> None:
+        self._board = board
+        self._picture = picture
+
+    async def record(self, **_: Any) -> None:
+        for one in self._picture.shown(monotonic()):
+            self._board.touched(one.agent.key)  # its deadline passed
+        self._board.counts(now())
+
+    def event(self, *_: Any) -> None: ...
+
+
+def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordd.intake.files.MAX_HINTS", 10)
+    monkeypatch.setattr("coordd.intake.files.Pipeline._arm", lambda _self, _source: None)
+    heart = Heart(interval=TICK, mono=monotonic())
+    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
+    picture = Picture(timeout=120, heart=heart)
+    backend: Any = Backend()
+    worker = Worker("w")
+    pipeline = pipeline_over(
+        backend,
+        picture=picture,
+        board=Board(picture=picture, stall_after=900),
+        recorder=None,
+        schedule=schedule,
+        worker=worker,
+    )
+    shown = Workspace(path="/w", clock=ObservedClock())
+    source = pipeline._sources["/w"] = Source(reader=backend.reader("/w"), shown=shown, worker=worker)
+    for number in range(1000):
+        pipeline.hint("/w", f"{number}.heartbeat")
+        assert len(source.hints) <= 10
+    assert Signal.RESCAN in source.hints

@@ -1,0 +1,204 @@
+"""Who gives way to whom: the rules alone, without sockets."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.protocol.admission import GRACE, Caller, Doors, allowed_connections
+from coordd.protocol.memory_shares import Memory
+
+LONG = GRACE * 10
+
+
+class One:
+    """A connection as the rules see it."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        since: float = 0.0,
+        *,
+        incomplete: bool = False,
+        waits: bool = True,
+        silent: bool = False,
+        subscribed: bool = False,
+    ) -> None:
+        self.caller = caller
+        self.since = since
+        self.incomplete = incomplete
+        self.waits = waits
+        self.silent = silent
+        self.subscribed = subscribed
+
+
+ME = Caller(1000, 1)
+OTHER = Caller(1001, 2)
+ROOT = Caller(0, 3, privileged=True)
+
+
+def doors(limit: int, *guests: One, kept: int = 0) -> Doors[One]:
+    made: Doors[One] = Doors(limit=limit, kept=kept)
+    for guest in guests:
+        made.enter(guest)
+        if guest.subscribed:
+            assert made.subscribe(guest)
+    return made
+
+
+def test_incomplete_ones_go_first_then_the_longest_idle_and_subscribers_stay() -> None:
+    old, older = One(ME, 5), One(ME, 4)
+    half, elder_half = One(ME, 7, incomplete=True), One(ME, 6, incomplete=True)
+    subscriber, busy = One(ME, 1, subscribed=True), One(ME, 2, waits=False)
+    place = doors(6, old, subscriber, older, half, busy, elder_half)
+    for expected in (elder_half, half, older, old):
+        assert place.full(ME)
+        assert place.gives_way(ME, LONG) is expected
+        place.leave(expected)
+        place.leave(expected)  # again does nothing
+        place.enter(One(ME, 50, waits=False))
+    assert place.gives_way(ME, LONG) is None
+
+
+def test_who_holds_most_gives_way_first() -> None:
+    honest = One(OTHER, 0)
+    place = doors(4, honest, One(ME, 3), One(ME, 2), One(Caller(1000, 9), 1))
+    found = place.gives_way(OTHER, LONG)
+    assert found is not None
+    assert (found.caller, found.since) == (ME, 2)  # of the larger user the larger process, of it the older
+
+
+def test_a_half_request_of_one_who_holds_little_is_spared_while_it_is_young() -> None:
+    young = One(OTHER, 10, incomplete=True)
+    idle = One(ME, 3)
+    place = doors(4, young, idle, One(ME, 4), One(ME, 5))
+    assert place.gives_way(ME, 10 + GRACE / 2) is idle
+    assert place.gives_way(ME, 10 + GRACE * 2) is young
+
+
+def test_a_newcomer_may_be_silent_for_a_moment_and_no_longer() -> None:
+    idle, newcomer = One(ME, 1), One(ME, 10, incomplete=True, silent=True)
+    place = doors(2, idle, newcomer)
+    assert place.gives_way(ME, 10) is idle
+    assert place.gives_way(ME, 10 + GRACE) is newcomer
+    place.leave(idle)
+    place.enter(One(ME, 10, incomplete=True, silent=True))
+    assert place.gives_way(ME, 10) is newcomer  # a rush of them: the oldest
+
+
+def test_places_are_kept_for_the_privileged() -> None:
+    place = doors(16, *(One(ME, number, waits=False) for number in range(12)), kept=4)
+    assert place.full(ME)
+    assert not place.full(ROOT)
+    roots = [One(ROOT, 0) for _ in range(4)]
+    for one in roots:
+        place.enter(one)
+    assert place.full(ROOT)
+    assert place.gives_way(Caller(7, 7), 1.0) in place.guests()[:12]  # never one of those kept
+    idle = One(ME, 3)
+    place.leave(place.guests()[0])
+    place.enter(idle)
+    assert place.gives_way(ROOT, LONG) is idle
+
+
+def test_one_who_has_more_than_half_of_all_gives_way_to_another_whatever_it_does() -> None:
+    mine = [One(ME, 0, waits=False) for _ in range(3)]
+    place = doors(5, *mine, One(Caller(1002, 8), 0, waits=False), One(ME, 0, subscribed=True))
+    assert place.gives_way(ME, LONG) is None
+    assert place.gives_way(OTHER, LONG) is mine[-1]
+    assert place.gives_way(Caller(1000, 77), LONG) is mine[-1]  # another process of the same user
+
+
+def test_subscribers_have_half_of_the_places() -> None:
+    ones = [One(Caller(1000, pid), 0) for pid in range(8)]
+    place = doors(8, *ones)
+    assert [place.subscribe(one) for one in ones] == [True] * 4 + [False] * 4
+    assert place.subscribe(ones[0])  # it is one already
+    place.unsubscribe(ones[0])
+    assert place.subscribe(ones[7])
+    assert place.gives_up(Caller(1000, 99)) is None
+    assert place.gives_up(OTHER) is ones[7]  # one user has all of them
+
+
+def test_a_process_with_more_than_half_of_the_subscriptions_gives_one_up() -> None:
+    mine = [One(ME, 0) for _ in range(4)]
+    place = doors(8, *mine, *(One(ROOT, 0) for _ in range(4)))
+    assert all(place.subscribe(one) for one in mine)
+    assert place.gives_up(ME) is None
+    assert place.gives_up(Caller(1000, 2)) is mine[-1]
+
+
+def test_subscriptions_are_kept_for_the_privileged_too() -> None:
+    strangers = [One(ME, 0) for _ in range(16)]
+    place = doors(32, *strangers, kept=4)
+    assert sum(place.subscribe(one) for one in strangers) == 12
+    root = One(ROOT, 0)
+    place.enter(root)
+    assert place.subscribe(root)
+    roots = doors(32, *(One(ROOT, 0) for _ in range(16)), kept=4)
+    assert all(roots.subscribe(one) for one in roots.guests())
+    assert roots.gives_up(ME) is None  # a stranger ends nobody's who is privileged
+
+
+callers = st.builds(Caller, st.integers(0, 2), st.integers(0, 2))
+ones = st.builds(
+    One,
+    callers,
+    st.floats(0, 100),
+    incomplete=st.booleans(),
+    waits=st.booleans(),
+    silent=st.booleans(),
+)
+
+
+@given(arrivals=st.lists(ones, max_size=60), limit=st.integers(1, 12))
+def test_the_limit_holds_and_no_process_can_shut_out_another(arrivals: list[One], limit: int) -> None:
+    place: Doors[One] = doors(limit)
+    for one in arrivals:
+        if place.full(one.caller):
+            other = place.gives_way(one.caller, 100.0)
+            if other is None:
+                holders = [guest.caller.who for guest in place.guests()]
+                assert not any(guest.waits for guest in place.guests())
+                assert not [
+                    who for who in set(holders) if who != one.caller.who and holders.count(who) * 2 > limit
+                ]
+                continue
+            place.leave(other)
+        place.enter(one)
+        assert len(place) <= limit
+
+
+@pytest.mark.parametrize(
+    ("soft", "allowed"),
+    [(256, 128), (1024, 512), (2048, 1024), (1_000_000, 1024), (4, 8), (resource.RLIM_INFINITY, 1024)],
+)
+def test_connections_have_half_of_the_descriptors(
+    monkeypatch: pytest.MonkeyPatch, soft: int, allowed: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
+    assert allowed_connections() == allowed
+
+
+def test_without_word_of_the_limit_there_is_room_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_what: int) -> tuple[int, int]:
+        raise OSError(1, "refused")
+
+    monkeypatch.setattr(resource, "getrlimit", refuse)
+    assert allowed_connections() == 128
+
+
+def test_the_heaviest_of_the_process_that_holds_most_lets_go() -> None:
+    memory: Memory[One] = Memory(100)
+    honest, small, large = One(OTHER), One(ME), One(ME)
+    memory.holds(honest, 50)
+    memory.holds(small, 20)
+    memory.holds(large, 30)
+    assert memory.heaviest() is None
+    memory.holds(large, 40)
+    assert memory.heaviest() is large
+    memory.holds(large, 0)
+    assert memory.heaviest() is None

@@ -1,0 +1,95 @@
+"""redis-py imported as if there were no ssl, in processes of their own: what is there afterwards."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from coordd.runtime.footprint import Growth
+
+ASYNCIO = "from coordd.runtime.footprint import *\nimport sys\nimport_asyncio_without_ssl()\n"
+
+
+def told(code: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_openssl_comes_only_when_it_is_asked_for() -> None:
+    assert told(
+        ASYNCIO
+        + """
+import_redis_without_ssl()
+print(*sorted({"ssl", "_ssl", "hashlib", "_hashlib", "redis.asyncio.connection"} & sys.modules.keys()))
+import ssl, hashlib
+print(hashlib.sha256.__module__, ssl.create_default_context().check_hostname)
+"""
+    ) == ["redis.asyncio.connection", "_hashlib", "True"]
+
+
+@pytest.mark.parametrize("before", ["import ssl", "import redis.asyncio"])
+def test_what_is_there_already_is_left_as_it_is(before: str) -> None:
+    assert told(
+        f"from coordd.runtime.footprint import *\nimport sys\n{before}\n"
+        "known = dict(sys.modules)\n"
+        "import_redis_without_ssl()\n"
+        "from redis.asyncio.connection import ssl\n"
+        "print(all(sys.modules.get(name) is module for name, module in known.items()))\n"
+        "print(ssl is sys.modules['ssl'], ssl.CERT_REQUIRED.value)"
+    ) == ["True", "True", "2"]
+
+
+def test_a_redis_py_that_wants_the_real_ssl_has_it() -> None:
+    assert told(
+        ASYNCIO
+        + """
+import builtins
+really = __import__
+def insisting(name, *rest):
+    module = really(name, *rest)
+    if name == "ssl":
+        module.PROTOCOL_TLS_CLIENT.value  # no placeholder has that
+    return module
+builtins.__import__ = insisting
+import_redis_without_ssl()
+import redis.asyncio.connection as connection
+print(connection.ssl is sys.modules["ssl"], "_ssl" in sys.modules)
+"""
+    ) == ["True", "True"]
+
+
+def test_a_cpython_without_hash_functions_of_its_own_is_not_made_to_complain() -> None:
+    assert told(
+        ASYNCIO
+        + """
+import coordd.runtime.footprint
+coordd.runtime.footprint.find_spec = lambda name: None
+import_redis_without_ssl()
+print("redis.asyncio.connection" in sys.modules, "_hashlib" in sys.modules)
+"""
+    ) == ["True", "True"]
+
+
+def test_what_has_grown_large_leaves_the_collectors_sight_once_for_each_step() -> None:
+    growth, frozen = Growth(step=100), gc.get_freeze_count()
+    growth.reached(99)
+    assert gc.get_freeze_count() == frozen
+    try:
+        growth.reached(100)
+        first = gc.get_freeze_count()
+        assert first > frozen
+        kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
+        growth.reached(199)
+        assert gc.get_freeze_count() <= first
+        growth.reached(50)  # it shrank
+        growth.reached(150)
+        assert gc.get_freeze_count() > first
+        assert len(kept) == 1000
+    finally:
+        gc.unfreeze()

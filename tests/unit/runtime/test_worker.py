@@ -1,0 +1,274 @@
+"""A worker: results, deadlines, and what becomes of a thread that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from coordd.runtime.worker import Late, Worker, still_going
+
+PATIENCE = 20.0
+SHORT = 0.05
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await test
+
+    asyncio.run(bounded())
+
+
+async def until_begun(begun: threading.Event) -> None:
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+
+
+class Hang:
+    """A call that begins, and returns when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.go.wait(PATIENCE)
+        return "at last"
+
+
+@pytest.mark.parametrize("replaceable", [False, True])
+def test_calls_are_made_in_one_thread_in_order(replaceable: bool) -> None:
+    async def test() -> None:
+        worker = Worker("w", replaceable=replaceable)
+        made: list[int] = []
+        threads: set[int] = set()
+
+        def call(number: int) -> int:
+            made.append(number)
+            threads.add(threading.get_ident())
+            return number * 2
+
+        results = await asyncio.gather(*(worker.run(call, n, deadline=PATIENCE) for n in range(100)))
+        assert results == [n * 2 for n in range(100)]
+        assert made == list(range(100))
+        assert len(threads) == 1
+        assert threads != {threading.get_ident()}
+        worker.close()
+
+    run(test())
+
+
+def test_an_error_comes_back_and_the_thread_goes_on() -> None:
+    async def test() -> None:
+        worker = Worker("w")
+        with pytest.raises(ZeroDivisionError):
+            await worker.run(lambda: 1 // 0, deadline=PATIENCE)
+        assert await worker.run(lambda: 1, deadline=PATIENCE) == 1
+        worker.close()
+
+    run(test())
+
+
+def test_a_call_that_hangs_is_late_and_tells_when_it_returns() -> None:
+    async def test() -> None:
+        worker, hang = Worker("w", replaceable=True), Hang()
+        with pytest.raises(Late) as caught:
+            await worker.run(hang, deadline=SHORT)
+        assert not caught.value.future.done()
+        hang.go.set()
+        assert await caught.value.future == "at last"
+        worker.close()
+
+    run(test())
+
+
+def test_a_replaced_thread_gives_the_queue_to_a_new_one_and_ends() -> None:
+    async def test() -> None:
+        worker, hang = Worker("replaced", replaceable=True), Hang()
+        hanging = asyncio.ensure_future(worker.run(hang, deadline=SHORT))
+        await until_begun(hang.begun)
+        others = [asyncio.ensure_future(worker.run(int, str(n), deadline=PATIENCE)) for n in range(10)]
+        assert await asyncio.gather(*others) == list(range(10))
+        with pytest.raises(Late):
+            await hanging
+        hang.go.set()
+        worker.close()
+        while any(thread.name == "replaced" for thread in threading.enumerate()):  # noqa: ASYNC110  # no event
+            await asyncio.sleep(0.005)
+
+    run(test())
+
+
+def test_waiting_behind_another_call_does_not_count() -> None:
+    """The one before takes nearly its whole deadline; the next one has its own, from its own begin."""
+
+    async def test() -> None:
+        worker, first, second = Worker("w", replaceable=True), Hang(), Hang()
+        ahead = asyncio.ensure_future(worker.run(first, deadline=PATIENCE))
+        await until_begun(first.begun)
+        behind = asyncio.ensure_future(worker.run(second, deadline=2.0))
+        await asyncio.sleep(1.9)
+        first.go.set()
+        await until_begun(second.begun)
+        await asyncio.sleep(0.3)  # 2.2 s after it was queued
+        assert not behind.done()
+        second.go.set()
+        assert await ahead == await behind == "at last"
+        worker.close()
+
+    run(test())
+
+
+def test_a_call_that_hangs_is_late_in_its_own_time_not_in_that_of_the_one_before() -> None:
+    async def test() -> None:
+        worker, first, second = Worker("w", replaceable=True), Hang(), Hang()
+        ahead = asyncio.ensure_future(worker.run(first, deadline=PATIENCE * 10))
+        await until_begun(first.begun)
+        behind = asyncio.ensure_future(worker.run(second, deadline=SHORT))
+        await asyncio.sleep(0)
+        first.go.set()
+        with pytest.raises(Late):
+            await behind
+        second.go.set()
+        await ahead
+        worker.close()
+
+    run(test())
+
+
+def test_a_call_behind_one_that_hangs_and_that_nobody_waits_for_is_made() -> None:
+    async def test() -> None:
+        worker, hang = Worker("w", replaceable=True), Hang()
+        abandoned = asyncio.ensure_future(worker.run(hang, deadline=SHORT))
+        await until_begun(hang.begun)
+        abandoned.cancel()
+        assert await worker.run(lambda: 1, deadline=PATIENCE) == 1
+        hang.go.set()
+        worker.close()
+
+    run(test())
+
+
+def test_a_kept_thread_makes_everybody_behind_it_late_and_loses_no_call() -> None:
+    async def test() -> None:
+        worker, hang = Worker("w"), Hang()
+        made: list[int] = []
+        late = []
+        for call in (hang, lambda: made.append(1), lambda: made.append(2)):
+            with pytest.raises(Late) as caught:
+                await worker.run(call, deadline=SHORT)
+            late.append(caught.value.future)
+        assert made == []
+        hang.go.set()
+        await asyncio.gather(*late)
+        assert made == [1, 2]
+        worker.close()
+
+    run(test())
+
+
+def test_many_hangs_in_a_row_never_run_two_calls_at_once_on_the_queue() -> None:
+    """Calls that end just about when they are late: each is either a result or late, and all are made."""
+
+    async def test() -> None:
+        worker = Worker("w", replaceable=True)
+        made = 0
+
+        def edge(number: int) -> int:
+            nonlocal made
+            made += 1
+            threading.Event().wait(0.002)
+            return number
+
+        async def one(number: int) -> int:
+            try:
+                return await worker.run(edge, number, deadline=0.002)
+            except Late as late:
+                return int(await late.future)
+
+        assert await asyncio.gather(*(one(n) for n in range(300))) == list(range(300))
+        assert made == 300
+        assert await worker.run(lambda: "alive", deadline=PATIENCE) == "alive"
+        worker.close()
+
+    run(test())
+
+
+def test_an_error_that_comes_too_late_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        worker, hang = Worker("w", replaceable=True), Hang()
+
+        def fail() -> None:
+            hang()
+            raise OSError
+
+        with pytest.raises(Late) as caught:
+            await worker.run(fail, deadline=SHORT)
+        hang.go.set()
+        await asyncio.wait({caught.value.future})
+        worker.close()
+
+    run(test())
+    assert "never retrieved" not in caplog.text
+
+
+def test_a_call_that_outlives_the_loop_hurts_nobody() -> None:
+    hang = Hang()
+
+    async def test() -> None:
+        with pytest.raises(Late):
+            await Worker("outlives").run(hang, deadline=SHORT)
+
+    run(test())
+    hang.go.set()
+
+
+def test_after_close_the_next_call_has_a_new_thread() -> None:
+    async def test() -> None:
+        worker = Worker("w")
+        worker.close()
+        assert await worker.run(lambda: 1, deadline=PATIENCE) == 1
+        worker.close()
+        assert await worker.run(lambda: 2, deadline=PATIENCE) == 2
+        worker.close()
+
+    run(test())
+
+
+def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
+    """Its deadline counts from the last sign; without one, from when it was begun."""
+
+    async def test() -> None:
+        worker, hang = Worker("w", replaceable=True), Hang()
+        going = threading.Event()
+
+        def works() -> str:
+            while not going.wait(SHORT / 5):
+                still_going()
+            return "done"
+
+        working = asyncio.ensure_future(worker.run(works, deadline=PATIENCE / 4))
+        await asyncio.sleep(0)
+        call = worker._lane.current if worker._lane else None
+        while call is None or call.begun is None:
+            await asyncio.sleep(SHORT / 5)
+            call = worker._lane.current if worker._lane else None
+        first = call.begun
+        while call.begun == first:  # noqa: ASYNC110  # a thread sets it, and has no event
+            await asyncio.sleep(SHORT / 5)
+        assert call.begun > first
+        going.set()
+        assert await working == "done"
+        with pytest.raises(Late):
+            await worker.run(hang, deadline=SHORT)
+        hang.go.set()
+        worker.close()
+
+    run(test())
+
+
+def test_outside_of_a_call_there_is_nobody_to_tell() -> None:
+    still_going()

@@ -1,0 +1,34 @@
+"""A snapshot that hangs on its disk keeps nobody from Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from coordd.runtime.worker import Late
+from coordd.service.redisservice import RedisService
+
+
+def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> list[str]:
+        done: list[str] = []
+
+        async def first_look() -> None:
+            done.append("looked")
+
+        late: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        late.set_exception(Late("no answer within 60 s", late))
+        service: Any = RedisService.__new__(RedisService)
+        service._loading, service._resuming, service._feed = None, late, None
+        service._sink = SimpleNamespace(resume=lambda _: done.append("resumed"))
+        service._link = SimpleNamespace(start=lambda: done.append("started"), first_look=first_look)
+        await service.start()
+        return done
+
+    with caplog.at_level(logging.WARNING):
+        assert asyncio.run(run()) == ["started", "looked"]
+    assert "the snapshot cannot be read in time" in caplog.text

@@ -1,0 +1,164 @@
+"""When the manager hears what: ready after the first sample, alive only while samples are fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any, cast
+
+import pytest
+
+from coordd.agents.store import Picture
+from coordd.model import SystemSample
+from coordd.runtime.clocks import Heart
+from coordd.runtime.schedule import TICK, Schedule
+from coordd.service.supervision import Supervision
+
+PATIENCE = 20.0
+WATCHDOG = 0.3
+SAMPLE = cast("SystemSample", object())  # only its being there counts
+
+
+class Scene:
+    """A supervised daemon without the daemon: what it does is set, what it says is heard."""
+
+    def __init__(self, *, watchdog: float | None = WATCHDOG) -> None:
+        self.heard: list[str] = []
+        self.late = 0.0
+        self.summary = "all well"
+        self.heart = Heart(interval=TICK, mono=monotonic())
+        self.schedule = Schedule(heart=self.heart, on_step=lambda _: None, on_gap=lambda _: None)
+        self.picture = Picture(timeout=120, heart=self.heart)
+        self.supervision = Supervision(
+            notifier=self,
+            watchdog=watchdog,
+            schedule=self.schedule,
+            heart=self.heart,
+            picture=self.picture,
+            lateness=lambda mono: self.late,
+            summary=lambda moment: self.summary,
+        )
+
+    def send(self, message: str) -> None:
+        self.heard.append(message)
+
+    def signs(self) -> int:
+        return self.heard.count("WATCHDOG=1")
+
+
+def run(test: Callable[[Scene], Coroutine[Any, Any, None]], **options: Any) -> Scene:
+    scene = Scene(**options)
+
+    async def bounded() -> None:
+        scene.schedule.start()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await test(scene)
+        finally:
+            scene.schedule.stop()
+
+    asyncio.run(bounded())
+    return scene
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110  # a timer has no event to wait for
+        await asyncio.sleep(0.005)
+
+
+def test_ready_with_the_first_sample_and_not_before() -> None:
+    async def test(scene: Scene) -> None:
+        scene.supervision.sampled()  # the attempt failed
+        assert scene.heard == []
+        with scene.supervision.reloading():
+            pass  # a reload that comes early must not make it ready
+        assert scene.heard == []
+        scene.picture.system = SAMPLE
+        scene.supervision.sampled()
+        scene.supervision.sampled()
+        assert scene.heard == ["READY=1\nSTATUS=all well"]
+        scene.summary = "degraded"
+        scene.supervision.sampled()
+        assert scene.heard[1:] == ["STATUS=degraded"]
+
+    run(test, watchdog=None)
+
+
+def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(scene: Scene) -> None:
+        scene.picture.system = SAMPLE
+        scene.supervision.sampled()
+        await until(lambda: scene.signs() >= 4)
+        scene.late = 61.0
+        await until(lambda: scene.schedule.waiting("watchdog.retry"))
+        before = scene.signs()
+        due = scene.schedule.waiting("watchdog.retry")
+        await until(lambda: scene.schedule.waiting("watchdog.retry") not in (None, due))
+        assert scene.signs() == before
+        assert [r.getMessage()[:32] for r in caplog.records] == ["the host sample is 61 s late: th"]
+        scene.late = 0.0
+        await until(lambda: scene.signs() > before)
+
+    with caplog.at_level(logging.ERROR):
+        run(test)
+
+
+def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
+    async def test(scene: Scene) -> None:
+        scene.picture.system = SAMPLE
+        scene.heart.start(monotonic() - 60)  # the loop's last tick is a minute ago
+        scene.supervision.sampled()
+        await until(lambda: scene.schedule.waiting("watchdog.retry"))
+        assert scene.signs() == 0
+        await until(lambda: scene.signs() > 0)  # the tick has come
+
+    run(test)
+
+
+def test_no_manager_that_wants_signs_no_timer() -> None:
+    async def test(scene: Scene) -> None:
+        scene.picture.system = SAMPLE
+        scene.supervision.sampled()
+        assert scene.schedule.waiting("watchdog") is None
+
+    run(test, watchdog=None)
+
+
+def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
+    async def test(scene: Scene) -> None:
+        scene.picture.system = SAMPLE
+        scene.supervision.sampled()
+        del scene.heard[:]
+
+        def bad() -> None:
+            with scene.supervision.reloading():
+                raise ValueError("a bad configuration")
+
+        with pytest.raises(ValueError, match="bad"):
+            bad()
+        begun, done = scene.heard
+        assert begun.startswith("RELOADING=1\nMONOTONIC_USEC=")
+        told = int(begun.splitlines()[1].partition("=")[2]) / 1e6
+        assert told == pytest.approx(monotonic(), abs=PATIENCE)
+        assert done == "READY=1\nSTATUS=all well"
+
+    run(test, watchdog=None)
+
+
+def test_at_the_end_no_more_signs() -> None:
+    async def test(scene: Scene) -> None:
+        scene.picture.system = SAMPLE
+        scene.supervision.sampled()
+        await until(lambda: scene.signs() >= 1)
+        scene.supervision.stopping()
+        heard = list(scene.heard)
+        assert heard[-1].startswith("STOPPING=1\n")
+        assert scene.schedule.waiting("watchdog") is None
+        scene.supervision.sampled()  # the last sample, while it drains
+        with scene.supervision.reloading():
+            pass
+        assert scene.heard == heard
+
+    run(test)

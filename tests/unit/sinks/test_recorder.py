@@ -1,0 +1,154 @@
+"""The recorder while its writer hangs: nobody waits for ever, status tells, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from time import monotonic
+
+import pytest
+
+from coordd.model import PerformanceRow, SinkStatus
+from coordd.runtime.clocks import Heart
+from coordd.runtime.schedule import TICK, Schedule
+from coordd.runtime.worker import Worker
+from coordd.sinks import recorder as recorder_module
+from coordd.sinks.base import Batch, Notice
+from coordd.sinks.recorder import Recorder
+
+PATIENCE = 20.0
+ROW = PerformanceRow(
+    timestamp=0.0, cpu=None, memory=None, redis_memory=None, redis_keys=None, coord_mode="file"
+)
+
+
+class Disk:
+    """A sink whose disk can hang, for writes and for fsync apart."""
+
+    name = "disk"
+    retry_at: float | None = None
+    durable = 0
+    dirty = False
+
+    def __init__(self) -> None:
+        self.writes, self.syncs = threading.Event(), threading.Event()
+        self.writes.set()
+        self.syncs.set()
+        self.rows = 0
+        self.synced = 0
+
+    def open(self, *, wall: float, mono: float) -> None:
+        pass
+
+    def write(self, batch: Batch, *, wall: float, mono: float) -> None:
+        assert self.writes.wait(PATIENCE)
+        self.rows += len(batch.performance)
+        self.dirty = True
+
+    def pump(self, *, wall: float, mono: float) -> None: ...
+
+    roll = check = close = pump
+
+    def sync(self) -> None:
+        assert self.syncs.wait(PATIENCE)
+        self.dirty = False
+        self.synced += 1
+
+    def status(self) -> SinkStatus:
+        return SinkStatus(written=self.rows)
+
+    def take_notices(self) -> list[Notice]:
+        return []
+
+
+class Bench:
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self.schedule = Schedule(
+            heart=Heart(interval=TICK, mono=monotonic()), on_step=lambda _: None, on_gap=lambda _: None
+        )
+        self.recorder = Recorder(
+            sinks=[disk],
+            writer=Worker("writer"),
+            syncer=Worker("syncer"),
+            schedule=self.schedule,
+            host="h",
+            fsync_interval=0.02,
+        )
+
+    @property
+    def status(self) -> SinkStatus:
+        return self.recorder.statuses()["disk"]
+
+    async def until_ok(self) -> None:
+        while self.status.state != "ok":  # noqa: ASYNC110  # status has no event
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(recorder_module, "WRITE_DEADLINE", 0.05)
+    monkeypatch.setattr(recorder_module, "SYNC_DEADLINE", 0.05)
+    monkeypatch.setattr(Recorder._submit, "__kwdefaults__", {"records": 0, "deadline": 0.05})
+    return Bench(Disk())
+
+
+def test_while_a_write_hangs_every_record_returns_and_the_sink_fails(bench: Bench) -> None:
+    async def test() -> None:
+        bench.schedule.start()
+        async with asyncio.timeout(PATIENCE):
+            bench.disk.writes.clear()
+            for _ in range(4):
+                await bench.recorder.record(performance=[ROW])
+            assert bench.status.state == "failing"
+            assert "has not returned" in (bench.status.error or "")
+            bench.disk.writes.set()
+            await bench.until_ok()
+            await bench.recorder.record(performance=[ROW])
+            assert bench.disk.rows == 5
+            assert bench.status.dropped == 0
+            await bench.recorder.close()
+        bench.schedule.stop()
+
+    asyncio.run(test())
+
+
+def test_what_does_not_fit_behind_a_write_that_hangs_is_counted_for_good(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "MAX_WAITING", 2)
+
+    async def test() -> None:
+        bench.schedule.start()
+        async with asyncio.timeout(PATIENCE):
+            bench.disk.writes.clear()
+            for _ in range(4):
+                await bench.recorder.record(performance=[ROW, ROW, ROW])
+            assert bench.status.dropped == 6
+            bench.disk.writes.set()
+            await bench.until_ok()
+            assert (bench.disk.rows, bench.status.dropped) == (6, 6)
+            await bench.recorder.close()
+        bench.schedule.stop()
+
+    asyncio.run(test())
+
+
+def test_an_fsync_that_hangs_shows_and_stops_no_record(bench: Bench) -> None:
+    async def test() -> None:
+        bench.schedule.start()
+        async with asyncio.timeout(PATIENCE):
+            bench.disk.syncs.clear()
+            await bench.recorder.record(performance=[ROW])
+            while "fsync" not in (bench.status.error or ""):  # noqa: ASYNC110  # status has no event
+                await asyncio.sleep(0.005)
+            await bench.recorder.record(performance=[ROW])
+            assert bench.disk.rows == 2
+            assert bench.status.state == "failing"
+            bench.disk.syncs.set()
+            await bench.until_ok()
+            assert bench.disk.synced
+            await bench.recorder.close()
+        bench.schedule.stop()
+
+    asyncio.run(test())

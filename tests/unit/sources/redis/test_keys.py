@@ -1,0 +1,152 @@
+"""Which key means what, whatever else a database is full of."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.sources.redis.keys import (
+    AVAILABLE,
+    BCAST_PREFIXES,
+    FAMILIES,
+    QUEUE,
+    REGISTRY,
+    SCAN_PATTERN,
+    Key,
+    family_of,
+    id_of,
+    meaning,
+    place,
+)
+from coordd.sources.redis.problems import Problems
+from coordd.sources.redis.todo import Todo
+from coordd.util.fields import Malformed
+
+SINGLE = (REGISTRY, AVAILABLE, QUEUE)
+PREFIXES = tuple(family for family in FAMILIES if family not in SINGLE)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (b"agents:registry", Key("agents:registry")),
+        (b"heartbeat:a", Key("heartbeat:", b"a")),
+        (b"heartbeat:a:b", Key("heartbeat:", b"a:b")),
+        (b"agent:heartbeat:a:b", Key("agent:heartbeat:", b"a:b")),
+        (b"agent:tasks:\x00\xff", Key("agent:tasks:", b"\x00\xff")),
+        (b"tasks:available", Key("tasks:available")),
+        (b"work:available:high", Key("work:available:", b"high")),
+        (b"tasks:priority_queue", Key("tasks:priority_queue")),
+        (b"tasks:claimed:t", Key("tasks:claimed:", b"t")),
+        (b"task:claim:t", Key("task:claim:", b"t")),
+        (b"task:progress::", Key("task:progress:", b":")),
+        (b"heartbeat:", Key("heartbeat:", b"")),
+    ],
+)
+def test_every_row_of_the_table(key: bytes, expected: Key) -> None:
+    assert meaning(key) == expected
+    assert family_of(key) == expected.family
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(b"", b":", b"::", b"heartbeat", b"Heartbeat:a", b"agents:registry2", b"agents:registry:x"),
+        *(
+            b"agent:task:a",
+            b"agent:",
+            b"agent:tasks",
+            b"tasks:available:x",
+            b"task:claimed:t",
+            b"x:heartbeat:a",
+        ),
+        *(b"work:available", b"tasks:priority_queue:x", b"session:1:2", b"\xff\x00:"),
+    ],
+)
+def test_foreign_keys_mean_nothing(key: bytes) -> None:
+    assert meaning(key) is None
+    assert family_of(key) == ""
+
+
+@given(st.sampled_from(PREFIXES), st.binary(min_size=1, max_size=40))
+def test_scan_and_tracking_announce_every_key_that_has_a_meaning(family: str, name: bytes) -> None:
+    key = family.encode() + name
+    assert meaning(key) == Key(family, name)
+    assert fnmatch.fnmatchcase(key.decode("latin-1"), SCAN_PATTERN.decode())
+    assert sum(key.startswith(prefix) for prefix in BCAST_PREFIXES) == 1
+
+
+@pytest.mark.parametrize("key", SINGLE)
+def test_tracking_announces_the_single_keys(key: str) -> None:
+    assert any(key.encode().startswith(prefix) for prefix in BCAST_PREFIXES)
+
+
+def test_no_prefix_begins_another_for_redis_refuses_such() -> None:
+    for one in BCAST_PREFIXES:
+        assert [other for other in BCAST_PREFIXES if other.startswith(one)] == [one]
+
+
+@pytest.mark.parametrize("key", ["app:session:1", "task_queue:x", "h:1", "a:b:c", "worker:avail:1", "user:1"])
+def test_scan_passes_over_what_databases_are_full_of(key: str) -> None:
+    assert not fnmatch.fnmatchcase(key, SCAN_PATTERN.decode())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"a:b", "a:b"),
+        ("Zoë".encode(), "Zoë"),
+        (b"\xff\x00", "\\xff\x00"),
+        (b"x" * 256, "x" * 256),
+        (("𝄞" * 256).encode(), "𝄞" * 256),
+    ],
+)
+def test_an_id_is_text_of_1_to_256_characters(name: bytes, expected: str) -> None:
+    assert id_of(name) == expected
+
+
+@pytest.mark.parametrize("name", [b"", b"x" * 257, b"\xff" * 65, b"x" * 10_000_000])
+def test_anything_else_is_no_id(name: bytes) -> None:
+    with pytest.raises(Malformed, match="256"):
+        id_of(name)
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from(FAMILIES).map(str.encode)))
+def test_whatever_the_keys_are_they_are_sorted_or_passed_over(keys: list[bytes]) -> None:
+    Todo().add(keys, Problems())
+
+
+@given(st.binary(max_size=400), st.none() | st.binary(max_size=400))
+def test_a_place_can_be_written_as_json_and_is_short(key: bytes, member: bytes | None) -> None:
+    text = place(key, member)
+    text.encode()
+    assert text.startswith("redis:")
+    assert len(text) < 3000
+
+
+def test_a_key_of_an_impossible_id_is_told_of_and_read_by_nobody() -> None:
+    problems, todo = Problems(), Todo()
+    problems.begin()
+    todo.add([b"heartbeat:", b"agent:tasks:" + b"x" * 257, b"heartbeat:a", b"other:a"], problems)
+    assert [one.id for one in todo.beats] == ["a"]
+    assert len(todo) == 1
+    assert set(problems.end()) == {"redis:heartbeat:", "redis:agent:tasks:" + "x" * 257}
+
+
+def test_problems_are_bounded_and_leave_when_mended() -> None:
+    problems = Problems(limit=2)
+    problems.begin()
+    for key in (b"a", b"b", b"c"):
+        problems.note(key, "bad")
+    assert problems.take_news() == {"redis:a": "bad", "redis:b": "bad"}
+    problems.note(b"a", None)
+    problems.note(b"b", "bad")
+    assert problems.take_news() == {}
+    problems.note(b"hash", "worse", b"field")
+    assert problems.take_news() == {"redis:hash field": "worse"}
+    problems.begin()
+    problems.note(b"b", "bad")
+    assert problems.end() == {"redis:b": "bad"}

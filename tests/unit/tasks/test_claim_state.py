@@ -1,0 +1,80 @@
+"""What a claim is worth: the table against its definition, and when it can change by time alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.tasks.claim_state import (
+    FINISHED,
+    RELEASED,
+    TABLE,
+    Hold,
+    claim_state,
+    is_over,
+    is_released,
+    next_change,
+)
+
+TIMEOUT = 120.0
+seconds = st.integers(min_value=0, max_value=16 * 400).map(lambda n: n / 16)
+holds = st.builds(
+    Hold,
+    holder=st.sampled_from(["active", "inactive", "unknown", None]),
+    absent=st.none() | seconds,
+    left=st.none() | seconds.map(lambda n: n - 200),
+    timeout=st.just(TIMEOUT),
+).map(lambda hold: hold if hold.holder is None else replace(hold, absent=None))
+
+
+@given(holds)
+def test_the_state_is_what_its_definition_says(hold: Hold) -> None:
+    gone = hold.holder == "inactive" or (hold.absent is not None and hold.absent >= TIMEOUT)
+    passed = hold.left is not None and hold.left <= 0
+    assert claim_state(hold) == ("orphaned" if gone else "expired" if passed else "held")
+
+
+def later(hold: Hold, by: float) -> Hold:
+    return replace(
+        hold,
+        absent=None if hold.absent is None else hold.absent + by,
+        left=None if hold.left is None else hold.left - by,
+    )
+
+
+@given(holds, seconds)
+def test_whoever_waits_for_the_next_change_misses_none(hold: Hold, by: float) -> None:
+    state, wait = claim_state(hold), next_change(hold)
+    if wait is None or by < wait:
+        assert claim_state(later(hold, by)) == state
+    if wait is not None:
+        assert wait > 0
+        assert claim_state(later(hold, wait)) != state
+
+
+def test_a_claim_without_readable_times_is_held_while_its_holder_is_not_inactive() -> None:
+    assert claim_state(Hold("active", None, None, TIMEOUT)) == "held"
+    assert claim_state(Hold("unknown", None, None, TIMEOUT)) == "held"
+    assert claim_state(Hold(None, None, None, TIMEOUT)) == "held"
+    assert claim_state(Hold("inactive", None, 100.0, TIMEOUT)) == "orphaned"
+
+
+def test_the_last_row_always_fits() -> None:
+    assert TABLE[-1].fits(Hold(None, None, None, TIMEOUT))
+    assert [row.state for row in TABLE] == ["orphaned", "orphaned", "expired", "held"]
+
+
+@pytest.mark.parametrize("status", [None, "", "claimed", "in_progress", "active", "blocked", "expired", "?"])
+def test_a_claim_counts_unless_it_plainly_says_that_it_is_over(status: str | None) -> None:
+    assert not is_over(status)
+    assert not is_released(status)
+
+
+@pytest.mark.parametrize("status", sorted(FINISHED | RELEASED))
+def test_words_that_end_a_claim_in_any_writing(status: str) -> None:
+    assert is_over(status)
+    assert is_over(f" {status.upper()}\n")
+    assert is_released(status) == (status in RELEASED)

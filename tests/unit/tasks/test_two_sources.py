@@ -1,0 +1,305 @@
+"""What Redis and a workspace both say of tasks counts once, whatever comes and goes in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from coordd.agents.liveness import Verdict
+from coordd.agents.reducer import KnownAgent
+from coordd.agents.store import Picture, Workspace
+from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.runtime.clocks import Heart, Moment, ObservedClock
+from coordd.tasks.board import Board
+from coordd.tasks.views import TaskList
+
+TIMEOUT = 120.0
+STALL = 300.0
+PATHS = ("", "/a", "/b")
+TASKS = ("t1", "t2", "t3")
+AGENTS = ("x", "y")
+CLAIMS = {"t": Claim("t", "x")}
+
+
+class Scene:
+    """A board over Redis and two workspaces, all readable."""
+
+    def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
+        self.mono = 1000.0
+        self.heart = Heart(interval=2.0, mono=self.mono)
+        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
+        self.board = Board(picture=self.picture, stall_after=STALL)
+        self.picture.on_change = self.board.touched
+        self.list = TaskList(board=self.board, picture=self.picture)
+        for path in PATHS:
+            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            if path in read:
+                self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
+
+    @property
+    def now(self) -> Moment:
+        return Moment(1_800_000_000.0 + self.mono, self.mono)
+
+    def beat(self, workspace: str | None, agent_id: str, *tasks: str, age: float = 0.0) -> None:
+        agent = KnownAgent(
+            key=(workspace, agent_id),
+            verdict=Verdict("active", "heartbeat"),
+            cause="heartbeat",
+            traces=AgentTraces(agent_id, tasks=tasks),
+            beat_at=self.mono - age,
+            beat_wall=self.now.wall - age,
+        )
+        self.picture.publish(agent, self.mono)
+        self.board.settle(self.now)
+
+    def claim(self, path: str, task: str, holder: str | None) -> None:
+        self.board.take(path, WorkChange({task: None if holder == "-" else Claim(task, holder)}), self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.mono += seconds
+        self.heart.start(self.mono)
+
+    def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
+        views = [view for _, view in self.list.shown(self.now)]
+        return [(view.workspace, view.task_id, view.state, view.sources) for view in views]
+
+    def news(self) -> list[tuple[str, str]]:
+        self.board.settle(self.now)
+        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+
+
+def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "x")
+    assert scene.news() == [("task.claimed", "t")]
+    assert scene.board.counts(scene.now).claimed == 1
+    assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
+    scene.claim("/a", "t", "-")
+    assert scene.news() == []  # Redis still has it
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    scene.claim("", "t", "-")
+    assert scene.news() == [("task.released", "t")]
+    assert scene.board.counts(scene.now).claimed == 0
+
+
+def test_two_agents_that_claim_one_task_are_both_shown() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat(None, "y")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "y")
+    assert scene.board.counts(scene.now).claimed == 2
+
+
+def test_a_claim_in_redis_is_held_by_the_agent_that_beats_into_a_file() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("", "t", "x")
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    scene.wait(TIMEOUT + 1)
+    assert scene.shown() == [(None, "t", "orphaned", ("redis",))]
+    assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by x (inactive, silent for 2 min)"]
+    assert [view.task_id for view in scene.list.claims_of(("/a", "x"), scene.now) or ()] == ["t"]
+
+
+def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it() -> None:
+    scene = Scene()
+    scene.beat("/a", "x", "t1")
+    scene.beat(None, "x")
+    scene.claim("", "t2", "x")
+    for _ in range(4):
+        scene.wait(100)
+        scene.beat("/a", "x", "t1")
+    scene.board.settle(scene.now)
+    assert scene.board.hands.stalled == {("/a", "x")}
+    assert scene.board.hands.holdings(("/a", "x")) == ("t1", "t2")
+    told = Progress("t2", 50.0, "half", scene.now.wall)
+    scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
+    scene.board.settle(scene.now)
+    assert scene.board.hands.stalled == set()
+
+
+def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat(None, "x")
+    scene.claim("", "t", "x")
+    for _ in range(4):
+        scene.wait(100)
+        scene.beat(None, "x")
+    scene.board.settle(scene.now)
+    assert scene.board.hands.stalled == {("/a", "x")}
+    scene.picture.remove(("/a", "x"), scene.mono)
+    scene.board.settle(scene.now)
+    assert scene.board.hands.stalled == {("", "x")}
+
+
+def test_what_cannot_be_named_is_counted() -> None:
+    scene = Scene()
+    scene.board.take("", WorkChange(available={"t1": True}, available_unnamed=999_999), scene.now)
+    assert scene.board.counts(scene.now).available == 1_000_000
+    scene.board.take("", WorkChange(available_unnamed=0), scene.now)
+    assert scene.board.counts(scene.now).available == 1
+
+
+def test_without_redis_nothing_that_only_it_knows_is_counted_as_none() -> None:
+    scene = Scene()
+    scene.board.lost("")
+    counts = scene.board.counts(scene.now)
+    assert (counts.available, counts.claimed, counts.orphaned) == (None, None, None)
+    assert scene.list.unknown() == [None]
+
+
+def test_what_a_workspaces_agent_claims_in_a_redis_that_is_lost_is_unknown() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("", "t", "x")
+    scene.board.lost("")
+    assert scene.list.claims_of(("/a", "x"), scene.now) is None
+    assert scene.list.is_stalled(("/a", "x"), scene.now) is None
+    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=False)
+    assert scene.list.claims_of(("/a", "x"), scene.now) == []
+
+
+def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.claim("/a", "t", "x")
+    scene.claim("", "t", "x")
+    scene.news()
+    scene.board.lost("/a")
+    assert scene.shown() == [(None, "t", "held", ("redis",))]
+    assert [view.task_id for view in scene.list.claims_of((None, "x"), scene.now) or ()] == []
+    scene.board.take_all("/a", WorkspaceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
+    assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
+    assert scene.news() == []
+
+
+def test_what_was_claimed_before_the_first_reading_is_no_news_however_late_that_is() -> None:
+    scene = Scene(read=("/a",))
+    scene.board.starting([("/a", "x"), (None, "y")])
+    scene.beat("/a", "x")
+    scene.board.settle(scene.now)
+    scene.board.started()
+    claims = {task: Claim(task, who) for task, who in (("t1", "x"), ("t2", "y"), ("t3", "z"))}
+    scene.beat(None, "y", age=200)  # died while nobody looked; "z" was dead already
+    scene.beat(None, "z", age=200)
+    scene.board.take_all("", WorkspaceTraces("", "read", claims=claims), scene.now, fresh=True)
+    assert scene.news() == [("claim.orphaned", "t2")]
+    scene.claim("", "t4", "x")
+    assert scene.news() == [("task.claimed", "t4")]
+
+
+def test_the_claim_in_redis_of_a_workspaces_agent_that_died_meanwhile_is_told_at_the_start() -> None:
+    scene = Scene(read=())
+    scene.board.starting([("/a", "x")])
+    scene.beat("/a", "x", age=200)
+    for path in PATHS:
+        claims = CLAIMS if not path else {}
+        scene.board.take_all(path, WorkspaceTraces(path, "read", claims=claims), scene.now, fresh=True)
+    assert scene.news() == [("claim.orphaned", "t")]
+
+
+def test_whose_holder_may_be_in_a_redis_that_is_lost_is_not_orphaned() -> None:
+    scene = Scene(read=("/a", "/b"))
+    scene.claim("/a", "t", "x")
+    scene.claim("/a", "u", "gone")
+    for _ in range(5):
+        scene.wait(TIMEOUT)
+        assert {state for _, _, state, _ in scene.shown()} == {"held"}
+    scene.beat(None, "x")
+    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=True)
+    scene.wait(TIMEOUT - 1)
+    assert {state for _, _, state, _ in scene.shown()} == {"held"}
+    scene.beat(None, "x")
+    scene.wait(1)
+    assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))
+    scene.picture.workspaces[""].clock.lost(scene.mono)
+    scene.picture.rejudge(None, scene.mono)
+    scene.board.lost("")
+    scene.wait(TIMEOUT)
+    scene.board.rejudge_all()
+    assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))  # it was so before
+    assert [one for one in scene.news() if one[0] == "claim.orphaned"] == [("claim.orphaned", "u")]
+
+
+class Model(RuleBasedStateMachine):
+    """Claims, agents and available tasks in any order; the counts are held against a naive recount."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = Scene()
+        self.claims: dict[tuple[str, str], str | None] = {}
+        self.free: set[tuple[str, str]] = set()
+
+    @rule(
+        path=st.sampled_from(PATHS),
+        task=st.sampled_from(TASKS),
+        holder=st.sampled_from(["x", "y", None, "-"]),
+    )
+    def claim(self, path: str, task: str, holder: str | None) -> None:
+        self.scene.claim(path, task, holder)
+        self.claims.pop((path, task), None)
+        if holder != "-":
+            self.claims[(path, task)] = holder
+
+    @rule(path=st.sampled_from(PATHS), task=st.sampled_from(TASKS), there=st.booleans())
+    def offer(self, path: str, task: str, there: bool) -> None:
+        self.scene.board.take(path, WorkChange(available={task: there}), self.scene.now)
+        (self.free.add if there else self.free.discard)((path, task))
+
+    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
+    def beat(self, workspace: str | None, agent_id: str) -> None:
+        self.scene.beat(workspace, agent_id)
+
+    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
+    def leave(self, workspace: str | None, agent_id: str) -> None:
+        self.scene.picture.remove((workspace, agent_id), self.scene.mono)
+
+    @rule(seconds=st.sampled_from([1.0, 130.0]))
+    def wait(self, seconds: float) -> None:
+        self.scene.wait(seconds)
+
+    def doubles(self) -> set[str]:
+        found = set()
+        for (path, task), holder in self.claims.items():
+            others = [who for (where, what), who in self.claims.items() if where and what == task]
+            if not path and len(others) == 1 and holder in (None, others[0]):
+                found.add(task)
+        return found
+
+    @invariant()
+    def each_claim_counts_once(self) -> None:
+        doubles = self.doubles()
+        expected = {place for place in self.claims if place[0] or place[1] not in doubles}
+        now = self.scene.now
+        counts = self.scene.board.counts(now)
+        assert counts.claimed == len(expected)
+        shown = [view for _, view in self.scene.list.shown(now) if view.state != "available"]
+        assert {(view.workspace or "", view.task_id) for view in shown} == expected
+        assert counts.orphaned == sum(view.state == "orphaned" for view in shown)
+        assert len(self.scene.board.orphans) == counts.orphaned
+
+    @invariant()
+    def each_available_task_counts_once(self) -> None:
+        expected = set()
+        for path, task in self.free:
+            if path and ("", task) in self.claims:
+                continue
+            elsewhere = [where for where, what in (*self.free, *self.claims) if what == task and where]
+            if not path and elsewhere:
+                continue
+            expected.add((path, task))
+        now = self.scene.now
+        assert self.scene.board.counts(now).available == len(expected)
+        shown = [view for _, view in self.scene.list.shown(now, state="available")]
+        assert {(view.workspace or "", view.task_id) for view in shown} == expected
+
+
+TestTasksOfTwoSources: Any = Model.TestCase
+TestTasksOfTwoSources.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
