@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordd.agents.store import Shown
+from coordd.agents.store import ShownAgent
 from coordd.util.timestamps import format_utc
 
 
 def evidence_of(
-    sightings: Iterable[Shown], *, stall: tuple[str, float] | None, stall_after: float, wall: float
+    observations: Iterable[ShownAgent], *, stall: tuple[str, float] | None, stall_after: float, wall: float
 ) -> list[dict[str, object]]:
     """One entry a signal: ``signal``, ``source`` (None: no single one), ``value``, ``age``, ``threshold``.
 
     Args:
-        sightings: what each source says of the agent, judged by itself.
+        observations: what each source says of the agent, judged by itself.
         stall: the tasks it holds, in words, and the seconds since its last progress; None: it holds none.
         stall_after: agents.stall_after.
         wall: now, epoch seconds.
     """
     evidence: list[dict[str, object]] = []
-    for one in sightings:
+    for one in observations:
         evidence += _of_source(one, wall)
     if stall is not None:
         evidence.append(
@@ -39,7 +39,7 @@ def evidence_of(
     return evidence
 
 
-def _of_source(one: Shown, wall: float) -> Iterable[dict[str, object]]:
+def _of_source(one: ShownAgent, wall: float) -> Iterable[dict[str, object]]:
     agent = one.agent
     source = agent.sources[0]
     yield {

@@ -39,7 +39,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VerdictRow:
     """One row of the table: ``when`` in words, ``fits`` in code, ``verdict`` if it fits."""
 
     number: int
@@ -48,34 +48,34 @@ class Row:
     verdict: Verdict
 
 
-TABLE: tuple[Row, ...] = (
-    Row(
+TABLE: tuple[VerdictRow, ...] = (
+    VerdictRow(
         1,
         "deregistered or its session ended, and no live process",
         lambda e: e.ended and e.process != "alive",
         Verdict("inactive", "ended"),
     ),
-    Row(
+    VerdictRow(
         2,
         "a process coordd saw alive is gone",
         lambda e: e.process == "gone",
         Verdict("inactive", "killed"),
     ),
-    Row(3, "its process lives", lambda e: e.process == "alive", Verdict("active", "process")),
-    Row(
+    VerdictRow(3, "its process lives", lambda e: e.process == "alive", Verdict("active", "process")),
+    VerdictRow(
         4,
         "silence shorter than agents.timeout",
         lambda e: e.silence is not None and e.silence < e.timeout,
         Verdict("active", "heartbeat"),
     ),
-    Row(
+    VerdictRow(
         5,
         "the source that knows it cannot be read",
         lambda e: not e.readable,
         Verdict("unknown", "unreachable"),
     ),
-    Row(6, "silence longer", lambda e: e.silence is not None, Verdict("inactive", "silent")),
-    Row(7, "nothing readable", lambda _: True, Verdict("unknown", "no-heartbeat")),
+    VerdictRow(6, "silence longer", lambda e: e.silence is not None, Verdict("inactive", "silent")),
+    VerdictRow(7, "nothing readable", lambda _: True, Verdict("unknown", "no-heartbeat")),
 )
 
 
@@ -84,7 +84,7 @@ def judge(evidence: Evidence) -> Verdict:
     return deciding_row(evidence).verdict
 
 
-def deciding_row(evidence: Evidence) -> Row:
+def deciding_row(evidence: Evidence) -> VerdictRow:
     """The row that decides, for those who want to know why."""
     for row in TABLE:
         if row.fits(evidence):

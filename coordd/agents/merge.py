@@ -1,6 +1,6 @@
-"""One agent out of two sightings: what a workspace's files say of it, and what Redis says.
+"""One agent out of two observations: what a workspace's files say of it, and what Redis says.
 
-Pure. Each sighting was reduced on its own source's clock (reducer.py); here they become what is shown and
+Pure. Each observation was reduced on its own source's clock (reducer.py); here they become what is shown and
 recorded. The fresher beat wins, a task that both list counts once, and what a file says of the agent itself
 counts before what the registry says.
 """

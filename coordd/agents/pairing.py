@@ -1,10 +1,10 @@
-"""Every sighting of every agent, and which two are of one: an agent of Redis whose id exists in exactly one
-workspace is the agent of that workspace.
+"""Know every observation of every agent, and which two are of one agent.
 
-Pure values that change. A sighting has the key (workspace, id), or (None, id) where Redis sees it. An agent
-is shown under one key, its place: that of its sighting, but for Redis's half of a pair, which is shown under
-the workspace's. ``workspaces``, where it is asked for, are the paths of all sources, and None where Redis is
-none of them, so that there can be no pairs.
+An agent of Redis whose id exists in exactly one workspace is the agent of that workspace. Pure values that
+change. An observation has the key (workspace, id), or (None, id) where Redis sees it. An agent is shown under
+one key, its place: that of its observation, but for Redis's half of a pair, which is shown under the
+workspace's. ``workspaces``, where it is asked for, are the paths of all sources, and None where Redis is none
+of them, so that there can be no pairs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from coordd.agents.reducer import Key, KnownAgent
 
 
-class Sightings:
-    """The sightings by key; ``pairs`` has the workspace of each agent of Redis that is paired."""
+class Observations:
+    """The observations by key; ``pairs`` has the workspace of each agent of Redis that is paired."""
 
     def __init__(self) -> None:
         self.pairs: dict[str, str] = {}
@@ -25,17 +25,17 @@ class Sightings:
         return iter(self._seen)
 
     def get(self, key: Key) -> KnownAgent | None:
-        """One sighting."""
+        """One observation."""
         return self._seen.get(key)
 
     def place(self, key: Key) -> Key:
-        """The key under which a sighting is shown."""
+        """The key under which an observation is shown."""
         if key[0] is None and (workspace := self.pairs.get(key[1])) is not None:
             return (workspace, key[1])
         return key
 
     def of(self, place: Key) -> tuple[KnownAgent, ...]:
-        """The sightings that are shown under one key: none, one, or a workspace's and then Redis's."""
+        """The observations that are shown under one key: none, one, or a workspace's and then Redis's."""
         own = self._seen.get(place)
         if own is None or (place[0] is None and place[1] in self.pairs):
             return ()
@@ -44,7 +44,7 @@ class Sightings:
         return (own,)
 
     def partner(self, key: Key, workspaces: Iterable[str]) -> KnownAgent | None:
-        """The sighting that makes a pair with one of this key, which may be about to come."""
+        """The observation that makes a pair with one of this key, which may be about to come."""
         workspace, agent_id = key
         homes = self.homes(agent_id, workspaces)
         if workspace is None:
@@ -57,20 +57,20 @@ class Sightings:
         return [path for path in workspaces if path and (path, agent_id) in self._seen]
 
     def put(self, agent: KnownAgent, workspaces: Iterable[str] | None) -> bool:
-        """Take a sighting; whether that makes or breaks a pair."""
+        """Take an observation; whether that makes or breaks a pair."""
         new = agent.key not in self._seen
         self._seen[agent.key] = agent
         return new and workspaces is not None and self._pair(agent.key[1], workspaces)
 
     def pop(self, key: Key, workspaces: Iterable[str] | None) -> tuple[KnownAgent | None, bool]:
-        """Forget a sighting: what it was, and whether that makes or breaks a pair."""
+        """Forget an observation: what it was, and whether that makes or breaks a pair."""
         agent = self._seen.pop(key, None)
         if agent is None or workspaces is None:
             return agent, False
         return agent, self._pair(key[1], workspaces)
 
     def replace(self, agent: KnownAgent) -> None:
-        """Take another value of a sighting that is there."""
+        """Take another value of an observation that is there."""
         self._seen[agent.key] = agent
 
     def _pair(self, agent_id: str, workspaces: Iterable[str]) -> bool:

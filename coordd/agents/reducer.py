@@ -90,7 +90,7 @@ class Reading:
     counts: bool = True
 
 
-class _Beat(NamedTuple):
+class _LastBeat(NamedTuple):
     """The last beat: as shown, on the source's clock, and the first one of its unbroken run."""
 
     wall: float | None
@@ -118,7 +118,7 @@ def advance(
     else:
         beat = _seen_on(old, old.traces, traces, reading)
     if beat is None:
-        beat = _Beat(old.beat_wall, old.beat_at, old.run_since) if old else _Beat(None, None, None)
+        beat = _LastBeat(old.beat_wall, old.beat_at, old.run_since) if old else _LastBeat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
     readable = reading.counts and not traces.hidden
     evidence = Evidence(silence=silence, timeout=reading.timeout, readable=readable)
@@ -150,7 +150,7 @@ def together(one: Evidence, other: Evidence) -> Evidence:
 
 
 def _cause(
-    old: KnownAgent | None, beat: _Beat, verdict: Verdict, traces: AgentTraces, reading: Reading
+    old: KnownAgent | None, beat: _LastBeat, verdict: Verdict, traces: AgentTraces, reading: Reading
 ) -> Cause | None:
     """What makes the step worth a sample, None where nothing does."""
     if old is None:
@@ -222,19 +222,19 @@ def _count_tasks(traces: AgentTraces) -> int | None:
     return None if traces.tasks is None else len(traces.tasks) + traces.unnamed_tasks
 
 
-def _first_sight(traces: AgentTraces, reading: Reading) -> _Beat | None:
+def _first_sight(traces: AgentTraces, reading: Reading) -> _LastBeat | None:
     beat = _written_time(traces, reading.wall)
-    return None if beat is None else _Beat(beat, _observed_beat(beat, reading), beat)
+    return None if beat is None else _LastBeat(beat, _observed_beat(beat, reading), beat)
 
 
-def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _Beat | None:
+def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _LastBeat | None:
     """The first reading after a restart: only what was not recorded before is a beat."""
     beat = _unrecorded_beat(old, traces, reading.wall)
     if beat is None:
         return None
     broken = old.beat_wall is None or beat - old.beat_wall > reading.timeout
     at = reading.observed - max(0.0, reading.wall - beat)
-    return _Beat(beat, at, beat if broken else old.run_since)
+    return _LastBeat(beat, at, beat if broken else old.run_since)
 
 
 def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float | None:
@@ -264,7 +264,7 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     return max(beats, default=None)
 
 
-def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> _Beat | None:
+def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> _LastBeat | None:
     beat = _new_beat(before, traces, reading.wall)
     if beat is None:
         return None
@@ -272,7 +272,7 @@ def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading:
     if old.beat_at is not None:
         at = max(at, old.beat_at)  # its writer's clock may be slow
     broken = old.beat_at is None or at - old.beat_at > reading.timeout
-    return _Beat(beat, at, beat if broken else old.run_since)
+    return _LastBeat(beat, at, beat if broken else old.run_since)
 
 
 def _observed_beat(beat: float, reading: Reading) -> float:

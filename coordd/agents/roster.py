@@ -1,6 +1,6 @@
 """Who is shown, in the order (workspace, id), each with its status, counted; and whose record is owed.
 
-Pure values that change. A key is on the roll from its first :meth:`Roll.enter` to :meth:`Roll.leave`.
+Pure values that change. A key is on the roll from its first :meth:`Roster.enter` to :meth:`Roster.leave`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Place = tuple[str, str]
 """A key that can be ordered: the workspace, "" for Redis, and the id."""
 
 
-class Roll:
+class Roster:
     """The keys that are shown."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coordd.cli.common import OutputClosed, Target, complain, flush, parse_timeout
+from coordd.cli.common import DaemonTarget, OutputClosed, complain, flush, parse_timeout
 from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.util.text import escape
 
@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
-def plain_status(arguments: list[str]) -> tuple[Target, bool] | None:
+def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
     """The target and whether JSON is wanted, where all is plainly ``status`` with sound options; else None.
 
     Takes less than click does (no value that begins with a dash, for one), and nothing differently.
@@ -78,7 +78,7 @@ def plain_status(arguments: list[str]) -> tuple[Target, bool] | None:
             values[name] = value
         else:
             return None
-    timeout = parse_timeout(values["--timeout"]) if "--timeout" in values else Target.TIMEOUT
+    timeout = parse_timeout(values["--timeout"]) if "--timeout" in values else DaemonTarget.TIMEOUT
     if not seen or timeout is None:
         return None
-    return Target(values.get("--socket"), timeout), as_json
+    return DaemonTarget(values.get("--socket"), timeout), as_json

@@ -14,7 +14,7 @@ from coordd.errors import CannotTell, RpcError
 from coordd.util.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
 _WORDS = {
@@ -39,7 +39,7 @@ Examples:
 @click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
-def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
+def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """One agent in full: fields, evidence, tasks, claims."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
@@ -49,7 +49,7 @@ def command(target: Target, agent_id: str, workspace: str | None, as_json: bool)
     return 0
 
 
-def agent_of(target: Target, agent_id: str, workspace: str | None) -> dict[str, Any]:
+def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str, Any]:
     """The answer of agents.get.
 
     Raises:

@@ -12,7 +12,7 @@ from coordd.cli.pages import all_pages
 from coordd.cli.tables import agent_lines, not_active_first
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
 
@@ -31,7 +31,7 @@ Examples:
 @click.option("--workspace", metavar="DIR", help="Only agents of this workspace; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
-def command(target: Target, status: str | None, workspace: str | None, as_json: bool) -> int:
+def command(target: DaemonTarget, status: str | None, workspace: str | None, as_json: bool) -> int:
     """All agents a row each, not-active ones first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from coordd.cli.recordfile import open_regular
-from coordd.records.blocks import Damage, gunzipped
+from coordd.cli.record_file import open_regular
+from coordd.records.blocks import UnreadableCount, gunzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,5 +73,5 @@ class Archive:
 
     def _blocks(self) -> Iterator[bytes]:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        for buffer, size in gunzipped(self._descriptor, Damage()):
+        for buffer, size in gunzipped(self._descriptor, UnreadableCount()):
             yield bytes(buffer[:size])

@@ -16,22 +16,22 @@ from coordd.cli.check_rules import (
     OK,
     UNKNOWN,
     WARNING,
-    Limits,
+    CheckResult,
     Metric,
-    Verdict,
+    Thresholds,
     evaluate,
     plain,
     without_details,
 )
 from coordd.cli.common import say
 from coordd.cli.options import takes_target
-from coordd.cli.ranges import Range, parse_range
+from coordd.cli.ranges import ThresholdRange, parse_range
 from coordd.errors import CoorddError, DaemonNotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 _DEGRADED = {"ok": OK, "warning": WARNING, "critical": CRITICAL}
 
@@ -61,7 +61,7 @@ def takes_limits(function: Callable[..., int]) -> Callable[..., int]:
 def _limit_option(metric: Metric, severity: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     default = metric.warning if severity == "warning" else metric.critical
 
-    def parsed(ctx: click.Context, param: click.Parameter, value: str | None) -> Range | None:
+    def parsed(ctx: click.Context, param: click.Parameter, value: str | None) -> ThresholdRange | None:
         try:
             return None if value is None else parse_range(value, minimum=metric.minimum)
         except ValueError as error:
@@ -120,10 +120,10 @@ In Icinga or Nagios:
 )
 @click.option("--load-absolute", is_flag=True, help="Judge load as it is, not divided by the number of CPUs.")
 @takes_target
-def command(target: Target, degraded: str, load_absolute: bool, **ranges: Range | None) -> int:
+def command(target: DaemonTarget, degraded: str, load_absolute: bool, **ranges: ThresholdRange | None) -> int:
     """One line for a monitoring system, with performance data and its exit code."""
     limits = {
-        metric.name: Limits(ranges[f"warning_{metric.name}"], ranges[f"critical_{metric.name}"])
+        metric.name: Thresholds(ranges[f"warning_{metric.name}"], ranges[f"critical_{metric.name}"])
         for metric in METRICS
     }
     verdict = check(target, limits, degraded=_DEGRADED[degraded], per_cpu=not load_absolute)
@@ -131,7 +131,9 @@ def command(target: Target, degraded: str, load_absolute: bool, **ranges: Range 
     return verdict.state
 
 
-def check(target: Target, limits: dict[str, Limits], *, degraded: int, per_cpu: bool) -> Verdict:
+def check(
+    target: DaemonTarget, limits: dict[str, Thresholds], *, degraded: int, per_cpu: bool
+) -> CheckResult:
     """Ask the daemon and judge its answer; every failure to ask is a verdict as well."""
     try:
         with target.connect() as client:

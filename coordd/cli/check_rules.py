@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coordd.cli.ranges import Range
+from coordd.cli.ranges import ThresholdRange
 from coordd.util.text import count, epoch_of, escape, number
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -46,15 +46,15 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Thresholds:
     """The ranges of one metric; None asks nothing."""
 
-    warning: Range | None = None
-    critical: Range | None = None
+    warning: ThresholdRange | None = None
+    critical: ThresholdRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What the plugin says: a state, the words of its first line and of further ones, performance data."""
 
     state: int
@@ -71,13 +71,15 @@ class Verdict:
         return "\n".join([f"{first} | {self.perfdata}" if self.perfdata else first, *rest])
 
 
-def without_details(state: int, message: str) -> Verdict:
+def without_details(state: int, message: str) -> CheckResult:
     """A verdict where there is no status document to judge; the message's first line comes first."""
     head, *rest = [plain(line) for line in message.split("\n") if line.strip()] or [""]
-    return Verdict(state, head, tuple(rest))
+    return CheckResult(state, head, tuple(rest))
 
 
-def evaluate(document: Document, limits: Mapping[str, Limits], *, degraded: int, per_cpu: bool) -> Verdict:
+def evaluate(
+    document: Document, limits: Mapping[str, Thresholds], *, degraded: int, per_cpu: bool
+) -> CheckResult:
     """The verdict on a status document.
 
     Args:
@@ -90,19 +92,19 @@ def evaluate(document: Document, limits: Mapping[str, Limits], *, degraded: int,
     perfdata = []
     for metric in metrics(per_cpu=per_cpu):
         value = metric.read(document)
-        asked = limits.get(metric.name, Limits())
+        asked = limits.get(metric.name, Thresholds())
         state = judge(value, asked)
         if state != OK:
             found.append((state, _reason(metric, value, asked, state)))
         perfdata.append(_perfdata(metric, value, asked))
-    perfdata += [_perfdata(metric, metric.read(document), Limits()) for metric in _FIGURES]
+    perfdata += [_perfdata(metric, metric.read(document), Thresholds()) for metric in _FIGURES]
     problems = document.get("problems")
     if document.get("health") == "degraded" and degraded != OK:
         said = [plain(problem) for problem in problems] if isinstance(problems, list) else []
         found += [(degraded, words) for words in said or ["coordd is degraded"]]
     found.sort(key=lambda reason: -_SEVERITY.index(reason[0]))
     reasons = [words for _, words in found]
-    return Verdict(
+    return CheckResult(
         state=found[0][0] if found else OK,
         headline="; ".join([*reasons[:1], summary(document)]),
         details=tuple(reasons[1:]),
@@ -110,7 +112,7 @@ def evaluate(document: Document, limits: Mapping[str, Limits], *, degraded: int,
     )
 
 
-def judge(value: float | None, limits: Limits) -> int:
+def judge(value: float | None, limits: Thresholds) -> int:
     """The state of one value; a threshold on what is not known leads to UNKNOWN."""
     if all(asked is None or asked.never for asked in (limits.warning, limits.critical)):
         return OK
@@ -233,7 +235,7 @@ _FIGURES = (
 """Performance data that takes no thresholds."""
 
 
-def _reason(metric: Metric, value: float | None, limits: Limits, state: int) -> str:
+def _reason(metric: Metric, value: float | None, limits: Thresholds, state: int) -> str:
     if value is None:
         return f"{metric.words}: not known"
     asked = limits.critical if state == CRITICAL else limits.warning
@@ -241,7 +243,7 @@ def _reason(metric: Metric, value: float | None, limits: Limits, state: int) -> 
     return f"{metric.words} {shown} ({NAMES[state].lower()} at {asked.text if asked else ''})"
 
 
-def _perfdata(metric: Metric, value: float | None, limits: Limits) -> str:
+def _perfdata(metric: Metric, value: float | None, limits: Thresholds) -> str:
     """``'label'=value[UOM];warn;crit;min;max`` without what is empty at the end."""
     shown = "U" if value is None else figure(value) + metric.unit
     fields = [

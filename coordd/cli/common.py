@@ -15,7 +15,7 @@ from coordd.util.text import escape, escape_lines
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
     from coordd.protocol.client import Client
-    from coordd.protocol.paths import Place
+    from coordd.protocol.paths import DaemonLocation
 
 LONGEST_TIMEOUT = 86400.0
 
@@ -30,7 +30,7 @@ class OutputClosed(Exception):
     """Whoever read our output went away."""
 
 
-class Target:
+class DaemonTarget:
     """Which daemon is asked, and how long an answer may take (seconds)."""
 
     TIMEOUT = 5.0
@@ -44,7 +44,7 @@ class Target:
         self.timeout = timeout
         self._root = root  # of a socket that was found in a project, and is asked again
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[DaemonLocation]:
         """Where it may be, in the order of search."""
         places = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
         if self._root is not None:

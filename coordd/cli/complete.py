@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from coordd.cli.common import Target
+from coordd.cli.common import DaemonTarget
 from coordd.errors import CoorddError
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def agent_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return sorted(name for name in ids if name.startswith(incomplete) and _HARMLESS.fullmatch(name))[:MOST]
 
 
-def _target(ctx: click.Context) -> Target:
+def _target(ctx: click.Context) -> DaemonTarget:
     """The daemon that the words before the cursor name; while completing, click calls no command."""
     socket = None
     context: click.Context | None = ctx
     while context is not None and socket is None:
         socket = context.params.get("socket")
         context = context.parent
-    return Target(socket, PATIENCE)
+    return DaemonTarget(socket, PATIENCE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.common import Target, complain, flush, say, working_directory
+from coordd.cli.common import DaemonTarget, complain, flush, say, working_directory
 from coordd.cli.options import takes_target
 from coordd.errors import CoorddError
 from coordd.protocol.paths import system_paths
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coordd.dashboard.tokens import Keys
-    from coordd.protocol.paths import Place
+    from coordd.protocol.paths import DaemonLocation
 
 GROUP = "coordd"
 """Who may read the system's token: the group that may open its socket."""
@@ -75,7 +75,7 @@ finds it again by itself.""",
 @click.option("--make-token", is_flag=True, help="Make the token file, where there is none, and end.")
 @takes_target
 def command(
-    target: Target,
+    target: DaemonTarget,
     *,
     listen: str,
     token_file: str | None,
@@ -119,7 +119,7 @@ def command(
     return 0
 
 
-def _own_daemon(places: Sequence[Place]) -> bool:
+def _own_daemon(places: Sequence[DaemonLocation]) -> bool:
     """Whether a socket of the project's or the user's is there, or none of the system's: the last place.
 
     A clone may hold a file or a link where a socket is looked for, and would take the token off the system's

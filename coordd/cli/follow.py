@@ -14,12 +14,11 @@ import time
 from typing import TYPE_CHECKING
 
 from coordd.cli.archive import Archive
-from coordd.cli.recordfile import open_regular
+from coordd.cli.record_file import open_regular
 from coordd.errors import CannotTell
 from coordd.records.ages import Age, ages_of
 from coordd.records.files import claims_of
-from coordd.records.names import Part as Name
-from coordd.records.names import parse_part
+from coordd.records.names import Part, parse_part
 from coordd.util.text import escape
 from coordd.util.timestamps import utc_date
 
@@ -73,11 +72,11 @@ class Series:
             if part.compressed == bool(suffix)
         )
 
-    def _part(self, name: str) -> Name | None:
+    def _part(self, name: str) -> Part | None:
         return parse_part(name, self.name, self.extension)
 
 
-class Part:
+class OpenPart:
     """One open part and how far it was given out; ``offset`` is always the start of a line."""
 
     def __init__(self, key: _Key, path: str, descriptor: int) -> None:
@@ -88,7 +87,7 @@ class Part:
         self._status = os.fstat(descriptor)
 
     @classmethod
-    def open(cls, key: _Key, path: str) -> Part | None:
+    def open(cls, key: _Key, path: str) -> OpenPart | None:
         """The part at ``path``; None where it is gone or no regular file.
 
         Raises:
@@ -174,7 +173,7 @@ class Follower:
 
     def __init__(self, series: Series) -> None:
         self._series = series
-        self._part: Part | None = None
+        self._part: OpenPart | None = None
         self._given: dict[str, tuple[tuple[int, int], int]] = {}  # path → identity, bytes done with
         self._heading_given = False
 
@@ -186,12 +185,12 @@ class Follower:
 
     def last(self, wanted: int) -> Iterator[bytes]:
         """The last ``wanted`` lines, across as many parts as that takes, gzipped ones too."""
-        chosen: list[tuple[Part, int] | Archive] = []
+        chosen: list[tuple[OpenPart, int] | Archive] = []
         archives = dict(self._series.archives())
         plain = dict(self._series.parts())
         for key in sorted({**archives, **plain}, reverse=True):
             # after the listing it may have been compressed; where there are both, the plain one counts
-            part = Part.open(key, plain[key]) if key in plain else None
+            part = OpenPart.open(key, plain[key]) if key in plain else None
             if part is not None:
                 end = part.whole_end()
                 self._given[part.path] = (part.identity(), end)
@@ -227,7 +226,7 @@ class Follower:
             yield from self._lines(self._part)
         for key, path in parts:
             start = self._unread_from(path)
-            part = Part.open(key, path) if start is not None else None
+            part = OpenPart.open(key, path) if start is not None else None
             if part is None or start is None:
                 continue
             part.offset = start
@@ -248,7 +247,7 @@ class Follower:
             return None  # it is open, and has just been read; what is left is no whole line
         return done if status.st_size > done else None
 
-    def _lines(self, part: Part) -> Iterator[bytes]:
+    def _lines(self, part: OpenPart) -> Iterator[bytes]:
         if part.offset == 0:
             yield from self._heading(part)
             part.offset = len(part.heading())
@@ -257,7 +256,7 @@ class Follower:
             yield block
         self._given[part.path] = (part.identity(), part.offset)
 
-    def _heading(self, part: Part | Archive) -> Iterator[bytes]:
+    def _heading(self, part: OpenPart | Archive) -> Iterator[bytes]:
         heading = part.heading()
         if heading and not self._heading_given:
             self._heading_given = True

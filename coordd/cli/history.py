@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.common import BadUsage, Target, complain
+from coordd.cli.common import BadUsage, DaemonTarget, complain
 from coordd.cli.complete import agent_ids
 from coordd.cli.history_csv import csv_blocks
 from coordd.cli.history_table import table_blocks
@@ -18,7 +18,7 @@ from coordd.cli.options import takes_target
 from coordd.cli.tail import find_series
 from coordd.errors import CannotTell
 from coordd.records.moments import Span, checked_span
-from coordd.records.scan import TYPES, Question, Record, Scan
+from coordd.records.scan import TYPES, Record, RecordQuery, Scan
 from coordd.records.thin import Thinner
 from coordd.util.text import escape
 from coordd.util.units import parse_duration
@@ -61,7 +61,7 @@ Works with the daemon down: then the files of the layout are read.""",
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", help="How (default table).")
 @takes_target
 def command(
-    target: Target,
+    target: DaemonTarget,
     *,
     type: str,
     since: str | None,
@@ -74,7 +74,7 @@ def command(
     """Past records of a type: system, agent or event."""
     now = time.time()
     try:
-        question = Question(
+        question = RecordQuery(
             type,
             _span(since, until, now),
             agent_id,
@@ -120,7 +120,7 @@ class _Found:
                 yield record
 
 
-def _blocks(form: str, found: _Found, question: Question, thinner: Thinner | None) -> Iterable[bytes]:
+def _blocks(form: str, found: _Found, question: RecordQuery, thinner: Thinner | None) -> Iterable[bytes]:
     if form == "jsonl" and thinner is None:
         return (b"".join([line + b"\n" for line, _ in batch]) for batch in found.batches() if batch)
     records = found.records() if thinner is None else _thinned(found, thinner)

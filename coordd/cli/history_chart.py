@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from coordd.records.scan import Question
+    from coordd.records.scan import RecordQuery
 
 TICKS = 5
 _MARKERS = ("hd", "*", "o")
@@ -43,7 +43,7 @@ class _Curve:
         return columns, [self._sums[x][0] / self._sums[x][1] for x in columns]
 
 
-def chart(records: Iterable[dict[str, Any]], question: Question, now: float) -> bytes:
+def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float) -> bytes:
     """The plot: cpu and memory of the system, an agent's tasks, how many agents or events there were.
 
     Raises:
@@ -80,7 +80,7 @@ def chart(records: Iterable[dict[str, Any]], question: Question, now: float) -> 
 
 
 def _curves(
-    records: Iterable[dict[str, Any]], question: Question, columns: int, begin: float, end: float
+    records: Iterable[dict[str, Any]], question: RecordQuery, columns: int, begin: float, end: float
 ) -> tuple[dict[str, _Curve], str]:
     def column(record: dict[str, Any]) -> int | None:
         moment = epoch_of(record.get("timestamp"))

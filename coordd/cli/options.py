@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coordd.cli.common import LONGEST_TIMEOUT, Target, parse_timeout
+from coordd.cli.common import LONGEST_TIMEOUT, DaemonTarget, parse_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,16 @@ def timeout_option(function: Callback) -> Callback:
         "--timeout",
         callback=_seconds,
         metavar="SECONDS",
-        help=f"Wait this long for an answer (default {Target.TIMEOUT:g}).",
+        help=f"Wait this long for an answer (default {DaemonTarget.TIMEOUT:g}).",
     )(function)
 
 
-def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -> Target:
+def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -> DaemonTarget:
     """The target of this context: what is given here, else what an outer command was given."""
-    outer = ctx.find_object(Target) or Target()
-    target = Target(outer.socket if socket is None else socket, outer.timeout if timeout is None else timeout)
+    outer = ctx.find_object(DaemonTarget) or DaemonTarget()
+    target = DaemonTarget(
+        outer.socket if socket is None else socket, outer.timeout if timeout is None else timeout
+    )
     ctx.obj = target
     return target
 

@@ -13,7 +13,7 @@ from coordd.errors import CannotTell
 from coordd.util.text import duration, escape, shown
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 
 @click.command(
@@ -24,7 +24,7 @@ Examples:
   coordctl ping --timeout 0.5 >/dev/null && echo up""",
 )
 @takes_target
-def command(target: Target) -> int:
+def command(target: DaemonTarget) -> int:
     """Ask for a sign of life."""
     with target.connect() as client:
         asked = time.monotonic()

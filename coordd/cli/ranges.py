@@ -23,7 +23,7 @@ _RANGE = re.compile(rf"(@?)(?:(~|{_NUMBER})?(:))?({_NUMBER})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ThresholdRange:
     """What was asked for: ``text`` as it was written, for performance data repeats it."""
 
     start: float
@@ -42,7 +42,7 @@ class Range:
         return self.start == -math.inf and self.end == math.inf and not self.inverted
 
 
-def parse_range(text: str, *, minimum: bool = False) -> Range:
+def parse_range(text: str, *, minimum: bool = False) -> ThresholdRange:
     """A range from its text.
 
     With ``minimum`` a bare number is the least that is fine: ``10`` means ``10:``.
@@ -63,7 +63,7 @@ def parse_range(text: str, *, minimum: bool = False) -> Range:
     high = math.inf if end is None else float(end)
     if low > high:
         raise ValueError(f"{text!r} ends before it begins")
-    return Range(low, high, bool(inverted), text)
+    return ThresholdRange(low, high, bool(inverted), text)
 
 
 def _not_a_range(text: str) -> str:

@@ -20,7 +20,7 @@ from coordd.util.text import escape, size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -66,7 +66,7 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Files that are coordd's own too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: folder, name, size, own.")
 @takes_target
-def list_files(target: Target, everything: bool, as_json: bool) -> int:
+def list_files(target: DaemonTarget, everything: bool, as_json: bool) -> int:
     """List the record files that are not coordd's own."""
     found = [one for folder in find_folders(target) for one in look(folder) if everything or not one.own]
     if as_json:
@@ -97,7 +97,7 @@ notices by itself.""",
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 @takes_target
-def adopt(target: Target, names: Sequence[str], dry_run: bool) -> int:
+def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
     """Have coordd take files of these NAMEs, or all that are not its own."""
     wanted = set(names)
     taken = 0

@@ -12,7 +12,7 @@ from coordd.errors import CannotTell
 from coordd.util.text import shown
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 
 @click.command(
@@ -27,7 +27,7 @@ A bad configuration changes nothing: the daemon keeps the old one, and the error
 is shown here. Only root and the daemon's own user may reload.""",
 )
 @takes_target
-def command(target: Target) -> int:
+def command(target: DaemonTarget) -> int:
     """Read the configuration again; say what changed and what needs a restart."""
     with target.connect() as client:
         answer = client.call("reload")

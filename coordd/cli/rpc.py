@@ -14,7 +14,7 @@ from coordd.cli.waiting import wait_for
 from coordd.errors import RpcError
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
     from coordd.protocol.client import Client
 
 MAX_PARAMS = 1024 * 1024
@@ -37,7 +37,7 @@ line, until Ctrl-C.""",
 @click.argument("method")
 @click.argument("params", metavar="[JSON]", required=False)
 @takes_target
-def command(target: Target, method: str, params: str | None) -> int:
+def command(target: DaemonTarget, method: str, params: str | None) -> int:
     """Call a METHOD with parameters from JSON (- reads them from stdin); print the result."""
     parsed = None if params is None else parse_params(_stdin() if params == "-" else params)
     with target.connect() as client:

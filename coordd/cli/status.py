@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from coordd.cli.common import Target, colour_wanted, complain, say, say_json, working_directory
+from coordd.cli.common import DaemonTarget, colour_wanted, complain, say, say_json, working_directory
 from coordd.cli.status_text import ROWS, running_text, stopped_text
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
 
@@ -17,7 +17,7 @@ OK, DEGRADED = 0, 1
 _NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
 
 
-def show_status(target: Target, as_json: bool) -> int:
+def show_status(target: DaemonTarget, as_json: bool) -> int:
     """Print the status; 0 healthy, 1 degraded, 3 not running (with the last snapshot).
 
     Raises:
@@ -47,7 +47,7 @@ def show_status(target: Target, as_json: bool) -> int:
     return OK if health == "ok" else DEGRADED
 
 
-def _show_snapshot(target: Target, error: DaemonNotRunning, *, as_json: bool) -> int:
+def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bool) -> int:
     from coordd.protocol.snapshot import last_snapshot
 
     refused: list[str] = []

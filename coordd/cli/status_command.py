@@ -11,7 +11,7 @@ from coordd.cli.status import show_status
 from coordd.cli.watch import watch_status
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 
 @click.command(
@@ -36,7 +36,7 @@ most twice a second, with an empty line between; with --json a line each.""",
 @click.option("--json", "as_json", is_flag=True, help="The whole status document as JSON.")
 @click.option("-w", "--watch", is_flag=True, help="Keep it on the screen, up to date.")
 @takes_target
-def command(target: Target, as_json: bool, watch: bool) -> int:
+def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:
     """Health, problems, Redis, host, tasks, and the agents, not-active ones first."""
     if watch:
         return watch_status(target, as_json=as_json)

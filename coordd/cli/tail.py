@@ -9,7 +9,7 @@ import time
 
 import click
 
-from coordd.cli.common import OutputClosed, Target, working_directory
+from coordd.cli.common import DaemonTarget, OutputClosed, working_directory
 from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
@@ -41,7 +41,7 @@ Works with the daemon down: then the files of the layout are read.""",
 )
 @click.option("-f", "--follow", is_flag=True, help="Then print what is added, until interrupted.")
 @takes_target
-def command(target: Target, kind: str, lines: int, follow: bool) -> int:
+def command(target: DaemonTarget, kind: str, lines: int, follow: bool) -> int:
     """The last records of a kind: event (the default), system, agent, or performance (CSV)."""
     follower = Follower(find_series(target, kind))
     try:
@@ -54,7 +54,7 @@ def command(target: Target, kind: str, lines: int, follow: bool) -> int:
     return 0
 
 
-def find_folders(target: Target) -> list[str]:
+def find_folders(target: DaemonTarget) -> list[str]:
     """The two directories of record files: where the daemon says, else of the first layout that has them.
 
     Raises:
@@ -81,7 +81,7 @@ def find_folders(target: Target) -> list[str]:
         raise
 
 
-def find_series(target: Target, kind: str) -> Series:
+def find_series(target: DaemonTarget, kind: str) -> Series:
     """The files of a kind: where the daemon says they are; with it down, the first layout's that has any.
 
     Raises:
@@ -106,7 +106,7 @@ def find_series(target: Target, kind: str) -> Series:
         raise
 
 
-def _folders(target: Target, kind: str) -> list[str]:
+def _folders(target: DaemonTarget, kind: str) -> list[str]:
     """Where files of a kind lie by layout; of the layout of the socket, where the user named one."""
     key = _folder_key(kind)
     places = target.places()

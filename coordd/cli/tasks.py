@@ -12,7 +12,7 @@ from coordd.cli.pages import all_pages
 from coordd.cli.task_table import task_lines
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
 
@@ -40,7 +40,7 @@ States:
 @click.option("--workspace", metavar="DIR", help="Only tasks of this workspace; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
-def command(target: Target, state: str | None, workspace: str | None, as_json: bool) -> int:
+def command(target: DaemonTarget, state: str | None, workspace: str | None, as_json: bool) -> int:
     """All tasks and claims a row each, orphaned claims first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json shows all of it.

@@ -11,8 +11,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.common import Target, colour_wanted, flush, output_error, say, working_directory
-from coordd.cli.link import Link
+from coordd.cli.common import DaemonTarget, colour_wanted, flush, output_error, say, working_directory
+from coordd.cli.live_status import LiveStatus
 from coordd.cli.screen import Ended, Screen, is_screen
 from coordd.cli.status_text import lost_text, running_text
 from coordd.cli.waiting import wait_for
@@ -30,14 +30,14 @@ CONNECTING = 1.0
 TICK = 1.0
 
 
-def watch_status(target: Target, *, as_json: bool) -> int:
+def watch_status(target: DaemonTarget, *, as_json: bool) -> int:
     """Show the status until ``q`` is pressed, or for ever; 0.
 
     Raises:
         CannotTell: there is a daemon, but it refuses this user or is no help.
         OutputClosed: nobody reads the output any more.
     """
-    link = Link(connect=_connector(target), timeout=target.timeout)
+    link = LiveStatus(connect=_connector(target), timeout=target.timeout)
     try:
         if as_json or not is_screen():
             _print_changes(link, Fallback(target), as_json=as_json)
@@ -57,7 +57,7 @@ def watch_status(target: Target, *, as_json: bool) -> int:
 class Fallback:
     """The last snapshot of a daemon that was down from the start."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: DaemonTarget) -> None:
         self._target = target
         self._found: Snapshot | None = None
         self._sought = False
@@ -76,7 +76,7 @@ class Fallback:
         return self._found.status, self._found.agents, None if age is None else age + mono - self._sought_at
 
 
-def trouble_words(link: Link, mono: float) -> str:
+def trouble_words(link: LiveStatus, mono: float) -> str:
     """What is wrong, in one line, and since when."""
     if link.document is None:
         return "coordd is not running, trying again"
@@ -87,7 +87,7 @@ def trouble_words(link: Link, mono: float) -> str:
     return f"{since}: {why.rstrip('.')}."
 
 
-def _keep_drawn(link: Link, fallback: Fallback, screen: Screen) -> None:
+def _keep_drawn(link: LiveStatus, fallback: Fallback, screen: Screen) -> None:
     drawn, drawn_at = -1, 0.0
     while True:
         mono = time.monotonic()
@@ -105,7 +105,7 @@ def _keep_drawn(link: Link, fallback: Fallback, screen: Screen) -> None:
         link.read(time.monotonic())
 
 
-def _print_changes(link: Link, fallback: Fallback, *, as_json: bool) -> None:
+def _print_changes(link: LiveStatus, fallback: Fallback, *, as_json: bool) -> None:
     printed = 0
     while True:
         link.step(time.monotonic())
@@ -121,7 +121,7 @@ def _print_changes(link: Link, fallback: Fallback, *, as_json: bool) -> None:
         link.read(time.monotonic())
 
 
-def _text(link: Link, fallback: Fallback, mono: float, *, colour: bool) -> str:
+def _text(link: LiveStatus, fallback: Fallback, mono: float, *, colour: bool) -> str:
     if link.trouble is None and link.document is not None:
         return running_text(link.document, link.agents, colour=colour, later=mono - link.heard_at)
     if link.trouble is None:
@@ -130,7 +130,7 @@ def _text(link: Link, fallback: Fallback, mono: float, *, colour: bool) -> str:
     return lost_text(document, agents, trouble_words(link, mono), age=age, colour=colour)
 
 
-def _line(link: Link, fallback: Fallback, mono: float) -> str:
+def _line(link: LiveStatus, fallback: Fallback, mono: float) -> str:
     import json
 
     if link.trouble is None:
@@ -141,21 +141,21 @@ def _line(link: Link, fallback: Fallback, mono: float) -> str:
 
 
 def _last(
-    link: Link, fallback: Fallback, mono: float
+    link: LiveStatus, fallback: Fallback, mono: float
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
     if link.document is None:
         return fallback.last(mono)
     return link.document, link.agents, mono - link.heard_at
 
 
-def _connector(target: Target) -> Callable[[str | None], Client]:
+def _connector(target: DaemonTarget) -> Callable[[str | None], Client]:
     """Connects to the daemon that the target means; once found, to that one and no other in its absence."""
     roots: dict[str, str | None] = {}
 
     def connect(path: str | None) -> Client:
         root = None if path is None else roots.get(path)
         named = target.socket if path is None else path
-        client = Target(named, min(target.timeout, CONNECTING), root=root).connect()
+        client = DaemonTarget(named, min(target.timeout, CONNECTING), root=root).connect()
         roots[client.path] = client.root
         return client
 

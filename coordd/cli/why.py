@@ -14,7 +14,7 @@ from coordd.cli.task_table import task_lines
 from coordd.util.text import UNKNOWN, age, number, paint, shown, table
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
 _STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
@@ -42,7 +42,7 @@ Examples:
 @click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
-def command(target: Target, agent_id: str, workspace: str | None, as_json: bool) -> int:
+def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """Why an agent has its verdict, and what would change it."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:

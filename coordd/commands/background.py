@@ -14,11 +14,11 @@ from coordd.commands.holder import find_holder
 from coordd.commands.launch import log_options, run_here, sources_of, where_options
 from coordd.config.layout import check_project_directories
 from coordd.errors import StartError
-from coordd.service.logfile import default_log_file
+from coordd.service.log_file import default_log_file
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
-    from coordd.config.file import Sources
+    from coordd.config.file import ConfigSources
 
 
 @click.command(
@@ -91,7 +91,7 @@ def restart(
     _start(sources, settings, log_file)
 
 
-def _start(sources: Sources, settings: Config, log_file: str | None) -> None:
+def _start(sources: ConfigSources, settings: Config, log_file: str | None) -> None:
     check_project_directories(sources.layout)
     running = find_holder(settings.storage.metrics_dir)
     if running is not None:
@@ -108,7 +108,7 @@ def _start(sources: Sources, settings: Config, log_file: str | None) -> None:
     click.echo(f"coordd {__version__} runs, pid {started.pid}; it logs to {path}")
 
 
-def _stop(sources: Sources, settings: Config) -> None:
+def _stop(sources: ConfigSources, settings: Config) -> None:
     check_project_directories(sources.layout)  # a link would lead to another project's daemon
     running = find_holder(settings.storage.metrics_dir)
     if running is None:

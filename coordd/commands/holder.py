@@ -31,7 +31,7 @@ _ABOUT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockHolder:
     """The process that holds a lock; ``pidfd`` is None where the system has none."""
 
     pid: int
@@ -93,7 +93,7 @@ class Holder:
         return True
 
 
-def find_holder(metrics_dir: str) -> Holder | None:
+def find_holder(metrics_dir: str) -> LockHolder | None:
     """Who records into a metrics directory now; None where nobody does.
 
     Raises:
@@ -108,7 +108,7 @@ def find_holder(metrics_dir: str) -> Holder | None:
         if pidfd is not None:
             os.close(pidfd)
         return None
-    return Holder(pid, lock, pidfd)
+    return LockHolder(pid, lock, pidfd)
 
 
 def find_pid(lock: str) -> int | None:

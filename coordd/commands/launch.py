@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.config.file import Sources
+from coordd.config.file import ConfigSources
 from coordd.config.layout import choose_layout
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def sources_of(
     config: str | None,
     socket: str | None,
     log_level: str | None,
-) -> Sources:
+) -> ConfigSources:
     """All that the configuration is made from, as the options and the environment have it."""
     environ = dict(os.environ)
     cwd = os.getcwd()
@@ -88,7 +88,7 @@ def sources_of(
         "control.socket": socket,
         "log.level": log_level,
     }
-    return Sources(
+    return ConfigSources(
         layout=chosen,
         config_file=os.path.join(cwd, named) if named else None,
         environ=environ,
@@ -98,7 +98,7 @@ def sources_of(
 
 
 def run_here(
-    sources: Sources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
+    sources: ConfigSources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
 ) -> int:
     """The daemon, to its end."""
     url = settings.coordination.redis_url

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordd.config.project import Problems
+from coordd.config.project import ProjectFileProblems
 from coordd.config.schema import BY_NAME
 from coordd.config.sources import Given, showable
 from coordd.errors import ConfigError
@@ -34,7 +34,10 @@ def check_agents(values: Mapping[str, Any], given: Mapping[str, Given]) -> None:
 
 
 def overlay(
-    values: dict[str, Any], given: dict[str, Given], project: Mapping[str, Given], problems: Problems
+    values: dict[str, Any],
+    given: dict[str, Given],
+    project: Mapping[str, Given],
+    problems: ProjectFileProblems,
 ) -> None:
     """Put a project's values where the owner gave none; one that contradicts what holds is a problem."""
     found = {name: one for name, one in project.items() if name not in given}

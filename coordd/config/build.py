@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from coordd.config.agents import check_agents, overlay, raise_defaults
 from coordd.config.kinds import Surroundings
-from coordd.config.project import Problems, from_project
+from coordd.config.project import ProjectFileProblems, from_project
 from coordd.config.redis_url import public_url
-from coordd.config.schema import BY_NAME, KEYS, SECTIONS, Key, reference
+from coordd.config.schema import BY_NAME, KEYS, SECTIONS, ConfigKey, reference
 from coordd.config.sources import (
     Given,
     OwnerFile,
@@ -194,7 +194,7 @@ def build_config(
     _check_mode(values, given, name)
     problems = list(troubles)
     if not trusted:
-        found = Problems(file=file_name, owner=user_file or _USER_FILE, root=layout.root or "")
+        found = ProjectFileProblems(file=file_name, owner=user_file or _USER_FILE, root=layout.root or "")
         overlay(values, given, {} if file_text is None else from_project(file_text, environ, found), found)
         problems += found.told()
     raise_defaults(values, given)
@@ -262,7 +262,7 @@ def _parse(given: Given) -> object:
         raise ConfigError(given.where, given.label or key.dotted, shown, str(error)) from None
 
 
-def _default(key: Key, layout: Layout) -> object:
+def _default(key: ConfigKey, layout: Layout) -> object:
     by_layout: dict[str, object] = {
         "coordination.workspaces": () if layout.root is None else (layout.root,),
         "storage.metrics_dir": layout.metrics_dir,
@@ -297,5 +297,5 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
     )
 
 
-def _value(config: Config, key: Key) -> object:
+def _value(config: Config, key: ConfigKey) -> object:
     return getattr(getattr(config, key.section), key.name)

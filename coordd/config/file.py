@@ -26,7 +26,7 @@ MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ConfigSources:
     """All that a configuration is made from, fixed at start so that a reload reads nothing else.
 
     ``config_file`` is the file that ``--config`` named, None for the layout's own, which need not exist.

@@ -30,7 +30,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """One kind of value.
 
     ``parse`` raises ValueError in words that say what was expected. ``from_text`` turns an environment
@@ -43,7 +43,7 @@ class Kind:
     from_text: Callable[[str], object] = str
 
 
-def duration(*, least: float, most: float) -> Kind:
+def duration(*, least: float, most: float) -> ValueKind:
     """Seconds, within bounds."""
     words = f"a duration from {format_duration(least)} to {format_duration(most)}"
 
@@ -56,10 +56,10 @@ def duration(*, least: float, most: float) -> Kind:
             raise ValueError(f"expected {words}")
         return seconds
 
-    return Kind(words, parse, lambda value: _quoted(format_duration(parse_duration(value))))
+    return ValueKind(words, parse, lambda value: _quoted(format_duration(parse_duration(value))))
 
 
-def size(*, least: int) -> Kind:
+def size(*, least: int) -> ValueKind:
     """Bytes, at least so many."""
     words = f"a size of at least {format_size(least)}"
 
@@ -72,10 +72,10 @@ def size(*, least: int) -> Kind:
             raise ValueError(f"expected {words}")
         return count
 
-    return Kind(words, parse, lambda value: _quoted(format_size(parse_size(value))))
+    return ValueKind(words, parse, lambda value: _quoted(format_size(parse_size(value))))
 
 
-def integer(*, least: int, most: int) -> Kind:
+def integer(*, least: int, most: int) -> ValueKind:
     """A whole number, within bounds; bool is none."""
     words = f"a whole number from {least} to {most}"
 
@@ -90,10 +90,10 @@ def integer(*, least: int, most: int) -> Kind:
         except ValueError:
             return text  # refused by parse, in its words
 
-    return Kind(words, parse, str, from_text)
+    return ValueKind(words, parse, str, from_text)
 
 
-def choice(*allowed: str) -> Kind:
+def choice(*allowed: str) -> ValueKind:
     """One of a few words, in lower or upper case."""
     words = "one of " + ", ".join(allowed)
 
@@ -103,10 +103,10 @@ def choice(*allowed: str) -> Kind:
             raise ValueError(f"expected {words}{hint}")
         return value.strip().lower()
 
-    return Kind(words, parse, _quoted)
+    return ValueKind(words, parse, _quoted)
 
 
-def group_name() -> Kind:
+def group_name() -> ValueKind:
     """The name of a group of users."""
     words = "the name of a group, or its number"
 
@@ -115,16 +115,16 @@ def group_name() -> Kind:
             raise ValueError(f"expected {words}")
         return value
 
-    return Kind(words, parse, _quoted)
+    return ValueKind(words, parse, _quoted)
 
 
-def path() -> Kind:
+def path() -> ValueKind:
     """An absolute path; ``~`` and ``$NAME`` are replaced."""
     words = "an absolute path"
-    return Kind(words, lambda value, around: _absolute(value, around, words), _quoted)
+    return ValueKind(words, lambda value, around: _absolute(value, around, words), _quoted)
 
 
-def paths() -> Kind:
+def paths() -> ValueKind:
     """A list of absolute paths, each once, in the given order; patterns are left as they are."""
     words = "a list of absolute paths"
 
@@ -136,10 +136,10 @@ def paths() -> Kind:
     def from_text(text: str) -> object:
         return [part for part in text.split(os.pathsep) if part]
 
-    return Kind(words, parse, lambda value: json.dumps(value, ensure_ascii=False), from_text)
+    return ValueKind(words, parse, lambda value: json.dumps(value, ensure_ascii=False), from_text)
 
 
-def redis_url() -> Kind:
+def redis_url() -> ValueKind:
     """The URL of a Redis."""
     words = "a URL redis://, rediss:// or unix://"
 
@@ -148,7 +148,7 @@ def redis_url() -> Kind:
             raise ValueError(f"expected {words}")
         return check_redis_url(value)
 
-    return Kind(words, parse, lambda value: _quoted(public_url(str(value))))
+    return ValueKind(words, parse, lambda value: _quoted(public_url(str(value))))
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

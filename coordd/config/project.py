@@ -28,7 +28,7 @@ _MAX_NAME = 80
 
 
 @dataclass(slots=True)
-class Problems:
+class ProjectFileProblems:
     """What is wrong with the file, in words. Filled while it is read; empty where all is well."""
 
     file: str
@@ -70,7 +70,7 @@ def clipped(text: str) -> str:
     return shown if len(shown) <= MAX_LENGTH else shown[: MAX_LENGTH - 3] + "..."
 
 
-def from_project(text: str, environ: Mapping[str, str], problems: Problems) -> dict[str, Given]:
+def from_project(text: str, environ: Mapping[str, str], problems: ProjectFileProblems) -> dict[str, Given]:
     """The keys of a project's file that count, each checked; ``problems`` is told of the others."""
     if any(len(line) > MAX_LINE for line in text.splitlines()):
         problems.add("", f"expected lines of at most {MAX_LINE} characters")
@@ -97,7 +97,7 @@ def from_project(text: str, environ: Mapping[str, str], problems: Problems) -> d
     return found
 
 
-def _counts(section: str, name: str, given: Given, problems: Problems) -> bool:
+def _counts(section: str, name: str, given: Given, problems: ProjectFileProblems) -> bool:
     dotted = given.key
     key = BY_NAME.get(dotted)
     if key is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coordd.config.kinds import Kind, choice, duration, group_name, integer, path, paths, redis_url, size
+from coordd.config.kinds import ValueKind, choice, duration, group_name, integer, path, paths, redis_url, size
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -15,7 +15,7 @@ YEAR = 365 * DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One key.
 
     ``default`` is written as in TOML; None means that the layout decides, or that there is none. ``short`` is
@@ -26,12 +26,12 @@ class Key:
 
     section: str
     name: str
-    kind: Kind
+    kind: ValueKind
     default: object
     doc: str
     short: str | None = None
     flag: str | None = None
-    project: Kind | None = None
+    project: ValueKind | None = None
     reload: bool = False
 
     @property
@@ -46,8 +46,8 @@ class Key:
         return (long,) if self.short in (None, long) else (long, str(self.short))
 
 
-KEYS: tuple[Key, ...] = (
-    Key(
+KEYS: tuple[ConfigKey, ...] = (
+    ConfigKey(
         "coordination",
         "mode",
         choice("auto", "redis", "file"),
@@ -55,7 +55,7 @@ KEYS: tuple[Key, ...] = (
         "Where agents are looked for: in Redis and in files, or in one of them only.",
         short="COORDD_MODE",
     ),
-    Key(
+    ConfigKey(
         "coordination",
         "workspaces",
         paths(),
@@ -65,7 +65,7 @@ KEYS: tuple[Key, ...] = (
         flag="--workspace",
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "coordination",
         "redis_url",
         redis_url(),
@@ -73,7 +73,7 @@ KEYS: tuple[Key, ...] = (
         "The Redis that agents coordinate through and samples are written to. Absent: no Redis.",
         short="COORDD_REDIS_URL",
     ),
-    Key(
+    ConfigKey(
         "sampling",
         "interval",
         duration(least=1, most=DAY),
@@ -82,7 +82,7 @@ KEYS: tuple[Key, ...] = (
         project=duration(least=1, most=HOUR),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "agents",
         "timeout",
         duration(least=0.1, most=YEAR),
@@ -91,7 +91,7 @@ KEYS: tuple[Key, ...] = (
         project=duration(least=10, most=HOUR),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "agents",
         "stall_after",
         duration(least=0.1, most=YEAR),
@@ -100,7 +100,7 @@ KEYS: tuple[Key, ...] = (
         project=duration(least=10, most=7 * DAY),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "agents",
         "forget_after",
         duration(least=0.1, most=YEAR),
@@ -109,7 +109,7 @@ KEYS: tuple[Key, ...] = (
         project=duration(least=10, most=7 * DAY),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "storage",
         "metrics_dir",
         path(),
@@ -117,8 +117,10 @@ KEYS: tuple[Key, ...] = (
         "Where the JSONL records go; one coordd each.",
         short="COORDD_METRICS_DIR",
     ),
-    Key("storage", "log_dir", path(), None, "Where the CSV records and logs go.", short="COORDD_LOG_DIR"),
-    Key(
+    ConfigKey(
+        "storage", "log_dir", path(), None, "Where the CSV records and logs go.", short="COORDD_LOG_DIR"
+    ),
+    ConfigKey(
         "storage",
         "retention_days",
         integer(least=1, most=36500),
@@ -127,7 +129,7 @@ KEYS: tuple[Key, ...] = (
         project=integer(least=1, most=36500),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "storage",
         "compress_after_days",
         integer(least=0, most=36500),
@@ -136,7 +138,7 @@ KEYS: tuple[Key, ...] = (
         project=integer(least=0, most=36500),
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "storage",
         "max_bytes",
         size(least=1 << 16),
@@ -144,22 +146,24 @@ KEYS: tuple[Key, ...] = (
         "Disk space for each type of record; the oldest files go first.",
         reload=True,
     ),
-    Key(
+    ConfigKey(
         "storage",
         "fsync_interval",
         duration(least=0.01, most=3600),
         "1s",
         "The most that a power loss can cost.",
     ),
-    Key(
+    ConfigKey(
         "storage",
         "backlog",
         integer(least=1, most=10_000_000),
         100_000,
         "Records that a failing sink holds back before it drops the oldest.",
     ),
-    Key("redis", "ttl", duration(least=1, most=YEAR), "1h", "How long a sample lives in Redis.", reload=True),
-    Key(
+    ConfigKey(
+        "redis", "ttl", duration(least=1, most=YEAR), "1h", "How long a sample lives in Redis.", reload=True
+    ),
+    ConfigKey(
         "control",
         "socket",
         path(),
@@ -168,14 +172,14 @@ KEYS: tuple[Key, ...] = (
         short="COORDD_SOCKET",
         flag="--socket",
     ),
-    Key(
+    ConfigKey(
         "control",
         "group",
         group_name(),
         "coordd",
         "Whose members may ask the daemon of the system layout.",
     ),
-    Key(
+    ConfigKey(
         "log",
         "level",
         choice("debug", "info", "warning", "error", "critical"),
@@ -219,7 +223,7 @@ def _yes(flag: bool) -> str:
     return "yes" if flag else "no"
 
 
-def _project(key: Key) -> str:
+def _project(key: ConfigKey) -> str:
     """Whether a project's file may set it; its bounds, where they are narrower than those of the owner."""
     if key.project is None:
         return "no"

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from coordd.control.socket_file import Listener
+from coordd.control.socket_file import ListeningSocket
 from coordd.errors import StartError
 
 FIRST = 3
@@ -31,7 +31,7 @@ def passed_sockets(environ: Mapping[str, str], pid: int) -> list[socket.socket]:
     return []
 
 
-def adopt(passed: Sequence[socket.socket]) -> Listener | None:
+def adopt(passed: Sequence[socket.socket]) -> ListeningSocket | None:
     """The control socket among what was passed; None where nothing was.
 
     Raises:
@@ -53,7 +53,7 @@ def adopt(passed: Sequence[socket.socket]) -> Listener | None:
             "name one with ListenStream=/run/coordd/coordd.sock, and leave Accept= at no."
         )
     sock.setblocking(False)
-    return Listener(str(name), sock, owned=False)
+    return ListeningSocket(str(name), sock, owned=False)
 
 
 def _socket(number: int) -> socket.socket:

@@ -20,7 +20,7 @@ from coordd.control.hub import Streamed, Subscription
 from coordd.control.peer import Peer
 from coordd.control.turns import Turns
 from coordd.protocol.admission import Caller
-from coordd.protocol.jsonrpc import INVALID_REQUEST, MAX_REQUEST, Close, Fault, LineSplitter, TooLong
+from coordd.protocol.jsonrpc import INVALID_REQUEST, MAX_REQUEST, AnswerAndClose, Fault, LineSplitter, TooLong
 
 ANSWERS_PER_TURN = 64
 """So many requests that a client sent at once are answered before others have their turn."""
@@ -30,7 +30,7 @@ NOTIFICATIONS_PER_TURN = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What a client may cost.
 
     ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
@@ -52,19 +52,19 @@ class House(Protocol):
 
     turns: Turns
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: ControlConnection) -> None:
         """It is no more."""
         ...
 
-    def holds(self, connection: Connection, size: int) -> None:
+    def holds(self, connection: ControlConnection, size: int) -> None:
         """So many bytes lie in memory for it now."""
         ...
 
-    def subscribes(self, connection: Connection) -> Fault | None:
+    def subscribes(self, connection: ControlConnection) -> Fault | None:
         """It wants to be a subscriber; why not."""
         ...
 
-    def unsubscribes(self, connection: Connection) -> None:
+    def unsubscribes(self, connection: ControlConnection) -> None:
         """It is one no more."""
         ...
 
@@ -78,7 +78,7 @@ Raises ``Close(answer)`` when the connection has to end after the answer.
 """
 
 
-class Connection(asyncio.Protocol):
+class ControlConnection(asyncio.Protocol):
     """One client.
 
     ``refusal`` makes the line that refuses with a Fault. The public attributes are what doors.py asks.
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         caller: Caller,
         dispatch: Dispatch,
         refusal: Callable[[Fault], bytes],
-        limits: Limits,
+        limits: ConnectionLimits,
         house: House,
     ) -> None:
         self.peer = peer
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
             left -= 1
             try:
                 answer = self._dispatch(self._queue.popleft(), self.peer)
-            except Close as close:
+            except AnswerAndClose as close:
                 self.close(close.answer)
                 return
             finally:

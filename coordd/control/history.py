@@ -22,10 +22,10 @@ from coordd.control.peer import Peer
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.records.moments import checked_span
-from coordd.records.scan import Question, Record, Scan
+from coordd.records.scan import Record, RecordQuery, Scan
 from coordd.records.thin import Thinner
 from coordd.runtime.clocks import Moment
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.util.directories import open_directory
 from coordd.util.units import parse_duration
 
@@ -59,7 +59,7 @@ class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workspace: str | None = None
 
 
-class Past:
+class HistoryQueries:
     """Answers queries from the record files in ``directory``; below ``root``, a project, no link leads on."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Past:
         Raises:
             Fault: bad parameters, too many queries at once, too long a time, unreadable files.
         """
-        reading = _Reading(self._directory, self._root, params, self._now().wall)
+        reading = _RunningQuery(self._directory, self._root, params, self._now().wall)
         who = (peer.uid, peer.pid)
         try:
             async with asyncio.timeout(DEADLINE):
@@ -139,14 +139,14 @@ class Past:
     def _may_begin(self, who: Who) -> bool:
         return self._running.total() < MAX_RUNNING and self._running[who] < MAX_RUNNING_EACH
 
-    async def _run(self, reading: _Reading, who: Who) -> bytes:
+    async def _run(self, reading: _RunningQuery, who: Who) -> bytes:
         try:
             while not await self._slice(reading.go_on, who):
                 pass
             return await self._slice(reading.answer, who)
         finally:
             # In the thread's queue, for a slice may still run there.
-            with suppress(Late):
+            with suppress(DeadlineMissed):
                 await asyncio.shield(self._worker.run(reading.close, deadline=_CLOSE_DEADLINE))
 
     async def _slice(self, work: Callable[[], T], who: Who) -> T:
@@ -191,13 +191,13 @@ class _Turn:
         return self.came
 
 
-class _Reading:
+class _RunningQuery:
     """One query's state between two slices; its methods but the constructor run in the history thread."""
 
     def __init__(self, directory: str, root: str | None, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
-            question = Question(params.type, span, params.agent_id, params.workspace)
+            question = RecordQuery(params.type, span, params.agent_id, params.workspace)
             self._thinner = _thinner(params)
         except ValueError as error:
             raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
@@ -253,7 +253,7 @@ def _too_many() -> Fault:
     return Fault(jsonrpc.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
 
 
-def _batches(directory: str, root: str | None, question: Question) -> Generator[list[Record]]:
+def _batches(directory: str, root: str | None, question: RecordQuery) -> Generator[list[Record]]:
     """The records; a project's directory is opened first, and its files are reached by way of that."""
     try:
         place = open_directory(directory, root=root)

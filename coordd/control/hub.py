@@ -25,7 +25,7 @@ CHUNK_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SubscriberBounds:
     """What may wait for one subscriber: a workspace of 10,000 agents that goes out of reach at once fits."""
 
     notifications: int = 10_000
@@ -55,7 +55,7 @@ class Subscription:
         "wake",
     )
 
-    def __init__(self, hub: Hub, bounds: Bounds, *, hears: bool) -> None:
+    def __init__(self, hub: Hub, bounds: SubscriberBounds, *, hears: bool) -> None:
         self.hears = hears
         """Whether it is of any topic."""
         self.wake: Callable[[], None] = _nobody
@@ -114,9 +114,9 @@ class Subscription:
 class Hub:
     """Numbers records and passes them on to the subscribers of their topic."""
 
-    def __init__(self, *, bounds: Bounds | None = None) -> None:
+    def __init__(self, *, bounds: SubscriberBounds | None = None) -> None:
         self.seq = 0
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or SubscriberBounds()
         self._subscribers: dict[Topic, dict[Subscription, None]] = {topic: {} for topic in TOPICS}
 
     def __len__(self) -> int:

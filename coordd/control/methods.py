@@ -1,6 +1,6 @@
 """The methods of the control socket: what each takes and what it answers (design: JSON-RPC methods).
 
-A handler reads the picture at the moment of asking and returns plain values; it knows neither sockets nor
+A handler reads the store at the moment of asking and returns plain values; it knows neither sockets nor
 encoding. ``METHODS`` rows are what ``describe`` tells and what the README's table is checked against.
 """
 
@@ -20,9 +20,9 @@ import msgspec
 
 from coordd import __version__
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import Picture, Shown
-from coordd.control.document import Documents
-from coordd.control.history import HistoryParams, Past
+from coordd.agents.store import AgentStore, ShownAgent
+from coordd.control.documents import Documents
+from coordd.control.history import HistoryParams, HistoryQueries
 from coordd.control.hub import Hub
 from coordd.control.peer import Peer
 from coordd.control.rpc import Method, NoParams, Opened, Raw
@@ -85,7 +85,7 @@ class Reloader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Cached:
+class _CachedPage:
     version: int
     until: float
     answer: Raw
@@ -97,15 +97,15 @@ class Methods:
     def __init__(
         self,
         *,
-        picture: Picture,
+        store: AgentStore,
         documents: Documents,
         tasks: TaskList,
         hub: Hub,
-        past: Past,
+        past: HistoryQueries,
         reloader: Reloader,
         now: Callable[[], Moment],
     ) -> None:
-        self._picture = picture
+        self._store = store
         self._documents = documents
         self._tasks = tasks
         self._hub = hub
@@ -113,8 +113,8 @@ class Methods:
         self._reloader = reloader
         self._now = now
         self._encoder = msgspec.json.Encoder()
-        self._lists: dict[ListParams, _Cached] = {}
-        self._task_lists: dict[TasksParams, _Cached] = {}
+        self._lists: dict[ListParams, _CachedPage] = {}
+        self._task_lists: dict[TasksParams, _CachedPage] = {}
 
     def table(self) -> dict[str, Method]:
         """All methods by name."""
@@ -177,23 +177,23 @@ class Methods:
 
     def system_latest(self, _params: NoParams, _peer: Peer) -> object:
         """The latest system sample; an error before the first was taken."""
-        if self._picture.system is None:
+        if self._store.system is None:
             raise Fault(jsonrpc.SERVER_ERROR, "No system sample yet", kind="not-yet")
-        return self._picture.system
+        return self._store.system
 
     def agents_list(self, params: ListParams, _peer: Peer) -> object:
         """``{"timestamp", "agents", "cursor"}``; the same bytes again while nothing can have changed."""
         now = self._now()
-        self._picture.expire(now.mono)
+        self._store.expire(now.mono)
         cached = self._lists.get(params)
-        if cached and cached.version == self._picture.version and now.mono < cached.until:
+        if cached and cached.version == self._store.version and now.mono < cached.until:
             return cached.answer
         after = _key_of(params.cursor) if params.cursor else None
-        if min(len(self._picture), params.limit or math.inf) > SLICE:
+        if min(len(self._store), params.limit or math.inf) > SLICE:
             return self._agents_in_slices(params, now, after)
-        page: list[Shown] = []
+        page: list[ShownAgent] = []
         cursor = None
-        for shown in self._picture.shown(
+        for shown in self._store.shown(
             now.mono, status=params.status, workspace=params.workspace, after=after
         ):
             if params.limit is not None and len(page) == params.limit:
@@ -202,15 +202,13 @@ class Methods:
             page.append(shown)
         views = [self._encoder.encode(view) for view in self._documents.agents(page, now)]
         answer = _joined(now, b"agents", views, {"cursor": cursor})
-        return self._keep(self._lists, params, _Cached(self._picture.version, now.mono + CACHE, answer))
+        return self._keep(self._lists, params, _CachedPage(self._store.version, now.mono + CACHE, answer))
 
     async def _agents_in_slices(self, params: ListParams, now: Moment, after: Key | None) -> Raw:
         """Let the loop turn between some agents and the next ones; each is as it is when its turn comes."""
-        version, parts, cursor, left = self._picture.version, [], None, params.limit or math.inf
+        version, parts, cursor, left = self._store.version, [], None, params.limit or math.inf
         while True:
-            found = self._picture.shown(
-                now.mono, status=params.status, workspace=params.workspace, after=after
-            )
+            found = self._store.shown(now.mono, status=params.status, workspace=params.workspace, after=after)
             page = list(islice(found, int(min(SLICE, left))))
             parts += [self._encoder.encode(view) for view in self._documents.agents(page, now)]
             left -= len(page)
@@ -222,10 +220,10 @@ class Methods:
                 break
             await asyncio.sleep(0)
         answer = _joined(now, b"agents", parts, {"cursor": cursor})
-        return self._keep(self._lists, params, _Cached(version, now.mono + CACHE, answer))
+        return self._keep(self._lists, params, _CachedPage(version, now.mono + CACHE, answer))
 
     @staticmethod
-    def _keep(cache: dict[Params, _Cached], params: Params, answer: _Cached) -> Raw:
+    def _keep(cache: dict[Params, _CachedPage], params: Params, answer: _CachedPage) -> Raw:
         if len(answer.answer.json) <= MAX_CACHED:
             if len(cache) >= MAX_ANSWERS:
                 cache.clear()
@@ -236,7 +234,7 @@ class Methods:
         """One agent in full."""
         now = self._now()
         found = self._find(params)
-        return self._documents.agent_in_full(self._picture.look(found, now.mono), now)
+        return self._documents.agent_in_full(self._store.look(found, now.mono), now)
 
     def tasks_list(self, params: TasksParams, _peer: Peer) -> object:
         """``{"timestamp", "tasks", "unknown", "cursor"}``; ``unknown`` are workspaces that do not tell."""
@@ -259,7 +257,7 @@ class Methods:
             page.append(view)
             last = position
         answer = Raw(self._encoder.encode(self._documents.tasks(page, now, cursor=cursor)))
-        return self._keep(self._task_lists, params, _Cached(version, now.mono + CACHE, answer))
+        return self._keep(self._task_lists, params, _CachedPage(version, now.mono + CACHE, answer))
 
     async def _tasks_in_slices(self, params: TasksParams, now: Moment, after: Position | None) -> Raw:
         version, parts, cursor, left = self._tasks.version(now), [], None, params.limit or math.inf
@@ -276,7 +274,7 @@ class Methods:
                 break
             await asyncio.sleep(0)
         answer = _joined(now, b"tasks", parts, {"unknown": self._tasks.unknown(), "cursor": cursor})
-        return self._keep(self._task_lists, params, _Cached(version, now.mono + CACHE, answer))
+        return self._keep(self._task_lists, params, _CachedPage(version, now.mono + CACHE, answer))
 
     def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
         """``{"records", "truncated"}``."""
@@ -294,7 +292,7 @@ class Methods:
             "timestamp": format_utc(now.wall),
             "topics": topics,
             "status": self._documents.status(now),
-            "agents": self._documents.agents(self._picture.shown(now.mono), now),
+            "agents": self._documents.agents(self._store.shown(now.mono), now),
         }
         return Opened(Raw(self._encoder.encode(snapshot)), self._hub.subscribe(topics))
 
@@ -309,7 +307,7 @@ class Methods:
     def _find(self, params: GetParams) -> KnownAgent:
         found = [
             agent
-            for agent in self._picture.named(params.agent_id)
+            for agent in self._store.named(params.agent_id)
             if params.workspace is None or (agent.key[0] or "") == params.workspace
         ]
         if not found:

@@ -17,7 +17,7 @@ import msgspec
 from coordd.control.hub import Streamed, Subscription
 from coordd.control.peer import Peer
 from coordd.protocol import jsonrpc
-from coordd.protocol.jsonrpc import Close, Fault
+from coordd.protocol.jsonrpc import AnswerAndClose, Fault
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Dispatcher:
         try:
             message = self._decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-            raise Close(self.refusal(Fault(jsonrpc.PARSE_ERROR))) from error
+            raise AnswerAndClose(self.refusal(Fault(jsonrpc.PARSE_ERROR))) from error
         try:
             request = jsonrpc.check_request(message)
         except Fault as fault:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from time import monotonic
 
-from coordd.control.connection import Connection, Dispatch, Limits
+from coordd.control.connection import ConnectionLimits, ControlConnection, Dispatch
 from coordd.control.peer import peer_of
 from coordd.control.turns import Turns
 from coordd.protocol.admission import KEPT, Caller, Doors
@@ -28,7 +28,7 @@ PAUSE = 1.0
 """Seconds for which nothing is accepted after accepting failed."""
 
 
-class Server:
+class ControlServer:
     """Accepts on a listening socket and keeps a limited number of clients.
 
     ``dispatch`` answers a request line; ``refusal`` makes the line that refuses with a Fault. ``own_uid`` is
@@ -40,17 +40,17 @@ class Server:
         *,
         dispatch: Dispatch,
         refusal: Callable[[Fault], bytes],
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         own_uid: int | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._refusal = refusal
-        self._limits = limits or Limits()
+        self._limits = limits or ConnectionLimits()
         self.refused = 0
         self.turns = Turns()
-        self._doors: Doors[Connection] = Doors(limit=self._limits.connections, kept=KEPT)
+        self._doors: Doors[ControlConnection] = Doors(limit=self._limits.connections, kept=KEPT)
         self._own_uid = os.geteuid() if own_uid is None else own_uid
-        self._memory: Memory[Connection] = Memory(self._limits.held)
+        self._memory: Memory[ControlConnection] = Memory(self._limits.held)
         self._adopting: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._spare: int | None = None
@@ -96,18 +96,18 @@ class Server:
             os.close(self._spare)
             self._spare = None
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: ControlConnection) -> None:
         """Called by a connection that is no more."""
         self._doors.leave(connection)
         self._memory.holds(connection, 0)
 
-    def holds(self, connection: Connection, size: int) -> None:
+    def holds(self, connection: ControlConnection, size: int) -> None:
         """Called by a connection for which so many bytes lie in memory."""
         self._memory.holds(connection, size)
         while (heaviest := self._memory.heaviest()) is not None:
             self._drop(heaviest)
 
-    def subscribes(self, connection: Connection) -> Fault | None:
+    def subscribes(self, connection: ControlConnection) -> Fault | None:
         """Called by a connection that wants to be a subscriber; why it cannot be."""
         if self._doors.subscribe(connection):
             return None
@@ -122,7 +122,7 @@ class Server:
             SERVER_ERROR, f"All {most} places for subscribers are in use; try again later", kind="busy"
         )
 
-    def unsubscribes(self, connection: Connection) -> None:
+    def unsubscribes(self, connection: ControlConnection) -> None:
         """Called by a connection that is a subscriber no more."""
         self._doors.unsubscribe(connection)
 
@@ -144,7 +144,7 @@ class Server:
             if self._doors.full(caller) and not self._make_room(caller):
                 self._refuse(client, f"All {self._doors.limit} connections are in use; try again later")
                 continue
-            connection = Connection(
+            connection = ControlConnection(
                 peer=peer,
                 caller=caller,
                 dispatch=self._dispatch,
@@ -157,7 +157,7 @@ class Server:
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, connection: Connection, client: socket.socket) -> None:
+    async def _adopt(self, connection: ControlConnection, client: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, client)
         except OSError:
@@ -172,7 +172,7 @@ class Server:
         self._drop(connection)
         return True
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: ControlConnection) -> None:
         connection.abort()
         self.ended(connection)
 

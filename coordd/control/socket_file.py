@@ -26,7 +26,7 @@ BACKLOG = 1024
 _ITSELF = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Listener:
+class ListeningSocket:
     """A bound, listening Unix socket and its path; ``close`` removes the path if it is still ours.
 
     ``owned`` is False for a socket that a service manager made: its file stays. ``directory`` is where it was
@@ -75,7 +75,7 @@ class Listener:
         return _identity(self._name, self._descriptor)
 
 
-def listen(path: str, *, mode: int, group: str | None = None, root: str | None = None) -> Listener:
+def listen(path: str, *, mode: int, group: str | None = None, root: str | None = None) -> ListeningSocket:
     """Bind the path and listen.
 
     Args:
@@ -100,7 +100,7 @@ def listen(path: str, *, mode: int, group: str | None = None, root: str | None =
         _open_to(name, directory, mode=mode, group=group, path=path)
         sock.listen(BACKLOG)
         sock.setblocking(False)
-        return Listener(path, sock, directory=directory)
+        return ListeningSocket(path, sock, directory=directory)
     except BaseException as error:
         sock.close()
         if directory is not None:

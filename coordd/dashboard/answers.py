@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 
 from coordd.dashboard.access import Refusal
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import Unavailable
 from coordd.errors import ClientError, RpcError
 from coordd.protocol.jsonrpc import INVALID_PARAMS

@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coordd.dashboard.answers import BadRequest, daemon_error, json_response, problem, unavailable
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.query import Kind, read_query
-from coordd.dashboard.series import DEFAULT, RANGES, Range, series
+from coordd.dashboard.series import DEFAULT, RANGES, ChartRange, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import SCHEMA
@@ -178,7 +178,7 @@ class Api:
             self._series.pop(name, None)
             raise
 
-    async def _make_series(self, chosen: Range) -> bytes:
+    async def _make_series(self, chosen: ChartRange) -> bytes:
         found = await self._upstream.history(
             {"type": "system", "since": f"{chosen.span}s", "step": chosen.step, "limit": 5000}, of_page=True
         )

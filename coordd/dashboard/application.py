@@ -20,10 +20,10 @@ from coordd.dashboard.answers import json_response, problem
 from coordd.dashboard.api import ENDPOINTS, Api
 from coordd.dashboard.assets import Asset, asset
 from coordd.dashboard.brake import Brake
-from coordd.dashboard.connections import Room
+from coordd.dashboard.connections import HttpConnections
 from coordd.dashboard.feed import Feed
 from coordd.dashboard.guard import Guard
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.login import Login
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
@@ -47,7 +47,7 @@ class Dashboard:
         feed: Feed,
         pulse: Pulse,
         last: LastKnown,
-        room: Room,
+        room: HttpConnections,
         access: Access,
         assets: dict[str, Asset],
     ) -> None:

@@ -1,7 +1,7 @@
 """One asynchronous connection to the control socket: calls with a deadline, and notifications as they come.
 
 Results stay the bytes that the daemon sent: most are passed on as they are. Whoever calls must cope with
-:class:`Lost` at any time; a channel that is lost never comes back, a new one takes its place.
+:class:`ChannelLost` at any time; a channel that is lost never comes back, a new one takes its place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OnNotification = Callable[[str, bytes], None]
 """A notification's method and its parameters, encoded."""
 
 
-class Lost(CannotTell):
+class ChannelLost(CannotTell):
     """The connection ended, or what comes over it is no JSON-RPC."""
 
 
@@ -72,7 +72,7 @@ class Channel:
         self._notify = on_notification
         self._next_id = 1
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._lost: Lost | None = None
+        self._lost: ChannelLost | None = None
         self.heard = 0.0
         """When it last answered, on the loop's clock."""
         self.closed = asyncio.create_task(self._read())
@@ -137,7 +137,7 @@ class Channel:
 
     def close(self) -> None:
         """Hang up; again does nothing."""
-        self._end(Lost(f"{escape(self._path)}: the connection is closed."))
+        self._end(ChannelLost(f"{escape(self._path)}: the connection is closed."))
 
     async def _read(self) -> ClientError:
         """Take lines until there are no more; why not."""
@@ -156,7 +156,7 @@ class Channel:
             why = error.strerror or str(error)
         except msgspec.DecodeError:
             why = "the answer is not JSON-RPC 2.0."
-        return self._end(Lost(f"{escape(self._path)}: {why}"))
+        return self._end(ChannelLost(f"{escape(self._path)}: {why}"))
 
     def _take(self, line: bytes) -> None:
         message = _decoder.decode(line)
@@ -166,7 +166,9 @@ class Channel:
             return
         if message.id is None:
             if message.error is not None:  # refused as a whole: full, or shutting down
-                self._end(Lost(f"{escape(self._path)}: the daemon refused: {escape(message.error.message)}"))
+                self._end(
+                    ChannelLost(f"{escape(self._path)}: the daemon refused: {escape(message.error.message)}")
+                )
             return
         self.heard = asyncio.get_running_loop().time()
         future = self._waiting.get(message.id)
@@ -178,7 +180,7 @@ class Channel:
         else:
             future.set_result(bytes(message.result))
 
-    def _end(self, reason: Lost) -> Lost:
+    def _end(self, reason: ChannelLost) -> ChannelLost:
         """Hang up; the reason, which is the first one given."""
         self._lost = self._lost or reason
         for future in self._waiting.values():

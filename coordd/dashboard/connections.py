@@ -45,7 +45,7 @@ _FULL = (
 )
 
 
-class Room:
+class HttpConnections:
     """All connections of one server, the limits they have, and what became of those that broke them.
 
     ``most``: connections at once. ``deadline``, ``idle``: seconds, as above.
@@ -57,9 +57,9 @@ class Room:
         self.idle = idle
         self.refused = 0
         self.cut = 0
-        self._doors: Doors[Connection] = Doors(limit=most, grace=GRACE)
-        self._memory: Memory[Connection] = Memory(MOST_UNREAD)
-        self._waiting: dict[Connection, None] = {}
+        self._doors: Doors[HttpConnection] = Doors(limit=most, grace=GRACE)
+        self._memory: Memory[HttpConnection] = Memory(MOST_UNREAD)
+        self._waiting: dict[HttpConnection, None] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self.why_full = f"all {most} connections are in use; try again later"
         text = b'{"error":{"kind":"busy","message":"%b"}}' % self.why_full.encode()
@@ -73,7 +73,7 @@ class Room:
         """Event streams at once."""
         return self._doors.subscribers_limit
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: HttpConnection) -> bool:
         """Give a newcomer a place, if need be another's; whether it has one. Without, it may wait."""
         self._sweep_later()
         caller = connection.caller
@@ -86,13 +86,13 @@ class Room:
         self._doors.enter(connection)
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: HttpConnection) -> None:
         """A connection is no more."""
         self._doors.leave(connection)
         self._waiting.pop(connection, None)
         self._memory.holds(connection, 0)
 
-    def begin_stream(self, connection: Connection) -> bool:
+    def begin_stream(self, connection: HttpConnection) -> bool:
         """Count an event stream if there is room for one; whether there was. Half of all may be streams."""
         if self._doors.subscribe(connection):
             connection.subscribed = True
@@ -105,19 +105,19 @@ class Room:
         connection.subscribed = self._doors.subscribe(connection)
         return connection.subscribed
 
-    def end_stream(self, connection: Connection) -> None:
+    def end_stream(self, connection: HttpConnection) -> None:
         """It is a stream no more."""
         connection.subscribed = False
         self._doors.unsubscribe(connection)
 
-    def holds(self, connection: Connection, size: int) -> None:
+    def holds(self, connection: HttpConnection, size: int) -> None:
         """So many bytes wait to be read by it."""
         self._memory.holds(connection, size)
         while (heaviest := self._memory.heaviest()) is not None:
             self.cut += 1
             self._drop(heaviest)
 
-    def _let_wait(self, connection: Connection) -> None:
+    def _let_wait(self, connection: HttpConnection) -> None:
         self.refused += 1
         self._waiting[connection] = None
         if len(self._waiting) > min(MOST_WAITING, self.most // 2):
@@ -125,7 +125,7 @@ class Room:
             oldest.transport.write(self._full)
             self._drop(oldest)
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: HttpConnection) -> None:
         connection.transport.abort()
         self.leave(connection)
 
@@ -147,7 +147,7 @@ class Room:
 class Counted:
     """A transport that counts what is written to it: what of it was taken tells a slow reader from none."""
 
-    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
         self._transport = transport
         self._connection = connection
         self.written = 0
@@ -165,13 +165,13 @@ class Counted:
         return getattr(self._transport, name)
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """uvicorn's HTTP/1.1 connection, with limits. ``room`` is set by a subclass made for one server.
 
     The other public attributes are what doors.py asks.
     """
 
-    room: Room
+    room: HttpConnections
     caller: Caller
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -267,6 +267,6 @@ class Connection(H11Protocol):
         return now - self.since >= (self.room.deadline if self.incomplete else self.room.idle)
 
 
-def connection_class(room: Room) -> type[Connection]:
+def connection_class(room: HttpConnections) -> type[HttpConnection]:
     """The class of one server's connections: uvicorn makes them, and passes nothing of ours on."""
-    return type("RoomConnection", (Connection,), {"room": room})
+    return type("RoomConnection", (HttpConnection,), {"room": room})

@@ -26,7 +26,7 @@ BATCH_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RingBounds:
     """What the ring holds at most."""
 
     records: int = 10_000
@@ -36,9 +36,9 @@ class Bounds:
 class Feed:
     """The ring and the latest values."""
 
-    def __init__(self, *, epoch: str, bounds: Bounds | None = None) -> None:
+    def __init__(self, *, epoch: str, bounds: RingBounds | None = None) -> None:
         self._epoch = epoch
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or RingBounds()
         self._ring: list[tuple[str, bytes] | None] = []
         self._gone = 0  # entries at its beginning that are no more; taken out when they are half of it
         self._bytes = 0

@@ -12,7 +12,7 @@ import time
 import msgspec
 
 from coordd.dashboard.feed import RECORDS, Feed
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.util.timestamps import format_utc

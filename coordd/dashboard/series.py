@@ -18,7 +18,7 @@ from coordd.util.text import epoch_of, number
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ChartRange:
     """How far back, how fine, and for how long an answer may be given again; all in seconds."""
 
     span: int
@@ -27,11 +27,11 @@ class Range:
 
 
 RANGES = {
-    "15m": Range(900, 5, 2.0),
-    "1h": Range(3600, 15, 2.0),
-    "6h": Range(21_600, 60, 5.0),
-    "24h": Range(86_400, 300, 30.0),
-    "7d": Range(604_800, 1800, 120.0),
+    "15m": ChartRange(900, 5, 2.0),
+    "1h": ChartRange(3600, 15, 2.0),
+    "6h": ChartRange(21_600, 60, 5.0),
+    "24h": ChartRange(86_400, 300, 30.0),
+    "7d": ChartRange(604_800, 1800, 120.0),
 }
 DEFAULT = "6h"
 GAP = 2.5
@@ -59,7 +59,7 @@ _BANDS = ("cpu", "memory", "load1", "read", "write", "sent", "received", "own_cp
 """Of these the least and the most are told too."""
 
 
-def series(records: Iterable[dict[str, Any]], chosen: Range, now: float) -> bytes:
+def series(records: Iterable[dict[str, Any]], chosen: ChartRange, now: float) -> bytes:
     """``{"since", "until", "step", "gap", "times", "series"}``, encoded; moments are epoch seconds."""
     rows = [
         (moment, record) for record in records if (moment := epoch_of(record.get("timestamp"))) is not None

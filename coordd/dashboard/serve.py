@@ -20,16 +20,16 @@ import uvicorn
 from coordd.dashboard.access import LOOPBACK, Access
 from coordd.dashboard.application import Dashboard
 from coordd.dashboard.assets import load_assets
-from coordd.dashboard.connections import MOST, Room, connection_class
+from coordd.dashboard.connections import MOST, HttpConnections, connection_class
 from coordd.dashboard.feed import Feed
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.listen import BACKLOG, Address, bind
 from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
 from coordd.errors import CoorddError
 from coordd.protocol.admission import allowed_connections
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import Snapshot, last_snapshot
 from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.text import escape
@@ -68,7 +68,7 @@ class Options:
 def run(
     options: Options,
     *,
-    places: Callable[[], Sequence[Place]],
+    places: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
@@ -96,7 +96,7 @@ async def _serve(
     options: Options,
     sock: socket.socket,
     *,
-    places: Callable[[], Sequence[Place]],
+    places: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
@@ -118,7 +118,7 @@ async def _serve(
         pulse.link_changed()
 
     upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
-    room = Room(most=min(MOST, allowed_connections()))
+    room = HttpConnections(most=min(MOST, allowed_connections()))
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
     access = Access(names=names, any_address=not loopback, keys=options.keys)
@@ -153,7 +153,7 @@ async def _serve(
         started(options.address.url(port))
         notify("READY=1\nSTATUS=serving")
 
-    server = Server(config, on_start=tell, on_exit=feed.close)
+    server = HttpServer(config, on_start=tell, on_exit=feed.close)
     background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
     for task in background:
         task.add_done_callback(server.background_ended)
@@ -168,7 +168,7 @@ async def _serve(
         raise server.failed
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn's server that sleeps until a signal comes: its own wakes ten times a second."""
 
     def __init__(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.types import Message, Receive, Scope, Send
 
 from coordd.dashboard.answers import BadRequest, problem
-from coordd.dashboard.connections import CONNECTION, Room
+from coordd.dashboard.connections import CONNECTION, HttpConnections
 from coordd.dashboard.feed import TOPICS, Feed, Reader, message
 from coordd.dashboard.query import read_query
 
@@ -30,7 +30,7 @@ _HEADERS = [
 class EventStream:
     """The endpoint; ``on_open`` is called when a stream begins, and ``room`` asked for a place for it."""
 
-    def __init__(self, *, feed: Feed, on_open: Callable[[], None], room: Room) -> None:
+    def __init__(self, *, feed: Feed, on_open: Callable[[], None], room: HttpConnections) -> None:
         self._room = room
         self._feed = feed
         self._on_open = on_open

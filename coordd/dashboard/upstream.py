@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from coordd.dashboard.channel import Channel, Crowded, Lost
+from coordd.dashboard.channel import Channel, ChannelLost, Crowded
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
 from coordd.protocol.client import connect
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 from coordd.util.text import escape
 
 TIMEOUT = 5.0
@@ -48,7 +48,7 @@ class _Status(msgspec.Struct):
     daemon: _Daemon
 
 
-class _Snapshot(msgspec.Struct):
+class _SubscribeAnswer(msgspec.Struct):
     status: _Status
 
 
@@ -62,7 +62,7 @@ class Unavailable(ClientError):
 
 
 @dataclass(slots=True)
-class _Cached:
+class _CachedAnswer:
     until: float
     answer: asyncio.Future[bytes]
 
@@ -89,7 +89,7 @@ class Upstream:
     def __init__(
         self,
         *,
-        places: Callable[[], Sequence[Place]],
+        places: Callable[[], Sequence[DaemonLocation]],
         on_record: Callable[[str, bytes], None],
         on_change: Callable[[], None],
         layouts: frozenset[str],
@@ -99,7 +99,7 @@ class Upstream:
         self._on_change = on_change
         self._layouts = layouts
         self._connected: _Connected | None = None
-        self._cache: OrderedDict[tuple[str, bytes], _Cached] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, bytes], _CachedAnswer] = OrderedDict()
         self._history_waiting = 0
         self._particular = 0
         # connect(2) and the search for sockets block; they never run on the loop
@@ -148,7 +148,7 @@ class Upstream:
             answer.add_done_callback(_seen)
             if params is not None:
                 answer.add_done_callback(self._answered)
-            cached = _Cached(now + fresh, answer)
+            cached = _CachedAnswer(now + fresh, answer)
             self._cache[key] = cached
             self._cache.move_to_end(key)
             self._tidy(now)
@@ -175,7 +175,7 @@ class Upstream:
     async def _query(self, channel: Channel, params: Params) -> bytes:
         try:
             return await channel.call("history.query", params, within=HISTORY_TIMEOUT)
-        except Lost as error:
+        except ChannelLost as error:
             self.silent(error)
             raise self._unavailable(error) from error
 
@@ -237,7 +237,7 @@ class Upstream:
 
     def _check_layout(self, snapshot: bytes) -> None:
         try:
-            layout = msgspec.json.decode(snapshot, type=_Snapshot).status.daemon.layout
+            layout = msgspec.json.decode(snapshot, type=_SubscribeAnswer).status.daemon.layout
         except msgspec.DecodeError as error:
             raise CannotTell("what answers there is no coordd.") from error
         if layout not in self._layouts:
@@ -269,7 +269,7 @@ class Upstream:
     def _lose(self, reason: ClientError) -> None:
         self._hang_up()
         self._cache.clear()
-        gone = isinstance(reason, (DaemonNotRunning, Lost))
+        gone = isinstance(reason, (DaemonNotRunning, ChannelLost))
         kind = "daemon-down" if gone else "daemon-silent"
         known = self.down
         since = time.monotonic() if known is None else known.since

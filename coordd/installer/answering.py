@@ -16,7 +16,7 @@ PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ServiceAddress:
     """Where a service answers, for people, and the version behind it; None where nothing answers."""
 
     place: str
@@ -32,7 +32,7 @@ def version_behind(socket: str) -> str | None:
         return None
 
 
-def wait_for_answer(door: Door, seconds: float = DEADLINE) -> str | None:
+def wait_for_answer(door: ServiceAddress, seconds: float = DEADLINE) -> str | None:
     """The version once it answers, None where it does not in time."""
     deadline = time.monotonic() + seconds
     while True:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordd import __version__
-from coordd.cli.doctor.access import Who, user_of
+from coordd.cli.doctor.access import Credentials, user_of
 from coordd.config.layout import Layout
 from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
 from coordd.errors import InstallError
-from coordd.installer.answering import DEADLINE, Door, version_behind, wait_for_answer
+from coordd.installer.answering import DEADLINE, ServiceAddress, version_behind, wait_for_answer
 from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.dashboard import MakeToken, check_packages, check_visible, token_file, version_at
 from coordd.installer.managers import Manager, Setting
@@ -103,15 +103,15 @@ class Installation:
             return self.manager.reading()
         return self.manager.starting(service, enable=service == COORDD or self.wanted.dashboard)
 
-    def _door(self, service: Service, socket: str) -> Door | None:
+    def _door(self, service: Service, socket: str) -> ServiceAddress | None:
         """Where it answers; None where a command line that was changed does not tell."""
         if service == COORDD:
-            return Door(socket, lambda: version_behind(socket))
+            return ServiceAddress(socket, lambda: version_behind(socket))
         try:
             address = parse_address(listen_of(self.manager.command(service)) or DEFAULT)
         except BadAddress:
             return None
-        return Door(address.url(address.port), lambda: version_at(address))
+        return ServiceAddress(address.url(address.port), lambda: version_at(address))
 
     def _start(self, service: Service, socket: str, *, changed: bool) -> None:
         name = service.name
@@ -148,7 +148,7 @@ class Installation:
         check_program(self.setting.programs["coordd"], user_of(own), same=own == os.geteuid())
         if DASHBOARD in services and self.wanted.scope == "system" and self.manager.dynamic_user:
             check_visible(self.setting.programs)
-            nobody = Who(NOBODY, frozenset({group_id(GROUP)}))
+            nobody = Credentials(NOBODY, frozenset({group_id(GROUP)}))
             check_program(self.setting.programs["coordctl"], nobody, same=False)
 
     def _check_user(self) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from coordd.cli.doctor.access import READ, SEARCH, Who, first_obstacle, grant, user_name
+from coordd.cli.doctor.access import READ, SEARCH, Credentials, first_obstacle, grant, user_name
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.workspaces import FOLDERS, check_workspace
 from coordd.errors import InstallError
@@ -32,7 +32,7 @@ MAX_WORKSPACES = 200
 _HIDDEN = ("/tmp", "/var/tmp")  # noqa: S108  # PrivateTmp= of the system unit: named, not used
 
 
-def check_program(argv: Sequence[str], who: Who, *, same: bool) -> None:
+def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
     """Whether the service's user can run the program; ``same``: it is the one that runs this.
 
     Raises:
@@ -89,7 +89,7 @@ def check_owner(program: str) -> list[Finding]:
         path = os.path.dirname(path)
 
 
-def check_readable(patterns: Sequence[str], who: Who, *, sandboxed: bool) -> list[Finding]:
+def check_readable(patterns: Sequence[str], who: Credentials, *, sandboxed: bool) -> list[Finding]:
     """A finding for each workspace that the patterns stand for.
 
     Args:
@@ -125,7 +125,7 @@ def check_readable(patterns: Sequence[str], who: Who, *, sandboxed: bool) -> lis
     return findings
 
 
-def _judged(path: str, who: Who) -> Finding:
+def _judged(path: str, who: Credentials) -> Finding:
     try:
         problem = as_user(who, lambda: read_workspace(path))
     except TimeoutError as error:
@@ -164,7 +164,7 @@ def read_workspace(path: str) -> str | None:
     return None
 
 
-def as_user(who: Who, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
+def as_user(who: Credentials, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
     """The answer of ``read`` in a child process that is this user.
 
     Raises:
@@ -190,7 +190,7 @@ def as_user(who: Who, read: Callable[[], str | None], *, seconds: float = DEADLI
     return said if isinstance(said, str) else None
 
 
-def _child(who: Who, read: Callable[[], str | None], writer: int) -> NoReturn:
+def _child(who: Credentials, read: Callable[[], str | None], writer: int) -> NoReturn:
     try:
         if os.geteuid() == 0:
             gid = _primary(who)
@@ -202,7 +202,7 @@ def _child(who: Who, read: Callable[[], str | None], writer: int) -> NoReturn:
         os._exit(0)
 
 
-def _primary(who: Who) -> int:
+def _primary(who: Credentials) -> int:
     try:
         return pwd.getpwuid(who.uid).pw_gid
     except KeyError:
@@ -225,7 +225,7 @@ def _matches(pattern: str) -> list[str]:
     return sorted(path for path in glob.iglob(pattern) if os.path.isdir(f"{path}/.claude/coordination"))
 
 
-def _closed_pattern(pattern: str, who: Who) -> Finding | None:
+def _closed_pattern(pattern: str, who: Credentials) -> Finding | None:
     """A pattern whose fixed part the service may not list matches nothing for it."""
     base = pattern
     while glob.has_magic(base):

@@ -1,6 +1,6 @@
 """What happens to agents, as records: reduce a reading, record what is worth it, then show it.
 
-Between the pipeline and the feed of Redis, which read, and the picture, which judges. The caller holds the
+Between the pipeline and the feed of Redis, which read, and the store, which judges. The caller holds the
 lock of the source from the reading until a call here returns, so that what is shown is what was read last.
 An agent that two sources see has one record, of both: what is new is told by comparing what is shown of it.
 """
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from coordd.agents.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces
 from coordd.model import AgentSample
 from coordd.runtime.clocks import Moment
@@ -24,7 +24,7 @@ from coordd.sinks.recorder import Recorder
 class _Step:
     """What one reading comes to: samples to be recorded, and what is shown afterwards.
 
-    ``publish`` has each sighting with the agent as it was shown before. ``moved`` has the agents of Redis
+    ``publish`` has each observation with the agent as it was shown before. ``moved`` has the agents of Redis
     that are then shown alone (as which), or no longer (None).
     """
 
@@ -35,15 +35,15 @@ class _Step:
     moved: dict[Key, KnownAgent | None] = field(default_factory=dict)
 
 
-class AgentLog:
-    """Feeds the picture, and records what becomes of it.
+class AgentIntake:
+    """Feeds the store, and records what becomes of it.
 
     ``forget_after`` is the silence in seconds after which an agent leaves the list; it may be changed.
     """
 
-    def __init__(self, *, picture: Picture, recorder: Recorder, host: str, forget_after: float) -> None:
+    def __init__(self, *, store: AgentStore, recorder: Recorder, host: str, forget_after: float) -> None:
         self.forget_after = forget_after
-        self._picture = picture
+        self._store = store
         self._recorder = recorder
         self._host = host
         self._forgotten: dict[Key, KnownAgent] = {}
@@ -55,7 +55,7 @@ class AgentLog:
         Those of Redis come last: by then it is settled who is whose. Who is shown elsewhere than before, for
         other workspaces are configured now, is recorded so.
         """
-        workspaces = self._picture.workspaces
+        workspaces = self._store.workspaces
         redis: dict[Key, KnownAgent] = {}
         alone = set()
         for agent in agents:
@@ -66,7 +66,7 @@ class AgentLog:
             if agent.key[0] is None:
                 alone.add(agent.key)
             elif agent.key[0] in workspaces:
-                self._picture.publish(one, moment.mono)
+                self._store.publish(one, moment.mono)
             if "redis" in agent.sources:
                 key: Key = (None, agent.key[1])
                 redis[key] = replace(one, key=key, sources=("redis",))
@@ -74,11 +74,11 @@ class AgentLog:
             return
         step = _Step(moment.wall)
         for key, one in redis.items():
-            self._picture.publish(one, moment.mono)
-            shown = self._picture.place(key) == key
+            self._store.publish(one, moment.mono)
+            shown = self._store.place(key) == key
             if shown != (key in alone):
                 self._move(step, one, shown)
-        self._picture.take_moved()
+        self._store.take_moved()
         await self._record(step)
 
     async def take(self, path: str, agents: Mapping[str, AgentTraces | None], reading: Reading) -> None:
@@ -87,7 +87,7 @@ class AgentLog:
         mono = now().mono
         for agent_id, traces in agents.items():
             key: Key = (path or None, agent_id)
-            old = self._picture.sighting(key)
+            old = self._store.observation(key)
             if old is not None and old.traces is traces and old.verdict.status == "active":
                 continue  # the very same traces: only time can tell more, and deadlines watch that
             new = self._advance(old, key, traces, reading, mono)
@@ -104,14 +104,14 @@ class AgentLog:
             del self._forgotten[key]
 
     async def record_verdicts(self, keys: Iterable[Key]) -> None:
-        """Record what the picture already shows of these agents, where their last record says otherwise."""
+        """Record what the store already shows of these agents, where their last record says otherwise."""
         moment = now()
         changed = []
         for key in keys:
-            old = self._picture.get(key)
+            old = self._store.get(key)
             if old is None:
                 continue
-            verdict = self._picture.look(old, moment.mono).verdict
+            verdict = self._store.look(old, moment.mono).verdict
             if verdict.status != old.verdict.status:
                 changed.append(replace(old, verdict=verdict, cause="verdict"))
                 self._announce(old, changed[-1])
@@ -119,21 +119,21 @@ class AgentLog:
             await self._recorder.record(agent=[self._sample(agent, moment.wall) for agent in changed])
         mono = now().mono
         for agent in changed:
-            self._picture.recorded(agent.key, agent.verdict, "verdict", mono)
+            self._store.recorded(agent.key, agent.verdict, "verdict", mono)
 
     async def drop(self, path: str) -> None:
         """A workspace is watched no longer, and its agents with it."""
         step = _Step(now().wall)
-        for agent in self._picture.in_workspace(path):
+        for agent in self._store.in_workspace(path):
             self._leave(step, agent.key, "left with its workspace")
         await self._record(step)
         self.read_all(path, ())
 
     def _come(self, step: _Step, old: KnownAgent | None, new: KnownAgent, mono: float) -> None:
-        """A sighting is there, or is another one than before."""
-        shown = self._picture.shown_as(new, mono)
-        before = self._picture.get(shown.key)
-        moved = self._picture.would_move(new.key, there=True) if old is None else None
+        """A observation is there, or is another one than before."""
+        shown = self._store.shown_as(new, mono)
+        before = self._store.get(shown.key)
+        moved = self._store.would_move(new.key, there=True) if old is None else None
         if changed(before, shown):
             step.samples.append(self._sample(shown, step.wall))
             self._announce(before or (moved[0] if moved else None), shown)
@@ -142,19 +142,19 @@ class AgentLog:
         step.publish.append((new, before))
 
     def _leave(self, step: _Step, key: Key, words: str) -> None:
-        """A sighting goes, and the agent with it unless the other source sees it."""
+        """A observation goes, and the agent with it unless the other source sees it."""
         step.remove.append(key)
-        place = self._picture.place(key)
-        shown = self._picture.get(place)
+        place = self._store.place(key)
+        shown = self._store.get(place)
         if shown is None:
             return
         if place != key:
-            rest = self._picture.sighting(place)
+            rest = self._store.observation(place)
             if rest is not None and rest.active_tasks != shown.active_tasks:
                 step.samples.append(self._sample(replace(rest, cause="tasks"), step.wall))
             return
         step.samples.append(self._sample(replace(shown, cause="removed"), step.wall))
-        if moved := self._picture.would_move(key, there=False):
+        if moved := self._store.would_move(key, there=False):
             self._move(step, *moved)
         if moved is None or not moved[1]:
             self._recorder.event("agent.removed", key[1], f"agent {key[1]} {words}", _where(key))
@@ -165,7 +165,7 @@ class AgentLog:
             step.moved[redis.key] = None
             step.samples.append(self._sample(replace(redis, cause="removed"), step.wall))
             return
-        verdict = self._picture.verdict_alone(redis.key, now().mono)
+        verdict = self._store.verdict_alone(redis.key, now().mono)
         agent = step.moved[redis.key] = replace(redis, verdict=verdict, cause="appeared")
         step.samples.append(self._sample(agent, step.wall))
         self._announce(redis, agent)
@@ -181,7 +181,7 @@ class AgentLog:
         forgotten = self._forgotten.pop(key, None)
         if traces is None:
             return None
-        elsewhere = self._picture.elsewhere(key, mono)
+        elsewhere = self._store.elsewhere(key, mono)
         new = advance(old or forgotten, key, traces, reading, elsewhere)
         if new.verdict.status == "inactive" and new.beat_at is not None:
             silence = reading.observed - new.beat_at
@@ -204,30 +204,30 @@ class AgentLog:
         mono = now().mono
         for agent, before in step.publish:
             # What was recorded meanwhile, while this was, is what it comes back from.
-            meanwhile = self._picture.get(before.key) if before else None
+            meanwhile = self._store.get(before.key) if before else None
             if before and meanwhile and meanwhile.verdict.status != before.verdict.status:
                 self._announce(meanwhile, agent)
-            self._picture.publish(agent, mono)
-        self._growth.reached(len(self._picture))
+            self._store.publish(agent, mono)
+        self._growth.reached(len(self._store))
         for key in step.remove:
-            self._picture.remove(key, mono)
+            self._store.remove(key, mono)
         for key, shown in step.moved.items():
             if shown is not None:
-                self._picture.recorded(key, shown.verdict, shown.cause, mono)
+                self._store.recorded(key, shown.verdict, shown.cause, mono)
         await self._record_moved(step)
 
     async def _record_moved(self, step: _Step) -> None:
         """Two sources that saw an agent come or go at once could not foresee what that makes together."""
         late = _Step(now().wall)
-        for key, alone in self._picture.take_moved():
-            redis = self._picture.sighting(key)
+        for key, alone in self._store.take_moved():
+            redis = self._store.observation(key)
             if redis is not None and (key not in step.moved or (step.moved[key] is not None) != alone):
                 self._move(late, redis, alone)
         if late.samples:
             await self._recorder.record(agent=late.samples)
             for key, shown in late.moved.items():
                 if shown is not None:
-                    self._picture.recorded(key, shown.verdict, shown.cause, now().mono)
+                    self._store.recorded(key, shown.verdict, shown.cause, now().mono)
 
     def _sample(self, agent: KnownAgent, wall: float) -> AgentSample:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)

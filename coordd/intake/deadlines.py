@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
 from coordd.agents.reducer import Key
-from coordd.agents.store import Picture
-from coordd.intake.agents import AgentLog
-from coordd.intake.tasks import TaskLog
+from coordd.agents.store import AgentStore
+from coordd.intake.agents import AgentIntake
+from coordd.intake.tasks import TaskIntake
 from coordd.runtime.schedule import Schedule, now
 
 GRID = 0.25
@@ -26,17 +26,19 @@ Reread = Callable[[str, Collection[str]], Awaitable[None]]
 """Reads agents of one source again: its path ("" is Redis) and their ids."""
 
 
-class Judging:
+class DeadlineTimer:
     """Judges when deadlines pass, from :meth:`start` on.
 
     ``files`` and ``redis`` read agents again; both may be set until then.
     """
 
-    def __init__(self, *, picture: Picture, schedule: Schedule, agents: AgentLog, tasks: TaskLog) -> None:
+    def __init__(
+        self, *, store: AgentStore, schedule: Schedule, agents: AgentIntake, tasks: TaskIntake
+    ) -> None:
         self.files: Reread | None = None
         self.redis: Reread | None = None
         self.running = False
-        self._picture = picture
+        self._store = store
         self._schedule = schedule
         self._agents = agents
         self._tasks = tasks
@@ -58,8 +60,8 @@ class Judging:
             return
         self._tasks.look()
         mono = now().mono
-        due = self._picture.next_deadline()
-        if self._picture.owes_records:
+        due = self._store.next_deadline()
+        if self._store.owes_records:
             due = mono
         if due is None:
             return
@@ -71,15 +73,15 @@ class Judging:
     async def _judge_due(self) -> None:
         files: list[Key] = []
         redis: list[Key] = []
-        for key in self._picture.take_unrecorded(now().mono):
-            (redis if "" in self._picture.sources_of(key) else files).append(key)
+        for key in self._store.take_unrecorded(now().mono):
+            (redis if "" in self._store.sources_of(key) else files).append(key)
         # A Redis that takes its time is waited for by those alone whom it knows.
         await asyncio.gather(self._judge(files), self._judge(redis))
 
     async def _judge(self, keys: list[Key]) -> None:
         due: dict[str, list[str]] = defaultdict(list)
         for key in keys:
-            for path in self._picture.sources_of(key):
+            for path in self._store.sources_of(key):
                 due[path].append(key[1])
         rereads = []
         for path, agent_ids in due.items():

@@ -1,9 +1,9 @@
 """What is read when: each workspace in full now and then, and what changed in it at once.
 
-What is read goes to agentlog.py and tasklog.py. One :class:`Source` a workspace, each with a lock that is
-held from the reading until the picture shows it: so what is published is what was read last, and a workspace
-that hangs delays no other. Nothing here blocks: reading happens in the trace workers, writing behind the
-recorder.
+What is read goes to agents.py and tasks.py beside this module. One :class:`WorkspaceSource` a workspace, each
+with a lock that is held from the reading until the store shows it: so what is published is what was read
+last, and a workspace that hangs delays no other. Nothing here blocks: reading happens in the trace workers,
+writing behind the recorder.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from coordd.agents.reducer import KnownAgent, Reading
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, WorkspaceTraces
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
-from coordd.intake.source import Sight, TraceLog
-from coordd.intake.tasks import TaskLog
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.source import SourceState, TraceLog
+from coordd.intake.tasks import TaskIntake
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.hints import Hint, Signal
 from coordd.sources.file.reader import HEARTBEAT, WorkspaceReader
@@ -50,8 +50,8 @@ SLICE = 500
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Source(Sight):
-    """One workspace as it is read: its reader, its place in the picture, and what is to be read next."""
+class WorkspaceSource(SourceState):
+    """One workspace as it is read: its reader, its place in the store, and what is to be read next."""
 
     reader: WorkspaceReader
     worker: Worker
@@ -63,30 +63,30 @@ class Source(Sight):
     followed: Followed = field(default_factory=lambda: Followed("poll"))
 
 
-class Pipeline:
+class FileIntake:
     """Follows every workspace; its public coroutines are the jobs of the schedule."""
 
     def __init__(
         self,
         *,
-        picture: Picture,
+        store: AgentStore,
         backend: FileBackend,
         schedule: Schedule,
         local: Worker,
         remote: Worker,
-        agents: AgentLog,
-        tasks: TaskLog,
-        judging: Judging,
+        agents: AgentIntake,
+        tasks: TaskIntake,
+        judging: DeadlineTimer,
         malformed: TraceLog,
     ) -> None:
-        self._picture = picture
+        self._store = store
         self._agents = agents
         self._tasks = tasks
         self._backend = backend
         self._schedule = schedule
         self._local = local
         self._remote = remote
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, WorkspaceSource] = {}
         self._malformed = malformed
         self._entries: tuple[str, ...] = ()
         self._judging = judging
@@ -124,7 +124,7 @@ class Pipeline:
         """The loop did not turn for so long: take it out of every clock, and read again."""
         for source in self._sources.values():
             source.shown.clock.skip(seconds)
-        self._picture.rejudge_all(now().mono)
+        self._store.rejudge_all(now().mono)
         self.rescan_soon()
 
     def rescan_soon(self) -> None:
@@ -145,10 +145,10 @@ class Pipeline:
             if not source.hung and source.shown.clock.readable:
                 await self._read_some(source, {agent_id + HEARTBEAT for agent_id in agent_ids})
 
-    def _arm(self, source: Source) -> None:
+    def _arm(self, source: WorkspaceSource) -> None:
         self._schedule.once(f"agents.batch:{source.shown.path}", BATCH, lambda: self._batch(source))
 
-    async def _batch(self, source: Source) -> None:
+    async def _batch(self, source: WorkspaceSource) -> None:
         async with source.lock:
             hints, source.hints = source.hints, set()
             if not hints or source.hung:
@@ -158,7 +158,7 @@ class Pipeline:
             elif hints := hints - {Signal.RESCAN}:
                 await self._read_some(source, hints)
 
-    def _put_off(self, source: Source) -> bool:
+    def _put_off(self, source: WorkspaceSource) -> bool:
         """Whether the last full reading is so fresh that the next one has to wait; then that is arranged."""
         wait = source.full_after - now().mono
         if wait <= 0:
@@ -168,16 +168,16 @@ class Pipeline:
             self._schedule.once(name, wait, lambda: self._scan(source))
         return True
 
-    async def _scan(self, source: Source) -> None:
+    async def _scan(self, source: WorkspaceSource) -> None:
         async with source.lock:
             if not source.hung:
                 source.hints.clear()
                 await self._read_all(source)
 
-    async def _read_some(self, source: Source, hints: set[Hint]) -> None:
+    async def _read_some(self, source: WorkspaceSource, hints: set[Hint]) -> None:
         try:
             change = await source.worker.run(source.reader.read, hints, deadline=READ_DEADLINE)
-        except Late as late:
+        except DeadlineMissed as late:
             await self._hangs(source, late)
             return
         if change.rescan_needed:
@@ -190,13 +190,13 @@ class Pipeline:
         self._judging.look()
         self._tasks.take(source.shown.path, change.work)
 
-    async def _read_all(self, source: Source) -> None:
+    async def _read_all(self, source: WorkspaceSource) -> None:
         began = now().mono
         try:
             followed, traces = await source.worker.run(
                 self._follow_and_scan, source, now().wall, deadline=READ_DEADLINE
             )
-        except Late as late:
+        except DeadlineMissed as late:
             await self._hangs(source, late)
             return
         source.followed = followed
@@ -207,7 +207,7 @@ class Pipeline:
         if traces.state == "unreadable":
             await self._lost(source, traces.error or "it cannot be read", gone=traces.gone)
             return
-        if traces.state == "waiting" and self._picture.in_workspace(source.shown.path):
+        if traces.state == "waiting" and self._store.in_workspace(source.shown.path):
             await self._lost(source, ".claude/coordination was there before the restart and is gone")
             return
         blind = not source.shown.clock.readable
@@ -217,7 +217,7 @@ class Pipeline:
         source.found_all(traces)
         self._malformed.note(source.shown)
         if blind:
-            self._picture.rejudge(source.shown.path, moment.mono)
+            self._store.rejudge(source.shown.path, moment.mono)
         agents = iter(self._complete(source, traces).items())
         while some := dict(islice(agents, SLICE)):
             await self._agents.take(source.shown.path, some, self._reading(source, pushed=False))
@@ -230,33 +230,33 @@ class Pipeline:
         source.read_once = traces.state == "read"
         self._poll(source)
 
-    def _follow_and_scan(self, source: Source, wall: float) -> tuple[Followed, WorkspaceTraces]:
+    def _follow_and_scan(self, source: WorkspaceSource, wall: float) -> tuple[Followed, WorkspaceTraces]:
         """Runs in a trace worker. Watching begins before reading: what changes in between is announced."""
         followed = self._backend.follow(source.shown.path)
         return followed, source.reader.scan(wall)
 
-    def _complete(self, source: Source, traces: WorkspaceTraces) -> Mapping[str, AgentTraces | None]:
+    def _complete(self, source: WorkspaceSource, traces: WorkspaceTraces) -> Mapping[str, AgentTraces | None]:
         """A full reading says of every known agent what is there, even that nothing is."""
         agents: dict[str, AgentTraces | None] = dict(traces.agents)
-        for agent in self._picture.in_workspace(source.shown.path):
+        for agent in self._store.in_workspace(source.shown.path):
             agents.setdefault(agent.key[1], None)
         return agents
 
-    def _reading(self, source: Source, *, pushed: bool) -> Reading:
-        return source.reading(self._picture, pushed=pushed, starting=not self._judging.running)
+    def _reading(self, source: WorkspaceSource, *, pushed: bool) -> Reading:
+        return source.reading(self._store, pushed=pushed, starting=not self._judging.running)
 
-    async def _hangs(self, source: Source, late: Late) -> None:
+    async def _hangs(self, source: WorkspaceSource, late: DeadlineMissed) -> None:
         source.hung = True
         late.future.add_done_callback(lambda _: self._answers_again(source))
         await self._lost(source, f"the file system does not answer ({READ_DEADLINE:g} s)")
 
-    def _answers_again(self, source: Source) -> None:
+    def _answers_again(self, source: WorkspaceSource) -> None:
         if self._sources.get(source.shown.path) is not source:
             return
         source.hung = False
         self.hint(source.shown.path, Signal.RESCAN)
 
-    async def _lost(self, source: Source, error: str, *, gone: bool = False) -> None:
+    async def _lost(self, source: WorkspaceSource, error: str, *, gone: bool = False) -> None:
         moment = now()
         path = source.shown.path
         if gone and source.from_glob:
@@ -267,15 +267,15 @@ class Pipeline:
         source.shown.clock.lost(moment.mono)
         source.read_once = False
         source.shown.state, source.shown.error = "unreadable", error
-        self._picture.rejudge(path, moment.mono)
+        self._store.rejudge(path, moment.mono)
         self._tasks.lost(path)
         if self._judging.running:
             await self._agents.record_verdicts(
-                [self._picture.place(agent.key) for agent in self._picture.in_workspace(path)]
+                [self._store.place(agent.key) for agent in self._store.in_workspace(path)]
             )
         self._judging.look()
 
-    async def _drop(self, source: Source) -> None:
+    async def _drop(self, source: WorkspaceSource) -> None:
         """A workspace that is no longer configured, or whose project is gone; its lock is held."""
         path = source.shown.path
         source.hung = True
@@ -283,13 +283,13 @@ class Pipeline:
         self._backend.unfollow(path)
         await self._agents.drop(path)
         self._tasks.drop(path)  # at one with the next line: whoever asks meanwhile finds both or neither
-        self._picture.workspaces.pop(path, None)
+        self._store.workspaces.pop(path, None)
 
     async def _expand(self) -> None:
         """Find the workspaces that the configuration names now."""
         try:
             found = await self._local.run(self._backend.find, deadline=READ_DEADLINE)
-        except Late:
+        except DeadlineMissed:
             log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
             return
         wanted = {one.path: one for one in found}
@@ -303,15 +303,15 @@ class Pipeline:
         for path, one in wanted.items():
             if path not in self._sources:
                 shown = Workspace(path=path, clock=ObservedClock(blind_since=now().mono))
-                self._picture.workspaces[path] = shown
-                self._sources[path] = Source(
+                self._store.workspaces[path] = shown
+                self._sources[path] = WorkspaceSource(
                     reader=self._backend.reader(path),
                     shown=shown,
                     worker=self._remote if one.remote else self._local,
                     from_glob=one.from_glob,
                 )
 
-    def _poll(self, source: Source) -> None:
+    def _poll(self, source: WorkspaceSource) -> None:
         name = f"agents.poll:{source.shown.path}"
         if source.followed.state == "poll":
             self._schedule.once(name, POLL, lambda: self._scan(source))

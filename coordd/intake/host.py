@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.model import HostReading, OwnCost, PerformanceRow, SelfUsage, SystemSample
 from coordd.redislink.state import RedisState
-from coordd.runtime.clocks import Heart
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import now
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.recorder import Recorder
 from coordd.util.timestamps import format_utc
 
@@ -51,9 +51,9 @@ class HostSampling:
         *,
         sampler: Callable[[], Sampler],
         worker: Worker,
-        picture: Picture,
+        store: AgentStore,
         recorder: Recorder,
-        heart: Heart,
+        loop_monitor: LoopMonitor,
         cost: OwnCost,
         host: str,
         interval: float,
@@ -63,9 +63,9 @@ class HostSampling:
         self._sampler: Sampler | None = None
         self._ending = False
         self._worker = worker
-        self._picture = picture
+        self._store = store
         self._recorder = recorder
-        self._heart = heart
+        self._loop_monitor = loop_monitor
         self._cost = cost
         self._host = host
         self._redis = redis
@@ -78,7 +78,7 @@ class HostSampling:
         self._last = now().mono
         try:
             await self._worker.run(self._begin, deadline=DEADLINE)
-        except Late:
+        except DeadlineMissed:
             log.warning("the first look at the host takes more than %g s", DEADLINE)
 
     def _begin(self) -> None:
@@ -93,7 +93,7 @@ class HostSampling:
             return
         try:
             reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
-        except Late:
+        except DeadlineMissed:
             log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
             return
         if self._ending:
@@ -115,12 +115,12 @@ class HostSampling:
             disk_io=reading.disk_io,
             network_io=reading.network_io,
             coord_mode=mode,
-            agents=self._picture.counts(moment.mono),
+            agents=self._store.counts(moment.mono),
             self=SelfUsage(
                 cpu_percent=reading.own_cpu_percent,
                 rss=reading.own_rss,
                 open_fds=reading.own_open_fds,
-                loop_lag_ms=round(self._heart.take_lag() * 1000, 3),
+                loop_lag_ms=round(self._loop_monitor.take_lag() * 1000, 3),
             ),
         )
         memory = (reading.memory_usage or {}).get("percent")
@@ -133,7 +133,7 @@ class HostSampling:
             coord_mode=mode,
         )
         await self._recorder.record(system=[sample], performance=[row])
-        self._picture.system = sample
+        self._store.system = sample
 
     def stop(self) -> None:
         """Record no more: a sample that came now would not reach every sink."""

@@ -16,15 +16,15 @@ from typing import Any
 
 from coordd.agents.departures import MAX_SILENT, Departures
 from coordd.agents.reducer import Reading
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentsChange, AgentTraces
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.files import BATCH, FULL_READ_SHARE, POLL, RESCAN
-from coordd.intake.source import Sight, TraceLog
-from coordd.intake.tasks import TaskLog
-from coordd.redislink.facts import Facts
-from coordd.redislink.wire import RedisLost, Wire
+from coordd.intake.source import SourceState, TraceLog
+from coordd.intake.tasks import TaskIntake
+from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
 from coordd.sources.redis.asking import LONGEST_KEY
@@ -44,10 +44,10 @@ MENDED = 4.0
 """Seconds between two full readings while a part of Redis cannot be read."""
 _SILENT = f"more than {MAX_SILENT}, of which nothing is left; further ones leave the list at once"
 PATH = ""
-"""Redis among the sources of the picture."""
+"""Redis among the sources of the store."""
 
 
-class RedisFeed:
+class RedisIntake:
     """Follows the agents and tasks in one Redis.
 
     ``broken`` tells the link of a connection that failed, ``flushed`` that whole databases may have been
@@ -58,12 +58,12 @@ class RedisFeed:
         self,
         *,
         url: str,
-        picture: Picture,
+        store: AgentStore,
         reader: RedisReader,
         schedule: Schedule,
-        agents: AgentLog,
-        tasks: TaskLog,
-        judging: Judging,
+        agents: AgentIntake,
+        tasks: TaskIntake,
+        judging: DeadlineTimer,
         malformed: TraceLog,
         broken: Callable[[RedisLost], None],
         flushed: Callable[[], None],
@@ -71,7 +71,7 @@ class RedisFeed:
         self.mode: str | None = None
         self.standstill: str | None = None
         self.ready = asyncio.Event()
-        self._picture = picture
+        self._store = store
         self._reader = reader
         self._schedule = schedule
         self._agents = agents
@@ -81,17 +81,17 @@ class RedisFeed:
         self._broken = broken
         self._flushed = flushed
         self._listening = Listening(url=url, told=self._heard)
-        self._sight = Sight(shown=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono)))
+        self._sight = SourceState(shown=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono)))
         self._lock = asyncio.Lock()
-        self._wire: Wire | None = None
+        self._wire: RedisSession | None = None
         self._pending: set[bytes] = set()
         self._everything = False
-        self._departures = Departures(known=lambda agent_id: picture.sighting((None, agent_id)))
+        self._departures = Departures(known=lambda agent_id: store.observation((None, agent_id)))
         self._ended = False
         self._following: asyncio.Task[None] | None = None
         self._first: asyncio.Task[None] | None = None
         self._cost = 0.0
-        picture.workspaces[PATH] = self._sight.shown
+        store.workspaces[PATH] = self._sight.shown
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ class RedisFeed:
         unreadable = {"everything": shown.error} if shown.state == "unreadable" and shown.error else {}
         return dict(self._reader.troubles) or unreadable
 
-    def up(self, wire: Wire, facts: Facts) -> None:
+    def up(self, wire: RedisSession, facts: RedisFacts) -> None:
         """Begin to read over a new connection."""
         if self._ended:
             return
@@ -151,7 +151,7 @@ class RedisFeed:
                 with suppress(asyncio.CancelledError):
                     await self._following
 
-    async def _follow(self, wire: Wire) -> None:
+    async def _follow(self, wire: RedisSession) -> None:
         """Read everything once, then be told, or ask now and then; ends with the connection."""
         looking = asyncio.ensure_future(self._unbroken(wire, self._look_after(wire)))
         try:
@@ -160,7 +160,7 @@ class RedisFeed:
             looking.cancel()
             await self._listening.end()
 
-    async def _hear(self, wire: Wire) -> None:
+    async def _hear(self, wire: RedisSession) -> None:
         pushed = await self._listening.begin(wire)  # before everything is read
         if not pushed:
             await self._take_up(wire, "poll")
@@ -173,7 +173,7 @@ class RedisFeed:
         finally:
             listening.cancel()
 
-    async def _take_up(self, wire: Wire, mode: str) -> None:
+    async def _take_up(self, wire: RedisSession, mode: str) -> None:
         """Read everything, and go on from there."""
         # Who is told that the connection is lost waits for nobody; what was recorded must still be shown.
         self._first = asyncio.ensure_future(self._read_first(wire))
@@ -183,7 +183,7 @@ class RedisFeed:
             self.ready.set()
             self._await_rescan()
 
-    async def _read_first(self, wire: Wire) -> None:
+    async def _read_first(self, wire: RedisSession) -> None:
         async with self._lock:
             if wire is self._wire:
                 await self._guarded(wire, self._read_all(wire))
@@ -202,13 +202,13 @@ class RedisFeed:
         if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
             self._schedule.once("redis.batch", BATCH, self._batch)
 
-    async def _look_after(self, wire: Wire) -> None:
+    async def _look_after(self, wire: RedisSession) -> None:
         while True:
             await self._look_at_writers(wire)
             await asyncio.sleep(LOOK_EVERY)
             await self._listening.ping()
 
-    async def _look_at_writers(self, wire: Wire) -> None:
+    async def _look_at_writers(self, wire: RedisSession) -> None:
         """Find out whether agents can beat: while they cannot, nobody's silence counts."""
         words = await standstill_of(wire)
         if wire is not self._wire or words == self.standstill:
@@ -257,7 +257,7 @@ class RedisFeed:
             shortest = POLL
         self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * self._cost), self._rescan)
 
-    async def _unbroken(self, wire: Wire, following: Coroutine[Any, Any, None]) -> None:
+    async def _unbroken(self, wire: RedisSession, following: Coroutine[Any, Any, None]) -> None:
         """Whatever fails over a connection ends it, but not the one after it."""
         try:
             await following
@@ -269,7 +269,7 @@ class RedisFeed:
             if wire is self._wire:
                 self._broken(RedisLost(f"cannot be followed: {type(error).__name__}"))
 
-    async def _guarded(self, wire: Wire, reading: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, wire: RedisSession, reading: Coroutine[Any, Any, None]) -> None:
         try:
             await reading
         except RedisLost as lost:
@@ -280,7 +280,7 @@ class RedisFeed:
             if wire is self._wire:
                 self._lost(f"cannot be understood: {type(error).__name__}")
 
-    async def _read_all(self, wire: Wire) -> None:
+    async def _read_all(self, wire: RedisSession) -> None:
         began = now().mono
         traces = await self._reader.scan(wire, now().wall)
         self._cost = now().mono - began
@@ -296,7 +296,7 @@ class RedisFeed:
         self._malformed.note(shown)
         if self._see():
             await self._rejudge()
-        known = [agent.key[1] for agent in self._picture.in_workspace(None)]
+        known = [agent.key[1] for agent in self._store.in_workspace(None)]
         first = not self._sight.read_once
         await asyncio.sleep(0)  # each of these steps takes long with many agents
         if wire is not self._wire:
@@ -321,15 +321,15 @@ class RedisFeed:
         self._await_rescan()
         self._await_slow()
 
-    async def _read_some(self, wire: Wire, keys: Collection[bytes]) -> None:
+    async def _read_some(self, wire: RedisSession, keys: Collection[bytes]) -> None:
         await self._took(wire, await self._reader.read(wire, keys, now().wall), pushed=True)
         self._await_slow()
 
-    async def _reread(self, wire: Wire, agent_ids: Collection[str]) -> None:
+    async def _reread(self, wire: RedisSession, agent_ids: Collection[str]) -> None:
         await self._look_at_writers(wire)
         await self._took(wire, await self._reader.reread(wire, agent_ids, now().wall), pushed=False)
 
-    async def _took(self, wire: Wire, change: AgentsChange, *, pushed: bool) -> None:
+    async def _took(self, wire: RedisSession, change: AgentsChange, *, pushed: bool) -> None:
         if wire is not self._wire:
             return
         if change.rescan_needed:
@@ -351,7 +351,7 @@ class RedisFeed:
                 self._schedule.once("redis.batch", delay, self._batch)
 
     def _reading(self, *, pushed: bool) -> Reading:
-        return self._sight.reading(self._picture, pushed=pushed, starting=not self._judging.running)
+        return self._sight.reading(self._store, pushed=pushed, starting=not self._judging.running)
 
     def _lost(self, trouble: str) -> None:
         shown, moment = self._sight.shown, now()
@@ -363,9 +363,9 @@ class RedisFeed:
 
     async def _rejudge(self) -> None:
         """Judge all agents of Redis anew, after it was lost or came back."""
-        places = [self._picture.place(agent.key) for agent in self._picture.in_workspace(None)]
+        places = [self._store.place(agent.key) for agent in self._store.in_workspace(None)]
         for start in range(0, len(places), SLICE):
-            self._picture.rejudge_some(places[start : start + SLICE], now().mono)
+            self._store.rejudge_some(places[start : start + SLICE], now().mono)
             self._tasks.look()
             await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""What every source of agents is: its place in the picture, when it was last read, its bad traces."""
+"""What every source of agents is: its place in the store, when it was last read, its bad traces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coordd.agents.reducer import Reading
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import WorkspaceTraces
 from coordd.runtime.schedule import now
 
@@ -20,7 +20,7 @@ _MAX_LOGGED = 10_000
 
 
 @dataclass(slots=True, eq=False)
-class Sight:
+class SourceState:
     """One source as it is read.
 
     ``last_observed`` is the observed time at which the last full reading began; ``read_once`` says that there
@@ -46,16 +46,16 @@ class Sight:
             else:
                 self.shown.malformed_unnamed += 1
 
-    def reading(self, picture: Picture, *, pushed: bool, starting: bool) -> Reading:
+    def reading(self, store: AgentStore, *, pushed: bool, starting: bool) -> Reading:
         """What a reading that has just been made says of time; ``pushed``: a change was announced."""
         moment = now()
         # After a stall that no tick has told of yet, the real time would date a beat into the future.
-        observed = self.shown.clock.now(picture.horizon(moment.mono))
+        observed = self.shown.clock.now(store.horizon(moment.mono))
         return Reading(
             wall=moment.wall,
             observed=observed,
             since=observed if pushed else min(observed, self.last_observed),
-            timeout=picture.timeout,
+            timeout=store.timeout,
             fresh=not self.read_once,
             starting=starting,
             counts=self.shown.clock.readable,

@@ -15,7 +15,7 @@ from coordd.agents.traces import WorkChange, WorkspaceTraces
 from coordd.runtime.schedule import Schedule, now
 from coordd.sinks.recorder import Recorder
 from coordd.tasks.board import Board
-from coordd.tasks.news import News
+from coordd.tasks.event_buffer import TaskEvent
 from coordd.util.text import age
 
 GATHER = 0.5
@@ -26,7 +26,7 @@ NAMED = 20
 """So many of a kind make an event each; the rest share one."""
 
 
-class TaskLog:
+class TaskIntake:
     """Feeds the board, and records what becomes of it."""
 
     def __init__(self, *, board: Board, recorder: Recorder, schedule: Schedule) -> None:
@@ -97,7 +97,7 @@ class TaskLog:
 
     def _tell(self) -> None:
         news, missed = self._board.take_news()
-        kinds: dict[str, list[News]] = defaultdict(list)
+        kinds: dict[str, list[TaskEvent]] = defaultdict(list)
         for one in news:
             kinds[one.kind].append(one)
         for kind, several in kinds.items():
@@ -111,7 +111,7 @@ class TaskLog:
             self._recorder.event("tasks.missed", "", f"{missed} more changes of tasks", {"count": missed})
 
 
-def _message(news: News) -> str:
+def _message(news: TaskEvent) -> str:
     who = "nobody known" if news.agent_id is None else news.agent_id
     if news.kind == "task.claimed":
         return f"task {news.subject} is claimed by {who}"
@@ -124,7 +124,7 @@ def _message(news: News) -> str:
     return f"agent {news.subject} is stalled: holds {held}, no progress for {age(news.idle)}"
 
 
-def _detail(news: News) -> dict[str, object]:
+def _detail(news: TaskEvent) -> dict[str, object]:
     if news.kind == "agent.stalled":
         return {"tasks": list(news.tasks[:NAMED]), "idle": news.idle}
     return {"agent_id": news.agent_id}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from coordd.protocol.paths import Place
+    from coordd.protocol.paths import DaemonLocation
 
 MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of one answer line; 1,000 agents make about 300 KiB."""
@@ -325,7 +325,7 @@ class Client:
         return CannotTell(f"{escape(self.path)}: {error.strerror or error}")
 
 
-def connect(places: Iterable[Place], timeout: float) -> Client:
+def connect(places: Iterable[DaemonLocation], timeout: float) -> Client:
     """A connected client of the first place where somebody answers.
 
     Raises:

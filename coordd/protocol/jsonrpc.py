@@ -104,7 +104,7 @@ def error_object(fault: Fault) -> dict[str, object]:
     return error
 
 
-class Close(Exception):
+class AnswerAndClose(Exception):
     """Send this answer, then close."""
 
     def __init__(self, answer: bytes) -> None:

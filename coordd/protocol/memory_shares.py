@@ -11,13 +11,13 @@ from typing import Generic, Protocol, TypeVar
 from coordd.protocol.admission import Caller
 
 
-class Holder(Protocol):
+class ShareHolder(Protocol):
     """A client."""
 
     caller: Caller
 
 
-H = TypeVar("H", bound=Holder)
+H = TypeVar("H", bound=ShareHolder)
 
 
 class Memory(Generic[H]):

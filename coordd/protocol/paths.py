@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ADDRESS_BYTES = {"linux": 107, "darwin": 103}  # unix(7), sun_path less its final zero; BSD and macOS: 104
 
 
-class Place:
+class DaemonLocation:
     """One place where a daemon may be.
 
     ``layout`` is ``project``, ``user`` or ``system``, or the name of what gave the path (``--socket``,
@@ -120,7 +120,7 @@ def workspace_above(directory: str) -> str | None:
         current = parent
 
 
-def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) -> list[Place]:
+def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) -> list[DaemonLocation]:
     """The places of the layouts alone, in the order of search: project, user, system.
 
     A user daemon that was started without ``XDG_RUNTIME_DIR`` (cron) has its socket below ``XDG_STATE_HOME``;
@@ -141,16 +141,16 @@ def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) ->
 
 def socket_candidates(
     explicit: str | None, environ: Mapping[str, str], cwd: str | None, platform: str
-) -> list[Place]:
+) -> list[DaemonLocation]:
     """Where a client looks: ``--socket``, ``$COORDD_SOCKET`` (each alone decides), then the layouts.
 
     ``cwd`` is None where the current directory no longer exists.
     """
     if explicit is not None:
-        return [Place("--socket", explicit, None, None, None)]
+        return [DaemonLocation("--socket", explicit, None, None, None)]
     from_environment = environ.get("COORDD_SOCKET")
     if from_environment:
-        return [Place("$COORDD_SOCKET", from_environment, None, None, None)]
+        return [DaemonLocation("$COORDD_SOCKET", from_environment, None, None, None)]
     return layout_places(environ, cwd, platform)
 
 
@@ -183,8 +183,8 @@ def link_in_project(path: str) -> str | None:
     return next((one for one in (claude, path) if os.path.islink(one)), None)
 
 
-def _place(layout: str, paths: dict[str, str], root: str | None = None) -> Place:
-    return Place(
+def _place(layout: str, paths: dict[str, str], root: str | None = None) -> DaemonLocation:
+    return DaemonLocation(
         layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"], root=root
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from coordd.protocol.paths import Place
+    from coordd.protocol.paths import DaemonLocation
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def last_snapshot(
-    places: Sequence[Place],
+    places: Sequence[DaemonLocation],
     environ: Mapping[str, str],
     cwd: str | None,
     now: float,

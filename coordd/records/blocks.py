@@ -19,7 +19,7 @@ Block = tuple[bytes | bytearray, int]
 """A buffer, and how many bytes of it are whole lines. The buffer is filled anew for the next block."""
 
 
-class Damage:
+class UnreadableCount:
     """Counts what could not be read as a record."""
 
     __slots__ = ("count",)
@@ -28,7 +28,7 @@ class Damage:
         self.count = 0
 
 
-def plain(descriptor: int, start: int, end: int, damage: Damage) -> Iterator[Block]:
+def plain(descriptor: int, start: int, end: int, damage: UnreadableCount) -> Iterator[Block]:
     """The lines of a file between two offsets; ``start`` is the beginning of a line."""
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
@@ -53,7 +53,7 @@ def plain(descriptor: int, start: int, end: int, damage: Damage) -> Iterator[Blo
         yield buffer, whole
 
 
-def gunzipped(descriptor: int, damage: Damage) -> Iterator[Block]:
+def gunzipped(descriptor: int, damage: UnreadableCount) -> Iterator[Block]:
     """The lines of a gzipped file."""
     rest: list[bytes] = []
     held, skipping = 0, False
@@ -82,7 +82,7 @@ def gunzipped(descriptor: int, damage: Damage) -> Iterator[Block]:
         damage.count += 1
 
 
-def inflated(descriptor: int, damage: Damage) -> Iterator[bytes]:
+def inflated(descriptor: int, damage: UnreadableCount) -> Iterator[bytes]:
     """The content of a gzipped file of one or more members, in pieces of at most 256 KiB (RFC 1952)."""
     inflate = zlib.decompressobj(wbits=31)
     fed = False  # whether the member that is being read has begun

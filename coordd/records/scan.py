@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordd.records.blocks import Block, Damage, gunzipped, plain
+from coordd.records.blocks import Block, UnreadableCount, gunzipped, plain
 from coordd.records.files import EDGE, Chosen, choose, claims_of, open_part
 from coordd.records.manifest import plain_name, proven
 from coordd.records.moments import Span, moment_of
@@ -37,7 +37,7 @@ Record = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RecordQuery:
     """What is asked for: a type of record, a span, an agent and a workspace (None: any).
 
     Events of an agent are those that have its id as their subject; of a workspace, those that name it in
@@ -90,7 +90,7 @@ class Scan:
     def __init__(
         self,
         directory: str,
-        question: Question,
+        question: RecordQuery,
         *,
         decode: Callable[[bytes], Any] = json.loads,
         owned: bool = False,
@@ -100,7 +100,7 @@ class Scan:
         self._directory = directory
         self._question = question
         self._decode = decode
-        self._damage = Damage()
+        self._damage = UnreadableCount()
         self._low, self._high = question.span.low, question.span.high
         self._needle = question.needle()
 

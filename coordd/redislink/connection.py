@@ -1,238 +1,209 @@
-"""redis-py's connection over a stream of ours: packing, parsing, authentication and the database are its own.
+"""The watch over one Redis: connects, looks after the connection, tells who uses it when it comes and goes.
 
-Below its client, which repeats a command whose reply was lost, and without its way to connect (it looks names
-up in threads that are joined at exit). Importing this imports redis-py: only :meth:`Link.load` and
-:meth:`Wire.open` do. No option of it that waits or tries again is in use.
+All of coordd's exchanges with Redis share this connection, but for the one that subscribes; whatever fails on
+either, both are left and made anew, at most one try a second. Its own timer is the wait for the next look.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from asyncio import IncompleteReadError
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
+from typing import Protocol
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from coordd.config.redis_url import public_url
+from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import RedisLost, RedisSession, Reply
+from coordd.redislink.trouble import ServerError
+from coordd.runtime.backoff import Backoff
+from coordd.runtime.footprint import import_redis_without_ssl
 
-# its RESP2 parser, with hiredis installed or not: what it takes is bounded by the stream
-from redis._parsers import _AsyncRESP2Parser  # isort: skip
+log = logging.getLogger(__name__)
 
-from coordd.redislink.stream import NotRedis, Stream, not_redis
-from coordd.redislink.target import Target
-from coordd.redislink.trouble import ServerError, server_error
+LOOK_EVERY = 2.0
+"""Seconds between two looks at the connection: one that is half-open is found within three. One that the
+other side closes is found at once."""
+PAUSE = 1.0
+"""Seconds between two tries at the least; the backoff comes on top."""
 
-# no CLIENT SETINFO: it costs a round trip, and a user may have no right to it
-_NAMELESS: dict[str, Any] = (
-    {"driver_info": None}
-    if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters
-    else {"lib_name": None, "lib_version": None}
-)
-
-
-MAX_STRING = 1 << 33
-"""Bytes of one string beyond which this is no Redis: its own limit is 512 MB, if nobody raised it."""
-MAX_KEPT = 32 << 20
-"""Bytes of strings that are kept of one reply; what comes after them is replaced by :data:`_TOO_MUCH`."""
-MAX_ITEMS = 100_000
-"""Elements that are kept of one list in a reply; the rest is read and dropped."""
-_PIECE = 64 << 10
-_TURN = 500
-"""Elements of a list after which the loop turns: a few milliseconds of parsing."""
-_TOO_MUCH = bytes((64 << 10) + 2)  # one value for all: larger than any of use, so that it is reported as such
+_UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
+"""Errors that every command would get: such a Redis is there and yet cannot be used."""
 
 
-class _Parser(_AsyncRESP2Parser):
-    """Keeps the beginning of strings that are too large to be of use, and reads past the rest of them."""
+class Tenant(Protocol):
+    """Whoever uses the connection."""
 
-    def __init__(self, socket_read_size: int) -> None:
-        super().__init__(socket_read_size)
-        self.largest = len(_TOO_MUCH)
-        self.passed_over: Callable[[int], None] = lambda _count: None
-        self._kept = 0
+    def up(self, wire: RedisSession, facts: RedisFacts) -> None:
+        """A new connection is there and answers; called on the loop, must not wait."""
+        ...
 
-    def begin(self, largest: int) -> None:
-        """A reply begins; ``largest`` is the number of bytes that are kept of a string in it."""
-        self.largest = largest
-        self._kept = 0
-
-    async def _read(self, length: int) -> bytes:
-        if length <= self.largest and self._kept <= MAX_KEPT:
-            self._kept += length
-            return await super()._read(length)
-        if length > MAX_STRING:
-            raise NotRedis(f"answers with more than {MAX_STRING >> 30} GiB at once")
-        try:
-            if self._kept > MAX_KEPT:
-                await self._pass_over(length + 2)
-                return _TOO_MUCH
-            self._kept += self.largest
-            kept = await self._bytes.readexactly(self.largest)
-            await self._pass_over(length + 2 - self.largest)
-        except IncompleteReadError as error:
-            raise RedisConnectionError("closed") from error
-        return kept
-
-    @property
-    def _bytes(self) -> asyncio.StreamReader:
-        if self._stream is None:
-            raise RedisConnectionError("closed")
-        return self._stream
-
-    async def _pass_over(self, length: int) -> None:
-        while length:
-            piece = await self._bytes.read(min(length, _PIECE))
-            if not piece:
-                raise RedisConnectionError("closed")
-            length -= len(piece)
-            self.passed_over(len(piece))
-
-    async def _read_response(self, disable_decoding: bool = False) -> Any:
-        """As redis-py's, which keeps lists of any length, and holds the loop while it reads them."""
-        raw: bytes = await self._readline()
-        kind, rest = raw[:1], raw[1:]
-        response: Any
-        if kind == b"$":
-            response = None if rest == b"-1" else await self._read(int(rest))
-        elif kind == b"*":
-            return None if rest == b"-1" else await self._read_items(int(rest), disable_decoding)
-        elif kind == b":":
-            return int(rest)
-        elif kind == b"+":
-            response = rest
-        elif kind == b"-":
-            return self._error(rest)
-        else:
-            raise InvalidResponse("no reply")
-        if disable_decoding or response is None or self.encoder is None:
-            return response
-        return self.encoder.decode(response)  # type: ignore[no-untyped-call]
-
-    async def _read_items(self, count: int, disable_decoding: bool) -> list[Any]:
-        items = []
-        for number in range(1, count + 1):
-            item = await self._read_response(disable_decoding)
-            if number <= MAX_ITEMS:
-                items.append(item)
-            elif type(item) is bytes:
-                self.passed_over(len(item))
-            if number % _TURN == 0:
-                await asyncio.sleep(0)
-                self._chunks.clear()  # kept by redis-py for trying again, which nobody does here
-        return items
-
-    def _error(self, text: bytes) -> Exception:
-        error = self.parse_error(text.decode("utf-8", errors="replace"))
-        if isinstance(error, RedisConnectionError):
-            raise error
-        return error
-
-    @classmethod
-    def parse_error(cls, response: str) -> Exception:
-        """An error with the words of the server: redis-py takes the code away where it has a class for it."""
-        try:
-            error: Exception = super().parse_error(response)  # type: ignore[no-untyped-call]
-        except ValueError:  # MOVED with something else than a place behind it
-            error = ResponseError(response)
-        error.said = response  # type: ignore[attr-defined]
-        return error
+    def down(self, trouble: str) -> None:
+        """It is lost, or could not be had for the first time; called again with other words."""
+        ...
 
 
-@contextmanager
-def _garbage() -> Iterator[None]:
-    """What redis-py does not look for itself: lengths that are none, lines and lists without an end."""
-    try:
-        yield
-    except (InvalidResponse, ValueError, RecursionError):
-        raise not_redis() from None
+class RedisConnection:
+    """Keeps a connection to ``url``; ``on_change`` is told of each turn between connected and not."""
 
+    def __init__(
+        self,
+        *,
+        url: str,
+        random: Callable[[], float],
+        on_change: Callable[[RedisFacts], None] = lambda _facts: None,
+    ) -> None:
+        self.url = url
+        self.shown_url = public_url(url)
+        self.facts = RedisFacts()
+        self.tenants: list[Tenant] = []
+        self._on_change = on_change
+        self._backoff = Backoff(random=random, first=0.1, longest=1.0)
+        self._wire: RedisSession | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._first = asyncio.Event()
 
-class Connection(AbstractConnection):
-    """Speaks over a stream that is open; used once, never connected anew."""
+    def load(self) -> None:
+        """Import what connecting needs: a fifth of a second, so it is for a thread, before :meth:`start`."""
+        if not self.url.startswith("rediss:"):
+            import_redis_without_ssl()
+        import coordd.redislink.packed  # noqa: F401
 
-    FAILURE = RedisError
-    """What redis-py raises where it cannot go on: it is over, the server refuses, or this is no Redis."""
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        self._task = asyncio.ensure_future(self._run())
 
-    def __init__(self, stream: Stream, target: Target) -> None:
-        super().__init__(
-            username=target.username if target.password is not None else None,
-            password=target.password,
-            db=target.database,
-            protocol=2,
-            parser_class=_Parser,
-            socket_timeout=None,
-            socket_connect_timeout=None,
-            **_NAMELESS,
+    async def first_look(self) -> None:
+        """Return when it is connected, or is known not to be."""
+        await self._first.wait()
+
+    async def stop(self) -> None:
+        """Disconnect; nobody is told."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self._leave()
+
+    def broken(self, lost: RedisLost) -> None:
+        """A tenant saw a connection of its own to this Redis fail: begin anew."""
+        if self._wire is not None and self.facts.connected:
+            self._down(lost)
+            self._wake.set()
+
+    def look_soon(self) -> None:
+        """Look after the connection now rather than at its next turn."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                self._wire = wire = await RedisSession.open(self.url)
+                wire.when_lost(self._wake.set)
+                await self._begin(wire)
+                self._backoff.reset()
+                while self.facts.connected:
+                    # not wait_for: before Python 3.12 it lets a cancellation go that comes with a wake-up
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY):
+                            await self._wake.wait()
+                    self._wake.clear()
+                    if self.facts.connected:
+                        await self._look(wire)
+            except RedisLost as lost:
+                self._down(lost)
+            except Exception as error:  # a bug must not end the watch; it is logged with its place
+                log.exception("looking after Redis failed")
+                self._down(RedisLost(f"cannot be looked after: {type(error).__name__}"))
+            await self._leave()
+            await asyncio.sleep(PAUSE + self._backoff.next())
+
+    async def _leave(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
+
+    async def _begin(self, wire: RedisSession) -> None:
+        measured = await self._measured(wire)
+        server = (await wire.call(("INFO", "server")))[0]
+        version = _told(server, "valkey_version") or _told(server, "redis_version")
+        self._turn(
+            replace(
+                measured, connected=True, since=monotonic(), version=version, run_id=_told(server, "run_id")
+            )
         )
-        self._stream = stream
-        self._secrets = target.secrets
-        self._used = False
-        self._replies: _Parser = self._parser  # type: ignore[assignment]  # parser_class, above
-        self._replies.passed_over = stream.passed_over
+        for tenant in self.tenants:
+            if self.facts.connected:  # a tenant may have found it broken already
+                _told_safely(tenant.up, wire, self.facts)
 
-    async def introduce(self) -> None:
-        """Authenticate and choose the database, if the target asks for either.
+    async def _look(self, wire: RedisSession) -> None:
+        measured = await self._measured(wire)
+        if self.facts.connected:
+            self.facts = replace(
+                self.facts,
+                latency_ms=measured.latency_ms,
+                keys=measured.keys,
+                used_memory=measured.used_memory,
+            )
 
-        Raises:
-            RedisError: see :attr:`FAILURE`, and :meth:`said`.
-            NotRedis: what came is no reply.
-        """
-        self._stream.expect()
-        with _garbage():
-            await self.connect()  # type: ignore[no-untyped-call]
+    async def _measured(self, wire: RedisSession) -> RedisFacts:
+        began = monotonic()
+        ping, keys, memory = await wire.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
+        latency = round((monotonic() - began) * 1000, 3)
+        if isinstance(ping, ServerError) and ping.code in _UNUSABLE:
+            raise RedisLost(str(ping), ping.code)
+        return RedisFacts(
+            latency_ms=latency,
+            keys=keys if isinstance(keys, int) else None,
+            used_memory=_number(_told(memory, "used_memory")),
+        )
 
-    async def reply(self, *, largest: int) -> Any:
-        """The next thing that the server sends: bytes, int, None, ServerError, or a list of them.
+    def _down(self, lost: RedisLost) -> None:
+        was, first = self.facts, not self._first.is_set()
+        facts = RedisFacts(
+            error=str(lost),
+            code=lost.code,
+            since=was.since if was.since is not None and not was.connected else monotonic(),
+            version=was.version,
+        )
+        if was.connected or first:
+            self._turn(facts)
+        else:
+            self.facts = facts
+            if facts.error == was.error:
+                return
+        for tenant in self.tenants:
+            _told_safely(tenant.down, str(lost))
 
-        A string of more than ``largest`` bytes is cut there, without the rest ever being kept.
+    def _turn(self, facts: RedisFacts) -> None:
+        self.facts = facts
+        self._first.set()
+        _told_safely(self._on_change, facts)
 
-        Raises:
-            RedisError: see :attr:`FAILURE`, and :meth:`said`.
-            NotRedis: what came is no reply.
-        """
-        self._stream.expect()
-        self._replies.begin(largest)
-        try:
-            with _garbage():
-                return self._value(await self.read_response(disable_decoding=True))
-        except ResponseError as error:
-            return self.said(error)
 
-    def said(self, error: BaseException) -> ServerError | None:
-        """The server's own words in an error of redis-py; None where these are redis-py's."""
-        words = getattr(error, "said", None) if isinstance(error, RedisError) else None
-        return None if words is None else server_error(words, secrets=self._secrets)
+def _told_safely(callback: Callable[..., None], *about: object) -> None:
+    """One who is told and fails keeps nobody else from being told."""
+    try:
+        callback(*about)
+    except Exception:
+        log.exception("telling of a turn of Redis failed")
 
-    def abandon(self, *, reset: bool) -> None:
-        """Let go, see :meth:`Stream.abort`."""
-        self._parser.on_disconnect()  # type: ignore[no-untyped-call]
-        self._reader = self._writer = None
-        self._stream.abort(reset=reset)
 
-    def _value(self, reply: Any) -> Any:
-        if type(reply) is list:
-            for index, item in enumerate(reply):
-                if type(item) is not bytes:
-                    reply[index] = self._value(item)
-        elif isinstance(reply, ResponseError):
-            return self.said(reply)
-        return reply
+def _told(info: Reply, name: str) -> str | None:
+    """One field of an INFO reply."""
+    if not isinstance(info, bytes):
+        return None
+    for line in info.splitlines():
+        key, _, value = line.partition(b":")
+        if key == name.encode():
+            return value.decode("ascii", "replace").strip()[:100]
+    return None
 
-    async def _connect(self) -> None:
-        if self._used:  # redis-py connects by itself whatever is not connected
-            raise ConnectionError
-        self._used = True
-        self._reader, self._writer = self._stream.reader, self._stream.writer
 
-    def _host_error(self) -> str:
-        return "Redis"
-
-    def _error_message(self, exception: BaseException) -> str:
-        return f"Redis: {type(exception).__name__}"
-
-    def repr_pieces(self) -> list[tuple[str, object]]:
-        """Nothing of where it leads: there might be a password in it."""
-        return []
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() and len(text) < 20 else None

@@ -13,8 +13,8 @@ import socket
 import stat
 from typing import TYPE_CHECKING, TypeVar
 
-from coordd.redislink.target import Target, Tls
-from coordd.runtime.worker import Late, Worker
+from coordd.redislink.target import RedisTarget, Tls
+from coordd.runtime.worker import DeadlineMissed, Worker
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +29,7 @@ class CannotDial(Exception):
     """The text says of "Redis" why no connection can be begun."""
 
 
-async def dial(target: Target, protocol: P, *, deadline: float) -> P:
+async def dial(target: RedisTarget, protocol: P, *, deadline: float) -> P:
     """Connect ``protocol``.
 
     Args:
@@ -66,7 +66,7 @@ async def dial(target: Target, protocol: P, *, deadline: float) -> P:
     return protocol
 
 
-async def _prepared(target: Target, deadline: float) -> tuple[list[str], ssl.SSLContext | None]:
+async def _prepared(target: RedisTarget, deadline: float) -> tuple[list[str], ssl.SSLContext | None]:
     if target.path is not None or (target.tls is None and _is_address(target.host)):
         return [target.host], None
     if _Hung.future is not None and _Hung.future.get_loop() is asyncio.get_running_loop():
@@ -76,7 +76,7 @@ async def _prepared(target: Target, deadline: float) -> tuple[list[str], ssl.SSL
     worker = Worker("coordd-dial")
     try:
         return await worker.run(_prepare, target, deadline=deadline)
-    except Late as late:
+    except DeadlineMissed as late:
         _Hung.future = late.future
         raise CannotDial(_LATE) from None
     finally:
@@ -90,7 +90,7 @@ class _Hung:
 _LATE = "cannot be found: looking up its host name, or reading its certificates, does not come to an end"
 
 
-def _prepare(target: Target) -> tuple[list[str], ssl.SSLContext | None]:
+def _prepare(target: RedisTarget) -> tuple[list[str], ssl.SSLContext | None]:
     context = None if target.tls is None else make_context(target.tls)
     found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:MAX_ADDRESSES], context

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RedisFacts:
     """What is known of the Redis at the last look.
 
     ``error`` says of "Redis" what is wrong while it is not connected; ``since`` is the monotonic time of the

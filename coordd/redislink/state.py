@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from coordd.model import CoordMode
-from coordd.redislink.facts import Facts
+from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import Moment
 from coordd.util.text import age
 
@@ -27,7 +27,7 @@ class RedisState:
 
     def __init__(self, *, url: str | None, labels: bool, writes: bool, on_event: OnEvent) -> None:
         self.url = url
-        self.facts = Facts()
+        self.facts = RedisFacts()
         self.feed: Callable[[], str | None] = lambda: None
         self.troubles: Callable[[], Mapping[str, str]] = dict
         self.standstill: Callable[[], str | None] = lambda: None
@@ -35,9 +35,9 @@ class RedisState:
         self._writes = writes
         self._on_event = on_event
         self._looked = False
-        self._look: Callable[[], Facts] = lambda: self.facts
+        self._look: Callable[[], RedisFacts] = lambda: self.facts
 
-    def follow(self, look: Callable[[], Facts]) -> None:
+    def follow(self, look: Callable[[], RedisFacts]) -> None:
         """Ask this for the facts from now on."""
         self._look = look
 
@@ -56,7 +56,7 @@ class RedisState:
         """How many keys the database has, at the last look."""
         return self._look().keys
 
-    def changed(self, facts: Facts) -> None:
+    def changed(self, facts: RedisFacts) -> None:
         """Record that it came, or went."""
         first, self._looked = not self._looked, True
         before = self.facts.connected

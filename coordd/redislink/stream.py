@@ -35,7 +35,7 @@ class Stream(asyncio.StreamReaderProtocol):
     def __init__(self) -> None:
         self.reader = asyncio.StreamReader(limit=LIMIT)
         super().__init__(self.reader)
-        self.writer: Writer | None = None
+        self.writer: SocketWriter | None = None
         self.over = False
         self.fault: Exception | None = None
         """What the other side did to end it; None where we did."""
@@ -68,7 +68,7 @@ class Stream(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open, in TLS where that is wanted."""
         super().connection_made(transport)
-        self.writer = Writer(
+        self.writer = SocketWriter(
             cast("asyncio.Transport", transport), self, self.reader, asyncio.get_running_loop()
         )
 
@@ -112,7 +112,7 @@ class Stream(asyncio.StreamReaderProtocol):
             self.fault = exc or ConnectionError("closed")
 
 
-class Writer(asyncio.StreamWriter):
+class SocketWriter(asyncio.StreamWriter):
     """The writing half: no error, for the reader tells of it; closed at once, whatever waits to be sent."""
 
     _stream: Stream

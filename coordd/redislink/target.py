@@ -26,7 +26,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RedisTarget:
     """One Redis. Either ``path`` is set, or ``host`` and ``port``; ``tls`` is None for plain connections."""
 
     host: str
@@ -52,12 +52,12 @@ class Target:
         return () if not self.password else (self.password, quote(self.password, safe=""))
 
 
-def parse_target(url: str) -> Target:
+def parse_target(url: str) -> RedisTarget:
     """The target of a URL that ``check_redis_url`` has passed."""
     parts = urlsplit(url)
     options = {name: values[0] for name, values in parse_qs(parts.query).items()}
     database = options.get("db") or ("" if parts.scheme == "unix" else parts.path.strip("/"))
-    return Target(
+    return RedisTarget(
         host=unquote(parts.hostname or ""),
         port=parts.port or PORT,
         path=unquote(parts.path) if parts.scheme == "unix" else None,

@@ -57,7 +57,7 @@ class ObservedClock:
         return mono - self._blind
 
 
-class Heart:
+class LoopMonitor:
     """Knows from the loop's regular ticks whether coordd itself was running all the time.
 
     A tick is due every ``interval``; one that is late by more than ``grace`` means a gap (a stall, SIGSTOP),

@@ -17,7 +17,7 @@ from importlib import import_module
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from coordd.runtime.clocks import Heart, Moment
+from coordd.runtime.clocks import LoopMonitor, Moment
 
 if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
@@ -49,12 +49,12 @@ class Schedule:
     """
 
     def __init__(
-        self, *, heart: Heart, on_step: Callable[[float], None], on_gap: Callable[[float], None]
+        self, *, loop_monitor: LoopMonitor, on_step: Callable[[float], None], on_gap: Callable[[float], None]
     ) -> None:
         self._scheduler: AsyncIOScheduler | None = None
         self._zone: Steady | None = None
         self._early: dict[str, Callable[[], None]] = {}
-        self._heart = heart
+        self._loop_monitor = loop_monitor
         self._on_step = on_step
         self._on_gap = on_gap
         self._due: dict[str, float] = {}
@@ -88,7 +88,7 @@ class Schedule:
         for add in early.values():
             add()
         self._offset = time() - monotonic()
-        self._heart.start(monotonic())
+        self._loop_monitor.start(monotonic())
         self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
 
     def stop(self) -> None:
@@ -149,7 +149,7 @@ class Schedule:
 
     def _look(self) -> None:
         mono = monotonic()
-        gap = self._heart.beat(mono)
+        gap = self._loop_monitor.beat(mono)
         offset = time() - mono
         step, self._offset = offset - self._offset, offset
         self._tick = asyncio.get_running_loop().call_later(TICK, self._look)

@@ -26,7 +26,7 @@ def still_going() -> None:
         call.begun = monotonic()
 
 
-class Late(TimeoutError):
+class DeadlineMissed(TimeoutError):
     """The call did not return within its deadline; ``future`` resolves when it does after all."""
 
     def __init__(self, message: str, future: asyncio.Future[Any]) -> None:
@@ -84,7 +84,7 @@ class Worker:
     def __init__(self, name: str, *, replaceable: bool = False) -> None:
         self._name = name
         self._replaceable = replaceable
-        self._lane: _Lane | None = None
+        self._lane: _WorkerThread | None = None
 
     async def run(self, fn: Callable[..., T], *args: object, deadline: float) -> T:
         """Call ``fn(*args)`` in the thread and return its result.
@@ -96,7 +96,7 @@ class Worker:
             Late: the deadline has passed; the call may still be running, or will be.
         """
         if self._lane is None:
-            self._lane = _Lane(self._name)
+            self._lane = _WorkerThread(self._name)
         call: _Call[T] = _Call(fn, args, deadline)
         queued = monotonic()
         self._lane.put(call)
@@ -107,7 +107,7 @@ class Worker:
             done, _ = await asyncio.wait({call.future}, timeout=wait)
             if done:
                 return call.future.result()
-        raise Late(f"no answer within {deadline:g} s", call.future)
+        raise DeadlineMissed(f"no answer within {deadline:g} s", call.future)
 
     def _patience(self, call: _Call[Any], queued: float) -> float:
         """Seconds to wait before asking again; 0.0 when the call is late."""
@@ -142,7 +142,7 @@ class Worker:
             self._lane = None
 
 
-class _Lane:
+class _WorkerThread:
     """A thread and its queue; replaced as a whole when a call in it hangs."""
 
     def __init__(self, name: str, queue: SimpleQueue[_Call[Any] | None] | None = None) -> None:
@@ -158,13 +158,13 @@ class _Lane:
     def put(self, call: _Call[Any] | None) -> None:
         self._queue.put(call)
 
-    def succeed(self, call: _Call[Any]) -> _Lane | None:
+    def succeed(self, call: _Call[Any]) -> _WorkerThread | None:
         """A new lane on the same queue; None when the call has just returned after all."""
         with self._lock:
             if self.current is not call:
                 return None
             self._abandoned = True
-        return _Lane(self._name, self._queue)
+        return _WorkerThread(self._name, self._queue)
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:

@@ -17,39 +17,39 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from coordd import __version__
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.config.build import Config, changed, public_url
-from coordd.config.file import Sources
+from coordd.config.file import ConfigSources
 from coordd.control.activation import passed_sockets
-from coordd.control.connection import Limits
-from coordd.control.document import Documents, Identity
-from coordd.control.history import Past
+from coordd.control.connection import ConnectionLimits
+from coordd.control.documents import Documents, Identity
+from coordd.control.history import HistoryQueries
 from coordd.control.hub import Hub
 from coordd.control.methods import Methods
 from coordd.control.rpc import Dispatcher
-from coordd.control.server import Server
+from coordd.control.server import ControlServer
 from coordd.errors import ConfigError
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
-from coordd.intake.files import Pipeline
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.files import FileIntake
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.source import TraceLog
-from coordd.intake.tasks import TaskLog
+from coordd.intake.tasks import TaskIntake
 from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.protocol.jsonrpc import SERVER_ERROR, Fault
 from coordd.redislink.state import RedisState
-from coordd.runtime.clocks import Heart, Moment
+from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.footprint import give_back_memory
 from coordd.runtime.schedule import TICK, Schedule, now
-from coordd.runtime.worker import Late, Worker, still_going
+from coordd.runtime.worker import DeadlineMissed, Worker, still_going
 from coordd.service.logs import set_level
-from coordd.service.places import Places
-from coordd.service.rounds import Rounds
+from coordd.service.ownership_check import OwnershipCheck
+from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
 from coordd.sinks.csv import CsvSink
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.lastrun import LastRun
+from coordd.sinks.last_run import LastRun
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
@@ -62,7 +62,7 @@ from coordd.util.sdnotify import Notifier, manager_of, watchdog_seconds
 from coordd.util.timestamps import format_utc
 
 if TYPE_CHECKING:
-    from coordd.service.redisservice import RedisService
+    from coordd.service.redis_service import RedisService
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ TRIM_AFTER = 3.0
 DAY = 86400.0
 
 
-def run(sources: Sources, config: Config, *, notifier: Notifier | None = None) -> int:
+def run(sources: ConfigSources, config: Config, *, notifier: Notifier | None = None) -> int:
     """Run the daemon in this process until it is told to end; returns the exit code.
 
     ``notifier`` is told how it goes; by default the service manager that the environment names.
@@ -86,7 +86,7 @@ def run(sources: Sources, config: Config, *, notifier: Notifier | None = None) -
         StartError: a directory, the lock or the socket cannot be had.
     """
     started = now()
-    with Places(
+    with RuntimeFiles(
         config=config,
         layout=sources.layout,
         version=__version__,
@@ -104,9 +104,9 @@ class Daemon:
     def __init__(
         self,
         *,
-        sources: Sources,
+        sources: ConfigSources,
         config: Config,
-        places: Places,
+        places: RuntimeFiles,
         started: Moment,
         notifier: Notifier,
     ) -> None:
@@ -118,11 +118,13 @@ class Daemon:
         self._reloads = OneAtATime(self._reload)
         self._exit_code = 0
         self._host = socket.gethostname()
-        self._heart = Heart(interval=TICK, mono=started.mono)
-        self._schedule = Schedule(heart=self._heart, on_step=self._clock_stepped, on_gap=self._gap)
-        self._picture = Picture(timeout=config.agents.timeout, heart=self._heart)
-        self._board = Board(picture=self._picture, stall_after=config.agents.stall_after)
-        self._picture.on_change = self._board.touched
+        self._loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
+        self._schedule = Schedule(
+            loop_monitor=self._loop_monitor, on_step=self._clock_stepped, on_gap=self._gap
+        )
+        self._store = AgentStore(timeout=config.agents.timeout, loop_monitor=self._loop_monitor)
+        self._board = Board(store=self._store, stall_after=config.agents.stall_after)
+        self._store.on_change = self._board.touched
         self._writer = Worker("coordd-writer")
         self._traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
@@ -145,19 +147,19 @@ class Daemon:
         )
         bounds = Bounds()
         self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=still_going)
-        self._agents = AgentLog(
-            picture=self._picture,
+        self._agents = AgentIntake(
+            store=self._store,
             recorder=self._recorder,
             host=self._host,
             forget_after=config.agents.forget_after,
         )
-        tasklog = TaskLog(board=self._board, recorder=self._recorder, schedule=self._schedule)
-        self._judging = Judging(
-            picture=self._picture, schedule=self._schedule, agents=self._agents, tasks=tasklog
+        tasklog = TaskIntake(board=self._board, recorder=self._recorder, schedule=self._schedule)
+        self._judging = DeadlineTimer(
+            store=self._store, schedule=self._schedule, agents=self._agents, tasks=tasklog
         )
         malformed = TraceLog()
-        self._pipeline = Pipeline(
-            picture=self._picture,
+        self._pipeline = FileIntake(
+            store=self._store,
             backend=self._backend,
             schedule=self._schedule,
             local=self._traces,
@@ -178,13 +180,13 @@ class Daemon:
         )
         self._redis: RedisService | None = None
         if redis_url is not None:
-            from coordd.service.redisservice import RedisService
+            from coordd.service.redis_service import RedisService
 
             self._redis = RedisService(
                 config=config,
                 url=redis_url,
                 state=redis,
-                picture=self._picture,
+                store=self._store,
                 schedule=self._schedule,
                 agents=self._agents,
                 tasks=tasklog,
@@ -197,17 +199,17 @@ class Daemon:
         self._sampling = HostSampling(
             sampler=_make_sampler,
             worker=Worker("coordd-psutil", replaceable=True),
-            picture=self._picture,
+            store=self._store,
             recorder=self._recorder,
-            heart=self._heart,
+            loop_monitor=self._loop_monitor,
             cost=cost,
             host=self._host,
             interval=config.sampling.interval,
             redis=redis,
         )
-        tasks = TaskList(board=self._board, picture=self._picture)
+        tasks = TaskList(board=self._board, store=self._store)
         self._documents = Documents(
-            picture=self._picture,
+            store=self._store,
             identity=self._identity(started),
             board=self._board,
             tasks=tasks,
@@ -222,17 +224,17 @@ class Daemon:
             notifier=notifier,
             watchdog=watchdog_seconds(sources.environ, os.getpid()),
             schedule=self._schedule,
-            heart=self._heart,
-            picture=self._picture,
+            loop_monitor=self._loop_monitor,
+            store=self._store,
             lateness=self._sampling.lateness,
             summary=self._documents.summary,
         )
         methods = Methods(
-            picture=self._picture,
+            store=self._store,
             documents=self._documents,
             tasks=tasks,
             hub=self._hub,
-            past=Past(
+            past=HistoryQueries(
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
                 now=now,
@@ -242,10 +244,10 @@ class Daemon:
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
-        self._server = Server(
+        self._server = ControlServer(
             dispatch=dispatcher,
             refusal=dispatcher.refusal,
-            limits=Limits(connections=allowed_connections()),
+            limits=ConnectionLimits(connections=allowed_connections()),
             own_uid=os.geteuid(),
         )
         self._last_run = LastRun(
@@ -257,7 +259,7 @@ class Daemon:
             host=self._host,
             writer=self._writer,
         )
-        self._rounds = Rounds(
+        self._rounds = OwnershipCheck(
             places=places,
             recorder=self._recorder,
             upkeep=self._upkeep,
@@ -285,7 +287,7 @@ class Daemon:
             await self._redis.start()
         self._judging.start()
         self._server.start(self._places.socket)
-        if not self._picture.workspaces:  # where there is a Redis, it is one of them
+        if not self._store.workspaces:  # where there is a Redis, it is one of them
             log.warning(
                 "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
             )
@@ -322,7 +324,7 @@ class Daemon:
         except ConfigError as error:
             self._recorder.event("config.rejected", self._sources.path, str(error))
             raise Fault(SERVER_ERROR, str(error), kind="config") from error
-        except Late as late:
+        except DeadlineMissed as late:
             raise Fault(SERVER_ERROR, f"{self._sources.path} cannot be read: {late}", kind="config") from late
         keys, restart_required = changed(self._config, new)
         self._apply(new)
@@ -351,8 +353,8 @@ class Daemon:
         if self._redis is not None:
             self._redis.apply(new)
         if new.agents.timeout != old.agents.timeout:
-            self._picture.timeout = new.agents.timeout
-            self._picture.rejudge_all(now().mono)
+            self._store.timeout = new.agents.timeout
+            self._store.rejudge_all(now().mono)
         self._board.hands.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)

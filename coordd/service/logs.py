@@ -73,7 +73,7 @@ def set_up(
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Lines(journal=to_journal(environ)))
     else:
-        from coordd.service.logfile import LogFile
+        from coordd.service.log_file import LogFile
 
         handler = LogFile(file, mode=mode, root=root)
         handler.setFormatter(_Lines(journal=False))

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from coordd.agents.store import Picture
-from coordd.runtime.clocks import Heart, Moment
+from coordd.agents.store import AgentStore
+from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.util import sdnotify
 from coordd.util.sdnotify import Notifier
@@ -39,16 +39,16 @@ class Supervision:
         notifier: Notifier,
         watchdog: float | None,
         schedule: Schedule,
-        heart: Heart,
-        picture: Picture,
+        loop_monitor: LoopMonitor,
+        store: AgentStore,
         lateness: Callable[[float], float],
         summary: Callable[[Moment], str],
     ) -> None:
         self._notifier = notifier
         self._watchdog = watchdog
         self._schedule = schedule
-        self._heart = heart
-        self._picture = picture
+        self._loop_monitor = loop_monitor
+        self._store = store
         self._lateness = lateness
         self._summary = summary
         self._ready = False
@@ -64,7 +64,7 @@ class Supervision:
         """To be called after each attempt at a sample of the host; the first sample makes it ready."""
         if self._ready:
             self._tell()
-        elif self._picture.system is not None and not self._ending:
+        elif self._store.system is not None and not self._ending:
             self._ready = True
             self._said = self._summary(now())
             self._notifier.send(sdnotify.ready(self._said))
@@ -97,7 +97,7 @@ class Supervision:
             return
         mono = now().mono
         late = self._lateness(mono)
-        if late > 0 or self._heart.horizon(mono) < mono:
+        if late > 0 or self._loop_monitor.horizon(mono) < mono:
             if late > 0 and not self._withheld:
                 self._withheld = True
                 log.error(

@@ -12,7 +12,7 @@ import os
 
 import msgspec
 
-from coordd.records.blocks import Damage, gunzipped, plain
+from coordd.records.blocks import UnreadableCount, gunzipped, plain
 
 _BLOCK = 64 * 1024
 
@@ -44,7 +44,7 @@ def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool
     if series not in _TYPES:
         return False
     decode = msgspec.json.Decoder(_TYPES[series]).decode
-    damage = Damage()
+    damage = UnreadableCount()
     if compressed:
         blocks = gunzipped(descriptor, damage)
     else:

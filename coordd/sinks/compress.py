@@ -16,7 +16,7 @@ import stat
 import zlib
 from collections.abc import Callable
 
-from coordd.records.blocks import Damage, inflated
+from coordd.records.blocks import UnreadableCount, inflated
 from coordd.records.manifest import Claims, first_line
 from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
@@ -156,7 +156,7 @@ def _compare(source: int, packed: int) -> tuple[int, bool, bool]:
     whether it can be read to its end.
     """
     same, more = 0, False
-    damage = Damage()
+    damage = UnreadableCount()
     for block in inflated(packed, damage):
         there = os.pread(source, len(block), same)
         if more:

@@ -52,7 +52,7 @@ class Policy:
     max_bytes: int
 
 
-class Writer(Protocol):
+class SeriesWriter(Protocol):
     """What housekeeping must know of a series' record file (files.py)."""
 
     unproven: int
@@ -102,7 +102,7 @@ class _File:
 class Housekeeper:
     """Applies a :class:`Policy` to series of record files; ``policy`` may be set at any time."""
 
-    def __init__(self, *, writers: Sequence[Writer], policy: Policy) -> None:
+    def __init__(self, *, writers: Sequence[SeriesWriter], policy: Policy) -> None:
         self._writers = writers
         self.policy = policy
         self._failed: set[tuple[str, str]] = set()
@@ -159,7 +159,7 @@ class _Series:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: SeriesWriter,
         folder: Folder,
         policy: Policy,
         today: str,

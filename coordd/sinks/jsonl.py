@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from coordd.sinks.base import Batch
-from coordd.sinks.files import MAX_PART_BYTES, RecordFile
-from coordd.sinks.filesink import FileSink
+from coordd.sinks.file_sink import FileSink
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
+from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 
 
 class JsonlSink(FileSink):

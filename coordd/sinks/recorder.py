@@ -16,7 +16,7 @@ import msgspec
 
 from coordd.model import AgentSample, Event, PerformanceRow, SinkStatus, SystemSample, Topic
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.base import Batch, Notice, Sink
 from coordd.util.timestamps import format_utc
 
@@ -215,7 +215,7 @@ class Recorder:
         self._waiting += 1
         try:
             outcome = await self._writer.run(self._work, act, moment.wall, moment.mono, deadline=deadline)
-        except Late as late:
+        except DeadlineMissed as late:
             self._writing_late = self._writing_late or moment.mono
             late.future.add_done_callback(self._returned)
             return
@@ -266,7 +266,7 @@ class Recorder:
         began = now().mono
         try:
             outcome = await self._syncer.run(self._sync_all, deadline=SYNC_DEADLINE)
-        except Late as late:
+        except DeadlineMissed as late:
             self._syncing_late = self._syncing_late or began
             late.future.add_done_callback(self._synced)
             return

@@ -70,7 +70,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     host: str = ""
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class _SnapshotDocument(msgspec.Struct, frozen=True):
     written_at: _Time
     agents: list[msgspec.Raw]
     records: dict[str, tuple[_Count, _Count]] | None = None
@@ -126,7 +126,7 @@ def restore(
     except OSError as error:
         log.warning("the records of the last run cannot be listed: %s", error)
         pieces = []
-    # The last record wins over the snapshot, whichever is younger: the picture shows a change only after its
+    # The last record wins over the snapshot, whichever is younger: the store shows a change only after its
     # record, and shows verdicts that no record tells yet.
     newest_first = _newest_first(pieces, -1 if directory is None else directory, now, host)
     for records_of_one in _decisive(newest_first).values():
@@ -238,7 +238,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
 
 def _read_memory(path: str, root: str | None) -> _Memory | None:
     try:
-        taken = msgspec.json.decode(read_snapshot(path, root=root), type=_Snapshot)
+        taken = msgspec.json.decode(read_snapshot(path, root=root), type=_SnapshotDocument)
         written = parse_timestamp(taken.written_at)
     except FileNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""The snapshot: the last picture, for ``coordctl status`` without a daemon, and for the next daemon.
+"""The snapshot: the last store, for ``coordctl status`` without a daemon, and for the next daemon.
 
 It says where it was written (origin.py), so that one in a project counts only where coordd itself left it.
 """

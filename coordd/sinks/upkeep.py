@@ -13,9 +13,9 @@ from functools import partial
 
 from coordd.config.build import StorageConfig
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import Late, Worker
-from coordd.sinks.files import MAX_PART_BYTES, RecordFile
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.housekeeping import Housekeeper, Policy
+from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Upkeep:
             doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
             round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
             report = await self._worker.run(round_of, deadline=DEADLINE)
-        except Late as late:
+        except DeadlineMissed as late:
             log.warning("keeping the record files bounded takes very long: %s", late)
             return
         for notice in report.notices:

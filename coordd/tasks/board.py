@@ -13,16 +13,16 @@ from itertools import islice
 
 from coordd.agents.reducer import FUTURE, Key
 from coordd.agents.roster import Place
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import Claim, WorkChange, WorkspaceTraces
 from coordd.model import ClaimState, TaskCounts
 from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
-from coordd.tasks.claim_state import Hold, claim_state, is_over, next_change
-from coordd.tasks.duplicates import Doubles
-from coordd.tasks.holdings import Hands
-from coordd.tasks.news import News, NewsBox
-from coordd.tasks.work import Held, Room
+from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over, next_change
+from coordd.tasks.duplicates import Duplicates
+from coordd.tasks.event_buffer import EventBuffer, TaskEvent
+from coordd.tasks.holdings import Holdings
+from coordd.tasks.work import HeldClaim, SourceTasks
 
 SLICE = 500
 """Claims taken over, or judged, in one step."""
@@ -33,13 +33,13 @@ CLOCK_STEP = 0.05
 class Board:
     """All tasks and claims. ``touched`` is to be told of every agent whose verdict or tasks change."""
 
-    def __init__(self, *, picture: Picture, stall_after: float) -> None:
-        self.rooms: dict[str, Room] = {}
+    def __init__(self, *, store: AgentStore, stall_after: float) -> None:
+        self.rooms: dict[str, SourceTasks] = {}
         self.orphans: set[Place] = set()
         self._version = 0
-        self._picture = picture
+        self._store = store
         self._counts: dict[ClaimState, int] = {"held": 0, "expired": 0, "orphaned": 0}
-        self._news = NewsBox()
+        self._news = EventBuffer()
         self._touched: set[Key] = set()
         self._claims_due: set[Place] = set()
         self._deadlines: Deadlines[Place] = Deadlines(wanted=self._lives)
@@ -47,8 +47,8 @@ class Board:
         self._lively: frozenset[Key] = frozenset()
         self._running = True
         self._late: set[str] = set()
-        self._doubles = Doubles(self.rooms)
-        self.hands = Hands(rooms=self.rooms, picture=picture, news=self._news, stall_after=stall_after)
+        self._duplicates = Duplicates(self.rooms)
+        self.hands = Holdings(rooms=self.rooms, store=store, news=self._news, stall_after=stall_after)
 
     @property
     def version(self) -> int:
@@ -71,7 +71,7 @@ class Board:
         """From now on everything is news, but for what a source had that could not be read until now."""
         self._running = self.hands.running = True
         self._late = {
-            path for path in self._picture.workspaces if not ((room := self.rooms.get(path)) and room.read)
+            path for path in self._store.workspaces if not ((room := self.rooms.get(path)) and room.read)
         }
 
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
@@ -86,7 +86,7 @@ class Board:
 
         It ends before its time where the workspace is lost or dropped meanwhile.
         """
-        room = self.rooms.setdefault(path, Room())
+        room = self.rooms.setdefault(path, SourceTasks())
         told = room.knows
         for change in _slices(room.compare(traces)):
             self._take(path, room, change, now(), fresh=fresh)
@@ -125,7 +125,7 @@ class Board:
         """The workspace is no longer one of ours."""
         room = self.rooms.pop(path, None)
         for task, held in room.claims.items() if room else ():
-            if task in self._doubles.claims:
+            if task in self._duplicates.claims:
                 self._undouble(task)
             self._counts[held.state] -= 1
             self._recount_double(task)
@@ -141,7 +141,7 @@ class Board:
 
     def settle(self, now: Moment) -> None:
         """Bring everything up to this moment."""
-        self._picture.expire(now.mono)
+        self._store.expire(now.mono)
         offset = now.wall - now.mono
         if self._offset is None or abs(offset - self._offset) > CLOCK_STEP:
             self._offset = offset
@@ -165,14 +165,14 @@ class Board:
         """Whether :meth:`take_news` has something."""
         return bool(self._news)
 
-    def take_news(self) -> tuple[list[News], int]:
+    def take_news(self) -> tuple[list[TaskEvent], int]:
         """What happened since it was last asked, and how much more was not kept."""
         return self._news.take()
 
     def counts(self, now: Moment) -> TaskCounts:
         """How many there are; None where some workspace does not tell, and where there is none at all."""
         self.settle(now)
-        rooms = [self.rooms.get(path) for path in self._picture.workspaces]
+        rooms = [self.rooms.get(path) for path in self._store.workspaces]
         if not rooms:
             return TaskCounts()
         claims = all(room is not None and room.knows_claims for room in rooms)
@@ -186,14 +186,14 @@ class Board:
         )
 
     def available(self, path: str) -> list[str]:
-        """The available tasks of a source, sorted, without those that another one shows (doubles.py)."""
-        return self._doubles.available(path, self.version)
+        """The available tasks of a source, sorted, without those that another one shows (duplicates.py)."""
+        return self._duplicates.available(path, self.version)
 
     def is_double(self, path: str, task: str) -> bool:
         """Whether this claim in Redis is the one that a workspace has as well, and is shown there."""
-        return not path and task in self._doubles.claims and self._doubles.is_shown(task)
+        return not path and task in self._duplicates.claims and self._duplicates.is_shown(task)
 
-    def _take(self, path: str, room: Room, change: WorkChange, now: Moment, *, fresh: bool) -> None:
+    def _take(self, path: str, room: SourceTasks, change: WorkChange, now: Moment, *, fresh: bool) -> None:
         observed = self._observed(path, now.mono)
         self._version += 1
         for task, claim in change.claims.items():
@@ -216,9 +216,9 @@ class Board:
             room.moved[task] = max(at, room.moved.get(task, at))
         self.hands.moved(path)
 
-    def _hold(self, path: str, room: Room, claim: Claim, at: float) -> None:
+    def _hold(self, path: str, room: SourceTasks, claim: Claim, at: float) -> None:
         quiet = not self._running or path in self._late
-        room.claims[claim.task] = Held(claim, since=at, found=quiet)
+        room.claims[claim.task] = HeldClaim(claim, since=at, found=quiet)
         self._counts["held"] += 1
         if claim.agent_id is not None:
             hand = room.hand(claim.agent_id)
@@ -226,11 +226,11 @@ class Board:
             hand.status = self.hands.holder(path, claim.agent_id)
             self.hands.look_at([(path, claim.agent_id)])
         self._recount_double(claim.task)
-        if not quiet and claim.task not in self._doubles.claims:
-            self._news.tell(News("task.claimed", path or None, claim.task, claim.agent_id))
+        if not quiet and claim.task not in self._duplicates.claims:
+            self._news.tell(TaskEvent("task.claimed", path or None, claim.task, claim.agent_id))
 
-    def _let_go(self, path: str, room: Room, task: str, observed: float) -> None:
-        double = task in self._doubles.claims
+    def _let_go(self, path: str, room: SourceTasks, task: str, observed: float) -> None:
+        double = task in self._duplicates.claims
         if double:
             self._undouble(task)
         held = room.claims.pop(task)
@@ -244,23 +244,23 @@ class Board:
             self.hands.look_at([(path, held.claim.agent_id)])
         self._recount_double(task)
         if not double:
-            self._news.tell(News("task.released", path or None, task, held.claim.agent_id))
+            self._news.tell(TaskEvent("task.released", path or None, task, held.claim.agent_id))
 
     def _recount_double(self, task: str) -> None:
         """See whether the claim of this task in Redis is one that a workspace has as well: it counts once."""
-        double = self._doubles.is_one(task)
-        if double == (task in self._doubles.claims):
+        double = self._duplicates.is_one(task)
+        if double == (task in self._duplicates.claims):
             return
         if not double:
             self._undouble(task)
             return
-        self._doubles.claims.add(task)
+        self._duplicates.claims.add(task)
         self._counts[self.rooms[""].claims[task].state] -= 1
         self.orphans.discard(("", task))
         self._version += 1
 
     def _undouble(self, task: str) -> None:
-        self._doubles.claims.discard(task)
+        self._duplicates.claims.discard(task)
         state = self.rooms[""].claims[task].state
         self._counts[state] += 1
         if state == "orphaned":
@@ -280,7 +280,7 @@ class Board:
         found, held.found = held.found, False
         if state == held.state:
             return
-        if not path and task in self._doubles.claims:
+        if not path and task in self._duplicates.claims:
             held.state = state
             return
         self._counts[held.state] -= 1
@@ -292,21 +292,21 @@ class Board:
             self.orphans.add((path, task))
             agent_id = held.claim.agent_id
             if not found or self._was_lively(path, agent_id):
-                self._news.tell(News("claim.orphaned", path or None, task, agent_id, hold.holder))
+                self._news.tell(TaskEvent("claim.orphaned", path or None, task, agent_id, hold.holder))
 
     def _was_lively(self, path: str, agent_id: str | None) -> bool:
         own: Key = (path or None, agent_id or "")
-        return own in self._lively or self._picture.resolve(path, agent_id or "") in self._lively
+        return own in self._lively or self._store.resolve(path, agent_id or "") in self._lively
 
     def _may_be_hidden(self, path: str) -> bool:
         """Whether an agent that a claim in this source names may be one that is not read."""
-        if any("agents" in source.crowded for source in self._picture.workspaces.values()):
+        if any("agents" in source.crowded for source in self._store.workspaces.values()):
             return True
-        others = [other for other in self._picture.workspaces if other != path and not (path and other)]
+        others = [other for other in self._store.workspaces if other != path and not (path and other)]
         return any((room := self.rooms.get(other)) is None or not room.read for other in others)
 
-    def _evidence(self, path: str, held: Held, now: Moment) -> Hold:
-        claim, timeout = held.claim, self._picture.timeout
+    def _evidence(self, path: str, held: HeldClaim, now: Moment) -> ClaimEvidence:
+        claim, timeout = held.claim, self._store.timeout
         observed = self._judged(path, now)
         holder = self.hands.holder(path, claim.agent_id)
         if holder == "inactive":
@@ -322,17 +322,17 @@ class Board:
         if holder is None and claim.agent_id is not None:
             absent = max(0.0, observed - held.since)
         left = None if claim.expires_at is None else claim.expires_at - now.wall
-        return Hold(holder, absent, left, timeout)
+        return ClaimEvidence(holder, absent, left, timeout)
 
     def _lives(self, place: Place) -> bool:
         room = self.rooms.get(place[0])
         return room is not None and place[1] in room.claims
 
     def _observed(self, path: str, mono: float) -> float:
-        return self._picture.workspaces[path].clock.now(mono)
+        return self._store.workspaces[path].clock.now(mono)
 
     def _judged(self, path: str, now: Moment) -> float:
-        return self._observed(path, self._picture.horizon(now.mono))
+        return self._observed(path, self._store.horizon(now.mono))
 
 
 def _some(names: Iterable[str]) -> Iterator[list[str]]:

@@ -34,7 +34,7 @@ def is_over(status: str | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class ClaimEvidence:
     """All that the state of a claim rests on.
 
     ``holder`` is the verdict on the agent that the claim names, None where no such agent left a trace (or the
@@ -50,32 +50,32 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ClaimRow:
     """One row of the table: ``when`` in words, ``fits`` in code, ``state`` if it fits."""
 
     when: str
-    fits: Callable[[Hold], bool]
+    fits: Callable[[ClaimEvidence], bool]
     state: ClaimState
 
 
-TABLE: tuple[Row, ...] = (
-    Row("its holder is inactive", lambda h: h.holder == "inactive", "orphaned"),
-    Row(
+TABLE: tuple[ClaimRow, ...] = (
+    ClaimRow("its holder is inactive", lambda h: h.holder == "inactive", "orphaned"),
+    ClaimRow(
         "its holder has left no trace for agents.timeout",
         lambda h: h.holder is None and h.absent is not None and h.absent >= h.timeout,
         "orphaned",
     ),
-    Row("its time has passed", lambda h: h.left is not None and h.left <= 0, "expired"),
-    Row("nothing speaks against it", lambda _: True, "held"),
+    ClaimRow("its time has passed", lambda h: h.left is not None and h.left <= 0, "expired"),
+    ClaimRow("nothing speaks against it", lambda _: True, "held"),
 )
 
 
-def claim_state(hold: Hold) -> ClaimState:
+def claim_state(hold: ClaimEvidence) -> ClaimState:
     """The state by the first row that fits; the last always does."""
     return next(row for row in TABLE if row.fits(hold)).state
 
 
-def next_change(hold: Hold) -> float | None:
+def next_change(hold: ClaimEvidence) -> float | None:
     """Seconds after which the state can be another by time alone; None: never."""
     if claim_state(hold) == "orphaned":
         return None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coordd.tasks.work import Room
+from coordd.tasks.work import SourceTasks
 
 
-class Doubles:
+class Duplicates:
     """Looks at all rooms, Redis's under "". ``claims``: the tasks that Redis and a workspace claim alike."""
 
-    def __init__(self, rooms: Mapping[str, Room]) -> None:
+    def __init__(self, rooms: Mapping[str, SourceTasks]) -> None:
         self.claims: set[str] = set()
         self._rooms = rooms
         self._version = -1
@@ -51,7 +51,7 @@ class Doubles:
             self._available[path] = self._less(room, redis)
         return self._available[path]
 
-    def _less(self, room: Room, redis: Room) -> list[str]:
+    def _less(self, room: SourceTasks, redis: SourceTasks) -> list[str]:
         if room is not redis:
             claimed = redis.claims if redis.knows_claims else {}
             return [task for task in room.available if task not in claimed] if claimed else room.available

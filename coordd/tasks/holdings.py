@@ -11,29 +11,29 @@ from collections.abc import Iterable
 
 from coordd.agents.reducer import Key
 from coordd.agents.roster import Place, place_of
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.model import Status
 from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
-from coordd.tasks.news import News, NewsBox
-from coordd.tasks.work import Hand, Room
+from coordd.tasks.event_buffer import EventBuffer, TaskEvent
+from coordd.tasks.work import AgentHoldings, SourceTasks
 
 
-class Hands:
+class Holdings:
     """The hands in all ``rooms``, which the board fills; ``stalled`` has the agents where they are shown.
 
     ``running``: what is found now is news. ``version`` is another number whenever ``stalled`` is another.
     """
 
     def __init__(
-        self, *, rooms: dict[str, Room], picture: Picture, news: NewsBox, stall_after: float
+        self, *, rooms: dict[str, SourceTasks], store: AgentStore, news: EventBuffer, stall_after: float
     ) -> None:
         self.stall_after = stall_after
         self.stalled: set[Place] = set()
         self.running = True
         self.version = 0
         self._rooms = rooms
-        self._picture = picture
+        self._store = store
         self._news = news
         self._due: set[Place] = set()
         self._deadlines: Deadlines[Place] = Deadlines(wanted=self._lives)
@@ -75,7 +75,7 @@ class Hands:
         return all(room is not None and room.knows_claims and room.knows_progress for room in rooms)
 
     def _has_unnamed(self, path: str, agent_id: str) -> bool:
-        agent = self._picture.sighting((path or None, agent_id))
+        agent = self._store.observation((path or None, agent_id))
         return agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0
 
     def knows_claims(self, place: Place) -> bool:
@@ -91,7 +91,7 @@ class Hands:
         """Seconds since the last progress of an agent that holds something."""
         return min(self._rooms[path].idle(hand, self._judged(path, now)) for path, hand in self.of(place))
 
-    def of(self, place: Place) -> list[tuple[str, Hand]]:
+    def of(self, place: Place) -> list[tuple[str, AgentHoldings]]:
         """What the agent that is shown at this place holds, in each source where it holds something."""
         agent_id = place[1]
         return [
@@ -104,7 +104,7 @@ class Hands:
         """The verdict on an agent that a claim in this source names; None where it left no trace."""
         if agent_id is None:
             return None
-        return self._picture.status_of(self._picture.resolve(path, agent_id))
+        return self._store.status_of(self._store.resolve(path, agent_id))
 
     def agent_changed(self, key: Key, now: Moment) -> list[Place]:
         """The verdict on an agent or its list of tasks is another one, or it came or went.
@@ -113,7 +113,7 @@ class Hands:
             The claims that are to be judged anew for that: source and task.
         """
         agent_id = key[1]
-        if self._picture.status_of(key) is None:
+        if self._store.status_of(key) is None:
             self.stalled.discard(place_of(key))
         claims = []
         # What Redis has of a workspace's agent is its own, too; and an agent of Redis alone may be the one
@@ -124,18 +124,18 @@ class Hands:
                 claims += [(path, task) for task in hand.claims]
         return claims
 
-    def _changed_in(self, path: str, agent_id: str, now: Moment) -> Hand | None:
-        agent = self._picture.get((path or None, agent_id))
+    def _changed_in(self, path: str, agent_id: str, now: Moment) -> AgentHoldings | None:
+        agent = self._store.get((path or None, agent_id))
         tasks = agent.traces.tasks if agent and agent.traces else None if agent else ()
         room = self._rooms.get(path)
         if room is None:
-            if not tasks or path not in self._picture.workspaces:
+            if not tasks or path not in self._store.workspaces:
                 return None
-            room = self._rooms[path] = Room()
+            room = self._rooms[path] = SourceTasks()
         if not tasks and agent_id not in room.hands:
             return None
         hand = room.hand(agent_id)
-        observed = self._picture.workspaces[path].clock.now(now.mono)
+        observed = self._store.workspaces[path].clock.now(now.mono)
         status = self.holder(path, agent_id)
         if status == "active" and hand.status == "inactive":
             hand.moved = observed  # whoever comes back gets its time anew
@@ -165,7 +165,7 @@ class Hands:
                 self._deadlines.put((hands[0][0], agent_id), now.mono + self.stall_after - idle)
             elif place not in self.stalled and self.running:
                 held = self.holdings(place)
-                news = News("agent.stalled", place[0] or None, agent_id, tasks=held, idle=round(idle, 3))
+                news = TaskEvent("agent.stalled", place[0] or None, agent_id, tasks=held, idle=round(idle, 3))
                 self._news.tell(news)
         if stalled != (place in self.stalled):
             self.version += 1
@@ -174,14 +174,14 @@ class Hands:
     def _sources(self, place: Place) -> set[str]:
         """Where the agent is seen, or holds something."""
         held = [path for path, _ in self.of(place)]
-        return {place[0], *held, *self._picture.sources_of((place[0] or None, place[1]))}
+        return {place[0], *held, *self._store.sources_of((place[0] or None, place[1]))}
 
     def _place(self, path: str, agent_id: str) -> Place:
-        return place_of(self._picture.resolve(path, agent_id))
+        return place_of(self._store.resolve(path, agent_id))
 
     def _lives(self, place: Place) -> bool:
         room = self._rooms.get(place[0])
         return room is not None and place[1] in room.hands
 
     def _judged(self, path: str, now: Moment) -> float:
-        return self._picture.workspaces[path].clock.now(self._picture.horizon(now.mono))
+        return self._store.workspaces[path].clock.now(self._store.horizon(now.mono))

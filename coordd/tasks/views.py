@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from coordd.agents.reducer import Key
 from coordd.agents.roster import Place
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.model import TaskState, TaskView
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
-from coordd.tasks.work import Room
+from coordd.tasks.work import SourceTasks
 from coordd.util.text import age, escape
 from coordd.util.timestamps import format_utc
 
@@ -34,9 +34,9 @@ NAMED = 5
 class TaskList:
     """The tasks of a board, in order."""
 
-    def __init__(self, *, board: Board, picture: Picture) -> None:
+    def __init__(self, *, board: Board, store: AgentStore) -> None:
         self._board = board
-        self._picture = picture
+        self._store = store
         self._claims: list[Position] = []
         self._version = -1
 
@@ -78,7 +78,7 @@ class TaskList:
         rooms = self._board.rooms
         return [
             path or None
-            for path in sorted(self._picture.workspaces)
+            for path in sorted(self._store.workspaces)
             if (room := rooms.get(path)) is None or not (room.knows_claims and room.knows_available)
         ]
 
@@ -133,11 +133,11 @@ class TaskList:
     def _orphan(self, place: Place, now: Moment) -> str:
         path, task = place
         agent_id = self._board.rooms[path].claims[task].claim.agent_id
-        agent = self._picture.get(self._picture.resolve(path, agent_id)) if agent_id else None
+        agent = self._store.get(self._store.resolve(path, agent_id)) if agent_id else None
         who = f"{escape(task)} held by {escape(agent_id or '')}"
         if not agent:
             return f"{who} (no trace of it)"
-        silence = self._picture.look(agent, now.mono).evidence.silence
+        silence = self._store.look(agent, now.mono).evidence.silence
         return f"{who} (inactive, silent for {age(silence)})"
 
     def _in_order(self) -> list[Position]:
@@ -154,7 +154,7 @@ class TaskList:
         return self._claims
 
     def _view(self, path: str, task: str, state: TaskState) -> TaskView:
-        room: Room = self._board.rooms[path]
+        room: SourceTasks = self._board.rooms[path]
         held = room.claims.get(task) if state != "available" else None
         claim = held.claim if held else None
         told = room.progress.get(task) if room.knows_progress else None

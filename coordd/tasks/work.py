@@ -22,7 +22,7 @@ MAX_GONE = 100_000
 
 
 @dataclass(slots=True)
-class Held:
+class HeldClaim:
     """A claim that counts. ``since`` is the time from which on its holder's absence is counted; ``found``: it
     was there before anybody looked, and has not been judged yet.
     """
@@ -35,7 +35,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class Hand:
+class AgentHoldings:
     """What one agent holds: its ``claims``, and ``tasks``, its own list (None: it was never read).
 
     ``moved`` is when the one or the other last changed, or the agent came back; None: not since it is known.
@@ -52,18 +52,18 @@ class Hand:
 
 
 @dataclass(slots=True)
-class Room:
+class SourceTasks:
     """One workspace, or Redis. ``moved`` has the time at which each task's claim or progress last changed.
 
     ``unnamed`` is how many more tasks are available than ``available`` names; ``read``: it was read in
     full, and can be read now. ``filling`` has what :attr:`knows` will be once a full reading is taken over.
     """
 
-    claims: dict[str, Held] = field(default_factory=dict)
+    claims: dict[str, HeldClaim] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     available: list[str] = field(default_factory=list)
     moved: dict[str, float] = field(default_factory=dict)
-    hands: dict[str, Hand] = field(default_factory=dict)
+    hands: dict[str, AgentHoldings] = field(default_factory=dict)
     knows_claims: bool = False
     knows_progress: bool = False
     knows_available: bool = False
@@ -123,11 +123,11 @@ class Room:
         self.filling = None
         self.knows_claims = self.knows_progress = self.knows_available = self.read = False
 
-    def hand(self, agent_id: str) -> Hand:
+    def hand(self, agent_id: str) -> AgentHoldings:
         """What this agent holds; nothing, if it is new."""
-        return self.hands.setdefault(agent_id, Hand())
+        return self.hands.setdefault(agent_id, AgentHoldings())
 
-    def idle(self, hand: Hand, observed: float) -> float:
+    def idle(self, hand: AgentHoldings, observed: float) -> float:
         """Seconds since the last progress of this hand; of which none is known, it begins now."""
         times = [self.moved[task] for task in hand.holds() if task in self.moved]
         if hand.moved is not None:

@@ -25,7 +25,7 @@ class Notifier(Protocol):
         """Pass a message on; never blocks, never raises."""
 
 
-class Nobody:
+class NoNotifier:
     """No service manager listens."""
 
     def send(self, message: str) -> None:
@@ -57,9 +57,9 @@ class ManagerSocket:
 
 
 def manager_of(environ: Mapping[str, str]) -> Notifier:
-    """Who started this process and wants to be told, by NOTIFY_SOCKET; :class:`Nobody` without it."""
+    """Who started this process and wants to be told, by NOTIFY_SOCKET; :class:`NoNotifier` without it."""
     address = environ.get("NOTIFY_SOCKET", "")
-    return ManagerSocket(address) if address[:1] in ("/", "@") and len(address) > 1 else Nobody()
+    return ManagerSocket(address) if address[:1] in ("/", "@") and len(address) > 1 else NoNotifier()
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:

@@ -22,7 +22,7 @@ import click
 from coordd import __version__
 from coordd.cli.app import app as coordctl
 from coordd.commands.main import app as coordd
-from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, Key
+from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, ConfigKey
 from coordd.protocol.paths import project_paths, system_paths, user_paths
 
 HERE = Path(__file__).resolve().parent
@@ -209,7 +209,7 @@ def _configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _key(key: Key) -> Iterator[str]:
+def _key(key: ConfigKey) -> Iterator[str]:
     yield ".TP"
     yield f"\\fB{escaped(key.name)}\\fR"
     yield escaped(f"{key.doc} {key.kind.words[0].upper()}{key.kind.words[1:]}.")

@@ -18,7 +18,7 @@ from harness import Figure, Settings
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from redisd import RedisServer, redis_server
 
-from coordd.redislink.wire import Wire
+from coordd.redislink.session import RedisSession
 from coordd.sources.redis.reader import RedisReader
 
 BATCH = 15  # beats in 50 ms at 300 a second
@@ -42,7 +42,7 @@ def measure(settings: Settings) -> Iterator[Figure]:
 
 
 async def _beats(server: RedisServer, count: int) -> list[Figure]:
-    wire, reader = await Wire.open(server.url), RedisReader(mono=time.monotonic)
+    wire, reader = await RedisSession.open(server.url), RedisReader(mono=time.monotonic)
     await reader.scan(wire, time.time())
     keys = [b"heartbeat:agent-%05d" % n for n in range(count)]
 
@@ -79,7 +79,7 @@ async def _cost(do: Callable[[list[bytes]], Awaitable[object]], keys: list[bytes
 
 async def _stalls(server: RedisServer, what: str) -> list[Figure]:
     """The longest time for which the loop did not turn during two full readings."""
-    wire, reader = await Wire.open(server.url), RedisReader(mono=time.monotonic)
+    wire, reader = await RedisSession.open(server.url), RedisReader(mono=time.monotonic)
     longest = 0.0
 
     async def turn() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from live import PATIENCE, Coordd, Project, environment, eventually, owners_file
 
-from coordd.commands.holder import Holder, find_holder, find_pid
+from coordd.commands.holder import LockHolder, find_holder, find_pid
 from coordd.errors import StartError
 
 
@@ -160,7 +160,7 @@ def test_one_that_hangs_is_told_twice_and_then_named() -> None:
         os.kill(process.pid, signal.SIGSTOP)
         eventually(lambda: "\nState:\tT" in Path(f"/proc/{process.pid}/status").read_text())
         pidfd = os.pidfd_open(process.pid)
-        holder = Holder(process.pid, "/nowhere/.lock", pidfd)
+        holder = LockHolder(process.pid, "/nowhere/.lock", pidfd)
         with pytest.raises(StartError, match=f"kill -KILL {process.pid}"):
             holder.stop(drain=0.1, forced=0.1)
         holder.close()
@@ -176,7 +176,7 @@ def test_one_that_hangs_is_told_twice_and_then_named() -> None:
     with deaf:
         assert deaf.stdout is not None
         deaf.stdout.readline()
-        holder = Holder(deaf.pid, "/nowhere/.lock", os.pidfd_open(deaf.pid))
+        holder = LockHolder(deaf.pid, "/nowhere/.lock", os.pidfd_open(deaf.pid))
         assert holder.stop(drain=1.0, forced=PATIENCE) is False
         holder.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, complaints, opened, picture
+from browser import chromium, complaints, opened, store
 from dash import Dashboard, dashboard
 from fake_coordd import agent, fake_coordd, paged, status_document
 from live import PATIENCE, Coordd, Project, eventually, watching
@@ -136,7 +136,7 @@ def test_every_card_shows_the_true_values(browser: Browser, scene: Scene) -> Non
         expect(tasks.first).to_contain_text("tester (inactive)")
         expect(page.locator("#tasks tr", has_text="t-held").locator(".c-progress")).to_have_text("40 %")
         expect(page.locator("#events li").first).to_be_visible()
-        picture(page, "wide-light")
+        store(page, "wide-light")
 
 
 def percent(value: float) -> str:
@@ -192,7 +192,7 @@ def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path
         expect(page.locator("#problems li")).to_contain_text("job held by worker")
         expect(page.locator("#tile-orphans")).to_have_attribute("data-mood", "warn")
         expect(page.locator("#events")).to_contain_text("agent worker is inactive (silent)")
-        picture(page, "an-agent-died")
+        store(page, "an-agent-died")
         for name in ("worker.heartbeat",):
             (project.agents / name).unlink()
         expect(row(page, "worker")).to_have_count(0)
@@ -218,7 +218,7 @@ def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser
         expect(page.locator("#health")).to_have_text("was healthy")
         expect(page.locator("#live")).to_contain_text("no daemon")
         expect(page.locator("#tile-agents .big")).to_have_text("1 active")  # as it was, and looking old
-        picture(page, "daemon-down")
+        store(page, "daemon-down")
         assert complaints(page) == []
         page.reload()
         expect(page.locator("#banner")).to_contain_text("What follows was so")
@@ -262,11 +262,11 @@ def test_everybody_can_read_it(browser: Browser, scene: Scene, scheme: str, size
         assert complaints(page) == []
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= size[0], "it scrolls sideways"
-        picture(page, f"{scheme}-{size[0]}")
+        store(page, f"{scheme}-{size[0]}")
         row(page, "coder-1").get_by_role("button").click()
         expect(page.locator("#detail .strip")).to_be_visible()
         assert complaints(page) == []
-        picture(page, f"agent-{scheme}-{size[0]}")
+        store(page, f"agent-{scheme}-{size[0]}")
 
 
 def test_a_theme_can_be_chosen_and_stays(browser: Browser, scene: Scene) -> None:
@@ -340,7 +340,7 @@ def test_charts_tell_under_the_pointer_and_change_their_range(browser: Browser, 
             page.locator("#charts figure").nth(0).locator(".cross path")
         ).to_be_attached()  # on all of them
         expect(plot).to_have_attribute("aria-label", re.compile("1m: last .*, least .*, most"))
-        picture(page, "tooltip")
+        store(page, "tooltip")
 
 
 def test_gaps_are_gaps_and_axes_are_round(browser: Browser, scene: Scene) -> None:
@@ -405,7 +405,7 @@ def test_a_thousand_agents_are_a_few_rows(browser: Browser, tmp_path: Path) -> N
             project.beat(f"agent-{n:04d}")
         page.locator("#agents").get_by_role("button", name="Last beat").click()
         page.locator("#agents .scroll").evaluate("node => node.scrollTo(0, 0)")
-        picture(page, "a-thousand")
+        store(page, "a-thousand")
 
 
 def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None
         expect(page.locator("#problems li")).to_have_text(problems)
         expect(page.locator("#health")).to_have_text("2 problems")
         assert complaints(page) == []
-        picture(page, "rare")
+        store(page, "rare")
 
 
 def test_the_login_form(browser: Browser, scene: Scene, tmp_path: Path) -> None:
@@ -497,4 +497,4 @@ def test_the_login_form(browser: Browser, scene: Scene, tmp_path: Path) -> None:
             page.get_by_role("button", name="Log in").click()
             expect(page.locator("#tile-agents .big")).to_have_text("5 active")
             expect(page.locator("#live")).to_contain_text("live")
-            picture(page, "logged-in")
+            store(page, "logged-in")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from coordd.records import manifest
-from coordd.records.scan import Question, Scan
+from coordd.records.scan import RecordQuery, Scan
 from coordd.util.timestamps import format_utc
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -35,7 +35,7 @@ AT_EVERY_CALL = (
     + """
 import gzip, itertools, json, shutil
 from coordd.records import manifest
-from coordd.records.scan import Question, Scan
+from coordd.records.scan import RecordQuery, Scan
 
 OURS = (
     "compress.py",
@@ -56,7 +56,7 @@ def dying_at(number):
     return profile
 
 def records(directory):
-    scan = Scan(directory, Question("agent"))
+    scan = Scan(directory, RecordQuery("agent"))
     lines = [line for batch in scan.batches() for line, _ in batch]
     assert scan.damaged == 0, scan.damaged
     return lines
@@ -115,7 +115,7 @@ def part(directory: Path, day: int, count: int, pad: int = 0) -> None:
 
 
 def identities(directory: Path) -> list[tuple[str, int]]:
-    scan = Scan(str(directory), Question("agent"))
+    scan = Scan(str(directory), RecordQuery("agent"))
     found = [(record["timestamp"], record["n"]) for batch in scan.batches() for _, record in batch]
     assert scan.damaged == 0
     return found

@@ -22,10 +22,10 @@ import pytest
 from badredis import closing, echo, repeater, resetting, serving, silent, web_server
 from redisd import KINDS, PATIENCE, RedisServer, free_port, redis_server
 
-from coordd.redislink import link as linking
-from coordd.redislink.facts import Facts
-from coordd.redislink.link import Link
-from coordd.redislink.wire import LARGEST, RedisLost, Wire
+from coordd.redislink import connection as linking
+from coordd.redislink.connection import RedisConnection
+from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import LARGEST, RedisLost, RedisSession
 
 SECRET = "p@ss/w:rd hunter2%"
 SECRET_IN_URL = "p%40ss%2Fw%3Ard%20hunter2%25"
@@ -36,9 +36,9 @@ class Told:
 
     def __init__(self) -> None:
         self.turns: list[str] = []
-        self.wire: Wire | None = None
+        self.wire: RedisSession | None = None
 
-    def up(self, wire: Wire, facts: Facts) -> None:
+    def up(self, wire: RedisSession, facts: RedisFacts) -> None:
         assert facts.connected
         self.wire = wire
         self.turns.append("up")
@@ -53,9 +53,9 @@ class Told:
 
 
 @contextlib.asynccontextmanager
-async def linked(url: str) -> AsyncIterator[tuple[Link, Told]]:
+async def linked(url: str) -> AsyncIterator[tuple[RedisConnection, Told]]:
     told = Told()
-    link = Link(url=url, random=random.random)
+    link = RedisConnection(url=url, random=random.random)
     link.tenants.append(told)
     link.start()
     try:
@@ -72,7 +72,7 @@ async def until(probe: Callable[[], Any], what: str) -> None:
 
 
 async def opened(url: str) -> None:
-    wire = await Wire.open(url)
+    wire = await RedisSession.open(url)
     try:
         assert await wire.call(("PING",)) == [b"PONG"]
     finally:
@@ -117,7 +117,7 @@ def test_every_form_of_url_leads_to_its_database(server: RedisServer) -> None:
     ):
 
         async def look(url: str = url) -> Any:
-            wire = await Wire.open(url)
+            wire = await RedisSession.open(url)
             (listed,) = await wire.call(("CLIENT", "LIST"))
             await wire.close()
             return listed
@@ -131,7 +131,7 @@ def test_many_commands_and_large_values_come_back_in_order(server: RedisServer) 
     large = os.urandom(3 << 20)
 
     async def play() -> None:
-        wire = await Wire.open(server.url)
+        wire = await RedisSession.open(server.url)
         replies = await wire.call(
             *[("SET", f"k{n}", n) for n in range(1000)],
             ("SET", "large", large),
@@ -153,7 +153,7 @@ def test_many_commands_and_large_values_come_back_in_order(server: RedisServer) 
 def test_facts_are_the_servers(server: RedisServer) -> None:
     server.run("SET", "a", "b")
 
-    async def play() -> Facts:
+    async def play() -> RedisFacts:
         async with linked(server.url) as (link, told):
             await link.first_look()
             assert told.turns == ["up"]
@@ -237,7 +237,7 @@ def test_passwords_users_and_databases_that_are_refused(server: RedisServer) -> 
 @pytest.mark.parametrize("scheme", ["redis", "unix"])
 def test_a_server_that_takes_no_more_clients(server: RedisServer, scheme: str) -> None:
     async def play() -> None:
-        held = await Wire.open(server.url)
+        held = await RedisSession.open(server.url)
         await held.call(("CONFIG", "SET", "maxclients", 1))
         url = f"unix://{server.socket}" if scheme == "unix" else server.url
         with pytest.raises(RedisLost, match="takes no more clients") as caught:
@@ -319,7 +319,7 @@ def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyP
 
     async def play() -> list[str]:
         told = Told()
-        link = Link(
+        link = RedisConnection(
             url=server.url, random=random.random, on_change=lambda facts: turned.append(facts.connected)
         )
         link.tenants.append(told)
@@ -381,14 +381,14 @@ def test_a_tenant_that_fails_keeps_nobody_from_being_told(
     any_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Told):
-        def up(self, wire: Wire, facts: Facts) -> None:
+        def up(self, wire: RedisSession, facts: RedisFacts) -> None:
             raise ZeroDivisionError
 
         down = up  # type: ignore[assignment]
 
     async def play() -> None:
         told = Told()
-        link = Link(url=any_server.url, random=random.random)
+        link = RedisConnection(url=any_server.url, random=random.random)
         link.tenants += [Failing(), told]
         link.start()
         await link.first_look()
@@ -452,7 +452,7 @@ def test_fifty_connections_leave_nothing_behind(server: RedisServer, monkeypatch
 
 @pytest.mark.parametrize("behaviour", [silent, web_server, closing, resetting])
 def test_tries_in_vain_leave_nothing_behind(behaviour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coordd.redislink import wire as wiring
+    from coordd.redislink import session as wiring
 
     monkeypatch.setattr(wiring, "CONNECT_DEADLINE", 0.05)
 
@@ -471,7 +471,7 @@ def test_tries_in_vain_leave_nothing_behind(behaviour: Any, monkeypatch: pytest.
 def test_what_a_frozen_server_has_not_taken_is_not_waited_for(any_server: RedisServer) -> None:
     async def play() -> None:
         files = psutil.Process().num_fds()
-        wire = await Wire.open(any_server.url)
+        wire = await RedisSession.open(any_server.url)
         any_server.pause()
         with pytest.raises(RedisLost, match="does not answer in time"):
             await wire.call(("SET", "large", bytes(20 << 20)), deadline=0.2)
@@ -502,7 +502,7 @@ def test_what_was_given_up_is_not_delivered_after_all() -> None:
 
     async def play() -> None:
         async with serving(cut_off) as (port, _):
-            wire = await Wire.open(f"redis://127.0.0.1:{port}")
+            wire = await RedisSession.open(f"redis://127.0.0.1:{port}")
             with pytest.raises(RedisLost, match="does not answer in time"):
                 await wire.call(("SET", "large", bytes(20 << 20)), deadline=0.2)
             await wire.close()
@@ -515,13 +515,13 @@ def test_what_was_given_up_is_not_delivered_after_all() -> None:
 
 def test_whoever_waits_is_told_when_it_is_closed(any_server: RedisServer) -> None:
     async def play() -> None:
-        wire = await Wire.open(any_server.url)
+        wire = await RedisSession.open(any_server.url)
         waiting = asyncio.ensure_future(wire.receive())
         await asyncio.sleep(0)
         await wire.close()
         with pytest.raises(RedisLost, match="was left"):
             await waiting
-        left = await Wire.open(any_server.url)
+        left = await RedisSession.open(any_server.url)
         cancelled = asyncio.ensure_future(left.call(("BLPOP", "none", 0), deadline=60))
         await until(lambda: b"cmd=blpop" in _clients(any_server), "it waits")
         cancelled.cancel()
@@ -578,10 +578,10 @@ def test_a_hanging_lookup_does_not_keep_the_process_from_ending(tmp_path: Path) 
     code = """
 import asyncio, socket, time
 socket.getaddrinfo = lambda *a, **k: time.sleep(3600)
-from coordd.redislink.wire import Wire, RedisLost
+from coordd.redislink.session import RedisSession, RedisLost
 async def play():
     try:
-        await Wire.open("redis://slow.test")
+        await RedisSession.open("redis://slow.test")
     except RedisLost as lost:
         print(lost)
 asyncio.run(play())

@@ -14,7 +14,7 @@ from redisd import KINDS, RedisServer
 from redisreading import NOW, Reading, agent, emptied, reading, shared_server
 
 from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
-from coordd.redislink.wire import RedisLost
+from coordd.redislink.session import RedisLost
 from coordd.sources.redis.keys import BCAST_PREFIXES, meaning
 
 WRITTEN = "2026-11-21T12:00:00Z"

@@ -15,7 +15,7 @@ from live import PATIENCE
 from redis_samples import agent_record, system_record
 from redisd import KINDS, RedisServer, redis_server
 
-from coordd.redislink.link import Link
+from coordd.redislink.connection import RedisConnection
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.base import Batch
@@ -42,7 +42,7 @@ class Host:
         self.worker = Worker("history", replaceable=True)
         self.jsonl = JsonlSink(metrics_dir=str(self.directory), random=random.random, max_part_bytes=part)
         self.jsonl.open(wall=self.wall, mono=0.0)
-        self.link = Link(url=url, random=random.random)
+        self.link = RedisConnection(url=url, random=random.random)
         self.sink = RedisSink(
             metrics_dir=str(self.directory),
             ttl=TTL,

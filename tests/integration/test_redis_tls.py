@@ -18,7 +18,7 @@ from badredis import passing_on, serving, silent
 from certificates import Authority, encrypted
 from redisd import KINDS, RedisServer, free_port, redis_server
 
-from coordd.redislink.wire import RedisLost, Wire
+from coordd.redislink.session import RedisLost, RedisSession
 
 
 class Certificates:
@@ -76,7 +76,7 @@ async def _in_front(
 async def why(url: str) -> str:
     """What is wrong with this URL; empty where nothing is."""
     try:
-        wire = await Wire.open(url)
+        wire = await RedisSession.open(url)
         assert await wire.call(("PING",)) == [b"PONG"]
         await wire.close()
     except RedisLost as lost:

@@ -20,12 +20,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordd.control.connection import ANSWERS_PER_TURN, Limits
+from coordd.control.connection import ANSWERS_PER_TURN, ConnectionLimits
 from coordd.control.hub import Hub
 from coordd.control.methods import SubscribeParams
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
-from coordd.control.server import Server
+from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.control.turns import SLICE
 from coordd.model import TOPICS
@@ -47,7 +47,7 @@ class Echo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Service:
     """The server under test, its clients, and what its methods were asked."""
 
-    def __init__(self, path: str, server: Server, gate: asyncio.Event, burnt: list[None]) -> None:
+    def __init__(self, path: str, server: ControlServer, gate: asyncio.Event, burnt: list[None]) -> None:
         self.burnt = burnt
         self.path = path
         self.server = server
@@ -71,7 +71,7 @@ def path(tmp_path: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(path: str, limits: Limits | None = None) -> AsyncIterator[Service]:
+async def serving(path: str, limits: ConnectionLimits | None = None) -> AsyncIterator[Service]:
     gate = asyncio.Event()
     hub = Hub()
     burnt: list[None] = []
@@ -102,7 +102,7 @@ async def serving(path: str, limits: Limits | None = None) -> AsyncIterator[Serv
     )
     dispatcher = Dispatcher(methods={row.name: row for row in rows}, own_uid=os.geteuid())
     listener = listen(path, mode=0o666)
-    server = Server(dispatch=dispatcher, refusal=dispatcher.refusal, limits=limits)
+    server = ControlServer(dispatch=dispatcher, refusal=dispatcher.refusal, limits=limits)
     server.start(listener.socket)
     service = Service(path, server, gate, burnt)
     try:
@@ -261,7 +261,7 @@ def test_a_request_without_end_is_refused_before_it_ends(path: str) -> None:
 
 def test_a_request_has_a_deadline_to_become_whole(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(whole_request=SHORT)) as service:
+        async with serving(path, ConnectionLimits(whole_request=SHORT)) as service:
             reader, writer = await service.connect()
             writer.write(PING + b'{"jsonrpc"')
             assert (await answer(reader))["result"] == "pong"
@@ -275,7 +275,7 @@ def test_each_request_has_its_own_deadline(path: str) -> None:
     """Requests cut anywhere, for longer than one of them may take, are each whole in time."""
 
     async def test() -> None:
-        async with serving(path, Limits(whole_request=1.0)) as service:
+        async with serving(path, ConnectionLimits(whole_request=1.0)) as service:
             reader, writer = await service.connect()
             half = len(PING) // 2
             writer.write(PING[:half])
@@ -290,7 +290,7 @@ def test_each_request_has_its_own_deadline(path: str) -> None:
 
 def test_an_idle_client_has_no_deadline(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(whole_request=SHORT, write_deadline=SHORT)) as service:
+        async with serving(path, ConnectionLimits(whole_request=SHORT, write_deadline=SHORT)) as service:
             client = await service.connect()
             await ping(client)
             await asyncio.sleep(SHORT * 3)
@@ -302,7 +302,7 @@ def test_an_idle_client_has_no_deadline(path: str) -> None:
 @pytest.mark.parametrize("half_closed", [False, True])
 def test_a_client_that_never_reads_is_dropped_and_holds_up_nobody(path: str, half_closed: bool) -> None:
     async def test() -> None:
-        async with serving(path, Limits(write_deadline=SHORT)) as service:
+        async with serving(path, ConnectionLimits(write_deadline=SHORT)) as service:
             greedy = socket.socket(socket.AF_UNIX)
             try:
                 greedy.connect(path)
@@ -320,7 +320,7 @@ def test_a_client_that_never_reads_is_dropped_and_holds_up_nobody(path: str, hal
 
 def test_a_small_answer_left_unread_has_the_same_deadline(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(write_deadline=SHORT)) as service:
+        async with serving(path, ConnectionLimits(write_deadline=SHORT)) as service:
             greedy = socket.socket(socket.AF_UNIX)
             greedy.setblocking(False)
             try:
@@ -338,7 +338,7 @@ def test_a_small_answer_left_unread_has_the_same_deadline(path: str) -> None:
 
 def test_a_slow_reader_gets_everything_and_its_waiting_request_is_not_too_slow(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(whole_request=SHORT)):
+        async with serving(path, ConnectionLimits(whole_request=SHORT)):
             client = socket.socket(socket.AF_UNIX)
             client.setblocking(False)
             loop = asyncio.get_running_loop()
@@ -403,7 +403,7 @@ def test_many_pipelines_at_once_leave_the_loop_its_turns(path: str) -> None:
 
 def test_when_full_an_incomplete_request_gives_way_first_then_the_longest_idle(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(connections=64)) as service:
+        async with serving(path, ConnectionLimits(connections=64)) as service:
             clients = [await service.connect() for _ in range(64)]
             await service.until(lambda: len(service.server) == 64)
             for index, client in enumerate(clients):
@@ -425,7 +425,7 @@ def test_when_full_an_incomplete_request_gives_way_first_then_the_longest_idle(p
 
 def test_when_all_are_being_answered_a_newcomer_is_refused_politely(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(connections=16)) as service:
+        async with serving(path, ConnectionLimits(connections=16)) as service:
             clients = [await service.connect() for _ in range(16)]
             for number, (_, writer) in enumerate(clients):
                 writer.write(request("wait", number, value=number))
@@ -447,7 +447,7 @@ def test_when_all_are_being_answered_a_newcomer_is_refused_politely(path: str) -
 
 def test_who_does_not_read_its_answer_gives_way_before_its_deadline(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(connections=16, write_deadline=PATIENCE)) as service:
+        async with serving(path, ConnectionLimits(connections=16, write_deadline=PATIENCE)) as service:
             greedy = [socket.socket(socket.AF_UNIX) for _ in range(16)]
             try:
                 for one in greedy:
@@ -467,7 +467,7 @@ def test_who_does_not_read_its_answer_gives_way_before_its_deadline(path: str) -
 
 def test_a_rush_of_silent_newcomers_cannot_lock_anybody_out(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(connections=64)) as service:
+        async with serving(path, ConnectionLimits(connections=64)) as service:
             rush = [await service.connect() for _ in range(200)]
             asker = await service.connect()
             await ping(asker)
@@ -481,7 +481,7 @@ def test_a_rush_of_silent_newcomers_cannot_lock_anybody_out(path: str) -> None:
 def test_what_lies_in_memory_for_all_together_is_bounded(path: str, what: str) -> None:
     async def test() -> None:
         most = 20_000_000
-        limits = Limits(whole_request=PATIENCE, write_deadline=PATIENCE, held=most)
+        limits = ConnectionLimits(whole_request=PATIENCE, write_deadline=PATIENCE, held=most)
         sent = {
             "half requests": b'{"' + b"x" * 900_000,
             "unread answers": request("big"),
@@ -509,7 +509,7 @@ def test_what_lies_in_memory_for_all_together_is_bounded(path: str, what: str) -
 
 def test_subscribers_have_half_of_the_places_and_are_told(path: str) -> None:
     async def test() -> None:
-        async with serving(path, Limits(connections=16)) as service:
+        async with serving(path, ConnectionLimits(connections=16)) as service:
             clients = [await service.connect() for _ in range(10)]
             for _, writer in clients:
                 writer.write(request("subscribe", 5))
@@ -643,7 +643,7 @@ def test_one_user_shuts_out_neither_another_nor_root() -> None:
         return int(out)
 
     async def test(path: str) -> None:
-        async with serving(path, Limits(connections=64)) as service:
+        async with serving(path, ConnectionLimits(connections=64)) as service:
             honest = await hoard(path, 65533, 5)
             greedy = await hoard(path, 65534, 200)
             assert len(service.server) == 60  # four are kept
@@ -668,17 +668,17 @@ def test_one_user_shuts_out_neither_another_nor_root() -> None:
 
 STARVED = """
 import asyncio, logging, os, resource, sys, time
-from coordd.control.connection import Limits
+from coordd.control.connection import ConnectionLimits
 from coordd.control.socket_file import listen
 from coordd.control.rpc import Dispatcher, Method, NoParams
 from coordd.control import server as server_module
-from coordd.control.server import Server
+from coordd.control.server import ControlServer
 
 logging.basicConfig(stream=sys.stderr)
 
 server_module.PAUSE = 0.2
 
-class Counted(Server):
+class Counted(ControlServer):
     calls = 0
 
     def _accept(self):

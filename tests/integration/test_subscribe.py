@@ -19,10 +19,10 @@ import psutil
 import pytest
 from live import Coordd, Project, eventually, watching
 
-from coordd.control.connection import Limits
-from coordd.control.hub import Bounds, Hub
+from coordd.control.connection import ConnectionLimits
+from coordd.control.hub import Hub, SubscriberBounds
 from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
-from coordd.control.server import Server
+from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.model import TOPICS
 
@@ -261,7 +261,7 @@ def test_one_who_never_reads_costs_a_bounded_buffer_and_nobody_else_anything(
             assert len(lagged) == 1
             dropped = lagged[0]["params"]["dropped"]
             assert dropped + len(messages) - 1 == messages[-1]["params"]["seq"] - subscriber.snapshot["seq"]
-            assert dropped > 500 * turns - Bounds().notifications - 3000
+            assert dropped > 500 * turns - SubscriberBounds().notifications - 3000
             expected = subscriber.snapshot["seq"]
             for message in messages:
                 if message["method"] == "lagged":
@@ -312,7 +312,7 @@ def test_a_client_that_leaves_is_forgotten_and_kill_9_leaves_no_seq_twice(
 
 
 @contextlib.asynccontextmanager
-async def serving(path: str, limits: Limits) -> AsyncIterator[tuple[Hub, Server]]:
+async def serving(path: str, limits: ConnectionLimits) -> AsyncIterator[tuple[Hub, ControlServer]]:
     hub = Hub()
     rows = (
         Method("ping", "", lambda _params, _peer: "pong", NoParams),
@@ -321,7 +321,7 @@ async def serving(path: str, limits: Limits) -> AsyncIterator[tuple[Hub, Server]
     )
     dispatcher = Dispatcher(methods={row.name: row for row in rows}, own_uid=os.geteuid())
     listener = listen(path, mode=0o600)
-    server = Server(dispatch=dispatcher, refusal=dispatcher.refusal, limits=limits)
+    server = ControlServer(dispatch=dispatcher, refusal=dispatcher.refusal, limits=limits)
     server.start(listener.socket)
     try:
         yield hub, server
@@ -362,7 +362,7 @@ def flood(hub: Hub) -> None:
 def test_a_subscriber_may_leave_notifications_unread_but_not_for_ever(tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "s")
-        async with serving(path, Limits(write_deadline=SHORT, silence=4 * SHORT)) as (hub, server):
+        async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=4 * SHORT)) as (hub, server):
             client = await open_subscription(path)
             flood(hub)
             began = time.monotonic()
@@ -378,7 +378,7 @@ def test_a_subscriber_that_reads_a_little_is_kept(tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "s")
         loop = asyncio.get_running_loop()
-        async with serving(path, Limits(write_deadline=0.01, silence=1.0)) as (hub, server):
+        async with serving(path, ConnectionLimits(write_deadline=0.01, silence=1.0)) as (hub, server):
             client = await open_subscription(path)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             flood(hub)
@@ -397,7 +397,10 @@ def test_a_subscriber_that_asks_has_to_read_the_answer(tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "s")
         loop = asyncio.get_running_loop()
-        async with serving(path, Limits(write_deadline=SHORT, silence=PATIENCE * 2)) as (hub, server):
+        async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=PATIENCE * 2)) as (
+            hub,
+            server,
+        ):
             client = await open_subscription(path)
             hub.publish("agent", [b'{"x":1}'])
             assert b'"x":1' in await loop.sock_recv(client, 1000)
@@ -413,7 +416,7 @@ def test_one_that_closes_its_side_is_let_go(tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "s")
         loop = asyncio.get_running_loop()
-        async with serving(path, Limits()) as (hub, server):
+        async with serving(path, ConnectionLimits()) as (hub, server):
             client = await open_subscription(path)
             client.shutdown(socket.SHUT_WR)
             await until(lambda: len(server) == 0)
@@ -428,7 +431,7 @@ def test_stopping_tells_what_is_queued(tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "s")
         loop = asyncio.get_running_loop()
-        async with serving(path, Limits()) as (hub, server):
+        async with serving(path, ConnectionLimits()) as (hub, server):
             client = await open_subscription(path)
             hub.publish("event", [b'{"kind":"daemon.stopped"}'])
             await server.stop(grace=1.0)

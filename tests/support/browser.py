@@ -75,7 +75,7 @@ def complaints(page: Page) -> list[str]:
     ]
 
 
-def picture(page: Page, name: str) -> None:
+def store(page: Page, name: str) -> None:
     """Keep a screenshot."""
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{name}.png")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from coordd.redislink.facts import Facts
+from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import Command, RedisLost, Reply
 from coordd.redislink.trouble import server_error
-from coordd.redislink.wire import Command, RedisLost, Reply
 from coordd.util.timestamps import format_utc, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -82,8 +82,8 @@ class MemoryServer:
         self.ttl: dict[bytes, int] = {}
 
     @property
-    def facts(self) -> Facts:
-        return Facts(connected=True, run_id=f"run-{self.starts}")
+    def facts(self) -> RedisFacts:
+        return RedisFacts(connected=True, run_id=f"run-{self.starts}")
 
     def content(self) -> dict[tuple[bytes, bytes | None], bytes]:
         found: dict[tuple[bytes, bytes | None], bytes] = {

@@ -12,7 +12,7 @@ import redis
 from redisd import RedisServer, redis_server
 
 from coordd.agents.traces import AgentsChange, AgentTraces, WorkspaceTraces
-from coordd.redislink.wire import Wire
+from coordd.redislink.session import RedisSession
 from coordd.sources.redis.reader import RedisReader
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Reading:
         self.reader = RedisReader(mono=lambda: self.mono, **limits)
         self._url = url or server.url
         self._loop = asyncio.Runner()
-        self.wire = self.run(Wire.open(self._url))
+        self.wire = self.run(RedisSession.open(self._url))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(coroutine)
@@ -47,7 +47,7 @@ class Reading:
 
     def reconnect(self) -> None:
         self.run(self.wire.close())
-        self.wire = self.run(Wire.open(self._url))
+        self.wire = self.run(RedisSession.open(self._url))
 
     def close(self) -> None:
         self.run(self.wire.close())

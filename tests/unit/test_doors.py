@@ -29,7 +29,7 @@ from coordd.dashboard.series import RANGES, series
 from coordd.dashboard.tokens import Keys
 from coordd.records.files import choose
 from coordd.records.moments import Span, checked_span
-from coordd.records.scan import TYPES, Question, Scan
+from coordd.records.scan import TYPES, RecordQuery, Scan
 from coordd.records.thin import Thinner
 from coordd.sources.file.claims import parse_claim, parse_progress
 from coordd.sources.file.parse import parse_heartbeat, parse_registration
@@ -58,16 +58,16 @@ def test_any_span_is_refused_in_words_or_asked_for(
         assert one.low <= b"\x7f"
         assert one.high <= b"\x7f"
         choose("/nowhere", "system", one)
-        list(Scan(str(tmp_path_factory.getbasetemp()), Question("event", one)).batches())
+        list(Scan(str(tmp_path_factory.getbasetemp()), RecordQuery("event", one)).batches())
         for records in ([], [{"timestamp": "2026-11-22T06:05:00.123Z", "cpu_percent": 1.0}]):
-            assert chart(records, Question("system", one), NOW)
+            assert chart(records, RecordQuery("system", one), NOW)
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59Z", "9999-12-31T23:30:00Z"])
 def test_until_the_end_of_the_calendar_finds_what_is_there(tmp_path: Path, until: str) -> None:
     line = b'{"timestamp":"2026-11-22T06:05:00.123Z","host":"h"}'
     (tmp_path / "event_2026-11-22.jsonl").write_bytes(line + b"\n")
-    question = Question("event", checked_span("2026-11-22", until, NOW))
+    question = RecordQuery("event", checked_span("2026-11-22", until, NOW))
     assert [found for batch in Scan(str(tmp_path), question).batches() for found, _ in batch] == [line]
 
 
@@ -159,7 +159,7 @@ def test_any_record_read_back_is_shown_in_every_form(
     typed: tuple[str, list[dict[str, Any]]], step: Any
 ) -> None:
     kind, records = typed
-    question = Question(kind, Span(0.0, NOW))
+    question = RecordQuery(kind, Span(0.0, NOW))
     assert b"".join(csv_blocks(kind, records, thinned=False))
     assert b"".join(table_blocks(kind, records, thinned=False, with_workspace=True))
     assert chart(records, question, NOW)
@@ -186,7 +186,7 @@ def test_any_line_of_a_file_is_a_record_or_damage(
     lines = [json.dumps(record).encode() for record in records]
     lines += [b'{"timestamp":"0000-00-00T00:00:00.000Z","x":1}', b'{"timestamp":"' + b"9" * 23 + b'Z"}']
     (folder / f"{kind}_2026-11-22.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    scan = Scan(str(folder), Question(kind, Span(None, None)))
+    scan = Scan(str(folder), RecordQuery(kind, Span(None, None)))
     found = [record for batch in scan.batches() for _, record in batch]
     thinner = Thinner(kind, 60.0)
     assert len([*thinner.add(found), *thinner.rest()]) <= len(lines)

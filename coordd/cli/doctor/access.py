@@ -27,7 +27,7 @@ Acl = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Credentials:
     """A user as the kernel sees a process of it; ``capabilities`` as in CapEff of /proc/PID/status."""
 
     uid: int
@@ -41,7 +41,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class FileRights:
     """What stat(2) and the ACL of one file say."""
 
     mode: int
@@ -59,7 +59,7 @@ class Obstacle:
 
     path: str
     wanted: int
-    rights: Rights | None = None
+    rights: FileRights | None = None
     error: OSError | None = None
 
     @property
@@ -68,17 +68,17 @@ class Obstacle:
         return isinstance(self.error, (FileNotFoundError, NotADirectoryError))
 
 
-def user_of(uid: int) -> Who:
+def user_of(uid: int) -> Credentials:
     """A user by the user database, with all its groups; uid 0 may do anything."""
     try:
         entry = pwd.getpwuid(uid)
         gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
     except KeyError:
         gids = frozenset()
-    return Who(uid, gids, _DAC_OVERRIDE | _DAC_READ_SEARCH if uid == 0 else 0)
+    return Credentials(uid, gids, _DAC_OVERRIDE | _DAC_READ_SEARCH if uid == 0 else 0)
 
 
-def process(pid: int) -> Who | None:
+def process(pid: int) -> Credentials | None:
     """The user a process acts as, with its real groups and capabilities; None where nothing tells."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
@@ -86,12 +86,12 @@ def process(pid: int) -> Who | None:
         # real, effective, saved, file system: the last one counts for files
         uid, gid = (int(fields[name].split()[3]) for name in ("Uid", "Gid"))
         groups = frozenset([gid, *map(int, fields["Groups"].split())])
-        return Who(uid, groups, int(fields["CapEff"], 16))
+        return Credentials(uid, groups, int(fields["CapEff"], 16))
     except (OSError, KeyError, IndexError, ValueError):
         return None
 
 
-def allows(rights: Rights, who: Who, wanted: int) -> bool:
+def allows(rights: FileRights, who: Credentials, wanted: int) -> bool:
     """Whether a user has all wanted rights on a file: the algorithm of acl(5), capabilities first."""
     if _overridden(rights, who, wanted):
         return True
@@ -112,17 +112,17 @@ def allows(rights: Rights, who: Who, wanted: int) -> bool:
     return _first(entries, _OTHER) & wanted == wanted
 
 
-def rights_of(path: str) -> Rights:
+def rights_of(path: str) -> FileRights:
     """What the file system says of a path, symbolic links followed.
 
     Raises:
         OSError: as stat(2).
     """
     status = os.stat(path)
-    return Rights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
+    return FileRights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
 
 
-def first_obstacle(path: str, who: Who, wanted: int) -> Obstacle | None:
+def first_obstacle(path: str, who: Credentials, wanted: int) -> Obstacle | None:
     """The first component on the way to a path that refuses a user; None where all is well.
 
     Every directory above needs the right to search, the path itself the wanted ones.
@@ -138,7 +138,7 @@ def first_obstacle(path: str, who: Who, wanted: int) -> Obstacle | None:
     return None
 
 
-def grant(obstacle: Obstacle, who: Who) -> str:
+def grant(obstacle: Obstacle, who: Credentials) -> str:
     """The command that gives a user what is missing; the narrow one first."""
     letters = in_letters(obstacle.wanted)
     path = shlex.quote(obstacle.path)
@@ -148,7 +148,7 @@ def grant(obstacle: Obstacle, who: Who) -> str:
     return f"setfacl -m u:{who.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
 
 
-def who_class(rights: Rights | None, who: Who) -> str:
+def who_class(rights: FileRights | None, who: Credentials) -> str:
     """The letter of chmod(1) for the bits that count for a user: u, g or o."""
     if rights is not None and rights.uid == who.uid:
         return "u"
@@ -160,7 +160,7 @@ def in_letters(wanted: int) -> str:
     return "".join([letter for bit, letter in ((READ, "r"), (WRITE, "w"), (SEARCH, "x")) if wanted & bit])
 
 
-def owner_and_mode(rights: Rights) -> str:
+def owner_and_mode(rights: FileRights) -> str:
     """``ann:staff drwxr-x---``."""
     return f"{user_name(rights.uid)}:{group_name(rights.gid)} {stat.filemode(rights.mode)}"
 
@@ -201,7 +201,7 @@ def _acl(path: str) -> Acl | None:
         return None  # none there, or a file system without them: the mode is all there is
 
 
-def _overridden(rights: Rights, who: Who, wanted: int) -> bool:
+def _overridden(rights: FileRights, who: Credentials, wanted: int) -> bool:
     if who.capabilities & _DAC_OVERRIDE:
         return bool(stat.S_ISDIR(rights.mode) or not wanted & SEARCH or rights.mode & 0o111)
     if who.capabilities & _DAC_READ_SEARCH:
@@ -209,7 +209,7 @@ def _overridden(rights: Rights, who: Who, wanted: int) -> bool:
     return False
 
 
-def _entries_of_mode(rights: Rights) -> Acl:
+def _entries_of_mode(rights: FileRights) -> Acl:
     mode = rights.mode
     return (_USER_OBJ, mode >> 6 & 7, 0), (_GROUP_OBJ, mode >> 3 & 7, 0), (_OTHER, mode & 7, 0)
 

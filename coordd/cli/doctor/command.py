@@ -35,8 +35,8 @@ from coordd.cli.patience import within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from coordd.cli.common import Target
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.common import DaemonTarget
+    from coordd.cli.doctor.facts import DoctorFacts
 
 SCHEMA = 1
 OK, FAILED = 0, 1
@@ -83,7 +83,7 @@ Exit codes: 0 nothing fails (warnings count with --strict only), 1 something doe
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: name, result, message, fix.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings as well.")
 @takes_target
-def command(target: Target, as_json: bool, strict: bool) -> int:
+def command(target: DaemonTarget, as_json: bool, strict: bool) -> int:
     """Find what is wrong with the installation, and say how to fix it."""
     facts = gather(target)
     findings = examine(facts)
@@ -96,7 +96,7 @@ def command(target: Target, as_json: bool, strict: bool) -> int:
     return FAILED if failed(findings, strict=strict) else OK
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(facts: DoctorFacts) -> list[Finding]:
     """What all checks find; one that the system does not let look is a finding too."""
     findings: list[Finding] = []
     for check in CHECKS:
@@ -108,5 +108,5 @@ def examine(facts: Facts) -> list[Finding]:
     return findings
 
 
-def _listed(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[Finding]:
+def _listed(check: Callable[[DoctorFacts], Iterator[Finding]], facts: DoctorFacts) -> list[Finding]:
     return list(check(facts))

@@ -21,14 +21,14 @@ from coordd.util.text import count, duration, number, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.doctor.facts import DoctorFacts
 
 _START = "start it: 'coordd start' in a project, or as a service: 'coordd service install'"
 _SHOWN = 3  # malformed traces and problems that are named
 _LOCK_BYTES = 4096
 
 
-def check_socket(facts: Facts) -> Iterator[Finding]:
+def check_socket(facts: DoctorFacts) -> Iterator[Finding]:
     """Whether somebody answers, and if not, why this user gets no answer."""
     if facts.alive and facts.socket is not None:
         yield Finding(
@@ -46,7 +46,7 @@ def check_socket(facts: Facts) -> Iterator[Finding]:
         yield _refused(facts)
 
 
-def check_lock(facts: Facts) -> Iterator[Finding]:
+def check_lock(facts: DoctorFacts) -> Iterator[Finding]:
     """Who holds the lock of the metrics directory: one that does not answer is a daemon gone astray."""
     metrics = facts.directory("metrics_dir")
     if metrics is None or link_in_project(metrics) is not None:
@@ -83,7 +83,7 @@ def check_lock(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def check_version(facts: Facts) -> Iterator[Finding]:
+def check_version(facts: DoctorFacts) -> Iterator[Finding]:
     """Daemon and client of one version."""
     if not facts.alive:
         return
@@ -99,7 +99,7 @@ def check_version(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def check_config(facts: Facts) -> Iterator[Finding]:
+def check_config(facts: DoctorFacts) -> Iterator[Finding]:
     """Whether the configuration can be used, as the service itself sees it."""
     answer = facts.config
     where = answer.file or "the configuration"
@@ -129,7 +129,7 @@ def check_config(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def check_health(facts: Facts) -> Iterator[Finding]:
+def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     """What the daemon itself counts as a problem."""
     if not facts.alive:
         return
@@ -147,7 +147,7 @@ def check_health(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def check_sinks(facts: Facts) -> Iterator[Finding]:
+def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
     """Whether what was sampled is also written."""
     if not facts.alive:
         return
@@ -175,7 +175,7 @@ def check_sinks(facts: Facts) -> Iterator[Finding]:
         yield Finding("sink", "ok", f"{', '.join(sinks)} write")
 
 
-def check_traces(facts: Facts) -> Iterator[Finding]:
+def check_traces(facts: DoctorFacts) -> Iterator[Finding]:
     """Files of agents that could not be used."""
     if not facts.alive:
         return
@@ -200,7 +200,7 @@ def check_traces(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _refused(facts: Facts) -> Finding:
+def _refused(facts: DoctorFacts) -> Finding:
     """Somebody may be there, but this user gets no answer."""
     message = str(facts.error)
     for path in facts.tried:

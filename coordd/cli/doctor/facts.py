@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import coordd
 from coordd.cli.common import working_directory
-from coordd.cli.doctor.access import WRITE, Who, first_obstacle, process, user_of
+from coordd.cli.doctor.access import WRITE, Credentials, first_obstacle, process, user_of
 from coordd.cli.doctor.trust import believable
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.protocol.paths import project_paths, system_paths, user_paths
@@ -30,7 +30,7 @@ from coordd.util import fastjson
 from coordd.util.units import parse_duration
 
 if TYPE_CHECKING:
-    from coordd.cli.common import Target
+    from coordd.cli.common import DaemonTarget
 
 DEADLINE = 30.0
 """Seconds for a command of the service: it reads one file, or asks a Redis that may be slow."""
@@ -54,7 +54,7 @@ class ConfigAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DoctorFacts:
     """All of it.
 
     ``error`` is why the daemon did not answer, None where it did. ``status`` is its answer, or with it down
@@ -69,8 +69,8 @@ class Facts:
     ping: Mapping[str, Any]
     status: Mapping[str, Any]
     snapshot_age: float | None
-    daemon: Who
-    me: Who
+    daemon: Credentials
+    me: Credentials
     asked_at: float
     config: ConfigAnswer
     config_of: Mapping[str, Any] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Facts:
             return 60.0
 
 
-def gather(target: Target) -> Facts:
+def gather(target: DaemonTarget) -> DoctorFacts:
     """Ask the daemon, the last snapshot, and the configuration.
 
     Raises:
@@ -125,7 +125,7 @@ def gather(target: Target) -> Facts:
         snapshot = last_snapshot(target.places(), os.environ, working_directory(), asked_at)
         if snapshot is not None:
             status, age, left_at = snapshot.status, snapshot.age, snapshot.path
-    me = process(os.getpid()) or Who(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
+    me = process(os.getpid()) or Credentials(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
     who = (
         (path and _daemon_user(path, peer, ping.get("pid")))
@@ -134,7 +134,7 @@ def gather(target: Target) -> Facts:
         or me
     )
     config_of = believable(daemon, left_at=left_at, by=peer[1] if peer else None, me=me.uid)
-    return Facts(
+    return DoctorFacts(
         tried=tried,
         socket=path,
         error=error,
@@ -177,7 +177,7 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
     )
 
 
-def check_redis(facts: Facts) -> Mapping[str, Any]:
+def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
     """What ``coordd check-redis`` says, as the daemon's user where we may be that user.
 
     Raises:
@@ -194,7 +194,7 @@ def check_redis(facts: Facts) -> Mapping[str, Any]:
 
 
 def run_coordd(
-    *command: str, daemon: Mapping[str, Any], pid: object, who: Who | None = None
+    *command: str, daemon: Mapping[str, Any], pid: object, who: Credentials | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the service, in a process of its own, with the configuration of a daemon.
 
@@ -240,14 +240,14 @@ def _complaint(done: subprocess.CompletedProcess[str]) -> list[str]:
     return done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
 
 
-def _primary_group(who: Who) -> int:
+def _primary_group(who: Credentials) -> int:
     try:
         return pwd.getpwuid(who.uid).pw_gid
     except KeyError:
         return min(who.gids, default=who.uid)
 
 
-def user_behind(sockets: Sequence[str], me: Who) -> Who | None:
+def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
     """The owner of the first socket that refuses us, or of the directory on the way to it that does."""
     for path in sockets:
         try:
@@ -340,7 +340,7 @@ def _file_in(heading: str) -> str | None:
     return rest.removesuffix(" (does not exist)") if found else None
 
 
-def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) -> Who | None:
+def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) -> Credentials | None:
     """The user behind a socket: the kernel's word, made fuller by /proc where it is the same process.
 
     With socket activation it was systemd that called listen(2), so that only the pid that the daemon
@@ -353,7 +353,7 @@ def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) ->
     return user_of(peer[1]) if peer is not None else _owner(path)
 
 
-def _owner(path: object) -> Who | None:
+def _owner(path: object) -> Credentials | None:
     if not isinstance(path, str):
         return None
     try:

@@ -15,7 +15,7 @@ from coordd.util.timestamps import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.doctor.facts import DoctorFacts
 
 RELEASED = 1_767_225_600.0
 """2026-01-01T00:00:00Z: coordd is younger than that, so a clock before it is wrong."""
@@ -25,7 +25,7 @@ FULL = 0.8
 """The share of an inotify limit above which a warning is due."""
 
 
-def check_clock(facts: Facts) -> Iterator[Finding]:
+def check_clock(facts: DoctorFacts) -> Iterator[Finding]:
     """The wall clock: of this age, the same for the daemon, and kept by NTP where systemd tells."""
     now = format_seconds(facts.asked_at)
     fix = "set it right: 'timedatectl set-ntp true', or chrony; records carry the time it shows"
@@ -51,7 +51,7 @@ def check_clock(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def check_inotify(facts: Facts) -> Iterator[Finding]:
+def check_inotify(facts: DoctorFacts) -> Iterator[Finding]:
     """How much of the kernel's limits the daemon's user has taken, as far as this user may see."""
     if sys.platform != "linux":
         return

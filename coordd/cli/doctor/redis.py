@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.doctor.facts import DoctorFacts
 
 _START = "start it, or correct coordination.redis_url; files are read meanwhile"
 _ELSEWHERE = "run 'coordd check-redis' as the daemon's user, with its environment"
 
 
-def check_redis(facts: Facts) -> Iterator[Finding]:
+def check_redis(facts: DoctorFacts) -> Iterator[Finding]:
     """The Redis, where one is configured."""
     redis = facts.section("redis") if facts.alive else {}
     configured = as_dict(facts.config.values.get("coordination")).get("redis_url") is not None
@@ -50,7 +50,7 @@ def _as_the_daemon_sees_it(redis: Mapping[str, Any]) -> Finding:
     return Finding("redis", "ok", words)
 
 
-def _asked(facts: Facts, redis: Mapping[str, Any]) -> Iterator[Finding]:
+def _asked(facts: DoctorFacts, redis: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         answer = ask_redis(facts)
     except CannotTell as error:

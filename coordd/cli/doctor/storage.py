@@ -28,7 +28,7 @@ from coordd.util.text import ago, epoch_of, number, size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.doctor.facts import DoctorFacts
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 64 << 20
 LITTLE_INODES = 0.05
@@ -43,7 +43,7 @@ _LINKS = (
 )
 
 
-def check_directories(facts: Facts) -> Iterator[Finding]:
+def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
     """``metrics_dir`` and ``log_dir``: there, and the daemon's to write in."""
     for key in _DIRECTORIES:
         path = facts.directory(key)
@@ -68,7 +68,7 @@ def check_directories(facts: Facts) -> Iterator[Finding]:
         yield _writable(key, path, facts)
 
 
-def check_space(facts: Facts) -> Iterator[Finding]:
+def check_space(facts: DoctorFacts) -> Iterator[Finding]:
     """Room for records, once for each file system."""
     seen = set()
     for key in _DIRECTORIES:
@@ -107,7 +107,7 @@ def room_left(path: str, free: int, total: int, inodes: int, all_inodes: int) ->
     return Finding("space", "ok", words)
 
 
-def check_links(facts: Facts) -> Iterator[Finding]:
+def check_links(facts: DoctorFacts) -> Iterator[Finding]:
     """The symlinks to the current files, which ``tail -F`` follows."""
     wrong = []
     looked = 0
@@ -133,7 +133,7 @@ def check_links(facts: Facts) -> Iterator[Finding]:
         yield Finding("links", "ok", f"{looked} symlinks lead to the current files")
 
 
-def check_records(facts: Facts) -> Iterator[Finding]:
+def check_records(facts: DoctorFacts) -> Iterator[Finding]:
     """Whether the last sample of the host is as fresh as it must be."""
     directory = facts.directory("metrics_dir")
     if directory is None or not os.path.isdir(directory):
@@ -191,7 +191,7 @@ def last_sample(directory: str) -> float | None:
         return None
 
 
-def _writable(key: str, path: str, facts: Facts) -> Finding:
+def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
     obstacle = first_obstacle(path, facts.daemon, READ | WRITE | SEARCH)
     who = facts.daemon.name
     if obstacle is None:
@@ -235,7 +235,7 @@ def _mv(path: str) -> str:
     return f"mv {shlex.quote(path)} {shlex.quote(path + '.other')}"
 
 
-def check_strangers(facts: Facts) -> Iterator[Finding]:
+def check_strangers(facts: DoctorFacts) -> Iterator[Finding]:
     """Files with names of coordd's that are not its own."""
     files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values())
     if files:

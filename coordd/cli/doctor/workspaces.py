@@ -13,8 +13,8 @@ from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
     SEARCH,
+    Credentials,
     Obstacle,
-    Who,
     allows,
     first_obstacle,
     grant,
@@ -31,7 +31,7 @@ from coordd.protocol.paths import workspace_above
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from coordd.cli.doctor.facts import Facts
+    from coordd.cli.doctor.facts import DoctorFacts
 
 FOLDERS = ("agents", "claims", "tasks", "status")
 MAX_FILES = 20_000
@@ -51,7 +51,7 @@ class Denied:
     more: int = 0
 
 
-def check_workspaces(facts: Facts) -> Iterator[Finding]:
+def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
     """Every workspace: readable for the daemon's user, and followed."""
     workspaces = _workspaces(facts)
     if not workspaces and not facts.section("redis").get("configured"):
@@ -75,7 +75,7 @@ def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
         )
 
 
-def check_workspace(path: str, state: str | None, error: str | None, who: Who) -> Finding:
+def check_workspace(path: str, state: str | None, error: str | None, who: Credentials) -> Finding:
     """One workspace. ``state`` and ``error`` are the daemon's own word, None where it does not run."""
     coordination = os.path.join(path, ".claude", "coordination")
     denied = find_denied(path, who)
@@ -117,7 +117,7 @@ def check_workspace(path: str, state: str | None, error: str | None, who: Who) -
     return Finding("workspace", "ok", f"{path} is readable for {who.name}{followed}")
 
 
-def find_denied(path: str, who: Who) -> Denied | None:
+def find_denied(path: str, who: Credentials) -> Denied | None:
     """What a user may not read of a workspace: the way to it, its folders, and the files in them."""
     coordination = os.path.join(path, ".claude", "coordination")
     obstacle = first_obstacle(coordination, who, READ | SEARCH)
@@ -142,7 +142,7 @@ def find_denied(path: str, who: Who) -> Denied | None:
     return None
 
 
-def _closed_files(folder: str, who: Who) -> Iterator[Obstacle]:
+def _closed_files(folder: str, who: Credentials) -> Iterator[Obstacle]:
     with os.scandir(folder) as entries:
         for seen, entry in enumerate(entries):
             if seen >= MAX_FILES:
@@ -157,7 +157,7 @@ def _closed_files(folder: str, who: Who) -> Iterator[Obstacle]:
                 yield Obstacle(entry.path, READ, rights)
 
 
-def _closed(path: str, coordination: str, denied: Denied, who: Who) -> Finding:
+def _closed(path: str, coordination: str, denied: Denied, who: Credentials) -> Finding:
     obstacle = denied.obstacle
     rights = obstacle.rights
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
@@ -182,7 +182,7 @@ def _first_agent(coordination: str) -> str:
     return f"start an agent there, or: mkdir -p {shlex.quote(os.path.join(coordination, 'agents'))}"
 
 
-def _workspaces(facts: Facts) -> list[tuple[str, str | None, str | None]]:
+def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
     """Path, state and error of each: by the daemon, its snapshot, the configuration, or the current place."""
     listed = facts.status.get("workspaces")
     if isinstance(listed, list):

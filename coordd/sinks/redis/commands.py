@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from coordd.redislink.wire import Argument, Command
+from coordd.redislink.session import Argument, Command
 from coordd.util.timestamps import parse_timestamp
 
 TOPICS = ("agent", "system")

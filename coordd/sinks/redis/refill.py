@@ -15,8 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from coordd.records.moments import Span
-from coordd.records.scan import Question, Scan
-from coordd.runtime.worker import Late, Worker
+from coordd.records.scan import RecordQuery, Scan
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.redis.commands import Sample, sample_of
 
 SLICE = 0.002
@@ -44,7 +44,7 @@ class Refill:
         self._count = count
         self._size = size
         self._batches = Scan(
-            directory, Question(topic, Span(since)), decode=msgspec.json.decode, owned=True
+            directory, RecordQuery(topic, Span(since)), decode=msgspec.json.decode, owned=True
         ).batches()
         self._ended = False
 
@@ -62,7 +62,7 @@ class Refill:
 
     async def close(self) -> None:
         """Let go of the files, in the thread's queue: a slice may still run there."""
-        with suppress(Late):
+        with suppress(DeadlineMissed):
             await self._run(self._close)
 
     async def _run(self, call: Callable[[], T]) -> T:

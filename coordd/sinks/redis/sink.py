@@ -1,7 +1,7 @@
 """The sink ``redis``: one task that writes what waits for as long as there is a connection.
 
-Each topic goes its own way (:class:`Course`): one that is refused stops none of the others. It fails from the
-first fault until all is written that was missed. Nothing here raises: a failure is in the status.
+Each topic goes its own way (:class:`TopicWriter`): one that is refused stops none of the others. It fails
+from the first fault until all is written that was missed. Nothing here raises: a failure is in the status.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from contextlib import suppress
 
 from coordd.model import SinkStatus
 from coordd.records.moments import EARLIEST, LATEST, key
-from coordd.redislink.facts import Facts
-from coordd.redislink.wire import RedisLost
+from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import RedisLost
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.base import Notice
+from coordd.sinks.redis.checkpoint import read_mark
 from coordd.sinks.redis.commands import TOPICS
-from coordd.sinks.redis.course import Course, Exchange, Refused
-from coordd.sinks.redis.lane import KEEP, Lane
-from coordd.sinks.redis.mark import read_mark
-from coordd.sinks.redis.words import CATCHING_UP
+from coordd.sinks.redis.refusals import CATCHING_UP
+from coordd.sinks.redis.topic_queue import KEEP, TopicQueue
+from coordd.sinks.redis.topic_writer import Exchange, Refused, TopicWriter
 from coordd.util.timestamps import format_utc, parse_timestamp
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,12 @@ class RedisSink:
         self._broken = broken
         self._place = place
         self._courses = {
-            topic: Course(
-                lane=Lane(topic, keep=keep), metrics_dir=metrics_dir, worker=worker, now=now, random=random
+            topic: TopicWriter(
+                lane=TopicQueue(topic, keep=keep),
+                metrics_dir=metrics_dir,
+                worker=worker,
+                now=now,
+                random=random,
             )
             for topic in TOPICS
         }
@@ -108,7 +112,7 @@ class RedisSink:
         else:
             self._age()
 
-    def up(self, wire: Exchange, facts: Facts) -> None:
+    def up(self, wire: Exchange, facts: RedisFacts) -> None:
         """There is a connection: write what waits, and all that this server may not have."""
         if facts.run_id is None or facts.run_id != self._run_id or self._doubted:
             self._doubted = []
@@ -223,7 +227,7 @@ class RedisSink:
             if not self._stopping:
                 await asyncio.sleep(LINGER)
 
-    async def _step(self, course: Course, wire: Exchange) -> None:
+    async def _step(self, course: TopicWriter, wire: Exchange) -> None:
         try:
             await course.step(wire, ttl=self.ttl)
         except RedisLost as lost:

@@ -30,7 +30,7 @@ RACY_SECONDS = 2.0  # the coarsest timestamps in use, those of FAT
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class FileKind(Generic[T]):
     """How files of one kind are read: up to ``limit`` bytes, into a value. ``parse`` raises nothing."""
 
     limit: int
@@ -59,7 +59,7 @@ class Entry(Generic[T]):
 
     def __init__(
         self,
-        kind: Kind[T],
+        kind: FileKind[T],
         state: os.stat_result,
         value: T | None,
         problem: str | None,
@@ -120,7 +120,7 @@ class Folder(Generic[T]):
         self,
         *,
         path: str,
-        kind_of: Callable[[str], Kind[T] | None],
+        kind_of: Callable[[str], FileKind[T] | None],
         max_entries: int = MAX_ENTRIES,
         files: Budget | None = None,
         shelf: Shelf[T] | None = None,
@@ -181,7 +181,7 @@ class Folder(Generic[T]):
                 name = item.name
                 entry = known.get(name)
                 if entry is not None:
-                    kind: Kind[T] | None = entry.kind
+                    kind: FileKind[T] | None = entry.kind
                 else:
                     try:
                         kind = self._kind_of(name)
@@ -286,7 +286,7 @@ class Folder(Generic[T]):
             self.bad_unnamed += 1
 
     def _take(
-        self, fd: int, name: str, kind: Kind[T], seen: tuple[os.stat_result, int], old: Entry[T] | None
+        self, fd: int, name: str, kind: FileKind[T], seen: tuple[os.stat_result, int], old: Entry[T] | None
     ) -> Entry[T] | None:
         """Load a file and keep to the bounds; None where it has gone, or there is no room for it.
 
@@ -322,7 +322,7 @@ class Folder(Generic[T]):
         self._files.give(1)
 
     def _load(
-        self, fd: int, name: str, kind: Kind[T], state: os.stat_result, racy_from: int
+        self, fd: int, name: str, kind: FileKind[T], state: os.stat_result, racy_from: int
     ) -> Entry[T] | None:
         problem = irregular(state.st_mode)
         if problem is not None:

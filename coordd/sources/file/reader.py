@@ -25,7 +25,7 @@ from coordd.agents.traces import (
     WorkspaceTraces,
 )
 from coordd.sources.bounds import Bounds, TextShelf
-from coordd.sources.file.folder import MAX_ENTRIES, Folder, Kind
+from coordd.sources.file.folder import MAX_ENTRIES, FileKind, Folder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.parse import (
     ACTIVE_LIST,
@@ -364,12 +364,12 @@ def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
     return Parsed(*parse_active_list(content))
 
 
-_KINDS: dict[str, Kind[_Trace]] = {
-    HEARTBEAT: Kind(64 * 1024, _heartbeat),
-    TASKS: Kind(1024 * 1024, _tasks),
-    REGISTRATION: Kind(64 * 1024, _registration),
+_KINDS: dict[str, FileKind[_Trace]] = {
+    HEARTBEAT: FileKind(64 * 1024, _heartbeat),
+    TASKS: FileKind(1024 * 1024, _tasks),
+    REGISTRATION: FileKind(64 * 1024, _registration),
 }
-_ACTIVE_LIST: Kind[_Trace] = Kind(64 * 1024, _active_list)
+_ACTIVE_LIST: FileKind[_Trace] = FileKind(64 * 1024, _active_list)
 
 
 def _named(hint: str) -> tuple[str, tuple[str, ...]]:
@@ -380,7 +380,7 @@ def _named(hint: str) -> tuple[str, tuple[str, ...]]:
     return hint, SUFFIXES
 
 
-def _agents_kind(name: str) -> Kind[_Trace] | None:
+def _agents_kind(name: str) -> FileKind[_Trace] | None:
     if name == ACTIVE_LIST:
         return _ACTIVE_LIST
     suffix = name[name.rfind(".") :]

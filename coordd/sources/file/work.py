@@ -25,9 +25,9 @@ from coordd.sources.file.claims import (
     parse_progress,
     progress_task_of,
 )
-from coordd.sources.file.folder import MAX_ENTRIES, Folder, Kind
+from coordd.sources.file.folder import MAX_ENTRIES, FileKind, Folder
 from coordd.sources.file.hints import WorkFile
-from coordd.sources.file.taskfiles import TaskFiles
+from coordd.sources.file.task_files import TaskFiles
 from coordd.util.fields import Malformed, Parsed, jsonable
 from coordd.util.safe_file import explain, open_folder
 
@@ -302,13 +302,13 @@ def _progress(name: str, content: bytes, _: os.stat_result) -> Parsed[Progress]:
     return parse_progress(progress_task_of(name) or name, content)
 
 
-_CLAIM: Kind[Claim] = Kind(WORK_LIMIT, _claim)
-_PROGRESS: Kind[Progress] = Kind(WORK_LIMIT, _progress)
+_CLAIM: FileKind[Claim] = FileKind(WORK_LIMIT, _claim)
+_PROGRESS: FileKind[Progress] = FileKind(WORK_LIMIT, _progress)
 
 
-def _claim_kind(name: str) -> Kind[Claim] | None:
+def _claim_kind(name: str) -> FileKind[Claim] | None:
     return _CLAIM if name.endswith(CLAIM_SUFFIXES) and claimed_task_of(name) is not None else None
 
 
-def _progress_kind(name: str) -> Kind[Progress] | None:
+def _progress_kind(name: str) -> FileKind[Progress] | None:
     return _PROGRESS if name.endswith(PROGRESS_SUFFIX) and progress_task_of(name) is not None else None

@@ -24,7 +24,7 @@ _AS_IT_IS = 64  # bytes of a heartbeat that are kept; of a longer one its hash
 _SHARED = 1000  # values that many registrations have in common are kept once
 
 
-class _Beat:
+class _HeartbeatKey:
     """One heartbeat key; ``said`` is None of one that may not be read."""
 
     __slots__ = ("changed", "connection", "said", "seen", "written")
@@ -57,8 +57,8 @@ class _Agent:
     )
 
     def __init__(self) -> None:
-        self.first: _Beat | None = None
-        self.second: _Beat | None = None
+        self.first: _HeartbeatKey | None = None
+        self.second: _HeartbeatKey | None = None
         self.heartbeat: Heartbeat | None = None
         self.changed: float | None = None
         self.token: tuple[object, ...] = ()
@@ -154,7 +154,7 @@ class Agents:
         first, second = agent.first, agent.second
         beat = second if slot else first
         if beat is None:
-            beat = _Beat()
+            beat = _HeartbeatKey()
             if slot:
                 agent.second = beat
             else:
@@ -187,7 +187,7 @@ class Agents:
         if agent is None:
             return
         first, second = agent.first, agent.second
-        beat = _Beat()
+        beat = _HeartbeatKey()
         beat.seen = self._reading
         self._keep_beats(agent_id, agent, first if slot else beat, beat if slot else second)
 
@@ -293,7 +293,9 @@ class Agents:
         agent.entry = self._registry_reading
         return agent
 
-    def _keep_beats(self, agent_id: str, agent: _Agent, first: _Beat | None, second: _Beat | None) -> None:
+    def _keep_beats(
+        self, agent_id: str, agent: _Agent, first: _HeartbeatKey | None, second: _HeartbeatKey | None
+    ) -> None:
         agent.first, agent.second = first, second
         self._choose(agent_id, agent, None)
 
@@ -342,11 +344,11 @@ class Agents:
         return self._shared.setdefault(value, value)  # type: ignore[return-value]  # equal, thus of its type
 
 
-def _later(one: _Beat, other: _Beat, now: float | None) -> bool:
+def _later(one: _HeartbeatKey, other: _HeartbeatKey, now: float | None) -> bool:
     return _time(one, now) > _time(other, now)
 
 
-def _time(beat: _Beat, now: float | None) -> float:
+def _time(beat: _HeartbeatKey, now: float | None) -> float:
     """When it was written, if that can be; else when its change was seen."""
     if beat.written is not None and (now is None or beat.written <= now + FUTURE):
         return beat.written

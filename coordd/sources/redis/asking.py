@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from coordd.redislink.session import CHUNK, COMMAND_DEADLINE, LARGEST, Command, RedisLost, RedisSession, Reply
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, COMMAND_DEADLINE, LARGEST, Command, RedisLost, Reply, Wire
 from coordd.sources.redis.parse import MAX_VALUE
-from coordd.sources.redis.todo import One
+from coordd.sources.redis.read_plan import KeyToRead
 
 END = str(MAX_VALUE).encode()
 """The last byte of a value to ask for: one more than counts, to tell a larger one."""
@@ -36,7 +36,7 @@ LARGE_DEADLINE = 10.0
 
 
 async def ask(
-    wire: Wire,
+    wire: RedisSession,
     commands: Sequence[Command],
     *,
     largest: int = LARGEST,
@@ -46,7 +46,7 @@ async def ask(
 
     Args:
         largest: bytes that are kept of each string in the replies.
-        deadline: as in :meth:`Wire.call`.
+        deadline: as in :meth:`RedisSession.call`.
 
     Raises:
         RedisLost: the connection failed.
@@ -78,7 +78,7 @@ class Patience:
         if self._slowest < COMMAND_DEADLINE / 2:
             self._seconds = COMMAND_DEADLINE
 
-    async def ask(self, wire: Wire, command: Command) -> Reply:
+    async def ask(self, wire: RedisSession, command: Command) -> Reply:
         """Send one command, and return its reply.
 
         Raises:
@@ -96,7 +96,9 @@ class Patience:
             self._slowest = max(self._slowest, clock() - began)
 
 
-async def read_strings(wire: Wire, items: Sequence[One], take: Callable[[One, Reply], None]) -> None:
+async def read_strings(
+    wire: RedisSession, items: Sequence[KeyToRead], take: Callable[[KeyToRead, Reply], None]
+) -> None:
     """Read the value of each key; ``take`` is told the bytes, None where it is absent, or an error.
 
     Never ``GET``, for a value may have 512 MB. A value of no bytes is what an absent key has, too: for those

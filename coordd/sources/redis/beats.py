@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from coordd.redislink.session import RedisSession, Reply
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import Reply, Wire
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.asking import Tally, read_strings
 from coordd.sources.redis.keys import BEATS
 from coordd.sources.redis.problems import Problems, refusal
-from coordd.sources.redis.todo import One
+from coordd.sources.redis.read_plan import KeyToRead
 
 
 class Beats:
@@ -20,11 +20,13 @@ class Beats:
         self._agents = agents
         self._problems = problems
 
-    async def read(self, wire: Wire, items: list[One], now: float, tally: Tally, *, pushed: bool) -> None:
+    async def read(
+        self, wire: RedisSession, items: list[KeyToRead], now: float, tally: Tally, *, pushed: bool
+    ) -> None:
         """Read these keys; ``pushed``: they were announced, so that what they hold is a beat in any case."""
         agents, note, count = self._agents, self._problems.note, tally.count
 
-        def take(item: One, reply: Reply) -> None:
+        def take(item: KeyToRead, reply: Reply) -> None:
             slot, agent_id, key = item
             count(BEATS[slot], reply)
             if isinstance(reply, bytes):
@@ -41,7 +43,7 @@ class Beats:
 
         await read_strings(wire, items, take)
 
-    def keys_of(self, agent_ids: Collection[str]) -> list[One]:
+    def keys_of(self, agent_ids: Collection[str]) -> list[KeyToRead]:
         """The heartbeat keys that these agents are known to have, both where none is known."""
         found = []
         for agent_id in agent_ids:
@@ -49,5 +51,5 @@ class Beats:
             name = self._agents.name_of(agent_id)
             for slot, family in enumerate(BEATS):
                 if known[slot] or not any(known):
-                    found.append(One(slot, agent_id, family.encode() + name))
+                    found.append(KeyToRead(slot, agent_id, family.encode() + name))
         return found

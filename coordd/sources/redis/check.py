@@ -11,9 +11,9 @@ from dataclasses import replace
 from time import monotonic
 
 from coordd.config.redis_url import public_url
+from coordd.redislink.session import Command, RedisLost, RedisSession, Reply, identity_of
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import Command, RedisLost, Reply, Wire, identity_of
 from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version, parse_info
 
 _NAME = "coordd-check"
@@ -54,7 +54,7 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
     """
     shown = public_url(url)
     try:
-        wire = await Wire.open(url)
+        wire = await RedisSession.open(url)
     except RedisLost as lost:
         return [_unreachable(shown, str(lost))]
     found: list[Check] = []
@@ -73,7 +73,7 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
 
 
 class _Probe:
-    def __init__(self, *, url: str, user: str, wire: Wire, wall: Callable[[], float]) -> None:
+    def __init__(self, *, url: str, user: str, wire: RedisSession, wall: Callable[[], float]) -> None:
         self._url = url
         self._user = user
         self._wire = wire
@@ -100,7 +100,7 @@ class _Probe:
         yield of_clock(await self._clock())
 
     async def _tracking(self) -> Check:
-        listener = await Wire.open(self._url)
+        listener = await RedisSession.open(self._url)
         try:
             refused = await self._refused_tracking(listener)
         finally:
@@ -114,7 +114,7 @@ class _Probe:
             f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &__redis__:invalidate",
         )
 
-    async def _refused_tracking(self, listener: Wire) -> Reply:
+    async def _refused_tracking(self, listener: RedisSession) -> Reply:
         number = await identity_of(listener)
         if number is None:
             return (await listener.call(("CLIENT", "ID")))[0]

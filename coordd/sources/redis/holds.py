@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from coordd.agents.traces import Claim
+from coordd.redislink.session import CHUNK, Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Command, Reply, Wire
 from coordd.sources.file.claims import parse_claim, parse_progress
 from coordd.sources.redis.asking import END, Tally, ask, read_strings
 from coordd.sources.redis.keys import CLAIMED, CLAIMS, PROGRESS
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_claimed
 from coordd.sources.redis.problems import Problems, refusal
-from coordd.sources.redis.todo import One
+from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.work import Claims, ProgressTold
 from coordd.util.timestamps import within_calendar
 
@@ -28,7 +28,7 @@ class Holds:
         self._problems = problems
 
     async def read_claims(
-        self, wire: Wire, items: Sequence[One], wall: Callable[[], float], tally: Tally
+        self, wire: RedisSession, items: Sequence[KeyToRead], wall: Callable[[], float], tally: Tally
     ) -> set[str]:
         """Read these claims; the tasks of those that are other ones now.
 
@@ -58,11 +58,11 @@ class Holds:
                     changed.add(item.id)
         return changed
 
-    async def read_progress(self, wire: Wire, items: Sequence[One], tally: Tally) -> set[str]:
+    async def read_progress(self, wire: RedisSession, items: Sequence[KeyToRead], tally: Tally) -> set[str]:
         """Read the progress of these tasks; those where it is another one now."""
         changed = set()
 
-        def take(item: One, reply: Reply) -> None:
+        def take(item: KeyToRead, reply: Reply) -> None:
             tally.count(PROGRESS, reply)
             progress, problem = None, None
             if isinstance(reply, ServerError):
@@ -80,7 +80,7 @@ class Holds:
         return changed
 
 
-def _claim(item: One, value: Reply) -> tuple[Claim | None, str | None]:
+def _claim(item: KeyToRead, value: Reply) -> tuple[Claim | None, str | None]:
     """What a key that is there says, and what is wrong with it. ``tasks:claimed:`` may be of any type."""
     any_type = CLAIMS[item.slot] == CLAIMED
     if isinstance(value, ServerError):

@@ -61,27 +61,27 @@ _LONGEST_NAME = 4 * MAX_ID  # bytes: UTF-8 takes four for a character at the mos
 _SHOWN = 300  # a key may be 512 MB long
 
 
-class Key(NamedTuple):
+class RedisKey(NamedTuple):
     """A key's family, and what follows its prefix: an agent's id, a task's, a priority; else empty."""
 
     family: str
     name: bytes = b""
 
 
-def meaning(key: bytes) -> Key | None:
+def meaning(key: bytes) -> RedisKey | None:
     """What a key stands for; None for one that is none of ours.
 
     >>> meaning(b"heartbeat:a:b")
     Key(family='heartbeat:', name=b'a:b')
     """
     if key.startswith(_BEAT):
-        return Key(HEARTBEAT, key[_BEAT_LENGTH:])
+        return RedisKey(HEARTBEAT, key[_BEAT_LENGTH:])
     end = key.find(b":", key.find(b":") + 1) + 1
     if end:
         family = _PREFIXES.get(key[:end])
-        return None if family is None else Key(family, key[end:])
+        return None if family is None else RedisKey(family, key[end:])
     family = _SINGLE.get(key)
-    return None if family is None else Key(family)
+    return None if family is None else RedisKey(family)
 
 
 def family_of(key: bytes) -> str:

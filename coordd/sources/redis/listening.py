@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from coordd.redislink.wire import Wire
+from coordd.redislink.session import RedisSession
 from coordd.sources.redis.keys import BCAST_PREFIXES
-from coordd.sources.redis.tracking import NotPermitted, Subscription, track
+from coordd.sources.redis.tracking import NotPermitted, TrackingSubscription, track
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ class Listening:
         self._url = url
         self._told = told
         self._said: str | None = None
-        self._subscription: Subscription | None = None
+        self._subscription: TrackingSubscription | None = None
 
-    async def begin(self, wire: Wire) -> bool:
+    async def begin(self, wire: RedisSession) -> bool:
         """Ask to be told of the changes that ``wire`` is to track; whether that is granted.
 
         Raises:
@@ -53,7 +53,7 @@ class Listening:
             log.info("changes in Redis are announced now")
         return True
 
-    async def begin_at_last(self, wire: Wire) -> None:
+    async def begin_at_last(self, wire: RedisSession) -> None:
         """Ask again and again; returns when it is granted.
 
         Raises:

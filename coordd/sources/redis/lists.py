@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Wire
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.asking import SLICE, Pace, Patience, Tally, ask, page
 from coordd.sources.redis.keys import AGENT_TASKS
 from coordd.sources.redis.parse import either, parse_tasks
 from coordd.sources.redis.problems import Problems, refusal
-from coordd.sources.redis.todo import One
+from coordd.sources.redis.read_plan import KeyToRead
 
 _FEW = 200  # members of a set that is read whole
 
@@ -26,13 +26,13 @@ class TaskLists:
         self._pace = Pace(SLICE)
         self._patience = Patience()
 
-    async def read(self, wire: Wire, items: Sequence[One], tally: Tally) -> None:
+    async def read(self, wire: RedisSession, items: Sequence[KeyToRead], tally: Tally) -> None:
         """Read the lists of these agents."""
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
             asked = self._agents.ask_tasks()
-            few: list[tuple[One, int]] = []
-            many: list[One] = []
+            few: list[tuple[KeyToRead, int]] = []
+            many: list[KeyToRead] = []
             counts = await ask(wire, [(b"SCARD", item.key) for item in chunk])
             for item, count in zip(chunk, counts, strict=True):
                 tally.count(AGENT_TASKS, count)
@@ -53,7 +53,7 @@ class TaskLists:
             for item in many:
                 await self._read_many(wire, item, asked)
 
-    async def _read_few(self, wire: Wire, batch: Sequence[One], asked: int) -> list[One]:
+    async def _read_few(self, wire: RedisSession, batch: Sequence[KeyToRead], asked: int) -> list[KeyToRead]:
         """Read these with one command each; those that have grown meanwhile, and want more.
 
         Not SMEMBERS: a set may have got millions of members since it was counted.
@@ -73,7 +73,7 @@ class TaskLists:
             self._take(item, tasks, problem, asked)
         return grown
 
-    async def _read_many(self, wire: Wire, item: One, asked: int) -> None:
+    async def _read_many(self, wire: RedisSession, item: KeyToRead, asked: int) -> None:
         found: dict[str, None] = {}
         problem: str | None = None
         cursor, pace = b"0", Pace()
@@ -93,16 +93,16 @@ class TaskLists:
         self._patience.end()
         self._take(item, tuple(found), problem, asked)
 
-    def _take(self, item: One, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:
+    def _take(self, item: KeyToRead, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:
         self._agents.set_tasks(item.id, tuple(sorted(tasks)), asked=asked)  # a set has no order of its own
         self._problems.note(item.key, problem)
 
-    def _failed(self, item: One, error: ServerError, asked: int) -> None:
+    def _failed(self, item: KeyToRead, error: ServerError, asked: int) -> None:
         self._agents.set_tasks(item.id, None, asked=asked)
         self._problems.note(item.key, refusal(error, "a set"))
 
 
-def _batch(few: list[tuple[One, int]], most: int) -> list[One]:
+def _batch(few: list[tuple[KeyToRead, int]], most: int) -> list[KeyToRead]:
     """Take some off the end that have no more members together than this; one at the least."""
     batch = [few[-1][0]]
     weight = few.pop()[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Wire
 from coordd.sources.redis.asking import Pace, Patience, ask, elements, page
 from coordd.sources.redis.keys import AVAILABLE, QUEUE
 from coordd.sources.redis.parse import MAX_VALUE, either, parse_tasks
@@ -36,14 +36,14 @@ class Offers:
         self.heavy = False
         self.overfull = False
 
-    async def read_all(self, wire: Wire, lists: Collection[bytes]) -> set[str]:
+    async def read_all(self, wire: RedisSession, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and know of no other; the tasks that are affected."""
         self.overfull = len(set(lists) - set(FIXED)) > MAX_SOURCES
         keys = [*FIXED, *sorted(set(lists) - set(FIXED))[:MAX_SOURCES]]
         self.troubles = {key: words for key, words in self.troubles.items() if key in keys}
         return self._available.keep(keys) | await self.read(wire, keys)
 
-    async def read(self, wire: Wire, keys: Sequence[bytes]) -> set[str]:
+    async def read(self, wire: RedisSession, keys: Sequence[bytes]) -> set[str]:
         """Read these sources; the tasks that are offered no longer, or were not before."""
         touched: set[str] = set()
         self._patience.begin()
@@ -63,7 +63,7 @@ class Offers:
         self._patience.end()
         return touched
 
-    async def _source(self, wire: Wire, key: bytes, count: int) -> set[str]:
+    async def _source(self, wire: RedisSession, key: bytes, count: int) -> set[str]:
         room = max(0, self._max_named - self._available.named + self._available.named_by(key))
         if key != _SET:
             known = min(count, room)
@@ -78,7 +78,7 @@ class Offers:
         self._problems.note(key, found.problem)
         return self._available.put(key, found.value[:room], count - known)
 
-    async def _set(self, wire: Wire, key: bytes) -> Parsed[tuple[str, ...]] | ServerError:
+    async def _set(self, wire: RedisSession, key: bytes) -> Parsed[tuple[str, ...]] | ServerError:
         named: dict[str, None] = {}
         problem: str | None = None
         cursor, pace = b"0", Pace()
@@ -96,7 +96,9 @@ class Offers:
             pace.took(members)
         return Parsed(tuple(named), problem)
 
-    async def _sequence(self, wire: Wire, key: bytes, count: int) -> Parsed[tuple[str, ...]] | ServerError:
+    async def _sequence(
+        self, wire: RedisSession, key: bytes, count: int
+    ) -> Parsed[tuple[str, ...]] | ServerError:
         named: dict[str, None] = {}
         problem: str | None = None
         start, pace = 0, Pace()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
 from coordd.agents.traces import AgentsChange, WorkChange, WorkspaceTraces
+from coordd.redislink.session import CHUNK, Command, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import CHUNK, Command, Wire
 from coordd.sources.bounds import MAX_NAMED, Bounds
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.asking import LONGEST_KEY, SLICE, Tally, Unusable, ask, page
@@ -32,9 +32,9 @@ from coordd.sources.redis.keys import (
 from coordd.sources.redis.lists import TaskLists
 from coordd.sources.redis.offers import MAX_SOURCES, Offers
 from coordd.sources.redis.problems import Problems
+from coordd.sources.redis.read_plan import ReadPlan
 from coordd.sources.redis.registry import Registry
 from coordd.sources.redis.slow import Slow
-from coordd.sources.redis.todo import Todo
 from coordd.sources.redis.work import Available, Claims, ProgressTold
 
 MAX_ENTRIES = 100_000
@@ -79,7 +79,7 @@ class RedisReader:
         self._offers = Offers(available=self._available, problems=self._problems, max_named=max_named)
         self._slow_registry: Slow[bytes] = Slow()
         self._slow_offers: Slow[bytes] = Slow()
-        self._wire: Wire | None = None
+        self._wire: RedisSession | None = None
         self._scanning = False
         self._whole = False
         self._unknown: frozenset[str] = frozenset()
@@ -91,7 +91,7 @@ class RedisReader:
         times = (self._slow_registry.due, self._slow_offers.due)
         return min((time for time in times if time is not None), default=None)
 
-    async def scan(self, wire: Wire, now: float) -> WorkspaceTraces:
+    async def scan(self, wire: RedisSession, now: float) -> WorkspaceTraces:
         """Read everything: the truth.
 
         Args:
@@ -121,7 +121,7 @@ class RedisReader:
         return self._answer(tally, refused)
 
     async def read(
-        self, wire: Wire, keys: Collection[bytes], now: float, *, pushed: bool = True
+        self, wire: RedisSession, keys: Collection[bytes], now: float, *, pushed: bool = True
     ) -> AgentsChange:
         """Read what these keys mean, and nothing else but what is due.
 
@@ -136,7 +136,7 @@ class RedisReader:
         """
         if wire is not self._wire or not (self._whole or self._scanning):
             return AgentsChange(self.workspace, {}, rescan_needed=True)
-        todo = Todo()
+        todo = ReadPlan()
         rest = iter(keys)
         while slice_ := list(islice(rest, SLICE)):
             todo.add(slice_, self._problems)
@@ -151,7 +151,7 @@ class RedisReader:
             self._whole = False
             return AgentsChange(self.workspace, {}, rescan_needed=True)
 
-    async def reread(self, wire: Wire, agent_ids: Collection[str], now: float) -> AgentsChange:
+    async def reread(self, wire: RedisSession, agent_ids: Collection[str], now: float) -> AgentsChange:
         """Read the heartbeats and registrations of these agents; equal content is no beat.
 
         Raises:
@@ -175,7 +175,9 @@ class RedisReader:
             rescan_needed=self._is_refused_more(tally),
         )
 
-    async def _read_some(self, wire: Wire, todo: Todo, now: float, *, pushed: bool) -> AgentsChange:
+    async def _read_some(
+        self, wire: RedisSession, todo: ReadPlan, now: float, *, pushed: bool
+    ) -> AgentsChange:
         unnamed, tally = self._available.unnamed, Tally()
         claims, progress = await self._read_todo(wire, todo, now, self._wall(now), tally, pushed=pushed)
         affected = set(claims)
@@ -199,7 +201,14 @@ class RedisReader:
         )
 
     async def _read_todo(
-        self, wire: Wire, todo: Todo, now: float, wall: Callable[[], float], tally: Tally, *, pushed: bool
+        self,
+        wire: RedisSession,
+        todo: ReadPlan,
+        now: float,
+        wall: Callable[[], float],
+        tally: Tally,
+        *,
+        pushed: bool,
     ) -> tuple[set[str], set[str]]:
         """Read what concerns single agents and tasks; the tasks whose claim, or progress, is another."""
         await self._beats.read(wire, todo.beats, now, tally, pushed=pushed)
@@ -226,10 +235,10 @@ class RedisReader:
         return lambda: now + self._mono() - began
 
     async def _sweep(
-        self, wire: Wire, now: float, wall: Callable[[], float], tally: Tally, lists: set[bytes]
+        self, wire: RedisSession, now: float, wall: Callable[[], float], tally: Tally, lists: set[bytes]
     ) -> str | None:
         """Find and read all keys; why they cannot be found, in words, where they cannot."""
-        cursor, todo = b"0", Todo()
+        cursor, todo = b"0", ReadPlan()
         while True:
             commands: list[Command] = [(b"SCAN", cursor, b"MATCH", SCAN_PATTERN, b"COUNT", _SCAN_COUNT)]
             reply = (await ask(wire, commands, largest=LONGEST_KEY + 1))[0]
@@ -241,13 +250,13 @@ class RedisReader:
                 await self._read_todo(wire, todo, now, wall, tally, pushed=False)
                 if len(lists) <= 2 * MAX_SOURCES:  # more are not looked at, and nobody can tell then
                     lists |= todo.offers
-                todo = Todo()
+                todo = ReadPlan()
             if cursor == b"0":
                 return None
 
-    async def _probe(self, wire: Wire, now: float, wall: Callable[[], float], tally: Tally) -> None:
+    async def _probe(self, wire: RedisSession, now: float, wall: Callable[[], float], tally: Tally) -> None:
         """Look for the keys that can be guessed, where the server names none."""
-        todo, ids = Todo(), [self._agents.name_of(agent_id) for agent_id in self._agents]
+        todo, ids = ReadPlan(), [self._agents.name_of(agent_id) for agent_id in self._agents]
         for start in range(0, len(ids), SLICE):
             families = (*BEATS, AGENT_TASKS)
             guessed = (family.encode() + one for one in ids[start : start + SLICE] for family in families)
@@ -258,7 +267,7 @@ class RedisReader:
         todo.add((family.encode() + task.encode() for task in tasks for family in families), self._problems)
         await self._read_todo(wire, todo, now, wall, tally, pushed=False)
 
-    async def _read_registry(self, wire: Wire) -> set[str]:
+    async def _read_registry(self, wire: RedisSession) -> set[str]:
         slow = self._slow_registry
         async with slow.lock:
             slow.take()
@@ -267,7 +276,7 @@ class RedisReader:
             slow.was_read(began, self._mono(), heavy=self._registry.heavy)
         return changed
 
-    async def _read_offers(self, wire: Wire, lists: Collection[bytes] | None = None) -> set[str]:
+    async def _read_offers(self, wire: RedisSession, lists: Collection[bytes] | None = None) -> set[str]:
         """Read all sources, or (None) those that changed; the tasks that are affected."""
         slow = self._slow_offers
         async with slow.lock:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coordd.redislink.session import RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import Wire
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.asking import Pace, Patience, ask, page
 from coordd.sources.redis.keys import REGISTRY, id_of
@@ -29,7 +29,7 @@ class Registry:
         self._agents = agents
         self._problems = problems
 
-    async def read(self, wire: Wire) -> set[str]:
+    async def read(self, wire: RedisSession) -> set[str]:
         """Read all of it; the agents of which it says another thing than before.
 
         What may not be read is as it was; what is no hash registers nobody.
@@ -64,7 +64,7 @@ class Registry:
         # of a registry that was read in part nobody can tell who has left it
         return changed if self.overfull else changed | agents.end_registry()
 
-    async def look_up(self, wire: Wire, agent_ids: list[str]) -> None:
+    async def look_up(self, wire: RedisSession, agent_ids: list[str]) -> None:
         """Read what it has of these agents alone, up to half a chunk of them."""
         names = [self._agents.name_of(agent_id) for agent_id in agent_ids]
         sizes = await ask(wire, [(b"HSTRLEN", _KEY, name) for name in names])

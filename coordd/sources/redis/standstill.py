@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from coordd.redislink.session import Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError, meaning
-from coordd.redislink.wire import Command, Reply, Wire
 from coordd.sources.redis.verdicts import parse_info
 
 ASKED: tuple[Command, ...] = (("PING",), ("INFO", "memory"), ("INFO", "replication"), ("INFO", "clients"))
 _ORPHANED = "takes no writes: it is a replica that has lost its master"
 
 
-async def standstill_of(wire: Wire) -> str | None:
+async def standstill_of(wire: RedisSession) -> str | None:
     """Why nobody can write to it, or new clients cannot connect, said of "Redis"; None where all is well.
 
     Raises:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from time import monotonic
 
+from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import RedisLost, Wire
 from coordd.sources.redis.asking import LONGEST_KEY
 
 CHANNEL = b"__redis__:invalidate"
@@ -23,10 +23,10 @@ class NotPermitted(Exception):
     """The server does not track, for this user or at all, or takes no second connection; says why."""
 
 
-class Subscription:
+class TrackingSubscription:
     """The connection that hears of changes; made by :func:`track`."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: RedisSession) -> None:
         self._wire = wire
         self._heard = monotonic()
 
@@ -61,7 +61,7 @@ class Subscription:
         await self._wire.close()
 
 
-async def track(url: str, wire: Wire, prefixes: Sequence[bytes]) -> Subscription:
+async def track(url: str, wire: RedisSession, prefixes: Sequence[bytes]) -> TrackingSubscription:
     """Begin to be told of keys that begin with one of the prefixes, none of which may begin another.
 
     Args:
@@ -72,7 +72,7 @@ async def track(url: str, wire: Wire, prefixes: Sequence[bytes]) -> Subscription
         RedisLost: a connection failed after it was made.
     """
     try:
-        listener = await Wire.open(url)
+        listener = await RedisSession.open(url)
     except RedisLost as lost:
         raise NotPermitted(f"a second connection: {lost}") from None
     try:
@@ -83,10 +83,10 @@ async def track(url: str, wire: Wire, prefixes: Sequence[bytes]) -> Subscription
     if refusal is not None:
         await listener.close()
         raise NotPermitted(refusal)
-    return Subscription(listener)
+    return TrackingSubscription(listener)
 
 
-async def _subscribe(listener: Wire, wire: Wire, prefixes: Sequence[bytes]) -> str | None:
+async def _subscribe(listener: RedisSession, wire: RedisSession, prefixes: Sequence[bytes]) -> str | None:
     """Take all steps; the one that was refused, and why, or None."""
     number = (await listener.call(("CLIENT", "ID")))[0]
     if not isinstance(number, int):

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.merge import merge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, Registration
 from coordd.model import AgentCounts
-from coordd.runtime.clocks import Heart, ObservedClock
+from coordd.runtime.clocks import LoopMonitor, ObservedClock
 
 TIMEOUT = 120.0
 PATHS = ("", "/a", "/b")
@@ -26,7 +26,7 @@ ages = st.none() | st.integers(min_value=0, max_value=16 * 300).map(lambda n: n 
 
 
 def places_of(known: set[Key]) -> dict[Key, list[Key]]:
-    """The rule: under which key each agent is shown, and which sightings are behind it."""
+    """The rule: under which key each agent is shown, and which observations are behind it."""
     found: dict[Key, list[Key]] = {key: [key] for key in known if key[0] is not None}
     for key in known:
         if key[0] is None:
@@ -44,21 +44,21 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.mono = 1000.0
-        self.heart = Heart(interval=2.0, mono=self.mono)
-        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
+        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.known: dict[Key, KnownAgent] = {}
         self.recorded: dict[Key, Verdict] = {}
         self.told: set[Key] = set()
-        self.picture.on_change = self.told.add
+        self.store.on_change = self.told.add
         for path in PATHS:
-            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
 
     def evidence(self, key: Key) -> Evidence:
-        clock = self.picture.workspaces[key[0] or ""].clock
+        clock = self.store.workspaces[key[0] or ""].clock
         return self.known[key].evidence(clock.now(self.mono), timeout=TIMEOUT, readable=clock.readable)
 
-    def verdict(self, sightings: list[Key]) -> Verdict:
-        every = [self.evidence(key) for key in sightings]
+    def verdict(self, observations: list[Key]) -> Verdict:
+        every = [self.evidence(key) for key in observations]
         silences = [one.silence for one in every if one.silence is not None]
         return judge(
             Evidence(
@@ -70,7 +70,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(key=keys, age=ages)
     def publish(self, key: Key, age: float | None) -> None:
-        at = None if age is None else self.picture.workspaces[key[0] or ""].clock.now(self.mono) - age
+        at = None if age is None else self.store.workspaces[key[0] or ""].clock.now(self.mono) - age
         agent = KnownAgent(
             key=key,
             verdict=Verdict("active", "heartbeat"),
@@ -81,58 +81,58 @@ class Model(RuleBasedStateMachine):
             sources=("file",) if key[0] else ("redis",),
         )
         before = set(places_of(set(self.known)))
-        foretold = None if key in self.known else self.picture.would_move(key, there=True)
+        foretold = None if key in self.known else self.store.would_move(key, there=True)
         self.known[key] = agent
         place = next(place for place, behind in places_of(set(self.known)).items() if key in behind)
         agent = replace(agent, verdict=self.verdict(places_of(set(self.known))[place]))
-        assert self.picture.shown_as(agent, self.mono).key == place
-        self.picture.publish(agent, self.mono)
+        assert self.store.shown_as(agent, self.mono).key == place
+        self.store.publish(agent, self.mono)
         self.moved(before, key, foretold)
 
     @rule(key=keys)
     def remove(self, key: Key) -> None:
         before = set(places_of(set(self.known)))
-        foretold = self.picture.would_move(key, there=False) if key in self.known else None
+        foretold = self.store.would_move(key, there=False) if key in self.known else None
         self.known.pop(key, None)
-        self.picture.remove(key, self.mono)
+        self.store.remove(key, self.mono)
         self.moved(before, key, foretold)
 
     def moved(self, before: set[Key], own: Key, foretold: tuple[KnownAgent, bool] | None) -> None:
-        """What is shown or gone that is not the sighting's own is told, to be recorded, and was foretold."""
+        """What is shown or gone beside the observation's own is told, to be recorded, and was foretold."""
         after = set(places_of(set(self.known)))
         expected = {key: key in after for key in (before ^ after) - {own}}
         assert ({} if foretold is None else {foretold[0].key: foretold[1]}) == expected
-        assert dict(self.picture.take_moved()) == expected
+        assert dict(self.store.take_moved()) == expected
 
     @rule(seconds=st.integers(min_value=1, max_value=130))
     def wait(self, seconds: int) -> None:
         self.mono += seconds
-        self.heart.start(self.mono)
+        self.loop_monitor.start(self.mono)
 
     @rule(path=st.sampled_from(PATHS))
     def lost(self, path: str) -> None:
-        self.picture.workspaces[path].clock.lost(self.mono)
-        self.picture.rejudge(path or None, self.mono)
+        self.store.workspaces[path].clock.lost(self.mono)
+        self.store.rejudge(path or None, self.mono)
 
     @rule(path=st.sampled_from(PATHS))
     def regained(self, path: str) -> None:
-        self.picture.workspaces[path].clock.regained(self.mono)
-        self.picture.rejudge(path or None, self.mono)
+        self.store.workspaces[path].clock.regained(self.mono)
+        self.store.rejudge(path or None, self.mono)
 
     @rule()
     def record_what_is_owed(self) -> None:
-        for key in self.picture.take_unrecorded(self.mono):
-            agent = self.picture.get(key)
+        for key in self.store.take_unrecorded(self.mono):
+            agent = self.store.get(key)
             assert agent is not None
-            now = self.picture.look(agent, self.mono).verdict
+            now = self.store.look(agent, self.mono).verdict
             assert now.status != agent.verdict.status
-            self.picture.recorded(key, now, "verdict", self.mono)
-        assert not self.picture.owes_records
+            self.store.recorded(key, now, "verdict", self.mono)
+        assert not self.store.owes_records
 
     @invariant()
     def everybody_is_shown_once(self) -> None:
         places = places_of(set(self.known))
-        shown = list(self.picture.shown(self.mono))
+        shown = list(self.store.shown(self.mono))
         assert [one.agent.key for one in shown] == sorted(places, key=lambda key: (key[0] or "", key[1]))
         for one in shown:
             behind = places[one.agent.key]
@@ -142,37 +142,37 @@ class Model(RuleBasedStateMachine):
             known = [self.evidence(key).silence for key in behind if self.known[key].beat_at is not None]
             assert (one.age is None) == (not [beat for beat in beats if beat is not None])
             assert one.evidence.silence == min(known, default=None)
-            assert self.picture.status_of(one.agent.key) == one.verdict.status
-        assert self.picture.counts(self.mono) == AgentCounts(
+            assert self.store.status_of(one.agent.key) == one.verdict.status
+        assert self.store.counts(self.mono) == AgentCounts(
             **Counter(self.verdict(behind).status for behind in places.values())
         )
-        assert len(self.picture) == len(places)
+        assert len(self.store) == len(places)
 
     @invariant()
     def both_sightings_of_an_agent_have_its_last_record(self) -> None:
         for behind in places_of(set(self.known)).values():
-            sightings = [self.picture.sighting(key) for key in behind]
-            assert len({one.verdict for one in sightings if one}) == 1
+            observations = [self.store.observation(key) for key in behind]
+            assert len({one.verdict for one in observations if one}) == 1
 
     @invariant()
     def each_source_has_what_it_sees(self) -> None:
         for path in PATHS:
             mine = {key for key in self.known if (key[0] or "") == path}
-            assert {agent.key for agent in self.picture.in_workspace(path or None)} == mine
+            assert {agent.key for agent in self.store.in_workspace(path or None)} == mine
 
     @invariant()
     def a_name_is_resolved_to_whoever_is_shown(self) -> None:
         places = places_of(set(self.known))
         for path in PATHS:
             for agent_id in IDS:
-                key = self.picture.resolve(path, agent_id)
-                assert (self.picture.status_of(key) is not None) == (key in places)
+                key = self.store.resolve(path, agent_id)
+                assert (self.store.status_of(key) is not None) == (key in places)
                 if (path or None, agent_id) in self.known:
                     assert key in places
 
     @invariant()
     def no_deadline_is_missed(self) -> None:
-        due = self.picture.next_deadline()
+        due = self.store.next_deadline()
         for place, behind in places_of(set(self.known)).items():
             silence = self.evidence_of(behind)
             if self.verdict(behind).status == "active" and silence is not None:
@@ -188,15 +188,15 @@ TestPairs: Any = Model.TestCase
 TestPairs.settings = settings(deadline=None, max_examples=150, stateful_step_count=30)
 
 
-def sighting(workspace: str | None, **fields: Any) -> KnownAgent:
+def observation(workspace: str | None, **fields: Any) -> KnownAgent:
     return KnownAgent(
         key=(workspace, "x"), verdict=Verdict("active", "heartbeat"), cause="heartbeat", **fields
     )
 
 
 def test_tasks_that_both_list_count_once_and_the_fresher_beat_wins() -> None:
-    file = sighting("/a", traces=AgentTraces("x", tasks=("t1", "t2")), beat_wall=100.0, run_since=50.0)
-    redis = sighting(
+    file = observation("/a", traces=AgentTraces("x", tasks=("t1", "t2")), beat_wall=100.0, run_since=50.0)
+    redis = observation(
         None, traces=AgentTraces("x", tasks=("t2", "t3"), unnamed_tasks=2), beat_wall=130.0, run_since=120.0
     )
     merged = merge(file, redis, redis_fresher=True)
@@ -210,14 +210,14 @@ def test_tasks_that_both_list_count_once_and_the_fresher_beat_wins() -> None:
 
 
 def test_what_one_source_cannot_tell_of_tasks_is_unknown_for_both() -> None:
-    file = sighting("/a", traces=AgentTraces("x", tasks=("t1",)))
-    redis = sighting(None, traces=AgentTraces("x", tasks=None))
+    file = observation("/a", traces=AgentTraces("x", tasks=("t1",)))
+    redis = observation(None, traces=AgentTraces("x", tasks=None))
     assert merge(file, redis, redis_fresher=False).active_tasks is None
 
 
 def test_a_registration_in_a_file_counts_before_the_registry_field_by_field() -> None:
-    file = sighting("/a", traces=AgentTraces("x", registration=Registration(status="busy")))
-    redis = sighting(
+    file = observation("/a", traces=AgentTraces("x", registration=Registration(status="busy")))
+    redis = observation(
         None, traces=AgentTraces("x", registration=Registration(status="idle", hostname="h", pid=7))
     )
     merged = merge(file, redis, redis_fresher=False)
@@ -227,6 +227,6 @@ def test_a_registration_in_a_file_counts_before_the_registry_field_by_field() ->
 
 @given(st.booleans())
 def test_before_either_was_read_again_what_was_recorded_stands(fresher: bool) -> None:
-    file = sighting("/a", traces=None, restored_tasks=3)
-    redis = sighting(None, traces=AgentTraces("x", tasks=("t1",)))
+    file = observation("/a", traces=None, restored_tasks=3)
+    redis = observation(None, traces=AgentTraces("x", tasks=("t1",)))
     assert merge(file, redis, redis_fresher=fresher).active_tasks == 3

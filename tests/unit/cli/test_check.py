@@ -17,7 +17,7 @@ from coordd.cli.check_rules import (
     OK,
     UNKNOWN,
     WARNING,
-    Limits,
+    Thresholds,
     evaluate,
     figure,
     judge,
@@ -34,13 +34,15 @@ PERFDATA = re.compile(
 
 
 def judged(document: dict[str, Any], *, degraded: int = WARNING, per_cpu: bool = True, **ranges: str) -> Any:
-    limits: dict[str, Limits] = {}
+    limits: dict[str, Thresholds] = {}
     for name, text in ranges.items():
         severity, _, metric = name.partition("_")
         minimum = next(m.minimum for m in METRICS if m.name == metric)
-        old = limits.get(metric, Limits())
+        old = limits.get(metric, Thresholds())
         asked = parse_range(text, minimum=minimum)
-        limits[metric] = Limits(asked, old.critical) if severity == "warning" else Limits(old.warning, asked)
+        limits[metric] = (
+            Thresholds(asked, old.critical) if severity == "warning" else Thresholds(old.warning, asked)
+        )
     return evaluate(document, limits, degraded=degraded, per_cpu=per_cpu)
 
 
@@ -111,7 +113,7 @@ def test_parsing_any_text_gives_a_range_or_a_value_error(text: str) -> None:
 def test_critical_outweighs_warning_and_unknown_is_never_ok(
     value: float | None, warning: float, critical: float
 ) -> None:
-    limits = Limits(parse_range(f"~:{warning:.2f}"), parse_range(f"~:{critical:.2f}"))
+    limits = Thresholds(parse_range(f"~:{warning:.2f}"), parse_range(f"~:{critical:.2f}"))
     state = judge(value, limits)
     if value is None:
         assert state == UNKNOWN
@@ -119,7 +121,7 @@ def test_critical_outweighs_warning_and_unknown_is_never_ok(
         assert state == CRITICAL
     else:
         assert state == (WARNING if value > warning else OK)
-    assert judge(value, Limits()) == OK
+    assert judge(value, Thresholds()) == OK
 
 
 def test_a_healthy_daemon_is_one_line() -> None:

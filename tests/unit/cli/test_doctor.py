@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd import __version__
-from coordd.cli.common import Target
+from coordd.cli.common import DaemonTarget
 from coordd.cli.doctor import daemon as doctor_daemon
 from coordd.cli.doctor import facts as doctor_facts
 from coordd.cli.doctor import machine as doctor_machine
@@ -34,9 +34,9 @@ from coordd.cli.doctor.access import (
     READ,
     SEARCH,
     WRITE,
+    Credentials,
+    FileRights,
     Obstacle,
-    Rights,
-    Who,
     allows,
     first_obstacle,
     grant,
@@ -55,7 +55,7 @@ from coordd.cli.doctor.daemon import (
     check_traces,
 )
 from coordd.cli.doctor.daemon import check_version as check_versions
-from coordd.cli.doctor.facts import ConfigAnswer, Facts, gather
+from coordd.cli.doctor.facts import ConfigAnswer, DoctorFacts, gather
 from coordd.cli.doctor.findings import Finding, failed, finding_lines
 from coordd.cli.doctor.redis import check_redis
 from coordd.cli.doctor.storage import check_directories
@@ -65,12 +65,12 @@ from coordd.cli.patience import within
 from coordd.errors import CannotTell, DaemonNotRunning
 from coordd.util.timestamps import format_utc
 
-STRANGER = Who(uid=4_000_001, gids=frozenset([4_000_002]))
-ROOT = Who(0, frozenset([0]), 0b110)
+STRANGER = Credentials(uid=4_000_001, gids=frozenset([4_000_002]))
+ROOT = Credentials(0, frozenset([0]), 0b110)
 NOW = 1_795_000_000.0
 
 
-def facts(**changes: Any) -> Facts:
+def facts(**changes: Any) -> DoctorFacts:
     values: dict[str, Any] = {
         "tried": ("/run/x.sock",),
         "socket": "/run/x.sock",
@@ -83,7 +83,7 @@ def facts(**changes: Any) -> Facts:
         "asked_at": NOW,
         "config": ConfigAnswer(0, "/etc/coordd/coordd.toml", values={"sampling": {"interval": "60s"}}),
     }
-    return Facts(**{**values, **changes})
+    return DoctorFacts(**{**values, **changes})
 
 
 def only(findings: Any) -> Finding:
@@ -97,20 +97,20 @@ def only(findings: Any) -> Finding:
 
 @given(st.integers(0, 0o777), st.integers(0, 7))
 def test_the_owner_has_the_owners_bits_and_no_others(mode: int, wanted: int) -> None:
-    rights = Rights(stat.S_IFREG | mode, 10, 20)
-    assert allows(rights, Who(10, frozenset([20])), wanted) == ((mode >> 6) & wanted == wanted)
-    assert allows(rights, Who(11, frozenset([20, 3])), wanted) == ((mode >> 3) & wanted == wanted)
-    assert allows(rights, Who(11, frozenset([3])), wanted) == (mode & wanted == wanted)
+    rights = FileRights(stat.S_IFREG | mode, 10, 20)
+    assert allows(rights, Credentials(10, frozenset([20])), wanted) == ((mode >> 6) & wanted == wanted)
+    assert allows(rights, Credentials(11, frozenset([20, 3])), wanted) == ((mode >> 3) & wanted == wanted)
+    assert allows(rights, Credentials(11, frozenset([3])), wanted) == (mode & wanted == wanted)
 
 
 def test_capabilities_read_all_and_write_only_with_override() -> None:
-    closed = Rights(stat.S_IFDIR, 10, 20)
-    reader = Who(0, frozenset(), 0b100)
+    closed = FileRights(stat.S_IFDIR, 10, 20)
+    reader = Credentials(0, frozenset(), 0b100)
     assert allows(closed, reader, READ | SEARCH)
     assert not allows(closed, reader, WRITE)
     assert allows(closed, ROOT, READ | WRITE | SEARCH)
-    assert not allows(Rights(stat.S_IFREG | 0o644, 10, 20), ROOT, SEARCH)  # to run it, one x is needed
-    assert not allows(closed, Who(0, frozenset()), READ)  # root without capabilities is a user
+    assert not allows(FileRights(stat.S_IFREG | 0o644, 10, 20), ROOT, SEARCH)  # to run it, one x is needed
+    assert not allows(closed, Credentials(0, frozenset()), READ)  # root without capabilities is a user
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
@@ -132,14 +132,14 @@ def test_an_acl_decides_before_the_mode() -> None:
             (OTHER, 0, NONE),
         )
     )
-    rights = Rights(stat.S_IFDIR | 0o650, 10, 20, entries)
-    assert allows(rights, Who(30, frozenset()), READ | SEARCH)
-    assert not allows(rights, Who(30, frozenset([40])), WRITE)  # the named user's entry, and masked
-    assert allows(rights, Who(31, frozenset([40])), READ | SEARCH)
-    assert allows(rights, Who(31, frozenset([20])), READ)
-    assert not allows(rights, Who(31, frozenset([20])), SEARCH)
-    assert not allows(rights, Who(31, frozenset([1])), READ)
-    assert allows(rights, Who(10, frozenset()), READ | WRITE)  # no mask for the owner
+    rights = FileRights(stat.S_IFDIR | 0o650, 10, 20, entries)
+    assert allows(rights, Credentials(30, frozenset()), READ | SEARCH)
+    assert not allows(rights, Credentials(30, frozenset([40])), WRITE)  # the named user's entry, and masked
+    assert allows(rights, Credentials(31, frozenset([40])), READ | SEARCH)
+    assert allows(rights, Credentials(31, frozenset([20])), READ)
+    assert not allows(rights, Credentials(31, frozenset([20])), SEARCH)
+    assert not allows(rights, Credentials(31, frozenset([1])), READ)
+    assert allows(rights, Credentials(10, frozenset()), READ | WRITE)  # no mask for the owner
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02\0\0\0\1", struct.pack("<I", 1)])
@@ -177,10 +177,10 @@ def test_the_first_closed_component_is_named(open_directory: Path) -> None:
 
 
 def test_a_grant_is_as_narrow_as_it_can_be() -> None:
-    theirs = Obstacle("/home/ann x", SEARCH, Rights(stat.S_IFDIR | 0o700, 1, 2))
+    theirs = Obstacle("/home/ann x", SEARCH, FileRights(stat.S_IFDIR | 0o700, 1, 2))
     assert grant(theirs, STRANGER) == "setfacl -m u:4000001:x '/home/ann x'   or: chmod o+x '/home/ann x'"
-    assert grant(theirs, Who(9, frozenset([2]))).endswith("or: chmod g+x '/home/ann x'")
-    assert grant(theirs, Who(1, frozenset())) == "chmod u+x '/home/ann x'"
+    assert grant(theirs, Credentials(9, frozenset([2]))).endswith("or: chmod g+x '/home/ann x'")
+    assert grant(theirs, Credentials(1, frozenset())) == "chmod u+x '/home/ann x'"
     assert in_letters(READ | WRITE | SEARCH) == "rwx"
 
 
@@ -248,7 +248,7 @@ def test_rights_are_what_the_kernel_grants(open_directory: Path) -> None:
     own = process(os.getpid())
     assert own is not None
     for uid, gid, groups, granted in lines:
-        who = Who(uid, frozenset([gid, *groups]), own.capabilities if uid == 0 else 0)
+        who = Credentials(uid, frozenset([gid, *groups]), own.capabilities if uid == 0 else 0)
         for path, bits in granted.items():
             mine = sum(bit for bit in (READ, WRITE, SEARCH) if allows(rights_of(path), who, bit))
             assert mine == bits, (path, who, rights_of(path))
@@ -296,7 +296,7 @@ def test_a_daemon_that_refuses_us_is_judged_by_its_own_user(
     os.mknod(path, 0o600 | stat.S_IFSOCK)
     (open_directory / closed).chmod(0o700)
 
-    class Refused(Target):
+    class Refused(DaemonTarget):
         def connect(self) -> Any:
             raise CannotTell(f"{path}: permission denied")
 
@@ -344,7 +344,7 @@ def test_sinks_and_traces() -> None:
 # Redis
 
 
-def redis_facts(up: dict[str, Any] | None = None, **changes: Any) -> Facts:
+def redis_facts(up: dict[str, Any] | None = None, **changes: Any) -> DoctorFacts:
     """Facts of a daemon that uses a Redis; with ``up`` None it is down, and its configuration names one."""
     url = "redis://h/0"
     configured = {"coordination": {"redis_url": url}}
@@ -357,11 +357,11 @@ def redis_facts(up: dict[str, Any] | None = None, **changes: Any) -> Facts:
     return facts(**{**values, **changes})
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Facts]:
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[DoctorFacts]:
     """Have ``coordd check-redis`` say this; whom it was asked for."""
-    asked: list[Facts] = []
+    asked: list[DoctorFacts] = []
 
-    def ask(about: Facts) -> Any:
+    def ask(about: DoctorFacts) -> Any:
         asked.append(about)
         if isinstance(answer, Exception):
             raise answer
@@ -453,7 +453,7 @@ def test_root_asks_as_the_daemons_user(monkeypatch: pytest.MonkeyPatch, open_dir
     program.write_text('#!/bin/sh\nprintf \'{"url": "%s"}\' "$(id -u) $(id -G)"\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    theirs = Who(4001, frozenset([4002, 4003]))
+    theirs = Credentials(4001, frozenset([4002, 4003]))
     answer = doctor_facts.check_redis(facts(daemon=theirs, me=ROOT))
     uid, *groups = str(answer["url"]).split()
     assert (uid, set(groups)) == ("4001", {"4002", "4003"})
@@ -490,7 +490,7 @@ def test_a_file_that_the_daemon_may_not_read_is_named_with_all_the_others(tmp_pa
         (agents / name).touch()
     for path in agents.iterdir():
         path.chmod(0)
-    me = Who(os.geteuid(), frozenset())  # no capabilities, so that root is like any owner
+    me = Credentials(os.geteuid(), frozenset())  # no capabilities, so that root is like any owner
     found = check_workspace(str(root), "inotify", None, me)
     assert found.result == "fail"
     assert "lacks r on" in found.message
@@ -519,7 +519,7 @@ def test_a_hung_mount_costs_one_workspace_and_no_other(
     sound, hung = str(workspace(tmp_path)), str(tmp_path / "hung")
     really, over = doctor_workspaces.find_denied, threading.Event()
 
-    def look(path: str, who: Who) -> Any:
+    def look(path: str, who: Credentials) -> Any:
         if path == hung:
             over.wait()
         return really(path, who)
@@ -566,7 +566,7 @@ def test_room(free: int, inodes: int, all_inodes: int, result: str) -> None:
     assert (found.result, found.fix is None) == (result, result == "ok")
 
 
-def records(tmp_path: Path, age: float) -> Facts:
+def records(tmp_path: Path, age: float) -> DoctorFacts:
     metrics = tmp_path / "metrics"
     metrics.mkdir(exist_ok=True)
     (metrics / "system_2026-11-22.jsonl").write_text(json.dumps({"timestamp": format_utc(NOW - age)}) + "\n")
@@ -625,7 +625,7 @@ def test_directories(tmp_path: Path) -> None:
     metrics, logs = doctor_storage.check_directories(about)
     assert (metrics.result, logs.result) == ("ok", "fail")
     (tmp_path / "metrics").chmod(0o500)
-    plain = Who(os.geteuid(), frozenset())
+    plain = Credentials(os.geteuid(), frozenset())
     status: Any = about.status
     found = next(iter(doctor_storage.check_directories(facts(status=status, daemon=plain))))
     (tmp_path / "metrics").chmod(0o700)
@@ -688,7 +688,7 @@ def test_gathering_without_any_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (root / ".claude" / "coordd.toml").write_text("[sampling]\ninterval = '5s'\n")
     monkeypatch.chdir(root)
     before = time.time()
-    about = gather(Target(str(tmp_path / "none.sock")))
+    about = gather(DaemonTarget(str(tmp_path / "none.sock")))
     assert isinstance(about.error, DaemonNotRunning)
     assert about.config.code == 0
     assert about.config.file == str(root / ".claude" / "coordd.toml")
@@ -707,7 +707,7 @@ def test_a_package_in_the_current_directory_is_never_run(
         (tmp_path / "coordd" / f"{name}.py").write_text("open('pwned', 'w')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert gather(Target(str(tmp_path / "none.sock"))).config.code == 0
+    assert gather(DaemonTarget(str(tmp_path / "none.sock"))).config.code == 0
     assert not (tmp_path / "pwned").exists()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fake_coordd import agent, status_document
 
-from coordd.cli.link import IDLE, OVERDUE, PACE, RETRY, Link
+from coordd.cli.live_status import IDLE, OVERDUE, PACE, RETRY, LiveStatus
 from coordd.errors import CannotTell, DaemonNotRunning
 
 TIMEOUT = 5.0
@@ -64,7 +64,7 @@ class World:
         self.error: Exception | None = None
         self.paths: list[str | None] = []
         self.client = FakeClient("/d")
-        self.link = Link(connect=self.connect, timeout=TIMEOUT)  # type: ignore[arg-type]
+        self.link = LiveStatus(connect=self.connect, timeout=TIMEOUT)  # type: ignore[arg-type]
 
     def connect(self, path: str | None) -> FakeClient:
         self.paths.append(path)

@@ -14,7 +14,7 @@ from coordd.cli.screen import Screen
 from coordd.cli.status_text import running_text, stopped_text
 from coordd.cli.tables import agent_lines, not_active_first
 from coordd.cli.task_table import task_lines
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
 from coordd.util.text import epoch_of, width
 
@@ -239,7 +239,8 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> None:
 
 def test_the_first_place_with_a_sound_snapshot_counts(tmp_path: Path) -> None:
     places = [
-        Place("user", "/s", str(tmp_path / f"{name}.json"), "/m", "/l") for name in ("bad", "good", "later")
+        DaemonLocation("user", "/s", str(tmp_path / f"{name}.json"), "/m", "/l")
+        for name in ("bad", "good", "later")
     ]
     (tmp_path / "bad.json").write_text("{")
     write_snapshot(tmp_path / "good.json")
@@ -251,7 +252,7 @@ def test_the_first_place_with_a_sound_snapshot_counts(tmp_path: Path) -> None:
 def test_a_named_socket_takes_the_snapshot_of_its_own_daemon_only(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path)}
     own = tmp_path / "own.sock"
-    place = Place("--socket", str(own), None, None, None)
+    place = DaemonLocation("--socket", str(own), None, None, None)
     state = tmp_path / ".local" / "state" / "coordd"
     state.mkdir(parents=True)
     write_snapshot(state / "snapshot.json")

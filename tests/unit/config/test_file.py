@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coordd.config.build import Config
-from coordd.config.file import Sources
+from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
 from coordd.config.project import MAX_BYTES
 from coordd.errors import ConfigError
@@ -34,7 +34,7 @@ class Scene:
 
     def load(self, config_file: str | None = None) -> Config:
         root = str(self.root)
-        return Sources(
+        return ConfigSources(
             layout=Layout(name="project", root=root, **project_paths(root)),
             config_file=config_file,
             environ={"HOME": str(self.home)},

@@ -17,7 +17,7 @@ from coordd.config.layout import Layout
 from coordd.config.redis_url import check_redis_url, has_controls
 from coordd.errors import ConfigError
 from coordd.protocol.paths import user_paths
-from coordd.redislink.target import Target, Tls, parse_target
+from coordd.redislink.target import RedisTarget, Tls, parse_target
 
 LAYOUT = Layout(name="user", root=None, **user_paths({"HOME": "/home/ann"}, "linux"))
 
@@ -254,7 +254,7 @@ def test_what_is_encoded_twice_is_decoded_once() -> None:
 def test_no_target_holds_a_control_character_whoever_made_it(part: str) -> None:
     parts = {"host": "h", "username": "u", "password": "p", "path": None, part: "a\r\nb"}
     with pytest.raises(ValueError, match="without control characters"):
-        Target(port=1, **parts)  # type: ignore[arg-type]
+        RedisTarget(port=1, **parts)  # type: ignore[arg-type]
 
 
 @settings(deadline=None)

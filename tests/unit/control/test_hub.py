@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.control.hub import CHUNK_BYTES, CHUNK_RECORDS, Bounds, Hub, Subscription
+from coordd.control.hub import CHUNK_BYTES, CHUNK_RECORDS, Hub, SubscriberBounds, Subscription
 from coordd.model import TOPICS, Event, Topic
 
 
@@ -91,7 +91,7 @@ def test_what_is_taken_at_once_is_bounded_but_for_one_long_notification() -> Non
 
 
 def test_who_does_not_take_loses_the_oldest_and_is_told_once() -> None:
-    hub = Hub(bounds=Bounds(notifications=10))
+    hub = Hub(bounds=SubscriberBounds(notifications=10))
     subscription = hub.subscribe(["agent"])
     for n in range(13):
         hub.publish("agent", [record(n)])
@@ -103,7 +103,7 @@ def test_who_does_not_take_loses_the_oldest_and_is_told_once() -> None:
 
 
 def test_a_notification_that_can_never_fit_is_lost_and_told() -> None:
-    hub = Hub(bounds=Bounds(bytes=1000))
+    hub = Hub(bounds=SubscriberBounds(bytes=1000))
     subscription = hub.subscribe(["event"])
     hub.publish("event", [record("x" * 1000)])
     assert subscription.pending
@@ -136,9 +136,9 @@ STEPS = st.lists(
 @given(
     steps=STEPS,
     topics=st.sets(st.sampled_from(TOPICS)),
-    bounds=st.builds(Bounds, notifications=st.integers(1, 300), bytes=st.integers(100, 20_000)),
+    bounds=st.builds(SubscriberBounds, notifications=st.integers(1, 300), bytes=st.integers(100, 20_000)),
 )
-def test_the_law(steps: list[tuple[str, Any]], topics: set[Topic], bounds: Bounds) -> None:
+def test_the_law(steps: list[tuple[str, Any]], topics: set[Topic], bounds: SubscriberBounds) -> None:
     """Since the snapshot: every notification once, in order, or counted in the ``lagged`` before it."""
     hub = Hub(bounds=bounds)
     subscription = hub.subscribe(topics)

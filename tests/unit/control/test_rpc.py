@@ -12,7 +12,7 @@ import pytest
 
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams, Raw
-from coordd.protocol.jsonrpc import SERVER_ERROR, Close, Fault
+from coordd.protocol.jsonrpc import SERVER_ERROR, AnswerAndClose, Fault
 
 ROOT, OWN, STRANGER, NOBODY_KNOWS = Peer(uid=0), Peer(uid=1000), Peer(uid=1001), Peer(uid=None)
 
@@ -137,7 +137,7 @@ def test_the_examples_of_the_specification(table: Table, sent: str, received: ob
     ],
 )
 def test_what_is_no_json_is_answered_with_a_parse_error_and_the_end(table: Table, sent: str) -> None:
-    with pytest.raises(Close) as caught:
+    with pytest.raises(AnswerAndClose) as caught:
         table.ask(sent)
     assert json.loads(caught.value.answer) == {
         "jsonrpc": "2.0",
@@ -147,7 +147,7 @@ def test_what_is_no_json_is_answered_with_a_parse_error_and_the_end(table: Table
 
 
 def test_bytes_that_are_no_utf8_are_no_json(table: Table) -> None:
-    with pytest.raises(Close):
+    with pytest.raises(AnswerAndClose):
         table.dispatcher(b'{"jsonrpc":"2.0","id":"\xff","method":"x"}', STRANGER)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordd.dashboard.feed import BATCH_BYTES, TOPICS, Bounds, Feed, Reader
+from coordd.dashboard.feed import BATCH_BYTES, TOPICS, Feed, Reader, RingBounds
 
 ALL = frozenset(TOPICS)
 
@@ -76,7 +76,7 @@ def test_an_id_of_another_life_is_a_reset(after: str) -> None:
 
 @on_loop
 async def test_who_is_too_slow_is_told_how_much_it_missed() -> None:
-    feed = Feed(epoch="e", bounds=Bounds(records=3))
+    feed = Feed(epoch="e", bounds=RingBounds(records=3))
     reader = feed.reader(after=None, topics=ALL)
     for number in range(1, 8):
         record(feed, number)
@@ -89,7 +89,7 @@ async def test_who_is_too_slow_is_told_how_much_it_missed() -> None:
 
 @on_loop
 async def test_the_ring_is_bounded_in_bytes_too() -> None:
-    feed = Feed(epoch="e", bounds=Bounds(bytes=10_000))
+    feed = Feed(epoch="e", bounds=RingBounds(bytes=10_000))
     reader = feed.reader(after=None, topics=ALL)
     for _ in range(30):
         feed.record("event", json.dumps({"text": "x" * 1000}).encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coordd.cli.dashboard import _own_daemon
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 
 
 def listen(path: Path) -> None:
@@ -17,8 +17,10 @@ def listen(path: Path) -> None:
         sock.bind(str(path))
 
 
-def places(directory: Path) -> list[Place]:
-    return [Place(name, str(directory / name), "s", "m", "l") for name in ("project", "user", "system")]
+def places(directory: Path) -> list[DaemonLocation]:
+    return [
+        DaemonLocation(name, str(directory / name), "s", "m", "l") for name in ("project", "user", "system")
+    ]
 
 
 LITTER: list[Callable[[Path, Path], object]] = [
@@ -44,7 +46,7 @@ def test_a_folder_that_leads_to_the_systems_is_not_one_of_the_project(tmp_path: 
     listen(tmp_path / "run" / "sock")
     (tmp_path / "clone").symlink_to("run")
     names = (tmp_path / "clone" / "sock", tmp_path / "none", tmp_path / "run" / "sock")
-    assert not _own_daemon([Place("x", str(path), "s", "m", "l") for path in names])
+    assert not _own_daemon([DaemonLocation("x", str(path), "s", "m", "l") for path in names])
 
 
 def test_a_socket_of_ones_own_is_one(tmp_path: Path) -> None:

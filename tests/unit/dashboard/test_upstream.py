@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from fake_coordd import RpcFault, fake_coordd
 
-from coordd.dashboard.channel import Channel, Crowded, Lost
-from coordd.dashboard.lastknown import LastKnown
+from coordd.dashboard.channel import Channel, ChannelLost, Crowded
+from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import MAX_PARTICULAR, Unavailable, Upstream
 from coordd.errors import CannotTell, RpcError
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 
 WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
 
@@ -40,7 +40,7 @@ async def linked(path: str, test: Callable[[Upstream], Awaitable[None]], **answe
 
 def make(path: str, layouts: frozenset[str] = frozenset({"project"})) -> Upstream:
     return Upstream(
-        places=lambda: [Place("--socket", path, None, None, None)],
+        places=lambda: [DaemonLocation("--socket", path, None, None, None)],
         on_record=lambda _method, _params: None,
         on_change=lambda: None,
         layouts=layouts,
@@ -152,7 +152,7 @@ def test_it_finds_the_daemon_again(tmp_path: Path) -> None:
     async def test() -> None:
         changes = []
         upstream = Upstream(
-            places=lambda: [Place("--socket", path, None, None, None)],
+            places=lambda: [DaemonLocation("--socket", path, None, None, None)],
             on_record=lambda _method, _params: None,
             on_change=lambda: changes.append(upstream.down is None),
             layouts=frozenset({"project"}),
@@ -221,9 +221,9 @@ def says(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
 def test_a_channel_says_why_it_is_lost(tmp_path: Path, data: bytes, words: str) -> None:
     async def test() -> None:
         channel = await Channel.open(path, within=30)
-        with pytest.raises(Lost, match=words):
+        with pytest.raises(ChannelLost, match=words):
             await channel.call("status", None, within=30)
-        with pytest.raises(Lost, match=words):
+        with pytest.raises(ChannelLost, match=words):
             await channel.call("status", None, within=30)
         assert words in str(await channel.closed)
 
@@ -238,7 +238,7 @@ def test_a_channel_waits_no_longer_than_it_should(tmp_path: Path) -> None:
         with pytest.raises(CannotTell, match="no answer within"):
             await channel.call("status", None, within=0.05)
         channel.close()
-        assert isinstance(await channel.closed, Lost)
+        assert isinstance(await channel.closed, ChannelLost)
         with pytest.raises(CannotTell, match="No such file"):
             await Channel.open(path + "x", within=30)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from coordd.cli.doctor.access import Who, process
+from coordd.cli.doctor.access import Credentials, process
 from coordd.errors import InstallError
 from coordd.installer.readers import as_user, check_program, check_readable, read_workspace
 
 
-def me() -> Who:
+def me() -> Credentials:
     who = process(os.getpid())
     assert who is not None
     return who

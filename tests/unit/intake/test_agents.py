@@ -13,11 +13,11 @@ import pytest
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent, Reading
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
-from coordd.intake.agents import AgentLog
+from coordd.intake.agents import AgentIntake
 from coordd.model import AgentSample
-from coordd.runtime.clocks import Heart, ObservedClock
+from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.schedule import now
 
 TIMEOUT = 120.0
@@ -58,17 +58,17 @@ class Scene:
     """An agent log over Redis and two workspaces."""
 
     def __init__(self, *paths: str) -> None:
-        self.picture = Picture(timeout=TIMEOUT, heart=Heart(interval=2.0, mono=monotonic()))
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=LoopMonitor(interval=2.0, mono=monotonic()))
         for path in paths or ("", "/a", "/b"):
-            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
         self.records = Records()
         recorder: Any = self.records
-        self.log = AgentLog(picture=self.picture, recorder=recorder, host="h", forget_after=FORGET)
+        self.log = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=FORGET)
         self.marks = 0
 
     def reading(self, path: str, **fields: Any) -> Reading:
         moment = now()
-        observed = self.picture.workspaces[path].clock.now(moment.mono)
+        observed = self.store.workspaces[path].clock.now(moment.mono)
         given: dict[str, Any] = {"wall": moment.wall, "observed": observed, "since": observed - 1e6}
         return Reading(**given | {"timeout": TIMEOUT} | fields)
 
@@ -83,18 +83,18 @@ class Scene:
         return traces
 
     async def let_time_count(self) -> None:
-        await self.log.record_verdicts(self.picture.take_unrecorded(monotonic()))
+        await self.log.record_verdicts(self.store.take_unrecorded(monotonic()))
 
     def age(self, seconds: float) -> None:
         """All beats were so much earlier."""
-        for path, workspace in self.picture.workspaces.items():
-            for agent in self.picture.in_workspace(path or None):
+        for path, workspace in self.store.workspaces.items():
+            for agent in self.store.in_workspace(path or None):
                 assert agent.beat_at is not None
                 older = replace(agent, beat_at=agent.beat_at - seconds)
-                self.picture.remove(agent.key, monotonic())
-                self.picture.publish(older, monotonic())
+                self.store.remove(agent.key, monotonic())
+                self.store.publish(older, monotonic())
             assert workspace.clock.readable
-        self.picture.take_moved()
+        self.store.take_moved()
 
 
 def scenario(*paths: str) -> Callable[[Callable[[Scene], Any]], Callable[[], None]]:
@@ -195,7 +195,7 @@ def test_a_restart_samples_no_tasks_of_two_sources_twice(first: str) -> None:
         redis = AgentTraces("x", heartbeat=Heartbeat(one.beat_wall - 5, None, (2,)), tasks=("t2", "t3"))
         for path in (first, "/a" if first == "" else ""):
             await scene.read(path, file if path else redis, fresh=True, starting=True)
-            shown = scene.picture.get(("/a", "x"))
+            shown = scene.store.get(("/a", "x"))
             assert shown is not None
             assert (shown.active_tasks, shown.declared_status) == (3, "busy")
         assert scene.records.told() == []
@@ -236,7 +236,7 @@ def test_what_is_taken_over_from_the_last_run_moves_nowhere(order: tuple[str | N
         await scene.log.take("/a", {}, scene.reading("/a"))
         await scene.let_time_count()
         assert scene.records.told() == []
-        assert [one.agent.key[0] for one in scene.picture.shown(monotonic())] == [None, "/a", "/b"]
+        assert [one.agent.key[0] for one in scene.store.shown(monotonic())] == [None, "/a", "/b"]
 
     asyncio.run(run())
 
@@ -268,7 +268,7 @@ async def test_who_is_forgotten_by_both_leaves_once(scene: Scene) -> None:
         await scene.read("", redis)
     assert scene.records.told() == [("/a", "removed", "inactive")]
     assert scene.records.events == [("agent.removed", "x")]
-    assert len(scene.picture) == 0
+    assert len(scene.store) == 0
 
 
 @scenario()
@@ -276,13 +276,13 @@ async def test_who_goes_on_in_redis_alone_is_recorded_there_first_as_it_is(scene
     await scene.read("/a", scene.traces(0))
     await scene.read("", scene.traces(10))
     scene.records.clear()
-    old = scene.picture.sighting((None, "x"))
+    old = scene.store.observation((None, "x"))
     assert old is not None
     assert old.beat_at is not None
-    scene.picture.publish(replace(old, beat_at=old.beat_at - 300), monotonic())
+    scene.store.publish(replace(old, beat_at=old.beat_at - 300), monotonic())
 
     def look() -> None:
-        if (None, "x") in {one.agent.key for one in scene.picture.shown(monotonic())}:
+        if (None, "x") in {one.agent.key for one in scene.store.shown(monotonic())}:
             assert (None, "appeared", "inactive") in scene.records.told()
 
     scene.records.look = look
@@ -338,12 +338,12 @@ async def test_a_stall_that_no_tick_has_told_of_yet_makes_nobody_silent(scene: S
     redis = await scene.read("", scene.traces(100))
     await scene.read("/a", scene.traces(10))
     scene.records.clear()
-    scene.picture._heart.start(monotonic() - 3600)  # the loop did not turn for an hour
-    for agent in (scene.picture.sighting(("/a", "x")), scene.picture.sighting((None, "x"))):
+    scene.store._loop_monitor.start(monotonic() - 3600)  # the loop did not turn for an hour
+    for agent in (scene.store.observation(("/a", "x")), scene.store.observation((None, "x"))):
         assert agent is not None
         assert agent.beat_at is not None
         old = replace(agent, beat_at=agent.beat_at - 3600)
-        scene.picture.publish(old, monotonic())
+        scene.store.publish(old, monotonic())
     assert redis is not None
     await scene.read("", replace(redis, tasks=("t",)), observed=monotonic() - 3600 + 600)
     assert {one.status for one in scene.records.samples} <= {"active"}
@@ -366,4 +366,4 @@ async def test_nothing_is_kept_of_forgotten_agents_whose_traces_are_gone(scene: 
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown < 500_000  # of 5,000 agents 100 are there
-    assert len(scene.picture) == 0
+    assert len(scene.store) == 0

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, WorkspaceTraces
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
-from coordd.intake.redis import BATCH, RedisFeed
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.redis import BATCH, RedisIntake
 from coordd.intake.source import TraceLog
-from coordd.intake.tasks import TaskLog
+from coordd.intake.tasks import TaskIntake
 from coordd.model import AgentSample
-from coordd.redislink.facts import Facts
-from coordd.runtime.clocks import Heart
+from coordd.redislink.facts import RedisFacts
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import TICK, Schedule, now
 from coordd.sources.redis import listening
-from coordd.sources.redis.tracking import Subscription
+from coordd.sources.redis.tracking import TrackingSubscription
 from coordd.tasks.board import Board
 
 
@@ -94,21 +94,21 @@ class Scene:
     """A feed with all that is behind it, over a Redis that is not there."""
 
     def __init__(self) -> None:
-        heart = Heart(interval=TICK, mono=monotonic())
-        self.schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
-        self.picture = Picture(timeout=120, heart=heart)
-        self.board = Board(picture=self.picture, stall_after=900)
-        self.picture.on_change = self.board.touched
+        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
+        self.store = AgentStore(timeout=120, loop_monitor=loop_monitor)
+        self.board = Board(store=self.store, stall_after=900)
+        self.store.on_change = self.board.touched
         self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
         recorder: Any = self.records
         reader: Any = self.reader
-        agents = AgentLog(picture=self.picture, recorder=recorder, host="h", forget_after=86400)
-        tasks = TaskLog(board=self.board, recorder=recorder, schedule=self.schedule)
-        self.judging = Judging(picture=self.picture, schedule=self.schedule, agents=agents, tasks=tasks)
+        agents = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=86400)
+        tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
+        self.judging = DeadlineTimer(store=self.store, schedule=self.schedule, agents=agents, tasks=tasks)
         self.lost: list[str] = []
-        self.feed = RedisFeed(
+        self.feed = RedisIntake(
             url="redis://localhost",
-            picture=self.picture,
+            store=self.store,
             reader=reader,
             schedule=self.schedule,
             agents=agents,
@@ -122,7 +122,7 @@ class Scene:
     def up(self, run_id: str | None = "1") -> None:
         wire: Any = Wire()
         self.feed.ready.clear()
-        self.feed.up(wire, Facts(connected=True, run_id=run_id))
+        self.feed.up(wire, RedisFacts(connected=True, run_id=run_id))
 
     def beats(self, agent: str, mark: object = 0, *, registered: bool = False) -> None:
         self.reader.agents[agent] = AgentTraces(
@@ -138,7 +138,7 @@ class Scene:
             await asyncio.sleep(0.005)
 
     def names(self) -> list[str]:
-        return [one.agent.key[1] for one in self.picture.shown(monotonic())]
+        return [one.agent.key[1] for one in self.store.shown(monotonic())]
 
 
 def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.MonkeyPatch], None]:
@@ -148,7 +148,7 @@ def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.M
         async def run() -> None:
             scene = Scene()
 
-            async def track(*_: object) -> Subscription:
+            async def track(*_: object) -> TrackingSubscription:
                 pushes: Any = scene.pushes
                 return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
 
@@ -199,7 +199,7 @@ async def test_a_reading_that_outlives_its_connection_makes_nothing_known(scene:
     for _ in range(20):
         await asyncio.sleep(0.01)
         assert scene.board.counts(now()).claimed is None
-    assert scene.picture.workspaces[""].state == "unreadable"
+    assert scene.store.workspaces[""].state == "unreadable"
 
 
 @scenario

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from coordd.intake.redis import PATH, RedisFeed
+from coordd.intake.redis import PATH, RedisIntake
 
 
 class Noting:
@@ -19,11 +19,11 @@ class Noting:
 
 
 def test_other_words_are_shown_and_nothing_is_done_again() -> None:
-    picture = SimpleNamespace(workspaces={})
+    store = SimpleNamespace(workspaces={})
     tasks, schedule = Noting(), Noting()
-    feed = RedisFeed(
+    feed = RedisIntake(
         url="redis://h",
-        picture=picture,  # type: ignore[arg-type]
+        store=store,  # type: ignore[arg-type]
         reader=Noting(),  # type: ignore[arg-type]
         schedule=schedule,  # type: ignore[arg-type]
         agents=Noting(),  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ def test_other_words_are_shown_and_nothing_is_done_again() -> None:
         broken=lambda lost: None,
         flushed=lambda: None,
     )
-    shown = picture.workspaces[PATH]
+    shown = store.workspaces[PATH]
     feed.down("closed the connection")
     assert (shown.state, shown.error) == ("unreadable", "closed the connection")
     assert (tasks.calls, schedule.calls) == (["lost"], ["once"])

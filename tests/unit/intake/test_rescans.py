@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
-from coordd.intake.files import FULL_READ_PAUSE, Pipeline, Source
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.files import FULL_READ_PAUSE, FileIntake, WorkspaceSource
 from coordd.intake.source import TraceLog
-from coordd.intake.tasks import TaskLog
-from coordd.runtime.clocks import Heart, ObservedClock
+from coordd.intake.tasks import TaskIntake
+from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.schedule import TICK, Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sinks.recorder import Recorder
@@ -64,34 +64,34 @@ class Backend:
 
 
 def pipeline_over(
-    backend: Any, *, picture: Picture, board: Board, recorder: Any, schedule: Schedule, worker: Worker
-) -> Pipeline:
+    backend: Any, *, store: AgentStore, board: Board, recorder: Any, schedule: Schedule, worker: Worker
+) -> FileIntake:
     """The pipeline with all that is behind it."""
-    agents = AgentLog(picture=picture, recorder=recorder, host="h", forget_after=86400)
-    tasks = TaskLog(board=board, recorder=recorder, schedule=schedule)
-    return Pipeline(
-        picture=picture,
+    agents = AgentIntake(store=store, recorder=recorder, host="h", forget_after=86400)
+    tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
+    return FileIntake(
+        store=store,
         backend=backend,
         schedule=schedule,
         local=worker,
         remote=worker,
         agents=agents,
         tasks=tasks,
-        judging=Judging(picture=picture, schedule=schedule, agents=agents, tasks=tasks),
+        judging=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
         malformed=TraceLog(),
     )
 
 
 async def storm() -> tuple[Reader, float, int]:
-    heart = Heart(interval=TICK, mono=monotonic())
-    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
-    picture = Picture(timeout=120, heart=heart)
-    board = Board(picture=picture, stall_after=900)
+    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
+    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
+    board = Board(store=store, stall_after=900)
     writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
     recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
     pipeline = pipeline_over(
-        backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
+        backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
     )
     schedule.start()
     await pipeline.start([])
@@ -122,50 +122,52 @@ def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
 
 def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
     """Else such an agent would have beaten later than now, and fall silent too late by the whole stall."""
-    heart = Heart(interval=TICK, mono=monotonic() - 100)
-    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
-    picture = Picture(timeout=120, heart=heart)
+    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic() - 100)
+    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
+    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     worker = Worker("w")
     recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
     pipeline = pipeline_over(
         backend,
-        picture=picture,
-        board=Board(picture=picture, stall_after=900),
+        store=store,
+        board=Board(store=store, stall_after=900),
         recorder=recorder,
         schedule=schedule,
         worker=worker,
     )
     clock = ObservedClock()
-    source = Source(reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker)
+    source = WorkspaceSource(
+        reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker
+    )
     reading = pipeline._reading(source, pushed=True)
     now = monotonic()
-    clock.skip(heart.beat(now))
+    clock.skip(loop_monitor.beat(now))
     assert reading.observed <= clock.now(now)
 
 
 def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() -> None:
     async def run() -> None:
-        heart = Heart(interval=TICK, mono=monotonic())
-        schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
-        picture = Picture(timeout=120, heart=heart)
-        board = Board(picture=picture, stall_after=900)
-        picture.on_change = board.touched
-        recorder: Any = Asking(board, picture)
+        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
+        store = AgentStore(timeout=120, loop_monitor=loop_monitor)
+        board = Board(store=store, stall_after=900)
+        store.on_change = board.touched
+        recorder: Any = Asking(board, store)
         backend: Any = Backend()
         backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
         traces = Worker("t", replaceable=True)
         pipeline = pipeline_over(
-            backend, picture=picture, board=board, recorder=recorder, schedule=schedule, worker=traces
+            backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
         )
         schedule.start()
         await pipeline.start([])
-        assert len(picture) == 1
+        assert len(store) == 1
         backend.entries, backend.found = (), []
         await pipeline.rescan()
         board.rejudge_all()
         board.settle(now())
-        assert (len(picture), list(board.rooms)) == (0, [])
+        assert (len(store), list(board.rooms)) == (0, [])
         await pipeline.stop()
         schedule.stop()
         traces.close()
@@ -176,12 +178,12 @@ def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() 
 class Asking:
     """A recorder during whose writing everything is asked."""
 
-    def __init__(self, board: Board, picture: Picture) -> None:
+    def __init__(self, board: Board, store: AgentStore) -> None:
         self._board = board
-        self._picture = picture
+        self._store = store
 
     async def record(self, **_: Any) -> None:
-        for one in self._picture.shown(monotonic()):
+        for one in self._store.shown(monotonic()):
             self._board.touched(one.agent.key)  # its deadline passed
         self._board.counts(now())
 
@@ -190,22 +192,24 @@ class Asking:
 
 def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordd.intake.files.MAX_HINTS", 10)
-    monkeypatch.setattr("coordd.intake.files.Pipeline._arm", lambda _self, _source: None)
-    heart = Heart(interval=TICK, mono=monotonic())
-    schedule = Schedule(heart=heart, on_step=lambda _: None, on_gap=lambda _: None)
-    picture = Picture(timeout=120, heart=heart)
+    monkeypatch.setattr("coordd.intake.files.FileIntake._arm", lambda _self, _source: None)
+    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
+    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     backend: Any = Backend()
     worker = Worker("w")
     pipeline = pipeline_over(
         backend,
-        picture=picture,
-        board=Board(picture=picture, stall_after=900),
+        store=store,
+        board=Board(store=store, stall_after=900),
         recorder=None,
         schedule=schedule,
         worker=worker,
     )
     shown = Workspace(path="/w", clock=ObservedClock())
-    source = pipeline._sources["/w"] = Source(reader=backend.reader("/w"), shown=shown, worker=worker)
+    source = pipeline._sources["/w"] = WorkspaceSource(
+        reader=backend.reader("/w"), shown=shown, worker=worker
+    )
     for number in range(1000):
         pipeline.hint("/w", f"{number}.heartbeat")
         assert len(source.hints) <= 10

@@ -15,7 +15,7 @@ from fake_coordd import RpcFault, fake_coordd
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
 from coordd.protocol import client as client_module
 from coordd.protocol.client import Client, connect
-from coordd.protocol.paths import Place
+from coordd.protocol.paths import DaemonLocation
 
 LONG = 30.0  # never waited for by a test that passes
 SHORT = 0.2  # waited for in full
@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "d.sock")
 
 
-def place(path: str) -> Place:
-    return Place("user", path, "/snapshot", "/metrics", "/logs")
+def place(path: str) -> DaemonLocation:
+    return DaemonLocation("user", path, "/snapshot", "/metrics", "/logs")
 
 
 def read_line(connection: socket.socket) -> dict[str, Any]:
@@ -224,11 +224,11 @@ def _as_stranger(path: str) -> str:
         import grp, os, pwd  # all imports before the rights go: this Python may lie in root's home
         from coordd.protocol.client import connect
         from coordd.errors import CannotTell
-        from coordd.protocol.paths import Place
+        from coordd.protocol.paths import DaemonLocation
         if os.geteuid() == 0:
             os.setgroups([]); os.setgid(65534); os.setuid(65534)
         try:
-            connect([Place("user", {path!r}, "s", "m", "l")], 30)
+            connect([DaemonLocation("user", {path!r}, "s", "m", "l")], 30)
         except CannotTell as error:
             print(error.exit_code, error)
     """

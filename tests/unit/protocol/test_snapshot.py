@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.cli.common import Target
+from coordd.cli.common import DaemonTarget
 from coordd.cli.status import show_status
 from coordd.cli.status_text import lost_text, stopped_text
 from coordd.protocol.origin import FIELD, origin_of
@@ -138,7 +138,7 @@ def test_status_says_why_a_snapshot_does_not_count(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        assert show_status(Target(), True) == 3
+        assert show_status(DaemonTarget(), True) == 3
     assert "does not say on which machine" in err.getvalue()
     assert json.loads(out.getvalue())["daemon_running"] is False
     assert "health" not in json.loads(out.getvalue())

@@ -18,7 +18,7 @@ from coordd.records import seek
 from coordd.records.files import choose, open_part
 from coordd.records.moments import Span
 from coordd.records.names import Part, part_name
-from coordd.records.scan import Question, Scan, needle
+from coordd.records.scan import RecordQuery, Scan, needle
 from coordd.util.timestamps import format_utc, parse_timestamp, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -30,7 +30,7 @@ def line(moment: float, agent: str = "a", **fields: Any) -> bytes:
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def found(directory: Path, question: Question) -> list[bytes]:
+def found(directory: Path, question: RecordQuery) -> list[bytes]:
     return [line for batch in Scan(str(directory), question).batches() for line, _ in batch]
 
 
@@ -79,7 +79,7 @@ class Days:
                 half = len(data) // 2
                 packed.write_bytes(gzip.compress(data[:half]) + gzip.compress(data[half:]) + bytes(7))
 
-    def naive(self, question: Question) -> list[bytes]:
+    def naive(self, question: RecordQuery) -> list[bytes]:
         low, high = question.span.since, question.span.until
         chosen = []
         for place in sorted(self.files):
@@ -137,7 +137,7 @@ def test_any_files_and_any_question(
 ) -> None:
     start = None if since is None else NOON + since
     until = None if length is None else (NOON if start is None else start) + length
-    question = Question("agent", Span(start, until), agent, workspace)
+    question = RecordQuery("agent", Span(start, until), agent, workspace)
     with tempfile.TemporaryDirectory() as folder:
         made.put(Path(folder))
         assert found(Path(folder), question) == made.naive(question)
@@ -186,7 +186,7 @@ def test_a_short_time_of_a_large_file_reads_little(tmp_path: Path) -> None:
     with path.open("rb") as file:
         ranges = seek.stretches(file.fileno(), path.stat().st_size, span)
     assert sum(end - start for start, end in ranges) < path.stat().st_size / 20
-    assert found(tmp_path, Question("agent", span)) == lines[20_000:20_060]
+    assert found(tmp_path, RecordQuery("agent", span)) == lines[20_000:20_060]
 
 
 def test_damaged_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_damaged_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
     (tmp_path / "agent_2026-11-21.jsonl.gz").write_bytes(
         gzip.compress(good[3] + b"\n" + good[2] + b"\n")[:-12]
     )
-    scan = Scan(str(tmp_path), Question("agent"))
+    scan = Scan(str(tmp_path), RecordQuery("agent"))
     lines = [one for batch in scan.batches() for one, _ in batch]
     assert lines[-3:] == good[:3]
     # and the plain file's tail, the stream that ends early, the line torn by that
@@ -242,7 +242,7 @@ def test_a_file_written_anew_by_another_program_is_read_like_ours(
     written: list[tuple[int, str]], how: str, since: int | None, agent: str | None
 ) -> None:
     ours = [line(NOON + moment, name, n=n) for n, (moment, name) in enumerate(written)]
-    question = Question("agent", Span(None if since is None else NOON + since), agent)
+    question = RecordQuery("agent", Span(None if since is None else NOON + since), agent)
     wanted = [
         n for n, (moment, name) in enumerate(written) if moment >= (since or 0) and agent in (None, name)
     ]
@@ -270,7 +270,7 @@ def test_lines_edited_by_hand_lie_amid_ours(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("agent_2026-11-22.jsonl" + (".gz" if compressed else ""))
         path.write_bytes(gzip.compress(content) if compressed else content)
-        scan = Scan(folder, Question("agent", agent_id=agent))
+        scan = Scan(folder, RecordQuery("agent", agent_id=agent))
         got = [record["n"] for batch in scan.batches() for _, record in batch]
     assert got == [n for n, (name, _) in enumerate(written) if agent in (None, name)]
     assert scan.damaged == 0
@@ -281,13 +281,13 @@ def test_lines_edited_by_hand_lie_amid_ours(
 def test_every_id_is_found_in_every_spelling(tmp_path: Path, how: str, agent: str) -> None:
     one = spelled(line(NOON, agent), how)
     (tmp_path / "agent_2026-11-22.jsonl").write_bytes(one + b"\n")
-    assert found(tmp_path, Question("agent", agent_id=agent)) == [one]
+    assert found(tmp_path, RecordQuery("agent", agent_id=agent)) == [one]
 
 
 def test_a_short_time_of_a_large_file_written_anew(tmp_path: Path) -> None:
     lines = [spelled(line(NOON + n, n=n, pad="x" * 400), "spaces") for n in range(5000)]
     (tmp_path / "agent_2026-11-22.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    assert found(tmp_path, Question("agent", Span(NOON + 4000, NOON + 4003))) == lines[4000:4003]
+    assert found(tmp_path, RecordQuery("agent", Span(NOON + 4000, NOON + 4003))) == lines[4000:4003]
 
 
 def test_a_line_longer_than_a_block_costs_that_line_alone(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_line_longer_than_a_block_costs_that_line_alone(tmp_path: Path) -> Non
     data = b"\n".join(lines) + b"\n"
     (tmp_path / "agent_2026-11-22.jsonl").write_bytes(data)
     (tmp_path / "agent_2026-11-23.jsonl.gz").write_bytes(gzip.compress(data))
-    scan = Scan(str(tmp_path), Question("agent"))
+    scan = Scan(str(tmp_path), RecordQuery("agent"))
     assert [one for batch in scan.batches() for one, _ in batch] == [lines[0], *lines[2:]] * 2
     assert scan.damaged == 2
 
@@ -308,7 +308,7 @@ def test_a_line_longer_than_a_block_costs_that_line_alone(tmp_path: Path) -> Non
 def test_a_last_line_without_its_newline_is_read(tmp_path: Path) -> None:
     (tmp_path / "agent_2026-11-22.jsonl").write_bytes(line(NOON) + b"\n" + line(NOON + 1))
     (tmp_path / "agent_2026-11-23.jsonl.gz").write_bytes(gzip.compress(line(NOON + 2)))
-    assert found(tmp_path, Question("agent")) == [line(NOON), line(NOON + 1), line(NOON + 2)]
+    assert found(tmp_path, RecordQuery("agent")) == [line(NOON), line(NOON + 1), line(NOON + 2)]
 
 
 def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "agent_2026-11-21.jsonl").symlink_to("secret")
     (tmp_path / "agent_2026-11-22.jsonl").mkdir()
     (tmp_path / "agent_2026-11-23.jsonl").write_bytes(line(NOON + 86400) + b"\n")
-    assert found(tmp_path, Question("agent")) == [line(NOON + 86400)]
-    assert found(tmp_path / "none", Question("agent")) == []
+    assert found(tmp_path, RecordQuery("agent")) == [line(NOON + 86400)]
+    assert found(tmp_path / "none", RecordQuery("agent")) == []
 
 
 def test_a_part_compressed_after_the_listing_is_still_found(tmp_path: Path) -> None:
@@ -354,15 +354,15 @@ def test_events_of_an_agent_are_those_about_it(tmp_path: Path) -> None:
         }
         lines.append(json.dumps(event, separators=(",", ":")).encode())
     (tmp_path / "event_2026-11-22.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    assert found(tmp_path, Question("event", agent_id="a")) == [lines[0], lines[2]]
-    assert found(tmp_path, Question("event", agent_id="a", workspace="/w")) == [lines[0]]
+    assert found(tmp_path, RecordQuery("event", agent_id="a")) == [lines[0], lines[2]]
+    assert found(tmp_path, RecordQuery("event", agent_id="a", workspace="/w")) == [lines[0]]
 
 
 def test_questions_that_mean_nothing() -> None:
     with pytest.raises(ValueError, match="type"):
-        Question("performance")
+        RecordQuery("performance")
     with pytest.raises(ValueError, match="no agent"):
-        Question("system", agent_id="a")
+        RecordQuery("system", agent_id="a")
 
 
 def test_a_needle_is_only_made_where_json_has_one_way_to_write_it() -> None:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.redislink import connection as connections
+from coordd.redislink import packed as connections
 from coordd.redislink import stream as streaming
-from coordd.redislink.connection import Connection
+from coordd.redislink.packed import PackedConnection
+from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.stream import LIMIT, Stream
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import RedisLost, Wire
 
 scalars = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50))
 trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
@@ -50,10 +50,10 @@ class Socket(asyncio.Transport):
 
 
 @asynccontextmanager
-async def connected(url: str = "redis://h") -> AsyncIterator[tuple[Wire, Stream, Socket]]:
+async def connected(url: str = "redis://h") -> AsyncIterator[tuple[RedisSession, Stream, Socket]]:
     stream, target = Stream(), parse_target(url)
-    connection = Connection(stream, target)
-    wire = Wire(connection, stream, target.secrets)
+    connection = PackedConnection(stream, target)
+    wire = RedisSession(connection, stream, target.secrets)
     stream.connection_made(socket := Socket(stream))
     await connection.introduce()
     try:
@@ -133,13 +133,13 @@ def test_no_error_holds_a_secret_at_any_depth() -> None:
             stream.data_received(b"*2\r\n+OK\r\n*1\r\n-NOPERM no hunter2\r\n*-1\r\n$0\r\n\r\n*0\r\n")
             return [await wire.receive() for _ in range(4)]
 
-    async def introduced(self: Connection) -> None:
+    async def introduced(self: PackedConnection) -> None:
         self.password = None  # no AUTH in this test
         await really(self)
 
-    really = Connection.introduce
+    really = PackedConnection.introduce
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "introduce", introduced)
+        patch.setattr(PackedConnection, "introduce", introduced)
         whole = asyncio.run(play())
     assert whole[0][0] == b"OK"
     assert whole[0][1][0].code == "NOPERM"
@@ -216,7 +216,7 @@ def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), max_size=4))
 def test_every_argument_is_sent_with_its_length_and_none_as_a_line(arguments: list[str | bytes]) -> None:
     async def pack() -> bytes:
-        return b"".join(Connection(Stream(), parse_target("redis://h")).pack_command("GET", *arguments))
+        return b"".join(PackedConnection(Stream(), parse_target("redis://h")).pack_command("GET", *arguments))
 
     packed = asyncio.run(pack())
     values = [b"GET", *(one.encode() if isinstance(one, str) else one for one in arguments)]

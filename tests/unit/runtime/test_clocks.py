@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coordd.runtime.clocks import Heart, ObservedClock
+from coordd.runtime.clocks import LoopMonitor, ObservedClock
 
 steps = st.lists(
     st.tuples(
@@ -74,32 +74,32 @@ def test_time_never_runs_backwards_into_the_clock() -> None:
 @given(st.lists(st.integers(min_value=0, max_value=1600).map(lambda n: n / 16), max_size=30))
 @example([2.0, 4.0, 4.0625, 100.0])
 def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(delays: list[float]) -> None:
-    heart = Heart(interval=2.0, grace=2.0, mono=0.0)
+    loop_monitor = LoopMonitor(interval=2.0, grace=2.0, mono=0.0)
     clock = ObservedClock()
     mono = 0.0
     for delay in delays:
         mono += delay
-        horizon = heart.horizon(mono)
+        horizon = loop_monitor.horizon(mono)
         assert horizon <= mono
         by_horizon = clock.now(horizon)
-        gap = heart.beat(mono)
+        gap = loop_monitor.beat(mono)
         clock.skip(gap)
         # What was judged just before the tick is what the tick makes of it.
         assert clock.now(mono) == by_horizon
-        assert heart.horizon(mono) == mono
+        assert loop_monitor.horizon(mono) == mono
         assert gap == (delay - 2.0 if delay > 4.0 else 0.0)
 
 
 def test_the_worst_lateness_is_kept_until_it_is_taken() -> None:
-    heart = Heart(interval=2.0, mono=0.0)
-    heart.beat(2.5)
-    heart.beat(4.6)
-    assert heart.take_lag() == pytest.approx(0.5)
-    assert heart.take_lag() == 0.0
+    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
+    loop_monitor.beat(2.5)
+    loop_monitor.beat(4.6)
+    assert loop_monitor.take_lag() == pytest.approx(0.5)
+    assert loop_monitor.take_lag() == 0.0
 
 
 def test_a_tick_that_is_early_is_no_gap() -> None:
-    heart = Heart(interval=2.0, mono=0.0)
-    assert heart.beat(1.0) == 0.0
-    assert heart.horizon(4.9) == 4.9
-    assert heart.horizon(5.1) == 3.0
+    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
+    assert loop_monitor.beat(1.0) == 0.0
+    assert loop_monitor.horizon(4.9) == 4.9
+    assert loop_monitor.horizon(5.1) == 3.0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.runtime import schedule as schedule_module
-from coordd.runtime.clocks import Heart
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import Schedule
 from coordd.runtime.steady import Each, Steady
 
@@ -25,7 +25,7 @@ class Told:
         self.steps: list[float] = []
         self.gaps: list[float] = []
         self.schedule = Schedule(
-            heart=Heart(interval=schedule_module.TICK, mono=monotonic()),
+            loop_monitor=LoopMonitor(interval=schedule_module.TICK, mono=monotonic()),
             on_step=self.steps.append,
             on_gap=self.gaps.append,
         )
@@ -297,7 +297,7 @@ def test_a_delay_that_no_calendar_holds_stops_nothing(delay: float) -> None:
 def test_a_stall_of_the_loop_is_told_as_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule_module, "TICK", 0.02)
     told = Told()
-    told.schedule._heart = Heart(interval=0.02, grace=0.1, mono=monotonic())
+    told.schedule._loop_monitor = LoopMonitor(interval=0.02, grace=0.1, mono=monotonic())
 
     async def test() -> None:
         told.schedule.start()

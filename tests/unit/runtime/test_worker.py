@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordd.runtime.worker import Late, Worker, still_going
+from coordd.runtime.worker import DeadlineMissed, Worker, still_going
 
 PATIENCE = 20.0
 SHORT = 0.05
@@ -75,7 +75,7 @@ def test_an_error_comes_back_and_the_thread_goes_on() -> None:
 def test_a_call_that_hangs_is_late_and_tells_when_it_returns() -> None:
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
-        with pytest.raises(Late) as caught:
+        with pytest.raises(DeadlineMissed) as caught:
             await worker.run(hang, deadline=SHORT)
         assert not caught.value.future.done()
         hang.go.set()
@@ -92,7 +92,7 @@ def test_a_replaced_thread_gives_the_queue_to_a_new_one_and_ends() -> None:
         await until_begun(hang.begun)
         others = [asyncio.ensure_future(worker.run(int, str(n), deadline=PATIENCE)) for n in range(10)]
         assert await asyncio.gather(*others) == list(range(10))
-        with pytest.raises(Late):
+        with pytest.raises(DeadlineMissed):
             await hanging
         hang.go.set()
         worker.close()
@@ -130,7 +130,7 @@ def test_a_call_that_hangs_is_late_in_its_own_time_not_in_that_of_the_one_before
         behind = asyncio.ensure_future(worker.run(second, deadline=SHORT))
         await asyncio.sleep(0)
         first.go.set()
-        with pytest.raises(Late):
+        with pytest.raises(DeadlineMissed):
             await behind
         second.go.set()
         await ahead
@@ -158,7 +158,7 @@ def test_a_kept_thread_makes_everybody_behind_it_late_and_loses_no_call() -> Non
         made: list[int] = []
         late = []
         for call in (hang, lambda: made.append(1), lambda: made.append(2)):
-            with pytest.raises(Late) as caught:
+            with pytest.raises(DeadlineMissed) as caught:
                 await worker.run(call, deadline=SHORT)
             late.append(caught.value.future)
         assert made == []
@@ -186,7 +186,7 @@ def test_many_hangs_in_a_row_never_run_two_calls_at_once_on_the_queue() -> None:
         async def one(number: int) -> int:
             try:
                 return await worker.run(edge, number, deadline=0.002)
-            except Late as late:
+            except DeadlineMissed as late:
                 return int(await late.future)
 
         assert await asyncio.gather(*(one(n) for n in range(300))) == list(range(300))
@@ -205,7 +205,7 @@ def test_an_error_that_comes_too_late_is_no_noise(caplog: pytest.LogCaptureFixtu
             hang()
             raise OSError
 
-        with pytest.raises(Late) as caught:
+        with pytest.raises(DeadlineMissed) as caught:
             await worker.run(fail, deadline=SHORT)
         hang.go.set()
         await asyncio.wait({caught.value.future})
@@ -219,7 +219,7 @@ def test_a_call_that_outlives_the_loop_hurts_nobody() -> None:
     hang = Hang()
 
     async def test() -> None:
-        with pytest.raises(Late):
+        with pytest.raises(DeadlineMissed):
             await Worker("outlives").run(hang, deadline=SHORT)
 
     run(test())
@@ -262,7 +262,7 @@ def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
         assert call.begun > first
         going.set()
         assert await working == "done"
-        with pytest.raises(Late):
+        with pytest.raises(DeadlineMissed):
             await worker.run(hang, deadline=SHORT)
         hang.go.set()
         worker.close()

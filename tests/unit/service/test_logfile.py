@@ -15,7 +15,7 @@ import pytest
 from coordd.config.build import Config
 from coordd.config.layout import Layout, choose_layout
 from coordd.errors import StartError
-from coordd.service import logfile, logs
+from coordd.service import log_file, logs
 from coordd.util import log_limit
 from coordd.util.log_limit import Limited
 
@@ -35,8 +35,8 @@ def root() -> Iterator[logging.Logger]:
 def test_lines_go_into_the_file_which_rotates(
     root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logfile, "MAX_BYTES", 4096)
-    monkeypatch.setattr(logfile, "KEPT", 2)
+    monkeypatch.setattr(log_file, "MAX_BYTES", 4096)
+    monkeypatch.setattr(log_file, "KEPT", 2)
     monkeypatch.setattr(log_limit, "MOST", 1000)
     path = tmp_path / "coordd.log"
     logs.set_up("info", {"JOURNAL_STREAM": "1:2"}, file=str(path), mode=0o640)
@@ -65,20 +65,20 @@ def test_a_link_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("link", "folder", "missing/coordd.log"):
         with pytest.raises(StartError, match="--log-file"):
-            logfile.LogFile(str(tmp_path / name), mode=0o600)
+            log_file.LogFile(str(tmp_path / name), mode=0o600)
     assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_a_full_disk_ends_nothing(
     root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logfile, "MAX_BYTES", 200)
+    monkeypatch.setattr(log_file, "MAX_BYTES", 200)
     path = tmp_path / "coordd.log"
     logs.set_up("info", {}, file=str(path))
     (limited,) = root.handlers
     assert isinstance(limited, Limited)
     handler = limited.target
-    assert isinstance(handler, logfile.LogFile)
+    assert isinstance(handler, log_file.LogFile)
     descriptor = handler.stream.fileno()
     whole = os.dup(descriptor)
     full = os.open("/dev/full", os.O_WRONLY)
@@ -99,8 +99,8 @@ def test_copies_that_are_somebody_elses_stay(
     root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_limit, "MOST", 1000)
-    monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
-    monkeypatch.setattr(logfile, "KEPT", 2)
+    monkeypatch.setattr(log_file, "MAX_BYTES", 1024)
+    monkeypatch.setattr(log_file, "KEPT", 2)
     for name in ("coordd.log.1", "coordd.log.3"):
         (tmp_path / name).write_text("mine\n")
     (tmp_path / "coordd.log.4").symlink_to("precious")
@@ -132,7 +132,7 @@ def test_a_log_that_is_somebody_elses_is_not_written_to(
     (folder / "coordd.log").write_text("mine\n")
     (folder / "coordd.2.log").symlink_to("precious")
     for _ in range(2):
-        path = logfile.default_log_file(*project)
+        path = log_file.default_log_file(*project)
         assert path == str(folder / "coordd.3.log")
         logs.set_up("info", {}, file=path)
         root.info("hello")
@@ -145,8 +145,8 @@ def test_a_link_that_takes_the_directorys_place_is_not_followed(
     root: logging.Logger, tmp_path: Path, project: tuple[Layout, Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_limit, "MOST", 1000)
-    monkeypatch.setattr(logfile, "MAX_BYTES", 1024)
-    path = Path(logfile.default_log_file(*project))
+    monkeypatch.setattr(log_file, "MAX_BYTES", 1024)
+    path = Path(log_file.default_log_file(*project))
     logs.set_up("info", {}, file=str(path), root=str(tmp_path))
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from coordd.runtime.worker import Late
-from coordd.service.redisservice import RedisService
+from coordd.runtime.worker import DeadlineMissed
+from coordd.service.redis_service import RedisService
 
 
 def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
@@ -21,7 +21,7 @@ def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCapture
             done.append("looked")
 
         late: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        late.set_exception(Late("no answer within 60 s", late))
+        late.set_exception(DeadlineMissed("no answer within 60 s", late))
         service: Any = RedisService.__new__(RedisService)
         service._loading, service._resuming, service._feed = None, late, None
         service._sink = SimpleNamespace(resume=lambda _: done.append("resumed"))

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.model import SystemSample
-from coordd.runtime.clocks import Heart
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import TICK, Schedule
 from coordd.service.supervision import Supervision
 
@@ -28,15 +28,17 @@ class Scene:
         self.heard: list[str] = []
         self.late = 0.0
         self.summary = "all well"
-        self.heart = Heart(interval=TICK, mono=monotonic())
-        self.schedule = Schedule(heart=self.heart, on_step=lambda _: None, on_gap=lambda _: None)
-        self.picture = Picture(timeout=120, heart=self.heart)
+        self.loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        self.schedule = Schedule(
+            loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
+        )
+        self.store = AgentStore(timeout=120, loop_monitor=self.loop_monitor)
         self.supervision = Supervision(
             notifier=self,
             watchdog=watchdog,
             schedule=self.schedule,
-            heart=self.heart,
-            picture=self.picture,
+            loop_monitor=self.loop_monitor,
+            store=self.store,
             lateness=lambda mono: self.late,
             summary=lambda moment: self.summary,
         )
@@ -75,7 +77,7 @@ def test_ready_with_the_first_sample_and_not_before() -> None:
         with scene.supervision.reloading():
             pass  # a reload that comes early must not make it ready
         assert scene.heard == []
-        scene.picture.system = SAMPLE
+        scene.store.system = SAMPLE
         scene.supervision.sampled()
         scene.supervision.sampled()
         assert scene.heard == ["READY=1\nSTATUS=all well"]
@@ -88,7 +90,7 @@ def test_ready_with_the_first_sample_and_not_before() -> None:
 
 def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
     async def test(scene: Scene) -> None:
-        scene.picture.system = SAMPLE
+        scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 4)
         scene.late = 61.0
@@ -107,8 +109,8 @@ def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFi
 
 def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
     async def test(scene: Scene) -> None:
-        scene.picture.system = SAMPLE
-        scene.heart.start(monotonic() - 60)  # the loop's last tick is a minute ago
+        scene.store.system = SAMPLE
+        scene.loop_monitor.start(monotonic() - 60)  # the loop's last tick is a minute ago
         scene.supervision.sampled()
         await until(lambda: scene.schedule.waiting("watchdog.retry"))
         assert scene.signs() == 0
@@ -119,7 +121,7 @@ def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
 
 def test_no_manager_that_wants_signs_no_timer() -> None:
     async def test(scene: Scene) -> None:
-        scene.picture.system = SAMPLE
+        scene.store.system = SAMPLE
         scene.supervision.sampled()
         assert scene.schedule.waiting("watchdog") is None
 
@@ -128,7 +130,7 @@ def test_no_manager_that_wants_signs_no_timer() -> None:
 
 def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
     async def test(scene: Scene) -> None:
-        scene.picture.system = SAMPLE
+        scene.store.system = SAMPLE
         scene.supervision.sampled()
         del scene.heard[:]
 
@@ -149,7 +151,7 @@ def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
 
 def test_at_the_end_no_more_signs() -> None:
     async def test(scene: Scene) -> None:
-        scene.picture.system = SAMPLE
+        scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 1)
         scene.supervision.stopping()

@@ -134,7 +134,7 @@ def test_a_failure_is_a_value_and_records_wait_for_its_end(rig):
     assert rig.sink.retry_at == pytest.approx(0.1)
     rig.write(4, mono=0.05)
     rig.sink.pump(wall=NOON, mono=0.1)
-    assert rig.sink.retry_at == pytest.approx(0.3), "each failed try doubles the wait"
+    assert rig.sink.retry_at == pytest.approx(0.3), "each failed try duplicates the wait"
     assert rig.sink.status().backlog == 3
     rig.heal()
     rig.sink.pump(wall=NOON, mono=0.2)

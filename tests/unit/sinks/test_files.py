@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from coordd.sinks.files import RecordFile
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
+from coordd.sinks.record_file import RecordFile
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86_400.0

@@ -14,7 +14,7 @@ import pytest
 
 from coordd.records import manifest
 from coordd.records.moments import Span
-from coordd.records.scan import Question, Scan
+from coordd.records.scan import RecordQuery, Scan
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress, finish, temporary_of
 from coordd.sinks.folder import Folder
@@ -438,7 +438,7 @@ def test_a_file_written_to_meanwhile_is_not_lost(
     fleet.run(compress_after_days=1)
     fleet.write(NOON - 5 * DAY, count=1)
     fleet.run()
-    scan = Scan(str(tmp_path), Question("agent", Span()))
+    scan = Scan(str(tmp_path), RecordQuery("agent", Span()))
     assert sum(map(len, scan.batches())) == 7
     assert scan.damaged == 0
     assert not [name for name in fleet.names() if name.endswith(".tmp")]

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from coordd.model import PerformanceRow, SinkStatus
-from coordd.runtime.clocks import Heart
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import TICK, Schedule
 from coordd.runtime.worker import Worker
 from coordd.sinks import recorder as recorder_module
@@ -65,7 +65,9 @@ class Bench:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.schedule = Schedule(
-            heart=Heart(interval=TICK, mono=monotonic()), on_step=lambda _: None, on_gap=lambda _: None
+            loop_monitor=LoopMonitor(interval=TICK, mono=monotonic()),
+            on_step=lambda _: None,
+            on_gap=lambda _: None,
         )
         self.recorder = Recorder(
             sinks=[disk],

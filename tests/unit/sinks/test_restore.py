@@ -18,7 +18,7 @@ from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
-from coordd.sinks.redis.mark import load_mark
+from coordd.sinks.redis.checkpoint import load_mark
 from coordd.sinks.restore import covered, restore
 from coordd.util.directories import open_directory
 from coordd.util.timestamps import format_utc
@@ -59,7 +59,7 @@ class Place:
         )
         (self.directory / part).write_bytes(body)
 
-    def picture(self, *agents: Any, at: float = 0.0) -> None:
+    def store(self, *agents: Any, at: float = 0.0) -> None:
         document = {"schema": 1, "written_at": format_utc(T0 + at), "status": {}, "agents": list(agents)}
         self.snapshot.write_text(json.dumps(document))
 
@@ -91,7 +91,7 @@ def test_the_last_record_of_each_agent_is_what_is_known(place: Place) -> None:
 
 
 def test_the_snapshot_knows_who_was_not_recorded_lately(place: Place) -> None:
-    place.picture(record("old", -5000), record("new", 0), at=0)
+    place.store(record("old", -5000), record("new", 0), at=0)
     place.records(record("ancient", -6000), record("new", -1))
     known = place.known()
     assert set(known) == {"old", "new"}
@@ -99,13 +99,13 @@ def test_the_snapshot_knows_who_was_not_recorded_lately(place: Place) -> None:
 
 def test_records_of_the_same_moment_and_after_win_over_the_snapshot(place: Place) -> None:
     """A change is recorded before it is shown: a snapshot taken in between is behind, though younger."""
-    place.picture(record("a", 0, last_heartbeat=format_utc(T0 - 30)), at=0)
+    place.store(record("a", 0, last_heartbeat=format_utc(T0 - 30)), at=0)
     place.records(record("a", -30), record("a", -0.01))
     assert place.known()["a"].beat_wall == pytest.approx(T0 - 0.01)
 
 
 def test_one_that_was_removed_is_forgotten_until_it_comes_back(place: Place) -> None:
-    place.picture(record("a", 0), record("b", 0), at=0)
+    place.store(record("a", 0), record("b", 0), at=0)
     place.records(
         record("a", 1, cause="removed"), record("b", 2, cause="removed"), record("b", 3, cause="appeared")
     )
@@ -124,7 +124,7 @@ def test_parts_are_read_in_their_order_and_gzipped_ones_are_not(place: Place) ->
 
 
 def test_what_is_damaged_is_passed_over(place: Place) -> None:
-    place.picture(record("a", 0), at=0)
+    place.store(record("a", 0), at=0)
     place.records(
         b"",
         b"garbage",
@@ -296,12 +296,12 @@ def test_a_recorded_beat_from_a_false_day_hides_no_later_one(place: Place) -> No
 def test_in_a_project_only_what_this_machine_wrote_there_is_believed(place: Place, tmp_path: Path) -> None:
     place.root, place.host = str(tmp_path), "h"
     place.records(record("mine", 0), record("theirs", 1, host="elsewhere"))
-    place.picture(record("committed", 0), at=0)
+    place.store(record("committed", 0), at=0)
     assert set(place.known()) == {"mine"}
     with open_directory(str(tmp_path)) as directory:
         here = origin_of(directory.fd)
     for wrong in ({"host": "x"}, {"machine": "x"}, {"device": 0}, {"inode": 0}, {"inode": True}):
-        place.picture(record("committed", 0), at=0)
+        place.store(record("committed", 0), at=0)
         document = json.loads(place.snapshot.read_text())
         place.snapshot.write_text(json.dumps({**document, FIELD: {**here, **wrong}}))
         assert set(place.known()) == {"mine"}, wrong

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from coordd.agents.departures import Departures
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
-from coordd.intake.source import MAX_MALFORMED, Sight, TraceLog
-from coordd.runtime.clocks import Heart, Moment, ObservedClock
+from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
+from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.sources.bounds import Bounds, Budget
 from coordd.sources.file import folder as folders
 from coordd.sources.file.hints import WorkFile
@@ -28,7 +28,7 @@ from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.work import Claims, ProgressTold
 from coordd.tasks.board import SLICE, Board
-from coordd.tasks.work import MAX_GONE, Room
+from coordd.tasks.work import MAX_GONE, SourceTasks
 
 LIMITS = {"agents": 3, "files": 6, "claims": 3, "progress": 3, "listed": 5, "offered": 3, "text": 2000}
 
@@ -304,7 +304,7 @@ def test_malformed_traces_are_named_up_to_a_bound_logged_up_to_another_and_all_c
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordd.intake.source._MAX_LOGGED", 50)
-    sight, log = Sight(shown=Workspace("/w", ObservedClock())), TraceLog()
+    sight, log = SourceState(shown=Workspace("/w", ObservedClock())), TraceLog()
     with caplog.at_level(logging.WARNING):
         for start in range(0, 3 * MAX_MALFORMED, 100):
             sight.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
@@ -321,17 +321,17 @@ class Scene:
 
     def __init__(self) -> None:
         self.mono = 1000.0
-        self.picture = Picture(timeout=120, heart=Heart(interval=1e9, mono=0))
-        self.picture.workspaces["/w"] = Workspace("/w", ObservedClock())
-        self.board = Board(picture=self.picture, stall_after=900)
-        self.picture.on_change = self.board.touched
+        self.store = AgentStore(timeout=120, loop_monitor=LoopMonitor(interval=1e9, mono=0))
+        self.store.workspaces["/w"] = Workspace("/w", ObservedClock())
+        self.board = Board(store=self.store, stall_after=900)
+        self.store.on_change = self.board.touched
 
     @property
     def now(self) -> Moment:
         return Moment(self.mono, self.mono)
 
     def show(self, agent_id: str, **traces: Any) -> None:
-        self.picture.publish(
+        self.store.publish(
             KnownAgent(
                 ("/w", agent_id),
                 Verdict("active", "heartbeat"),
@@ -348,12 +348,12 @@ class Scene:
 
 def test_a_claim_of_an_agent_that_found_no_room_is_not_orphaned() -> None:
     scene = Scene()
-    scene.picture.workspaces["/w"].crowded = {"agents": "more than there is room for"}
+    scene.store.workspaces["/w"].crowded = {"agents": "more than there is room for"}
     scene.read(claims={"t": Claim("t", "unseen")})
     for _ in range(5):
         scene.mono += 100
         assert scene.board.counts(scene.now).orphaned == 0
-    scene.picture.workspaces["/w"].crowded = {}
+    scene.store.workspaces["/w"].crowded = {}
     scene.board.rejudge_all()
     scene.board.settle(scene.now)
     scene.mono += 121
@@ -404,7 +404,7 @@ def test_a_workspace_that_is_lost_in_the_middle_of_a_reading_stays_lost() -> Non
 
 
 def test_tasks_that_come_and_go_are_remembered_up_to_a_bound() -> None:
-    room = Room(moved={f"t{number}": float(number) for number in range(MAX_GONE + 10)})
+    room = SourceTasks(moved={f"t{number}": float(number) for number in range(MAX_GONE + 10)})
     room.claims["t0"] = None  # type: ignore[assignment]  # that it is there is all that counts
     room.prune(-1.0)
     assert len(room.moved) == MAX_GONE + 1

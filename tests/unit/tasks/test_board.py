@@ -12,13 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.agents.liveness import judge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
 from coordd.model import TaskCounts
-from coordd.runtime.clocks import Heart, Moment, ObservedClock
+from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.runtime.deadlines import Deadlines
 from coordd.tasks.board import Board
-from coordd.tasks.claim_state import Hold, claim_state, is_over
+from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over
 from coordd.tasks.views import ORDER, TaskList
 
 TIMEOUT = 120.0
@@ -51,16 +51,16 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.mono = self.ticked = 1024.0
         self.offset = EPOCH
-        self.heart = Heart(interval=2.0, mono=self.mono)
-        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
-        self.board = Board(picture=self.picture, stall_after=STALL)
-        self.picture.on_change = self.board.touched
-        self.list = TaskList(board=self.board, picture=self.picture)
+        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
+        self.board = Board(store=self.store, stall_after=STALL)
+        self.store.on_change = self.board.touched
+        self.list = TaskList(board=self.board, store=self.store)
         self.claims: dict[str, dict[str, Seen]] = {path: {} for path in PATHS}
         self.free: dict[str, set[str]] = {path: set() for path in PATHS}
         self.readable = dict.fromkeys(PATHS, False)
         for path in PATHS:
-            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
         self.read_in_full("/a")
 
     @property
@@ -68,11 +68,11 @@ class Model(RuleBasedStateMachine):
         return Moment(self.offset + self.mono, self.mono)
 
     def observed(self, path: str) -> float:
-        return self.picture.workspaces[path].clock.now(self.mono)
+        return self.store.workspaces[path].clock.now(self.mono)
 
     def status(self, path: str, agent_id: str | None) -> str | None:
-        agent = self.picture.get((path, agent_id or ""))
-        return self.picture.look(agent, self.mono).verdict.status if agent else None
+        agent = self.store.get((path, agent_id or ""))
+        return self.store.look(agent, self.mono).verdict.status if agent else None
 
     # What happens.
 
@@ -86,13 +86,13 @@ class Model(RuleBasedStateMachine):
             traces=AgentTraces(agent_id, tasks=tuple(sorted(listed))),
             beat_at=self.observed(path) - age,
         )
-        self.picture.publish(agent, self.mono)
+        self.store.publish(agent, self.mono)
         self.board.settle(self.now)
 
     @rule(path=paths, agent_id=st.sampled_from(AGENTS))
     def leave(self, path: str, agent_id: str) -> None:
         self.recheck()
-        self.picture.remove((path, agent_id), self.mono)
+        self.store.remove((path, agent_id), self.mono)
         self.board.settle(self.now)
 
     @precondition(lambda self: any(self.readable.values()))
@@ -128,8 +128,8 @@ class Model(RuleBasedStateMachine):
 
     @rule(path=paths)
     def read_in_full(self, path: str) -> None:
-        self.picture.workspaces[path].clock.regained(self.mono)
-        self.picture.rejudge(path, self.mono)
+        self.store.workspaces[path].clock.regained(self.mono)
+        self.store.rejudge(path, self.mono)
         self.board.take_all(path, self.traces(path), self.now, fresh=False)
         self.readable[path] = True
 
@@ -144,8 +144,8 @@ class Model(RuleBasedStateMachine):
     @rule(path=paths)
     def lose(self, path: str) -> None:
         self.recheck()
-        self.picture.workspaces[path].clock.lost(self.mono)
-        self.picture.rejudge(path, self.mono)
+        self.store.workspaces[path].clock.lost(self.mono)
+        self.store.rejudge(path, self.mono)
         self.board.lost(path)
         self.readable[path] = False
 
@@ -154,7 +154,7 @@ class Model(RuleBasedStateMachine):
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.mono = self.ticked = self.ticked + 2.0
-            assert self.heart.beat(self.mono) == 0.0
+            assert self.loop_monitor.beat(self.mono) == 0.0
             self.recheck()
         self.mono = until
 
@@ -179,7 +179,7 @@ class Model(RuleBasedStateMachine):
                 seen.holder = holder
                 missed = holder is None and seen.claim.agent_id is not None
                 expires = seen.claim.expires_at
-                hold = Hold(
+                hold = ClaimEvidence(
                     holder,  # type: ignore[arg-type]
                     observed - seen.since if missed else None,
                     None if expires is None else expires - self.now.wall,
@@ -241,7 +241,7 @@ class Model(RuleBasedStateMachine):
     def the_next_deadline_is_not_too_late(self) -> None:
         before = self.recheck()
         due = self.board.next_deadline()
-        agents_due = self.picture.next_deadline()
+        agents_due = self.store.next_deadline()
         until = min(due or self.mono + 3600, agents_due or self.mono + 3600, self.ticked + 2.0) - 1 / 16
         if until > self.mono:
             mono, self.mono = self.mono, until
@@ -270,12 +270,12 @@ class Scene:
 
     def __init__(self, *, lively: tuple[Key, ...] | None = None) -> None:
         self.mono, self.offset = 1000.0, EPOCH
-        self.heart = Heart(interval=2.0, mono=self.mono)
-        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
-        self.picture.workspaces["/w"] = Workspace(path="/w", clock=ObservedClock())
-        self.board = Board(picture=self.picture, stall_after=STALL)
-        self.picture.on_change = self.board.touched
-        self.list = TaskList(board=self.board, picture=self.picture)
+        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
+        self.store.workspaces["/w"] = Workspace(path="/w", clock=ObservedClock())
+        self.board = Board(store=self.store, stall_after=STALL)
+        self.store.on_change = self.board.touched
+        self.list = TaskList(board=self.board, store=self.store)
         if lively is not None:
             self.board.starting(lively)
 
@@ -286,7 +286,7 @@ class Scene:
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
             self.mono += 2.0
-            self.heart.beat(self.mono)
+            self.loop_monitor.beat(self.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
         agent = KnownAgent(
@@ -296,7 +296,7 @@ class Scene:
             traces=AgentTraces(agent_id, tasks=tasks),
             beat_at=self.mono - age,
         )
-        self.picture.publish(agent, self.mono)
+        self.store.publish(agent, self.mono)
 
     def live(self, agent_id: str, *tasks: str, seconds: float) -> None:
         """It beats for so long."""
@@ -329,7 +329,7 @@ def test_a_claim_is_orphaned_once_and_again_only_after_its_holder_was_back() -> 
     assert scene.kinds() == [("claim.orphaned", "t")]
     scene.wait(TIMEOUT)
     scene.read(Claim("t", "x"))
-    scene.picture.remove(("/w", "x"), scene.mono)  # forgotten at last: that makes it no less orphaned
+    scene.store.remove(("/w", "x"), scene.mono)  # forgotten at last: that makes it no less orphaned
     assert scene.kinds() == []
     scene.beat("x")
     assert scene.kinds() == []
@@ -410,7 +410,7 @@ def test_a_holder_that_leaves_is_waited_for_unless_it_was_inactive() -> None:
         scene.read(Claim("t", "x"))
         scene.wait(4)
         scene.board.settle(scene.now)
-        scene.picture.remove(("/w", "x"), scene.mono)
+        scene.store.remove(("/w", "x"), scene.mono)
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
         scene.wait(TIMEOUT - 2)
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]

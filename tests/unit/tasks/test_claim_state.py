@@ -12,7 +12,7 @@ from coordd.tasks.claim_state import (
     FINISHED,
     RELEASED,
     TABLE,
-    Hold,
+    ClaimEvidence,
     claim_state,
     is_over,
     is_released,
@@ -22,7 +22,7 @@ from coordd.tasks.claim_state import (
 TIMEOUT = 120.0
 seconds = st.integers(min_value=0, max_value=16 * 400).map(lambda n: n / 16)
 holds = st.builds(
-    Hold,
+    ClaimEvidence,
     holder=st.sampled_from(["active", "inactive", "unknown", None]),
     absent=st.none() | seconds,
     left=st.none() | seconds.map(lambda n: n - 200),
@@ -31,13 +31,13 @@ holds = st.builds(
 
 
 @given(holds)
-def test_the_state_is_what_its_definition_says(hold: Hold) -> None:
+def test_the_state_is_what_its_definition_says(hold: ClaimEvidence) -> None:
     gone = hold.holder == "inactive" or (hold.absent is not None and hold.absent >= TIMEOUT)
     passed = hold.left is not None and hold.left <= 0
     assert claim_state(hold) == ("orphaned" if gone else "expired" if passed else "held")
 
 
-def later(hold: Hold, by: float) -> Hold:
+def later(hold: ClaimEvidence, by: float) -> ClaimEvidence:
     return replace(
         hold,
         absent=None if hold.absent is None else hold.absent + by,
@@ -46,7 +46,7 @@ def later(hold: Hold, by: float) -> Hold:
 
 
 @given(holds, seconds)
-def test_whoever_waits_for_the_next_change_misses_none(hold: Hold, by: float) -> None:
+def test_whoever_waits_for_the_next_change_misses_none(hold: ClaimEvidence, by: float) -> None:
     state, wait = claim_state(hold), next_change(hold)
     if wait is None or by < wait:
         assert claim_state(later(hold, by)) == state
@@ -56,14 +56,14 @@ def test_whoever_waits_for_the_next_change_misses_none(hold: Hold, by: float) ->
 
 
 def test_a_claim_without_readable_times_is_held_while_its_holder_is_not_inactive() -> None:
-    assert claim_state(Hold("active", None, None, TIMEOUT)) == "held"
-    assert claim_state(Hold("unknown", None, None, TIMEOUT)) == "held"
-    assert claim_state(Hold(None, None, None, TIMEOUT)) == "held"
-    assert claim_state(Hold("inactive", None, 100.0, TIMEOUT)) == "orphaned"
+    assert claim_state(ClaimEvidence("active", None, None, TIMEOUT)) == "held"
+    assert claim_state(ClaimEvidence("unknown", None, None, TIMEOUT)) == "held"
+    assert claim_state(ClaimEvidence(None, None, None, TIMEOUT)) == "held"
+    assert claim_state(ClaimEvidence("inactive", None, 100.0, TIMEOUT)) == "orphaned"
 
 
 def test_the_last_row_always_fits() -> None:
-    assert TABLE[-1].fits(Hold(None, None, None, TIMEOUT))
+    assert TABLE[-1].fits(ClaimEvidence(None, None, None, TIMEOUT))
     assert [row.state for row in TABLE] == ["orphaned", "orphaned", "expired", "held"]
 
 

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import Picture, Workspace
+from coordd.agents.store import AgentStore, Workspace
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
-from coordd.runtime.clocks import Heart, Moment, ObservedClock
+from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
 
@@ -29,13 +29,13 @@ class Scene:
 
     def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
         self.mono = 1000.0
-        self.heart = Heart(interval=2.0, mono=self.mono)
-        self.picture = Picture(timeout=TIMEOUT, heart=self.heart)
-        self.board = Board(picture=self.picture, stall_after=STALL)
-        self.picture.on_change = self.board.touched
-        self.list = TaskList(board=self.board, picture=self.picture)
+        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
+        self.board = Board(store=self.store, stall_after=STALL)
+        self.store.on_change = self.board.touched
+        self.list = TaskList(board=self.board, store=self.store)
         for path in PATHS:
-            self.picture.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
             if path in read:
                 self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
 
@@ -52,7 +52,7 @@ class Scene:
             beat_at=self.mono - age,
             beat_wall=self.now.wall - age,
         )
-        self.picture.publish(agent, self.mono)
+        self.store.publish(agent, self.mono)
         self.board.settle(self.now)
 
     def claim(self, path: str, task: str, holder: str | None) -> None:
@@ -60,7 +60,7 @@ class Scene:
 
     def wait(self, seconds: float) -> None:
         self.mono += seconds
-        self.heart.start(self.mono)
+        self.loop_monitor.start(self.mono)
 
     def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
         views = [view for _, view in self.list.shown(self.now)]
@@ -134,7 +134,7 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.beat(None, "x")
     scene.board.settle(scene.now)
     assert scene.board.hands.stalled == {("/a", "x")}
-    scene.picture.remove(("/a", "x"), scene.mono)
+    scene.store.remove(("/a", "x"), scene.mono)
     scene.board.settle(scene.now)
     assert scene.board.hands.stalled == {("", "x")}
 
@@ -219,8 +219,8 @@ def test_whose_holder_may_be_in_a_redis_that_is_lost_is_not_orphaned() -> None:
     scene.beat(None, "x")
     scene.wait(1)
     assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))
-    scene.picture.workspaces[""].clock.lost(scene.mono)
-    scene.picture.rejudge(None, scene.mono)
+    scene.store.workspaces[""].clock.lost(scene.mono)
+    scene.store.rejudge(None, scene.mono)
     scene.board.lost("")
     scene.wait(TIMEOUT)
     scene.board.rejudge_all()
@@ -259,13 +259,13 @@ class Model(RuleBasedStateMachine):
 
     @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
     def leave(self, workspace: str | None, agent_id: str) -> None:
-        self.scene.picture.remove((workspace, agent_id), self.scene.mono)
+        self.scene.store.remove((workspace, agent_id), self.scene.mono)
 
     @rule(seconds=st.sampled_from([1.0, 130.0]))
     def wait(self, seconds: float) -> None:
         self.scene.wait(seconds)
 
-    def doubles(self) -> set[str]:
+    def duplicates(self) -> set[str]:
         found = set()
         for (path, task), holder in self.claims.items():
             others = [who for (where, what), who in self.claims.items() if where and what == task]
@@ -275,8 +275,8 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def each_claim_counts_once(self) -> None:
-        doubles = self.doubles()
-        expected = {place for place in self.claims if place[0] or place[1] not in doubles}
+        duplicates = self.duplicates()
+        expected = {place for place in self.claims if place[0] or place[1] not in duplicates}
         now = self.scene.now
         counts = self.scene.board.counts(now)
         assert counts.claimed == len(expected)

@@ -59,7 +59,7 @@ def test_a_manager_that_is_gone_or_does_not_read_costs_one_line(
 
 @pytest.mark.parametrize("address", ["", "relative", "@", "/"])
 def test_without_a_manager_nothing_is_sent(address: str) -> None:
-    assert isinstance(sdnotify.manager_of({"NOTIFY_SOCKET": address}), sdnotify.Nobody)
+    assert isinstance(sdnotify.manager_of({"NOTIFY_SOCKET": address}), sdnotify.NoNotifier)
     sdnotify.manager_of({}).send("READY=1")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from redis_samples import NOON, agent_record
 
 from coordd.records.moments import EARLIEST, LATEST, key
-from coordd.sinks.redis.lane import KEEP, KEEP_BYTES, Lane
+from coordd.sinks.redis.topic_queue import KEEP, KEEP_BYTES, TopicQueue
 
 
 def moment(at):
@@ -19,7 +19,7 @@ def records(*seconds):
 
 
 def test_what_fits_is_kept_in_order():
-    lane = Lane("agent", keep=3)
+    lane = TopicQueue("agent", keep=3)
     lane.put(records(1, 2, 3))
     assert (lane.waiting, lane.behind, lane.empty) == (3, False, False)
     assert lane.take(count=2, size=10_000) == records(1, 2)
@@ -32,13 +32,13 @@ def test_what_fits_is_kept_in_order():
 
 
 def test_one_record_is_taken_however_large():
-    lane = Lane("agent")
+    lane = TopicQueue("agent")
     lane.put(records(1, 2))
     assert lane.take(count=9, size=1) == records(1)
 
 
 def test_beyond_that_the_earliest_moment_is_known():
-    lane = Lane("agent", keep=2)
+    lane = TopicQueue("agent", keep=2)
     lane.put(records(50, 10, 60, 70))  # the clock was set back once
     assert lane.waiting == 4
     assert lane.behind
@@ -53,7 +53,7 @@ def test_beyond_that_the_earliest_moment_is_known():
 
 
 def test_reading_that_was_given_up_begins_where_it_began():
-    lane = Lane("agent", keep=1)
+    lane = TopicQueue("agent", keep=1)
     lane.put(records(10, 20))
     lane.begin_reading()
     lane.put(records(30))
@@ -63,7 +63,7 @@ def test_reading_that_was_given_up_begins_where_it_began():
 
 
 def test_a_hand_that_comes_back_is_bounded_too():
-    lane = Lane("agent", keep=2)
+    lane = TopicQueue("agent", keep=2)
     lane.put(records(1, 2))
     lane.take(count=2, size=10_000)
     lane.put(records(3, 4))
@@ -73,7 +73,7 @@ def test_a_hand_that_comes_back_is_bounded_too():
 
 
 def test_what_is_too_old_is_counted_no_more_and_read_all_the_same():
-    lane = Lane("agent", keep=2)
+    lane = TopicQueue("agent", keep=2)
     lane.put(records(0, 5, 10, 15, 100, 200))
     assert lane.age(moment(NOON + 12)) == 2
     assert lane.waiting == 4
@@ -83,7 +83,7 @@ def test_what_is_too_old_is_counted_no_more_and_read_all_the_same():
 
 
 def test_memory_is_bounded_in_records_and_bytes():
-    lane = Lane("agent")
+    lane = TopicQueue("agent")
     for second in range(20):
         lane.put([agent_record(NOON + second, more="x" * 100)] * 1000)
     kept = lane.take(count=10**6, size=10**9)
@@ -102,7 +102,7 @@ def test_memory_is_bounded_in_records_and_bytes():
     )
 )
 def test_nothing_is_forgotten(steps):
-    lane = Lane("agent", keep=3)
+    lane = TopicQueue("agent", keep=3)
     waiting, hand, reading = [], [], []
     for step, number in steps:
         if step == "put":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.sinks.redis.mark import Mark, load_mark, read_mark, with_mark
+from coordd.sinks.redis.checkpoint import Checkpoint, load_mark, read_mark, with_mark
 from coordd.sinks.snapshot import write_snapshot
 from coordd.sinks.snapshot_file import MAX_BYTES
 from coordd.util.directories import open_directory
@@ -23,7 +23,7 @@ def test_a_mark_comes_back_from_the_snapshot(tmp_path):
     with open_directory(str(path.parent), make=True) as directory:
         write_snapshot(directory, path.name, with_mark(document, MARK), mode=0o600)
         assert load_mark(str(path)) == MARK
-        assert read_mark(load_mark(str(path))) == Mark(**MARK)
+        assert read_mark(load_mark(str(path))) == Checkpoint(**MARK)
         assert load_mark(str(path), str(tmp_path)) == MARK
         write_snapshot(directory, path.name, with_mark(document, None), mode=0o600)
     assert load_mark(str(path)) is None
@@ -86,4 +86,4 @@ def test_what_is_no_mark(bad):
 )
 def test_no_document_is_an_exception(document):
     mark = read_mark(document)
-    assert mark is None or isinstance(mark, Mark)
+    assert mark is None or isinstance(mark, Checkpoint)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_samples import NOON, Files, MemoryServer, MemoryWire, agent_record, system_record
 
-from coordd.redislink.wire import RedisLost
+from coordd.redislink.session import RedisLost
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
-from coordd.sinks.redis import course as course_module
 from coordd.sinks.redis import refill as refill_module
 from coordd.sinks.redis import sink as sink_module
+from coordd.sinks.redis import topic_writer as course_module
 from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.util.timestamps import format_utc, utc_date

@@ -15,14 +15,14 @@ from coordd.sources.redis.keys import (
     QUEUE,
     REGISTRY,
     SCAN_PATTERN,
-    Key,
+    RedisKey,
     family_of,
     id_of,
     meaning,
     place,
 )
 from coordd.sources.redis.problems import Problems
-from coordd.sources.redis.todo import Todo
+from coordd.sources.redis.read_plan import ReadPlan
 from coordd.util.fields import Malformed
 
 SINGLE = (REGISTRY, AVAILABLE, QUEUE)
@@ -32,21 +32,21 @@ PREFIXES = tuple(family for family in FAMILIES if family not in SINGLE)
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        (b"agents:registry", Key("agents:registry")),
-        (b"heartbeat:a", Key("heartbeat:", b"a")),
-        (b"heartbeat:a:b", Key("heartbeat:", b"a:b")),
-        (b"agent:heartbeat:a:b", Key("agent:heartbeat:", b"a:b")),
-        (b"agent:tasks:\x00\xff", Key("agent:tasks:", b"\x00\xff")),
-        (b"tasks:available", Key("tasks:available")),
-        (b"work:available:high", Key("work:available:", b"high")),
-        (b"tasks:priority_queue", Key("tasks:priority_queue")),
-        (b"tasks:claimed:t", Key("tasks:claimed:", b"t")),
-        (b"task:claim:t", Key("task:claim:", b"t")),
-        (b"task:progress::", Key("task:progress:", b":")),
-        (b"heartbeat:", Key("heartbeat:", b"")),
+        (b"agents:registry", RedisKey("agents:registry")),
+        (b"heartbeat:a", RedisKey("heartbeat:", b"a")),
+        (b"heartbeat:a:b", RedisKey("heartbeat:", b"a:b")),
+        (b"agent:heartbeat:a:b", RedisKey("agent:heartbeat:", b"a:b")),
+        (b"agent:tasks:\x00\xff", RedisKey("agent:tasks:", b"\x00\xff")),
+        (b"tasks:available", RedisKey("tasks:available")),
+        (b"work:available:high", RedisKey("work:available:", b"high")),
+        (b"tasks:priority_queue", RedisKey("tasks:priority_queue")),
+        (b"tasks:claimed:t", RedisKey("tasks:claimed:", b"t")),
+        (b"task:claim:t", RedisKey("task:claim:", b"t")),
+        (b"task:progress::", RedisKey("task:progress:", b":")),
+        (b"heartbeat:", RedisKey("heartbeat:", b"")),
     ],
 )
-def test_every_row_of_the_table(key: bytes, expected: Key) -> None:
+def test_every_row_of_the_table(key: bytes, expected: RedisKey) -> None:
     assert meaning(key) == expected
     assert family_of(key) == expected.family
 
@@ -74,7 +74,7 @@ def test_foreign_keys_mean_nothing(key: bytes) -> None:
 @given(st.sampled_from(PREFIXES), st.binary(min_size=1, max_size=40))
 def test_scan_and_tracking_announce_every_key_that_has_a_meaning(family: str, name: bytes) -> None:
     key = family.encode() + name
-    assert meaning(key) == Key(family, name)
+    assert meaning(key) == RedisKey(family, name)
     assert fnmatch.fnmatchcase(key.decode("latin-1"), SCAN_PATTERN.decode())
     assert sum(key.startswith(prefix) for prefix in BCAST_PREFIXES) == 1
 
@@ -116,7 +116,7 @@ def test_anything_else_is_no_id(name: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from(FAMILIES).map(str.encode)))
 def test_whatever_the_keys_are_they_are_sorted_or_passed_over(keys: list[bytes]) -> None:
-    Todo().add(keys, Problems())
+    ReadPlan().add(keys, Problems())
 
 
 @given(st.binary(max_size=400), st.none() | st.binary(max_size=400))
@@ -128,7 +128,7 @@ def test_a_place_can_be_written_as_json_and_is_short(key: bytes, member: bytes |
 
 
 def test_a_key_of_an_impossible_id_is_told_of_and_read_by_nobody() -> None:
-    problems, todo = Problems(), Todo()
+    problems, todo = Problems(), ReadPlan()
     problems.begin()
     todo.add([b"heartbeat:", b"agent:tasks:" + b"x" * 257, b"heartbeat:a", b"other:a"], problems)
     assert [one.id for one in todo.beats] == ["a"]

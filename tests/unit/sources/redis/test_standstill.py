@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from coordd.redislink.session import Reply
 from coordd.redislink.trouble import server_error
-from coordd.redislink.wire import Reply
 from coordd.sources.redis.standstill import standstill
 
 NOT_PERMITTED = server_error("NOPERM this user has no permissions to run the 'info' command")

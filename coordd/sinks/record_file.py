@@ -28,7 +28,7 @@ from coordd.util.timestamps import utc_date
 MAX_PART_BYTES = 256 * 1024 * 1024
 
 
-class Listener(Protocol):
+class RecordFileListener(Protocol):
     """Is told what a record file met; called from the thread that writes."""
 
     def recreated(self, path: str) -> None:
@@ -93,7 +93,7 @@ class RecordFile:
         extension: str,
         link: str,
         ledger: Ledger,
-        listener: Listener,
+        listener: RecordFileListener,
         header: bytes | None = None,
         max_part_bytes: int = MAX_PART_BYTES,
         mode: int = 0o640,

@@ -1,4 +1,4 @@
-"""The documents that clients are answered and the snapshot holds, put together from the picture.
+"""The documents that clients are answered and the snapshot holds, put together from the store.
 
 Plain dicts and dataclasses in the order in which a reader meets them; the encoder makes JSON of them.
 """
@@ -16,7 +16,7 @@ from coordd import __version__
 from coordd.agents.evidence import evidence_of
 from coordd.agents.liveness import deciding_row
 from coordd.agents.reducer import view_of
-from coordd.agents.store import Picture, Shown
+from coordd.agents.store import AgentStore, ShownAgent
 from coordd.model import SCHEMA, AgentView, OwnCost, SinkStatus, TaskView
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
@@ -55,7 +55,7 @@ class Documents:
     def __init__(
         self,
         *,
-        picture: Picture,
+        store: AgentStore,
         board: Board,
         tasks: TaskList,
         identity: Identity,
@@ -66,7 +66,7 @@ class Documents:
         configuration: Callable[[], Sequence[str]] = tuple,
         places: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        self._picture = picture
+        self._store = store
         self._places = places
         self._board = board
         self._tasks = tasks
@@ -88,7 +88,7 @@ class Documents:
     def status(self, now: Moment) -> dict[str, object]:
         """``status``: health, problems, and everything in numbers."""
         sinks = self._sinks()
-        counts = self._picture.counts(now.mono)
+        counts = self._store.counts(now.mono)
         tasks = self._board.counts(now)
         problems = self._problems(now, sinks)
         return {
@@ -99,9 +99,9 @@ class Documents:
             "warnings": [f"sink {name}: {sink.warning}" for name, sink in sinks.items() if sink.warning],
             "daemon": self._daemon(now),
             "redis": self._redis.document(),
-            "system": self._picture.system,
+            "system": self._store.system,
             "agents": {
-                "total": len(self._picture),
+                "total": len(self._store),
                 "active": counts.active,
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
@@ -111,7 +111,7 @@ class Documents:
             "sinks": sinks,
             "workspaces": [
                 {"path": w.path, "state": w.state, "error": w.error}
-                for w in self._picture.workspaces.values()
+                for w in self._store.workspaces.values()
                 if w.path
             ],
             "traces_malformed": self._malformed(),
@@ -119,12 +119,12 @@ class Documents:
 
     def summary(self, now: Moment) -> str:
         """``systemctl status``: how it does, in a line."""
-        counts = self._picture.counts(now.mono)
+        counts = self._store.counts(now.mono)
         said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
         problems = self._problems(now, self._sinks())
         return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
 
-    def agents(self, shown: Iterable[Shown], now: Moment) -> list[AgentView]:
+    def agents(self, shown: Iterable[ShownAgent], now: Moment) -> list[AgentView]:
         """These agents, at this moment, as ``agents.list`` has them."""
         return [self._view(one, now) for one in shown]
 
@@ -137,7 +137,7 @@ class Documents:
             "cursor": cursor,
         }
 
-    def agent_in_full(self, shown: Shown, now: Moment) -> dict[str, object]:
+    def agent_in_full(self, shown: ShownAgent, now: Moment) -> dict[str, object]:
         """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
         traces = shown.agent.traces
         row = deciding_row(shown.evidence)
@@ -146,7 +146,7 @@ class Documents:
         document["verdict"] = {"row": row.number, "when": row.when}
         document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
         document["evidence"] = evidence_of(
-            self._picture.look_at_each(shown.agent.key, now.mono),
+            self._store.look_at_each(shown.agent.key, now.mono),
             stall=self._tasks.stall_evidence(shown.agent.key, now),
             stall_after=self._board.hands.stall_after,
             wall=now.wall,
@@ -163,7 +163,7 @@ class Documents:
         status, encode = self.status(now), msgspec.json.Encoder().encode
         agents: list[msgspec.Raw] = []
         after = None
-        while page := list(islice(self._picture.shown(now.mono, after=after), SLICE)):
+        while page := list(islice(self._store.shown(now.mono, after=after), SLICE)):
             agents += [msgspec.Raw(encode(self._view(one, now))) for one in page]
             after = page[-1].agent.key
             if len(page) < SLICE:
@@ -171,7 +171,7 @@ class Documents:
             await asyncio.sleep(0)
         return {"schema": SCHEMA, "written_at": format_utc(now.wall), "status": status, "agents": agents}
 
-    def _view(self, one: Shown, now: Moment) -> AgentView:
+    def _view(self, one: ShownAgent, now: Moment) -> AgentView:
         return view_of(
             one.agent,
             verdict=one.verdict,
@@ -211,12 +211,12 @@ class Documents:
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
             f"workspace {workspace.path} cannot be read: {workspace.error}"
-            for workspace in self._picture.workspaces.values()
+            for workspace in self._store.workspaces.values()
             if workspace.path and workspace.state == "unreadable"
         )
         problems.extend(
             f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
-            for source in self._picture.workspaces.values()
+            for source in self._store.workspaces.values()
             for kind, words in source.crowded.items()
             if source.state != "unreadable"
         )
@@ -225,8 +225,8 @@ class Documents:
         return problems
 
     def _malformed(self) -> dict[str, object]:
-        traces = list(self._picture.malformed())
+        traces = list(self._store.malformed())
         return {
-            "count": len(traces) + sum(one.malformed_unnamed for one in self._picture.workspaces.values()),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.workspaces.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }

@@ -23,7 +23,7 @@ DEADLINE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LastKnownState:
     """A status document and a list of agents, encoded, and how old they are in seconds; None is unknown."""
 
     age: float | None
@@ -50,10 +50,10 @@ class LastKnown:
         """Its agents, as an encoded list."""
         self._agents = agents
 
-    async def picture(self) -> Picture | None:
+    async def picture(self) -> LastKnownState | None:
         """The newest there is; None where nothing is known."""
         if self._status is not None:
-            return Picture(time.monotonic() - self._heard_at, self._status, self._agents)
+            return LastKnownState(time.monotonic() - self._heard_at, self._status, self._agents)
         now = time.monotonic()
         if self._looked_at is None or now - self._looked_at > LOOK_AGAIN:
             self._looked_at = now
@@ -67,7 +67,7 @@ class LastKnown:
             return None
         age = None if found.age is None else found.age + now - self._looked_at
         agents = [{"id": agent.get("agent_id"), **agent} for agent in found.agents]
-        return Picture(age, _encoded(found.status), _encoded(agents))
+        return LastKnownState(age, _encoded(found.status), _encoded(agents))
 
 
 def _encoded(value: Any) -> bytes:

@@ -12,19 +12,19 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from coordd.agents.store import Picture
+from coordd.agents.store import AgentStore
 from coordd.config.build import Config
-from coordd.intake.agents import AgentLog
-from coordd.intake.deadlines import Judging
-from coordd.intake.redis import RedisFeed
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.redis import RedisIntake
 from coordd.intake.source import TraceLog
-from coordd.intake.tasks import TaskLog
+from coordd.intake.tasks import TaskIntake
 from coordd.model import SinkStatus
-from coordd.redislink.link import Link
+from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import Late, Worker
-from coordd.sinks.redis.mark import load_mark, with_mark
+from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.sinks.redis.checkpoint import load_mark, with_mark
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
@@ -47,23 +47,23 @@ class RedisService:
         config: Config,
         url: str,
         state: RedisState,
-        picture: Picture,
+        store: AgentStore,
         schedule: Schedule,
-        agents: AgentLog,
-        tasks: TaskLog,
-        judging: Judging,
+        agents: AgentIntake,
+        tasks: TaskIntake,
+        judging: DeadlineTimer,
         malformed: TraceLog,
         bounds: Bounds,
         on_event: OnEvent,
     ) -> None:
         self._worker = Worker("coordd-redis", replaceable=True)
         self._schedule = schedule
-        self._link = Link(url=url, random=random.random, on_change=state.changed)
-        self._feed: RedisFeed | None = None
+        self._link = RedisConnection(url=url, random=random.random, on_change=state.changed)
+        self._feed: RedisIntake | None = None
         if config.coordination.mode != "file":
-            self._feed = RedisFeed(
+            self._feed = RedisIntake(
                 url=url,
-                picture=picture,
+                store=store,
                 reader=RedisReader(mono=lambda: now().mono, bounds=bounds),
                 schedule=schedule,
                 agents=agents,
@@ -110,7 +110,7 @@ class RedisService:
         if self._sink is not None and self._resuming is not None:
             try:
                 self._sink.resume(await self._resuming)
-            except Late:  # a disk that hangs; without a mark nothing is lost, only written again
+            except DeadlineMissed:  # a disk that hangs; without a mark nothing is lost, only written again
                 log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
         self._link.start()
         with suppress(TimeoutError):

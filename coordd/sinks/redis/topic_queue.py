@@ -18,7 +18,7 @@ _TENS = 18
 """Characters of a moment up to its tens of seconds: by these, records that are not kept are counted."""
 
 
-class Lane:
+class TopicQueue:
     """The records of ``topic`` that wait, in the order of writing.
 
     Args:

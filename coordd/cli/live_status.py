@@ -2,7 +2,7 @@
 
 A notification says that something changed, and the daemon is asked what there is now: all numbers are the
 daemon's own. This is a state machine on monotonic time that is passed in; it waits for nothing but
-connecting, and whoever drives it waits on :meth:`Link.fileno` for at most :meth:`Link.due`.
+connecting, and whoever drives it waits on :meth:`LiveStatus.fileno` for at most :meth:`LiveStatus.due`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOOK: list[tuple[str, object]] = [
 _SUBSCRIBE: list[tuple[str, object]] = [("subscribe", None)]
 
 
-class Link:
+class LiveStatus:
     """The latest status document and agents, and how old they are.
 
     ``connect`` gives a connected client, of the daemon on ``path`` once that is known.

@@ -9,25 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from coordd.control.server import Server
+from coordd.control.server import ControlServer
 from coordd.errors import InstanceRunning, StartError
-from coordd.service.places import Places
+from coordd.service.runtime_files import RuntimeFiles
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 
-class Rounds:
+class OwnershipCheck:
     """Makes the round; ``replaced`` is called when the metrics directory is another daemon's."""
 
     def __init__(
         self,
         *,
-        places: Places,
+        places: RuntimeFiles,
         recorder: Recorder,
         upkeep: Upkeep,
-        server: Server,
+        server: ControlServer,
         replaced: Callable[[], None],
     ) -> None:
         self._places = places

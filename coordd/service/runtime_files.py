@@ -1,8 +1,8 @@
 """What a running coordd owns in the file system beside its records: directories, lock, control socket.
 
 Taken at the start (``inherited``: the control socket as a service manager passed it), and looked after while
-it runs: what was removed or replaced is made and owned again. Synchronous; :meth:`Places.keep` runs in the
-writer thread.
+it runs: what was removed or replaced is made and owned again. Synchronous; :meth:`RuntimeFiles.keep` runs in
+the writer thread.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from coordd.config.build import Config
 from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.control.activation import adopt
-from coordd.control.socket_file import Listener, listen
+from coordd.control.socket_file import ListeningSocket, listen
 from coordd.errors import StartError
 from coordd.service.lock import InstanceLock, demand_free
 from coordd.util.held_directory import HeldDirectory
 
 
-class Places:
+class RuntimeFiles:
     """Directories, lock and socket, from ``with`` to its end.
 
     Raises:
@@ -60,7 +60,7 @@ class Places:
         """The listening socket."""
         return self._held.socket
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> RuntimeFiles:
         check_project_directories(self._layout)
         for directory in (self.metrics, self._logs, self._run):
             self._look(directory)
@@ -120,12 +120,12 @@ class Places:
             directory.close()
 
     @property
-    def _held(self) -> Listener:
+    def _held(self) -> ListeningSocket:
         if self._listener is None:
             raise RuntimeError("the socket is asked for before it was taken")
         return self._listener
 
-    def _listen(self) -> Listener:
+    def _listen(self) -> ListeningSocket:
         rights = self.rights
         return listen(self.socket_path, mode=rights.socket, group=rights.group, root=rights.root)
 

@@ -19,7 +19,7 @@ from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError, scrub, system_trouble
 
 if TYPE_CHECKING:
-    from coordd.redislink.connection import Connection
+    from coordd.redislink.packed import PackedConnection
 
 Argument = bytes | str | int
 Command = Sequence[Argument]
@@ -51,10 +51,10 @@ class RedisLost(Exception):
         super().__init__(trouble)
 
 
-class Wire:
+class RedisSession:
     """A connection, made by :meth:`open`. Exchanges follow one another: a second one waits for the first."""
 
-    def __init__(self, connection: Connection, stream: Stream, secrets: tuple[str, ...]) -> None:
+    def __init__(self, connection: PackedConnection, stream: Stream, secrets: tuple[str, ...]) -> None:
         self._connection = connection
         self._stream = stream
         self._secrets = secrets
@@ -62,17 +62,17 @@ class Wire:
         self._lost: RedisLost | None = None
 
     @classmethod
-    async def open(cls, url: str) -> Wire:
+    async def open(cls, url: str) -> RedisSession:
         """Connect, authenticate, choose the database.
 
         Raises:
             RedisLost: it cannot be done, or not in time.
         """
-        from coordd.redislink.connection import Connection
+        from coordd.redislink.packed import PackedConnection
 
         target = parse_target(url)
         stream = Stream()
-        wire = cls(Connection(stream, target), stream, target.secrets)
+        wire = cls(PackedConnection(stream, target), stream, target.secrets)
         try:
             await dial(target, stream, deadline=CONNECT_DEADLINE)
             async with asyncio.timeout(CONNECT_DEADLINE):
@@ -220,7 +220,7 @@ class Wire:
         return RedisLost(scrub(trouble, self._secrets))
 
 
-async def identity_of(wire: Wire) -> int | None:
+async def identity_of(wire: RedisSession) -> int | None:
     """The server's number of this connection, for CLIENT TRACKING's REDIRECT; None where it will not say.
 
     Raises:

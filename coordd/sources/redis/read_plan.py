@@ -22,7 +22,7 @@ from coordd.sources.redis.problems import Problems
 from coordd.util.fields import Malformed
 
 
-class One(NamedTuple):
+class KeyToRead(NamedTuple):
     """A key of an agent or of a task; ``slot`` is which of the two families it is of where there are two."""
 
     slot: int
@@ -30,14 +30,14 @@ class One(NamedTuple):
     key: bytes
 
 
-class Todo:
+class ReadPlan:
     """What is to be read."""
 
     def __init__(self) -> None:
-        self.beats: list[One] = []
-        self.tasks: list[One] = []
-        self.claims: list[One] = []
-        self.progress: list[One] = []
+        self.beats: list[KeyToRead] = []
+        self.tasks: list[KeyToRead] = []
+        self.claims: list[KeyToRead] = []
+        self.progress: list[KeyToRead] = []
         self.offers: set[bytes] = set()
         self.registry = False
         self.names: dict[str, bytes] = {}
@@ -76,7 +76,7 @@ class Todo:
             if place is None:
                 self.offers.add(key)
                 continue
-            place[0].append(One(place[1], one, key))
+            place[0].append(KeyToRead(place[1], one, key))
             if family in _OF_AGENTS and not name.isascii() and one.encode() != name:
                 self.names[one] = name
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from coordd.agents.reducer import KnownAgent
 from coordd.runtime.schedule import now
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.restore import FIELD, covered, restore
 from coordd.sinks.snapshot import write_snapshot
 from coordd.util.held_directory import HeldDirectory
@@ -54,7 +54,7 @@ class LastRun:
         """The agents as the last run knew them."""
         try:
             return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
-        except (OSError, Late) as error:
+        except (OSError, DeadlineMissed) as error:
             log.warning("the records of the last run cannot be read: %s", error)
             return []
 
@@ -67,7 +67,7 @@ class LastRun:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
             made = {**await document(), FIELD: reach}
             await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
-        except (OSError, Late) as error:
+        except (OSError, DeadlineMissed) as error:
             why = getattr(error, "strerror", None) or error
             problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
             if self._directory.trouble is not None:

@@ -12,7 +12,7 @@ MAX_NEWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class TaskEvent:
     """Something that happened to a task (``subject``) held by ``agent_id``, or to an agent (``subject``)."""
 
     kind: Literal["task.claimed", "task.released", "claim.orphaned", "agent.stalled"]
@@ -24,24 +24,24 @@ class News:
     idle: float | None = None
 
 
-class NewsBox:
+class EventBuffer:
     """The news since it was last taken."""
 
     def __init__(self) -> None:
-        self._news: list[News] = []
+        self._news: list[TaskEvent] = []
         self._missed = 0
 
     def __bool__(self) -> bool:
         return bool(self._news)
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: TaskEvent) -> None:
         """Keep it, or count it where there is no room."""
         if len(self._news) < MAX_NEWS:
             self._news.append(news)
         else:
             self._missed += 1
 
-    def take(self) -> tuple[list[News], int]:
+    def take(self) -> tuple[list[TaskEvent], int]:
         """What happened since it was last asked, and how much more was not kept."""
         news, missed = self._news, self._missed
         self._news, self._missed = [], 0

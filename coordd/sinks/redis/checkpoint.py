@@ -19,7 +19,7 @@ FIELD = "redis_samples"
 _LONGEST = 1000
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True):
     """``until`` is as :func:`coordd.util.timestamps.format_utc` writes it."""
 
     run_id: str
@@ -27,7 +27,7 @@ class Mark(msgspec.Struct, frozen=True):
     place: str = ""
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class _SnapshotWithCheckpoint(msgspec.Struct, frozen=True):
     redis_samples: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -44,15 +44,15 @@ def load_mark(snapshot: str, root: str | None = None) -> object:
     """
     try:
         data = read_snapshot(snapshot, root=root)
-        return msgspec.json.decode(msgspec.json.decode(data, type=_Snapshot).redis_samples)
+        return msgspec.json.decode(msgspec.json.decode(data, type=_SnapshotWithCheckpoint).redis_samples)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
-def read_mark(document: object) -> Mark | None:
+def read_mark(document: object) -> Checkpoint | None:
     """The mark that a stranger's document is; None where it is none."""
     try:
-        mark = msgspec.convert(document, Mark)
+        mark = msgspec.convert(document, Checkpoint)
         parse_timestamp(mark.until)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coordd.records.moments import EARLIEST
+from coordd.redislink.session import Command, Reply
 from coordd.redislink.trouble import ServerError
-from coordd.redislink.wire import Command, Reply
 from coordd.runtime.backoff import Backoff
 from coordd.runtime.clocks import Moment
-from coordd.runtime.worker import Late, Worker
+from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.redis.commands import Sample, plan, sample_of
-from coordd.sinks.redis.lane import Lane
 from coordd.sinks.redis.refill import Refill
-from coordd.sinks.redis.words import is_of_one_key, may_have_lost, refusal
+from coordd.sinks.redis.refusals import is_of_one_key, may_have_lost, refusal
+from coordd.sinks.redis.topic_queue import TopicQueue
 from coordd.util.safeopen import explain
 from coordd.util.timestamps import parse_timestamp
 
@@ -30,7 +30,7 @@ COUNT, SIZE = 200, 128 * 1024
 
 
 class Exchange(Protocol):
-    """What is used of :class:`coordd.redislink.wire.Wire`."""
+    """What is used of :class:`coordd.redislink.session.RedisSession`."""
 
     async def call(self, *commands: Command) -> list[Reply]:
         """Replies in order, or RedisLost."""
@@ -48,7 +48,7 @@ class Refused(Exception):
         super().__init__(why)
 
 
-class Course:
+class TopicWriter:
     """What is under way of one topic.
 
     ``written`` counts records in Redis, those written again as well; ``dropped`` those that never will be.
@@ -59,7 +59,7 @@ class Course:
     def __init__(
         self,
         *,
-        lane: Lane,
+        lane: TopicQueue,
         metrics_dir: str,
         worker: Worker,
         now: Callable[[], Moment],
@@ -101,7 +101,7 @@ class Course:
     async def _refill_step(self, refill: Refill, wire: Exchange, ttl: float) -> None:
         try:
             held = self._held or await refill.next()
-        except Late:
+        except DeadlineMissed:
             self.abandon()
             raise Refused(f"{self._metrics_dir}: reading the records back takes too long") from None
         except OSError as error:
