@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.merge import merge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Registration
+from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 
@@ -30,9 +31,9 @@ def places_of(known: set[Key]) -> dict[Key, list[Key]]:
     found: dict[Key, list[Key]] = {key: [key] for key in known if key[0] is not None}
     for key in known:
         if key[0] is None:
-            homes = [other for other in known if other[1] == key[1] and other[0] is not None]
-            if len(homes) == 1:
-                found[homes[0]].append(key)
+            workspaces_of = [other for other in known if other[1] == key[1] and other[0] is not None]
+            if len(workspaces_of) == 1:
+                found[workspaces_of[0]].append(key)
             else:
                 found[key] = [key]
     return found
@@ -127,15 +128,15 @@ class Model(RuleBasedStateMachine):
             now = self.store.look(agent, self.mono).verdict
             assert now.status != agent.verdict.status
             self.store.recorded(key, now, "verdict", self.mono)
-        assert not self.store.owes_records
+        assert not self.store.has_unrecorded
 
     @invariant()
     def everybody_is_shown_once(self) -> None:
-        places = places_of(set(self.known))
+        keys = places_of(set(self.known))
         shown = list(self.store.shown(self.mono))
-        assert [one.agent.key for one in shown] == sorted(places, key=lambda key: (key[0] or "", key[1]))
+        assert [one.agent.key for one in shown] == sorted(keys, key=lambda key: (key[0] or "", key[1]))
         for one in shown:
-            behind = places[one.agent.key]
+            behind = keys[one.agent.key]
             assert one.verdict == self.verdict(behind)
             assert len(one.agent.sources) == len(behind)
             beats = [self.known[key].beat_at for key in behind]
@@ -144,9 +145,9 @@ class Model(RuleBasedStateMachine):
             assert one.evidence.silence == min(known, default=None)
             assert self.store.status_of(one.agent.key) == one.verdict.status
         assert self.store.counts(self.mono) == AgentCounts(
-            **Counter(self.verdict(behind).status for behind in places.values())
+            **Counter(self.verdict(behind).status for behind in keys.values())
         )
-        assert len(self.store) == len(places)
+        assert len(self.store) == len(keys)
 
     @invariant()
     def both_sightings_of_an_agent_have_its_last_record(self) -> None:
@@ -162,13 +163,13 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def a_name_is_resolved_to_whoever_is_shown(self) -> None:
-        places = places_of(set(self.known))
+        keys = places_of(set(self.known))
         for path in PATHS:
             for agent_id in IDS:
                 key = self.store.resolve(path, agent_id)
-                assert (self.store.status_of(key) is not None) == (key in places)
+                assert (self.store.status_of(key) is not None) == (key in keys)
                 if (path or None, agent_id) in self.known:
-                    assert key in places
+                    assert key in keys
 
     @invariant()
     def no_deadline_is_missed(self) -> None:

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.agents.liveness import Verdict, judge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
+from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.deadlines import SPARE
@@ -72,14 +73,14 @@ class Model(RuleBasedStateMachine):
 
     def tick(self, mono: float) -> None:
         self.mono = self.ticked = mono
-        assert self.loop_monitor.beat(mono) == 0.0
+        assert self.loop_monitor.tick(mono) == 0.0
 
     @rule(seconds=waits, asked_meanwhile=st.booleans())
     def gap(self, seconds: float, asked_meanwhile: bool) -> None:
         self.mono += seconds
         if asked_meanwhile:
             assert self.store.counts(self.mono) == self.recount()
-        gap = self.loop_monitor.beat(self.mono)
+        gap = self.loop_monitor.tick(self.mono)
         self.ticked = self.mono
         if gap:
             for workspace in self.store.workspaces.values():
@@ -124,7 +125,7 @@ class Model(RuleBasedStateMachine):
         for key in owed:
             self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
             self.store.publish(self.known[key], self.mono)
-        assert not self.store.owes_records
+        assert not self.store.has_unrecorded
 
     @invariant()
     def counters_equal_a_recount(self) -> None:
@@ -227,7 +228,7 @@ def test_what_can_change_an_answer_changes_the_version() -> None:
     store.counts(1.0)
     assert store.version == version
     for tick in range(2, 124, 2):
-        store._loop_monitor.beat(float(tick))
+        store._loop_monitor.tick(float(tick))
     store.expire(122.0)
     assert store.version > version
 
@@ -243,14 +244,14 @@ def test_an_age_goes_on_while_the_silence_stands_still() -> None:
         assert [one.age for one in store.shown(mono)] == [shown.age]
         return shown.age, shown.evidence.silence
 
-    store._loop_monitor.beat(2.0)
+    store._loop_monitor.tick(2.0)
     assert age_and_silence(2.0) == (2.0, 2.0)
     assert age_and_silence(10.0) == (10.0, 4.0)  # the gap is not over: only its beginning is surely silence
-    clock.skip(store._loop_monitor.beat(10.0))
+    clock.skip(store._loop_monitor.tick(10.0))
     assert age_and_silence(10.0) == (10.0, 4.0)
     clock.lost(10.0)
     for tick in range(12, 42, 2):
-        store._loop_monitor.beat(float(tick))
+        store._loop_monitor.tick(float(tick))
     assert age_and_silence(40.0) == (40.0, 34.0)
     clock.regained(40.0)
     store.publish(replace(agent, cause="verdict"), 40.0)

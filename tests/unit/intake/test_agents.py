@@ -13,8 +13,9 @@ import pytest
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent, Reading
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
+from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.model import AgentSample
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
@@ -25,7 +26,7 @@ FORGET = 86_400.0
 
 
 class Records:
-    """A recorder that remembers, and may be told to take its time; ``shown`` is asked at each record."""
+    """A recorder that remembers, and may be told to take its time; ``workspace`` is asked at each record."""
 
     def __init__(self) -> None:
         self.samples: list[AgentSample] = []
@@ -322,12 +323,12 @@ async def test_a_beat_while_the_silence_is_being_recorded_is_told_as_coming_back
     scene.age(200)
     scene.records.clear()
     scene.records.gate.clear()
-    judging = asyncio.ensure_future(scene.let_time_count())
+    deadline_timer = asyncio.ensure_future(scene.let_time_count())
     await asyncio.sleep(0)
     beating = asyncio.ensure_future(scene.read("/a", scene.traces(0)))
     await asyncio.sleep(0)
     scene.records.gate.set()
-    await asyncio.gather(judging, beating)
+    await asyncio.gather(deadline_timer, beating)
     assert scene.records.events == [("agent.inactive", "x"), ("agent.active", "x")]
     await scene.let_time_count()
     assert scene.records.told() == [("/a", "verdict", "inactive"), ("/a", "heartbeat", "active")]

@@ -56,16 +56,16 @@ class Reader:
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
 
-    async def scan(self, _wire: object, _wall: float) -> WorkspaceTraces:
+    async def scan(self, _session: object, _wall: float) -> WorkspaceTraces:
         if self.fails:
             raise self.fails
         return WorkspaceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
 
-    async def read(self, _wire: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
+    async def read(self, _session: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
         ids = [key.decode().partition(":")[2] for key in keys]
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
-    async def reread(self, _wire: object, ids: Collection[str], _wall: float) -> AgentsChange:
+    async def reread(self, _session: object, ids: Collection[str], _wall: float) -> AgentsChange:
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
 
@@ -104,7 +104,9 @@ class Scene:
         reader: Any = self.reader
         agents = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=86400)
         tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
-        self.judging = DeadlineTimer(store=self.store, schedule=self.schedule, agents=agents, tasks=tasks)
+        self.deadline_timer = DeadlineTimer(
+            store=self.store, schedule=self.schedule, agents=agents, tasks=tasks
+        )
         self.lost: list[str] = []
         self.feed = RedisIntake(
             url="redis://localhost",
@@ -113,8 +115,8 @@ class Scene:
             schedule=self.schedule,
             agents=agents,
             tasks=tasks,
-            judging=self.judging,
-            malformed=TraceLog(),
+            deadline_timer=self.deadline_timer,
+            trace_log=TraceLog(),
             broken=lambda lost: self.lost.append(str(lost)),
             flushed=lambda: None,
         )
@@ -187,7 +189,7 @@ async def test_a_reading_that_outlives_its_connection_makes_nothing_known(scene:
     scene.reader.claims["t"] = Claim("t", "x")
     scene.up()
     await scene.until(scene.feed.ready.is_set)
-    scene.judging.start()
+    scene.deadline_timer.start()
     scene.beats("x", 2)
     scene.records.writing.clear()
     scene.records.gate.clear()

@@ -28,8 +28,8 @@ def test_other_words_are_shown_and_nothing_is_done_again() -> None:
         schedule=schedule,  # type: ignore[arg-type]
         agents=Noting(),  # type: ignore[arg-type]
         tasks=tasks,  # type: ignore[arg-type]
-        judging=Noting(),  # type: ignore[arg-type]
-        malformed=Noting(),  # type: ignore[arg-type]
+        deadline_timer=Noting(),  # type: ignore[arg-type]
+        trace_log=Noting(),  # type: ignore[arg-type]
         broken=lambda lost: None,
         flushed=lambda: None,
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.files import FULL_READ_PAUSE, FileIntake, WorkspaceSource
@@ -77,8 +78,8 @@ def pipeline_over(
         remote=worker,
         agents=agents,
         tasks=tasks,
-        judging=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
-        malformed=TraceLog(),
+        deadline_timer=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
+        trace_log=TraceLog(),
     )
 
 
@@ -142,7 +143,7 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     )
     reading = pipeline._reading(source, pushed=True)
     now = monotonic()
-    clock.skip(loop_monitor.beat(now))
+    clock.skip(loop_monitor.tick(now))
     assert reading.observed <= clock.now(now)
 
 

@@ -82,7 +82,7 @@ def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(d
         horizon = loop_monitor.horizon(mono)
         assert horizon <= mono
         by_horizon = clock.now(horizon)
-        gap = loop_monitor.beat(mono)
+        gap = loop_monitor.tick(mono)
         clock.skip(gap)
         # What was judged just before the tick is what the tick makes of it.
         assert clock.now(mono) == by_horizon
@@ -92,14 +92,14 @@ def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(d
 
 def test_the_worst_lateness_is_kept_until_it_is_taken() -> None:
     loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    loop_monitor.beat(2.5)
-    loop_monitor.beat(4.6)
+    loop_monitor.tick(2.5)
+    loop_monitor.tick(4.6)
     assert loop_monitor.take_lag() == pytest.approx(0.5)
     assert loop_monitor.take_lag() == 0.0
 
 
 def test_a_tick_that_is_early_is_no_gap() -> None:
     loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    assert loop_monitor.beat(1.0) == 0.0
+    assert loop_monitor.tick(1.0) == 0.0
     assert loop_monitor.horizon(4.9) == 4.9
     assert loop_monitor.horizon(5.1) == 3.0

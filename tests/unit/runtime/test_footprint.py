@@ -78,17 +78,17 @@ print("redis.asyncio.connection" in sys.modules, "_hashlib" in sys.modules)
 
 def test_what_has_grown_large_leaves_the_collectors_sight_once_for_each_step() -> None:
     growth, frozen = Growth(step=100), gc.get_freeze_count()
-    growth.reached(99)
+    growth.note_count(99)
     assert gc.get_freeze_count() == frozen
     try:
-        growth.reached(100)
+        growth.note_count(100)
         first = gc.get_freeze_count()
         assert first > frozen
         kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
-        growth.reached(199)
+        growth.note_count(199)
         assert gc.get_freeze_count() <= first
-        growth.reached(50)  # it shrank
-        growth.reached(150)
+        growth.note_count(50)  # it shrank
+        growth.note_count(150)
         assert gc.get_freeze_count() > first
         assert len(kept) == 1000
     finally:

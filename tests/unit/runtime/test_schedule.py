@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from coordd.runtime import schedule as schedule_module
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import Schedule
-from coordd.runtime.steady import Each, Steady
+from coordd.runtime.steady import IntervalTrigger, MonotonicZone
 
 PATIENCE = 20.0
 
@@ -271,10 +271,10 @@ def test_many_steps_to_and_fro_move_no_job(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_an_interval_names_one_next_run_however_long_nothing_ran(interval: float, late: float) -> None:
     """Stopped for years (SIGSTOP), a job has one run to make up for, and keeps its beat."""
-    zone = Steady()
+    zone = MonotonicZone()
     before = zone.now()
     now = before + timedelta(seconds=late)
-    due = Each(interval).get_next_fire_time(before, now)
+    due = IntervalTrigger(interval).get_next_fire_time(before, now)
     assert now < due <= now + timedelta(seconds=interval) + timedelta.resolution
     behind = (due - before) / max(timedelta(seconds=interval), timedelta.resolution)
     assert behind == pytest.approx(round(behind), abs=1e-3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordd.runtime.worker import DeadlineMissed, Worker, still_going
+from coordd.runtime.worker import DeadlineMissed, Worker, renew_deadline
 
 PATIENCE = 20.0
 SHORT = 0.05
@@ -247,15 +247,15 @@ def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
 
         def works() -> str:
             while not going.wait(SHORT / 5):
-                still_going()
+                renew_deadline()
             return "done"
 
         working = asyncio.ensure_future(worker.run(works, deadline=PATIENCE / 4))
         await asyncio.sleep(0)
-        call = worker._lane.current if worker._lane else None
+        call = worker._thread.current if worker._thread else None
         while call is None or call.begun is None:
             await asyncio.sleep(SHORT / 5)
-            call = worker._lane.current if worker._lane else None
+            call = worker._thread.current if worker._thread else None
         first = call.begun
         while call.begun == first:  # noqa: ASYNC110  # a thread sets it, and has no event
             await asyncio.sleep(SHORT / 5)
@@ -271,4 +271,4 @@ def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
 
 
 def test_outside_of_a_call_there_is_nobody_to_tell() -> None:
-    still_going()
+    renew_deadline()

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.agents.liveness import judge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.model import TaskCounts
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.runtime.deadlines import Deadlines
@@ -154,7 +155,7 @@ class Model(RuleBasedStateMachine):
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.mono = self.ticked = self.ticked + 2.0
-            assert self.loop_monitor.beat(self.mono) == 0.0
+            assert self.loop_monitor.tick(self.mono) == 0.0
             self.recheck()
         self.mono = until
 
@@ -179,13 +180,13 @@ class Model(RuleBasedStateMachine):
                 seen.holder = holder
                 missed = holder is None and seen.claim.agent_id is not None
                 expires = seen.claim.expires_at
-                hold = ClaimEvidence(
+                evidence = ClaimEvidence(
                     holder,  # type: ignore[arg-type]
                     observed - seen.since if missed else None,
                     None if expires is None else expires - self.now.wall,
                     TIMEOUT,
                 )
-                states[(path, task)] = claim_state(hold)
+                states[(path, task)] = claim_state(evidence)
         self.board.settle(self.now)
         return states
 
@@ -250,7 +251,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def news_of_orphans_is_told(self) -> None:
-        news, missed = self.board.take_news()
+        news, missed = self.board.take_events()
         assert missed == 0
         orphaned = {(n.workspace, n.subject) for n in news if n.kind == "claim.orphaned"}
         assert orphaned <= {(p, t) for p in PATHS for t in TASKS}
@@ -268,7 +269,7 @@ TestBoard.settings = settings(deadline=None, max_examples=100, stateful_step_cou
 class Scene:
     """One workspace, read and followed."""
 
-    def __init__(self, *, lively: tuple[Key, ...] | None = None) -> None:
+    def __init__(self, *, active_before: tuple[Key, ...] | None = None) -> None:
         self.mono, self.offset = 1000.0, EPOCH
         self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
@@ -276,8 +277,8 @@ class Scene:
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
-        if lively is not None:
-            self.board.starting(lively)
+        if active_before is not None:
+            self.board.starting(active_before)
 
     @property
     def now(self) -> Moment:
@@ -286,7 +287,7 @@ class Scene:
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
             self.mono += 2.0
-            self.loop_monitor.beat(self.mono)
+            self.loop_monitor.tick(self.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
         agent = KnownAgent(
@@ -314,7 +315,7 @@ class Scene:
 
     def kinds(self) -> list[tuple[str, str]]:
         self.board.settle(self.now)
-        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+        return [(one.kind, one.subject) for one in self.board.take_events()[0]]
 
     def stalled(self, agent_id: str) -> bool | None:
         return self.list.is_stalled(("/w", agent_id), self.now)
@@ -351,7 +352,7 @@ def test_an_unknown_holder_is_waited_for_one_timeout() -> None:
 
 
 def test_what_a_start_finds_is_no_news_but_for_holders_that_lived_in_the_last_run() -> None:
-    scene = Scene(lively=(("/w", "died"),))
+    scene = Scene(active_before=(("/w", "died"),))
     scene.beat("died", age=500)
     scene.beat("long-dead", age=5000)
     scene.beat("stalled", "s")
@@ -464,10 +465,10 @@ def test_news_and_deadlines_are_bounded() -> None:
         scene.board.take("/w", WorkChange({name: Claim(name, "x", expires_at=EPOCH * 1.5)}), scene.now)
         scene.board.settle(scene.now)
         scene.board.take("/w", WorkChange({name: None}), scene.now)
-    news, missed = scene.board.take_news()
+    news, missed = scene.board.take_events()
     assert (len(news), missed) == (1000, 5000)
     assert len(scene.board._deadlines) <= 200
-    assert scene.board.take_news() == ([], 0)
+    assert scene.board.take_events() == ([], 0)
 
 
 def test_problems_name_five_and_count_the_rest() -> None:

@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
@@ -68,7 +69,7 @@ class Scene:
 
     def news(self) -> list[tuple[str, str]]:
         self.board.settle(self.now)
-        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+        return [(one.kind, one.subject) for one in self.board.take_events()[0]]
 
 
 def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
@@ -116,12 +117,12 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("/a", "x")}
-    assert scene.board.hands.holdings(("/a", "x")) == ("t1", "t2")
+    assert scene.board.holdings.stalled == {("/a", "x")}
+    assert scene.board.holdings.tasks_of(("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == set()
+    assert scene.board.holdings.stalled == set()
 
 
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
@@ -133,10 +134,10 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.wait(100)
         scene.beat(None, "x")
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("/a", "x")}
+    assert scene.board.holdings.stalled == {("/a", "x")}
     scene.store.remove(("/a", "x"), scene.mono)
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("", "x")}
+    assert scene.board.holdings.stalled == {("", "x")}
 
 
 def test_what_cannot_be_named_is_counted() -> None:
