@@ -256,9 +256,8 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     if recorded is None:
         return _written_time(traces, wall)
     known = any(_same_instant(time, recorded) for time in _all_times(traces))
-    if (
-        not known and recorded > wall + FUTURE
-    ):  # the clock was set back since: the order of times proves nothing
+    # A recorded time in the future: the clock was set back since, and the order of times proves nothing.
+    if not known and recorded > wall + FUTURE:
         return _written_time(traces, wall)
     after = recorded + (ROUNDED if old.restored_both else 0.0015)
     if known and old.restored_wall is not None:

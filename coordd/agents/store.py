@@ -183,7 +183,7 @@ class AgentStore:
         return moved
 
     def rejudge(self, workspace: str | None, mono: float) -> None:
-        """Judge a source's agents anew after its clock or its readability changed."""
+        """Judge the agents of a source again, after its clock changed or it was lost or regained."""
         for agent in self.in_workspace(workspace):
             self._update(self._observations.shown_key(agent.key), mono)
 

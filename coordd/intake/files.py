@@ -121,9 +121,8 @@ class FileIntake:
             return
         if not source.hints:
             self._await_batch(source)
-        if (
-            len(source.hints) >= MAX_HINTS
-        ):  # a reading is under way, and new names are made faster than it reads
+        # A reading is under way, and new names are made faster than it reads.
+        if len(source.hints) >= MAX_HINTS:
             source.hints.clear()
             hint = Signal.RESCAN
         source.hints.add(hint)

@@ -117,7 +117,7 @@ def _message(event: TaskEvent) -> str:
     if event.kind == "task.claimed":
         return f"task {event.subject} is claimed by {holder}"
     if event.kind == "task.released":
-        return f"task {event.subject} is claimed by {holder} no more"
+        return f"task {event.subject} is no longer claimed by {holder}"
     if event.kind == "claim.orphaned":
         why = "is inactive" if event.holder else "has left no trace"
         return f"the claim of task {event.subject} is orphaned: {holder} {why}"

@@ -305,16 +305,19 @@ def test_malformed_traces_are_named_up_to_a_bound_logged_up_to_another_and_all_c
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordd.intake.source._MAX_LOGGED", 50)
-    sight, log = SourceState(shown=Workspace("/w", ObservedClock())), TraceLog()
+    source, log = SourceState(workspace=Workspace("/w", ObservedClock())), TraceLog()
     with caplog.at_level(logging.WARNING):
         for start in range(0, 3 * MAX_MALFORMED, 100):
-            sight.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
-            log.note(sight.shown)
-            log.note(sight.shown)
-    assert (len(sight.shown.malformed), sight.shown.malformed_unnamed) == (MAX_MALFORMED, 2 * MAX_MALFORMED)
+            source.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
+            log.note(source.workspace)
+            log.note(source.workspace)
+    assert (len(source.workspace.malformed), source.workspace.malformed_unnamed) == (
+        MAX_MALFORMED,
+        2 * MAX_MALFORMED,
+    )
     assert len(caplog.records) == 51
-    sight.found_all(WorkspaceTraces("/w", "read"))
-    assert (sight.shown.malformed, sight.shown.malformed_unnamed) == ({}, 0)
+    source.found_all(WorkspaceTraces("/w", "read"))
+    assert (source.workspace.malformed, source.workspace.malformed_unnamed) == ({}, 0)
 
 
 class Scene:

@@ -1,4 +1,4 @@
-"""What a claim is worth: the table against its definition, and when it can change by time alone."""
+"""Test the table of claim states against its definition, and when time alone changes a state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def later(evidence: ClaimEvidence, by: float) -> ClaimEvidence:
 
 
 @given(holds, seconds)
-def test_whoever_waits_for_the_next_change_misses_none(evidence: ClaimEvidence, by: float) -> None:
+def test_no_change_comes_before_the_next_change(evidence: ClaimEvidence, by: float) -> None:
     state, wait = claim_state(evidence), next_change(evidence)
     if wait is None or by < wait:
         assert claim_state(later(evidence, by)) == state
