@@ -3,26 +3,26 @@
 It stands between the intakes that read (files.py, redis.py) and the store, which judges. An agent that a
 workspace and Redis both see is a pair, with one record of both. What an observation leads to:
 
-==========================================  ================================  ===============================
-observation                                 record, by its ``cause``          event
-==========================================  ================================  ===============================
-is the first of its agent                   ``appeared``                      ``agent.<status>`` is the first,
-while coordd starts           ``start``                         none joins in Redis an agent of a workspace
-``heartbeat``                     ``agent.<status>``, if it changed changes what is shown of its agent
-``heartbeat``, ``verdict`` or     ``agent.<status>``, if it changed
-                                            ``tasks``
-changes nothing that is shown               none                              none
-goes, or is silent for ``forget_after``     ``removed``                       ``agent.removed``
-goes in Redis, the workspace's remains      ``tasks``, if they changed        none
-makes a pair, by coming in a workspace      ``removed`` under (None, id),     as above
-                                            beside its own
-breaks a pair, by coming in a second        ``appeared`` under (None, id),    ``agent.<status>``, if it
-changed workspace or by going from the only one     beside its own ==========================================
-================================  ===============================
+==================================  ==========================================  ==============================
+observation                         record, by its ``cause``                    event
+==================================  ==========================================  ==============================
+is the first of its agent           ``appeared``                                ``agent.<status>``
+is the first, while coordd starts   ``start``                                   none
+joins in Redis a workspace's agent  ``heartbeat``                               ``agent.<status>``, if changed
+changes what is shown of its agent  ``heartbeat``, ``verdict``, ``tasks``       ``agent.<status>``, if changed
+changes nothing that is shown       none                                        none
+goes, or is silent too long         ``removed``                                 ``agent.removed``
+goes in Redis, not in a workspace   ``tasks``, if they changed                  none
+makes a pair                        ``removed`` under (None, id), and its own   that of its own
+breaks a pair                       ``appeared`` under (None, id), and its own  ``agent.<status>``, if changed
+==================================  ==========================================  ==============================
+
+Too long is ``forget_after``. A pair is made when an observation comes in a workspace for an agent that Redis
+alone had; it is broken when a second workspace has the agent as well, or the only one no longer has it.
 
 Each step runs in this order: reduce, record, publish in the store. So no agent is shown whose record was not
 written. The caller holds the lock of the source from the reading until a call here returns, so that what is
-shown is what was read last. The state kept are observations in the store and the traces of forgotten agents.
+shown is what was read last. The state kept is the last observation of each forgotten agent.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ None         nothing, or the first full         ``push`` or ``poll`` after the f
 
 A lost connection ends ``poll`` as well. Beside that, two facts decide whether silence of an agent counts: the
 last full reading succeeded (``state`` of the workspace is ``read``), and agents can write (``standstill`` is
-None). While either fails, the observed clock of this source stands still.
+None). While either fails, the source counts as blind (runtime/clocks.py).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LOOK_EVERY = 2.0
 """Seconds between two checks whether agents can write, and whether announcements still arrive."""
 MENDED = 4.0
 """Seconds between two full readings while a part of Redis cannot be read."""
-_SILENT = f"more than {MAX_SILENT}, of which nothing is left; further ones leave the list at once"
+_SILENT = f"more than {MAX_SILENT} without any key left; further ones leave the list at once"
 PATH = ""
 """The path of Redis among the sources of the store."""
 

@@ -72,19 +72,19 @@ class TraceLog:
     """Log each trace that cannot be used once, and once more for each new reason."""
 
     def __init__(self) -> None:
-        self._said: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._full = False
 
     def note(self, workspace: Workspace) -> None:
         """Log the malformed traces of a source that were not logged before with this reason."""
         for path, reason in workspace.malformed.items():
-            if self._said.get(path) != reason:
-                if len(self._said) >= _MAX_LOGGED and path not in self._said:
+            if self._logged.get(path) != reason:
+                if len(self._logged) >= _MAX_LOGGED and path not in self._logged:
                     if not self._full:
                         self._full = True
                         log.warning("more than %d malformed traces: further ones are not logged", _MAX_LOGGED)
                     continue
-                self._said[path] = reason
+                self._logged[path] = reason
                 log.warning("malformed trace %s: %s", path, reason)
 
 

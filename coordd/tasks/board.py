@@ -55,7 +55,7 @@ class Board:
         self._offset: float | None = None
         self._active_before: frozenset[Key] = frozenset()
         self._running = True
-        self._late: set[str] = set()
+        self._unread_at_start: set[str] = set()
         self._duplicates = Duplicates(self.source_tasks)
         self.holdings = Holdings(
             source_tasks=self.source_tasks, store=store, events=self._events, stall_after=stall_after
@@ -84,7 +84,7 @@ class Board:
     def started(self) -> None:
         """Report events from now on, except for the first reading of a source that was unreadable so far."""
         self._running = self.holdings.running = True
-        self._late = {
+        self._unread_at_start = {
             path
             for path in self._store.workspaces
             if not ((source := self.source_tasks.get(path)) and source.read)
@@ -111,7 +111,7 @@ class Board:
                 return
         more = source.finish_filling()
         self._version += 1
-        self._late.discard(path)
+        self._unread_at_start.discard(path)
         source.prune(self._observed(path, now().mono) - self.holdings.stall_after)
         if not more and source.knows == known_before:
             return
@@ -235,7 +235,7 @@ class Board:
         self.holdings.moved(path)
 
     def _add_claim(self, path: str, source: SourceTasks, claim: Claim, at: float) -> None:
-        quiet = not self._running or path in self._late
+        quiet = not self._running or path in self._unread_at_start
         source.claims[claim.task] = HeldClaim(claim, since=at, found=quiet)
         self._counts["held"] += 1
         if claim.agent_id is not None:

@@ -14,7 +14,8 @@ from coordd.tasks.work import SourceTasks
 class Duplicates:
     """Compare the tasks of all sources, with Redis under "".
 
-    ``claims`` has the tasks that are claimed in Redis and in a workspace by one holder; the board keeps it.
+    ``claims`` has the tasks that are claimed in Redis and in one workspace by the same holder (or by an
+    unnamed one in Redis); the board keeps it up to date.
     """
 
     def __init__(self, source_tasks: Mapping[str, SourceTasks]) -> None:
