@@ -1,25 +1,59 @@
-"""The one error tree. An error says what went wrong, where, and what to do about it.
+"""Define the error tree of coordd. An error says what went wrong, where, and what to do about it.
 
-::
+The tree holds every error that is meant for people. Most are defined here; one that belongs to a single part
+of coordd is defined there (in parentheses). ``exit_code`` is what a command ends with when the error reaches
+its top level::
 
     CoorddError
-    ├── ConfigError             a configuration that cannot be used               exit 78
-    ├── InstanceRunning         another coordd owns this metrics directory        exit 1
-    ├── StartError              lock, socket or directory cannot be had           exit 1
-    ├── InstallError            a service cannot be installed or removed          exit 1
-    └── ClientError
-        ├── DaemonNotRunning    nothing answers on any socket that was tried      exit 3
-        ├── CannotTell          something is there, but refuses or does not answer exit 4
-        └── RpcError            the daemon answered with a JSON-RPC error         exit 1
+    ├── ConfigError           a configuration that cannot be used                              exit 78
+    ├── InstanceRunning       another coordd owns this metrics directory                       exit 1
+    ├── StartError            a lock, socket or directory cannot be had                        exit 1
+    ├── InstallError          a service cannot be installed or removed                         exit 1
+    ├── BadUsage              a command line that is invalid after parsing (cli.common)        exit 2
+    ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1
+    ├── TokenNeeded           the dashboard would be open to everybody (cli.dashboard)         exit 2
+    ├── TokenError            a token file cannot be made or trusted (dashboard.tokens)        exit 1
+    ├── ListenError           an address cannot be listened on (dashboard.listen)              exit 1
+    ├── BadAddress            a text that is no address (dashboard.listen)                     exit 2
+    ├── LogFileError          a log file cannot be written (dashboard.serve)                   exit 1
+    └── ClientError           the daemon cannot be asked                                       exit 1
+        ├── DaemonNotRunning  nothing answers on any socket that was tried                     exit 3
+        ├── CannotTell        something is there, but refuses or does not answer               exit 4
+        │   ├── ChannelLost   the connection ended under a request (dashboard.channel)         exit 4
+        │   └── Crowded       too many requests wait for the daemon (dashboard.channel)        exit 4
+        ├── RpcError          the daemon answered with a JSON-RPC error                        exit 1
+        └── Unavailable       the dashboard has no daemon to ask (dashboard.upstream)          exit 1
 
-``exit_code`` is what a command ends with when the error reaches its top level. This module knows nothing
-of the rest of coordd; both the service and its clients raise from it.
+Exceptions outside the tree are internal: the part named here catches each of them and turns it into a value,
+so that it reaches nobody as an exception.
+
+==============  ========================  ==================================================================
+exception       defined in                becomes
+==============  ========================  ==================================================================
+Malformed       util.fields               a malformed trace in the status, or a ConfigError for a file
+DeadlineMissed  runtime.worker            a source, sink or sample that is reported as not answering
+Fault           protocol.jsonrpc          the error object of a JSON-RPC answer
+AnswerAndClose  protocol.jsonrpc          a last answer, after which the control connection is closed
+TooLong         protocol.jsonrpc          an error answer, after which the control connection is closed
+NotBelieved     protocol.snapshot         a reason why a snapshot is passed over
+OutputClosed    cli.common                a quiet end of the command: the reader of its output has gone
+Ended           cli.screen                an end by a signal, after the terminal is restored
+Refused         sinks.redis.topic_writer  a failing sink in the status
+NotRedis        redislink.stream          the trouble of the Redis connection (RedisLost)
+CannotDial      redislink.dial            the trouble of the Redis connection (RedisLost)
+RedisLost       redislink.session         the trouble of the Redis connection in the status
+Unusable        sources.redis.asking      the part of Redis that the status reports as unreadable
+NotPermitted    sources.redis.tracking    polling in place of announced changes, and a line in the log
+BadRequest      dashboard.answers         an HTTP answer with status 400
+==============  ========================  ==================================================================
+
+This module knows nothing of the rest of coordd; the service and its clients raise from it.
 """
 
 from __future__ import annotations
 
 DEBUG = "COORDD_DEBUG"
-"""An environment variable: set to anything, an error that nobody foresaw shows its traceback."""
+"""The environment variable that, set to anything, makes an unexpected error show its traceback."""
 
 
 class CoorddError(Exception):
@@ -32,10 +66,10 @@ class ConfigError(CoorddError):
     """A configuration that cannot be used.
 
     Args:
-        where: the file, environment variable or flag the value came from.
-        key: dotted name, ``agents.timeout``; empty when the file as a whole is meant.
-        value: what stood there, or None where nothing did.
-        expected: what would have been right, as a phrase: "a duration such as '120s'".
+        where: the file, environment variable or flag that the value came from.
+        key: the dotted name, ``agents.timeout``; empty when the file as a whole is meant.
+        value: the value found, None where there was none.
+        expected: a phrase for a correct value: "a duration such as '120s'".
     """
 
     exit_code = 78
@@ -59,10 +93,10 @@ class InstanceRunning(CoorddError):
         self.pid = pid
         self.version = version
         self.started_at = started_at
-        who = f"coordd {version or '(unknown version)'} with pid {pid}" if pid else "another coordd"
+        holder = f"coordd {version or '(unknown version)'} with pid {pid}" if pid else "another coordd"
         since = f", running since {started_at}," if started_at else ""
         super().__init__(
-            f"{who}{since} already records into this metrics directory (lock: {lock}). "
+            f"{holder}{since} already records into this metrics directory (lock: {lock}). "
             "Ask it with 'coordctl status', stop it first, or give this one another storage.metrics_dir."
         )
 
@@ -76,11 +110,11 @@ class InstallError(CoorddError):
 
 
 class ClientError(CoorddError):
-    """The root of what a client of the control socket can meet."""
+    """The root of the errors that a client of the control socket meets."""
 
 
 class DaemonNotRunning(ClientError):
-    """Nothing answers.
+    """Nothing answers on any socket that was tried.
 
     Args:
         tried: the socket paths, in the order tried, each with the reason it did not answer.
@@ -119,7 +153,7 @@ def _shown(value: object) -> str:
 
 
 def _as_toml(value: object) -> str:
-    """A value as it stands in a TOML file, with everything that is not plainly visible escaped."""
+    """Return a value as it is written in TOML, with every character that is not plainly visible escaped."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -139,7 +173,7 @@ def _in_quotes(char: str) -> str:
 
 
 def unexpected(program: str, error: BaseException) -> str:
-    """Return one line for an error that nobody foresaw: what, where in the code, and what to do about it."""
+    """Return one line for an unexpected error: what, where in the code, and what to do about it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -148,7 +182,7 @@ def unexpected(program: str, error: BaseException) -> str:
         file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
         where = f" in {file}, line {trace.tb_lineno}"
     text = f"{type(error).__name__}: {error}"
-    said = f"{text[:200]}…" if len(text) > 200 else text
+    shown = f"{text[:200]}…" if len(text) > 200 else text
     return (
-        f"this is a fault of {program} itself ({said}{where}). {DEBUG}=1 shows the whole of it for a report."
+        f"this is a fault of {program} itself ({shown}{where}). {DEBUG}=1 shows the whole of it for a report."
     )

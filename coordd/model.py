@@ -1,8 +1,8 @@
-"""The records and documents that coordd writes and answers, field by field as a reader meets them.
+"""Define the records and documents that coordd writes and answers, field by field as a reader meets them.
 
 Frozen, slotted dataclasses; the field order is the order in JSON. Timestamps are text
-(``2026-11-22T06:05:00.123Z``), sizes bytes, durations seconds, shares percent 0..100, unknown None. Pure
-values: nothing here reads, measures or decides.
+(``2026-11-22T06:05:00.123Z``), sizes are bytes, durations seconds, shares percent 0..100; None is unknown.
+Pure values: nothing here reads, measures or decides.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ClaimState = Literal["held", "expired", "orphaned"]
 TaskState = Literal["available", "held", "expired", "orphaned"]
 
 SCHEMA = 1
-"""Carried by every ``--json`` document; grows only when a field changes its meaning."""
+"""The version carried by every ``--json`` document; it grows only when a field changes its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentCounts:
-    """How many agents have which status."""
+    """The number of agents with each status."""
 
     active: int = 0
     inactive: int = 0
@@ -34,7 +34,7 @@ class AgentCounts:
 
 @dataclass(frozen=True, slots=True)
 class SelfUsage:
-    """What coordd itself costs: percent of one CPU since the last sample, bytes, a count, milliseconds."""
+    """The cost of coordd itself: percent of one CPU since the last sample, bytes, a count, milliseconds."""
 
     cpu_percent: float | None
     rss: int | None
@@ -44,9 +44,9 @@ class SelfUsage:
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """What host/ measures for one system sample; every part is None where this machine does not tell.
+    """The measurements of the host for one system sample; a part that this machine does not give is None.
 
-    ``memory_usage`` holds all fields of psutil.virtual_memory(); ``disk_usage`` is of ``/``; ``disk_io``
+    ``memory_usage`` holds all fields of psutil.virtual_memory(); ``disk_usage`` is that of ``/``; ``disk_io``
     (``{"read", "write"}``) and ``network_io`` (``{"sent", "received"}``) are bytes a second since the reading
     before.
     """
@@ -114,7 +114,7 @@ class AgentView(AgentSample):
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many tasks are available, and how many claims there are: ``claimed`` counts all three states."""
+    """The number of available tasks and of claims; ``claimed`` counts the claims of all three states."""
 
     available: int | None = None
     claimed: int | None = None
@@ -124,9 +124,9 @@ class TaskCounts:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task at the moment of asking: available, or claimed and by whom; with the progress told of it.
+    """A task at the moment of asking: available, or claimed with its holder; and its reported progress.
 
-    ``agent_id`` is the holder and ``holder_status`` the verdict on it now, None where no such agent is known.
+    ``agent_id`` is the holder and ``holder_status`` its status now, None where no such agent is known.
     """
 
     task_id: str
@@ -169,10 +169,10 @@ class PerformanceRow:
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """How a sink does: records written, waiting, dropped; ``error`` in words while it fails.
+    """The state of a sink: the number of records written, waiting and dropped; ``error`` while it fails.
 
-    ``warning`` is what keeps no record from being written; ``unproven`` how many files of its names are not
-    coordd's, and left alone.
+    ``warning`` is trouble in words that stops no record. ``unproven`` is the number of files with names of
+    records that are not proven to be coordd's and are therefore left alone.
     """
 
     state: SinkState = "ok"
@@ -186,13 +186,12 @@ class SinkStatus:
 
 Topic = Literal["event", "agent", "system"]
 
-
 TOPICS: tuple[Topic, ...] = get_args(Topic)
 
 
 @dataclass(slots=True)
 class OwnCost:
-    """CPU seconds since start and resident bytes, as the last system sample measured them."""
+    """The CPU seconds of coordd since its start and its resident bytes, as last measured."""
 
     cpu_seconds: float | None = None
     rss: int | None = None

@@ -1,8 +1,8 @@
-"""Who has left Redis, and who has only fallen silent there.
+"""Tell the agents that have left Redis from those that have only fallen silent there.
 
-Pure values that change. A heartbeat in Redis takes itself away: that alone is silence, and its agent stays
-until it is forgotten; to leave the registry is to leave. A Redis that may have lost its data says nothing of
-anybody.
+The rule: a heartbeat key expires by itself, so its absence alone is silence, and the agent stays known until
+it is forgotten; an agent whose entry in the registry is removed has left. After a Redis may have lost its
+data, absence proves nothing. Pure state: it reads no Redis and no clock.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from coordd.agents.reducer import KnownAgent
 from coordd.agents.traces import AgentTraces
 
 MAX_SILENT = 20_000
-"""Agents of which nothing is left in Redis, and that are shown until they are forgotten."""
+"""The number of silent agents, without any key left in Redis, that stay known at most."""
 
 Found = dict[str, AgentTraces | None]
-"""Agents' traces by id, None for one that has left."""
+"""Agents' traces by id; None for an agent that has left."""
 
 
 class Departures:
-    """Remembers who was in the registry; ``known`` gives an agent as Redis last showed it.
+    """Decide which agents have left Redis, from the registry as it was and as it is.
 
-    ``full``: so many are silent that whoever joins them has left: names that live for a second cost nothing
-    to make, and are not to be remembered for a day.
+    ``full`` is true while ``max_silent`` agents are silent: an agent that falls silent then counts as having
+    left, because short-lived names cost their writer nothing and must not be remembered for a day.
+
+    Args:
+        known: returns an agent as Redis last showed it.
+        max_silent: the number of silent agents to keep.
     """
 
     def __init__(self, *, known: Callable[[str], KnownAgent | None], max_silent: int = MAX_SILENT) -> None:
@@ -36,17 +40,18 @@ class Departures:
         self._restarted = False
 
     def connected(self, run_id: str | None) -> None:
-        """There is a new connection, to the server's run of this id; None where it does not tell."""
+        """Note a new connection to the server process ``run_id``; None where the server does not tell."""
         self._restarted = None not in (self._run_id, run_id) and run_id != self._run_id
         self._run_id = run_id or self._run_id
 
     def of_all(self, traces: Mapping[str, AgentTraces], others: Collection[str], *, first: bool) -> Found:
-        """What a full reading says of every agent, even that nothing is there.
+        """Return what a full reading proves of every agent, also of those that it did not find.
 
         Args:
-            others: the agents known; those that the reading has may be among them.
-            first: nothing was read since the last loss; then a server that was started again, or comes back
-                without any registry, may have lost its data.
+            traces: the agents found.
+            others: the agents known so far; agents found may be among them.
+            first: whether this is the first reading since the connection was lost. A server that was
+                restarted, or that has no registry now, may then have lost its data.
         """
         wiped = first and (self._restarted or not any(one.registration for one in traces.values()))
         if wiped:
@@ -61,7 +66,7 @@ class Departures:
         return found
 
     def of_some(self, traces: Mapping[str, AgentTraces | None]) -> Found:
-        """What a partial reading says of these agents."""
+        """Return what a partial reading proves of these agents."""
         return {
             agent_id: self._missing(agent_id, wiped=False) if one is None else self._taken(agent_id, one)
             for agent_id, one in traces.items()
@@ -74,7 +79,7 @@ class Departures:
         return traces
 
     def _missing(self, agent_id: str, *, wiped: bool) -> AgentTraces | None:
-        """None for one that has left; blank traces for one that is only silent."""
+        """Return None for an agent that has left, blank traces for one that is only silent."""
         old = self._known(agent_id)
         registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
         if old is None or (registered and not wiped):

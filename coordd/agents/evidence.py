@@ -1,27 +1,29 @@
-"""The evidence behind a verdict, signal by signal, as ``agents.get`` and ``coordctl why`` show it.
+"""List the evidence behind a verdict, signal by signal, as ``agents.get`` and ``coordctl why`` show it.
 
-Pure. Of a heartbeat ``age`` is the time since it happened; ``silence``, which decides, is the part of it in
-which coordd could observe the agent. An agent of two sources has the signals of both.
+Pure. The ``age`` of a heartbeat is the time since it happened; its ``silence``, which decides, is the part of
+that time in which coordd could observe the agent. An agent that two sources see has the signals of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordd.agents.store import ShownAgent
+from coordd.agents.shown import ShownAgent
 from coordd.util.timestamps import format_utc
 
 
 def evidence_of(
     observations: Iterable[ShownAgent], *, stall: tuple[str, float] | None, stall_after: float, wall: float
 ) -> list[dict[str, object]]:
-    """One entry a signal: ``signal``, ``source`` (None: no single one), ``value``, ``age``, ``threshold``.
+    """Return one entry for each signal: ``signal``, ``source``, ``value``, ``age`` and ``threshold``.
+
+    ``source`` is None for a signal that belongs to no single source. Ages and thresholds are seconds.
 
     Args:
-        observations: what each source says of the agent, judged by itself.
-        stall: the tasks it holds, in words, and the seconds since its last progress; None: it holds none.
-        stall_after: agents.stall_after.
-        wall: now, epoch seconds.
+        observations: the agent as each source alone shows it.
+        stall: the tasks that it holds, in words, and the seconds since its last progress; None: no tasks.
+        stall_after: the setting agents.stall_after.
+        wall: now, in epoch seconds.
     """
     evidence: list[dict[str, object]] = []
     for one in observations:

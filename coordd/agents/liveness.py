@@ -1,4 +1,4 @@
-"""Whether an agent lives: one table, the first row that fits decides.
+"""Decide whether an agent lives: one table, in which the first row that fits decides.
 
 Pure: the evidence is passed in, with every duration already measured. The table is the documentation; the
 README and ``coordctl why`` print it from here.
@@ -15,12 +15,12 @@ from coordd.model import Reason, Status
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a verdict rests on.
+    """Everything that a verdict on one agent depends on.
 
-    ``silence`` is the time in seconds since the last beat as its source's clock counts it (clocks.py), None
-    when no beat was ever seen. ``readable`` says that the source that knows the agent can be read now.
-    ``process`` is what is known of a process that coordd once saw alive; None when it never saw one.
-    ``ended`` means that the agent deregistered or its session ended.
+    ``silence`` is the time in seconds since the last beat, on the observed clock of its source
+    (runtime/clocks.py), None when no beat was ever seen. ``readable`` is true while the source that knows the
+    agent can be read. ``process`` is the state of a process that coordd once saw alive, None when it never
+    saw one. ``ended`` is true when the agent deregistered or its session ended.
     """
 
     silence: float | None
@@ -32,7 +32,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Status and reason, as records and answers carry them."""
+    """The status of an agent and its reason, as records and answers carry them."""
 
     status: Status
     reason: Reason
@@ -40,7 +40,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """One row of the table: ``when`` in words, ``fits`` in code, ``verdict`` if it fits."""
+    """One row of the table: the condition in words (``when``) and in code (``fits``), and its ``verdict``."""
 
     number: int
     when: str
@@ -80,12 +80,12 @@ TABLE: tuple[VerdictRow, ...] = (
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The verdict of the first row that fits; row 7 always does."""
+    """Return the verdict of the first row that fits; row 7 fits always."""
     return deciding_row(evidence).verdict
 
 
 def deciding_row(evidence: Evidence) -> VerdictRow:
-    """The row that decides, for those who want to know why."""
+    """Return the row that decides, to explain a verdict."""
     for row in TABLE:
         if row.fits(evidence):
             return row

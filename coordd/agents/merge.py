@@ -1,8 +1,8 @@
-"""One agent out of two observations: what a workspace's files say of it, and what Redis says.
+"""Merge two observations of one agent, from a workspace's files and from Redis, into the agent that is shown.
 
-Pure. Each observation was reduced on its own source's clock (reducer.py); here they become what is shown and
-recorded. The fresher beat wins, a task that both list counts once, and what a file says of the agent itself
-counts before what the registry says.
+Pure. Each observation was reduced on its own source's clock (reducer.py); the result is what is shown and
+recorded. The rule: the fresher beat wins, a task that both list counts once, and a field of the registration
+file wins over the same field of the registry in Redis.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ SOURCES = ("file", "redis")
 
 
 def merge(file: KnownAgent, redis: KnownAgent, *, redis_fresher: bool) -> KnownAgent:
-    """The agent under the file's key, with the file's verdict: that one was recorded last for both.
+    """Return the merged agent, under the file's key and with its verdict, which was recorded last for both.
 
     Args:
-        redis_fresher: the last beat is the one that Redis knows.
+        file: the observation in a workspace.
+        redis: the observation in Redis.
+        redis_fresher: whether Redis saw the later beat.
     """
     fresher, other = (redis, file) if redis_fresher and redis.beat_wall is not None else (file, redis)
     if fresher.beat_wall is None:
         fresher, other = other, fresher
     runs = [run for run in (fresher.run_since, other.run_since) if run is not None]
-    # The other run is part of this one where it reached into it.
+    # The runs are one where the other source still saw beats after this run had begun.
     joined = (
         other.beat_wall is not None and fresher.run_since is not None and other.beat_wall >= fresher.run_since
     )
@@ -43,7 +45,7 @@ def merge(file: KnownAgent, redis: KnownAgent, *, redis_fresher: bool) -> KnownA
 
 def _traces(file: AgentTraces | None, redis: AgentTraces | None) -> AgentTraces | None:
     if file is None or redis is None:
-        return None  # one of them was not read again since a restart: what was recorded stands
+        return None  # one was not read again since the restart: the recorded values stay
     tasks: tuple[str, ...] | None = None
     if file.tasks is not None and redis.tasks is not None:
         tasks = tuple(dict.fromkeys((*file.tasks, *redis.tasks))) if redis.tasks else file.tasks

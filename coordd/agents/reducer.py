@@ -1,8 +1,8 @@
-"""From what was read of an agent to what is known of it: one pure step per reading.
+"""Reduce what was read of an agent to what is known of it: one pure step for each reading.
 
 :func:`advance` takes the agent as it was known and its traces as they are now, and returns the agent as it is
-known now. It neither reads nor writes and knows no clock but the ones passed in; the same values feed the
-records, the socket and every client.
+known now. It does no I/O and reads no clock: times are passed in. The same values feed the records, the
+socket and every client.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from coordd.model import AgentSample, AgentView, Cause
 from coordd.util.timestamps import format_utc
 
 FUTURE = 5.0
-"""A written time further ahead than this many seconds is no evidence of when it was written."""
+"""Seconds by which a written time may lie ahead of the wall clock; one further ahead is ignored."""
 ROUNDED = 1.0
-"""Two sources may date one beat differently by this many seconds: some writers give whole seconds."""
+"""Seconds by which two sources may date one beat differently: some writers give whole seconds."""
 
 Key = tuple[str | None, str]
-"""(workspace, agent_id)."""
+"""(workspace, agent_id); the workspace is None for an agent that Redis alone sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAgent:
-    """What is known of one agent.
+    """One agent as far as it is known.
 
-    ``beat_wall`` is the time of the last beat as it is shown, ``beat_at`` the same on its source's observed
-    clock; both None when no beat was ever seen. ``run_since`` is the first beat (wall) of the unbroken run.
-    ``traces`` is None for an agent restored from the records that has not been read again yet;
-    ``restored_wall`` is the wall time at which those said what is known of it, ``restored_seen`` the one at
-    which its last beat was observed, whatever time its writer's clock gave it; ``restored_both`` says that
-    the record was of two sources, so that its beat may be the other one's.
+    ``beat_wall`` is the time of the last beat as it is shown (epoch seconds), ``beat_at`` the same on its
+    source's observed clock; both are None when no beat was ever seen. ``run_since`` is the wall time of the
+    first beat of the unbroken run. ``traces`` is None for an agent that was restored from the records and has
+    not been read since. Of such an agent ``restored_wall`` is the wall time of its record, ``restored_seen``
+    the wall time at which its last beat was observed (whatever its writer's clock said), and
+    ``restored_both`` is true when the record was of two sources, so that the beat may have come from the
+    other one.
     """
 
     key: Key
@@ -52,19 +53,19 @@ class KnownAgent:
 
     @property
     def active_tasks(self) -> int | None:
-        """How many tasks the agent has; None is unknown."""
+        """The number of tasks on the agent's own list; None is unknown."""
         return self.restored_tasks if self.traces is None else _count_tasks(self.traces)
 
     @property
     def declared_status(self) -> str | None:
-        """What the agent's registration says of itself."""
+        """The status that the agent gives itself in its registration; None where it gives none."""
         if self.traces is None:
             return self.restored_status
         registration = self.traces.registration
         return registration.status if registration else None
 
     def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
-        """What a verdict at the observed time rests on."""
+        """Return what a verdict at the observed time depends on."""
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden
         return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
@@ -74,11 +75,12 @@ class KnownAgent:
 class Reading:
     """When and how traces were read.
 
-    ``observed`` is the source's clock at the reading. ``since`` is the earliest observed time at which a
-    change found now can have happened: the reading before, or ``observed`` itself when a push announced the
-    change. ``fresh`` marks the first reading of a source that was not followed until now: only what is
-    written can tell how old a beat is. ``starting`` says that coordd itself is starting.
-    Without ``counts`` silence says nothing: nobody could beat.
+    ``wall`` is the wall clock at the reading, ``observed`` the source's observed clock. ``since`` is the
+    earliest observed time at which a change found now can have happened: that of the reading before, or
+    ``observed`` when a push announced the change. ``timeout`` is agents.timeout in seconds. ``fresh`` marks
+    the first reading of a source that was not followed until now: the age of a beat is then known from
+    written times only. ``starting`` is true while coordd itself starts. ``counts`` is false while no agent of
+    this source can beat: silence then proves nothing.
     """
 
     wall: float
@@ -91,7 +93,7 @@ class Reading:
 
 
 class _LastBeat(NamedTuple):
-    """The last beat: as shown, on the source's clock, and the first one of its unbroken run."""
+    """The last beat: its wall time, its time on the source's clock, and the start of its unbroken run."""
 
     wall: float | None
     at: float | None
@@ -105,24 +107,30 @@ def advance(
     reading: Reading,
     elsewhere: Evidence | None = None,
 ) -> KnownAgent:
-    """One agent after one reading; the very same object when nothing was read that was not known.
+    """Return one agent as it is known after one reading; ``old`` itself when the reading changes nothing.
 
-    :func:`changed` tells whether the difference is worth a sample; then ``cause`` names it: ``start``,
-    ``appeared``, ``heartbeat``, ``verdict`` or ``tasks``. ``elsewhere`` is what another source that sees the
-    same agent has to say for the verdict.
+    ``cause`` of the result names what changed: ``start``, ``appeared``, ``heartbeat``, ``verdict`` or
+    ``tasks``; :func:`changed` decides whether that is worth a sample.
+
+    Args:
+        old: the agent before; None for a new one.
+        key: its key.
+        traces: what was read of it.
+        reading: when and how.
+        elsewhere: the evidence of another source that sees the same agent; it counts for the verdict.
     """
     if old is None:
-        beat = _first_sight(traces, reading)
+        beat = _first_beat(traces, reading)
     elif old.traces is None:
-        beat = _seen_again(old, traces, reading)
+        beat = _beat_after_restart(old, traces, reading)
     else:
-        beat = _seen_on(old, old.traces, traces, reading)
+        beat = _beat_since(old, old.traces, traces, reading)
     if beat is None:
         beat = _LastBeat(old.beat_wall, old.beat_at, old.run_since) if old else _LastBeat(None, None, None)
     silence = None if beat.at is None else max(0.0, reading.observed - beat.at)
     readable = reading.counts and not traces.hidden
     evidence = Evidence(silence=silence, timeout=reading.timeout, readable=readable)
-    verdict = judge(evidence if elsewhere is None else together(evidence, elsewhere))
+    verdict = judge(evidence if elsewhere is None else combine(evidence, elsewhere))
     cause = _cause(old, beat, verdict, traces, reading)
     if old is not None and cause is None and old.traces == traces:
         return old
@@ -139,8 +147,8 @@ def advance(
     )
 
 
-def together(one: Evidence, other: Evidence) -> Evidence:
-    """What two sources that see one agent say of it: the shorter silence; neither may be out of sight."""
+def combine(one: Evidence, other: Evidence) -> Evidence:
+    """Combine the evidence of two sources that see one agent: the shorter silence; readable if both are."""
     silences = [silence for silence in (one.silence, other.silence) if silence is not None]
     return Evidence(
         silence=min(silences, default=None),
@@ -152,7 +160,7 @@ def together(one: Evidence, other: Evidence) -> Evidence:
 def _cause(
     old: KnownAgent | None, beat: _LastBeat, verdict: Verdict, traces: AgentTraces, reading: Reading
 ) -> Cause | None:
-    """What makes the step worth a sample, None where nothing does."""
+    """Return what makes the step worth a sample, None where nothing does."""
     if old is None:
         return "start" if reading.starting else "appeared"
     if beat.at != old.beat_at or beat.wall != old.beat_wall:
@@ -165,9 +173,10 @@ def _cause(
 
 
 def changed(old: KnownAgent | None, new: KnownAgent) -> bool:
-    """Whether the step from ``old`` to ``new``, both as they are shown, is worth a sample.
+    """Return whether the step from ``old`` to ``new``, both as they are shown, is worth a sample.
 
-    Of an agent that two sources see, a beat that both tell of is one, whose clock ever it was observed on.
+    A beat that two sources report is one beat: then the observed clock of either source is left out of
+    account.
     """
     return old is None or (
         (new.beat_at != old.beat_at and len(new.sources) == 1)
@@ -179,12 +188,12 @@ def changed(old: KnownAgent | None, new: KnownAgent) -> bool:
 
 
 def sample_of(agent: KnownAgent, *, verdict: Verdict, wall: float, host: str) -> AgentSample:
-    """The agent as a record shows it at the moment ``wall``."""
+    """Return the agent's record at the moment ``wall``."""
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
 def view_of(agent: KnownAgent, *, verdict: Verdict, age: float | None, wall: float, host: str) -> AgentView:
-    """The agent as an answer shows it at the moment ``wall``, ``age`` seconds after its last beat."""
+    """Return the agent as an answer shows it at the moment ``wall``, ``age`` seconds after its last beat."""
     rounded = None if age is None else round(age, 3)
     return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=rounded)
 
@@ -207,9 +216,9 @@ def _fields(agent: KnownAgent, verdict: Verdict, wall: float, host: str) -> dict
 
 
 def uptime(agent: KnownAgent, verdict: Verdict, wall: float) -> float | None:
-    """Seconds since the agent started, else since the first beat of its unbroken run.
+    """Return the seconds since the agent started, or else since the first beat of its unbroken run.
 
-    An inactive agent's uptime ended with its last beat; of an unknown one nobody can tell.
+    The uptime of an inactive agent ends with its last beat; that of an unknown agent is None.
     """
     start = _started_at(agent.traces, wall) or agent.run_since
     end = {"active": wall, "inactive": agent.beat_wall, "unknown": None}[verdict.status]
@@ -222,13 +231,13 @@ def _count_tasks(traces: AgentTraces) -> int | None:
     return None if traces.tasks is None else len(traces.tasks) + traces.unnamed_tasks
 
 
-def _first_sight(traces: AgentTraces, reading: Reading) -> _LastBeat | None:
+def _first_beat(traces: AgentTraces, reading: Reading) -> _LastBeat | None:
     beat = _written_time(traces, reading.wall)
     return None if beat is None else _LastBeat(beat, _observed_beat(beat, reading), beat)
 
 
-def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _LastBeat | None:
-    """The first reading after a restart: only what was not recorded before is a beat."""
+def _beat_after_restart(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _LastBeat | None:
+    """Return the beat in the first reading after a restart: one that the last run had not recorded."""
     beat = _unrecorded_beat(old, traces, reading.wall)
     if beat is None:
         return None
@@ -238,16 +247,17 @@ def _seen_again(old: KnownAgent, traces: AgentTraces, reading: Reading) -> _Last
 
 
 def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float | None:
-    """The latest beat that the traces prove to be later than the recorded one, None where they do not.
+    """Return the latest beat that the traces prove to be later than the recorded one, None where they do not.
 
-    While the recorded beat is still found in the traces they are taken to be the same ones, but for what is
-    clearly later than the record itself; otherwise whatever is later than that beat is new.
+    While the recorded beat is still found in the traces, only what is clearly later than the record itself is
+    new; otherwise whatever is later than that beat is new.
     """
     recorded = old.beat_wall
     if recorded is None:
         return _written_time(traces, wall)
     known = any(_same_instant(time, recorded) for time in _all_times(traces))
-    if not known and recorded > wall + FUTURE:  # the clock was set back since: later or not tells nothing
+    # A recorded time in the future: the clock was set back since, and the order of times proves nothing.
+    if not known and recorded > wall + FUTURE:
         return _written_time(traces, wall)
     after = recorded + (ROUNDED if old.restored_both else 0.0015)
     if known and old.restored_wall is not None:
@@ -264,7 +274,9 @@ def _unrecorded_beat(old: KnownAgent, traces: AgentTraces, wall: float) -> float
     return max(beats, default=None)
 
 
-def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading) -> _LastBeat | None:
+def _beat_since(
+    old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading: Reading
+) -> _LastBeat | None:
     beat = _new_beat(before, traces, reading.wall)
     if beat is None:
         return None
@@ -276,13 +288,13 @@ def _seen_on(old: KnownAgent, before: AgentTraces, traces: AgentTraces, reading:
 
 
 def _observed_beat(beat: float, reading: Reading) -> float:
-    """When the beat was on the source's clock: as written, but not before it can have happened."""
+    """Return the beat's time on the source's clock: as written, but not before it can have happened."""
     written = reading.observed - max(0.0, reading.wall - beat)
     return written if reading.fresh else max(reading.since, written)
 
 
 def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:
-    """The time of the beat that lies between two readings, None where there is none."""
+    """Return the wall time of the beat between two readings, None where there is none."""
     beats = []
     if now.heartbeat and (before.heartbeat is None or before.heartbeat.identity != now.heartbeat.identity):
         written, mtime = now.heartbeat.written, now.heartbeat.mtime
@@ -298,7 +310,7 @@ def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | Non
 
 
 def _written_time(traces: AgentTraces, wall: float) -> float | None:
-    """When the last beat was, going by what is written: content, else mtime, or a later registration."""
+    """Return the last beat by written times: the content, else the mtime, or a later registration."""
     beats = []
     if traces.heartbeat:
         written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
@@ -329,11 +341,11 @@ def _started_at(traces: AgentTraces | None, wall: float) -> float | None:
 
 
 def _registered_at(traces: AgentTraces, wall: float) -> float | None:
-    """When the agent registered or last renewed its registration, whichever is later."""
+    """Return when the agent registered or last renewed its registration, whichever is later."""
     times = [_started_at(traces, wall), traces.registration.updated_at if traces.registration else None]
     return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 
 def _same_instant(a: float, b: float) -> bool:
-    """Equal to the millisecond, as far as records keep it."""
+    """Return whether two times are equal to the millisecond, which is what records keep."""
     return abs(a - b) < 0.0015

@@ -1,6 +1,7 @@
-"""Who is shown, in the order (workspace, id), each with its status, counted; and whose record is owed.
+"""List the agents that are shown, ordered and counted by status, and those whose last record is outdated.
 
-Pure values that change. A key is on the roll from its first :meth:`Roster.enter` to :meth:`Roster.leave`.
+Pure state. The order is (workspace, id). A key is on the roster from :meth:`Roster.enter` to
+:meth:`Roster.leave`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from collections.abc import Iterator
 from coordd.agents.reducer import Key
 from coordd.model import AgentCounts, Status
 
-Place = tuple[str, str]
-"""A key that can be ordered: the workspace, "" for Redis, and the id."""
+SourceKey = tuple[str, str]
+"""(path of the source, id of an agent or task): a key that can be ordered, with "" for Redis."""
 
 
 class Roster:
-    """The keys that are shown."""
+    """Hold the keys that are shown, each with its status."""
 
     def __init__(self) -> None:
-        self._order: list[Place] = []
+        self._order: list[SourceKey] = []
         self._status: dict[Key, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
-        self._owed: set[Key] = set()
+        self._outdated: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._order)
@@ -31,20 +32,20 @@ class Roster:
         return key in self._status
 
     def status(self, key: Key) -> Status | None:
-        """The status that it last entered with, None where it is not shown."""
+        """Return the status given to the last :meth:`enter`, None where the key is not shown."""
         return self._status.get(key)
 
     def counts(self) -> AgentCounts:
-        """How many have which status."""
+        """Return the number of agents with each status."""
         return AgentCounts(**self._counts)
 
     def enter(self, key: Key, status: Status) -> bool:
-        """Show it with this status; whether that is another one than before."""
+        """Show the key with this status; return whether the status is new to it."""
         before = self._status.get(key)
         if before == status:
             return False
         if before is None:
-            insort(self._order, place_of(key))
+            insort(self._order, source_key(key))
         else:
             self._counts[before] -= 1
         self._counts[status] += 1
@@ -52,34 +53,34 @@ class Roster:
         return True
 
     def leave(self, key: Key) -> None:
-        """Show it no more."""
-        self._owed.discard(key)
+        """Remove the key; one that is not shown changes nothing."""
+        self._outdated.discard(key)
         status = self._status.pop(key, None)
         if status is not None:
             self._counts[status] -= 1
-            del self._order[bisect_left(self._order, place_of(key))]
+            del self._order[bisect_left(self._order, source_key(key))]
 
-    def owe(self, key: Key, owed: bool) -> None:
-        """Whether its last record says something else than what is shown."""
-        (self._owed.add if owed else self._owed.discard)(key)
+    def set_outdated(self, key: Key, outdated: bool) -> None:
+        """Note whether the status in the key's last record differs from the one shown."""
+        (self._outdated.add if outdated else self._outdated.discard)(key)
 
     @property
-    def owes(self) -> bool:
-        """Whether any record is owed."""
-        return bool(self._owed)
+    def has_outdated(self) -> bool:
+        """Whether any last record is outdated."""
+        return bool(self._outdated)
 
-    def take_owed(self) -> list[Key]:
-        """Those whose record is owed, in order; from then on it is not."""
-        owed, self._owed = self._owed, set()
-        return sorted(owed, key=place_of)
+    def take_outdated(self) -> list[Key]:
+        """Return the keys with an outdated record, in order, and forget that they are."""
+        outdated, self._outdated = self._outdated, set()
+        return sorted(outdated, key=source_key)
 
     def keys(self, *, workspace: str | None = None, after: Key | None = None) -> Iterator[Key]:
-        """All, or those of one workspace ("" is Redis), in order, beginning after a key."""
+        """Yield all keys, or those of one workspace ("" is Redis), in order, starting after a key."""
         start = 0
         if after is not None:
-            place = place_of(after)
-            start = bisect_left(self._order, place)
-            start += start < len(self._order) and self._order[start] == place
+            position = source_key(after)
+            start = bisect_left(self._order, position)
+            start += start < len(self._order) and self._order[start] == position
         elif workspace is not None:
             start = bisect_left(self._order, (workspace, ""))
         for index in range(start, len(self._order)):
@@ -90,6 +91,6 @@ class Roster:
                 return
 
 
-def place_of(key: Key) -> Place:
-    """The key's place in the order."""
+def source_key(key: Key) -> SourceKey:
+    """Return the key in the form that can be ordered."""
     return (key[0] or "", key[1])

@@ -1,7 +1,8 @@
-"""What was read of the agents: the values that coordination/ produces and state.py reduces.
+"""Define what is read of agents, claims and tasks: the values that sources/ produces and reducer.py reduces.
 
-Pure values. A trace says what a stranger wrote and when the file was touched; it holds no verdict, for a
-verdict depends on the moment of asking (liveness.py). ``None`` is "unknown": absent, unreadable or malformed.
+Pure values. A trace says what an agent wrote and when the file was touched. It holds no verdict, because a
+verdict depends on the moment of asking (liveness.py). ``None`` means unknown: absent, unreadable or
+malformed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ WorkspaceState = Literal["read", "waiting", "unreadable"]
 class Heartbeat:
     """One reading of ``agents/<id>.heartbeat``, or of the key ``heartbeat:<id>``.
 
-    ``written`` is the timestamp in it (epoch seconds), None where it is empty or no timestamp. ``mtime`` is
-    the file's, in epoch seconds; of a key, which has none, it is when its change was observed, None while
-    none was. ``identity`` changes whenever content, mtime or inode change, and with each push for a key: two
-    readings with equal identity are the same beat.
+    ``written`` is the timestamp in it (epoch seconds), None where the content is empty or no timestamp.
+    ``mtime`` is that of the file, in epoch seconds; a key has none, and the time at which its change was
+    observed stands for it, None before the first change. ``identity`` changes whenever content, mtime or
+    inode change, and with each push for a key: two readings with equal identity are the same beat.
     """
 
     written: float | None
@@ -30,9 +31,9 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What ``agents/<id>.active``, or ``agents:registry``, says of the agent.
+    """One reading of ``agents/<id>.active``, or of an agent's entry in ``agents:registry``.
 
-    A field is None where absent or of a wrong type. ``updated_at`` is the registry's ``last_update``.
+    A field is None where it is absent or has a wrong type. ``updated_at`` is the registry's ``last_update``.
     """
 
     started_at: float | None = None
@@ -47,11 +48,11 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class AgentTraces:
-    """All that one source, a workspace or Redis, holds of one agent.
+    """Everything that one source, a workspace or Redis, holds of one agent.
 
-    ``tasks`` is empty where there is no list of tasks and None where there is one that cannot be read;
-    ``unnamed_tasks`` is how many more there are than it names. ``listed`` says that ``active.list`` names the
-    agent. ``hidden``: there is a heartbeat, and coordd has no right to read it.
+    ``tasks`` is empty where there is no list of tasks and None where the list cannot be read;
+    ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
+    the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it.
     """
 
     agent_id: str
@@ -65,10 +66,10 @@ class AgentTraces:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An agent's hold on a task, as its file says; the file's being there is the claim, whatever it says.
+    """A claim of an agent on a task, as written; that the file or key exists is the claim, whatever it says.
 
-    ``agent_id`` is None where the file does not tell; times are epoch seconds. ``expires_at`` is the written
-    one, else ``claimed_at`` + ``ttl``.
+    ``agent_id`` is None where no holder is named; times are epoch seconds. ``expires_at`` is the written
+    time, or else ``claimed_at`` + ``ttl``.
     """
 
     task: str
@@ -81,7 +82,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an agent says of how far it is: ``percent`` 0..100, ``timestamp`` in epoch seconds."""
+    """The progress that an agent reports for a task: ``percent`` 0..100, ``timestamp`` in epoch seconds."""
 
     task: str
     percent: float | None = None
@@ -91,18 +92,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceTraces:
-    """One full reading of a workspace, or of Redis (``workspace`` is then ""): the truth that hints only
-    anticipate.
+    """One full reading of a workspace, or of Redis (``workspace`` is then ""); it corrects what hints missed.
 
-    ``state``: ``read``; ``waiting`` when ``.claude/coordination`` does not exist (yet); ``unreadable`` with
-    ``error`` when something is there that cannot be read: then ``agents`` is empty and means nothing.
-    ``gone`` says that it is unreadable because the project directory itself was there and is no more.
-    ``tasks_available`` (sorted), ``claims`` and ``progress`` are empty where nothing is there and None where
-    something is that cannot be read; a task that has a claim is not available. ``available_unnamed`` is how
-    many more tasks are available than are named.
-    ``malformed`` maps the path of each trace that could not be used to the reason; ``malformed_unnamed`` is
-    how many more there are. ``crowded`` says in words, by the kind of trace (``agents``, ``claims``, …), of
-    what there is more than is kept; of claims and progress nothing is told then.
+    ``state`` is ``read``; ``waiting`` while ``.claude/coordination`` does not exist; or ``unreadable`` with
+    ``error`` when it exists and cannot be read: ``agents`` then is empty and means nothing. ``gone`` is true
+    when it is unreadable because the project directory, which existed, was removed. ``tasks_available``
+    (sorted), ``claims`` and ``progress`` are empty where nothing exists and None where they exist and cannot
+    be read; a task with a claim is not available. ``available_unnamed`` is the number of available tasks
+    beyond those named. ``malformed`` maps the path of each trace that could not be used to the reason;
+    ``malformed_unnamed`` is the number of further ones. ``crowded`` maps each kind of trace (``agents``,
+    ``claims``, …) of which more exist than are kept to a sentence that says so; claims and progress that are
+    crowded are None.
     """
 
     workspace: str
@@ -121,10 +121,11 @@ class WorkspaceTraces:
 
 @dataclass(frozen=True, slots=True)
 class WorkChange:
-    """A partial reading of claims, progress and available tasks: what differs now, by task.
+    """A partial reading of claims, progress and available tasks: what has changed, by task.
 
-    None stands for a claim or a progress that is no more; ``available`` says whether a task now is.
-    ``available_unnamed`` is how many more are available than are named, None where that is as before.
+    None stands for a claim or a progress that was removed; ``available`` says whether a task is available
+    now. ``available_unnamed`` is the number of available tasks beyond those named, None where it is
+    unchanged.
     """
 
     claims: Mapping[str, Claim | None] = field(default_factory=dict)
@@ -139,10 +140,10 @@ class WorkChange:
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
-    """A partial reading after a hint: the named agents as they are now, None for one that left no trace.
+    """A partial reading after a hint: the named agents as they are now, None for one without any trace.
 
-    ``work`` is what hints of claims, tasks and progress led to. ``rescan_needed`` says that a folder could
-    not be read, so that nothing is known: the rest is empty, and only a full reading tells what happened.
+    ``work`` has the changes of claims, tasks and progress. ``rescan_needed`` is true when a folder could not
+    be read: the rest then is empty, and only a full reading can tell what happened.
     """
 
     workspace: str

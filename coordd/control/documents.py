@@ -16,7 +16,8 @@ from coordd import __version__
 from coordd.agents.evidence import evidence_of
 from coordd.agents.liveness import deciding_row
 from coordd.agents.reducer import view_of
-from coordd.agents.store import AgentStore, ShownAgent
+from coordd.agents.shown import ShownAgent
+from coordd.agents.store import AgentStore
 from coordd.model import SCHEMA, AgentView, OwnCost, SinkStatus, TaskView
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
@@ -105,7 +106,7 @@ class Documents:
                 "active": counts.active,
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
-                "stalled": len(self._board.hands.stalled),
+                "stalled": len(self._board.holdings.stalled),
             },
             "tasks": tasks,
             "sinks": sinks,
@@ -146,9 +147,9 @@ class Documents:
         document["verdict"] = {"row": row.number, "when": row.when}
         document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
         document["evidence"] = evidence_of(
-            self._store.look_at_each(shown.agent.key, now.mono),
+            self._store.look_at_sources(shown.agent.key, now.mono),
             stall=self._tasks.stall_evidence(shown.agent.key, now),
-            stall_after=self._board.hands.stall_after,
+            stall_after=self._board.holdings.stall_after,
             wall=now.wall,
         )
         document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None

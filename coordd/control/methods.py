@@ -20,7 +20,8 @@ import msgspec
 
 from coordd import __version__
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, ShownAgent
+from coordd.agents.shown import ShownAgent
+from coordd.agents.store import AgentStore
 from coordd.control.documents import Documents
 from coordd.control.history import HistoryParams, HistoryQueries
 from coordd.control.hub import Hub
@@ -30,7 +31,7 @@ from coordd.model import TOPICS, Status, TaskState, TaskView, Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.runtime.clocks import Moment
-from coordd.tasks.views import Position, TaskList
+from coordd.tasks.views import TaskList, TaskPosition
 from coordd.util.timestamps import format_utc
 
 CACHE = 1.0
@@ -259,7 +260,7 @@ class Methods:
         answer = Raw(self._encoder.encode(self._documents.tasks(page, now, cursor=cursor)))
         return self._keep(self._task_lists, params, _CachedPage(version, now.mono + CACHE, answer))
 
-    async def _tasks_in_slices(self, params: TasksParams, now: Moment, after: Position | None) -> Raw:
+    async def _tasks_in_slices(self, params: TasksParams, now: Moment, after: TaskPosition | None) -> Raw:
         version, parts, cursor, left = self._tasks.version(now), [], None, params.limit or math.inf
         while True:
             found = self._tasks.shown(now, state=params.state, workspace=params.workspace, after=after)
@@ -353,8 +354,8 @@ def _key_of(cursor: str) -> Key:
     return key
 
 
-def _position_of(cursor: str) -> Position:
-    position: Position = _place_of(cursor, Position)
+def _position_of(cursor: str) -> TaskPosition:
+    position: TaskPosition = _place_of(cursor, TaskPosition)
     return position
 
 

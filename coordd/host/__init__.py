@@ -1,1 +1,1 @@
-"""The machine coordd runs on: psutil readings made into one system sample."""
+"""Measure the machine that coordd runs on: psutil readings made into one system sample."""

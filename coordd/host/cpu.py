@@ -1,8 +1,8 @@
-"""How busy the processors were between two readings, their number, and the load average.
+"""Measure how busy the processors are, count them, and read the load average.
 
-psutil's own ``cpu_percent`` keeps its state by thread and means nothing on its first call, so the times are
-diffed here. Busy is all time but ``idle`` and ``iowait``: a processor that waits for a disk could work.
-``steal`` counts as busy: the machine wanted it and did not get it.
+psutil's own ``cpu_percent`` keeps its state by thread and means nothing on its first call, so the difference
+of times is taken here. Busy is all time except ``idle`` and ``iowait``: a processor that waits for a disk
+could work. ``steal`` counts as busy: the machine asked for that time and did not get it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _COUNTED_TWICE = frozenset({"guest", "guest_nice"})  # proc_stat(5): part of use
 
 
 def read_cpu_times() -> Times:
-    """Seconds since boot that all processors together spent in each state."""
+    """Return the seconds since boot that all processors together spent in each state."""
     return {name: float(value) for name, value in psutil.cpu_times()._asdict().items()}
 
 
 def busy_percent(before: Times | None, after: Times | None) -> float | None:
-    """The mean share of time, 0..100, that the processors were busy; None where the readings do not tell.
+    """Return the mean share of time, 0..100, that the processors were busy; None where it is unknown.
 
-    ``idle`` and ``iowait`` may go back a little (proc_stat(5)): that is no time at all. Any other state that
-    goes back means that the counters began anew.
+    ``idle`` and ``iowait`` may go back a little (proc_stat(5)), which counts as 0. Any other state that goes
+    back means that the counters were reset.
     """
     if before is None or after is None or before.keys() != after.keys():
         return None
@@ -45,15 +45,15 @@ def busy_percent(before: Times | None, after: Times | None) -> float | None:
 
 
 def read_cpu_count() -> int | None:
-    """Logical processors; None where the system does not tell."""
+    """Return the number of logical processors, None where the system does not give it."""
     return psutil.cpu_count()
 
 
 def read_load_average() -> tuple[float, float, float]:
-    """Mean number of runnable processes over 1, 5 and 15 minutes (getloadavg(3)).
+    """Return the mean number of runnable processes over 1, 5 and 15 minutes (getloadavg(3)).
 
     Raises:
-        OSError: the system does not tell.
+        OSError: the system does not give it.
     """
     one, five, fifteen = os.getloadavg()
     return round(one, 2), round(five, 2), round(fifteen, 2)

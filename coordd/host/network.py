@@ -1,4 +1,4 @@
-"""What the machine sends and receives, without what it says to itself."""
+"""Measure what the machine sends and receives, without its loopback traffic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _LOOPBACK = frozenset({"lo", "lo0"})
 
 
 def read_network_counters(mono: float) -> Counters:
-    """(bytes sent, bytes received) of each interface but the loopback, since it came up."""
-    # nowrap=False: psutil's own correction keeps state for ever and hides what byte_rates has to see
+    """Return (bytes sent, bytes received) of each interface except the loopback, since it came up."""
+    # nowrap=False: psutil's own correction keeps state for ever and hides resets from byte_rates
     interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
     return Counters(
         mono,

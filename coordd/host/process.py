@@ -1,4 +1,4 @@
-"""What this very process costs: CPU, memory, descriptors."""
+"""Measure what coordd's own process costs: CPU, memory, descriptors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class CpuUse:
 
 
 def read_own_cpu(mono: float) -> CpuUse:
-    """Both user and system time; from the process clock, finer than the 10 ms ticks of /proc."""
+    """Return user and system time from the process clock, finer than the 10 ms ticks of /proc."""
     return CpuUse(mono, time.process_time())
 
 
 def cpu_share(before: CpuUse | None, after: CpuUse | None) -> float | None:
-    """Percent of one processor between two readings; None where they do not tell."""
+    """Return the percent of one processor used between two readings, None where it is unknown."""
     if before is None or after is None:
         return None
     elapsed = after.mono - before.mono
@@ -31,10 +31,10 @@ def cpu_share(before: CpuUse | None, after: CpuUse | None) -> float | None:
 
 
 def read_own_rss() -> int:
-    """Resident memory in bytes."""
+    """Return the resident memory in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def read_own_descriptors() -> int:
-    """Open file descriptors."""
+    """Return the number of open file descriptors."""
     return psutil.Process().num_fds()

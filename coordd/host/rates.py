@@ -1,7 +1,7 @@
-"""How fast counters grow. Pure: two readings in, a rate out.
+"""Compute how fast counters grow, from two readings. Pure.
 
 The rule: a counter that went back (wrapped, was reset, its device was replaced) has no rate until the next
-reading; a rate is never negative and never made up.
+reading; a rate is never negative and never estimated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Counters:
 
 
 def byte_rates(before: Counters | None, after: Counters | None) -> tuple[float, ...] | None:
-    """Bytes a second in each direction, over all devices that both readings know; None where not known.
+    """Return the bytes a second in each direction, over all devices in both readings; None where unknown.
 
     A device that came or went between the readings is left out: its counter did not run all the time.
     """

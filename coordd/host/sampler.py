@@ -1,7 +1,8 @@
-"""All of one system sample's measuring, part by part.
+"""Measure everything for one system sample, part by part.
 
-The rule: a part that cannot be read is None and costs no other part. All calls belong to one thread, which
-may be kept waiting: it is not the loop's. Knows nothing of samples, sinks or the loop.
+The rule: a part that cannot be read is None and does not affect the other parts. All calls belong to one
+thread, which may block because it does not run the event loop. It knows nothing of samples, sinks or the
+loop.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class HostSampler:
-    """Measures the host, with rates since the reading before.
+    """Measure the host, with rates since the reading before.
 
     A counter that could not be read keeps its last reading: the next rate then is the mean over both spans.
     """
@@ -36,7 +37,7 @@ class HostSampler:
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """What could not be measured last time, part to reason; empty when all went well."""
+        """What could not be measured last time: part to reason; empty when everything was."""
         return MappingProxyType(self._errors)
 
     def prime(self, mono: float) -> None:
@@ -48,7 +49,7 @@ class HostSampler:
         self._own = read_own_cpu(mono)
 
     def read(self, mono: float) -> HostReading:
-        """Measure everything. ``mono`` is the moment, in monotonic seconds."""
+        """Measure everything at the monotonic time ``mono``."""
         self._errors = {}
         cpu = self._try("cpu", read_cpu_times)
         disk = self._try("disk_io", lambda: read_disk_counters(mono))
@@ -81,6 +82,6 @@ class HostSampler:
     def _try(self, part: str, measure: Callable[[], T]) -> T | None:
         try:
             return measure()
-        except Exception as error:  # psutil passes on whatever a strange /proc makes of its parsers
+        except Exception as error:  # psutil raises any kind of error for a /proc that it cannot parse
             self._errors[part] = f"{type(error).__name__}: {error}"
             return None

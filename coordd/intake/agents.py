@@ -1,8 +1,28 @@
-"""What happens to agents, as records: reduce a reading, record what is worth it, then show it.
+"""Take readings of agents into the store: reduce them, record what is worth a record, then show them.
 
-Between the pipeline and the feed of Redis, which read, and the store, which judges. The caller holds the
-lock of the source from the reading until a call here returns, so that what is shown is what was read last.
-An agent that two sources see has one record, of both: what is new is told by comparing what is shown of it.
+It stands between the intakes that read (files.py, redis.py) and the store, which judges. An agent that a
+workspace and Redis both see is a pair, with one record of both. What an observation leads to:
+
+==================================  ==========================================  ==============================
+observation                         record, by its ``cause``                    event
+==================================  ==========================================  ==============================
+is the first of its agent           ``appeared``                                ``agent.<status>``
+is the first, while coordd starts   ``start``                                   none
+joins in Redis a workspace's agent  ``heartbeat``                               ``agent.<status>``, if changed
+changes what is shown of its agent  ``heartbeat``, ``verdict``, ``tasks``       ``agent.<status>``, if changed
+changes nothing that is shown       none                                        none
+goes, or is silent too long         ``removed``                                 ``agent.removed``
+goes in Redis, not in a workspace   ``tasks``, if they changed                  none
+makes a pair                        ``removed`` under (None, id), and its own   that of its own
+breaks a pair                       ``appeared`` under (None, id), and its own  ``agent.<status>``, if changed
+==================================  ==========================================  ==============================
+
+Too long is ``forget_after``. A pair is made when an observation comes in a workspace for an agent that Redis
+alone had; it is broken when a second workspace has the agent as well, or the only one no longer has it.
+
+Each step runs in this order: reduce, record, publish in the store. So no agent is shown whose record was not
+written. The caller holds the lock of the source from the reading until a call here returns, so that what is
+shown is what was read last. The state kept is the last observation of each forgotten agent.
 """
 
 from __future__ import annotations
@@ -22,10 +42,11 @@ from coordd.sinks.recorder import Recorder
 
 @dataclass(slots=True)
 class _Step:
-    """What one reading comes to: samples to be recorded, and what is shown afterwards.
+    """The outcome of one reading: samples to be recorded, and what is shown afterwards.
 
-    ``publish`` has each observation with the agent as it was shown before. ``moved`` has the agents of Redis
-    that are then shown alone (as which), or no longer (None).
+    ``publish`` has each observation with the agent as it was shown before, ``remove`` the keys of
+    observations that are gone. ``moved`` maps the keys of agents of Redis to the agent where it begins to be
+    shown alone, and to None where it ends to be.
     """
 
     wall: float
@@ -36,7 +57,7 @@ class _Step:
 
 
 class AgentIntake:
-    """Feeds the store, and records what becomes of it.
+    """Put readings of agents into the store, and record what changes there.
 
     ``forget_after`` is the silence in seconds after which an agent leaves the list; it may be changed.
     """
@@ -50,10 +71,15 @@ class AgentIntake:
         self._growth = Growth()
 
     async def restore(self, agents: Iterable[KnownAgent], moment: Moment) -> None:
-        """Show agents as the last run knew them, until they are read; of both sources those that both saw.
+        """Show agents as the last run knew them, until they are read; an agent of both sources in both.
 
-        Those of Redis come last: by then it is settled who is whose. Who is shown elsewhere than before, for
-        other workspaces are configured now, is recorded so.
+        The agents of Redis are published last, when it is known which of them belong to a workspace. An agent
+        that is shown under another key than before, because other workspaces are configured now, is recorded
+        so.
+
+        Args:
+            agents: the agents, from the records.
+            moment: now.
         """
         workspaces = self._store.workspaces
         redis: dict[Key, KnownAgent] = {}
@@ -75,36 +101,42 @@ class AgentIntake:
         step = _Step(moment.wall)
         for key, one in redis.items():
             self._store.publish(one, moment.mono)
-            shown = self._store.place(key) == key
+            shown = self._store.shown_key(key) == key
             if shown != (key in alone):
                 self._move(step, one, shown)
         self._store.take_moved()
         await self._record(step)
 
     async def take(self, path: str, agents: Mapping[str, AgentTraces | None], reading: Reading) -> None:
-        """Agents of one source as they were read, None for one that left no trace."""
+        """Take over agents of one source as they were read.
+
+        Args:
+            path: the source, "" for Redis.
+            agents: their traces by id, None for an agent without any trace.
+            reading: when and how they were read.
+        """
         step = _Step(reading.wall)
         mono = now().mono
         for agent_id, traces in agents.items():
             key: Key = (path or None, agent_id)
             old = self._store.observation(key)
             if old is not None and old.traces is traces and old.verdict.status == "active":
-                continue  # the very same traces: only time can tell more, and deadlines watch that
+                continue  # the same traces: only time can change the verdict, and a deadline watches it
             new = self._advance(old, key, traces, reading, mono)
             if new is not None and new is not old:
-                self._come(step, old, new, mono)
+                self._add_observation(step, old, new, mono)
             elif new is None and old is not None:
-                self._leave(step, key, "left")
+                self._remove_observation(step, key, "left")
         await self._record(step)
 
     def read_all(self, path: str, found: Collection[str]) -> None:
-        """A full reading of a source found these agents: of others nothing has to be remembered."""
+        """Drop what is remembered of forgotten agents that a full reading of the source did not find."""
         gone = [key for key in self._forgotten if key[0] == (path or None) and key[1] not in found]
         for key in gone:
             del self._forgotten[key]
 
     async def record_verdicts(self, keys: Iterable[Key]) -> None:
-        """Record what the store already shows of these agents, where their last record says otherwise."""
+        """Record the verdicts that the store shows of these agents, where their last record differs."""
         moment = now()
         changed = []
         for key in keys:
@@ -122,15 +154,15 @@ class AgentIntake:
             self._store.recorded(agent.key, agent.verdict, "verdict", mono)
 
     async def drop(self, path: str) -> None:
-        """A workspace is watched no longer, and its agents with it."""
+        """Remove all agents of a workspace that is watched no longer."""
         step = _Step(now().wall)
         for agent in self._store.in_workspace(path):
-            self._leave(step, agent.key, "left with its workspace")
+            self._remove_observation(step, agent.key, "left with its workspace")
         await self._record(step)
         self.read_all(path, ())
 
-    def _come(self, step: _Step, old: KnownAgent | None, new: KnownAgent, mono: float) -> None:
-        """A observation is there, or is another one than before."""
+    def _add_observation(self, step: _Step, old: KnownAgent | None, new: KnownAgent, mono: float) -> None:
+        """Note a new or changed observation in the step."""
         shown = self._store.shown_as(new, mono)
         before = self._store.get(shown.key)
         moved = self._store.would_move(new.key, there=True) if old is None else None
@@ -141,15 +173,15 @@ class AgentIntake:
             self._move(step, *moved)
         step.publish.append((new, before))
 
-    def _leave(self, step: _Step, key: Key, words: str) -> None:
-        """A observation goes, and the agent with it unless the other source sees it."""
+    def _remove_observation(self, step: _Step, key: Key, words: str) -> None:
+        """Note in the step that an observation goes, and its agent unless the other source sees it."""
         step.remove.append(key)
-        place = self._store.place(key)
-        shown = self._store.get(place)
+        shown_key = self._store.shown_key(key)
+        shown = self._store.get(shown_key)
         if shown is None:
             return
-        if place != key:
-            rest = self._store.observation(place)
+        if shown_key != key:
+            rest = self._store.observation(shown_key)
             if rest is not None and rest.active_tasks != shown.active_tasks:
                 step.samples.append(self._sample(replace(rest, cause="tasks"), step.wall))
             return
@@ -160,7 +192,7 @@ class AgentIntake:
             self._recorder.event("agent.removed", key[1], f"agent {key[1]} {words}", _where(key))
 
     def _move(self, step: _Step, redis: KnownAgent, alone: bool) -> None:
-        """An agent of Redis is shown alone from now on, or no longer."""
+        """Note in the step that an agent of Redis begins or ends to be shown alone."""
         if not alone:
             step.moved[redis.key] = None
             step.samples.append(self._sample(replace(redis, cause="removed"), step.wall))
@@ -173,10 +205,10 @@ class AgentIntake:
     def _advance(
         self, old: KnownAgent | None, key: Key, traces: AgentTraces | None, reading: Reading, mono: float
     ) -> KnownAgent | None:
-        """One step of the agent; None when it left no trace, or was silent for so long that it is forgotten.
+        """Return the agent after this reading; None when it has no trace, or is forgotten for its silence.
 
-        What a forgotten agent left is remembered, for only then its next beat can be told from an old file.
-        Of two sources Redis forgets first, so that nobody is shown alone for that.
+        The traces of a forgotten agent are remembered, so that its next beat can be told from an old file. Of
+        two sources Redis forgets first, so that forgetting never makes an agent of Redis appear alone.
         """
         forgotten = self._forgotten.pop(key, None)
         if traces is None:
@@ -198,17 +230,17 @@ class AgentIntake:
         return replace(new, cause="start" if reading.starting else "appeared")
 
     async def _record(self, step: _Step) -> None:
-        """Nobody is shown what is not recorded."""
+        """Write the samples of the step, then publish it: an agent is shown only after its record."""
         if step.samples:
             await self._recorder.record(agent=step.samples)
         mono = now().mono
         for agent, before in step.publish:
-            # What was recorded meanwhile, while this was, is what it comes back from.
+            # The verdict may have been recorded anew during the write: the event compares with that one.
             meanwhile = self._store.get(before.key) if before else None
             if before and meanwhile and meanwhile.verdict.status != before.verdict.status:
                 self._announce(meanwhile, agent)
             self._store.publish(agent, mono)
-        self._growth.reached(len(self._store))
+        self._growth.note_count(len(self._store))
         for key in step.remove:
             self._store.remove(key, mono)
         for key, shown in step.moved.items():
@@ -217,7 +249,7 @@ class AgentIntake:
         await self._record_moved(step)
 
     async def _record_moved(self, step: _Step) -> None:
-        """Two sources that saw an agent come or go at once could not foresee what that makes together."""
+        """Record moves that no step foresaw, as two sources saw an agent come or go at the same time."""
         late = _Step(now().wall)
         for key, alone in self._store.take_moved():
             redis = self._store.observation(key)

@@ -1,7 +1,7 @@
-"""The timer that notices what time alone has changed: agents that fall silent, and what hangs on that.
+"""Record what time alone has changed: agents that fell silent, and the claims that depend on them.
 
-Before a verdict is recorded that only silence brought about, each source that sees the agent is read once
-more: a beat may lie there that nobody has announced.
+The rule: before a verdict that only silence brought about is recorded, each source that sees the agent is
+read once more, because it may hold a beat that was not announced.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from coordd.intake.tasks import TaskIntake
 from coordd.runtime.schedule import Schedule, now
 
 GRID = 0.25
-"""Deadlines are gathered into steps of this many seconds, to wake up for many at once."""
+"""Seconds of one step: deadlines within it share one wake-up."""
 
 SLICE = 500
-"""Verdicts that are recorded before the loop turns again."""
+"""The number of verdicts that are recorded before other work of the loop has its turn."""
 
 Reread = Callable[[str, Collection[str]], Awaitable[None]]
-"""Reads agents of one source again: its path ("" is Redis) and their ids."""
+"""A function that reads agents of one source again, given its path ("" is Redis) and their ids."""
 
 
 class DeadlineTimer:
-    """Judges when deadlines pass, from :meth:`start` on.
+    """Judge agents when their deadlines pass, from :meth:`start` on.
 
-    ``files`` and ``redis`` read agents again; both may be set until then.
+    ``files`` and ``redis`` read agents again; both have to be set before :meth:`start` where they exist.
+    ``running`` is false before it and after :meth:`stop`.
     """
 
     def __init__(
@@ -44,24 +45,24 @@ class DeadlineTimer:
         self._tasks = tasks
 
     def start(self) -> None:
-        """Everything was read once: from now on what changes is news."""
+        """Begin to judge and to report events: every source was read once."""
         self.running = True
         self._tasks.started()
-        self.look()
+        self.update()
 
     def stop(self) -> None:
-        """Record what has happened to tasks so far, and judge no more."""
+        """Stop judging, after recording what has happened to tasks so far."""
         self.running = False
         self._tasks.stop()
 
-    def look(self) -> None:
-        """Something changed: see to it that the next deadline is met."""
+    def update(self) -> None:
+        """Set the timer to the next deadline, after something changed."""
         if not self.running:
             return
-        self._tasks.look()
+        self._tasks.update()
         mono = now().mono
         due = self._store.next_deadline()
-        if self._store.owes_records:
+        if self._store.has_unrecorded:
             due = mono
         if due is None:
             return
@@ -75,7 +76,7 @@ class DeadlineTimer:
         redis: list[Key] = []
         for key in self._store.take_unrecorded(now().mono):
             (redis if "" in self._store.sources_of(key) else files).append(key)
-        # A Redis that takes its time is waited for by those alone whom it knows.
+        # Only agents that Redis sees have to wait for a slow Redis.
         await asyncio.gather(self._judge(files), self._judge(redis))
 
     async def _judge(self, keys: list[Key]) -> None:
@@ -92,4 +93,4 @@ class DeadlineTimer:
         for start in range(0, len(keys), SLICE):
             await self._agents.record_verdicts(keys[start : start + SLICE])
             await asyncio.sleep(0)
-        self.look()
+        self.update()

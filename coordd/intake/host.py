@@ -1,7 +1,7 @@
-"""The job that samples the host: measure in the psutil thread, record, show.
+"""Sample the host: measure in the psutil thread, record the sample, then show it.
 
-A measurement that fails or hangs leaves the last sample standing and shows as lateness; it never stops the
-next.
+The rule: a measurement that fails or hangs leaves the last sample shown and counts as lateness; it never
+stops the next one.
 """
 
 from __future__ import annotations
@@ -24,26 +24,36 @@ log = logging.getLogger(__name__)
 FIRST_AFTER = 0.2
 """Seconds between priming the counters and the first sample."""
 DEADLINE = 10.0
+"""Seconds that one measurement may take."""
 
 
 class Sampler(Protocol):
-    """What measures the host; both calls belong to one thread."""
+    """The interface of what measures the host; both calls belong to one thread."""
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """What could not be measured last time, and why."""
+        """What could not be measured last time: part to reason."""
 
     def prime(self, mono: float) -> None:
         """Take the first reading of every counter."""
 
     def read(self, mono: float) -> HostReading:
-        """Measure, with rates since the reading before."""
+        """Measure everything, with rates since the reading before."""
 
 
 class HostSampling:
-    """Takes a system sample each time :meth:`sample` is called.
+    """Take a system sample each time :meth:`sample` is called.
 
-    ``sampler`` makes the sampler, in the worker's thread: the first answer need not wait for psutil's import.
+    Args:
+        sampler: makes the sampler in the worker's thread, so that coordd answers before psutil is imported.
+        worker: the thread that measures.
+        store: shows the latest sample.
+        recorder: writes it.
+        loop_monitor: knows the lateness of the loop.
+        cost: takes what coordd itself costs.
+        host: the name of this machine.
+        interval: seconds between two samples; it may be changed.
+        redis: the mode, and the size of Redis, for the performance record.
     """
 
     def __init__(
@@ -74,7 +84,7 @@ class HostSampling:
         self._logged: dict[str, str] = {}
 
     async def prime(self) -> None:
-        """Let counters begin; the first sample is taken :data:`FIRST_AFTER` later."""
+        """Take the first reading of every counter; the first sample follows :data:`FIRST_AFTER` later."""
         self._last = now().mono
         try:
             await self._worker.run(self._begin, deadline=DEADLINE)
@@ -82,12 +92,12 @@ class HostSampling:
             log.warning("the first look at the host takes more than %g s", DEADLINE)
 
     def _begin(self) -> None:
-        """Runs in the psutil thread."""
+        """Make and prime the sampler; runs in the psutil thread."""
         self._sampler = self._make()
         self._sampler.prime(now().mono)
 
     async def sample(self) -> None:
-        """Measure, record, show."""
+        """Measure, record the sample, then show it."""
         if self._sampler is None:
             await self.prime()
             return
@@ -136,11 +146,11 @@ class HostSampling:
         self._store.system = sample
 
     def stop(self) -> None:
-        """Record no more: a sample that came now would not reach every sink."""
+        """Stop recording: a sample that comes later would not reach every sink."""
         self._ending = True
 
     def lateness(self, mono: float) -> float:
-        """Seconds by which the next sample is overdue; an interval's grace, else 0.0."""
+        """Return the seconds by which the next sample is overdue; 0.0 within one interval of grace."""
         if self._last is None:
             return 0.0
         late = mono - self._last - self.interval

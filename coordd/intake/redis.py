@@ -1,57 +1,72 @@
-"""What is read of Redis when: everything after each new connection and now and then, what changed at once.
+"""Decide when Redis is read: everything after each new connection and at intervals, and at once what changed.
 
-The pipeline's other half: the same batches, the same reducer behind it, one source whose path is "". It is a
-tenant of the link (redislink/link.py): it reads while there is a connection, and while there is none, what
-only Redis knows can be told no more.
+The counterpart of files.py, with the same batches and the same reducer behind it, for one source whose path
+is "". It uses the connection that redislink/connection.py makes and mends: :meth:`RedisIntake.up` and
+:meth:`RedisIntake.down` tell of it. How Redis is followed (``mode``), and what moves between the phases:
+
+===========  =================================  ==========================================================
+``mode``     what is read                       ends
+===========  =================================  ==========================================================
+None         nothing, or the first full         ``push`` or ``poll`` after the first full reading, by
+             reading is under way               whether the server announces changes
+``poll``     everything, each :data:`POLL`      ``push`` once the server announces changes
+``push``     the keys announced, and            None when the connection is lost
+             everything each :data:`RESCAN`
+===========  =================================  ==========================================================
+
+A lost connection ends ``poll`` as well. Beside that, two facts decide whether silence of an agent counts: the
+last full reading succeeded (``state`` of the workspace is ``read``), and agents can write (``standstill`` is
+None). While either fails, the source counts as blind (runtime/clocks.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 from coordd.agents.departures import MAX_SILENT, Departures
 from coordd.agents.reducer import Reading
-from coordd.agents.store import AgentStore, Workspace
-from coordd.agents.traces import AgentsChange, AgentTraces
+from coordd.agents.store import AgentStore
+from coordd.agents.traces import AgentsChange
+from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.files import BATCH, FULL_READ_SHARE, POLL, RESCAN
-from coordd.intake.source import SourceState, TraceLog
+from coordd.intake.pending import PendingKeys
+from coordd.intake.source import SLICE, SourceState, TraceLog, in_slices
 from coordd.intake.tasks import TaskIntake
 from coordd.redislink.facts import RedisFacts
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
-from coordd.sources.redis.asking import LONGEST_KEY
 from coordd.sources.redis.listening import Listening
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.standstill import standstill_of
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 50_000
-"""Announced keys that may wait to be read; beyond that everything is read."""
-SLICE = 500
-"""Agents that are taken over before the loop turns again."""
 LOOK_EVERY = 2.0
-"""Seconds between two looks at whether agents can beat, and whether changes would still be heard of."""
+"""Seconds between two checks whether agents can write, and whether announcements still arrive."""
 MENDED = 4.0
 """Seconds between two full readings while a part of Redis cannot be read."""
-_SILENT = f"more than {MAX_SILENT}, of which nothing is left; further ones leave the list at once"
+_SILENT = f"more than {MAX_SILENT} without any key left; further ones leave the list at once"
 PATH = ""
-"""Redis among the sources of the store."""
+"""The path of Redis among the sources of the store."""
 
 
 class RedisIntake:
-    """Follows the agents and tasks in one Redis.
+    """Follow the agents and tasks in one Redis.
 
-    ``broken`` tells the link of a connection that failed, ``flushed`` that whole databases may have been
-    emptied. ``standstill`` says of "Redis" why agents cannot beat although it can be read.
+    ``mode`` is how it is followed (table above). ``standstill`` completes the sentence "Redis …" with the
+    reason why agents cannot write although Redis can be read, None while they can. ``ready`` is set once the
+    first reading has ended, or the connection is lost.
+
+    Args:
+        broken: takes the failure of a connection, which then is given up.
+        flushed: is called when whole databases may have been emptied.
     """
 
     def __init__(
@@ -63,8 +78,8 @@ class RedisIntake:
         schedule: Schedule,
         agents: AgentIntake,
         tasks: TaskIntake,
-        judging: DeadlineTimer,
-        malformed: TraceLog,
+        deadline_timer: DeadlineTimer,
+        trace_log: TraceLog,
         broken: Callable[[RedisLost], None],
         flushed: Callable[[], None],
     ) -> None:
@@ -76,274 +91,277 @@ class RedisIntake:
         self._schedule = schedule
         self._agents = agents
         self._tasks = tasks
-        self._judging = judging
-        self._malformed = malformed
+        self._deadline_timer = deadline_timer
+        self._trace_log = trace_log
         self._broken = broken
         self._flushed = flushed
-        self._listening = Listening(url=url, told=self._heard)
-        self._sight = SourceState(shown=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono)))
+        self._listening = Listening(url=url, told=self._on_changed)
+        self._source = SourceState(
+            workspace=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono))
+        )
         self._lock = asyncio.Lock()
-        self._wire: RedisSession | None = None
-        self._pending: set[bytes] = set()
-        self._everything = False
+        self._session: RedisSession | None = None
+        self._pending = PendingKeys()
         self._departures = Departures(known=lambda agent_id: store.observation((None, agent_id)))
         self._ended = False
-        self._following: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
         self._first: asyncio.Task[None] | None = None
         self._cost = 0.0
-        store.workspaces[PATH] = self._sight.shown
+        store.workspaces[PATH] = self._source.workspace
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What of Redis cannot be read although it answers: the kind of key, and why."""
-        if self._wire is None:
+        """What cannot be read although Redis answers: kind of key to reason."""
+        if self._session is None:
             return {}
-        shown = self._sight.shown
-        unreadable = {"everything": shown.error} if shown.state == "unreadable" and shown.error else {}
+        workspace = self._source.workspace
+        unreadable = (
+            {"everything": workspace.error} if workspace.state == "unreadable" and workspace.error else {}
+        )
         return dict(self._reader.troubles) or unreadable
 
-    def up(self, wire: RedisSession, facts: RedisFacts) -> None:
-        """Begin to read over a new connection."""
+    def up(self, session: RedisSession, facts: RedisFacts) -> None:
+        """Begin to follow Redis over a new connection."""
         if self._ended:
             return
-        self._wire = wire
+        self._session = session
         self._departures.connected(facts.run_id)
         self._pending.clear()
-        self._everything = False
-        self._following = asyncio.ensure_future(self._follow(wire))
+        self._follower = asyncio.ensure_future(self._follow(session))
 
     def down(self, trouble: str) -> None:
-        """The connection is lost: what only Redis knows is unknown until there is another one."""
-        if self._wire is None and self._sight.shown.state == "unreadable":
-            self._sight.shown.error = trouble
+        """Note that the connection is lost: what only Redis knows is unknown until the next one.
+
+        ``trouble`` says why; while there is no connection, a further call only replaces the reason.
+        """
+        if self._session is None and self._source.workspace.state == "unreadable":
+            self._source.workspace.error = trouble
             return
-        self._wire = None
+        self._session = None
         self.mode = self.standstill = None
         self.ready.set()
-        if self._following is not None and self._following is not asyncio.current_task():
-            self._following.cancel()
-        self._following = None
-        self._lost(trouble)
+        if self._follower is not None and self._follower is not asyncio.current_task():
+            self._follower.cancel()
+        self._follower = None
+        self._mark_lost(trouble)
 
     def gap(self, seconds: float) -> None:
-        """The loop did not turn for so long."""
-        self._sight.shown.clock.skip(seconds)
+        """Take a gap, in which the loop did not run, out of the clock, and read everything again."""
+        self._source.workspace.clock.skip(seconds)
         self.rescan_soon()
 
     def rescan_soon(self) -> None:
-        """Read everything again, now rather than at the next rescan."""
-        if self._wire is not None and self.mode is not None:
+        """Read everything again now, before the next rescan is due."""
+        if self._session is not None and self.mode is not None:
             self._schedule.once("redis.rescan", 0.0, self._rescan)
 
     async def reread(self, _path: str, agent_ids: Collection[str]) -> None:
-        """Read these agents once more, before they are judged."""
+        """Read these agents again, before they are judged."""
         async with self._lock:
-            if (wire := self._wire) is not None and self._sight.read_once:
-                await self._guarded(wire, self._reread(wire, agent_ids))
+            if (session := self._session) is not None and self._source.read_once:
+                await self._contain_failure(session, self._reread(session, agent_ids))
 
     async def stop(self) -> None:
-        """Read no more; what is under way comes to its end first."""
+        """Stop reading, after the reading under way has ended."""
         self._ended = True
         async with self._lock:
-            self._wire = None
-            if self._following is not None:
-                self._following.cancel()
+            self._session = None
+            if self._follower is not None:
+                self._follower.cancel()
                 with suppress(asyncio.CancelledError):
-                    await self._following
+                    await self._follower
 
-    async def _follow(self, wire: RedisSession) -> None:
-        """Read everything once, then be told, or ask now and then; ends with the connection."""
-        looking = asyncio.ensure_future(self._unbroken(wire, self._look_after(wire)))
+    async def _follow(self, session: RedisSession) -> None:
+        """Read everything once, then follow what changes; ends with the connection."""
+        supervisor = asyncio.ensure_future(self._end_on_failure(session, self._supervise(session)))
         try:
-            await self._unbroken(wire, self._hear(wire))
+            await self._end_on_failure(session, self._listen(session))
         finally:
-            looking.cancel()
+            supervisor.cancel()
             await self._listening.end()
 
-    async def _hear(self, wire: RedisSession) -> None:
-        pushed = await self._listening.begin(wire)  # before everything is read
+    async def _listen(self, session: RedisSession) -> None:
+        """Follow by polling until the server announces changes, then by its announcements."""
+        pushed = await self._listening.begin(session)  # before everything is read
         if not pushed:
-            await self._take_up(wire, "poll")
-            await self._listening.begin_at_last(wire)
-        # To read everything may take longer than the server may be silent: it is listened to meanwhile.
-        listening = asyncio.ensure_future(self._unbroken(wire, self._listening.listen()))
+            await self._read_and_follow(session, "poll")
+            await self._listening.begin_at_last(session)
+        # A full reading may take longer than the server may be silent, so it is listened to meanwhile.
+        listener = asyncio.ensure_future(self._end_on_failure(session, self._listening.listen()))
         try:
-            await self._take_up(wire, "push")
-            await listening
+            await self._read_and_follow(session, "push")
+            await listener
         finally:
-            listening.cancel()
+            listener.cancel()
 
-    async def _take_up(self, wire: RedisSession, mode: str) -> None:
-        """Read everything, and go on from there."""
-        # Who is told that the connection is lost waits for nobody; what was recorded must still be shown.
-        self._first = asyncio.ensure_future(self._read_first(wire))
+    async def _read_and_follow(self, session: RedisSession, mode: str) -> None:
+        """Read everything, then note how Redis is followed from now on."""
+        # A lost connection cancels the caller at once, but what was recorded must still be published.
+        self._first = asyncio.ensure_future(self._read_first(session))
         await asyncio.shield(self._first)
-        if wire is self._wire:
+        if session is self._session:
             self.mode = mode
             self.ready.set()
             self._await_rescan()
 
-    async def _read_first(self, wire: RedisSession) -> None:
+    async def _read_first(self, session: RedisSession) -> None:
         async with self._lock:
-            if wire is self._wire:
-                await self._guarded(wire, self._read_all(wire))
-        if self._pending or self._everything:  # heard of before there was anything to compare it with
+            if session is self._session:
+                await self._contain_failure(session, self._read_all(session))
+        if self._pending:  # announced before there was anything to compare it with
             self._schedule.once("redis.batch", BATCH, self._batch)
 
-    def _heard(self, keys: Collection[bytes] | None) -> None:
+    def _on_changed(self, keys: Collection[bytes] | None) -> None:
         if keys is None:
             self._flushed()
-        if keys is None or len(self._pending) > MAX_PENDING:
-            self._pending.clear()
-            self._everything = True
-        else:
-            self._pending.update([key for key in keys if len(key) <= LONGEST_KEY])
+        self._pending.add(keys)
         waiting = self._schedule.waiting("redis.batch")
-        if waiting is None or waiting > now().mono + BATCH:  # for what is read again only now and then
+        # The job may wait already for keys that are read seldom (_await_slow), and then for longer.
+        if waiting is None or waiting > now().mono + BATCH:
             self._schedule.once("redis.batch", BATCH, self._batch)
 
-    async def _look_after(self, wire: RedisSession) -> None:
+    async def _supervise(self, session: RedisSession) -> None:
         while True:
-            await self._look_at_writers(wire)
+            await self._check_writers(session)
             await asyncio.sleep(LOOK_EVERY)
             await self._listening.ping()
 
-    async def _look_at_writers(self, wire: RedisSession) -> None:
-        """Find out whether agents can beat: while they cannot, nobody's silence counts."""
-        words = await standstill_of(wire)
-        if wire is not self._wire or words == self.standstill:
+    async def _check_writers(self, session: RedisSession) -> None:
+        """Find out whether agents can write; while they cannot, their silence does not count."""
+        words = await standstill_of(session)
+        if session is not self._session or words == self.standstill:
             return
         turned = (words is None) != (self.standstill is None)
         self.standstill = words
         if turned:
-            self._see()
+            self._update_clock()
             await self._rejudge()
-            self._judging.look()
+            self._deadline_timer.update()
 
-    def _see(self) -> bool:
-        """Let silence count if agents can be read and can beat; whether it did not until now."""
-        shown, mono = self._sight.shown, now().mono
-        if shown.state != "read" or self.standstill is not None:
-            shown.clock.lost(mono)
+    def _update_clock(self) -> bool:
+        """Let silence count if agents can be read and can write; return whether it did not count before."""
+        workspace, mono = self._source.workspace, now().mono
+        if workspace.state != "read" or self.standstill is not None:
+            workspace.clock.lost(mono)
             return False
-        blind = not shown.clock.readable
-        shown.clock.regained(mono)
+        blind = not workspace.clock.readable
+        workspace.clock.regained(mono)
         return blind
 
     async def _batch(self) -> None:
-        """Read what was announced, and what was put off until now."""
+        """Read the keys that were announced, and those whose reading was put off until now."""
         async with self._lock:
-            wire = self._wire
-            if wire is None or not self._sight.read_once:
-                return  # the full reading that is to come will see it
-            keys, self._pending = self._pending, set()
-            if self._everything:
-                self._everything = False
-                await self._guarded(wire, self._read_all(wire))
+            session = self._session
+            if session is None or not self._source.read_once:
+                return  # the full reading to come covers it
+            keys = self._pending.take()
+            if keys is None:
+                await self._contain_failure(session, self._read_all(session))
             else:
-                await self._guarded(wire, self._read_some(wire, keys))
+                await self._contain_failure(session, self._read_some(session, keys))
 
     async def _rescan(self) -> None:
         async with self._lock:
-            if (wire := self._wire) is not None and self.mode is not None:
-                await self._guarded(wire, self._read_all(wire))
-        if self._wire is not None and self._schedule.waiting("redis.rescan") is None:
+            if (session := self._session) is not None and self.mode is not None:
+                await self._contain_failure(session, self._read_all(session))
+        if self._session is not None and self._schedule.waiting("redis.rescan") is None:
             self._await_rescan()
 
     def _await_rescan(self) -> None:
-        """After a long reading the next one waits longer: it is to take a twentieth of the time at most."""
+        """Schedule the next full reading, so that they take a twentieth of the time at most."""
         shortest = MENDED if self._reader.troubles else RESCAN
-        if self.mode == "poll" or self._sight.shown.state == "unreadable":
+        if self.mode == "poll" or self._source.workspace.state == "unreadable":
             shortest = POLL
         self._schedule.once("redis.rescan", max(shortest, FULL_READ_SHARE * self._cost), self._rescan)
 
-    async def _unbroken(self, wire: RedisSession, following: Coroutine[Any, Any, None]) -> None:
-        """Whatever fails over a connection ends it, but not the one after it."""
+    async def _end_on_failure(self, session: RedisSession, work: Coroutine[Any, Any, None]) -> None:
+        """Run work over a connection; its failure ends that connection, but not a later one."""
         try:
-            await following
+            await work
         except RedisLost as lost:
-            if wire is self._wire:
+            if session is self._session:
                 self._broken(lost)
-        except Exception as error:  # a bug must not end the feed; it is logged with its place
+        except Exception as error:  # a bug must not stop the intake; it is logged with its traceback
             log.exception("following Redis failed")
-            if wire is self._wire:
+            if session is self._session:
                 self._broken(RedisLost(f"cannot be followed: {type(error).__name__}"))
 
-    async def _guarded(self, wire: RedisSession, reading: Coroutine[Any, Any, None]) -> None:
+    async def _contain_failure(self, session: RedisSession, reading: Coroutine[Any, Any, None]) -> None:
+        """Run a reading; a lost connection ends the connection, another failure makes Redis unreadable."""
         try:
             await reading
         except RedisLost as lost:
-            if wire is self._wire:
+            if session is self._session:
                 self._broken(lost)
-        except Exception as error:  # a bug must not end the reading; the next rescan tries again
+        except Exception as error:  # a bug must not stop the intake; the next rescan tries again
             log.exception("reading Redis failed")
-            if wire is self._wire:
-                self._lost(f"cannot be understood: {type(error).__name__}")
+            if session is self._session:
+                self._mark_lost(f"cannot be understood: {type(error).__name__}")
 
-    async def _read_all(self, wire: RedisSession) -> None:
+    async def _read_all(self, session: RedisSession) -> None:
         began = now().mono
-        traces = await self._reader.scan(wire, now().wall)
+        traces = await self._reader.scan(session, now().wall)
         self._cost = now().mono - began
-        if wire is not self._wire:
+        if session is not self._session:
             return
         if traces.state == "unreadable":
-            self._lost(traces.error or "cannot be read")
-            self._await_rescan()  # the next one may find it mended
+            self._mark_lost(traces.error or "cannot be read")
+            self._await_rescan()  # Redis may be readable again by then
             return
-        shown = self._sight.shown
-        shown.state, shown.error = "read", None
-        self._sight.found_all(traces)
-        self._malformed.note(shown)
-        if self._see():
+        workspace = self._source.workspace
+        workspace.state, workspace.error = "read", None
+        self._source.found_all(traces)
+        self._trace_log.note(workspace)
+        if self._update_clock():
             await self._rejudge()
         known = [agent.key[1] for agent in self._store.in_workspace(None)]
-        first = not self._sight.read_once
+        first = not self._source.read_once
         await asyncio.sleep(0)  # each of these steps takes long with many agents
-        if wire is not self._wire:
+        if session is not self._session:
             return
         found = self._departures.of_all(traces.agents, known, first=first)
         if self._departures.full:
-            shown.crowded = {**shown.crowded, "silent agents": _SILENT}
+            workspace.crowded = {**workspace.crowded, "silent agents": _SILENT}
         await asyncio.sleep(0)
-        for some in _slices(found):
+        for some in in_slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))
-            self._tasks.look()
+            self._tasks.update()
             await asyncio.sleep(0)
-            if wire is not self._wire:
-                return  # what was read so far is shown, but makes nothing known
+            if session is not self._session:
+                return  # the part read so far is shown; the reading does not count as full
         self._agents.read_all(PATH, traces.agents)
-        self._judging.look()
+        self._deadline_timer.update()
         await self._tasks.take_all(PATH, traces, fresh=first)
-        if wire is not self._wire:
+        if session is not self._session:
             return
-        self._sight.last_observed = shown.clock.now(began)
-        self._sight.read_once = True
+        self._source.last_observed = workspace.clock.now(began)
+        self._source.read_once = True
         self._await_rescan()
         self._await_slow()
 
-    async def _read_some(self, wire: RedisSession, keys: Collection[bytes]) -> None:
-        await self._took(wire, await self._reader.read(wire, keys, now().wall), pushed=True)
+    async def _read_some(self, session: RedisSession, keys: Collection[bytes]) -> None:
+        await self._apply(session, await self._reader.read(session, keys, now().wall), pushed=True)
         self._await_slow()
 
-    async def _reread(self, wire: RedisSession, agent_ids: Collection[str]) -> None:
-        await self._look_at_writers(wire)
-        await self._took(wire, await self._reader.reread(wire, agent_ids, now().wall), pushed=False)
+    async def _reread(self, session: RedisSession, agent_ids: Collection[str]) -> None:
+        await self._check_writers(session)
+        await self._apply(session, await self._reader.reread(session, agent_ids, now().wall), pushed=False)
 
-    async def _took(self, wire: RedisSession, change: AgentsChange, *, pushed: bool) -> None:
-        if wire is not self._wire:
+    async def _apply(self, session: RedisSession, change: AgentsChange, *, pushed: bool) -> None:
+        if session is not self._session:
             return
         if change.rescan_needed:
-            await self._read_all(wire)
+            await self._read_all(session)
             return
-        self._sight.found_some(change.malformed)
-        self._malformed.note(self._sight.shown)
+        self._source.found_some(change.malformed)
+        self._trace_log.note(self._source.workspace)
         agents = self._departures.of_some(change.agents)
         await self._agents.take(PATH, agents, self._reading(pushed=pushed))
-        self._judging.look()
+        self._deadline_timer.update()
         self._tasks.take(PATH, change.work)
 
     def _await_slow(self) -> None:
-        """What changes all the time is read again only now and then: come back for it."""
+        """Schedule the reading of keys that change all the time and are therefore read seldom."""
         if self._reader.due is not None:
             delay = max(BATCH, self._reader.due - now().mono)
             waiting = self._schedule.waiting("redis.batch")
@@ -351,31 +369,24 @@ class RedisIntake:
                 self._schedule.once("redis.batch", delay, self._batch)
 
     def _reading(self, *, pushed: bool) -> Reading:
-        return self._sight.reading(self._store, pushed=pushed, starting=not self._judging.running)
+        return self._source.reading(self._store, pushed=pushed, starting=not self._deadline_timer.running)
 
-    def _lost(self, trouble: str) -> None:
-        shown, moment = self._sight.shown, now()
-        shown.clock.lost(moment.mono)
-        shown.state, shown.error = "unreadable", trouble
-        self._sight.read_once = False
+    def _mark_lost(self, trouble: str) -> None:
+        workspace, moment = self._source.workspace, now()
+        workspace.clock.lost(moment.mono)
+        workspace.state, workspace.error = "unreadable", trouble
+        self._source.read_once = False
         self._tasks.lost(PATH)
         self._schedule.once("redis.lost", 0.0, self._record_loss)
 
     async def _rejudge(self) -> None:
-        """Judge all agents of Redis anew, after it was lost or came back."""
-        places = [self._store.place(agent.key) for agent in self._store.in_workspace(None)]
-        for start in range(0, len(places), SLICE):
-            self._store.rejudge_some(places[start : start + SLICE], now().mono)
-            self._tasks.look()
+        """Judge all agents of Redis again, after it was lost or came back."""
+        keys = [self._store.shown_key(agent.key) for agent in self._store.in_workspace(None)]
+        for start in range(0, len(keys), SLICE):
+            self._store.rejudge_some(keys[start : start + SLICE], now().mono)
+            self._tasks.update()
             await asyncio.sleep(0)
 
     async def _record_loss(self) -> None:
         await self._rejudge()
-        self._judging.look()
-
-
-def _slices(agents: Mapping[str, AgentTraces | None]) -> Iterator[dict[str, AgentTraces | None]]:
-    """A few at a time, so that tens of thousands hold up nobody else on the loop."""
-    rest = iter(agents.items())
-    while some := dict(islice(rest, SLICE)):
-        yield some
+        self._deadline_timer.update()

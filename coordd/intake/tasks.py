@@ -1,7 +1,8 @@
-"""What happens to tasks, as events; and the timer that notices what time alone has changed.
+"""Take readings of tasks into the board, and write its events; set the timer for what time alone changes.
 
-Between the pipeline, which reads, and the board, which judges. Events are gathered for a moment: a hundred
-claims in one second make a handful of lines, for a follower of the events is to see what matters among them.
+It stands between the intakes that read (files.py, redis.py) and the board, which judges. The rule: events are
+gathered for a moment, and many of one kind are summed up, so that a hundred claims in one second do not hide
+what matters to a follower of the events.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from coordd.tasks.event_buffer import TaskEvent
 from coordd.util.text import age
 
 GATHER = 0.5
-"""Seconds for which news is gathered."""
+"""Seconds for which events are gathered."""
 GRID = 0.25
-"""Deadlines are gathered into steps of this many seconds."""
+"""Seconds of one step: deadlines within it share one wake-up."""
 NAMED = 20
-"""So many of a kind make an event each; the rest share one."""
+"""The number of events of one kind that are written one by one; the rest share one."""
 
 
 class TaskIntake:
-    """Feeds the board, and records what becomes of it."""
+    """Put readings of tasks into the board, and record the events that follow."""
 
     def __init__(self, *, board: Board, recorder: Recorder, schedule: Schedule) -> None:
         self._board = board
@@ -35,70 +36,70 @@ class TaskIntake:
         self._schedule = schedule
         self._running = False
 
-    def starting(self, lively: Iterable[Key]) -> None:
-        """Until :meth:`started`, what is found was so before; ``lively`` were not inactive last time."""
-        self._board.starting(lively)
+    def starting(self, active_before: Iterable[Key]) -> None:
+        """Report no events for what is found until :meth:`started`; see :meth:`Board.starting`."""
+        self._board.starting(active_before)
 
     def started(self) -> None:
-        """Everything was read once: from now on it is news."""
+        """Report events from now on: every source was read once."""
         self._board.settle(now())
         self._board.started()
         self._running = True
-        self.look()
+        self.update()
 
     def stop(self) -> None:
-        """Record what has happened so far, and no more."""
+        """Record what has happened so far, then stop."""
         if self._running:
             self._running = False
-            self._tell()
+            self._record()
 
     async def take_all(self, path: str, traces: WorkspaceTraces, *, fresh: bool) -> None:
-        """A full reading of a workspace; the loop turns between some of it and the next."""
+        """Take over a full reading of a source, in steps between which the loop does other work."""
         for _ in self._board.take_in_slices(path, traces, now, fresh=fresh):
-            self.look()
+            self.update()
             await asyncio.sleep(0)
-        self.look()
+        self.update()
 
     def take(self, path: str, change: WorkChange) -> None:
-        """A partial one."""
+        """Take over a partial reading of a source."""
         if change:
             self._board.take(path, change, now())
-            self.look()
+            self.update()
 
     def lost(self, path: str) -> None:
-        """The workspace cannot be read."""
+        """Note that a source cannot be read."""
         self._board.lost(path)
 
     def drop(self, path: str) -> None:
-        """The workspace is no longer one of ours."""
+        """Forget a source that is read no longer."""
         self._board.drop(path)
 
-    def look(self) -> None:
-        """See what has changed, and come again when time can change more."""
+    def update(self) -> None:
+        """Judge what has changed, and set the timers for its events and for the next deadline."""
         if not self._running:
             return
         moment = now()
         self._board.settle(moment)
-        if self._board.has_news and self._schedule.waiting("tasks.events") is None:
-            self._schedule.once("tasks.events", GATHER, self._tell_soon)
+        if self._board.has_events and self._schedule.waiting("tasks.events") is None:
+            self._schedule.once("tasks.events", GATHER, self._record_soon)
         due = self._board.next_deadline()
         if due is None:
             return
         due = max(due, moment.mono)
         waiting = self._schedule.waiting("tasks.deadline")
         if waiting is None or waiting > due + GRID:
-            self._schedule.once("tasks.deadline", due - moment.mono + GRID / 2, self._look_soon)
+            self._schedule.once("tasks.deadline", due - moment.mono + GRID / 2, self._update_soon)
 
-    async def _look_soon(self) -> None:
-        self.look()
+    async def _update_soon(self) -> None:
+        self.update()
 
-    async def _tell_soon(self) -> None:
-        self._tell()
+    async def _record_soon(self) -> None:
+        self._record()
 
-    def _tell(self) -> None:
-        news, missed = self._board.take_news()
+    def _record(self) -> None:
+        events, missed = self._board.take_events()
         kinds: dict[str, list[TaskEvent]] = defaultdict(list)
-        for one in news:
+        for one in events:
             kinds[one.kind].append(one)
         for kind, several in kinds.items():
             for one in several[:NAMED]:
@@ -111,20 +112,20 @@ class TaskIntake:
             self._recorder.event("tasks.missed", "", f"{missed} more changes of tasks", {"count": missed})
 
 
-def _message(news: TaskEvent) -> str:
-    who = "nobody known" if news.agent_id is None else news.agent_id
-    if news.kind == "task.claimed":
-        return f"task {news.subject} is claimed by {who}"
-    if news.kind == "task.released":
-        return f"task {news.subject} is claimed by {who} no more"
-    if news.kind == "claim.orphaned":
-        why = "is inactive" if news.holder else "has left no trace"
-        return f"the claim of task {news.subject} is orphaned: {who} {why}"
-    held = ", ".join(news.tasks[:NAMED])
-    return f"agent {news.subject} is stalled: holds {held}, no progress for {age(news.idle)}"
+def _message(event: TaskEvent) -> str:
+    holder = "nobody known" if event.agent_id is None else event.agent_id
+    if event.kind == "task.claimed":
+        return f"task {event.subject} is claimed by {holder}"
+    if event.kind == "task.released":
+        return f"task {event.subject} is no longer claimed by {holder}"
+    if event.kind == "claim.orphaned":
+        why = "is inactive" if event.holder else "has left no trace"
+        return f"the claim of task {event.subject} is orphaned: {holder} {why}"
+    held = ", ".join(event.tasks[:NAMED])
+    return f"agent {event.subject} is stalled: holds {held}, no progress for {age(event.idle)}"
 
 
-def _detail(news: TaskEvent) -> dict[str, object]:
-    if news.kind == "agent.stalled":
-        return {"tasks": list(news.tasks[:NAMED]), "idle": news.idle}
-    return {"agent_id": news.agent_id}
+def _detail(event: TaskEvent) -> dict[str, object]:
+    if event.kind == "agent.stalled":
+        return {"tasks": list(event.tasks[:NAMED]), "idle": event.idle}
+    return {"agent_id": event.agent_id}

@@ -1,1 +1,1 @@
-"""Time, threads and memory: clocks, timers, deadlines, worker threads, backoff."""
+"""Handle time, threads and memory: clocks, timers, deadlines, worker threads, backoff."""

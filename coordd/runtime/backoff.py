@@ -1,4 +1,4 @@
-"""Decide when to try again: longer and longer, never quite at the same time; chance is passed in."""
+"""Decide how long to wait before trying again: longer each time, with random variation that is passed in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Waits that double from ``first`` to ``longest`` seconds, each shortened by up to half at random.
+    """Compute waits that double from ``first`` to ``longest`` seconds, randomly shortened by up to half.
 
     Args:
-        random: gives a number in [0, 1), as random.random does.
-        first: the first wait before it is shortened.
-        longest: no wait is longer.
+        random: returns a number in [0, 1), as random.random does.
+        first: the first wait in seconds, before it is shortened.
+        longest: the longest wait in seconds.
     """
 
     def __init__(self, *, random: Callable[[], float], first: float = 0.1, longest: float = 2.0) -> None:
@@ -21,10 +21,10 @@ class Backoff:
         self._wait = first
 
     def next(self) -> float:
-        """Seconds to wait after another failure."""
+        """Return the seconds to wait after a further failure."""
         wait, self._wait = self._wait, min(self._wait * 2, self._longest)
         return wait * (1 - self._random() / 2)
 
     def reset(self) -> None:
-        """It worked: the next failure begins with the first wait."""
+        """Begin with the first wait again, after a success."""
         self._wait = self._first

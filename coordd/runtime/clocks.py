@@ -1,8 +1,8 @@
-"""Clocks that count only the time that was really observed.
+"""Keep clocks that count only the time in which a source was observed.
 
-Pure: monotonic time is passed in. An agent is silent only while somebody was listening: time in which its
-source could not be read, or in which coordd itself did not run (a stall, SIGSTOP), is taken out once it is
-over.
+The rule: silence of an agent counts only while its source is observed. Time in which the source could not be
+read, or in which coordd itself did not run (a stall, SIGSTOP), is taken out once it is over. Pure: monotonic
+time is passed in.
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ class Moment:
 
 
 class ObservedClock:
-    """Monotonic time less the time in which one source was blind.
+    """Count monotonic time less the time in which one source was blind, that is, could not be read.
 
-    While the source is blind the clock runs on, so that what was last known still ages (and turns
-    ``unknown``, never ``inactive``); when sight returns the whole blind period is taken out.
+    =========  ==============================================  =======================================
+    state      the clock                                       ends
+    =========  ==============================================  =======================================
+    readable   runs; :meth:`skip` takes a gap out              with :meth:`lost`
+    blind      runs on, so that what was last known still      with :meth:`regained`, which takes the
+               ages and turns ``unknown``, never ``inactive``  whole blind period out
+    =========  ==============================================  =======================================
     """
 
     __slots__ = ("_blind", "_blind_since")
@@ -33,36 +38,36 @@ class ObservedClock:
 
     @property
     def readable(self) -> bool:
-        """Whether the source can be read, as far as is known."""
+        """Whether the source could be read when it was last tried."""
         return self._blind_since is None
 
     def lost(self, mono: float) -> None:
-        """The source could not be read at ``mono``; repeating it changes nothing."""
+        """Note that the source could not be read at ``mono``; repeated calls change nothing."""
         if self._blind_since is None:
             self._blind_since = mono
 
     def regained(self, mono: float) -> None:
-        """The source was read at ``mono``; without a loss before it this changes nothing."""
+        """Note that the source was read at ``mono``; without a loss before it this changes nothing."""
         if self._blind_since is not None:
             self._blind += max(0.0, mono - self._blind_since)
             self._blind_since = None
 
     def skip(self, seconds: float) -> None:
-        """Take out a gap in which nobody was listening; inside a blind period it is already counted."""
+        """Take out a gap in which coordd did not run; in a blind period it is taken out already."""
         if self._blind_since is None:
             self._blind += max(0.0, seconds)
 
     def now(self, mono: float) -> float:
-        """The observed time at monotonic ``mono``."""
+        """Return the observed time at the monotonic time ``mono``."""
         return mono - self._blind
 
 
 class LoopMonitor:
-    """Knows from the loop's regular ticks whether coordd itself was running all the time.
+    """Find gaps in which coordd itself did not run, from the regular ticks of its loop.
 
     A tick is due every ``interval``; one that is late by more than ``grace`` means a gap (a stall, SIGSTOP),
-    which :meth:`beat` returns so that it is taken out of every source's clock. :meth:`horizon` is the latest
-    moment that may be used for a judgement: after a gap, and before the tick that reports it, judging at the
+    which :meth:`tick` returns so that it is taken out of every source's clock. :meth:`horizon` is the latest
+    moment at which agents may be judged: after a gap, and before the tick that reports it, judging at the
     real time would count the gap as silence of the agents.
     """
 
@@ -74,23 +79,23 @@ class LoopMonitor:
         self._last = mono
         self.lag = 0.0
 
-    def beat(self, mono: float) -> float:
-        """One tick: returns the gap in seconds, 0.0 when the loop was on time."""
+    def tick(self, mono: float) -> float:
+        """Note a tick; return the gap in seconds, 0.0 when the loop was on time."""
         late = max(0.0, mono - self._last - self._interval)
         self._last = mono
         self.lag = max(self.lag, late)
         return late if late > self._grace else 0.0
 
     def start(self, mono: float) -> None:
-        """Begin to expect ticks; what was before is no gap."""
+        """Begin to expect ticks; the time before does not count as a gap."""
         self._last = mono
 
     def take_lag(self) -> float:
-        """The worst lateness in seconds since it was last taken."""
+        """Return the greatest lateness in seconds since this was last called."""
         lag, self.lag = self.lag, 0.0
         return lag
 
     def horizon(self, mono: float) -> float:
-        """``mono``, or the last moment at which coordd surely listened, whichever is earlier."""
+        """Return ``mono``, or the last moment at which coordd certainly ran, whichever is earlier."""
         limit = self._last + self._interval
         return mono if mono <= limit + self._grace else limit

@@ -1,7 +1,7 @@
-"""When something has to be looked at again: a heap that forgives.
+"""Keep the times at which items have to be judged again, in a heap.
 
-A deadline that was put too early costs one look too many, and one that is wanted no more leaves with the next
-sweep; so nobody has to take anything back. Pure: time is passed in.
+The rule: a deadline need not be removed. One that is too early costs one needless judgement, and one whose
+item does not matter any longer leaves with the next sweep. Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=tuple[str, ...])
 
 SPARE = 100
-"""So many deadlines that are wanted no more are always borne."""
+"""The number of unwanted deadlines that are kept without a sweep."""
 
 
 class Deadlines(Generic[Item]):
-    """Items with a due time each, the earliest that was put; ``wanted`` says which of them still matter."""
+    """Hold items, each with the earliest time it was put at; ``wanted`` tells which items still matter."""
 
     def __init__(self, *, wanted: Callable[[Item], bool]) -> None:
         self._wanted = wanted
@@ -30,7 +30,7 @@ class Deadlines(Generic[Item]):
         return len(self._heap)
 
     def put(self, item: Item, due: float) -> None:
-        """Look at the item at ``due``, or before."""
+        """Set the deadline of the item to ``due``, unless it has an earlier one."""
         if self._due.get(item, math.inf) <= due:
             return
         self._due[item] = due
@@ -39,7 +39,7 @@ class Deadlines(Generic[Item]):
             self._sweep()
 
     def take(self, now: float) -> Iterator[Item]:
-        """Take out what is due."""
+        """Remove and yield the items that are due."""
         while self._heap and self._heap[0][0] <= now:
             due, item = heapq.heappop(self._heap)
             if self._due.get(item) == due:
@@ -47,16 +47,16 @@ class Deadlines(Generic[Item]):
                 yield item
 
     def clear(self) -> None:
-        """Nothing has to be looked at."""
+        """Remove all deadlines."""
         self._heap.clear()
         self._due.clear()
 
     def first(self) -> float | None:
-        """When the next look is due; it may be too early, never too late."""
+        """Return the time of the next deadline, None where there is none; it may be early, never late."""
         return self._heap[0][0] if self._heap else None
 
     def _sweep(self) -> None:
-        """A claim for a year may be given back within a minute."""
+        """Remove the deadlines of unwanted items: a claim for a year may be released within a minute."""
         self._due = {item: due for item, due in self._due.items() if self._wanted(item)}
         self._heap = [(due, item) for item, due in self._due.items()]
         heapq.heapify(self._heap)

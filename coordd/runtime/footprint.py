@@ -1,8 +1,9 @@
-"""Keeping the daemon small: no ssl where none is needed, and no memory kept that only starting took.
+"""Keep the daemon small: import no ssl where none is needed, and give back memory that starting took.
 
 asyncio and redis-py import ssl, and with it OpenSSL: 4.7 MB resident and 20 ms, a sixth of the whole daemon,
-for a process none of whose sockets needs it. asyncio itself copes with an interpreter built without ssl; this
-makes its import see one. redis-py nearly does. A rediss:// URL needs ssl, so then neither must be called.
+for a process that uses no TLS. asyncio works in an interpreter built without ssl, and is made to believe that
+it is in one; redis-py needs placeholders as well. A rediss:// URL needs ssl: then neither function may be
+called.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ def import_asyncio_without_ssl() -> None:
 
 
 def import_redis_without_ssl() -> None:
-    """Import redis-py's connection, which can do no TLS in this process then; ssl and hashlib are untouched.
+    """Import redis-py's connection without TLS; afterwards ssl and hashlib can be imported as usual.
 
-    To be called before there are threads that import either: for its time they are not what they were. If
-    redis-py will not have it that way, it is imported with all that it wants.
+    Call it before any thread imports either: meanwhile both are replaced. If redis-py cannot be imported that
+    way, it is imported with ssl.
     """
     if not {"redis", "ssl"} & sys.modules.keys() and _hashes_without_openssl():
         known = set(sys.modules)
-        with suppress(Exception), _stood_in():
+        with suppress(Exception), _placeholders():
             import redis.asyncio.connection
         if "redis.asyncio.connection" not in sys.modules:
             for name in sys.modules.keys() - known:
-                if name.partition(".")[0] == "redis":  # half of it
+                if name.partition(".")[0] == "redis":  # a module imported in part
                     del sys.modules[name]
     import redis.asyncio.connection  # noqa: F401
 
 
 class _NoSsl(ModuleType):
-    """Has a class of every name, for annotations and for ``except``; nothing ever raises one."""
+    """Stand in for ssl: an exception class for every name, for annotations and for ``except``."""
 
     def __getattr__(self, name: str) -> type[Exception]:
         if name.startswith("__"):
@@ -53,8 +54,8 @@ class _NoSsl(ModuleType):
 
 
 @contextmanager
-def _stood_in() -> Iterator[None]:
-    """A placeholder for ssl, and hashlib as CPython has it by itself; forgotten at the end."""
+def _placeholders() -> Iterator[None]:
+    """Put a placeholder for ssl in place, and a hashlib without OpenSSL; remove both at the end."""
     hidden: dict[str, ModuleType | None] = {"ssl": _NoSsl("ssl")}
     if not {"hashlib", "_hashlib"} & sys.modules.keys():
         hidden["_hashlib"] = None
@@ -67,41 +68,41 @@ def _stood_in() -> Iterator[None]:
 
 
 def _hashes_without_openssl() -> bool:
-    """Whether CPython was built with hash functions of its own: hashlib complains aloud where it was not."""
+    """Return whether CPython has hash functions of its own; without them hashlib would log errors."""
     sha2 = find_spec("_sha2") or (find_spec("_sha256") and find_spec("_sha512"))
     return bool(sha2) and all(find_spec(name) for name in ("_md5", "_sha1", "_sha3", "_blake2"))
 
 
 class Growth:
-    """Takes what has grown large out of the collector's sight (gc.freeze).
+    """Exclude the agents from garbage collection as their number grows (gc.freeze).
 
-    A full collection stops everything: for a third of a second with the traces of 100,000 agents, and again
-    at each quarter that they grow by. What is frozen is still freed when nobody refers to it.
+    A full collection stops everything for a third of a second with the traces of 100,000 agents, and comes
+    again each time they grow by a quarter. Frozen objects are still freed when their last reference goes.
     """
 
     def __init__(self, step: int = 10_000) -> None:
         self._step = step
         self._frozen = 0
 
-    def reached(self, count: int) -> None:
-        """So many things are known now."""
+    def note_count(self, count: int) -> None:
+        """Note the number of agents that are known now."""
         if count < self._frozen:
             self._frozen = count
         elif count >= self._frozen + self._step:
             self._frozen = count
-            gc.collect(1)  # what is young and unused does not stay for good
+            gc.collect(1)  # frees unused young objects first
             gc.freeze()
 
 
 def give_back_memory() -> None:
     """Return to the system what importing and starting have freed; glibc would keep it (malloc_trim(3)).
 
-    What is left stays for good, for the most part: the collector need not look at it again (gc.freeze), which
+    Most of what is left stays for good, so it is excluded from garbage collection (gc.freeze): a collection
     takes a tenth of a second with the traces of 50,000 agents.
     """
     gc.collect()
     gc.freeze()
-    with suppress(AttributeError, OSError):  # another C library
+    with suppress(AttributeError, OSError):  # a C library other than glibc
         import ctypes
 
         ctypes.CDLL(None).malloc_trim(0)

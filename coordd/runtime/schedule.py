@@ -1,11 +1,11 @@
-"""Every timer of the daemon, on APScheduler, and the watch over the two clocks.
+"""Run the timers of the daemon on APScheduler, and watch both clocks.
 
-All timers count on the monotonic clock (steady.py): however far the wall clock is set, each job runs when it
-would have run without it. Beside them runs one plain timer that is no job: it compares both clocks every few
-seconds and tells of a step. A stall of the loop is noticed by the same timer.
+The rule: all timers count on the monotonic clock (steady.py), so that a step of the wall clock moves no job.
+Beside the jobs one plain timer of the loop compares both clocks every few seconds; it reports steps of the
+wall clock and stalls of the loop.
 
-APScheduler is imported by :meth:`Schedule.start`: it takes a fifth of the time to start, and the first answer
-needs no timer. What is set before waits for it.
+APScheduler is imported by :meth:`Schedule.start`: that takes a fifth of the start, and the first answer needs
+no timer. Jobs set before wait for it.
 """
 
 from __future__ import annotations
@@ -23,37 +23,39 @@ if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-    from coordd.runtime.steady import Steady
+    from coordd.runtime.steady import MonotonicZone
 
 log = logging.getLogger(__name__)
 
 TICK = 2.0
-"""Seconds between two looks at the clocks."""
+"""Seconds between two comparisons of the clocks."""
 
 STEP = 0.5
-"""A difference between the clocks that changes by more than this many seconds within one tick is a step."""
+"""Seconds: a larger change of the difference between both clocks within one tick is a step."""
 
 Job = Callable[[], Awaitable[None]]
 
 
 def now() -> Moment:
-    """Both clocks at this instant."""
+    """Return both clocks at this instant."""
     return Moment(wall=time(), mono=monotonic())
 
 
 class Schedule:
-    """Named jobs, each a coroutine function that never runs twice at once.
+    """Run named jobs, each a coroutine function; a repeated job never runs twice at the same time.
 
-    ``on_step(seconds)`` is told of a step of the wall clock, ``on_gap(seconds)`` of a time in which the loop
-    did not turn.
+    Args:
+        loop_monitor: finds gaps of the loop from its ticks.
+        on_step: is called with the seconds of a step of the wall clock.
+        on_gap: is called with the seconds in which the loop did not run.
     """
 
     def __init__(
         self, *, loop_monitor: LoopMonitor, on_step: Callable[[float], None], on_gap: Callable[[float], None]
     ) -> None:
         self._scheduler: AsyncIOScheduler | None = None
-        self._zone: Steady | None = None
-        self._early: dict[str, Callable[[], None]] = {}
+        self._zone: MonotonicZone | None = None
+        self._before_start: dict[str, Callable[[], None]] = {}
         self._loop_monitor = loop_monitor
         self._on_step = on_step
         self._on_gap = on_gap
@@ -64,42 +66,42 @@ class Schedule:
 
     @staticmethod
     def load() -> None:
-        """Import what :meth:`start` needs; takes 50 ms and may be done in any thread."""
+        """Import what :meth:`start` needs; it takes 50 ms and may run in any thread."""
         import_module("apscheduler.schedulers.asyncio")
         import_module("coordd.runtime.steady")
 
     def start(self) -> None:
-        """Begin; needs a running loop."""
+        """Start the jobs that are set; needs a running loop."""
         from apscheduler.events import EVENT_JOB_ERROR
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-        from coordd.runtime.steady import Steady
+        from coordd.runtime.steady import MonotonicZone
 
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # _failed says it
-        self._zone = Steady()
+        logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # _failed logs it
+        self._zone = MonotonicZone()
         self._scheduler = AsyncIOScheduler(
             timezone=self._zone,
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
         self._scheduler.start()
-        early, self._early = self._early, {}
+        early, self._before_start = self._before_start, {}
         for add in early.values():
             add()
         self._offset = time() - monotonic()
         self._loop_monitor.start(monotonic())
-        self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
+        self._tick = asyncio.get_running_loop().call_later(TICK, self._check_clocks)
 
     def stop(self) -> None:
-        """End without waiting for running jobs: the caller drains its own work first."""
+        """Stop without waiting for running jobs; the caller finishes its own work first."""
         if self._tick:
             self._tick.cancel()
         if self._scheduler is not None and self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def every(self, name: str, seconds: float, job: Job, *, first: float | None = None) -> None:
-        """Run ``job`` each ``seconds``, the first time after ``first`` (default: after one interval)."""
+        """Run ``job`` every ``seconds``, the first time after ``first`` seconds (default: one interval)."""
         delay = seconds if first is None else first
         self._every[name] = seconds
         self._due[name] = monotonic() + delay
@@ -110,26 +112,26 @@ class Schedule:
             await job()
 
         if self._scheduler is None or self._zone is None:
-            self._early[name] = lambda: self.every(name, seconds, job, first=first)
+            self._before_start[name] = lambda: self.every(name, seconds, job, first=first)
             return
-        from coordd.runtime.steady import Each
+        from coordd.runtime.steady import IntervalTrigger
 
         self._scheduler.add_job(
-            run, Each(seconds), id=name, replace_existing=True, next_run_time=self._zone.now(delay)
+            run, IntervalTrigger(seconds), id=name, replace_existing=True, next_run_time=self._zone.now(delay)
         )
 
     def once(self, name: str, delay: float, job: Job) -> None:
-        """Run ``job`` after ``delay`` seconds; a job of that name that still waits is moved there."""
+        """Run ``job`` once after ``delay`` seconds; it replaces a waiting job of that name."""
         due = self._due[name] = monotonic() + delay
 
         async def run() -> None:
-            # Set again between being due and running, it still waits.
+            # The job may have been set again between being due and running; then it still waits.
             if self._due.get(name) == due:
                 del self._due[name]
             await job()
 
         if self._scheduler is None or self._zone is None:
-            self._early[name] = lambda: self.once(name, max(0.0, due - monotonic()), job)
+            self._before_start[name] = lambda: self.once(name, max(0.0, due - monotonic()), job)
             return
         # A job may set itself again while it still runs; APScheduler would skip that run silently.
         self._scheduler.add_job(
@@ -137,27 +139,27 @@ class Schedule:
         )
 
     def waiting(self, name: str) -> float | None:
-        """The monotonic time at which the job of that name is due, None when there is none."""
+        """Return the monotonic time at which the job of that name is due, None when there is none."""
         return self._due.get(name)
 
     def cancel(self, name: str) -> None:
-        """Take a job back; one that does not exist is taken back already."""
-        self._early.pop(name, None)
+        """Cancel a job; a name without a job changes nothing."""
+        self._before_start.pop(name, None)
         if self._due.pop(name, None) is not None and self._scheduler and self._scheduler.get_job(name):
             self._scheduler.remove_job(name)
         self._every.pop(name, None)
 
-    def _look(self) -> None:
+    def _check_clocks(self) -> None:
         mono = monotonic()
-        gap = self._loop_monitor.beat(mono)
+        gap = self._loop_monitor.tick(mono)
         offset = time() - mono
         step, self._offset = offset - self._offset, offset
-        self._tick = asyncio.get_running_loop().call_later(TICK, self._look)
+        self._tick = asyncio.get_running_loop().call_later(TICK, self._check_clocks)
         if abs(step) > STEP:
             self._on_step(step)
         if gap:
             self._on_gap(gap)
 
     def _failed(self, event: JobExecutionEvent) -> None:
-        if not isinstance(event.exception, asyncio.CancelledError):  # it was under way when coordd ended
+        if not isinstance(event.exception, asyncio.CancelledError):  # cancelled when coordd ended
             log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)

@@ -1,9 +1,9 @@
-"""What makes APScheduler count on the monotonic clock: its time of day, and a trigger without a loop.
+"""Make APScheduler count on the monotonic clock: a time zone, and a trigger that skips missed runs.
 
-APScheduler asks ``datetime.now(timezone)`` for the time, and lists every run of an interval that lies between
-the last one and that time. So the scheduler's time zone is :class:`Steady`, in which it is always as late as
-the monotonic clock says, whatever the wall clock is set to; and an interval is :class:`Each`, which names one
-next run, however long nothing ran. Moments of this zone are for timers alone and mean nothing to people.
+APScheduler asks ``datetime.now(timezone)`` for the time, and lists every run of an interval between the last
+one and that time. So the scheduler's time zone is :class:`MonotonicZone`, whose time follows the monotonic
+clock whatever the wall clock says; and an interval is an :class:`IntervalTrigger`, which names one next run,
+however long nothing ran. Moments in this zone serve timers only and mean nothing to people.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from time import monotonic
 
 from apscheduler.triggers.base import BaseTrigger
 
-FAR = 10 * 365 * 86400.0
-"""Seconds: what lies further away, or at no time at all, is due then. No date is later than 9999."""
+LONGEST = 10 * 365 * 86400.0
+"""Seconds, the longest delay: a longer one, or none that is a number, becomes this; dates end in 9999."""
 
 _NONE = timedelta(0)
-_BEGINNING = datetime(2000, 1, 1)  # any will do: only differences count
+_BEGINNING = datetime(2000, 1, 1)  # any date serves: only differences count
 
 
-class Steady(tzinfo):
-    """A zone whose clock is the monotonic one. Moments of one such object compare with each other alone."""
+class MonotonicZone(tzinfo):
+    """A time zone whose clock is the monotonic one; compare moments of one such object only."""
 
     def now(self, after: float = 0.0) -> datetime:
-        """The moment ``after`` seconds from now, at most :data:`FAR` of them."""
+        """Return the moment ``after`` seconds from now, at most :data:`LONGEST`."""
         return _BEGINNING.replace(tzinfo=self) + timedelta(seconds=monotonic() + _bounded(after))
 
     def fromutc(self, dt: datetime) -> datetime:  # noqa: ARG002 - the wall clock, which does not count
-        """The moment it is, whatever ``dt`` says: this is how ``datetime.now(zone)`` asks."""
+        """Return the present moment, whatever ``dt`` says; ``datetime.now(zone)`` calls this."""
         return self.now()
 
     def utcoffset(self, dt: datetime | None) -> timedelta:  # noqa: ARG002 - the same at any time
-        """Return none."""
+        """Return no offset."""
         return _NONE
 
     def dst(self, dt: datetime | None) -> timedelta:  # noqa: ARG002 - the same at any time
-        """Return none."""
+        """Return no daylight saving."""
         return _NONE
 
     def tzname(self, dt: datetime | None) -> str:  # noqa: ARG002 - the same at any time
-        """Return its name."""
+        """Return the name of the zone."""
         return "monotonic"
 
 
-class Each(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """A run every so many seconds; those that are over when it is asked are passed over at once."""
+class IntervalTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """Trigger a run every ``seconds``; runs that were missed are skipped."""
 
     __slots__ = ("_interval",)
 
@@ -61,5 +61,5 @@ class Each(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 
 
 def _bounded(seconds: float) -> float:
-    """The seconds, at least 0 and at most :data:`FAR`; what is no number is :data:`FAR`."""
-    return max(0.0, seconds) if seconds < FAR else FAR
+    """Return the seconds, at least 0 and at most :data:`LONGEST`, which stands for NaN as well."""
+    return max(0.0, seconds) if seconds < LONGEST else LONGEST

@@ -1,8 +1,18 @@
-"""One dedicated thread for calls that may block, asked from the event loop.
+"""Run calls that may block in a dedicated thread, for the event loop to await.
 
-The loop never waits for a disk, an NFS server or psutil itself; it awaits a :class:`Worker`. The thread
-sleeps in a queue without waking up, and is a daemon thread: one that hangs in a dead file system cannot keep
-the process from ending.
+The rule: the loop never waits for a disk, an NFS server or psutil; it awaits a :class:`Worker`. The thread
+sleeps on its queue without periodic wake-ups. It is a daemon thread: one that hangs in a dead file system
+cannot keep the process from ending. A call goes through these phases:
+
+========  =========================================  ==================================================
+phase     meaning                                    ends
+========  =========================================  ==================================================
+queued    ``begun`` is None                          the thread takes it
+begun     the thread runs it                         it returns, or its deadline passes
+returned  its future has the result or the error     is the end
+missed    its deadline passed: the caller gets       it returns after all, into the future of
+          :class:`DeadlineMissed`                    :class:`DeadlineMissed`
+========  =========================================  ==================================================
 """
 
 from __future__ import annotations
@@ -16,18 +26,22 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_here = threading.local()
+_running = threading.local()
 
 
-def still_going() -> None:
-    """Say, from within a call, that it goes on: its deadline begins anew. Elsewhere this does nothing."""
-    call = getattr(_here, "call", None)
+def renew_deadline() -> None:
+    """Start the deadline of the running call again, from within it; in other threads this does nothing."""
+    call = getattr(_running, "call", None)
     if call is not None:
         call.begun = monotonic()
 
 
 class DeadlineMissed(TimeoutError):
-    """The call did not return within its deadline; ``future`` resolves when it does after all."""
+    """Internal: a call did not return within its deadline; the caller of a worker handles it.
+
+    ``future`` resolves when the call returns after all. It is outside the tree of coordd.errors because a
+    missed deadline becomes a state of its source or sink.
+    """
 
     def __init__(self, message: str, future: asyncio.Future[Any]) -> None:
         self.future = future
@@ -35,6 +49,8 @@ class DeadlineMissed(TimeoutError):
 
 
 class _Call(Generic[T]):
+    """One call with its deadline in seconds; its future lives on the loop that asked."""
+
     __slots__ = ("args", "begun", "deadline", "fn", "future", "loop", "returned")
 
     def __init__(self, fn: Callable[..., T], args: tuple[Any, ...], deadline: float) -> None:
@@ -45,7 +61,7 @@ class _Call(Generic[T]):
         self.returned = False
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
-        # An error that comes when nobody waits any more is nobody's: asyncio need not log it.
+        # Retrieve the error, so that asyncio does not log one that comes after the caller has given up.
         self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def run(self) -> None:
@@ -60,7 +76,7 @@ class _Call(Generic[T]):
     def _deliver(self, how: Callable[[Any], None], what: object) -> None:
         try:
             self.loop.call_soon_threadsafe(how, what)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed
             return
 
     def _done(self, result: T) -> None:
@@ -73,35 +89,35 @@ class _Call(Generic[T]):
 
 
 class Worker:
-    """A thread that makes one call after the other.
+    """Run calls one after the other in a thread.
 
-    With ``replaceable`` a call that outlives its deadline loses the thread: a new one takes over the queue,
-    and the old one ends when the call returns; so a deadline counts from the moment the call is begun.
-    Without, order matters more (writes): the thread is kept, and as a call may wait behind one that hangs, a
-    deadline counts from the moment it is queued.
+    With ``replaceable`` a call that misses its deadline loses the thread: a new one takes over the queue, and
+    the old one ends when the call returns. So a deadline counts from the moment at which the call begins.
+    Without it the thread is kept, because the order of calls matters (writes). A call may then wait behind
+    one that hangs, so a deadline counts from the moment at which the call is queued.
     """
 
     def __init__(self, name: str, *, replaceable: bool = False) -> None:
         self._name = name
         self._replaceable = replaceable
-        self._lane: _WorkerThread | None = None
+        self._thread: _WorkerThread | None = None
 
     async def run(self, fn: Callable[..., T], *args: object, deadline: float) -> T:
         """Call ``fn(*args)`` in the thread and return its result.
 
         Args:
-            deadline: seconds; from when, see the class.
+            deadline: seconds, counted as the class says.
 
         Raises:
-            Late: the deadline has passed; the call may still be running, or will be.
+            DeadlineMissed: the deadline has passed; the call may still run, now or later.
         """
-        if self._lane is None:
-            self._lane = _WorkerThread(self._name)
+        if self._thread is None:
+            self._thread = _WorkerThread(self._name)
         call: _Call[T] = _Call(fn, args, deadline)
         queued = monotonic()
-        self._lane.put(call)
+        self._thread.put(call)
         while True:
-            wait = self._patience(call, queued)
+            wait = self._time_to_wait(call, queued)
             if wait <= 0 and not call.future.done():
                 break
             done, _ = await asyncio.wait({call.future}, timeout=wait)
@@ -109,8 +125,8 @@ class Worker:
                 return call.future.result()
         raise DeadlineMissed(f"no answer within {deadline:g} s", call.future)
 
-    def _patience(self, call: _Call[Any], queued: float) -> float:
-        """Seconds to wait before asking again; 0.0 when the call is late."""
+    def _time_to_wait(self, call: _Call[Any], queued: float) -> float:
+        """Return the seconds to wait before checking again; 0.0 when the call has missed its deadline."""
         now = monotonic()
         if not self._replaceable:
             return max(0.0, queued + call.deadline - now)
@@ -121,45 +137,46 @@ class Worker:
             if left <= 0:
                 self._replace(call)
             return max(0.0, left)
-        # It waits behind another call, whose own waiter may have been cancelled: then it is up to this one.
-        ahead = self._lane.current if self._lane else None
+        # It waits behind another call, whose caller may have been cancelled: check that deadline here.
+        ahead = self._thread.current if self._thread else None
         if ahead is None or ahead.begun is None:
             return call.deadline
         left = ahead.begun + ahead.deadline - now
         if left <= 0:
             self._replace(ahead)
-        # Never longer than its own: the other one may return any time, and then this one has begun.
+        # At most its own deadline: the other call may return at any time, and then this one begins.
         return min(left, call.deadline) if left > 0 else call.deadline
 
     def _replace(self, call: _Call[Any]) -> None:
-        if self._lane is not None and (lane := self._lane.succeed(call)) is not None:
-            self._lane = lane
+        if self._thread is not None and (thread := self._thread.replacement(call)) is not None:
+            self._thread = thread
 
     def close(self) -> None:
-        """Let the thread end after what is queued; a new call starts another."""
-        if self._lane is not None:
-            self._lane.put(None)
-            self._lane = None
+        """Let the thread end after the calls that are queued; a new call starts a new thread."""
+        if self._thread is not None:
+            self._thread.put(None)
+            self._thread = None
 
 
 class _WorkerThread:
-    """A thread and its queue; replaced as a whole when a call in it hangs."""
+    """Run a thread over a queue; it is replaced as a whole when a call in it hangs."""
 
     def __init__(self, name: str, queue: SimpleQueue[_Call[Any] | None] | None = None) -> None:
         self._name = name
         self._queue = queue or SimpleQueue()
         self._abandoned = False
-        # Makes "this call hangs" and "this call has returned" exclude each other: of two lanes on one queue
+        # Makes "this call hangs" and "this call has returned" exclude each other: of two threads on one queue
         # exactly one may take the next call.
         self._lock = threading.Lock()
         self.current: _Call[Any] | None = None
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def put(self, call: _Call[Any] | None) -> None:
+        """Queue a call; None ends the thread."""
         self._queue.put(call)
 
-    def succeed(self, call: _Call[Any]) -> _WorkerThread | None:
-        """A new lane on the same queue; None when the call has just returned after all."""
+    def replacement(self, call: _Call[Any]) -> _WorkerThread | None:
+        """Return a new thread on the same queue; None when the call has just returned after all."""
         with self._lock:
             if self.current is not call:
                 return None
@@ -169,9 +186,9 @@ class _WorkerThread:
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
             call.begun = monotonic()
-            self.current = _here.call = call
+            self.current = _running.call = call
             call.run()
-            _here.call = None
+            _running.call = None
             with self._lock:
                 self.current = None
                 if self._abandoned:

@@ -42,7 +42,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.footprint import give_back_memory
 from coordd.runtime.schedule import TICK, Schedule, now
-from coordd.runtime.worker import DeadlineMissed, Worker, still_going
+from coordd.runtime.worker import DeadlineMissed, Worker, renew_deadline
 from coordd.service.logs import set_level
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.runtime_files import RuntimeFiles
@@ -146,7 +146,7 @@ class Daemon:
             on_event=self._recorder.event,
         )
         bounds = Bounds()
-        self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=still_going)
+        self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=renew_deadline)
         self._agents = AgentIntake(
             store=self._store,
             recorder=self._recorder,
@@ -154,10 +154,10 @@ class Daemon:
             forget_after=config.agents.forget_after,
         )
         tasklog = TaskIntake(board=self._board, recorder=self._recorder, schedule=self._schedule)
-        self._judging = DeadlineTimer(
+        self._deadline_timer = DeadlineTimer(
             store=self._store, schedule=self._schedule, agents=self._agents, tasks=tasklog
         )
-        malformed = TraceLog()
+        trace_log = TraceLog()
         self._pipeline = FileIntake(
             store=self._store,
             backend=self._backend,
@@ -166,10 +166,10 @@ class Daemon:
             remote=Worker("coordd-remote", replaceable=True),
             agents=self._agents,
             tasks=tasklog,
-            judging=self._judging,
-            malformed=malformed,
+            deadline_timer=self._deadline_timer,
+            trace_log=trace_log,
         )
-        self._judging.files = self._pipeline.reread
+        self._deadline_timer.files = self._pipeline.reread
         coordination = config.coordination
         redis_url = coordination.redis_url
         redis = RedisState(
@@ -190,8 +190,8 @@ class Daemon:
                 schedule=self._schedule,
                 agents=self._agents,
                 tasks=tasklog,
-                judging=self._judging,
-                malformed=malformed,
+                deadline_timer=self._deadline_timer,
+                trace_log=trace_log,
                 bounds=bounds,
                 on_event=self._recorder.event,
             )
@@ -285,7 +285,7 @@ class Daemon:
         await self._pipeline.start(await self._last_run.read())
         if self._redis is not None:
             await self._redis.start()
-        self._judging.start()
+        self._deadline_timer.start()
         self._server.start(self._places.socket)
         if not self._store.workspaces:  # where there is a Redis, it is one of them
             log.warning(
@@ -355,7 +355,7 @@ class Daemon:
         if new.agents.timeout != old.agents.timeout:
             self._store.timeout = new.agents.timeout
             self._store.rejudge_all(now().mono)
-        self._board.hands.stall_after = new.agents.stall_after
+        self._board.holdings.stall_after = new.agents.stall_after
         self._board.rejudge_all()
         self._backend.entries = self._workspaces(new)
         self._rescan_soon()
@@ -370,7 +370,7 @@ class Daemon:
                 if self._redis is not None:
                     await self._redis.stop_reading()
                 await self._pipeline.stop()
-                self._judging.stop()
+                self._deadline_timer.stop()
                 # the last word: a reading that was under way has had its own
                 self._recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await self._recorder.record()  # so that subscribers hear of the end

@@ -51,8 +51,8 @@ class RedisService:
         schedule: Schedule,
         agents: AgentIntake,
         tasks: TaskIntake,
-        judging: DeadlineTimer,
-        malformed: TraceLog,
+        deadline_timer: DeadlineTimer,
+        trace_log: TraceLog,
         bounds: Bounds,
         on_event: OnEvent,
     ) -> None:
@@ -68,13 +68,13 @@ class RedisService:
                 schedule=schedule,
                 agents=agents,
                 tasks=tasks,
-                judging=judging,
-                malformed=malformed,
+                deadline_timer=deadline_timer,
+                trace_log=trace_log,
                 broken=self._link.broken,
                 flushed=self._flushed,
             )
             self._link.tenants.append(self._feed)
-            judging.redis = self._feed.reread
+            deadline_timer.redis = self._feed.reread
             state.feed = lambda: self._feed.mode if self._feed else None
             state.troubles = lambda: self._feed.troubles if self._feed else {}
             state.standstill = lambda: self._feed.standstill if self._feed else None

@@ -1,1 +1,1 @@
-"""Decide what is known of tasks and claims: who holds what, and since when. Pure."""
+"""Decide what is known of tasks and claims: which agent holds what, and since when. Pure."""

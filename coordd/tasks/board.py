@@ -1,9 +1,9 @@
-"""Claims, progress and available tasks of all sources, judged at the moment of reading.
+"""Hold the claims, progress and available tasks of all sources, judged at the moment of asking.
 
-A change marks what it touches; :meth:`Board.settle` then judges that, and what time alone has changed since
-(deadlines), so that a question costs only what is new. What each agent holds of it is in hands.py. Time is
-passed in; no clock is read and nothing is opened here. What was found at the start is as old as it says
-itself.
+The rule: a change marks the claims that it affects; :meth:`Board.settle` then judges these, and the ones
+whose deadline has passed, so that an answer costs only what is new. What each agent holds is in holdings.py.
+What is found when coordd starts is dated by its own written times. Pure state: time is passed in, nothing is
+opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from coordd.agents.reducer import FUTURE, Key
-from coordd.agents.roster import Place
+from coordd.agents.roster import SourceKey
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import Claim, WorkChange, WorkspaceTraces
 from coordd.model import ClaimState, TaskCounts
@@ -25,122 +25,138 @@ from coordd.tasks.holdings import Holdings
 from coordd.tasks.work import HeldClaim, SourceTasks
 
 SLICE = 500
-"""Claims taken over, or judged, in one step."""
+"""The number of claims that one step takes over or judges."""
 CLOCK_STEP = 0.05
-"""Seconds by which the two clocks must part for claims to be held against the new time."""
+"""Seconds by which the wall clock must move against the monotonic one for all claims to be judged again."""
 
 
 class Board:
-    """All tasks and claims. ``touched`` is to be told of every agent whose verdict or tasks change."""
+    """Hold all tasks and claims, by source.
+
+    ``source_tasks`` has what is known of each source, ``holdings`` what each agent holds, ``orphans`` the
+    orphaned claims as (source, task). :meth:`touched` has to be called for every agent whose verdict or list
+    of tasks changes. A claim that Redis and a workspace share counts once (duplicates.py).
+
+    Args:
+        store: all agents; its verdicts decide which claims are orphaned.
+        stall_after: agents.stall_after in seconds.
+    """
 
     def __init__(self, *, store: AgentStore, stall_after: float) -> None:
-        self.rooms: dict[str, SourceTasks] = {}
-        self.orphans: set[Place] = set()
+        self.source_tasks: dict[str, SourceTasks] = {}
+        self.orphans: set[SourceKey] = set()
         self._version = 0
         self._store = store
         self._counts: dict[ClaimState, int] = {"held": 0, "expired": 0, "orphaned": 0}
-        self._news = EventBuffer()
+        self._events = EventBuffer()
         self._touched: set[Key] = set()
-        self._claims_due: set[Place] = set()
-        self._deadlines: Deadlines[Place] = Deadlines(wanted=self._lives)
+        self._claims_due: set[SourceKey] = set()
+        self._deadlines: Deadlines[SourceKey] = Deadlines(wanted=self._exists)
         self._offset: float | None = None
-        self._lively: frozenset[Key] = frozenset()
+        self._active_before: frozenset[Key] = frozenset()
         self._running = True
-        self._late: set[str] = set()
-        self._duplicates = Duplicates(self.rooms)
-        self.hands = Holdings(rooms=self.rooms, store=store, news=self._news, stall_after=stall_after)
+        self._unread_at_start: set[str] = set()
+        self._duplicates = Duplicates(self.source_tasks)
+        self.holdings = Holdings(
+            source_tasks=self.source_tasks, store=store, events=self._events, stall_after=stall_after
+        )
 
     @property
     def version(self) -> int:
-        """Another number whenever anything that is shown can be another."""
-        return self._version + self.hands.version
+        """A number that grows whenever anything that is shown may have changed."""
+        return self._version + self.holdings.version
 
     def touched(self, key: Key) -> None:
-        """The verdict on this agent or its list of tasks is another one, or it came or went."""
+        """Note that an agent appeared or left, or that its verdict or list of tasks changed."""
         self._touched.add(key)
 
-    def starting(self, lively: Iterable[Key]) -> None:
-        """What is found until :meth:`started` was so before, and is no news.
+    def starting(self, active_before: Iterable[Key]) -> None:
+        """Report no events for what is found until :meth:`started`: it was there before.
 
-        But for claims whose holder the last run knew as not inactive (``lively``) and that is so now.
+        The exception is an orphaned claim whose holder was not inactive in the last run.
+
+        Args:
+            active_before: the agents that were not inactive in the last run.
         """
-        self._lively = frozenset(lively)
-        self._running = self.hands.running = False
+        self._active_before = frozenset(active_before)
+        self._running = self.holdings.running = False
 
     def started(self) -> None:
-        """From now on everything is news, but for what a source had that could not be read until now."""
-        self._running = self.hands.running = True
-        self._late = {
-            path for path in self._store.workspaces if not ((room := self.rooms.get(path)) and room.read)
+        """Report events from now on, except for the first reading of a source that was unreadable so far."""
+        self._running = self.holdings.running = True
+        self._unread_at_start = {
+            path
+            for path in self._store.workspaces
+            if not ((source := self.source_tasks.get(path)) and source.read)
         }
 
     def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
-        """Take over a full reading. ``fresh``: nobody was listening before, so written times count."""
+        """Take over a full reading; ``fresh``: the source was not followed before, so written times count."""
         for _ in self.take_in_slices(path, traces, lambda: now, fresh=fresh):
             pass
 
     def take_in_slices(
         self, path: str, traces: WorkspaceTraces, now: Callable[[], Moment], *, fresh: bool
     ) -> Iterator[None]:
-        """The same, some at a time: whoever steps through this may do something else at each step.
+        """Take over a full reading as :meth:`take_all` does, in steps between which other work may be done.
 
-        It ends before its time where the workspace is lost or dropped meanwhile.
+        The steps end early when the workspace is lost or dropped meanwhile.
         """
-        room = self.rooms.setdefault(path, SourceTasks())
-        told = room.knows
-        for change in _slices(room.compare(traces)):
-            self._take(path, room, change, now(), fresh=fresh)
+        source = self.source_tasks.setdefault(path, SourceTasks())
+        known_before = source.knows
+        for change in _slices(source.compare(traces)):
+            self._take(path, source, change, now(), fresh=fresh)
             yield
-            if room.filling is None or self.rooms.get(path) is not room:
+            if source.filling is None or self.source_tasks.get(path) is not source:
                 return
-        more = room.filled()
+        more = source.finish_filling()
         self._version += 1
-        self._late.discard(path)
-        room.prune(self._observed(path, now().mono) - self.hands.stall_after)
-        if not more and room.knows == told:
+        self._unread_at_start.discard(path)
+        source.prune(self._observed(path, now().mono) - self.holdings.stall_after)
+        if not more and source.knows == known_before:
             return
-        for tasks in _some(room.claims):
+        for tasks in _some(source.claims):
             self._claims_due.update((path, task) for task in tasks)
             yield
-        for agent_ids in _some(room.hands):
-            self.hands.look_at((path, agent_id) for agent_id in agent_ids)
+        for agent_ids in _some(source.holdings):
+            self.holdings.mark_due((path, agent_id) for agent_id in agent_ids)
             yield
 
     def take(self, path: str, change: WorkChange, now: Moment) -> None:
-        """Take over a partial reading of a workspace that was read in full before."""
-        room = self.rooms.get(path)
-        if room is not None and change:
-            room.offer(change)
-            self._take(path, room, change, now, fresh=False)
+        """Take over a partial reading of a source that was read in full before."""
+        source = self.source_tasks.get(path)
+        if source is not None and change:
+            source.offer(change)
+            self._take(path, source, change, now, fresh=False)
 
     def lost(self, path: str) -> None:
-        """The workspace cannot be read: its tasks are unknown."""
-        room = self.rooms.get(path)
-        if room is not None:
-            room.forget()
-            self.hands.look_at_all(path)
+        """Note that a source cannot be read: its tasks are unknown until the next full reading."""
+        source = self.source_tasks.get(path)
+        if source is not None:
+            source.forget()
+            self.holdings.mark_all_due(path)
             self._version += 1
 
     def drop(self, path: str) -> None:
-        """The workspace is no longer one of ours."""
-        room = self.rooms.pop(path, None)
-        for task, held in room.claims.items() if room else ():
+        """Forget a source that is read no longer, with all its tasks."""
+        source = self.source_tasks.pop(path, None)
+        for task, held in source.claims.items() if source else ():
             if task in self._duplicates.claims:
-                self._undouble(task)
+                self._end_duplicate(task)
             self._counts[held.state] -= 1
-            self._recount_double(task)
-        self.orphans = {place for place in self.orphans if place[0] != path}
-        self.hands.drop(path)
+            self._recount_duplicate(task)
+        self.orphans = {key for key in self.orphans if key[0] != path}
+        self.holdings.drop(path)
         self._version += 1
 
     def rejudge_all(self) -> None:
-        """Judge everything anew, for a clock or a limit is another one."""
-        for path, room in self.rooms.items():
-            self._claims_due.update((path, task) for task in room.claims)
-            self.hands.look_at_all(path)
+        """Judge everything again at the next :meth:`settle`, after a clock or a limit changed."""
+        for path, source in self.source_tasks.items():
+            self._claims_due.update((path, task) for task in source.claims)
+            self.holdings.mark_all_due(path)
 
     def settle(self, now: Moment) -> None:
-        """Bring everything up to this moment."""
+        """Judge whatever a change or the time has affected, up to this moment."""
         self._store.expire(now.mono)
         offset = now.wall - now.mono
         if self._offset is None or abs(offset - self._offset) > CLOCK_STEP:
@@ -149,134 +165,136 @@ class Board:
         self._claims_due.update(self._deadlines.take(now.mono))
         touched, self._touched = self._touched, set()
         for key in touched:
-            self._claims_due.update(self.hands.agent_changed(key, now))
+            self._claims_due.update(self.holdings.agent_changed(key, now))
         claims, self._claims_due = self._claims_due, set()
         for path, task in claims:
             self._judge_claim(path, task, now)
-        self.hands.settle(now)
+        self.holdings.settle(now)
 
     def next_deadline(self) -> float | None:
-        """Monotonic time of the next possible change; may be too early, never too late after a settling."""
-        times = (self._deadlines.first(), self.hands.next_deadline())
+        """Return the monotonic time of the next possible change; never too late after :meth:`settle`."""
+        times = (self._deadlines.first(), self.holdings.next_deadline())
         return min((time for time in times if time is not None), default=None)
 
     @property
-    def has_news(self) -> bool:
-        """Whether :meth:`take_news` has something."""
-        return bool(self._news)
+    def has_events(self) -> bool:
+        """Whether :meth:`take_events` would return any event."""
+        return bool(self._events)
 
-    def take_news(self) -> tuple[list[TaskEvent], int]:
-        """What happened since it was last asked, and how much more was not kept."""
-        return self._news.take()
+    def take_events(self) -> tuple[list[TaskEvent], int]:
+        """Return the events since the last call, and the number of those that were dropped."""
+        return self._events.take()
 
     def counts(self, now: Moment) -> TaskCounts:
-        """How many there are; None where some workspace does not tell, and where there is none at all."""
+        """Return the number of tasks and claims; None where any source cannot tell, or no source exists."""
         self.settle(now)
-        rooms = [self.rooms.get(path) for path in self._store.workspaces]
-        if not rooms:
+        source_tasks = [self.source_tasks.get(path) for path in self._store.workspaces]
+        if not source_tasks:
             return TaskCounts()
-        claims = all(room is not None and room.knows_claims for room in rooms)
-        available = all(room is not None and room.knows_available for room in rooms)
-        offered = sum(len(self.available(path)) for path in self.rooms) if available else 0
+        claims = all(source is not None and source.knows_claims for source in source_tasks)
+        available = all(source is not None and source.knows_available for source in source_tasks)
+        offered = sum(len(self.available(path)) for path in self.source_tasks) if available else 0
         return TaskCounts(
-            available=offered + sum(room.unnamed for room in rooms if room) if available else None,
+            available=offered + sum(source.unnamed for source in source_tasks if source)
+            if available
+            else None,
             claimed=sum(self._counts.values()) if claims else None,
             expired=self._counts["expired"] if claims else None,
             orphaned=self._counts["orphaned"] if claims else None,
         )
 
     def available(self, path: str) -> list[str]:
-        """The available tasks of a source, sorted, without those that another one shows (duplicates.py)."""
+        """Return the available tasks of a source, sorted, without those that another source shows."""
         return self._duplicates.available(path, self.version)
 
-    def is_double(self, path: str, task: str) -> bool:
-        """Whether this claim in Redis is the one that a workspace has as well, and is shown there."""
+    def is_duplicate(self, path: str, task: str) -> bool:
+        """Return whether this is a claim in Redis that a workspace has as well, and that is shown there."""
         return not path and task in self._duplicates.claims and self._duplicates.is_shown(task)
 
-    def _take(self, path: str, room: SourceTasks, change: WorkChange, now: Moment, *, fresh: bool) -> None:
+    def _take(self, path: str, source: SourceTasks, change: WorkChange, now: Moment, *, fresh: bool) -> None:
         observed = self._observed(path, now.mono)
         self._version += 1
         for task, claim in change.claims.items():
             counting = None if claim is None or is_over(claim.status) else claim
-            held = room.claims.get(task)
+            held = source.claims.get(task)
             if held is not None and (counting is None or held.claim.agent_id != counting.agent_id):
-                self._let_go(path, room, task, observed)
+                self._remove_claim(path, source, task, observed)
                 held = None
             if counting is None:
                 continue
             at = _written(counting.claimed_at, now.wall, observed) if fresh else observed
             if held is None:
-                self._hold(path, room, counting, at)
+                self._add_claim(path, source, counting, at)
             else:
                 held.claim, held.since = counting, observed
-            room.moved[task] = at
+            source.moved[task] = at
             self._claims_due.add((path, task))
-        for task, written in room.tell_progress(change.progress):
+        for task, written in source.take_progress(change.progress):
             at = _written(written, now.wall, observed) if fresh else observed
-            room.moved[task] = max(at, room.moved.get(task, at))
-        self.hands.moved(path)
+            source.moved[task] = max(at, source.moved.get(task, at))
+        self.holdings.moved(path)
 
-    def _hold(self, path: str, room: SourceTasks, claim: Claim, at: float) -> None:
-        quiet = not self._running or path in self._late
-        room.claims[claim.task] = HeldClaim(claim, since=at, found=quiet)
+    def _add_claim(self, path: str, source: SourceTasks, claim: Claim, at: float) -> None:
+        quiet = not self._running or path in self._unread_at_start
+        source.claims[claim.task] = HeldClaim(claim, since=at, found=quiet)
         self._counts["held"] += 1
         if claim.agent_id is not None:
-            hand = room.hand(claim.agent_id)
-            hand.claims.add(claim.task)
-            hand.status = self.hands.holder(path, claim.agent_id)
-            self.hands.look_at([(path, claim.agent_id)])
-        self._recount_double(claim.task)
+            holding = source.holdings_of(claim.agent_id)
+            holding.claims.add(claim.task)
+            holding.status = self.holdings.holder(path, claim.agent_id)
+            self.holdings.mark_due([(path, claim.agent_id)])
+        self._recount_duplicate(claim.task)
         if not quiet and claim.task not in self._duplicates.claims:
-            self._news.tell(TaskEvent("task.claimed", path or None, claim.task, claim.agent_id))
+            self._events.add(TaskEvent("task.claimed", path or None, claim.task, claim.agent_id))
 
-    def _let_go(self, path: str, room: SourceTasks, task: str, observed: float) -> None:
-        double = task in self._duplicates.claims
-        if double:
-            self._undouble(task)
-        held = room.claims.pop(task)
+    def _remove_claim(self, path: str, source: SourceTasks, task: str, observed: float) -> None:
+        duplicate = task in self._duplicates.claims
+        if duplicate:
+            self._end_duplicate(task)
+        held = source.claims.pop(task)
         self._counts[held.state] -= 1
         self.orphans.discard((path, task))
-        room.moved[task] = observed
+        source.moved[task] = observed
         if held.claim.agent_id is not None:
-            hand = room.hand(held.claim.agent_id)
-            hand.claims.discard(task)
-            hand.moved = observed
-            self.hands.look_at([(path, held.claim.agent_id)])
-        self._recount_double(task)
-        if not double:
-            self._news.tell(TaskEvent("task.released", path or None, task, held.claim.agent_id))
+            holding = source.holdings_of(held.claim.agent_id)
+            holding.claims.discard(task)
+            holding.moved = observed
+            self.holdings.mark_due([(path, held.claim.agent_id)])
+        self._recount_duplicate(task)
+        if not duplicate:
+            self._events.add(TaskEvent("task.released", path or None, task, held.claim.agent_id))
 
-    def _recount_double(self, task: str) -> None:
-        """See whether the claim of this task in Redis is one that a workspace has as well: it counts once."""
-        double = self._duplicates.is_one(task)
-        if double == (task in self._duplicates.claims):
+    def _recount_duplicate(self, task: str) -> None:
+        """Update whether the claim of this task in Redis is shared with a workspace, and then counts once."""
+        duplicate = self._duplicates.is_shared(task)
+        if duplicate == (task in self._duplicates.claims):
             return
-        if not double:
-            self._undouble(task)
+        if not duplicate:
+            self._end_duplicate(task)
             return
         self._duplicates.claims.add(task)
-        self._counts[self.rooms[""].claims[task].state] -= 1
+        self._counts[self.source_tasks[""].claims[task].state] -= 1
         self.orphans.discard(("", task))
         self._version += 1
 
-    def _undouble(self, task: str) -> None:
+    def _end_duplicate(self, task: str) -> None:
         self._duplicates.claims.discard(task)
-        state = self.rooms[""].claims[task].state
+        state = self.source_tasks[""].claims[task].state
         self._counts[state] += 1
         if state == "orphaned":
             self.orphans.add(("", task))
         self._version += 1
 
     def _judge_claim(self, path: str, task: str, now: Moment) -> None:
-        room = self.rooms.get(path)
-        held = room.claims.get(task) if room and (room.knows_claims or room.filling) else None
+        source = self.source_tasks.get(path)
+        held = source.claims.get(task) if source and (source.knows_claims or source.filling) else None
         if held is None:
             return
-        hold = self._evidence(path, held, now)
-        wait = next_change(hold)
+        evidence = self._evidence(path, held, now)
+        wait = next_change(evidence)
         if wait is not None:
             self._deadlines.put((path, task), now.mono + wait)
-        state = claim_state(hold)
+        state = claim_state(evidence)
         found, held.found = held.found, False
         if state == held.state:
             return
@@ -291,30 +309,30 @@ class Board:
         if state == "orphaned":
             self.orphans.add((path, task))
             agent_id = held.claim.agent_id
-            if not found or self._was_lively(path, agent_id):
-                self._news.tell(TaskEvent("claim.orphaned", path or None, task, agent_id, hold.holder))
+            if not found or self._was_active_before(path, agent_id):
+                self._events.add(TaskEvent("claim.orphaned", path or None, task, agent_id, evidence.holder))
 
-    def _was_lively(self, path: str, agent_id: str | None) -> bool:
+    def _was_active_before(self, path: str, agent_id: str | None) -> bool:
         own: Key = (path or None, agent_id or "")
-        return own in self._lively or self._store.resolve(path, agent_id or "") in self._lively
+        return own in self._active_before or self._store.resolve(path, agent_id or "") in self._active_before
 
     def _may_be_hidden(self, path: str) -> bool:
-        """Whether an agent that a claim in this source names may be one that is not read."""
+        """Return whether the holder that a claim in this source names may exist although it was not read."""
         if any("agents" in source.crowded for source in self._store.workspaces.values()):
             return True
         others = [other for other in self._store.workspaces if other != path and not (path and other)]
-        return any((room := self.rooms.get(other)) is None or not room.read for other in others)
+        return any((source := self.source_tasks.get(other)) is None or not source.read for other in others)
 
     def _evidence(self, path: str, held: HeldClaim, now: Moment) -> ClaimEvidence:
         claim, timeout = held.claim, self._store.timeout
         observed = self._judged(path, now)
-        holder = self.hands.holder(path, claim.agent_id)
+        holder = self.holdings.holder(path, claim.agent_id)
         if holder == "inactive":
-            held.since = observed - timeout  # should it leave, it has long been silent
+            held.since = observed - timeout  # if it leaves now, it has been silent for long enough already
         elif holder is None and held.holder is not None and held.holder != "inactive":
-            held.since = observed  # it has just left
+            held.since = observed  # it has just left: wait one timeout from now
         elif holder is None and held.state != "orphaned" and self._may_be_hidden(path):
-            held.since = observed  # nobody can tell
+            held.since = observed  # it may exist unseen: wait one timeout from now
         if holder != held.holder:
             held.holder = holder
             self._version += 1
@@ -324,9 +342,9 @@ class Board:
         left = None if claim.expires_at is None else claim.expires_at - now.wall
         return ClaimEvidence(holder, absent, left, timeout)
 
-    def _lives(self, place: Place) -> bool:
-        room = self.rooms.get(place[0])
-        return room is not None and place[1] in room.claims
+    def _exists(self, key: SourceKey) -> bool:
+        source = self.source_tasks.get(key[0])
+        return source is not None and key[1] in source.claims
 
     def _observed(self, path: str, mono: float) -> float:
         return self._store.workspaces[path].clock.now(mono)
@@ -342,7 +360,7 @@ def _some(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _slices(change: WorkChange) -> Iterator[WorkChange]:
-    """A change in parts; at least one, if an empty one."""
+    """Yield a change in parts of at most :data:`SLICE`; one empty part for an empty change."""
     if len(change.claims) + len(change.progress) <= SLICE:
         yield change
         return
@@ -353,7 +371,7 @@ def _slices(change: WorkChange) -> Iterator[WorkChange]:
 
 
 def _written(written: float | None, wall: float, observed: float) -> float:
-    """A written time on the source's clock; one that is not known or lies ahead is now."""
+    """Return a written time on the source's clock; now where it is unknown or lies ahead."""
     if written is None or written > wall + FUTURE:
         return observed
     return observed - max(0.0, wall - written)

@@ -1,7 +1,7 @@
-"""What a claim is worth: a table, the first row that fits decides; and which claims count at all.
+"""Decide the state of a claim: a table, in which the first row that fits decides; and which claims count.
 
-Pure: the evidence is passed in, with every duration already measured. Knows nothing of files, Redis or of how
-the holder's own verdict came about (liveness.py).
+Pure: the evidence is passed in, with every duration already measured. It knows nothing of files, of Redis, or
+of how the holder's verdict was reached (liveness.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from coordd.model import ClaimState, Status
 RELEASED = frozenset(
     {"released", "available", "open", "unclaimed", "cancelled", "canceled", "abandoned", "returned"}
 )
-"""Words in a claim's ``status`` that give the task back: it counts as available where ``tasks/`` has it."""
+"""Words in a claim's ``status`` that give the task back: it is available where ``tasks/`` has it."""
 
 FINISHED = frozenset(
     {"done", "completed", "complete", "finished", "closed", "resolved", "merged", "success", "failed"}
@@ -23,24 +23,24 @@ FINISHED = frozenset(
 
 
 def is_released(status: str | None) -> bool:
-    """Whether a claim of this status gives its task back."""
+    """Return whether a claim with this status gives its task back."""
     return _word(status) in RELEASED
 
 
 def is_over(status: str | None) -> bool:
-    """Whether a claim of this status counts no more. Every word that is not known to say so counts."""
+    """Return whether a claim with this status has ended; an unknown word does not end it."""
     word = _word(status)
     return word in RELEASED or word in FINISHED
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimEvidence:
-    """All that the state of a claim rests on.
+    """Everything that the state of a claim depends on; durations are seconds.
 
-    ``holder`` is the verdict on the agent that the claim names, None where no such agent left a trace (or the
-    claim names none). ``absent`` is the time in seconds for which the named holder has been without a trace,
-    as its source's clock counts it; None while it has one, and where the claim names nobody. ``left`` is the
-    time in seconds until the claim's own time has passed, None where it has none that can be read.
+    ``holder`` is the status of the agent that the claim names, None where that agent left no trace or the
+    claim names none. ``absent`` is how long the named holder has been without a trace, on its source's clock;
+    None while it has one, and where the claim names no holder. ``left`` is the time until the claim expires,
+    None where it has no readable expiry. ``timeout`` is agents.timeout.
     """
 
     holder: Status | None
@@ -51,7 +51,7 @@ class ClaimEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """One row of the table: ``when`` in words, ``fits`` in code, ``state`` if it fits."""
+    """One row of the table: the condition in words (``when``) and in code (``fits``), and the ``state``."""
 
     when: str
     fits: Callable[[ClaimEvidence], bool]
@@ -70,20 +70,20 @@ TABLE: tuple[ClaimRow, ...] = (
 )
 
 
-def claim_state(hold: ClaimEvidence) -> ClaimState:
-    """The state by the first row that fits; the last always does."""
-    return next(row for row in TABLE if row.fits(hold)).state
+def claim_state(evidence: ClaimEvidence) -> ClaimState:
+    """Return the state of the first row that fits; the last row fits always."""
+    return next(row for row in TABLE if row.fits(evidence)).state
 
 
-def next_change(hold: ClaimEvidence) -> float | None:
-    """Seconds after which the state can be another by time alone; None: never."""
-    if claim_state(hold) == "orphaned":
+def next_change(evidence: ClaimEvidence) -> float | None:
+    """Return the seconds after which time alone can change the state, None where it cannot."""
+    if claim_state(evidence) == "orphaned":
         return None
     waits = []
-    if hold.holder is None and hold.absent is not None:
-        waits.append(hold.timeout - hold.absent)
-    if hold.left is not None and hold.left > 0:
-        waits.append(hold.left)
+    if evidence.holder is None and evidence.absent is not None:
+        waits.append(evidence.timeout - evidence.absent)
+    if evidence.left is not None and evidence.left > 0:
+        waits.append(evidence.left)
     return min(waits, default=None)
 
 

@@ -1,4 +1,4 @@
-"""What happens to tasks, and to agents because of them, kept until somebody asks. Pure values that change."""
+"""Buffer the events of tasks, and of agents because of their tasks, until they are taken. Pure state."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Literal
 
 from coordd.model import Status
 
-MAX_NEWS = 1000
-"""So much news is kept for whoever asks next; more is counted only."""
+MAX_EVENTS = 1000
+"""The number of events that are kept; further ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something that happened to a task (``subject``) held by ``agent_id``, or to an agent (``subject``)."""
+    """An event of a task (``subject``) held by ``agent_id``, or of an agent (``subject``).
+
+    ``holder`` is the status of the holder of an orphaned claim. ``tasks`` and ``idle`` (seconds without
+    progress) belong to ``agent.stalled``.
+    """
 
     kind: Literal["task.claimed", "task.released", "claim.orphaned", "agent.stalled"]
     workspace: str | None
@@ -25,24 +29,24 @@ class TaskEvent:
 
 
 class EventBuffer:
-    """The news since it was last taken."""
+    """Keep the events since they were last taken, up to :data:`MAX_EVENTS`."""
 
     def __init__(self) -> None:
-        self._news: list[TaskEvent] = []
+        self._events: list[TaskEvent] = []
         self._missed = 0
 
     def __bool__(self) -> bool:
-        return bool(self._news)
+        return bool(self._events)
 
-    def tell(self, news: TaskEvent) -> None:
-        """Keep it, or count it where there is no room."""
-        if len(self._news) < MAX_NEWS:
-            self._news.append(news)
+    def add(self, event: TaskEvent) -> None:
+        """Keep the event, or count it when the buffer is full."""
+        if len(self._events) < MAX_EVENTS:
+            self._events.append(event)
         else:
             self._missed += 1
 
     def take(self) -> tuple[list[TaskEvent], int]:
-        """What happened since it was last asked, and how much more was not kept."""
-        news, missed = self._news, self._missed
-        self._news, self._missed = [], 0
-        return news, missed
+        """Return the events since the last call, and the number of those that were dropped."""
+        events, missed = self._events, self._missed
+        self._events, self._missed = [], 0
+        return events, missed

@@ -1,8 +1,9 @@
-"""What each agent holds, in whichever source, and whether it makes progress with it.
+"""Decide what each agent holds, over all sources, and whether it is stalled.
 
-An agent's progress is a change of a claim it holds, of the progress told of one of its tasks, or of its list
-of tasks. One that lives, holds a task and has made none for ``stall_after`` is stalled; time in which its
-source could not be read, or coordd did not run, does not count. Time is passed in; no clock is read.
+The rule: an agent makes progress when a claim that it holds changes, or the reported progress of one of its
+tasks, or its list of tasks. An active agent that holds a task and has made no progress for ``stall_after``
+seconds is stalled; time in which its source could not be read, or coordd did not run, does not count. Pure
+state: time is passed in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coordd.agents.reducer import Key
-from coordd.agents.roster import Place, place_of
+from coordd.agents.roster import SourceKey, source_key
 from coordd.agents.store import AgentStore
 from coordd.model import Status
 from coordd.runtime.clocks import Moment
@@ -20,168 +21,183 @@ from coordd.tasks.work import AgentHoldings, SourceTasks
 
 
 class Holdings:
-    """The hands in all ``rooms``, which the board fills; ``stalled`` has the agents where they are shown.
+    """Judge what agents hold, in all sources.
 
-    ``running``: what is found now is news. ``version`` is another number whenever ``stalled`` is another.
+    ``stalled`` has the stalled agents under the keys where they are shown. ``running`` is false while coordd
+    starts: what is found then makes no event. ``version`` grows whenever ``stalled`` changes.
+
+    Args:
+        source_tasks: what is known of each source; the board fills it.
+        store: all agents.
+        events: takes the events.
+        stall_after: agents.stall_after in seconds; it may be changed.
     """
 
     def __init__(
-        self, *, rooms: dict[str, SourceTasks], store: AgentStore, news: EventBuffer, stall_after: float
+        self,
+        *,
+        source_tasks: dict[str, SourceTasks],
+        store: AgentStore,
+        events: EventBuffer,
+        stall_after: float,
     ) -> None:
         self.stall_after = stall_after
-        self.stalled: set[Place] = set()
+        self.stalled: set[SourceKey] = set()
         self.running = True
         self.version = 0
-        self._rooms = rooms
+        self._source_tasks = source_tasks
         self._store = store
-        self._news = news
-        self._due: set[Place] = set()
-        self._deadlines: Deadlines[Place] = Deadlines(wanted=self._lives)
+        self._events = events
+        self._due: set[SourceKey] = set()
+        self._deadlines: Deadlines[SourceKey] = Deadlines(wanted=self._exists)
 
-    def look_at(self, places: Iterable[Place]) -> None:
-        """Judge these, by the source in which they hold something, at the next settling."""
-        self._due.update(places)
+    def mark_due(self, keys: Iterable[SourceKey]) -> None:
+        """Judge these agents, as (source in which they hold something, id), at the next :meth:`settle`."""
+        self._due.update(keys)
 
-    def look_at_all(self, path: str) -> None:
-        """Judge all of one source."""
-        self._due.update((path, agent_id) for agent_id in self._rooms[path].hands)
+    def mark_all_due(self, path: str) -> None:
+        """Judge all agents that hold something in one source at the next :meth:`settle`."""
+        self._due.update((path, agent_id) for agent_id in self._source_tasks[path].holdings)
 
     def moved(self, path: str) -> None:
-        """Something moved in a source: who is stalled there may be so no more."""
-        room = self._rooms[path]
-        self._due.update((path, place[1]) for place in self.stalled if place[1] in room.hands)
+        """Judge the stalled agents of a source at the next :meth:`settle`, as something in it has changed."""
+        source = self._source_tasks[path]
+        self._due.update((path, key[1]) for key in self.stalled if key[1] in source.holdings)
 
     def drop(self, path: str) -> None:
-        """The source is no longer one of ours."""
-        self.stalled = {place for place in self.stalled if place[0] != path}
+        """Forget the stalled agents of a source that is read no longer."""
+        self.stalled = {key for key in self.stalled if key[0] != path}
 
     def settle(self, now: Moment) -> None:
-        """Bring everything up to this moment."""
+        """Judge the agents that a change or the time has affected, up to this moment."""
         self._due.update(self._deadlines.take(now.mono))
         due, self._due = self._due, set()
         for path, agent_id in due:
             self._judge(path, agent_id, now)
 
     def next_deadline(self) -> float | None:
-        """Monotonic time of the next possible change; may be too early, never too late after a settling."""
+        """Return the monotonic time of the next possible change; never too late after :meth:`settle`."""
         return self._deadlines.first()
 
-    def knows(self, place: Place) -> bool:
-        """Whether it can be told what this agent holds, and whether it makes progress."""
-        sources = self._sources(place)
-        if any(self._has_unnamed(path, place[1]) for path in sources):
-            return False  # of tasks that have no name here nobody can tell the progress
-        rooms = [self._rooms.get(path) for path in sources]
-        return all(room is not None and room.knows_claims and room.knows_progress for room in rooms)
+    def knows(self, key: SourceKey) -> bool:
+        """Return whether all that this agent holds, and its progress, can be read."""
+        sources = self._sources(key)
+        if any(self._has_unnamed(path, key[1]) for path in sources):
+            return False  # the progress of tasks that are only counted is unknown
+        source_tasks = [self._source_tasks.get(path) for path in sources]
+        return all(
+            source is not None and source.knows_claims and source.knows_progress for source in source_tasks
+        )
 
     def _has_unnamed(self, path: str, agent_id: str) -> bool:
         agent = self._store.observation((path or None, agent_id))
         return agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0
 
-    def knows_claims(self, place: Place) -> bool:
-        """Whether it can be told what this agent claims."""
-        rooms = [self._rooms.get(path) for path in self._sources(place)]
-        return all(room is not None and room.knows_claims for room in rooms)
+    def knows_claims(self, key: SourceKey) -> bool:
+        """Return whether all claims of this agent can be read."""
+        source_tasks = [self._source_tasks.get(path) for path in self._sources(key)]
+        return all(source is not None and source.knows_claims for source in source_tasks)
 
-    def holdings(self, place: Place) -> tuple[str, ...]:
-        """The tasks that an agent claims or lists as its own, sorted."""
-        return tuple(sorted({task for _, hand in self.of(place) for task in hand.holds()}))
+    def tasks_of(self, key: SourceKey) -> tuple[str, ...]:
+        """Return the tasks that an agent claims or lists as its own, sorted."""
+        return tuple(sorted({task for _, holding in self.of(key) for task in holding.holds()}))
 
-    def idle(self, place: Place, now: Moment) -> float:
-        """Seconds since the last progress of an agent that holds something."""
-        return min(self._rooms[path].idle(hand, self._judged(path, now)) for path, hand in self.of(place))
+    def idle(self, key: SourceKey, now: Moment) -> float:
+        """Return the seconds since the last progress of an agent that holds something."""
+        return min(
+            self._source_tasks[path].idle(holding, self._judged(path, now)) for path, holding in self.of(key)
+        )
 
-    def of(self, place: Place) -> list[tuple[str, AgentHoldings]]:
-        """What the agent that is shown at this place holds, in each source where it holds something."""
-        agent_id = place[1]
+    def of(self, key: SourceKey) -> list[tuple[str, AgentHoldings]]:
+        """Return what the agent shown under this key holds, as (source, holdings) for each source."""
+        agent_id = key[1]
         return [
-            (path, room.hands[agent_id])
-            for path, room in self._rooms.items()
-            if agent_id in room.hands and self._place(path, agent_id) == place
+            (path, source.holdings[agent_id])
+            for path, source in self._source_tasks.items()
+            if agent_id in source.holdings and self._shown_key(path, agent_id) == key
         ]
 
     def holder(self, path: str, agent_id: str | None) -> Status | None:
-        """The verdict on an agent that a claim in this source names; None where it left no trace."""
+        """Return the status of the agent that a claim in this source names, None where it left no trace."""
         if agent_id is None:
             return None
         return self._store.status_of(self._store.resolve(path, agent_id))
 
-    def agent_changed(self, key: Key, now: Moment) -> list[Place]:
-        """The verdict on an agent or its list of tasks is another one, or it came or went.
+    def agent_changed(self, key: Key, now: Moment) -> list[SourceKey]:
+        """Take over that an agent appeared or left, or that its verdict or list of tasks changed.
 
         Returns:
-            The claims that are to be judged anew for that: source and task.
+            The claims that have to be judged again for that, as (source, task).
         """
         agent_id = key[1]
         if self._store.status_of(key) is None:
-            self.stalled.discard(place_of(key))
+            self.stalled.discard(source_key(key))
         claims = []
-        # What Redis has of a workspace's agent is its own, too; and an agent of Redis alone may be the one
-        # that a claim in any workspace names.
-        for path in dict.fromkeys([key[0], ""] if key[0] else ["", *self._rooms]):
-            hand = self._changed_in(path, agent_id, now)
-            if hand is not None:
-                claims += [(path, task) for task in hand.claims]
+        # Claims in Redis may name an agent of a workspace, and claims in any workspace an agent of Redis.
+        for path in dict.fromkeys([key[0], ""] if key[0] else ["", *self._source_tasks]):
+            holding = self._changed_in(path, agent_id, now)
+            if holding is not None:
+                claims += [(path, task) for task in holding.claims]
         return claims
 
     def _changed_in(self, path: str, agent_id: str, now: Moment) -> AgentHoldings | None:
         agent = self._store.get((path or None, agent_id))
         tasks = agent.traces.tasks if agent and agent.traces else None if agent else ()
-        room = self._rooms.get(path)
-        if room is None:
+        source = self._source_tasks.get(path)
+        if source is None:
             if not tasks or path not in self._store.workspaces:
                 return None
-            room = self._rooms[path] = SourceTasks()
-        if not tasks and agent_id not in room.hands:
+            source = self._source_tasks[path] = SourceTasks()
+        if not tasks and agent_id not in source.holdings:
             return None
-        hand = room.hand(agent_id)
+        holding = source.holdings_of(agent_id)
         observed = self._store.workspaces[path].clock.now(now.mono)
         status = self.holder(path, agent_id)
-        if status == "active" and hand.status == "inactive":
-            hand.moved = observed  # whoever comes back gets its time anew
-        if tasks is not None and tasks != hand.tasks:
-            if self.running and (hand.tasks is not None or tasks):
-                hand.moved = observed
-            hand.tasks = tasks
-        hand.status = status
+        if status == "active" and holding.status == "inactive":
+            holding.moved = observed  # an agent that comes back has a full stall_after again
+        if tasks is not None and tasks != holding.tasks:
+            if self.running and (holding.tasks is not None or tasks):
+                holding.moved = observed
+            holding.tasks = tasks
+        holding.status = status
         self._due.add((path, agent_id))
-        return hand
+        return holding
 
     def _judge(self, path: str, agent_id: str, now: Moment) -> None:
-        place = self._place(path, agent_id)
-        if place != (path, agent_id):
+        key = self._shown_key(path, agent_id)
+        if key != (path, agent_id):
             self.stalled.discard((path, agent_id))
-        hands = []
-        for where, hand in self.of(place):
-            if hand.holds():
-                hands.append((where, hand))
+        holdings = []
+        for where, holding in self.of(key):
+            if holding.holds():
+                holdings.append((where, holding))
             else:
-                del self._rooms[where].hands[agent_id]
+                del self._source_tasks[where].holdings[agent_id]
         stalled = False
-        if hands and hands[0][1].status == "active" and self.knows(place):
-            idle = self.idle(place, now)
+        if holdings and holdings[0][1].status == "active" and self.knows(key):
+            idle = self.idle(key, now)
             stalled = idle >= self.stall_after
             if not stalled:
-                self._deadlines.put((hands[0][0], agent_id), now.mono + self.stall_after - idle)
-            elif place not in self.stalled and self.running:
-                held = self.holdings(place)
-                news = TaskEvent("agent.stalled", place[0] or None, agent_id, tasks=held, idle=round(idle, 3))
-                self._news.tell(news)
-        if stalled != (place in self.stalled):
+                self._deadlines.put((holdings[0][0], agent_id), now.mono + self.stall_after - idle)
+            elif key not in self.stalled and self.running:
+                held = self.tasks_of(key)
+                event = TaskEvent("agent.stalled", key[0] or None, agent_id, tasks=held, idle=round(idle, 3))
+                self._events.add(event)
+        if stalled != (key in self.stalled):
             self.version += 1
-            (self.stalled.add if stalled else self.stalled.discard)(place)
+            (self.stalled.add if stalled else self.stalled.discard)(key)
 
-    def _sources(self, place: Place) -> set[str]:
-        """Where the agent is seen, or holds something."""
-        held = [path for path, _ in self.of(place)]
-        return {place[0], *held, *self._store.sources_of((place[0] or None, place[1]))}
+    def _sources(self, key: SourceKey) -> set[str]:
+        """Return the sources that see the agent or in which it holds something."""
+        held = [path for path, _ in self.of(key)]
+        return {key[0], *held, *self._store.sources_of((key[0] or None, key[1]))}
 
-    def _place(self, path: str, agent_id: str) -> Place:
-        return place_of(self._store.resolve(path, agent_id))
+    def _shown_key(self, path: str, agent_id: str) -> SourceKey:
+        return source_key(self._store.resolve(path, agent_id))
 
-    def _lives(self, place: Place) -> bool:
-        room = self._rooms.get(place[0])
-        return room is not None and place[1] in room.hands
+    def _exists(self, key: SourceKey) -> bool:
+        source = self._source_tasks.get(key[0])
+        return source is not None and key[1] in source.holdings
 
     def _judged(self, path: str, now: Moment) -> float:
         return self._store.workspaces[path].clock.now(self._store.horizon(now.mono))

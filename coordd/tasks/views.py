@@ -1,7 +1,7 @@
-"""Tasks and claims as clients are shown them: lists in order, and what is wrong in words.
+"""Return tasks and claims as clients are shown them: lists in order, and problems in words.
 
-Reads the board; what it returns is plain values. Orphaned claims come first, then expired ones, then held
-ones, then available tasks; within each by workspace and task.
+It reads the board and returns plain values. The order: orphaned claims, expired ones, held ones, then
+available tasks; within each by workspace and task.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from coordd.agents.reducer import Key
-from coordd.agents.roster import Place
+from coordd.agents.roster import SourceKey, source_key
 from coordd.agents.store import AgentStore
 from coordd.model import TaskState, TaskView
 from coordd.runtime.clocks import Moment
@@ -24,20 +24,20 @@ ORDER: tuple[TaskState, ...] = ("orphaned", "expired", "held", "available")
 _RANK = {state: rank for rank, state in enumerate(ORDER)}
 _AVAILABLE = _RANK["available"]
 
-Position = tuple[int, str, str]
-"""Where a task stands in the list: rank of its state, workspace ("": none), task."""
+TaskPosition = tuple[int, str, str]
+"""The position of a task in the list: rank of its state, workspace ("" for Redis), task."""
 
 NAMED = 5
-"""So many orphaned claims, and stalled agents, are named in ``problems``; the rest is counted."""
+"""The number of orphaned claims, and of stalled agents, that ``problems`` names; the rest is counted."""
 
 
 class TaskList:
-    """The tasks of a board, in order."""
+    """List the tasks of a board in order; the sorted claims are kept until the board changes."""
 
     def __init__(self, *, board: Board, store: AgentStore) -> None:
         self._board = board
         self._store = store
-        self._claims: list[Position] = []
+        self._claims: list[TaskPosition] = []
         self._version = -1
 
     def shown(
@@ -46,9 +46,9 @@ class TaskList:
         *,
         state: TaskState | None = None,
         workspace: str | None = None,
-        after: Position | None = None,
-    ) -> Iterator[tuple[Position, TaskView]]:
-        """Tasks with their positions, beginning after one; workspaces that cannot be read have none here."""
+        after: TaskPosition | None = None,
+    ) -> Iterator[tuple[TaskPosition, TaskView]]:
+        """Yield tasks with their positions, starting after one; a workspace that cannot be read has none."""
         self._board.settle(now)
         claims = self._in_order()
         start = 0 if after is None else bisect_right(claims, after)
@@ -58,8 +58,8 @@ class TaskList:
                 yield position, self._view(path, task, ORDER[rank])
         if state not in (None, "available"):
             return
-        for path, room in sorted(self._board.rooms.items()):
-            if not room.knows_available or workspace not in (None, path):
+        for path, source in sorted(self._board.source_tasks.items()):
+            if not source.knows_available or workspace not in (None, path):
                 continue
             available = self._board.available(path)
             start = 0
@@ -69,99 +69,103 @@ class TaskList:
                 yield (_AVAILABLE, path, task), self._view(path, task, "available")
 
     def version(self, now: Moment) -> int:
-        """Another number whenever anything that is shown can be another."""
+        """Return a number that grows whenever anything that is shown may have changed."""
         self._board.settle(now)
         return self._board.version
 
     def unknown(self) -> list[str | None]:
-        """The workspaces whose claims or tasks cannot be told, sorted; None among them stands for Redis."""
-        rooms = self._board.rooms
+        """Return the workspaces whose claims or tasks are unknown, sorted; None stands for Redis."""
+        source_tasks = self._board.source_tasks
         return [
             path or None
             for path in sorted(self._store.workspaces)
-            if (room := rooms.get(path)) is None or not (room.knows_claims and room.knows_available)
+            if (source := source_tasks.get(path)) is None
+            or not (source.knows_claims and source.knows_available)
         ]
 
     def claims_of(self, key: Key, now: Moment) -> list[TaskView] | None:
-        """An agent's claims, None where they are unknown."""
+        """Return an agent's claims, None where they are unknown."""
         self._board.settle(now)
-        place = (key[0] or "", key[1])
-        if not self._board.hands.knows_claims(place):
+        shown = source_key(key)
+        if not self._board.holdings.knows_claims(shown):
             return None
         return [
-            self._view(path, task, self._board.rooms[path].claims[task].state)
-            for path, hand in self._board.hands.of(place)
-            for task in sorted(hand.claims)
-            if not self._board.is_double(path, task)
+            self._view(path, task, self._board.source_tasks[path].claims[task].state)
+            for path, holding in self._board.holdings.of(shown)
+            for task in sorted(holding.claims)
+            if not self._board.is_duplicate(path, task)
         ]
 
     def is_stalled(self, key: Key, now: Moment) -> bool | None:
-        """Whether the agent is stalled, None where that cannot be told."""
+        """Return whether the agent is stalled, None where that is unknown."""
         self._board.settle(now)
-        place = (key[0] or "", key[1])
-        return place in self._board.hands.stalled if self._board.hands.knows(place) else None
+        shown = source_key(key)
+        return shown in self._board.holdings.stalled if self._board.holdings.knows(shown) else None
 
     def stall_evidence(self, key: Key, now: Moment) -> tuple[str, float] | None:
-        """The tasks that an agent holds, in words, and the seconds since its last progress."""
+        """Return the tasks that an agent holds, in words, and the seconds since its last progress.
+
+        None where it holds none, or where that is unknown.
+        """
         self._board.settle(now)
-        place = (key[0] or "", key[1])
-        held = self._board.hands.holdings(place)
-        if not held or not self._board.hands.knows(place):
+        shown = source_key(key)
+        held = self._board.holdings.tasks_of(shown)
+        if not held or not self._board.holdings.knows(shown):
             return None
-        return _some(held), self._board.hands.idle(place, now)
+        return _some(held), self._board.holdings.idle(shown, now)
 
     def problems(self, now: Moment) -> list[str]:
-        """A line for all orphaned claims, and one for each of the first stalled agents."""
+        """Return one line for all orphaned claims, and one for each of the first stalled agents."""
         self._board.settle(now)
         found = []
-        orphans = [place for place in self._board.orphans if self._board.rooms[place[0]].knows_claims]
+        orphans = [key for key in self._board.orphans if self._board.source_tasks[key[0]].knows_claims]
         if orphans:
-            named = [self._orphan(place, now) for place in heapq.nsmallest(NAMED, orphans)]
+            named = [self._orphan(key, now) for key in heapq.nsmallest(NAMED, orphans)]
             count = len(orphans)
             more = f"; and {count - NAMED} more" if count > NAMED else ""
             noun = "claim is" if count == 1 else "claims are"
             found.append(f"{count} {noun} orphaned: {'; '.join(named)}{more}")
-        stalled = self._board.hands.stalled
-        for place in heapq.nsmallest(NAMED, stalled):
-            held = _some(self._board.hands.holdings(place))
-            idle = age(self._board.hands.idle(place, now))
-            found.append(f"agent {escape(place[1])} is stalled: holds {held}, no progress for {idle}")
+        stalled = self._board.holdings.stalled
+        for key in heapq.nsmallest(NAMED, stalled):
+            held = _some(self._board.holdings.tasks_of(key))
+            idle = age(self._board.holdings.idle(key, now))
+            found.append(f"agent {escape(key[1])} is stalled: holds {held}, no progress for {idle}")
         if len(stalled) > NAMED:
             found.append(f"{len(stalled) - NAMED} more agents are stalled")
         return found
 
-    def _orphan(self, place: Place, now: Moment) -> str:
-        path, task = place
-        agent_id = self._board.rooms[path].claims[task].claim.agent_id
+    def _orphan(self, key: SourceKey, now: Moment) -> str:
+        path, task = key
+        agent_id = self._board.source_tasks[path].claims[task].claim.agent_id
         agent = self._store.get(self._store.resolve(path, agent_id)) if agent_id else None
-        who = f"{escape(task)} held by {escape(agent_id or '')}"
+        claim = f"{escape(task)} held by {escape(agent_id or '')}"
         if not agent:
-            return f"{who} (no trace of it)"
+            return f"{claim} (no trace of it)"
         silence = self._store.look(agent, now.mono).evidence.silence
-        return f"{who} (inactive, silent for {age(silence)})"
+        return f"{claim} (inactive, silent for {age(silence)})"
 
-    def _in_order(self) -> list[Position]:
+    def _in_order(self) -> list[TaskPosition]:
         board = self._board
         if self._version != board.version:
             self._claims = sorted(
                 (_RANK[held.state], path, task)
-                for path, room in board.rooms.items()
-                if room.knows_claims
-                for task, held in room.claims.items()
-                if not board.is_double(path, task)
+                for path, source in board.source_tasks.items()
+                if source.knows_claims
+                for task, held in source.claims.items()
+                if not board.is_duplicate(path, task)
             )
             self._version = board.version
         return self._claims
 
     def _view(self, path: str, task: str, state: TaskState) -> TaskView:
-        room: SourceTasks = self._board.rooms[path]
-        held = room.claims.get(task) if state != "available" else None
+        source: SourceTasks = self._board.source_tasks[path]
+        held = source.claims.get(task) if state != "available" else None
         claim = held.claim if held else None
-        told = room.progress.get(task) if room.knows_progress else None
-        double = path != "" and self._board.is_double("", task)
-        redis = self._board.rooms[""] if double else None
+        progress = source.progress.get(task) if source.knows_progress else None
+        duplicate = path != "" and self._board.is_duplicate("", task)
+        redis = self._board.source_tasks[""] if duplicate else None
         if redis and redis.knows_progress and (other := redis.progress.get(task)) is not None:
-            told = max((one for one in (told, other) if one), key=lambda one: one.timestamp or 0.0)
+            progress = max((one for one in (progress, other) if one), key=lambda one: one.timestamp or 0.0)
         return TaskView(
             task_id=task,
             workspace=path or None,
@@ -170,16 +174,16 @@ class TaskList:
             claimed_at=_moment(claim.claimed_at) if claim else None,
             expires_at=_moment(claim.expires_at) if claim else None,
             description=claim.description if claim else None,
-            progress=told.percent if told else None,
-            message=told.message if told else None,
-            progress_at=_moment(told.timestamp) if told else None,
+            progress=progress.percent if progress else None,
+            message=progress.message if progress else None,
+            progress_at=_moment(progress.timestamp) if progress else None,
             holder_status=held.holder if held else None,
-            sources=("file", "redis") if double else ("file",) if path else ("redis",),
+            sources=("file", "redis") if duplicate else ("file",) if path else ("redis",),
         )
 
 
 def _some(tasks: tuple[str, ...]) -> str:
-    """The first tasks by name, and how many more."""
+    """Return the first tasks by name, and the number of further ones, in words."""
     more = f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""
     return ", ".join(escape(task) for task in tasks[:3]) + more
 

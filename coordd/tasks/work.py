@@ -1,7 +1,7 @@
-"""What is known of the work of one workspace, and of what each of its agents holds. Pure values that change.
+"""Keep what is known of the tasks of one source, and of what each agent holds there.
 
-What was last known is kept while it is unknown, so that a workspace that comes back is compared with what it
-was. Times are those of the workspace's observed clock (clocks.py).
+The rule: while a source cannot be read its last known state is kept, so that it can be compared with what is
+read when it comes back. Times are on the source's observed clock (runtime/clocks.py). Pure state.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from coordd.tasks.claim_state import is_over
 T = TypeVar("T")
 
 MAX_GONE = 100_000
-"""Tasks without a claim or progress of which it is known when they moved; the oldest are forgotten first."""
+"""The number of tasks without claim or progress whose last change is remembered; the oldest go first."""
 
 
 @dataclass(slots=True)
 class HeldClaim:
-    """A claim that counts. ``since`` is the time from which on its holder's absence is counted; ``found``: it
-    was there before anybody looked, and has not been judged yet.
+    """A claim that counts, with its holder's status and its state as they were last judged.
+
+    ``since`` is the time from which the absence of its holder is counted. ``found`` is true while a claim
+    that was there before coordd looked has not been judged yet.
     """
 
     claim: Claim
@@ -36,9 +38,10 @@ class HeldClaim:
 
 @dataclass(slots=True)
 class AgentHoldings:
-    """What one agent holds: its ``claims``, and ``tasks``, its own list (None: it was never read).
+    """What one agent holds in one source: its ``claims``, and ``tasks``, its own list (None: never read).
 
-    ``moved`` is when the one or the other last changed, or the agent came back; None: not since it is known.
+    ``status`` is the agent's as last judged. ``moved`` is the time at which claims or list last changed, or
+    the agent came back; None where neither has happened since it is known.
     """
 
     claims: set[str] = field(default_factory=set)
@@ -47,23 +50,25 @@ class AgentHoldings:
     moved: float | None = None
 
     def holds(self) -> set[str]:
-        """All tasks that are the agent's."""
+        """Return all tasks that the agent claims or lists."""
         return self.claims.union(self.tasks or ())
 
 
 @dataclass(slots=True)
 class SourceTasks:
-    """One workspace, or Redis. ``moved`` has the time at which each task's claim or progress last changed.
+    """The tasks of one source, a workspace or Redis.
 
-    ``unnamed`` is how many more tasks are available than ``available`` names; ``read``: it was read in
-    full, and can be read now. ``filling`` has what :attr:`knows` will be once a full reading is taken over.
+    ``moved`` has the time at which the claim or progress of each task last changed. ``unnamed`` is the number
+    of available tasks beyond those named in ``available``. ``read`` is true when the source was read in full
+    and can be read now. ``filling`` has what :attr:`knows` will be once a full reading is taken over, None at
+    other times.
     """
 
     claims: dict[str, HeldClaim] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     available: list[str] = field(default_factory=list)
     moved: dict[str, float] = field(default_factory=dict)
-    hands: dict[str, AgentHoldings] = field(default_factory=dict)
+    holdings: dict[str, AgentHoldings] = field(default_factory=dict)
     knows_claims: bool = False
     knows_progress: bool = False
     knows_available: bool = False
@@ -73,13 +78,13 @@ class SourceTasks:
 
     @property
     def knows(self) -> tuple[bool, bool, bool]:
-        """What can be told of it: claims, progress, available tasks."""
+        """Whether its claims, its progress and its available tasks are known."""
         return self.knows_claims, self.knows_progress, self.knows_available
 
     def compare(self, traces: WorkspaceTraces) -> WorkChange:
-        """Take over from a full reading what is available; what has changed of the rest.
+        """Take over the available tasks of a full reading; return what has changed of claims and progress.
 
-        What nobody could tell before can be told when :meth:`filled` was called.
+        What was unknown before becomes known when :meth:`finish_filling` is called.
         """
         knows = (traces.claims is not None, traces.progress is not None, traces.tasks_available is not None)
         self.filling = knows
@@ -97,8 +102,8 @@ class SourceTasks:
             progress = _difference(self.progress, traces.progress)
         return WorkChange(claims, progress)
 
-    def filled(self) -> bool:
-        """All that :meth:`compare` returned was taken over; whether more can be told than before."""
+    def finish_filling(self) -> bool:
+        """Note that all of :meth:`compare` is taken over; return whether :attr:`knows` changed."""
         before = self.knows
         if self.filling is not None:
             self.knows_claims, self.knows_progress, self.knows_available = self.filling
@@ -107,7 +112,7 @@ class SourceTasks:
         return self.knows != before
 
     def offer(self, change: WorkChange) -> None:
-        """Take over which tasks have become available or are so no more."""
+        """Take over which tasks became available and which ceased to be."""
         if change.available_unnamed is not None:
             self.unnamed = change.available_unnamed
         for task, there in change.available.items():
@@ -119,25 +124,25 @@ class SourceTasks:
                 del self.available[index]
 
     def forget(self) -> None:
-        """Nothing of it can be read now."""
+        """Note that the source cannot be read: nothing of it is known now."""
         self.filling = None
         self.knows_claims = self.knows_progress = self.knows_available = self.read = False
 
-    def hand(self, agent_id: str) -> AgentHoldings:
-        """What this agent holds; nothing, if it is new."""
-        return self.hands.setdefault(agent_id, AgentHoldings())
+    def holdings_of(self, agent_id: str) -> AgentHoldings:
+        """Return what this agent holds, to be changed; empty for a new agent."""
+        return self.holdings.setdefault(agent_id, AgentHoldings())
 
-    def idle(self, hand: AgentHoldings, observed: float) -> float:
-        """Seconds since the last progress of this hand; of which none is known, it begins now."""
-        times = [self.moved[task] for task in hand.holds() if task in self.moved]
-        if hand.moved is not None:
-            times.append(hand.moved)
+    def idle(self, holding: AgentHoldings, observed: float) -> float:
+        """Return the seconds since the last progress with these holdings; an unknown one counts from now."""
+        times = [self.moved[task] for task in holding.holds() if task in self.moved]
+        if holding.moved is not None:
+            times.append(holding.moved)
         if not times:
-            hand.moved = observed
+            holding.moved = observed
         return max(0.0, observed - max(times, default=observed))
 
-    def tell_progress(self, change: Mapping[str, Progress | None]) -> Iterator[tuple[str, float | None]]:
-        """Take over progress; the tasks where it is another one, with the times that are written."""
+    def take_progress(self, change: Mapping[str, Progress | None]) -> Iterator[tuple[str, float | None]]:
+        """Take over progress; yield the tasks for which it changed, with the written times."""
         for task, progress in change.items():
             if progress == self.progress.get(task):
                 continue
@@ -148,7 +153,7 @@ class SourceTasks:
             yield task, progress.timestamp if progress else None
 
     def prune(self, before: float) -> None:
-        """Forget when tasks moved of which there is neither claim nor progress, and was none for long."""
+        """Forget the last change of tasks that have had neither claim nor progress since ``before``."""
         self.moved = {
             task: moved
             for task, moved in self.moved.items()

@@ -1,4 +1,4 @@
-"""The verdict table: the first row that fits decides, and what no table may ever say."""
+"""Test the verdict table: the first row that fits decides, and some verdicts are never given."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def test_more_silence_never_makes_an_agent_livelier(found: Evidence, more: float
 
 @settings(deadline=None)
 @given(evidence)
-def test_without_any_beat_and_process_nobody_is_said_to_live_or_to_be_dead(found: Evidence) -> None:
+def test_without_beat_and_process_an_agent_is_unknown(found: Evidence) -> None:
     verdict = judge(replace(found, silence=None, process=None, ended=False))
     assert verdict in (Verdict("unknown", "unreachable"), Verdict("unknown", "no-heartbeat"))

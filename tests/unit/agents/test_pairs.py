@@ -1,4 +1,4 @@
-"""Agents that Redis and workspaces see: who is whose, counted once, against the rule spelled out naively."""
+"""Test that agents seen by Redis and workspaces are paired and counted once, against a naive model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.merge import merge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Registration
+from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 
@@ -25,21 +26,21 @@ keys = st.tuples(st.sampled_from((None, "/a", "/b")), st.sampled_from(IDS))
 ages = st.none() | st.integers(min_value=0, max_value=16 * 300).map(lambda n: n / 16)
 
 
-def places_of(known: set[Key]) -> dict[Key, list[Key]]:
-    """The rule: under which key each agent is shown, and which observations are behind it."""
+def shown_keys_of(known: set[Key]) -> dict[Key, list[Key]]:
+    """Return the shown keys by the naive rule, each with the observations behind it."""
     found: dict[Key, list[Key]] = {key: [key] for key in known if key[0] is not None}
     for key in known:
         if key[0] is None:
-            homes = [other for other in known if other[1] == key[1] and other[0] is not None]
-            if len(homes) == 1:
-                found[homes[0]].append(key)
+            workspaces_of = [other for other in known if other[1] == key[1] and other[0] is not None]
+            if len(workspaces_of) == 1:
+                found[workspaces_of[0]].append(key)
             else:
                 found[key] = [key]
     return found
 
 
 class Model(RuleBasedStateMachine):
-    """Sightings come and go, age and are lost, in any order."""
+    """Let observations come, go, age and be lost in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,26 +81,26 @@ class Model(RuleBasedStateMachine):
             beat_wall=at,
             sources=("file",) if key[0] else ("redis",),
         )
-        before = set(places_of(set(self.known)))
+        before = set(shown_keys_of(set(self.known)))
         foretold = None if key in self.known else self.store.would_move(key, there=True)
         self.known[key] = agent
-        place = next(place for place, behind in places_of(set(self.known)).items() if key in behind)
-        agent = replace(agent, verdict=self.verdict(places_of(set(self.known))[place]))
+        place = next(place for place, behind in shown_keys_of(set(self.known)).items() if key in behind)
+        agent = replace(agent, verdict=self.verdict(shown_keys_of(set(self.known))[place]))
         assert self.store.shown_as(agent, self.mono).key == place
         self.store.publish(agent, self.mono)
         self.moved(before, key, foretold)
 
     @rule(key=keys)
     def remove(self, key: Key) -> None:
-        before = set(places_of(set(self.known)))
+        before = set(shown_keys_of(set(self.known)))
         foretold = self.store.would_move(key, there=False) if key in self.known else None
         self.known.pop(key, None)
         self.store.remove(key, self.mono)
         self.moved(before, key, foretold)
 
     def moved(self, before: set[Key], own: Key, foretold: tuple[KnownAgent, bool] | None) -> None:
-        """What is shown or gone beside the observation's own is told, to be recorded, and was foretold."""
-        after = set(places_of(set(self.known)))
+        """Check that moves of other keys were predicted, and are returned to be recorded."""
+        after = set(shown_keys_of(set(self.known)))
         expected = {key: key in after for key in (before ^ after) - {own}}
         assert ({} if foretold is None else {foretold[0].key: foretold[1]}) == expected
         assert dict(self.store.take_moved()) == expected
@@ -120,22 +121,22 @@ class Model(RuleBasedStateMachine):
         self.store.rejudge(path or None, self.mono)
 
     @rule()
-    def record_what_is_owed(self) -> None:
+    def record_what_is_outdated(self) -> None:
         for key in self.store.take_unrecorded(self.mono):
             agent = self.store.get(key)
             assert agent is not None
             now = self.store.look(agent, self.mono).verdict
             assert now.status != agent.verdict.status
             self.store.recorded(key, now, "verdict", self.mono)
-        assert not self.store.owes_records
+        assert not self.store.has_unrecorded
 
     @invariant()
-    def everybody_is_shown_once(self) -> None:
-        places = places_of(set(self.known))
+    def every_agent_is_shown_once(self) -> None:
+        keys = shown_keys_of(set(self.known))
         shown = list(self.store.shown(self.mono))
-        assert [one.agent.key for one in shown] == sorted(places, key=lambda key: (key[0] or "", key[1]))
+        assert [one.agent.key for one in shown] == sorted(keys, key=lambda key: (key[0] or "", key[1]))
         for one in shown:
-            behind = places[one.agent.key]
+            behind = keys[one.agent.key]
             assert one.verdict == self.verdict(behind)
             assert len(one.agent.sources) == len(behind)
             beats = [self.known[key].beat_at for key in behind]
@@ -144,13 +145,13 @@ class Model(RuleBasedStateMachine):
             assert one.evidence.silence == min(known, default=None)
             assert self.store.status_of(one.agent.key) == one.verdict.status
         assert self.store.counts(self.mono) == AgentCounts(
-            **Counter(self.verdict(behind).status for behind in places.values())
+            **Counter(self.verdict(behind).status for behind in keys.values())
         )
-        assert len(self.store) == len(places)
+        assert len(self.store) == len(keys)
 
     @invariant()
-    def both_sightings_of_an_agent_have_its_last_record(self) -> None:
-        for behind in places_of(set(self.known)).values():
+    def both_observations_of_an_agent_have_its_last_record(self) -> None:
+        for behind in shown_keys_of(set(self.known)).values():
             observations = [self.store.observation(key) for key in behind]
             assert len({one.verdict for one in observations if one}) == 1
 
@@ -161,19 +162,19 @@ class Model(RuleBasedStateMachine):
             assert {agent.key for agent in self.store.in_workspace(path or None)} == mine
 
     @invariant()
-    def a_name_is_resolved_to_whoever_is_shown(self) -> None:
-        places = places_of(set(self.known))
+    def a_name_is_resolved_to_the_agent_that_is_shown(self) -> None:
+        keys = shown_keys_of(set(self.known))
         for path in PATHS:
             for agent_id in IDS:
                 key = self.store.resolve(path, agent_id)
-                assert (self.store.status_of(key) is not None) == (key in places)
+                assert (self.store.status_of(key) is not None) == (key in keys)
                 if (path or None, agent_id) in self.known:
-                    assert key in places
+                    assert key in keys
 
     @invariant()
     def no_deadline_is_missed(self) -> None:
         due = self.store.next_deadline()
-        for place, behind in places_of(set(self.known)).items():
+        for place, behind in shown_keys_of(set(self.known)).items():
             silence = self.evidence_of(behind)
             if self.verdict(behind).status == "active" and silence is not None:
                 assert due is not None, place

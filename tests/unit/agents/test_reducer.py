@@ -1,4 +1,4 @@
-"""One step per reading: what is a beat, what is worth a sample, and what a restart must not see twice."""
+"""Test one step for each reading: what is a beat, what is worth a sample, what a restart must not repeat."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def traces(
 def reading(
     wall: float, *, since: float | None = None, fresh: bool = False, starting: bool = False
 ) -> Reading:
-    """The observed clock shows the seconds since T0."""
+    """Return a reading whose observed clock shows the seconds since T0."""
     observed = wall - T0
     return Reading(
         wall=wall,
@@ -97,7 +97,7 @@ def test_a_time_slightly_ahead_is_taken_as_it_is_and_makes_no_negative_silence()
     assert (known.beat_wall, known.beat_at) == (T0 + 4, 0.0)
 
 
-def test_a_registration_counts_as_a_beat_and_neither_is_no_heartbeat() -> None:
+def test_a_registration_counts_as_a_beat_and_without_either_there_is_none() -> None:
     assert first(traces(started=T0 - 10)).beat_wall == T0 - 10
     assert first(traces(beat(T0 - 60, T0 - 60), started=T0 - 10)).beat_wall == T0 - 10
     assert first(traces(started=T0 + 60)).verdict == Verdict("unknown", "no-heartbeat")
@@ -221,7 +221,7 @@ def test_what_a_record_and_an_answer_show() -> None:
 
 
 def restarted(known: KnownAgent, wall: float, tmp: str) -> KnownAgent:
-    """What a daemon that starts later knows from the record of the one before, through the real reader."""
+    """Return what a daemon that starts later restores from the last record, through the real reader."""
     with open(f"{tmp}/agent_2026-11-22.jsonl", "wb") as file:
         sample = sample_of(known, verdict=known.verdict, wall=wall, host="h")
         file.write(msgspec.json.encode(sample) + b"\n")
@@ -248,7 +248,7 @@ def _started(traces: AgentTraces) -> float | None:
 def test_a_restart_samples_no_beat_twice(
     directory: str, before: AgentTraces, found: AgentTraces, twice: bool, later: float
 ) -> None:
-    """Touch-only beats, empty files and written times in the future included."""
+    """It covers beats that only touch the file, empty files, and written times in the future."""
     known = first(before if twice else found)
     if twice:  # the beat was seen as a change, which may go by the mtime where a first sight does not
         known = advance(known, KEY, found, reading(T0 + 0.05))
@@ -309,7 +309,7 @@ def test_a_restored_agent_that_never_beat_and_still_does_not_is_as_it_was(tmp_pa
 
 
 def test_a_beat_after_an_outage_is_no_earlier_than_the_one_before_it_whatever_its_clock_says() -> None:
-    """The agent's machine is ten minutes behind; while everything was read its beats counted as they came."""
+    """The clock of the agent is ten minutes behind; its beats counted as they came before the outage."""
     before = beat(T0 - 600, T0 - 600)
     known = replace(first(traces(before)), beat_at=-10.0)
     back = advance(known, KEY, traces(beat(T0 - 580, T0 - 580)), reading(T0 + 20, fresh=True))

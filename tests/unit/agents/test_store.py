@@ -1,4 +1,4 @@
-"""The store: its counters, order and deadlines against a naive recount at each moment."""
+"""Test the counters, the order and the deadlines of the store against a naive recount at each moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.agents.liveness import Verdict, judge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
+from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.deadlines import SPARE
@@ -27,7 +28,7 @@ waits = st.integers(min_value=1, max_value=16 * 130).map(lambda n: n / 16)
 
 
 class Model(RuleBasedStateMachine):
-    """Everything that can happen to a store, in any order; ticks are on time except in ``gap``."""
+    """Do everything that can happen to a store, in any order; ticks are on time except in ``gap``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,14 +73,14 @@ class Model(RuleBasedStateMachine):
 
     def tick(self, mono: float) -> None:
         self.mono = self.ticked = mono
-        assert self.loop_monitor.beat(mono) == 0.0
+        assert self.loop_monitor.tick(mono) == 0.0
 
     @rule(seconds=waits, asked_meanwhile=st.booleans())
     def gap(self, seconds: float, asked_meanwhile: bool) -> None:
         self.mono += seconds
         if asked_meanwhile:
             assert self.store.counts(self.mono) == self.recount()
-        gap = self.loop_monitor.beat(self.mono)
+        gap = self.loop_monitor.tick(self.mono)
         self.ticked = self.mono
         if gap:
             for workspace in self.store.workspaces.values():
@@ -97,14 +98,14 @@ class Model(RuleBasedStateMachine):
         self.store.rejudge(path, self.mono)
 
     @rule(timeout=st.sampled_from([10.0, 120.0, 200.0]))
-    def another_timeout(self, timeout: float) -> None:
+    def change_the_timeout(self, timeout: float) -> None:
         self.store.timeout = timeout
         self.store.rejudge_all(self.mono)
 
     @precondition(lambda self: self.known)
     @rule()
     def wait_for_the_next_deadline(self) -> None:
-        """Whoever sleeps until then misses no change."""
+        """Check that no change comes before the next deadline."""
         due = self.store.next_deadline()
         before = self.recount()
         for _ in range(200):
@@ -114,7 +115,7 @@ class Model(RuleBasedStateMachine):
             assert self.recount() == before
 
     @rule()
-    def record_what_is_owed(self) -> None:
+    def record_what_is_outdated(self) -> None:
         owed = self.store.take_unrecorded(self.mono)
         differing = {
             key for key, agent in self.known.items() if self.verdict(agent).status != agent.verdict.status
@@ -124,7 +125,7 @@ class Model(RuleBasedStateMachine):
         for key in owed:
             self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
             self.store.publish(self.known[key], self.mono)
-        assert not self.store.owes_records
+        assert not self.store.has_unrecorded
 
     @invariant()
     def counters_equal_a_recount(self) -> None:
@@ -132,7 +133,7 @@ class Model(RuleBasedStateMachine):
         assert len(self.store) == len(self.known)
 
     @invariant()
-    def everybody_is_shown_once_in_order_with_the_verdict_of_now(self) -> None:
+    def every_agent_is_shown_once_in_order_with_the_verdict_of_now(self) -> None:
         shown = list(self.store.shown(self.mono))
         assert [one.agent.key for one in shown] == sorted(self.known)
         for one in shown:
@@ -154,7 +155,7 @@ TestPicture: Any = Model.TestCase
 TestPicture.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
 
 
-def picture_of(agents: set[Key]) -> AgentStore:
+def store_of(agents: set[Key]) -> AgentStore:
     loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
     store = AgentStore(timeout=TIMEOUT, loop_monitor=loop_monitor)
     for path in {key[0] or "" for key in agents}:
@@ -177,7 +178,7 @@ any_key = st.tuples(st.sampled_from(["/a", "/b", "/é"]), st.text(min_size=1, ma
 def test_paging_by_key_meets_each_agent_once_also_when_the_last_one_left(
     agents: set[Key], size: int, data: st.DataObject
 ) -> None:
-    store = picture_of(agents)
+    store = store_of(agents)
     removed: set[Key] = set()
     met: list[Key] = []
     after: Key | None = None
@@ -198,7 +199,7 @@ def test_paging_by_key_meets_each_agent_once_also_when_the_last_one_left(
 @settings(deadline=None)
 @given(st.sets(any_key, max_size=20), st.sampled_from(["/a", "/b", "/é", "/none"]))
 def test_one_workspace_alone(agents: set[Key], path: str) -> None:
-    store = picture_of(agents)
+    store = store_of(agents)
     mine = sorted(key[1] for key in agents if key[0] == path)
     assert [one.agent.key[1] for one in store.shown(0.0, workspace=path)] == mine
     assume(mine)
@@ -207,14 +208,14 @@ def test_one_workspace_alone(agents: set[Key], path: str) -> None:
 
 
 def test_the_agents_of_one_name() -> None:
-    store = picture_of({(None, "x"), ("/a", "x"), ("/b", "x"), ("/b", "y"), (None, "y")})
+    store = store_of({(None, "x"), ("/a", "x"), ("/b", "x"), ("/b", "y"), (None, "y")})
     assert {agent.key for agent in store.named("x")} == {(None, "x"), ("/a", "x"), ("/b", "x")}
     assert [agent.key for agent in store.named("y")] == [("/b", "y")]  # Redis's is the same agent
     assert store.named("z") == []
 
 
 def test_an_agent_that_comes_back_with_an_older_beat_falls_silent_in_its_own_time() -> None:
-    store = picture_of({("/a", "x")})
+    store = store_of({("/a", "x")})
     agent = store.in_workspace("/a")[0]
     store.remove(agent.key, 0.0)
     store.publish(replace(agent, beat_at=-100.0), 0.0)
@@ -222,19 +223,19 @@ def test_an_agent_that_comes_back_with_an_older_beat_falls_silent_in_its_own_tim
 
 
 def test_what_can_change_an_answer_changes_the_version() -> None:
-    store = picture_of({("/a", "x")})
+    store = store_of({("/a", "x")})
     version = store.version
     store.counts(1.0)
     assert store.version == version
     for tick in range(2, 124, 2):
-        store._loop_monitor.beat(float(tick))
+        store._loop_monitor.tick(float(tick))
     store.expire(122.0)
     assert store.version > version
 
 
 def test_an_age_goes_on_while_the_silence_stands_still() -> None:
-    """Neither a gap nor a blind period is over without its time having passed."""
-    store = picture_of({("/a", "x")})
+    """The age counts the time of gaps and of blind periods."""
+    store = store_of({("/a", "x")})
     agent = store.in_workspace("/a")[0]
     clock = store.workspaces["/a"].clock
 
@@ -243,14 +244,14 @@ def test_an_age_goes_on_while_the_silence_stands_still() -> None:
         assert [one.age for one in store.shown(mono)] == [shown.age]
         return shown.age, shown.evidence.silence
 
-    store._loop_monitor.beat(2.0)
+    store._loop_monitor.tick(2.0)
     assert age_and_silence(2.0) == (2.0, 2.0)
     assert age_and_silence(10.0) == (10.0, 4.0)  # the gap is not over: only its beginning is surely silence
-    clock.skip(store._loop_monitor.beat(10.0))
+    clock.skip(store._loop_monitor.tick(10.0))
     assert age_and_silence(10.0) == (10.0, 4.0)
     clock.lost(10.0)
     for tick in range(12, 42, 2):
-        store._loop_monitor.beat(float(tick))
+        store._loop_monitor.tick(float(tick))
     assert age_and_silence(40.0) == (40.0, 34.0)
     clock.regained(40.0)
     store.publish(replace(agent, cause="verdict"), 40.0)
@@ -265,7 +266,7 @@ def test_an_age_goes_on_while_the_silence_stands_still() -> None:
 
 
 def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None:
-    store = picture_of({("/a", "x")})
+    store = store_of({("/a", "x")})
     agent = store.in_workspace("/a")[0]
     store.remove(agent.key, 1.0)
     store.publish(replace(agent, beat_at=0.0), 1.0)

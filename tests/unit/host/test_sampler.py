@@ -1,4 +1,4 @@
-"""What is computed from two readings of the host, and that a part which fails costs no other part."""
+"""Test what is computed from two readings of the host, and that a failing part affects no other."""
 
 from __future__ import annotations
 

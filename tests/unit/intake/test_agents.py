@@ -1,4 +1,4 @@
-"""What becomes a record and an event when Redis and workspaces see agents: each once, and what is true."""
+"""Test the records and events of agents that Redis and workspaces see: each is written once, and is true."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent, Reading
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
+from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.model import AgentSample
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
@@ -25,7 +26,7 @@ FORGET = 86_400.0
 
 
 class Records:
-    """A recorder that remembers, and may be told to take its time; ``shown`` is asked at each record."""
+    """A recorder that keeps what it writes, and may be slow; ``shown`` is called at each record."""
 
     def __init__(self) -> None:
         self.samples: list[AgentSample] = []
@@ -45,8 +46,8 @@ class Records:
     def event(self, kind: str, subject: str, _message: str, _detail: object = None) -> None:
         self.events.append((kind, subject))
 
-    def told(self) -> list[tuple[str | None, str, str]]:
-        """(workspace, cause, status) of each sample."""
+    def recorded(self) -> list[tuple[str | None, str, str]]:
+        """Return (workspace, cause, status) of each sample."""
         return [(one.workspace, one.cause, one.status) for one in self.samples]
 
     def clear(self) -> None:
@@ -55,7 +56,7 @@ class Records:
 
 
 class Scene:
-    """An agent log over Redis and two workspaces."""
+    """An agent intake over Redis and two workspaces."""
 
     def __init__(self, *paths: str) -> None:
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=LoopMonitor(interval=2.0, mono=monotonic()))
@@ -63,7 +64,7 @@ class Scene:
             self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
         self.records = Records()
         recorder: Any = self.records
-        self.log = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=FORGET)
+        self.intake = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=FORGET)
         self.marks = 0
 
     def reading(self, path: str, **fields: Any) -> Reading:
@@ -79,14 +80,14 @@ class Scene:
         return AgentTraces("x", heartbeat=beat, tasks=tasks, **fields)
 
     async def read(self, path: str, traces: AgentTraces | None, **fields: Any) -> AgentTraces | None:
-        await self.log.take(path, {"x": traces}, self.reading(path, **fields))
+        await self.intake.take(path, {"x": traces}, self.reading(path, **fields))
         return traces
 
     async def let_time_count(self) -> None:
-        await self.log.record_verdicts(self.store.take_unrecorded(monotonic()))
+        await self.intake.record_verdicts(self.store.take_unrecorded(monotonic()))
 
     def age(self, seconds: float) -> None:
-        """All beats were so much earlier."""
+        """Make all beats older."""
         for path, workspace in self.store.workspaces.items():
             for agent in self.store.in_workspace(path or None):
                 assert agent.beat_at is not None
@@ -114,7 +115,7 @@ def scenario(*paths: str) -> Callable[[Callable[[Scene], Any]], Callable[[], Non
 
 
 @scenario()
-async def test_an_agent_of_both_that_fell_silent_is_told_to_be_back_by_either(scene: Scene) -> None:
+async def test_a_silent_agent_of_both_sources_comes_back_with_a_beat_in_either(scene: Scene) -> None:
     await scene.read("/a", scene.traces(30))
     await scene.read("", scene.traces(40))
     scene.age(200)
@@ -126,7 +127,7 @@ async def test_an_agent_of_both_that_fell_silent_is_told_to_be_back_by_either(sc
 
 
 @scenario()
-async def test_what_one_source_made_known_the_other_does_not_tell_again(scene: Scene) -> None:
+async def test_a_change_that_both_sources_show_is_recorded_once(scene: Scene) -> None:
     await scene.read("/a", scene.traces(30))
     await scene.read("", scene.traces(40))
     scene.age(200)
@@ -138,7 +139,7 @@ async def test_what_one_source_made_known_the_other_does_not_tell_again(scene: S
 
 
 @scenario()
-async def test_other_tasks_in_redis_do_not_tell_of_the_silence_again(scene: Scene) -> None:
+async def test_other_tasks_in_redis_do_not_record_the_silence_again(scene: Scene) -> None:
     await scene.read("/a", scene.traces(30))
     redis = await scene.read("", scene.traces(40))
     assert redis is not None
@@ -147,11 +148,11 @@ async def test_other_tasks_in_redis_do_not_tell_of_the_silence_again(scene: Scen
     scene.records.clear()
     await scene.read("", replace(redis, tasks=("t",)))
     assert scene.records.events == []
-    assert scene.records.told() == [("/a", "tasks", "inactive")]
+    assert scene.records.recorded() == [("/a", "tasks", "inactive")]
 
 
 @scenario()
-async def test_a_beat_that_both_tell_is_one_record(scene: Scene) -> None:
+async def test_a_beat_in_both_sources_is_one_record(scene: Scene) -> None:
     await scene.read("/a", scene.traces(30))
     await scene.read("", scene.traces(30))
     scene.records.clear()
@@ -162,7 +163,7 @@ async def test_a_beat_that_both_tell_is_one_record(scene: Scene) -> None:
 
 
 def remembered(workspace: str | None, age: float = 30.0, **fields: Any) -> KnownAgent:
-    """What the last run recorded of an agent."""
+    """Return an agent as restored from the records of the last run."""
     at = round(time() - age, 3)
     known: dict[str, Any] = {
         "key": (workspace, "x"),
@@ -185,7 +186,7 @@ def test_a_restart_samples_no_tasks_of_two_sources_twice(first: str) -> None:
         scene = Scene()
         one = remembered("/a", restored_tasks=3, sources=("file", "redis"), restored_status="busy")
         assert one.beat_wall is not None
-        await scene.log.restore([one], now())
+        await scene.intake.restore([one], now())
         file = AgentTraces(
             "x",
             heartbeat=Heartbeat(one.beat_wall, one.beat_wall, (1,)),
@@ -198,7 +199,7 @@ def test_a_restart_samples_no_tasks_of_two_sources_twice(first: str) -> None:
             shown = scene.store.get(("/a", "x"))
             assert shown is not None
             assert (shown.active_tasks, shown.declared_status) == (3, "busy")
-        assert scene.records.told() == []
+        assert scene.records.recorded() == []
         assert scene.records.events == []
 
     asyncio.run(run())
@@ -210,21 +211,21 @@ def test_whole_seconds_in_one_source_are_no_later_beat_after_a_restart() -> None
         second = float(int(time()) - 20)
         one = remembered("/a", sources=("file", "redis"))
         one = replace(one, beat_wall=second, restored_wall=second + 0.95, restored_seen=second + 0.9)
-        await scene.log.restore([one], now())
+        await scene.intake.restore([one], now())
         redis = AgentTraces("x", heartbeat=Heartbeat(second + 0.4, None, (1,)))
         file = AgentTraces("x", heartbeat=Heartbeat(second, second + 0.9, (1,)))
         await scene.read("", redis, fresh=True, starting=True)
         await scene.read("/a", file, fresh=True, starting=True)
-        assert scene.records.told() == []
+        assert scene.records.recorded() == []
         later = AgentTraces("x", heartbeat=Heartbeat(second + 10.2, None, (2,)))
         await scene.read("", later, fresh=True)
-        assert scene.records.told() == [("/a", "heartbeat", "active")]
+        assert scene.records.recorded() == [("/a", "heartbeat", "active")]
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("order", [(None, "/a", "/b"), ("/a", None, "/b"), ("/b", "/a", None)])
-def test_what_is_taken_over_from_the_last_run_moves_nowhere(order: tuple[str | None, ...]) -> None:
+def test_agents_restored_from_the_last_run_keep_their_keys(order: tuple[str | None, ...]) -> None:
     async def run() -> None:
         scene = Scene()
         found = [remembered(path, age=10.0 if path else 200.0) for path in order]
@@ -232,23 +233,23 @@ def test_what_is_taken_over_from_the_last_run_moves_nowhere(order: tuple[str | N
             replace(one, verdict=Verdict("inactive", "silent")) if one.key[0] is None else one
             for one in found
         ]
-        await scene.log.restore(found, now())
-        await scene.log.take("/a", {}, scene.reading("/a"))
+        await scene.intake.restore(found, now())
+        await scene.intake.take("/a", {}, scene.reading("/a"))
         await scene.let_time_count()
-        assert scene.records.told() == []
+        assert scene.records.recorded() == []
         assert [one.agent.key[0] for one in scene.store.shown(monotonic())] == [None, "/a", "/b"]
 
     asyncio.run(run())
 
 
-def test_who_is_shown_elsewhere_after_a_restart_is_recorded_there() -> None:
+def test_an_agent_shown_under_another_key_after_a_restart_is_recorded_there() -> None:
     async def run() -> None:
         scene = Scene("", "/a")
         # /b, which had it as well, is not ours any more; nor is /c, which had the other one.
         gone = replace(remembered("/c", sources=("file", "redis")), key=("/c", "y"))
-        await scene.log.restore([remembered(None), remembered("/a"), remembered("/b"), gone], now())
-        await scene.log.take("/a", {}, scene.reading("/a"))
-        assert sorted(scene.records.told(), key=str) == [
+        await scene.intake.restore([remembered(None), remembered("/a"), remembered("/b"), gone], now())
+        await scene.intake.take("/a", {}, scene.reading("/a"))
+        assert sorted(scene.records.recorded(), key=str) == [
             (None, "appeared", "active"),
             (None, "removed", "active"),
         ]
@@ -257,7 +258,7 @@ def test_who_is_shown_elsewhere_after_a_restart_is_recorded_there() -> None:
 
 
 @scenario()
-async def test_who_is_forgotten_by_both_leaves_once(scene: Scene) -> None:
+async def test_an_agent_forgotten_by_both_sources_is_removed_once(scene: Scene) -> None:
     file = await scene.read("/a", scene.traces(30))
     redis = await scene.read("", scene.traces(40))
     scene.age(FORGET + 100)
@@ -266,13 +267,13 @@ async def test_who_is_forgotten_by_both_leaves_once(scene: Scene) -> None:
     for _ in range(2):
         await scene.read("/a", file)
         await scene.read("", redis)
-    assert scene.records.told() == [("/a", "removed", "inactive")]
+    assert scene.records.recorded() == [("/a", "removed", "inactive")]
     assert scene.records.events == [("agent.removed", "x")]
     assert len(scene.store) == 0
 
 
 @scenario()
-async def test_who_goes_on_in_redis_alone_is_recorded_there_first_as_it_is(scene: Scene) -> None:
+async def test_an_agent_that_remains_in_redis_alone_is_recorded_before_it_is_shown(scene: Scene) -> None:
     await scene.read("/a", scene.traces(0))
     await scene.read("", scene.traces(10))
     scene.records.clear()
@@ -283,12 +284,12 @@ async def test_who_goes_on_in_redis_alone_is_recorded_there_first_as_it_is(scene
 
     def look() -> None:
         if (None, "x") in {one.agent.key for one in scene.store.shown(monotonic())}:
-            assert (None, "appeared", "inactive") in scene.records.told()
+            assert (None, "appeared", "inactive") in scene.records.recorded()
 
     scene.records.look = look
     await scene.read("/a", None)
     await scene.let_time_count()
-    assert sorted(scene.records.told(), key=str) == [
+    assert sorted(scene.records.recorded(), key=str) == [
         ("/a", "removed", "active"),
         (None, "appeared", "inactive"),
     ]
@@ -296,11 +297,11 @@ async def test_who_goes_on_in_redis_alone_is_recorded_there_first_as_it_is(scene
 
 
 @scenario()
-async def test_who_turns_up_in_a_workspace_is_no_second_agent(scene: Scene) -> None:
+async def test_an_agent_of_redis_that_appears_in_a_workspace_is_no_second_agent(scene: Scene) -> None:
     await scene.read("", scene.traces(1))
     scene.records.clear()
     await scene.read("/a", scene.traces(0))
-    assert scene.records.told() == [("/a", "appeared", "active"), (None, "removed", "active")]
+    assert scene.records.recorded() == [("/a", "appeared", "active"), (None, "removed", "active")]
     assert scene.records.events == []
 
 
@@ -317,24 +318,24 @@ async def test_tasks_that_go_with_redis_are_recorded(scene: Scene) -> None:
 
 
 @scenario()
-async def test_a_beat_while_the_silence_is_being_recorded_is_told_as_coming_back(scene: Scene) -> None:
+async def test_a_beat_while_the_silence_is_being_recorded_is_recorded_as_a_return(scene: Scene) -> None:
     await scene.read("/a", scene.traces(30))
     scene.age(200)
     scene.records.clear()
     scene.records.gate.clear()
-    judging = asyncio.ensure_future(scene.let_time_count())
+    deadline_timer = asyncio.ensure_future(scene.let_time_count())
     await asyncio.sleep(0)
     beating = asyncio.ensure_future(scene.read("/a", scene.traces(0)))
     await asyncio.sleep(0)
     scene.records.gate.set()
-    await asyncio.gather(judging, beating)
+    await asyncio.gather(deadline_timer, beating)
     assert scene.records.events == [("agent.inactive", "x"), ("agent.active", "x")]
     await scene.let_time_count()
-    assert scene.records.told() == [("/a", "verdict", "inactive"), ("/a", "heartbeat", "active")]
+    assert scene.records.recorded() == [("/a", "verdict", "inactive"), ("/a", "heartbeat", "active")]
 
 
 @scenario()
-async def test_a_stall_that_no_tick_has_told_of_yet_makes_nobody_silent(scene: Scene) -> None:
+async def test_a_stall_before_its_tick_makes_no_agent_silent(scene: Scene) -> None:
     redis = await scene.read("", scene.traces(100))
     await scene.read("/a", scene.traces(10))
     scene.records.clear()
@@ -357,8 +358,8 @@ async def test_nothing_is_kept_of_forgotten_agents_whose_traces_are_gone(scene: 
     async def sessions(start: int, count: int) -> None:
         for number in range(start, start + count):
             found = {f"session-{number}-{n}": AgentTraces("x", heartbeat=silent) for n in range(100)}
-            await scene.log.take("", found, scene.reading("", fresh=True))
-            scene.log.read_all("", found)
+            await scene.intake.take("", found, scene.reading("", fresh=True))
+            scene.intake.read_all("", found)
 
     await sessions(0, 5)
     tracemalloc.start()

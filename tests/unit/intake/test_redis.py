@@ -1,4 +1,4 @@
-"""The feed at the moments between two of its steps: a connection that goes, pushes while something waits."""
+"""Test the intake of Redis between two of its steps: lost connections, announcements while a job waits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coordd.tasks.board import Board
 
 
 class Records:
-    """A recorder whose writer is slow when told so."""
+    """A recorder whose writer can be made slow."""
 
     def __init__(self) -> None:
         self.samples: list[AgentSample] = []
@@ -48,7 +48,7 @@ class Records:
 
 @dataclass
 class Reader:
-    """Redis as the feed reads it: what it holds is set by the test."""
+    """A reader of Redis whose content the test sets."""
 
     agents: dict[str, AgentTraces] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -56,34 +56,34 @@ class Reader:
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
 
-    async def scan(self, _wire: object, _wall: float) -> WorkspaceTraces:
+    async def scan(self, _session: object, _wall: float) -> WorkspaceTraces:
         if self.fails:
             raise self.fails
         return WorkspaceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
 
-    async def read(self, _wire: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
+    async def read(self, _session: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
         ids = [key.decode().partition(":")[2] for key in keys]
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
-    async def reread(self, _wire: object, ids: Collection[str], _wall: float) -> AgentsChange:
+    async def reread(self, _session: object, ids: Collection[str], _wall: float) -> AgentsChange:
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
 
 class Pushes:
-    """A subscription that says what the test lets it say."""
+    """A subscription that announces what the test puts in."""
 
     def __init__(self) -> None:
-        self.news: asyncio.Queue[Collection[bytes] | None] = asyncio.Queue()
+        self.changes: asyncio.Queue[Collection[bytes] | None] = asyncio.Queue()
 
     async def changed(self) -> Collection[bytes] | None:
-        return await self.news.get()
+        return await self.changes.get()
 
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
 
 
-class Wire:
+class Session:
     """A connection to a Redis that lets agents write."""
 
     async def call(self, *commands: object) -> list[bytes]:
@@ -91,7 +91,7 @@ class Wire:
 
 
 class Scene:
-    """A feed with all that is behind it, over a Redis that is not there."""
+    """An intake of Redis with everything behind it, over a fake Redis."""
 
     def __init__(self) -> None:
         loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
@@ -104,25 +104,27 @@ class Scene:
         reader: Any = self.reader
         agents = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=86400)
         tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
-        self.judging = DeadlineTimer(store=self.store, schedule=self.schedule, agents=agents, tasks=tasks)
+        self.deadline_timer = DeadlineTimer(
+            store=self.store, schedule=self.schedule, agents=agents, tasks=tasks
+        )
         self.lost: list[str] = []
-        self.feed = RedisIntake(
+        self.intake = RedisIntake(
             url="redis://localhost",
             store=self.store,
             reader=reader,
             schedule=self.schedule,
             agents=agents,
             tasks=tasks,
-            judging=self.judging,
-            malformed=TraceLog(),
+            deadline_timer=self.deadline_timer,
+            trace_log=TraceLog(),
             broken=lambda lost: self.lost.append(str(lost)),
             flushed=lambda: None,
         )
 
     def up(self, run_id: str | None = "1") -> None:
-        wire: Any = Wire()
-        self.feed.ready.clear()
-        self.feed.up(wire, RedisFacts(connected=True, run_id=run_id))
+        session: Any = Session()
+        self.intake.ready.clear()
+        self.intake.up(session, RedisFacts(connected=True, run_id=run_id))
 
     def beats(self, agent: str, mark: object = 0, *, registered: bool = False) -> None:
         self.reader.agents[agent] = AgentTraces(
@@ -158,7 +160,7 @@ def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.M
                 await function(scene)
             finally:
                 scene.records.gate.set()
-                await scene.feed.stop()
+                await scene.intake.stop()
                 scene.schedule.stop()
 
         asyncio.run(run())
@@ -173,27 +175,27 @@ async def test_what_is_being_recorded_when_redis_goes_is_shown_and_not_recorded_
     scene.records.gate.clear()
     scene.up()
     await scene.records.writing.wait()
-    scene.feed.down("is gone")
+    scene.intake.down("is gone")
     scene.records.gate.set()
     await scene.until(lambda: scene.names() == ["x"])
     scene.up()
-    await scene.until(scene.feed.ready.is_set)
+    await scene.until(scene.intake.ready.is_set)
     assert [one.agent_id for one in scene.records.samples] == ["x"]
 
 
 @scenario
-async def test_a_reading_that_outlives_its_connection_makes_nothing_known(scene: Scene) -> None:
+async def test_a_reading_that_outlives_its_connection_does_not_count(scene: Scene) -> None:
     scene.beats("x")
     scene.reader.claims["t"] = Claim("t", "x")
     scene.up()
-    await scene.until(scene.feed.ready.is_set)
-    scene.judging.start()
+    await scene.until(scene.intake.ready.is_set)
+    scene.deadline_timer.start()
     scene.beats("x", 2)
     scene.records.writing.clear()
     scene.records.gate.clear()
-    scene.feed.rescan_soon()
+    scene.intake.rescan_soon()
     await scene.records.writing.wait()
-    scene.feed.down("is gone")
+    scene.intake.down("is gone")
     scene.records.gate.set()
     await scene.until(lambda: len(scene.records.samples) == 2)
     for _ in range(20):
@@ -205,15 +207,15 @@ async def test_a_reading_that_outlives_its_connection_makes_nothing_known(scene:
 @scenario
 async def test_a_push_is_not_kept_waiting_by_what_is_read_seldom(scene: Scene) -> None:
     scene.up()
-    await scene.until(lambda: scene.feed.mode == "push")
+    await scene.until(lambda: scene.intake.mode == "push")
     scene.reader.due = monotonic() + 600  # the registry is large, and was read just now
     scene.beats("a")
-    await scene.pushes.news.put([b"heartbeat:a"])
+    await scene.pushes.changes.put([b"heartbeat:a"])
     await scene.until(lambda: scene.names() == ["a"])
     await scene.until(lambda: (scene.schedule.waiting("redis.batch") or 0) > monotonic() + 300)
     scene.beats("b")
-    await scene.pushes.news.put([b"heartbeat:b"])
-    await scene.until(scene.pushes.news.empty)
+    await scene.pushes.changes.put([b"heartbeat:b"])
+    await scene.until(scene.pushes.changes.empty)
     await asyncio.sleep(0)
     due = scene.schedule.waiting("redis.batch")
     assert scene.names() == ["a", "b"] or (due is not None and due < monotonic() + 10 * BATCH)
@@ -222,49 +224,49 @@ async def test_a_push_is_not_kept_waiting_by_what_is_read_seldom(scene: Scene) -
 
 
 @scenario
-async def test_a_reading_that_fails_in_an_unknown_way_is_said_and_begun_anew(scene: Scene) -> None:
+async def test_an_unexpected_failure_of_a_reading_is_shown_and_the_reading_repeated(scene: Scene) -> None:
     scene.beats("x")
     scene.up()
-    await scene.until(scene.feed.ready.is_set)
+    await scene.until(scene.intake.ready.is_set)
     for _ in range(2):
         scene.reader.fails = ZeroDivisionError("a bug")
-        scene.feed.rescan_soon()
-        await scene.until(lambda: "ZeroDivisionError" in str(scene.feed.troubles))
+        scene.intake.rescan_soon()
+        await scene.until(lambda: "ZeroDivisionError" in str(scene.intake.troubles))
         scene.reader.fails = None
         assert scene.schedule.waiting("redis.rescan") is not None
-        scene.feed.rescan_soon()
-        await scene.until(lambda: not scene.feed.troubles)
+        scene.intake.rescan_soon()
+        await scene.until(lambda: not scene.intake.troubles)
     assert scene.names() == ["x"]
     assert scene.lost == []
 
 
 @scenario
-async def test_after_a_restart_of_redis_nobody_has_left_who_has_not_registered_yet(scene: Scene) -> None:
+async def test_after_a_restart_of_redis_agents_not_yet_registered_again_have_not_left(scene: Scene) -> None:
     for agent in ("a", "b"):
         scene.beats(agent, registered=True)
     scene.up("1")
-    await scene.until(scene.feed.ready.is_set)
-    scene.feed.down("is gone")
+    await scene.until(scene.intake.ready.is_set)
+    scene.intake.down("is gone")
     del scene.reader.agents["b"]  # "a" was quicker
     scene.up("2")
-    await scene.until(scene.feed.ready.is_set)
+    await scene.until(scene.intake.ready.is_set)
     assert scene.names() == ["a", "b"]
     assert scene.records.events == []
-    scene.feed.down("is gone")
+    scene.intake.down("is gone")
     scene.beats("b", 2, registered=True)
     scene.up("2")
-    await scene.until(scene.feed.ready.is_set)
-    scene.feed.down("was away")
+    await scene.until(scene.intake.ready.is_set)
+    scene.intake.down("was away")
     del scene.reader.agents["b"]
     scene.up("2")  # the same server: "b" has left
     await scene.until(lambda: scene.names() == ["a"])
 
 
 @scenario
-async def test_when_everything_ends_a_connection_that_comes_back_is_read_no_more(scene: Scene) -> None:
+async def test_after_stop_a_new_connection_is_not_read(scene: Scene) -> None:
     scene.up()
-    await scene.until(scene.feed.ready.is_set)
-    await scene.feed.stop()
+    await scene.until(scene.intake.ready.is_set)
+    await scene.intake.stop()
     scene.beats("x")
     scene.up()
     for _ in range(20):
@@ -280,17 +282,17 @@ async def test_the_server_is_listened_to_while_everything_is_read(scene: Scene) 
     scene.up()
     await scene.records.writing.wait()  # the first reading goes on
     scene.beats("y")
-    scene.pushes.news.put_nowait([b"heartbeat:y"])
-    await scene.until(scene.pushes.news.empty)
+    scene.pushes.changes.put_nowait([b"heartbeat:y"])
+    await scene.until(scene.pushes.changes.empty)
     scene.records.gate.set()
     await scene.until(lambda: scene.names() == ["x", "y"])  # what was heard meanwhile is read afterwards
     assert scene.lost == []
 
 
 @scenario
-async def test_what_is_heard_before_the_first_reading_begins_is_read_after_it(scene: Scene) -> None:
+async def test_keys_announced_before_the_first_reading_are_read_after_it(scene: Scene) -> None:
     scene.beats("x")
-    scene.pushes.news.put_nowait([b"heartbeat:y"])
+    scene.pushes.changes.put_nowait([b"heartbeat:y"])
     scene.records.gate.clear()
     scene.up()
     await scene.records.writing.wait()

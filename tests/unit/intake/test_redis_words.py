@@ -1,4 +1,4 @@
-"""What the feed does when the link says once more, in other words, that there is no connection."""
+"""Test that a second report of a lost connection only replaces the reason that is shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from coordd.intake.redis import PATH, RedisIntake
 
 
 class Noting:
-    """Stands for a collaborator: notes how often it was called for what."""
+    """Stand in for a collaborator, and count its calls by name."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -18,25 +18,25 @@ class Noting:
         return lambda *about, **more: self.calls.append(name)
 
 
-def test_other_words_are_shown_and_nothing_is_done_again() -> None:
+def test_a_new_reason_is_shown_and_nothing_else_happens() -> None:
     store = SimpleNamespace(workspaces={})
     tasks, schedule = Noting(), Noting()
-    feed = RedisIntake(
+    intake = RedisIntake(
         url="redis://h",
         store=store,  # type: ignore[arg-type]
         reader=Noting(),  # type: ignore[arg-type]
         schedule=schedule,  # type: ignore[arg-type]
         agents=Noting(),  # type: ignore[arg-type]
         tasks=tasks,  # type: ignore[arg-type]
-        judging=Noting(),  # type: ignore[arg-type]
-        malformed=Noting(),  # type: ignore[arg-type]
+        deadline_timer=Noting(),  # type: ignore[arg-type]
+        trace_log=Noting(),  # type: ignore[arg-type]
         broken=lambda lost: None,
         flushed=lambda: None,
     )
     shown = store.workspaces[PATH]
-    feed.down("closed the connection")
+    intake.down("closed the connection")
     assert (shown.state, shown.error) == ("unreadable", "closed the connection")
     assert (tasks.calls, schedule.calls) == (["lost"], ["once"])
-    feed.down("refuses connections")
+    intake.down("refuses connections")
     assert (shown.state, shown.error) == ("unreadable", "refuses connections")
     assert (tasks.calls, schedule.calls) == (["lost"], ["once"])

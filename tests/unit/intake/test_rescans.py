@@ -1,4 +1,4 @@
-"""A storm of reasons to read everything is answered in measure, and the last of them is not forgotten."""
+"""Test that many reasons to read everything cause few full readings, and that the last one is served."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.files import FULL_READ_PAUSE, FileIntake, WorkspaceSource
@@ -27,7 +28,7 @@ from coordd.tasks.board import Board
 
 
 class Reader:
-    """Counts how it is asked."""
+    """Count full and partial readings."""
 
     def __init__(self) -> None:
         self.scans = 0
@@ -63,10 +64,10 @@ class Backend:
         return
 
 
-def pipeline_over(
+def intake_over(
     backend: Any, *, store: AgentStore, board: Board, recorder: Any, schedule: Schedule, worker: Worker
 ) -> FileIntake:
-    """The pipeline with all that is behind it."""
+    """Return a file intake with everything behind it."""
     agents = AgentIntake(store=store, recorder=recorder, host="h", forget_after=86400)
     tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
     return FileIntake(
@@ -77,8 +78,8 @@ def pipeline_over(
         remote=worker,
         agents=agents,
         tasks=tasks,
-        judging=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
-        malformed=TraceLog(),
+        deadline_timer=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
+        trace_log=TraceLog(),
     )
 
 
@@ -90,22 +91,22 @@ async def storm() -> tuple[Reader, float, int]:
     writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
     recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
-    pipeline = pipeline_over(
+    intake = intake_over(
         backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
     )
     schedule.start()
-    await pipeline.start([])
+    await intake.start([])
     began = monotonic()
     while monotonic() < began + 2:
-        pipeline.hint("/w", Signal.RESCAN)
-        pipeline.hint("/w", WorkFile("claims", "t.claim"))
+        intake.hint("/w", Signal.RESCAN)
+        intake.hint("/w", WorkFile("claims", "t.claim"))
         await asyncio.sleep(0.01)
     at_the_end = backend.one.scans
     elapsed = monotonic() - began
-    pipeline.hint("/w", Signal.RESCAN)
+    intake.hint("/w", Signal.RESCAN)
     while backend.one.scans == at_the_end and monotonic() < began + 15:  # noqa: ASYNC110  # a count has no event
         await asyncio.sleep(0.01)
-    await pipeline.stop()
+    await intake.stop()
     schedule.stop()
     for worker in (writer, syncer, traces):
         worker.close()
@@ -121,14 +122,14 @@ def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
 
 
 def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
-    """Else such an agent would have beaten later than now, and fall silent too late by the whole stall."""
+    """Otherwise the agent would fall silent too late, by the length of the stall."""
     loop_monitor = LoopMonitor(interval=TICK, mono=monotonic() - 100)
     schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
     store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     worker = Worker("w")
     recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
     backend: Any = Backend()
-    pipeline = pipeline_over(
+    intake = intake_over(
         backend,
         store=store,
         board=Board(store=store, stall_after=900),
@@ -138,45 +139,45 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     )
     clock = ObservedClock()
     source = WorkspaceSource(
-        reader=backend.reader("/w"), shown=Workspace(path="/w", clock=clock), worker=worker
+        reader=backend.reader("/w"), workspace=Workspace(path="/w", clock=clock), worker=worker
     )
-    reading = pipeline._reading(source, pushed=True)
+    reading = intake._reading(source, pushed=True)
     now = monotonic()
-    clock.skip(loop_monitor.beat(now))
+    clock.skip(loop_monitor.tick(now))
     assert reading.observed <= clock.now(now)
 
 
-def test_whoever_asks_while_a_workspace_is_dropped_is_answered_then_and_later() -> None:
+def test_questions_during_and_after_the_drop_of_a_workspace_are_answered() -> None:
     async def run() -> None:
         loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
         schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
         store = AgentStore(timeout=120, loop_monitor=loop_monitor)
         board = Board(store=store, stall_after=900)
         store.on_change = board.touched
-        recorder: Any = Asking(board, store)
+        recorder: Any = AskingRecorder(board, store)
         backend: Any = Backend()
         backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
         traces = Worker("t", replaceable=True)
-        pipeline = pipeline_over(
+        intake = intake_over(
             backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
         )
         schedule.start()
-        await pipeline.start([])
+        await intake.start([])
         assert len(store) == 1
         backend.entries, backend.found = (), []
-        await pipeline.rescan()
+        await intake.rescan()
         board.rejudge_all()
         board.settle(now())
-        assert (len(store), list(board.rooms)) == (0, [])
-        await pipeline.stop()
+        assert (len(store), list(board.source_tasks)) == (0, [])
+        await intake.stop()
         schedule.stop()
         traces.close()
 
     asyncio.run(run())
 
 
-class Asking:
-    """A recorder during whose writing everything is asked."""
+class AskingRecorder:
+    """A recorder that asks for everything while it writes."""
 
     def __init__(self, board: Board, store: AgentStore) -> None:
         self._board = board
@@ -192,13 +193,13 @@ class Asking:
 
 def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordd.intake.files.MAX_HINTS", 10)
-    monkeypatch.setattr("coordd.intake.files.FileIntake._arm", lambda _self, _source: None)
+    monkeypatch.setattr("coordd.intake.files.FileIntake._await_batch", lambda _self, _source: None)
     loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
     schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
     store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     backend: Any = Backend()
     worker = Worker("w")
-    pipeline = pipeline_over(
+    intake = intake_over(
         backend,
         store=store,
         board=Board(store=store, stall_after=900),
@@ -207,10 +208,10 @@ def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: 
         worker=worker,
     )
     shown = Workspace(path="/w", clock=ObservedClock())
-    source = pipeline._sources["/w"] = WorkspaceSource(
-        reader=backend.reader("/w"), shown=shown, worker=worker
+    source = intake._sources["/w"] = WorkspaceSource(
+        reader=backend.reader("/w"), workspace=shown, worker=worker
     )
     for number in range(1000):
-        pipeline.hint("/w", f"{number}.heartbeat")
+        intake.hint("/w", f"{number}.heartbeat")
         assert len(source.hints) <= 10
     assert Signal.RESCAN in source.hints

@@ -1,4 +1,4 @@
-"""Observed time: what blind and stalled periods do to it, whatever their order."""
+"""Test observed time through blind and stalled periods in any order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ steps = st.lists(
 def test_the_clock_counts_the_seen_time_and_runs_on_while_blind(
     history: list[tuple[str, int]], blind_at_first: bool
 ) -> None:
-    """Against a ledger of whole seconds: each is seen or not, known once the blindness is over."""
+    """Compare with a list of whole seconds, each seen or blind; a blind period is known once it is over."""
     clock = ObservedClock(blind_since=0.0 if blind_at_first else None)
     mono, seen, blind = 0.0, 0.0, 0.0 if blind_at_first else None
     for action, seconds in history:
@@ -51,7 +51,7 @@ def test_the_clock_counts_the_seen_time_and_runs_on_while_blind(
         assert clock.now(mono) == seen + (blind or 0.0)
 
 
-def test_saying_a_thing_twice_changes_nothing() -> None:
+def test_repeated_notes_change_nothing() -> None:
     clock = ObservedClock()
     clock.regained(5.0)
     assert clock.now(5.0) == 5.0
@@ -73,7 +73,7 @@ def test_time_never_runs_backwards_into_the_clock() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=1600).map(lambda n: n / 16), max_size=30))
 @example([2.0, 4.0, 4.0625, 100.0])
-def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(delays: list[float]) -> None:
+def test_a_late_tick_is_a_gap_that_counts_for_no_verdict_before_it_is_reported(delays: list[float]) -> None:
     loop_monitor = LoopMonitor(interval=2.0, grace=2.0, mono=0.0)
     clock = ObservedClock()
     mono = 0.0
@@ -82,7 +82,7 @@ def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(d
         horizon = loop_monitor.horizon(mono)
         assert horizon <= mono
         by_horizon = clock.now(horizon)
-        gap = loop_monitor.beat(mono)
+        gap = loop_monitor.tick(mono)
         clock.skip(gap)
         # What was judged just before the tick is what the tick makes of it.
         assert clock.now(mono) == by_horizon
@@ -92,14 +92,14 @@ def test_a_late_tick_is_a_gap_and_nobody_is_judged_by_it_before_it_is_reported(d
 
 def test_the_worst_lateness_is_kept_until_it_is_taken() -> None:
     loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    loop_monitor.beat(2.5)
-    loop_monitor.beat(4.6)
+    loop_monitor.tick(2.5)
+    loop_monitor.tick(4.6)
     assert loop_monitor.take_lag() == pytest.approx(0.5)
     assert loop_monitor.take_lag() == 0.0
 
 
 def test_a_tick_that_is_early_is_no_gap() -> None:
     loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    assert loop_monitor.beat(1.0) == 0.0
+    assert loop_monitor.tick(1.0) == 0.0
     assert loop_monitor.horizon(4.9) == 4.9
     assert loop_monitor.horizon(5.1) == 3.0

@@ -1,4 +1,4 @@
-"""redis-py imported as if there were no ssl, in processes of their own: what is there afterwards."""
+"""Test imports without ssl, each in a process of its own, and what is imported afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coordd.runtime.footprint import Growth
 ASYNCIO = "from coordd.runtime.footprint import *\nimport sys\nimport_asyncio_without_ssl()\n"
 
 
-def told(code: str) -> list[str]:
+def output(code: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -21,8 +21,8 @@ def told(code: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_openssl_comes_only_when_it_is_asked_for() -> None:
-    assert told(
+def test_openssl_is_imported_only_on_demand() -> None:
+    assert output(
         ASYNCIO
         + """
 import_redis_without_ssl()
@@ -34,8 +34,8 @@ print(hashlib.sha256.__module__, ssl.create_default_context().check_hostname)
 
 
 @pytest.mark.parametrize("before", ["import ssl", "import redis.asyncio"])
-def test_what_is_there_already_is_left_as_it_is(before: str) -> None:
-    assert told(
+def test_modules_imported_before_are_left_as_they_are(before: str) -> None:
+    assert output(
         f"from coordd.runtime.footprint import *\nimport sys\n{before}\n"
         "known = dict(sys.modules)\n"
         "import_redis_without_ssl()\n"
@@ -45,8 +45,8 @@ def test_what_is_there_already_is_left_as_it_is(before: str) -> None:
     ) == ["True", "True", "2"]
 
 
-def test_a_redis_py_that_wants_the_real_ssl_has_it() -> None:
-    assert told(
+def test_a_redis_py_that_needs_the_real_ssl_gets_it() -> None:
+    assert output(
         ASYNCIO
         + """
 import builtins
@@ -64,8 +64,8 @@ print(connection.ssl is sys.modules["ssl"], "_ssl" in sys.modules)
     ) == ["True", "True"]
 
 
-def test_a_cpython_without_hash_functions_of_its_own_is_not_made_to_complain() -> None:
-    assert told(
+def test_a_cpython_without_hash_functions_of_its_own_keeps_openssl() -> None:
+    assert output(
         ASYNCIO
         + """
 import coordd.runtime.footprint
@@ -76,19 +76,19 @@ print("redis.asyncio.connection" in sys.modules, "_hashlib" in sys.modules)
     ) == ["True", "True"]
 
 
-def test_what_has_grown_large_leaves_the_collectors_sight_once_for_each_step() -> None:
+def test_agents_are_frozen_once_for_each_step_of_growth() -> None:
     growth, frozen = Growth(step=100), gc.get_freeze_count()
-    growth.reached(99)
+    growth.note_count(99)
     assert gc.get_freeze_count() == frozen
     try:
-        growth.reached(100)
+        growth.note_count(100)
         first = gc.get_freeze_count()
         assert first > frozen
         kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
-        growth.reached(199)
+        growth.note_count(199)
         assert gc.get_freeze_count() <= first
-        growth.reached(50)  # it shrank
-        growth.reached(150)
+        growth.note_count(50)  # it shrank
+        growth.note_count(150)
         assert gc.get_freeze_count() > first
         assert len(kept) == 1000
     finally:

@@ -1,4 +1,4 @@
-"""A worker: results, deadlines, and what becomes of a thread that hangs."""
+"""Test a worker: results, deadlines, and the replacement of a thread that hangs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordd.runtime.worker import DeadlineMissed, Worker, still_going
+from coordd.runtime.worker import DeadlineMissed, Worker, renew_deadline
 
 PATIENCE = 20.0
 SHORT = 0.05
@@ -28,7 +28,7 @@ async def until_begun(begun: threading.Event) -> None:
 
 
 class Hang:
-    """A call that begins, and returns when it is told to."""
+    """A call that begins, and returns when the test lets it."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -72,7 +72,7 @@ def test_an_error_comes_back_and_the_thread_goes_on() -> None:
     run(test())
 
 
-def test_a_call_that_hangs_is_late_and_tells_when_it_returns() -> None:
+def test_a_call_that_hangs_misses_its_deadline_and_its_future_resolves_later() -> None:
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
         with pytest.raises(DeadlineMissed) as caught:
@@ -103,7 +103,7 @@ def test_a_replaced_thread_gives_the_queue_to_a_new_one_and_ends() -> None:
 
 
 def test_waiting_behind_another_call_does_not_count() -> None:
-    """The one before takes nearly its whole deadline; the next one has its own, from its own begin."""
+    """The first call takes nearly its whole deadline; the next one has its own, from its own begin."""
 
     async def test() -> None:
         worker, first, second = Worker("w", replaceable=True), Hang(), Hang()
@@ -122,7 +122,7 @@ def test_waiting_behind_another_call_does_not_count() -> None:
     run(test())
 
 
-def test_a_call_that_hangs_is_late_in_its_own_time_not_in_that_of_the_one_before() -> None:
+def test_the_deadline_of_a_call_counts_from_its_own_begin() -> None:
     async def test() -> None:
         worker, first, second = Worker("w", replaceable=True), Hang(), Hang()
         ahead = asyncio.ensure_future(worker.run(first, deadline=PATIENCE * 10))
@@ -139,7 +139,7 @@ def test_a_call_that_hangs_is_late_in_its_own_time_not_in_that_of_the_one_before
     run(test())
 
 
-def test_a_call_behind_one_that_hangs_and_that_nobody_waits_for_is_made() -> None:
+def test_a_call_behind_a_hanging_one_whose_caller_is_gone_is_made() -> None:
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
         abandoned = asyncio.ensure_future(worker.run(hang, deadline=SHORT))
@@ -152,7 +152,7 @@ def test_a_call_behind_one_that_hangs_and_that_nobody_waits_for_is_made() -> Non
     run(test())
 
 
-def test_a_kept_thread_makes_everybody_behind_it_late_and_loses_no_call() -> None:
+def test_a_call_that_hangs_in_a_kept_thread_delays_the_others_and_loses_none() -> None:
     async def test() -> None:
         worker, hang = Worker("w"), Hang()
         made: list[int] = []
@@ -171,7 +171,7 @@ def test_a_kept_thread_makes_everybody_behind_it_late_and_loses_no_call() -> Non
 
 
 def test_many_hangs_in_a_row_never_run_two_calls_at_once_on_the_queue() -> None:
-    """Calls that end just about when they are late: each is either a result or late, and all are made."""
+    """Calls that end near their deadline either return or miss it, and all are made."""
 
     async def test() -> None:
         worker = Worker("w", replaceable=True)
@@ -197,7 +197,7 @@ def test_many_hangs_in_a_row_never_run_two_calls_at_once_on_the_queue() -> None:
     run(test())
 
 
-def test_an_error_that_comes_too_late_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_after_the_deadline_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
 
@@ -215,7 +215,7 @@ def test_an_error_that_comes_too_late_is_no_noise(caplog: pytest.LogCaptureFixtu
     assert "never retrieved" not in caplog.text
 
 
-def test_a_call_that_outlives_the_loop_hurts_nobody() -> None:
+def test_a_call_that_outlives_the_loop_is_harmless() -> None:
     hang = Hang()
 
     async def test() -> None:
@@ -238,8 +238,8 @@ def test_after_close_the_next_call_has_a_new_thread() -> None:
     run(test())
 
 
-def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
-    """Its deadline counts from the last sign; without one, from when it was begun."""
+def test_a_call_can_renew_its_deadline() -> None:
+    """Its deadline counts from the last renewal, or else from its begin."""
 
     async def test() -> None:
         worker, hang = Worker("w", replaceable=True), Hang()
@@ -247,15 +247,15 @@ def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
 
         def works() -> str:
             while not going.wait(SHORT / 5):
-                still_going()
+                renew_deadline()
             return "done"
 
         working = asyncio.ensure_future(worker.run(works, deadline=PATIENCE / 4))
         await asyncio.sleep(0)
-        call = worker._lane.current if worker._lane else None
+        call = worker._thread.current if worker._thread else None
         while call is None or call.begun is None:
             await asyncio.sleep(SHORT / 5)
-            call = worker._lane.current if worker._lane else None
+            call = worker._thread.current if worker._thread else None
         first = call.begun
         while call.begun == first:  # noqa: ASYNC110  # a thread sets it, and has no event
             await asyncio.sleep(SHORT / 5)
@@ -270,5 +270,5 @@ def test_a_call_that_says_that_it_goes_on_is_not_late() -> None:
     run(test())
 
 
-def test_outside_of_a_call_there_is_nobody_to_tell() -> None:
-    still_going()
+def test_renewing_a_deadline_outside_a_call_does_nothing() -> None:
+    renew_deadline()

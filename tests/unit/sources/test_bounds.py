@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from coordd.agents.departures import Departures
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.sources.bounds import Bounds, Budget
@@ -304,16 +305,19 @@ def test_malformed_traces_are_named_up_to_a_bound_logged_up_to_another_and_all_c
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordd.intake.source._MAX_LOGGED", 50)
-    sight, log = SourceState(shown=Workspace("/w", ObservedClock())), TraceLog()
+    source, log = SourceState(workspace=Workspace("/w", ObservedClock())), TraceLog()
     with caplog.at_level(logging.WARNING):
         for start in range(0, 3 * MAX_MALFORMED, 100):
-            sight.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
-            log.note(sight.shown)
-            log.note(sight.shown)
-    assert (len(sight.shown.malformed), sight.shown.malformed_unnamed) == (MAX_MALFORMED, 2 * MAX_MALFORMED)
+            source.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
+            log.note(source.workspace)
+            log.note(source.workspace)
+    assert (len(source.workspace.malformed), source.workspace.malformed_unnamed) == (
+        MAX_MALFORMED,
+        2 * MAX_MALFORMED,
+    )
     assert len(caplog.records) == 51
-    sight.found_all(WorkspaceTraces("/w", "read"))
-    assert (sight.shown.malformed, sight.shown.malformed_unnamed) == ({}, 0)
+    source.found_all(WorkspaceTraces("/w", "read"))
+    assert (source.workspace.malformed, source.workspace.malformed_unnamed) == ({}, 0)
 
 
 class Scene:
@@ -370,8 +374,8 @@ def test_an_agent_with_tasks_that_have_no_name_here_is_not_stalled_but_unknown()
     scene.show("a", tasks=("t",), unnamed_tasks=5)
     scene.show("b", tasks=("t",))
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("/w", "b")}
-    assert not scene.board.hands.knows(("/w", "a"))
+    assert scene.board.holdings.stalled == {("/w", "b")}
+    assert not scene.board.holdings.knows(("/w", "a"))
 
 
 def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end() -> None:
@@ -400,7 +404,7 @@ def test_a_workspace_that_is_lost_in_the_middle_of_a_reading_stays_lost() -> Non
     scene.board.lost("/w")
     assert list(steps) == []
     assert scene.board.counts(scene.now).claimed is None
-    assert not scene.board.rooms["/w"].read
+    assert not scene.board.source_tasks["/w"].read
 
 
 def test_tasks_that_come_and_go_are_remembered_up_to_a_bound() -> None:
@@ -417,4 +421,4 @@ def test_a_change_without_claims_is_taken_over_too() -> None:
     scene.read(progress={"t": Progress("t", 5.0)}, tasks_available=("x",))
     assert scene.board.counts(scene.now).available == 1
     scene.board.take("/w", WorkChange(progress={"t": None}), scene.now)
-    assert scene.board.rooms["/w"].progress == {}
+    assert scene.board.source_tasks["/w"].progress == {}

@@ -1,4 +1,4 @@
-"""The board against a naive recount at each moment, whatever happens to claims, agents, clocks, sources."""
+"""Test the board against a naive recount, whatever happens to claims, agents, clocks and sources."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.agents.liveness import judge
 from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.model import TaskCounts
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.runtime.deadlines import Deadlines
@@ -36,8 +37,8 @@ tasks = st.sampled_from(TASKS)
 
 
 @dataclass
-class Seen:
-    """What the model remembers of one claim: from when on its holder is missed."""
+class ExpectedClaim:
+    """One claim in the model, with the time from which its holder is missed."""
 
     claim: Claim
     since: float
@@ -45,7 +46,7 @@ class Seen:
 
 
 class Model(RuleBasedStateMachine):
-    """Everything that can happen, in any order; ticks are on time."""
+    """Do everything that can happen, in any order; ticks are on time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Model(RuleBasedStateMachine):
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
-        self.claims: dict[str, dict[str, Seen]] = {path: {} for path in PATHS}
+        self.claims: dict[str, dict[str, ExpectedClaim]] = {path: {} for path in PATHS}
         self.free: dict[str, set[str]] = {path: set() for path in PATHS}
         self.readable = dict.fromkeys(PATHS, False)
         for path in PATHS:
@@ -112,7 +113,7 @@ class Model(RuleBasedStateMachine):
         known = self.claims[path].pop(task, None)
         if not is_over(status):
             holder_then = known.holder if known and known.claim.agent_id == holder else None
-            self.claims[path][task] = Seen(claim, self.observed(path), holder_then)
+            self.claims[path][task] = ExpectedClaim(claim, self.observed(path), holder_then)
 
     @rule(path=paths, task=tasks)
     def release(self, path: str, task: str) -> None:
@@ -154,7 +155,7 @@ class Model(RuleBasedStateMachine):
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.mono = self.ticked = self.ticked + 2.0
-            assert self.loop_monitor.beat(self.mono) == 0.0
+            assert self.loop_monitor.tick(self.mono) == 0.0
             self.recheck()
         self.mono = until
 
@@ -165,7 +166,7 @@ class Model(RuleBasedStateMachine):
     # What must be true.
 
     def recheck(self) -> dict[tuple[str, str], str]:
-        """Every claim judged from the ground up."""
+        """Return the state of every claim, judged from the start."""
         states = {}
         for path in PATHS:
             if not self.readable[path]:
@@ -179,13 +180,13 @@ class Model(RuleBasedStateMachine):
                 seen.holder = holder
                 missed = holder is None and seen.claim.agent_id is not None
                 expires = seen.claim.expires_at
-                hold = ClaimEvidence(
+                evidence = ClaimEvidence(
                     holder,  # type: ignore[arg-type]
                     observed - seen.since if missed else None,
                     None if expires is None else expires - self.now.wall,
                     TIMEOUT,
                 )
-                states[(path, task)] = claim_state(hold)
+                states[(path, task)] = claim_state(evidence)
         self.board.settle(self.now)
         return states
 
@@ -249,10 +250,10 @@ class Model(RuleBasedStateMachine):
             self.mono = mono
 
     @invariant()
-    def news_of_orphans_is_told(self) -> None:
-        news, missed = self.board.take_news()
+    def orphans_make_events(self) -> None:
+        events, missed = self.board.take_events()
         assert missed == 0
-        orphaned = {(n.workspace, n.subject) for n in news if n.kind == "claim.orphaned"}
+        orphaned = {(n.workspace, n.subject) for n in events if n.kind == "claim.orphaned"}
         assert orphaned <= {(p, t) for p in PATHS for t in TASKS}
 
 
@@ -266,9 +267,9 @@ TestBoard.settings = settings(deadline=None, max_examples=100, stateful_step_cou
 
 
 class Scene:
-    """One workspace, read and followed."""
+    """A board over one workspace that is read and followed."""
 
-    def __init__(self, *, lively: tuple[Key, ...] | None = None) -> None:
+    def __init__(self, *, active_before: tuple[Key, ...] | None = None) -> None:
         self.mono, self.offset = 1000.0, EPOCH
         self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
@@ -276,8 +277,8 @@ class Scene:
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
-        if lively is not None:
-            self.board.starting(lively)
+        if active_before is not None:
+            self.board.starting(active_before)
 
     @property
     def now(self) -> Moment:
@@ -286,7 +287,7 @@ class Scene:
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
             self.mono += 2.0
-            self.loop_monitor.beat(self.mono)
+            self.loop_monitor.tick(self.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
         agent = KnownAgent(
@@ -299,7 +300,7 @@ class Scene:
         self.store.publish(agent, self.mono)
 
     def live(self, agent_id: str, *tasks: str, seconds: float) -> None:
-        """It beats for so long."""
+        """Let the agent beat for so long."""
         for _ in range(int(seconds / 100)):
             self.wait(100)
             self.beat(agent_id, *tasks)
@@ -314,7 +315,7 @@ class Scene:
 
     def kinds(self) -> list[tuple[str, str]]:
         self.board.settle(self.now)
-        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+        return [(one.kind, one.subject) for one in self.board.take_events()[0]]
 
     def stalled(self, agent_id: str) -> bool | None:
         return self.list.is_stalled(("/w", agent_id), self.now)
@@ -350,8 +351,8 @@ def test_an_unknown_holder_is_waited_for_one_timeout() -> None:
     assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by ghost (no trace of it)"]
 
 
-def test_what_a_start_finds_is_no_news_but_for_holders_that_lived_in_the_last_run() -> None:
-    scene = Scene(lively=(("/w", "died"),))
+def test_a_start_makes_events_only_for_holders_that_were_active_in_the_last_run() -> None:
+    scene = Scene(active_before=(("/w", "died"),))
     scene.beat("died", age=500)
     scene.beat("long-dead", age=5000)
     scene.beat("stalled", "s")
@@ -418,7 +419,7 @@ def test_a_holder_that_leaves_is_waited_for_unless_it_was_inactive() -> None:
         assert [view.state for _, view in scene.list.shown(scene.now)] == ["orphaned"]
 
 
-def test_a_holder_that_dies_while_its_claims_are_out_of_sight_has_left_orphans() -> None:
+def test_a_holder_that_dies_while_its_claims_are_unreadable_leaves_orphans() -> None:
     scene = Scene()
     scene.beat("x")
     scene.read(Claim("t", "x"))
@@ -441,7 +442,7 @@ def test_a_hint_of_progress_ends_a_stall() -> None:
     assert scene.stalled("x") is False
 
 
-def test_who_holds_nothing_or_is_not_active_is_not_stalled() -> None:
+def test_an_agent_without_tasks_or_not_active_is_not_stalled() -> None:
     scene = Scene()
     scene.beat("idle")
     scene.beat("dead", "t")
@@ -456,7 +457,7 @@ def test_who_holds_nothing_or_is_not_active_is_not_stalled() -> None:
     assert scene.stalled("dead") is None
 
 
-def test_news_and_deadlines_are_bounded() -> None:
+def test_events_and_deadlines_are_bounded() -> None:
     scene = Scene()
     scene.read()
     for n in range(3000):
@@ -464,10 +465,10 @@ def test_news_and_deadlines_are_bounded() -> None:
         scene.board.take("/w", WorkChange({name: Claim(name, "x", expires_at=EPOCH * 1.5)}), scene.now)
         scene.board.settle(scene.now)
         scene.board.take("/w", WorkChange({name: None}), scene.now)
-    news, missed = scene.board.take_news()
-    assert (len(news), missed) == (1000, 5000)
+    events, missed = scene.board.take_events()
+    assert (len(events), missed) == (1000, 5000)
     assert len(scene.board._deadlines) <= 200
-    assert scene.board.take_news() == ([], 0)
+    assert scene.board.take_events() == ([], 0)
 
 
 def test_problems_name_five_and_count_the_rest() -> None:

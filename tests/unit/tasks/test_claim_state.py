@@ -1,4 +1,4 @@
-"""What a claim is worth: the table against its definition, and when it can change by time alone."""
+"""Test the table of claim states against its definition, and when time alone changes a state."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ holds = st.builds(
     absent=st.none() | seconds,
     left=st.none() | seconds.map(lambda n: n - 200),
     timeout=st.just(TIMEOUT),
-).map(lambda hold: hold if hold.holder is None else replace(hold, absent=None))
+).map(lambda evidence: evidence if evidence.holder is None else replace(evidence, absent=None))
 
 
 @given(holds)
-def test_the_state_is_what_its_definition_says(hold: ClaimEvidence) -> None:
-    gone = hold.holder == "inactive" or (hold.absent is not None and hold.absent >= TIMEOUT)
-    passed = hold.left is not None and hold.left <= 0
-    assert claim_state(hold) == ("orphaned" if gone else "expired" if passed else "held")
+def test_the_state_is_what_its_definition_says(evidence: ClaimEvidence) -> None:
+    gone = evidence.holder == "inactive" or (evidence.absent is not None and evidence.absent >= TIMEOUT)
+    passed = evidence.left is not None and evidence.left <= 0
+    assert claim_state(evidence) == ("orphaned" if gone else "expired" if passed else "held")
 
 
-def later(hold: ClaimEvidence, by: float) -> ClaimEvidence:
+def later(evidence: ClaimEvidence, by: float) -> ClaimEvidence:
     return replace(
-        hold,
-        absent=None if hold.absent is None else hold.absent + by,
-        left=None if hold.left is None else hold.left - by,
+        evidence,
+        absent=None if evidence.absent is None else evidence.absent + by,
+        left=None if evidence.left is None else evidence.left - by,
     )
 
 
 @given(holds, seconds)
-def test_whoever_waits_for_the_next_change_misses_none(hold: ClaimEvidence, by: float) -> None:
-    state, wait = claim_state(hold), next_change(hold)
+def test_no_change_comes_before_the_next_change(evidence: ClaimEvidence, by: float) -> None:
+    state, wait = claim_state(evidence), next_change(evidence)
     if wait is None or by < wait:
-        assert claim_state(later(hold, by)) == state
+        assert claim_state(later(evidence, by)) == state
     if wait is not None:
         assert wait > 0
-        assert claim_state(later(hold, wait)) != state
+        assert claim_state(later(evidence, wait)) != state
 
 
 def test_a_claim_without_readable_times_is_held_while_its_holder_is_not_inactive() -> None:

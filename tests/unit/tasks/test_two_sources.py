@@ -1,4 +1,4 @@
-"""What Redis and a workspace both say of tasks counts once, whatever comes and goes in which order."""
+"""Test that a task which Redis and a workspace both have counts once, in any order of changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import AgentStore, Workspace
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.workspace import Workspace
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
@@ -66,9 +67,9 @@ class Scene:
         views = [view for _, view in self.list.shown(self.now)]
         return [(view.workspace, view.task_id, view.state, view.sources) for view in views]
 
-    def news(self) -> list[tuple[str, str]]:
+    def events(self) -> list[tuple[str, str]]:
         self.board.settle(self.now)
-        return [(one.kind, one.subject) for one in self.board.take_news()[0]]
+        return [(one.kind, one.subject) for one in self.board.take_events()[0]]
 
 
 def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
@@ -76,14 +77,14 @@ def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
     scene.beat("/a", "x")
     scene.claim("/a", "t", "x")
     scene.claim("", "t", "x")
-    assert scene.news() == [("task.claimed", "t")]
+    assert scene.events() == [("task.claimed", "t")]
     assert scene.board.counts(scene.now).claimed == 1
     assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
     scene.claim("/a", "t", "-")
-    assert scene.news() == []  # Redis still has it
+    assert scene.events() == []  # Redis still has it
     assert scene.shown() == [(None, "t", "held", ("redis",))]
     scene.claim("", "t", "-")
-    assert scene.news() == [("task.released", "t")]
+    assert scene.events() == [("task.released", "t")]
     assert scene.board.counts(scene.now).claimed == 0
 
 
@@ -116,12 +117,12 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("/a", "x")}
-    assert scene.board.hands.holdings(("/a", "x")) == ("t1", "t2")
+    assert scene.board.holdings.stalled == {("/a", "x")}
+    assert scene.board.holdings.tasks_of(("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == set()
+    assert scene.board.holdings.stalled == set()
 
 
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
@@ -133,10 +134,10 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.wait(100)
         scene.beat(None, "x")
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("/a", "x")}
+    assert scene.board.holdings.stalled == {("/a", "x")}
     scene.store.remove(("/a", "x"), scene.mono)
     scene.board.settle(scene.now)
-    assert scene.board.hands.stalled == {("", "x")}
+    assert scene.board.holdings.stalled == {("", "x")}
 
 
 def test_what_cannot_be_named_is_counted() -> None:
@@ -171,16 +172,16 @@ def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() 
     scene.beat("/a", "x")
     scene.claim("/a", "t", "x")
     scene.claim("", "t", "x")
-    scene.news()
+    scene.events()
     scene.board.lost("/a")
     assert scene.shown() == [(None, "t", "held", ("redis",))]
     assert [view.task_id for view in scene.list.claims_of((None, "x"), scene.now) or ()] == []
     scene.board.take_all("/a", WorkspaceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
     assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
-    assert scene.news() == []
+    assert scene.events() == []
 
 
-def test_what_was_claimed_before_the_first_reading_is_no_news_however_late_that_is() -> None:
+def test_claims_older_than_the_first_reading_make_no_events_however_late_it_is() -> None:
     scene = Scene(read=("/a",))
     scene.board.starting([("/a", "x"), (None, "y")])
     scene.beat("/a", "x")
@@ -190,22 +191,22 @@ def test_what_was_claimed_before_the_first_reading_is_no_news_however_late_that_
     scene.beat(None, "y", age=200)  # died while nobody looked; "z" was dead already
     scene.beat(None, "z", age=200)
     scene.board.take_all("", WorkspaceTraces("", "read", claims=claims), scene.now, fresh=True)
-    assert scene.news() == [("claim.orphaned", "t2")]
+    assert scene.events() == [("claim.orphaned", "t2")]
     scene.claim("", "t4", "x")
-    assert scene.news() == [("task.claimed", "t4")]
+    assert scene.events() == [("task.claimed", "t4")]
 
 
-def test_the_claim_in_redis_of_a_workspaces_agent_that_died_meanwhile_is_told_at_the_start() -> None:
+def test_a_claim_in_redis_orphaned_during_the_restart_makes_an_event() -> None:
     scene = Scene(read=())
     scene.board.starting([("/a", "x")])
     scene.beat("/a", "x", age=200)
     for path in PATHS:
         claims = CLAIMS if not path else {}
         scene.board.take_all(path, WorkspaceTraces(path, "read", claims=claims), scene.now, fresh=True)
-    assert scene.news() == [("claim.orphaned", "t")]
+    assert scene.events() == [("claim.orphaned", "t")]
 
 
-def test_whose_holder_may_be_in_a_redis_that_is_lost_is_not_orphaned() -> None:
+def test_a_claim_whose_holder_may_be_in_a_lost_redis_is_not_orphaned() -> None:
     scene = Scene(read=("/a", "/b"))
     scene.claim("/a", "t", "x")
     scene.claim("/a", "u", "gone")
@@ -225,11 +226,11 @@ def test_whose_holder_may_be_in_a_redis_that_is_lost_is_not_orphaned() -> None:
     scene.wait(TIMEOUT)
     scene.board.rejudge_all()
     assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))  # it was so before
-    assert [one for one in scene.news() if one[0] == "claim.orphaned"] == [("claim.orphaned", "u")]
+    assert [one for one in scene.events() if one[0] == "claim.orphaned"] == [("claim.orphaned", "u")]
 
 
 class Model(RuleBasedStateMachine):
-    """Claims, agents and available tasks in any order; the counts are held against a naive recount."""
+    """Let claims, agents and available tasks come and go; compare the counts with a naive recount."""
 
     def __init__(self) -> None:
         super().__init__()
