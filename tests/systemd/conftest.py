@@ -18,6 +18,14 @@ from live import eventually
 WORKSPACE = "/home/ann/src/app"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give whichever test comes first the time to build wheels, boot and install, on a busy machine too."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """coordd's wheel and all it needs."""
