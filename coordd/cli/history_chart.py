@@ -26,6 +26,9 @@ _LEAST = (40, 10)
 _MOST = (200, 40)
 
 
+_MOST_VALUE = 1e15  # more is no measurement, and makes sums and scales infinite
+
+
 class _Curve:
     """Values by column; what falls on one column is its mean."""
 
@@ -34,7 +37,7 @@ class _Curve:
 
     def add(self, column: int, value: object) -> None:
         known = number(value)
-        if known is not None:
+        if known is not None and abs(known) <= _MOST_VALUE:
             total, count = self._sums.get(column, (0.0, 0))
             self._sums[column] = (total + known, count + 1)
 

@@ -115,7 +115,8 @@ def find_pid(lock: str) -> int | None:
     """The process that holds the flock of this file, or where it could not have that, of its directory.
 
     Raises:
-        StartError: it is held by one that this user may not look at, or the file cannot be looked at.
+        StartError: it is held by one that this user may not look at, or that is no coordd of this place;
+            or the file cannot be looked at.
     """
     locked = locked_inodes()
     closed = False
@@ -135,6 +136,7 @@ def find_pid(lock: str) -> int | None:
         for pid in locked.get(inode.st_ino, ()):
             try:
                 if _has_open(pid, inode):
+                    _demand_owner(pid, path, inode)
                     return pid
             except PermissionError:
                 closed = closed or _is_held(path)
@@ -144,6 +146,22 @@ def find_pid(lock: str) -> int | None:
             "service, with 'systemctl stop coordd'"
         )
     return None
+
+
+def _demand_owner(pid: int, path: str, inode: os.stat_result) -> None:
+    """Refuse a holder that neither owns what it locked nor is root or this user: whoever may read may lock.
+
+    Raises:
+        StartError: it is one.
+    """
+    # not the owner of its directory in /proc: that is root wherever it may not be traced (proc(5))
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        uid = next((int(line.split()[2]) for line in file if line.startswith("Uid:")), None)
+    if uid not in (0, os.geteuid(), inode.st_uid):
+        raise StartError(
+            f"{path} is locked by pid {pid} of uid {uid}, who does not own it: no coordd of this place, "
+            f"and is left alone. See what it is with 'ps {pid}'; that user or root may end it."
+        )
 
 
 def _has_open(pid: int, inode: os.stat_result) -> bool:

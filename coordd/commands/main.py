@@ -125,14 +125,16 @@ def check_config(
     settings = sources.load()
     tell_warnings(settings)
     exists = os.path.exists(sources.path)
-    click.echo(f"# layout {sources.layout.name}; file {sources.path}{'' if exists else ' (does not exist)'}")
+    path = escape(sources.path)
+    click.echo(f"# layout {sources.layout.name}; file {path}{'' if exists else ' (does not exist)'}")
     section = ""
     for name, value, origin in effective(settings):
         head, _, key = name.partition(".")
         if head != section:
             section = head
             click.echo(f"[{section}]")
-        click.echo(f"{f'{key} = {value}' if value is not None else f'# {key} is not set':<48}  # {origin}")
+        said = f"{key} = {escape(value)}" if value is not None else f"# {key} is not set"
+        click.echo(f"{said:<48}  # {escape(origin)}")
 
 
 @app.command(

@@ -125,10 +125,11 @@ def _read(path: str, *, required: bool) -> str | None:
         return None
     except OSError as error:
         raise ConfigError(path, "", None, f"it cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with _closing(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # fdopen() of a directory raises
             raise ConfigError(path, "", None, "expected a regular file")
-        content = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ConfigError(path, "", None, f"expected a file of at most {MAX_BYTES} bytes")
     try:

@@ -33,8 +33,13 @@ def origin_of(directory: int) -> dict[str, object]:
     }
 
 
-def origin_problem(origin: object, directory: int) -> str | None:
-    """Why what claims to be of this origin is not to be believed in an open directory; None where it is."""
+def origin_problem(origin: object, directory: int, *, owner: int) -> str | None:
+    """Why what claims to be of this origin is not to be believed in an open directory; None where it is.
+
+    ``owner`` is the uid of the file's owner: as on a project's socket, only this user and root are believed.
+    """
+    if owner not in (0, os.geteuid()):
+        return f"it is a file of uid {owner}"
     if not isinstance(origin, dict):
         return "it does not say on which machine and in which folder it was written"
     here = origin_of(directory)

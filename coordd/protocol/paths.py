@@ -108,11 +108,15 @@ def system_paths(platform: str) -> dict[str, str]:
 
 
 def workspace_above(directory: str) -> str | None:
-    """The nearest of ``directory`` and its ancestors with a project socket or a ``.claude/coordination``."""
+    """The nearest of ``directory`` and its ancestors with a project socket or a ``.claude/coordination``.
+
+    Where anybody may make files, as in ``/tmp``, only a ``.claude`` of root or of this user counts.
+    """
     current = os.path.abspath(directory)
     while True:
         claude = os.path.join(current, ".claude")
-        if os.path.isdir(os.path.join(claude, "coordination")) or _is_socket_below(claude):
+        found = os.path.isdir(os.path.join(claude, "coordination")) or _is_socket_below(claude)
+        if found and not _anybodys(current, claude):
             return current
         parent = os.path.dirname(current)
         if parent == current:
@@ -187,6 +191,15 @@ def _place(layout: str, paths: dict[str, str], root: str | None = None) -> Daemo
     return DaemonLocation(
         layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"], root=root
     )
+
+
+def _anybodys(directory: str, claude: str) -> bool:
+    """Whether another user made ``claude`` in a directory that all may write to."""
+    try:
+        open_to_all = os.stat(directory).st_mode & stat.S_IWOTH
+        return bool(open_to_all) and os.lstat(claude).st_uid not in (0, os.geteuid())
+    except OSError:
+        return True
 
 
 def _is_socket_below(claude: str) -> bool:

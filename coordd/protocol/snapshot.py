@@ -14,7 +14,7 @@ from coordd.protocol.origin import FIELD, origin_problem
 from coordd.protocol.paths import layout_places, project_of
 from coordd.util import fastjson
 from coordd.util.directories import open_directory
-from coordd.util.read_safely import read_file
+from coordd.util.read_safely import read_owned
 from coordd.util.text import epoch_of
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -89,10 +89,12 @@ def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot
     folder, name = os.path.split(path)
     try:
         with open_directory(folder or ".", root=root) as directory:
-            document = fastjson.loads(read_file(name, MAX_BYTES, directory=directory.fd).decode())
+            data, owner = read_owned(name, MAX_BYTES, directory=directory.fd)
+            document = fastjson.loads(data.decode())
             if not isinstance(document, dict) or document.get("schema") != 1:
                 return None
-            problem = origin_problem(document.get(FIELD), directory.fd) if root is not None else None
+            origin = document.get(FIELD)
+            problem = origin_problem(origin, directory.fd, owner=owner) if root is not None else None
     except NotADirectoryError:
         if root is None:
             return None

@@ -33,8 +33,9 @@ from importlib import import_module
 from typing import Any
 
 NAME = ".coordd-files.jsonl"
-MAX_BYTES = 64 * 1024 * 1024
-"""Of a manifest more is not read: what stands behind is not proven."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Of a manifest its last so many bytes are read, which is 20 years' worth: one that came with a clone may be
+of any size. What stands before proves nothing."""
 MAX_LINE = 4 * 1024 * 1024
 """A first line that is longer proves nothing."""
 COMPACT_FROM = 256 * 1024
@@ -194,8 +195,10 @@ def read(folder: int, shown: str = "") -> bytes | None:
         descriptor = _open(folder, os.O_RDONLY, shown)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MAX_BYTES)
+    try:
+        return _end_of(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: bytes = b"") -> None:
@@ -255,14 +258,14 @@ def compact(folder: int, present: Callable[[str], bool], *, mode: int) -> bool:
         descriptor = _open(folder, os.O_RDONLY, "")
     except FileNotFoundError:
         return False
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb"):
         if os.fstat(descriptor).st_size < COMPACT_FROM:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
-        lines = [line for line in file.read(MAX_BYTES).split(b"\n") if line]
+        lines = [line for line in _end_of(descriptor).split(b"\n") if line]
         recent = max(0, len(lines) - _RECENT)  # announced, and perhaps not made yet
         kept = [line for i, line in enumerate(lines) if i >= recent or _is_present(line, present)]
         kept = list(dict.fromkeys(kept))
@@ -316,6 +319,16 @@ def _replace(folder: int, data: bytes, mode: int) -> None:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # as directories.sync_directory
             raise
+
+
+def _end_of(descriptor: int) -> bytes:
+    """The last MAX_BYTES, from the beginning of a line on: what coordd itself adds is always in them."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - MAX_BYTES)
+    data = b""
+    while piece := os.pread(descriptor, size - begin - len(data), begin + len(data)):
+        data += piece
+    return data[data.find(b"\n") + 1 :] if begin else data
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

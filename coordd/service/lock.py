@@ -27,6 +27,7 @@ LOCKS = "/proc/locks"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_LIMIT = 4096
+_ABOUT = {"pid", "version", "started_at"}
 _TEXT_LIMIT = 64
 _ATTEMPTS = 5
 
@@ -39,6 +40,9 @@ class InstanceLock:
         version: coordd's version, for whoever comes second.
         started_at: when this process started, ``2026-11-22T06:05:00.123Z``, for the same.
         root: a project's canonical path, below which no link is followed; see open_directory.
+
+    A lock file that holds anything else than coordd writes there is locked and keeps every byte: then whoever
+    comes second is not told of whom it meets.
 
     ``warning`` says that the directory is locked in place of a file, and why; else None.
     """
@@ -156,6 +160,12 @@ class InstanceLock:
         raise OSError(errno.EAGAIN, "it keeps being replaced", self.path)
 
     def _introduce(self, descriptor: int) -> None:
+        """Say who holds it, and keep users out who are neither owner nor group: whoever may read may lock."""
+        state = os.fstat(descriptor)
+        if state.st_uid == os.geteuid() and state.st_mode & 0o007:
+            os.fchmod(descriptor, stat.S_IMODE(state.st_mode) & ~0o007)
+        if not _ours(descriptor, state):
+            return
         about = {"pid": os.getpid(), "version": self._version, "started_at": self._started_at}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(about).encode() + b"\n", 0)
@@ -253,6 +263,18 @@ def _leads_to(place: OpenDirectory, descriptor: int) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _ours(descriptor: int, state: os.stat_result) -> bool:
+    """Whether nothing is lost by writing: others use that name too, and it may be a hard link of theirs."""
+    content = os.pread(descriptor, _READ_LIMIT + 1, 0)
+    if not content.strip(b"\0"):  # a power loss leaves NUL bytes
+        return state.st_size <= _READ_LIMIT and state.st_nlink == 1
+    try:
+        about = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return state.st_size <= _READ_LIMIT and isinstance(about, dict) and about.keys() == _ABOUT
 
 
 def _read_holder(descriptor: int) -> tuple[int | None, str | None, str | None]:

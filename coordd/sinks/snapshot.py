@@ -6,6 +6,7 @@ It says where it was written (origin.py), so that one in a project counts only w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 
@@ -13,17 +14,24 @@ import msgspec
 
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.util.directories import OpenDirectory
+from coordd.util.read_safely import open_file
+
+_TELLING = len(b'{"schema":')
+_MOST_ASIDE = 100
 
 
 def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, object], *, mode: int) -> None:
     """Replace the snapshot atomically, whatever stands in its place but a directory; durable when this
-    returns.
+    returns. A file that does not begin like a snapshot is not coordd's, or is damaged: it is kept, as
+    ``snapshot.json.aside``.
 
     Raises:
         OSError: it could not be written; the one before is whole.
     """
     body = msgspec.json.encode({**document, FIELD: origin_of(directory.fd)})
     temporary = f"{name}.tmp"
+    for taken in (temporary, name):
+        _keep_a_strangers(directory.fd, taken, begins=body[:_TELLING])
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=directory.fd)  # a FIFO under that name would never open
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,3 +41,31 @@ def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, o
         file.flush()
         os.fsync(descriptor)
     os.rename(temporary, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+
+
+def _keep_a_strangers(folder: int, name: str, *, begins: bytes) -> None:
+    """Rename a regular file with content of another kind to the next free name with ``.aside``.
+
+    Raises:
+        OSError: it cannot be had out of the way; it is as it was.
+    """
+    try:
+        descriptor = open_file(name, directory=folder)
+    except FileNotFoundError:
+        return
+    except OSError:  # no regular file, which has nothing to lose, or closed to us
+        return
+    try:
+        found = os.read(descriptor, len(begins))
+    finally:
+        os.close(descriptor)
+    if begins.startswith(found):
+        return
+    for number in range(1, _MOST_ASIDE):
+        aside = f"{name}.aside" if number == 1 else f"{name}.{number}.aside"
+        try:
+            os.stat(aside, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+            return
+    raise OSError(errno.EEXIST, f"{name} is not coordd's, and no name is left to keep it under", name)

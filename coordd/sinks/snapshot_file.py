@@ -12,7 +12,7 @@ import msgspec
 
 from coordd.protocol.origin import origin_problem
 from coordd.util.directories import open_directory, root_of
-from coordd.util.read_safely import read_file
+from coordd.util.read_safely import read_owned
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -34,12 +34,12 @@ def read_snapshot(path: str, *, root: str | None) -> bytes:
     """
     folder, name = os.path.split(path)
     with open_directory(folder, root=root) as directory:
-        data = read_file(name, MAX_BYTES, directory=directory.fd)
+        data, owner = read_owned(name, MAX_BYTES, directory=directory.fd)
         try:
             origin = msgspec.json.decode(msgspec.json.decode(data, type=_Origin).origin)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise OSError(errno.EINVAL, f"it is damaged ({error})", path) from None
-        problem = origin_problem(origin, directory.fd) if root_of(path, root) else None
+        problem = origin_problem(origin, directory.fd, owner=owner) if root_of(path, root) else None
     if problem is not None:
         raise OSError(errno.EINVAL, f"{problem}; only coordd's own is believed", path)
     return data

@@ -42,6 +42,15 @@ def read_file(path: str, limit: int, *, directory: int | None = None) -> bytes:
         os.close(descriptor)
 
 
+def read_owned(path: str, limit: int, *, directory: int | None = None) -> tuple[bytes, int]:
+    """The content of a file and the uid of its owner. Arguments and errors as :func:`read_file`."""
+    descriptor = open_file(path, directory=directory)
+    try:
+        return read_open(descriptor, path, limit), os.fstat(descriptor).st_uid
+    finally:
+        os.close(descriptor)
+
+
 def open_file(path: str, *, directory: int | None = None) -> int:
     """A descriptor of a regular file, for reading. Arguments and errors as :func:`read_file`."""
     try:

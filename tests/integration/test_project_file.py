@@ -186,3 +186,13 @@ def test_no_service_is_installed_with_such_a_url(project: Project, tmp_path: Pat
     done = coordd(*asked, project=project, tmp_path=tmp_path)
     assert done.returncode == 78
     assert "--redis-url: expected a URL without control characters" in done.stderr
+
+
+def test_the_name_of_a_project_is_no_line_of_what_check_config_says(tmp_path: Path) -> None:
+    strange = Project(tmp_path / "app\n[coordination]\nredis_url = theirs\x1b[31m\u202e")
+    (strange.claude / "coordd.toml").write_text("[sampling]\ninterval = '2s'\n")
+    said = coordd("check-config", project=strange, tmp_path=tmp_path)
+    assert said.returncode == 0
+    assert "\x1b" not in said.stdout and "\u202e" not in said.stdout
+    assert said.stdout.splitlines().count("[coordination]") == 1
+    assert not any(line.startswith("redis_url") for line in said.stdout.splitlines())

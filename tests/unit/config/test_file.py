@@ -213,3 +213,13 @@ def test_what_may_not_be_read_is_a_problem(closed: str) -> None:
     assert config.agents.timeout == (60 if closed == "owners" else 70)
     (problem,) = config.problems
     assert "Permission denied" in problem
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_an_error_of_the_owners(
+    scene: Scene, make: Callable[[Path], None], named: bool
+) -> None:
+    make(scene.owners)
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        scene.load(str(scene.owners) if named else None)

@@ -128,6 +128,11 @@ def test_a_project_leads_to_no_redis_not_even_on_this_machine(url: str) -> None:
         ("a = " + "9" * 450, "no section"),
         ("\ufeff[agents]", "no valid TOML"),
         ("a." * 300 + "a = 1", "lines of at most 500 characters"),
+        # what ends a line for Python and not in TOML, where the key goes on
+        (('"\u2028".' + "a." * 200) * 3 + "a = 1", "lines of at most 500 characters"),
+        (('"\u2029".' + "a." * 200) * 3 + "a = 1", "lines of at most 500 characters"),
+        ("[" + ('"\x85".' + "a." * 200) * 3 + "a]", "lines of at most 500 characters"),
+        ("'" + ("\x1c" + "a" * 400) * 3 + "' = 1", "lines of at most 500 characters"),
         ("[agents]\ntimuot = '1m'", "no key of this section; did you mean 'timeout'?"),
         ("[agnets]\ntimeout = '1m'", "no section; did you mean 'agents'?"),
         ("timeout = '1m'", "did you mean 'timeout' in [agents]?"),

@@ -126,3 +126,25 @@ def test_the_linux_limit_is_that_of_the_kernel(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["", "a\0b"])
 def test_a_path_that_is_none(path: str) -> None:
     assert "--socket" in str(address_problem(path, "linux"))
+
+
+def test_where_anybody_may_write_only_ones_own_makes_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all, own = tmp_path / "tmp", tmp_path / "own"
+    for directory in (open_to_all, own):
+        (directory / ".claude" / "coordination").mkdir(parents=True)
+        (directory / "mine").mkdir()
+    open_to_all.chmod(0o1777)
+    assert workspace_above(str(open_to_all / "mine")) == str(open_to_all), "it is this user's"
+    lstat = os.lstat
+
+    def another(path: str) -> os.stat_result:
+        found = list(lstat(path))
+        found[4] = 1234
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "lstat", another)
+    assert workspace_above(str(open_to_all / "mine")) is None
+    assert workspace_above(str(open_to_all)) is None
+    assert workspace_above(str(own / "mine")) == str(own), "nobody else can have put it there"

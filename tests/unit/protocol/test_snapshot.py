@@ -142,3 +142,50 @@ def test_status_says_why_a_snapshot_does_not_count(tmp_path: Path, monkeypatch: 
     assert "does not say on which machine" in err.getvalue()
     assert json.loads(out.getvalue())["daemon_running"] is False
     assert "health" not in json.loads(out.getvalue())
+
+
+@pytest.mark.parametrize("name", ["snapshot.json", "snapshot.json.tmp"])
+@pytest.mark.parametrize("content", [b"somebody's notes\n", b'{"a": 1}', b"\xff" * 5000, b"x"])
+def test_a_strangers_file_under_its_name_keeps_every_byte(tmp_path: Path, name: str, content: bytes) -> None:
+    with open_directory(str(tmp_path)) as directory:
+        for _ in range(2):
+            (tmp_path / name).write_bytes(content)
+            write_snapshot(directory, "snapshot.json", {"schema": 1}, mode=0o600)
+            write_snapshot(directory, "snapshot.json", {"schema": 1}, mode=0o600)
+    assert json.loads((tmp_path / "snapshot.json").read_text())["schema"] == 1
+    kept = {f"{name}.aside", f"{name}.2.aside"}
+    assert set(os.listdir(tmp_path)) == {"snapshot.json", *kept}
+    assert {(tmp_path / one).read_bytes() for one in kept} == {content}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":1,"torn'])
+def test_what_coordd_itself_left_is_not_kept(tmp_path: Path, content: bytes) -> None:
+    for name in ("snapshot.json", "snapshot.json.tmp"):
+        (tmp_path / name).write_bytes(content)
+    with open_directory(str(tmp_path)) as directory:
+        write_snapshot(directory, "snapshot.json", {"schema": 1}, mode=0o600)
+    assert os.listdir(tmp_path) == ["snapshot.json"]
+
+
+def test_in_a_project_another_users_snapshot_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "snapshot.json"
+    with open_directory(str(tmp_path)) as directory:
+        write_snapshot(directory, path.name, {"schema": 1, "status": {}}, mode=0o644)
+    owner = os.geteuid()
+    fstat = os.fstat
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if owner == 0:  # root's word counts for everybody
+        assert read_snapshot(str(path), NOW, root=str(tmp_path)) is not None
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+        def another(descriptor: int) -> os.stat_result:
+            found = list(fstat(descriptor))
+            found[4] = 1234
+            return os.stat_result(found)
+
+        monkeypatch.setattr(os, "fstat", another)
+    with pytest.raises(NotBelieved, match="it is a file of uid"):
+        read_snapshot(str(path), NOW, root=str(tmp_path))
+    assert read_snapshot(str(path), NOW) is not None, "outside of projects it counts"

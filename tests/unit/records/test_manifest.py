@@ -189,3 +189,38 @@ def test_nothing_that_is_added_is_lost_in_a_compaction(
     thread.join()
     assert compacted
     assert set(added) <= set(claims(folder).order)
+
+
+def test_of_one_of_any_size_the_end_counts(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "MAX_BYTES", 1000)
+    planted = b"".join(b'{"name":"%d","found":true}\n' % number for number in range(500))
+    (tmp_path / manifest.NAME).write_bytes(planted)
+    manifest.append(folder, announcement(NAME, b"mine"), mode=0o600)
+    data = manifest.read(folder) or b""
+    assert len(data) <= 1000
+    assert data.endswith(announcement(NAME, b"mine")), "what is added to it is proven"
+    assert all(line.startswith(b'{"name":') for line in data.splitlines()), "none is cut"
+    assert claims(folder).prove(NAME, b"mine", whole=True)
+    os.truncate(tmp_path / manifest.NAME, 20 << 30)
+    manifest.append(folder, announcement("later", b""), mode=0o600)
+    assert list(claims(folder).order) == ["later"]
+
+
+def test_a_manifest_of_20_years_fits() -> None:
+    a_day = [f"{kind}_2026-11-22{part}" for kind in ("system", "agent", "event") for part in (".jsonl",)]
+    size = sum(len(announcement(name, b"x" * 400)) for name in a_day)
+    assert size * 366 * 20 < manifest.MAX_BYTES
+
+
+def test_a_large_one_is_shortened_whatever_stood_in_it(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(manifest, "COMPACT_FROM", 1000)
+    (tmp_path / manifest.NAME).write_bytes(b'{"name":"gone","sha256":"x"}\n' * 5000)
+    manifest.append(folder, announcement(NAME, b"mine"), mode=0o600)
+    assert manifest.compact(folder, lambda name: name == NAME, mode=0o600)
+    assert (tmp_path / manifest.NAME).stat().st_size < 20_000
+    assert claims(folder).prove(NAME, b"mine", whole=True)

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import shutil
@@ -60,6 +61,72 @@ def test_a_killed_one_leaves_no_lock_behind(tmp_path, holder):
     holder.wait(timeout=30)
     with new_lock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_bytes())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "content", [b"held by build 4242\n", b'{"pid": 4242}\n', b"\0\xff", b"[1]", b'{"pid": 12', b"\n"]
+)
+def test_a_strangers_lock_file_is_locked_and_keeps_every_byte(tmp_path, content):
+    (tmp_path / ".lock").write_bytes(content)
+    with new_lock(tmp_path) as lock:
+        assert lock.still_held()
+        with pytest.raises(InstanceRunning):
+            new_lock(tmp_path).acquire()
+    assert (tmp_path / ".lock").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"precious"])
+def test_another_name_of_somebodys_file_gets_nothing(tmp_path, content):
+    victim = tmp_path / "victim"
+    victim.write_bytes(content)
+    (tmp_path / "metrics").mkdir()
+    os.link(victim, tmp_path / "metrics" / ".lock")
+    with new_lock(tmp_path / "metrics") as lock:
+        assert lock.still_held()
+    assert victim.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 90, b'{"pid": 1, "version": "1", "started_at": "x"}'])
+def test_what_coordd_left_there_is_written_anew(tmp_path, content):
+    (tmp_path / ".lock").write_bytes(content)
+    with new_lock(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_who_is_neither_owner_nor_group_may_not_lock_it(tmp_path):
+    path = tmp_path / ".lock"
+    path.touch()
+    path.chmod(0o666)
+    with new_lock(tmp_path):
+        assert path.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.root
+def test_a_process_of_another_user_that_locks_the_file_is_not_ended(tmp_path):
+    path = tmp_path / ".lock"
+    path.touch()
+    path.chmod(0o644)
+    ours, its = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            os.setuid(65534)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            its.send(b"x")
+            its.recv(1)
+        finally:
+            os._exit(0)
+    try:
+        ours.recv(1)
+        with pytest.raises(StartError, match=f"pid {pid} of uid 65534"):
+            find_pid(str(path))
+    finally:
+        ours.send(b"x")
+        os.waitpid(pid, 0)
+        ours.close()
+        its.close()
+    assert find_pid(str(path)) is None
 
 
 def test_what_the_file_says_decides_nothing(tmp_path):
