@@ -24,7 +24,7 @@ from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.checkpoint import load_mark, with_mark
+from coordd.sinks.redis.checkpoint import load_checkpoint, with_checkpoint
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
@@ -99,7 +99,7 @@ class RedisService:
         """Begin to import redis-py, and to read what the last run wrote of its sink, in a thread."""
         if self._sink is not None:
             self._resuming = asyncio.ensure_future(
-                self._worker.run(load_mark, snapshot, root, deadline=LOAD_DEADLINE)
+                self._worker.run(load_checkpoint, snapshot, root, deadline=LOAD_DEADLINE)
             )
         self._loading = asyncio.ensure_future(self._worker.run(self._link.load, deadline=LOAD_DEADLINE))
 
@@ -146,15 +146,15 @@ class RedisService:
 
     def marked(self, document: Mapping[str, object]) -> Mapping[str, object]:
         """The snapshot, with what the next run needs to know of the sink."""
-        return document if self._sink is None else with_mark(document, self._sink.mark())
+        return document if self._sink is None else with_checkpoint(document, self._sink.checkpoint())
 
     def _flushed(self) -> None:
         """Redis says that a database was emptied, not which one."""
         if self._sink is None:
             return
-        self._sink.doubt()
+        self._sink.suspect_loss()
         if self._schedule.waiting("redis.flushed") is None:
-            self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.look)
+            self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.verify)
 
     async def stop_reading(self) -> None:
         """Read no more."""

@@ -396,14 +396,14 @@ def test_live_samples_during_a_long_refill(server, tmp_path):
             host.record(300, wall=host.wall - age)
         host.start()
         await host.wait(lambda: host.sink.status().written > 300, "begun")
-        assert host.sink.mark() is None
+        assert host.sink.checkpoint() is None
         for _ in range(50):
             host.record(20, system=1)
             await asyncio.sleep(0)
         await host.healthy()
         await host.all_there(server)
         await host.stop()
-        assert host.sink.mark()["until"] <= format_utc(host.wall)
+        assert host.sink.checkpoint()["until"] <= format_utc(host.wall)
 
     play(scene)
 
@@ -412,12 +412,12 @@ def test_the_end_comes_in_time_while_the_server_is_frozen(server, tmp_path):
     async def scene():
         host = Host(tmp_path, server.url)
         host.start()
-        await host.wait(lambda: host.sink.mark() is not None, "connected and filled")
+        await host.wait(lambda: host.sink.checkpoint() is not None, "connected and filled")
         server.pause()
         host.record(5)
-        until = host.sink.mark()["until"]
+        until = host.sink.checkpoint()["until"]
         await host.sink.stop()
-        assert host.sink.mark()["until"] == until
+        assert host.sink.checkpoint()["until"] == until
         await host.stop()
         server.resume()
 
