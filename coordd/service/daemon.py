@@ -218,7 +218,7 @@ class Daemon:
             cost=cost,
             redis=redis,
             configuration=lambda: self._config.problems,
-            places=self._place_problems,
+            runtime_files=self._place_problems,
         )
         self._supervision = Supervision(
             notifier=notifier,
@@ -234,7 +234,7 @@ class Daemon:
             documents=self._documents,
             tasks=tasks,
             hub=self._hub,
-            past=HistoryQueries(
+            history=HistoryQueries(
                 directory=config.storage.metrics_dir,
                 worker=Worker("coordd-history", replaceable=True),
                 now=now,
