@@ -121,9 +121,9 @@ class Documents:
     def summary(self, now: Moment) -> str:
         """Return one line about the state, for ``systemctl status``."""
         counts = self._store.counts(now.mono)
-        said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
+        text = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
         problems = self._problems(now, self._sinks())
-        return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
+        return f"{text}; degraded: {'; '.join(problems)}" if problems else f"{text}; no problems"
 
     def agents(self, shown: Iterable[ShownAgent], now: Moment) -> list[AgentView]:
         """Return agents as entries of ``agents.list``, as of this moment."""

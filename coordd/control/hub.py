@@ -60,7 +60,7 @@ class Subscription:
     def __init__(self, hub: Hub, bounds: SubscriberBounds, *, has_topics: bool) -> None:
         self.has_topics = has_topics
         """Whether it has any topic."""
-        self.wake: Callable[[], None] = _nobody
+        self.wake: Callable[[], None] = _wake_nothing
         self._hub: Hub | None = hub
         self._bounds = bounds
         self._chunks: deque[Chunk] = deque()
@@ -104,7 +104,7 @@ class Subscription:
             self._hub = None
         self._chunks.clear()
         self._bytes = self._notifications = self._dropped = 0
-        self.wake = _nobody
+        self.wake = _wake_nothing
 
     def _pop(self) -> Chunk:
         chunk = self._chunks.popleft()
@@ -181,5 +181,5 @@ def _chunks(topic: Topic, records: Sequence[bytes], first: int) -> Iterator[Chun
     yield Chunk(b"".join(lines), len(lines), first + len(records) - 1)
 
 
-def _nobody() -> None:
+def _wake_nothing() -> None:
     """Do nothing: the subscription has no connection yet, or has ended."""

@@ -170,20 +170,20 @@ class Admission(Generic[C]):
         return taken + max(0, self._reserved - privileged)
 
     def _droppable(self, newcomer: Caller) -> list[C]:
-        """Return the connections that may be dropped; for the privileged those in reserved places too."""
+        """Return the connections that may be dropped; for the privileged also the reserved ones."""
         if newcomer.privileged or self._privileged > self._reserved:
             return list(self._connections)
         return [connection for connection in self._connections if not connection.caller.privileged]
 
     def _greedy(
-        self, newcomer: Caller, users: Counter[object], processes: Counter[object], places: int
+        self, newcomer: Caller, users: Counter[object], processes: Counter[object], limit: int
     ) -> Callable[[C], bool]:
-        """Return a test for connections of another user or process that has more than half of ``places``."""
+        """Return a test for connections of another user or process that has more than half of ``limit``."""
 
         def greedy(connection: C) -> bool:
             user, process = connection.caller.user, connection.caller.key
-            other_user = user != newcomer.user and users[user] * 2 > places
-            return other_user or (process != newcomer.key and processes[process] * 2 > places)
+            other_user = user != newcomer.user and users[user] * 2 > limit
+            return other_user or (process != newcomer.key and processes[process] * 2 > limit)
 
         return greedy
 

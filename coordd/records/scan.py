@@ -165,7 +165,7 @@ class Scan:
         for seen, line in enumerate(lines, 1):
             moment = moment_of(line)
             if moment is None:
-                record = self._read_anew(line) if line else None
+                record = self._decoded_foreign(line) if line else None
                 if record is not None:
                     found.append((line, record))
             elif self._low <= moment < self._high:
@@ -177,7 +177,7 @@ class Scan:
                 found = []
         yield found
 
-    def _read_anew(self, line: bytes) -> dict[str, Any] | None:
+    def _decoded_foreign(self, line: bytes) -> dict[str, Any] | None:
         """Return a record that another program rewrote, with its timestamp in coordd's form."""
         try:
             record = self._decode(line)

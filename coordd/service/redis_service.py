@@ -87,7 +87,7 @@ class RedisService:
                 random=random.random,
                 on_notice=lambda notice: on_event(notice.kind, notice.subject, notice.message, notice.detail),
                 broken=self._connection.broken,
-                place=self._connection.shown_url,
+                shown_url=self._connection.shown_url,
             )
             self._connection.tenants.append(self._sink)
         state.follow(lambda: self._connection.facts)

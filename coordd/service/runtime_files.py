@@ -89,7 +89,7 @@ class RuntimeFiles:
         with suppress(OSError):  # reported when the next snapshot is written
             self.snapshots.look()
         if not self._lock.still_held():
-            self._lock_anew(in_place=in_place[0])
+            self._lock_again(in_place=in_place[0])
         if self._listening.in_place():
             self._socket_problem = None
             return False
@@ -141,7 +141,7 @@ class RuntimeFiles:
                 f"the directory {directory.path} cannot be made: {error.strerror}: {error.filename}"
             ) from error
 
-    def _lock_anew(self, *, in_place: bool) -> None:
+    def _lock_again(self, *, in_place: bool) -> None:
         """Lock the metrics directory again; where it was replaced, only check whether another holds it.
 
         Raises:

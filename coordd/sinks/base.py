@@ -1,4 +1,4 @@
-"""What every sink is to the rest of coordd: :class:`Sink`, and the values that pass through it.
+"""Define :class:`Sink`, by which the rest of coordd knows every sink, and the values that pass through it.
 
 A sink's failure is a value in its status, never an exception. Time is passed in. This module knows neither
 files nor Redis; records reach it encoded.

@@ -82,7 +82,7 @@ class RecordFile:
         self._mode = mode
         self._write = write
         self._descriptor: int | None = None
-        self._place: Folder | None = None
+        self._opened_folder: Folder | None = None
         self._identity = (0, 0)
         self._part: Part | None = None
         self._name = ""  # of the part
@@ -177,8 +177,8 @@ class RecordFile:
         """
         before = self._vanished is not None or (self._descriptor is not None and not self._in_place())
         self.roll(now)
-        if self._place is not None:
-            self.folder.restore(self._place)
+        if self._opened_folder is not None:
+            self.folder.restore(self._opened_folder)
         had_trouble = self.trouble is not None
         changed = self._point()
         if changed and not had_trouble and not before:
@@ -262,14 +262,14 @@ class RecordFile:
             OSError: the directory was replaced by something that may not be used in its place.
         """
         try:
-            place = self.folder.folder()
+            folder = self.folder.folder()
         except OSError:
             self._let_go()
             raise
-        if place is not self._place:
+        if folder is not self._opened_folder:
             return False
         try:
-            there = os.stat(self._name, dir_fd=place.fd, follow_symlinks=False)
+            there = os.stat(self._name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         self._size = there.st_size
@@ -313,7 +313,7 @@ class RecordFile:
         except BaseException:
             self._ledger.retire(descriptor)
             raise
-        self._descriptor, self._part, self._name, self._place = descriptor, part, name, folder
+        self._descriptor, self._part, self._name, self._opened_folder = descriptor, part, name, folder
         self.opened += 1
         self._identity, self._size = (there.st_dev, there.st_ino), there.st_size
         self._announced = None
@@ -328,18 +328,18 @@ class RecordFile:
         Raises:
             OSError: the manifest cannot be written.
         """
-        if self._size or self._place is None or line == self._announced or self._part is None:
+        if self._size or self._opened_folder is None or line == self._announced or self._part is None:
             return
         if line != self._header:  # the header was announced when the part was opened
-            self.folder.announce(self._place, announcement(self._name, line))
+            self.folder.announce(self._opened_folder, announcement(self._name, line))
         self._announced = line
 
     def _point(self) -> bool:
         """Point the symlink at the current part; a failure is a warning, and keeps no record waiting."""
-        if self._place is None:
+        if self._opened_folder is None:
             return False
         try:
-            changed = self._place.point(
+            changed = self._opened_folder.point(
                 self._link, self.name or "", series=self.series, extension=self.extension
             )
         except OSError as error:

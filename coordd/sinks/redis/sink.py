@@ -52,7 +52,7 @@ class RedisSink:
         random: gives a number in [0, 1), for the jitter of retries.
         on_notice: called when it begins to fail, when it has recovered, when records are dropped.
         broken: called when the connection failed.
-        place: which Redis this is: its URL without the password. Checkpoints of another place are ignored.
+        shown_url: the URL of this Redis, without the password. Checkpoints of others are ignored.
         keep: how many recent records of a topic are kept in memory.
     """
 
@@ -68,14 +68,14 @@ class RedisSink:
         random: Callable[[], float],
         on_notice: Callable[[Notice], None],
         broken: Callable[[RedisLost], None],
-        place: str = "",
+        shown_url: str = "",
         keep: int = KEEP,
     ) -> None:
         self.ttl = ttl
         self._now = now
         self._on_notice = on_notice
         self._broken = broken
-        self._place = place
+        self._shown_url = shown_url
         self._by_topic = {
             topic: TopicWriter(
                 queue=TopicQueue(topic, keep=keep),
@@ -179,16 +179,16 @@ class RedisSink:
         if self._run_id is None or oldest == EARLIEST:
             return None
         until = format_utc(self._now().wall) if oldest == LATEST else oldest.decode()
-        return {"run_id": self._run_id, "until": until, "place": self._place}
+        return {"run_id": self._run_id, "until": until, "place": self._shown_url}
 
     def resume(self, checkpoint: object) -> None:
         """Continue where the last run ended; called before the first :meth:`up`.
 
         Args:
-            checkpoint: the snapshot's field; anything but a checkpoint of this place is ignored.
+            checkpoint: the snapshot's field; anything but a checkpoint of this Redis is ignored.
         """
         known = parse_checkpoint(checkpoint)
-        if known is None or known.place != self._place:
+        if known is None or known.place != self._shown_url:
             return
         until = parse_timestamp(known.until)
         if until > self._now().wall + 1:  # the clock was set back: it is unknown what Redis has
@@ -243,7 +243,7 @@ class RedisSink:
             if refused.lossy:
                 self._all_missing()
             writer.refused(str(refused))
-        except Exception as error:  # a bug must not end the task; it is logged with its place
+        except Exception as error:  # a bug must not end the task; it is logged with its traceback
             log.exception("writing samples to Redis failed")
             writer.refused(f"writing samples fails: {type(error).__name__}")
         self._settle()

@@ -1,4 +1,4 @@
-"""Who gives way to whom: the rules alone, without sockets."""
+"""Test which connection is dropped for which: the rules alone, without sockets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_incomplete_ones_go_first_then_the_longest_idle_and_subscribers_stay() -
     assert admitted.connection_to_drop(ME, LONG) is None
 
 
-def test_who_holds_most_gives_way_first() -> None:
+def test_the_user_with_most_connections_loses_one_first() -> None:
     honest = One(OTHER, 0)
     admitted = admission(4, honest, One(ME, 3), One(ME, 2), One(Caller(1000, 9), 1))
     found = admitted.connection_to_drop(OTHER, LONG)
@@ -106,7 +106,7 @@ def test_places_are_kept_for_the_privileged() -> None:
     assert admitted.connection_to_drop(ROOT, LONG) is idle
 
 
-def test_one_who_has_more_than_half_of_all_gives_way_to_another_whatever_it_does() -> None:
+def test_a_user_with_more_than_half_of_all_loses_one_whatever_it_does() -> None:
     mine = [One(ME, 0, waits=False) for _ in range(3)]
     admitted = admission(5, *mine, One(Caller(1002, 8), 0, waits=False), One(ME, 0, subscribed=True))
     assert admitted.connection_to_drop(ME, LONG) is None

@@ -1,3 +1,5 @@
+"""Test the paths of the layouts, and the order in which sockets are tried."""
+
 import os
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What proves that a file is coordd's, and what does not."""
+"""Test what proves that coordd made a file, and what does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A snapshot that hangs on its disk keeps nobody from Redis."""
+"""Test that a snapshot on a disk that hangs does not delay the connection to Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold the directory of record files: what took its name is left alone, and taken only when asked for."""
+"""Test the held directory of record files: what took its name is left alone until a reload takes it."""
 
 from __future__ import annotations
 

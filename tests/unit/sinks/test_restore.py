@@ -1,4 +1,4 @@
-"""The memory of the last run: the snapshot, the records after it, and nothing that is damaged."""
+"""Test restoring the last run: from the snapshot and the records after it, and from nothing damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoint in the snapshot: out and in again, and whatever else may stand there."""
+"""Test the checkpoint in the snapshot: written and read back, and anything else in its field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sink on a server in memory: what it says of itself, what it tries and when, what it remembers."""
+"""Test the Redis sink on a server in memory: its status, its retries, its checkpoint."""
 
 from __future__ import annotations
 
@@ -516,7 +516,7 @@ async def test_the_next_run_goes_on_where_the_last_one_ended(bench):
         assert not bench.missing()
     async with next_run(bench, None) as written:
         assert written == 30
-    async with next_run(bench, checkpoint, place="redis://elsewhere") as written:
+    async with next_run(bench, checkpoint, shown_url="redis://elsewhere") as written:
         assert written == 30
     bench.wall -= 600  # the checkpoint is of the future now
     async with next_run(bench, bench.sink.checkpoint() | {"until": format_utc(bench.wall + 600)}) as written:

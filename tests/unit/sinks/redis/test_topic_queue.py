@@ -1,4 +1,4 @@
-"""What waits: a bounded number of records, and from when on the rest must be read back."""
+"""Test the queue: a bounded number of records, and the moment from which the rest must be read back."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_reading_that_was_given_up_begins_where_it_began():
     assert queue.begin_reading() == moment(NOON + 10)
 
 
-def test_a_hand_that_comes_back_is_bounded_too():
+def test_records_put_back_are_bounded_too():
     queue = TopicQueue("agent", keep=2)
     queue.put(records(1, 2))
     queue.take(count=2, size=10_000)
@@ -103,20 +103,20 @@ def test_memory_is_bounded_in_records_and_bytes():
 )
 def test_nothing_is_forgotten(steps):
     queue = TopicQueue("agent", keep=3)
-    waiting, hand, reading = [], [], []
+    waiting, in_flight, reading = [], [], []
     for step, number in steps:
         if step == "put":
             queue.put(records(number))
             waiting.append(number)
-        elif step == "take" and not queue.behind and not reading and not hand:
-            hand = queue.take(count=2, size=10_000)
-            assert hand == records(*waiting)[: len(hand)]
-        elif step in {"done", "back"} and hand:
+        elif step == "take" and not queue.behind and not reading and not in_flight:
+            in_flight = queue.take(count=2, size=10_000)
+            assert in_flight == records(*waiting)[: len(in_flight)]
+        elif step in {"done", "back"} and in_flight:
             if step == "done":
-                del waiting[: len(hand)]
+                del waiting[: len(in_flight)]
             getattr(queue, step)()
-            hand = []
-        elif step == "read" and queue.behind and not reading and not hand:
+            in_flight = []
+        elif step == "read" and queue.behind and not reading and not in_flight:
             since = queue.begin_reading()
             reading = list(waiting)
             kept = min(len(waiting), 3)
