@@ -177,6 +177,8 @@ def test_killed_and_started_anew_empty(server, tmp_path):
         for age in range(3580, 40, -40):
             host.record(3, system=1, wall=host.wall - age)
         await host.all_there(server)
+        # What was read back from the files is there; the records kept in memory are written once more.
+        await host.wait(lambda: host.sink.status().backlog == 0, "all acknowledged")
         server.kill()
         await host.failing("connection")  # closed, or reset
         await host.failing("refuses connections: nothing listens there")  # the words follow
