@@ -14,7 +14,7 @@ from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
-from coordd.protocol.paths import layout_places, link_in_project, project_paths
+from coordd.protocol.paths import layout_locations, link_in_project, project_paths
 from coordd.util.text import escape
 
 INTERVAL = 0.25
@@ -116,7 +116,7 @@ def _folders(target: DaemonTarget, kind: str) -> list[str]:
         beside = project_paths(os.path.dirname(claude))
         folders = [beside[key]] if beside["socket"] == named else []
         places = [
-            p for p in layout_places(os.environ, working_directory(), sys.platform) if p.socket == named
+            p for p in layout_locations(os.environ, working_directory(), sys.platform) if p.socket == named
         ]
     else:
         folders = []

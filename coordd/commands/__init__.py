@@ -1,1 +1,1 @@
-"""The command line of coordd itself: run, start, stop, restart, check-config, service."""
+"""Provide coordd's own command line: run, start, stop, restart, check-config, check-redis, service."""

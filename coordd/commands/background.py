@@ -1,4 +1,4 @@
-"""The commands ``coordd start``, ``stop`` and ``restart``: a classic daemon, without a service manager."""
+"""Start, stop and restart coordd in the background, without a service manager: a classic daemon."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _start(sources: ConfigSources, settings: Config, log_file: str | None) -> No
         lambda notifier: run_here(sources, settings, log_file=path, notifier=notifier), umask=umask
     )
     if started.pid is None:
-        click.echo(f"coordd: {started.said}\nIt may have said more in {path}", err=True)
+        click.echo(f"coordd: {started.output}\nIt may have said more in {path}", err=True)
         sys.exit(started.code)
     click.echo(f"coordd {__version__} runs, pid {started.pid}; it logs to {path}")
 

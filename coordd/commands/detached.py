@@ -1,8 +1,8 @@
-"""The classic daemon: ``coordd start``, for where no service manager is.
+"""Start a detached daemon, and wait until it is ready: ``coordd start``, where there is no service manager.
 
-The daemon is detached by python-daemon before any loop, socket, log or thread exists. Until it is ready its
-standard error is a pipe to the command that started it, which waits: for READY, as a service manager would
-hear it, or for the end and its reason.
+python-daemon detaches the daemon before any loop, socket, log or thread exists. Until the daemon is ready,
+its standard error is a pipe to the command that started it. The command waits for READY, which a service
+manager would get, or for the end and its reason.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from typing import NoReturn
 from coordd.errors import CoorddError, StartError
 
 START_DEADLINE = 120.0
-"""Seconds until READY; reading back the last run's records may take a minute of them."""
+"""Seconds until READY; reading back the last run's records may take one minute of them."""
 _MARK = "\0"
-"""Before the last message through the pipe, ``READY`` or an exit code; texts have none, it is escaped."""
+"""Comes before the last message in the pipe, ``READY`` or an exit code; in other text it is escaped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """How a start went: the daemon's pid, or its exit code and what it said."""
+    """The result of a start: the daemon's pid, or its exit code; and what it printed."""
 
     pid: int | None
     code: int
-    said: str
+    output: str
 
 
 class PipeNotifier:
-    """Tells the waiting command of READY, once, and then parts from it: standard error becomes /dev/null."""
+    """Tell the waiting command of READY, once, and then leave it: standard error becomes /dev/null."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._sent_ready = False
 
     def send(self, message: str) -> None:
-        """Pass READY on; the rest is for service managers."""
-        if not self._told and message.startswith("READY=1"):
-            self._told = True
+        """Pass READY on; other messages are for service managers."""
+        if not self._sent_ready and message.startswith("READY=1"):
+            self._sent_ready = True
             _tell(f"READY {os.getpid()}")
-            _part()
+            _leave_pipe()
 
 
 def start(run: Callable[[PipeNotifier], int], *, umask: int, seconds: float = START_DEADLINE) -> Started:
@@ -69,14 +69,14 @@ def start(run: Callable[[PipeNotifier], int], *, umask: int, seconds: float = ST
     os.close(writer)
     os.waitpid(child, 0)  # python-daemon ends it at once: the daemon is its grandchild
     try:
-        said, mark, last = _heard(reader, seconds).partition(_MARK)
+        output, mark, last = _read_pipe(reader, seconds).partition(_MARK)
     finally:
         os.close(reader)
     word, _, pid = last.partition(" ")
     if word == "READY":
-        return Started(int(pid), 0, said)
+        return Started(int(pid), 0, output)
     code = int(last) if mark and last.isdigit() else 1
-    return Started(None, code, said or "it ended without a word")
+    return Started(None, code, output or "it ended without a word")
 
 
 def _detach_and_run(run: Callable[[PipeNotifier], int], writer: int, umask: int) -> NoReturn:
@@ -84,7 +84,7 @@ def _detach_and_run(run: Callable[[PipeNotifier], int], writer: int, umask: int)
     try:
         from daemon import DaemonContext
 
-        # All of it said: the defaults are umask 0, and a guess whether to detach that systemd misleads.
+        # All explicit: the default umask is 0, and under systemd the guess whether to detach is wrong.
         context = DaemonContext(
             detach_process=True,
             working_directory="/",
@@ -108,7 +108,7 @@ def _detach_and_run(run: Callable[[PipeNotifier], int], writer: int, umask: int)
 
         os.write(2, escape_lines(str(error)).encode())
         code = error.exit_code
-    except Exception:  # nobody else will ever show it
+    except Exception:  # it would be shown nowhere else
         os.write(2, traceback.format_exc().replace(_MARK, "").encode())
     finally:
         _tell(str(code))
@@ -119,13 +119,13 @@ def _tell(message: str) -> None:
     os.write(2, (_MARK + message).encode())
 
 
-def _part() -> None:
+def _leave_pipe() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 2)
     os.close(null)
 
 
-def _heard(reader: int, seconds: float) -> str:
+def _read_pipe(reader: int, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     heard = b""
     while True:

@@ -1,8 +1,8 @@
-"""Who holds the lock of a metrics directory, found without taking it, and ended without hitting another.
+"""Find the process that holds the lock of a metrics directory, without taking the lock, and stop it.
 
-The kernel says which process holds an flock (/proc/locks), and which file a process has open; what stands in
-the lock file is believed only where there is no /proc. A signal goes through a pidfd that was opened before
-the holder was looked up a second time: a pid that was used again in between is not the holder's any more.
+The kernel tells which process holds an flock (/proc/locks), and which files a process has open; the lock
+file's content is used only where there is no /proc. The signal goes through a pidfd, which is opened before
+the holder is looked up a second time: so a pid that was used again in between is never hit.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from coordd.util.read_safely import read_file
 DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""
 FORCED = 3.0
-"""Seconds for the second one, which does not drain."""
+"""Seconds for the second SIGTERM, after which coordd does not drain."""
 _STEP = 0.05
 _ABOUT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """The process that holds a lock; ``pidfd`` is None where the system has none."""
+    """The process that holds a lock; ``pidfd`` is None where the system has no pidfds."""
 
     pid: int
     lock: str
     pidfd: int | None
 
     def close(self) -> None:
-        """Let the descriptor go."""
+        """Close the pidfd."""
         if self.pidfd is not None:
             os.close(self.pidfd)
 
     def manager(self) -> str | None:
-        """The unit that runs it as a service; whoever starts it from cron lives in cron's, which is none."""
+        """Return the unit that runs it as a service; None where it was started by hand or by cron."""
         try:
             with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="replace") as file:
                 last = file.read().strip().rpartition("/")[2]
@@ -53,10 +53,10 @@ class LockHolder:
         return last if last.startswith("coordd") and last.endswith(".service") else None
 
     def stop(self, *, drain: float = DRAIN, forced: float = FORCED) -> bool:
-        """Tell it to end and wait until it is gone; whether it ended by itself, not only when told twice.
+        """Tell the process to end and wait for that; return whether one SIGTERM was enough.
 
         Raises:
-            StartError: it may not be told, or does not end.
+            StartError: this user may not signal it, or it does not end.
         """
         for patience in (drain, forced):
             try:
@@ -94,17 +94,17 @@ class LockHolder:
 
 
 def find_holder(metrics_dir: str) -> LockHolder | None:
-    """Who records into a metrics directory now; None where nobody does.
+    """Return the process that records into a metrics directory now; None where none does.
 
     Raises:
-        StartError: somebody does, but it cannot be told who.
+        StartError: one does, but it cannot be told which.
     """
     lock = os.path.join(metrics_dir, ".lock")
     pid = find_pid(lock)
     if pid is None:
         return None
     pidfd = _pidfd(pid)
-    if find_pid(lock) != pid:  # it ended just now, and the pidfd may be another's
+    if find_pid(lock) != pid:  # it has just ended, and the pidfd may be another process's
         if pidfd is not None:
             os.close(pidfd)
         return None
@@ -112,11 +112,11 @@ def find_holder(metrics_dir: str) -> LockHolder | None:
 
 
 def find_pid(lock: str) -> int | None:
-    """The process that holds the flock of this file, or where it could not have that, of its directory.
+    """Return the process that holds the flock of this file, or of its directory in its place; None if free.
 
     Raises:
-        StartError: it is held by one that this user may not look at, or that is no coordd of this place;
-            or the file cannot be looked at.
+        StartError: the process is another user's, or is not a coordd of this directory; or the file cannot be
+            examined.
     """
     locked = locked_inodes()
     closed = False
@@ -130,7 +130,7 @@ def find_pid(lock: str) -> int | None:
         if path == lock and not stat.S_ISREG(inode.st_mode):
             continue
         if locked is None:
-            if (pid := _by_its_word(path)) is not None:
+            if (pid := _pid_in_file(path)) is not None:
                 return pid
             continue
         for pid in locked.get(inode.st_ino, ()):
@@ -149,12 +149,12 @@ def find_pid(lock: str) -> int | None:
 
 
 def _demand_owner(pid: int, path: str, inode: os.stat_result) -> None:
-    """Refuse a holder that neither owns what it locked nor is root or this user: whoever may read may lock.
+    """Raise unless a holder owns what it locked, or is root or this user: any reader may lock a file.
 
     Raises:
-        StartError: it is one.
+        StartError: the holder is somebody else.
     """
-    # not the owner of its directory in /proc: that is root wherever it may not be traced (proc(5))
+    # The owner of its directory in /proc does not tell: that is root where it may not be traced (proc(5)).
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
         uid = next((int(line.split()[2]) for line in file if line.startswith("Uid:")), None)
     if uid not in (0, os.geteuid(), inode.st_uid):
@@ -165,7 +165,7 @@ def _demand_owner(pid: int, path: str, inode: os.stat_result) -> None:
 
 
 def _has_open(pid: int, inode: os.stat_result) -> bool:
-    """Whether a process has this very file open: an inode number alone is one of another file system too."""
+    """Return whether a process has this very file open; another file system may use the same inode number."""
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)
@@ -179,8 +179,8 @@ def _has_open(pid: int, inode: os.stat_result) -> bool:
     return False
 
 
-def _by_its_word(lock: str) -> int | None:
-    """Without /proc: by whom it is held stands in the file."""
+def _pid_in_file(lock: str) -> int | None:
+    """Return the holder's pid from the lock file, for systems without /proc."""
     if not _is_held(lock):
         return None
     with contextlib.suppress(ValueError, OSError, RecursionError):
@@ -191,7 +191,7 @@ def _by_its_word(lock: str) -> int | None:
 
 
 def _is_held(lock: str) -> bool:
-    """Tried for an instant, where nothing else tells: one that starts just then would be refused."""
+    """Return whether the lock is held, by trying to take it: a daemon starting at that instant is refused."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

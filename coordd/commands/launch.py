@@ -1,4 +1,4 @@
-"""What the commands that run a daemon share: the options that say which one, and running it in this process.
+"""Share what commands that run a daemon need: options that say which one, and running it in this process.
 
 The command line is read before anything heavy is imported; the service is imported by :func:`run_here`.
 """
@@ -23,7 +23,7 @@ Decorated = Callable[..., Any]
 
 
 def where_options(function: Decorated) -> Decorated:
-    """--workspace, --layout, --config, --socket."""
+    """Add the options --workspace, --layout, --config and --socket to a command."""
     for option in (
         click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
         click.option(
@@ -48,7 +48,7 @@ def where_options(function: Decorated) -> Decorated:
 
 
 def log_options(function: Decorated) -> Decorated:
-    """--log-level, --log-file."""
+    """Add the options --log-level and --log-file to a command."""
     for option in (
         click.option(
             "--log-file", metavar="FILE", help="Log to this file, which rotates itself.", type=click.Path()
@@ -70,7 +70,7 @@ def sources_of(
     socket: str | None,
     log_level: str | None,
 ) -> ConfigSources:
-    """All that the configuration is made from, as the options and the environment have it."""
+    """Return what the configuration is made from: the options and the environment."""
     environ = dict(os.environ)
     cwd = os.getcwd()
     named = config or environ.get("COORDD_CONFIG")
@@ -81,7 +81,7 @@ def sources_of(
         environ=environ,
         platform=sys.platform,
     )
-    # a project goes by its canonical path from here on, so that one project is never two
+    # A project is known by its canonical path from here on, so that it is never watched twice.
     named_workspaces = [chosen.root] if chosen.root is not None and workspaces else list(workspaces)
     flags: dict[str, object] = {
         "coordination.workspaces": named_workspaces or None,
@@ -100,7 +100,7 @@ def sources_of(
 def run_here(
     sources: ConfigSources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
 ) -> int:
-    """The daemon, to its end."""
+    """Run the daemon in this process, to its end; return the exit code."""
     url = settings.coordination.redis_url
     if url is None or not url.startswith("rediss:"):
         from coordd.runtime.footprint import import_asyncio_without_ssl

@@ -1,4 +1,4 @@
-"""The command ``coordd``: runs the daemon, or checks what it would run with; imports the rest when called."""
+"""Provide the command ``coordd``: run the daemon, or check its configuration; import the rest late."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "ser
 
 
 class _Commands(click.Group):
-    """The group, with commands that are imported when they are wanted."""
+    """Group the commands, and import some of them only when they are called."""
 
     _late: ClassVar[dict[str, tuple[str, str]]] = {
         "start": ("coordd.commands.background", "start"),
@@ -32,11 +32,11 @@ class _Commands(click.Group):
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order in which the help teaches them."""
+        """Return all names, in the order of the help."""
         return sorted([*super().list_commands(ctx), *self._late], key=_ORDER.index)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name."""
+        """Return the command of this name; None where there is none."""
         if cmd_name not in self._late:
             return super().get_command(ctx, cmd_name)
         module, name = self._late[cmd_name]
@@ -196,13 +196,13 @@ def check_redis(
 
 
 def tell_warnings(settings: Config) -> None:
-    """What was passed over, on stderr, a line each: ``coordctl doctor`` reads them there."""
+    """Print what was passed over, on stderr, a line each; ``coordctl doctor`` reads these."""
     for warning in (*settings.warnings, *settings.problems):
         click.echo(f"coordd: warning: {escape(warning)}", err=True)
 
 
 def _open_standard_streams() -> None:
-    """Started with a standard stream closed, the lock or the socket would take its number."""
+    """Open closed standard streams on /dev/null, or the lock or the socket would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -211,7 +211,7 @@ def _open_standard_streams() -> None:
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the command line; the entry point of the console script."""
     _open_standard_streams()
     try:
         app(prog_name="coordd")
@@ -229,7 +229,7 @@ def main() -> None:
         import logging
 
         words = unexpected("coordd", error)
-        if logging.getLogger().handlers:  # a daemon's end belongs in its log, with all there is
+        if logging.getLogger().handlers:  # a daemon's end belongs in its log, with the traceback
             logging.getLogger("coordd").critical("%s", words, exc_info=error)
         else:
             click.echo(f"coordd: {escape(words)}", err=True)

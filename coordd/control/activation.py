@@ -1,7 +1,7 @@
-"""Socket activation: the control socket as a service manager bound it, by LISTEN_FDS (sd_listen_fds(3)).
+"""Take over the control socket that a service manager bound, named by LISTEN_FDS (sd_listen_fds(3)).
 
-The manager chose its path, owner and mode, and keeps the file: whoever connects while the daemon starts or
-restarts waits in the backlog in place of being refused.
+The manager chose its path, owner and mode, and keeps the file: a client that connects while the daemon starts
+or restarts waits in the backlog, and is not refused.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from coordd.control.socket_file import ListeningSocket
 from coordd.errors import StartError
 
 FIRST = 3
-"""The number of the first descriptor that is passed."""
+"""The number of the first descriptor that a manager passes."""
 
 
 def passed_sockets(environ: Mapping[str, str], pid: int) -> list[socket.socket]:
-    """The sockets that were passed to process ``pid``, never inherited further; [] where none were.
+    """Return the sockets passed to process ``pid``, closed to its children; [] where there are none.
 
     Raises:
-        StartError: a descriptor that was announced is none, or no socket.
+        StartError: an announced descriptor is closed, or is not a socket.
     """
     with suppress(ValueError):
         if int(environ.get("LISTEN_PID", "")) == pid:
@@ -32,10 +32,10 @@ def passed_sockets(environ: Mapping[str, str], pid: int) -> list[socket.socket]:
 
 
 def adopt(passed: Sequence[socket.socket]) -> ListeningSocket | None:
-    """The control socket among what was passed; None where nothing was.
+    """Return the control socket that was passed; None where none was.
 
     Raises:
-        StartError: more than one, or no listening Unix stream socket with a path.
+        StartError: there are several, or it is not a listening Unix stream socket with a path.
     """
     if not passed:
         return None

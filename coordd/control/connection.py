@@ -1,10 +1,25 @@
-"""One client of the control socket: its lines, its answers in order, its deadlines.
+"""Serve one client of the control socket: its lines, its answers in order, its deadlines.
 
-What is asked is not known here: lines are split by wire.py and answered by a ``dispatch`` function that
-is passed in. A client that is slow, silent, greedy or gone costs its own connection and nothing else.
+Lines are split by protocol/jsonrpc.py, and answered by a ``dispatch`` function that is passed in: what a
+request means is not known here. A client that is slow, silent, greedy or gone costs its own connection and
+nothing else. These states may hold at the same time::
 
-After a request that subscribes, notifications are sent between the answers, a piece at a time and only while
-the kernel takes them: what its client does not read stays in the subscription, which is bounded.
+    state           begins when                           ends when
+    request begun   bytes came without their newline      the newline comes; or after ``whole_request``
+                                                          seconds, with a final error
+    queued          whole requests came                   all of them are answered, in order
+    awaits turn     others have requests too              its turn comes (turns.py)
+    busy            a method returned an awaitable        its answer is written
+    unread          the kernel takes no more bytes        it does again; or after ``write_deadline`` (for
+                                                          notifications ``silence``) seconds, dropped
+    final error     a request was too long or too slow    queued requests are answered, then the error: closed
+    eof             the client sends no more              queued requests are answered: closed
+    subscribed      a request subscribed                  one ends the subscription, or the connection ends
+    ended           close(), abort(), the client left     (it never ends)
+
+Requests are answered while none of "awaits turn", "busy" and "unread" holds. Bytes are read from the socket
+while none of "queued", "unread", "final error" and "eof" holds. Notifications are sent between answers, a
+piece at a time, while "unread" does not hold: the rest stays in the subscription, which is bounded.
 """
 
 from __future__ import annotations
@@ -23,20 +38,20 @@ from coordd.protocol.admission import Caller
 from coordd.protocol.jsonrpc import INVALID_REQUEST, MAX_REQUEST, AnswerAndClose, Fault, LineSplitter, TooLong
 
 ANSWERS_PER_TURN = 64
-"""So many requests that a client sent at once are answered before others have their turn."""
+"""Requests of one client that are answered before others have their turn."""
 
 NOTIFICATIONS_PER_TURN = 64 * 1024
-"""Bytes of notifications that are written at once, and that may lie unread outside of the bounded queue."""
+"""Bytes of notifications that are written at once, and may be unread outside of the bounded queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a client may cost.
+    """Limit what a client may cost.
 
     ``whole_request``: seconds from a request's first byte to its newline. ``write_deadline``: seconds that a
-    client may leave an answer unread. ``silence``: seconds that a subscriber may leave
-    notifications unread, whose pace it did not choose. ``request``: bytes of a request line. ``held``: bytes
-    that half requests and unread answers of all clients may take together.
+    client may leave an answer unread. ``silence``: seconds that a subscriber may leave notifications unread,
+    which come at a pace that it does not choose. ``request``: bytes of a request line. ``held``: bytes that
+    unfinished requests and unread answers of all clients may take together.
     """
 
     connections: int = 1024
@@ -47,41 +62,41 @@ class ConnectionLimits:
     held: int = 128 * 1024 * 1024
 
 
-class House(Protocol):
-    """What a connection tells those who keep order among all of them (server.py)."""
+class ConnectionRegistry(Protocol):
+    """Hear what a connection reports about itself; server.py keeps order among all connections."""
 
     turns: Turns
 
     def ended(self, connection: ControlConnection) -> None:
-        """It is no more."""
+        """Record that a connection has ended."""
         ...
 
     def holds(self, connection: ControlConnection, size: int) -> None:
-        """So many bytes lie in memory for it now."""
+        """Record how many bytes of memory a connection takes now."""
         ...
 
     def subscribes(self, connection: ControlConnection) -> Fault | None:
-        """It wants to be a subscriber; why not."""
+        """Count a connection as a subscriber; return the error where there is no room."""
         ...
 
     def unsubscribes(self, connection: ControlConnection) -> None:
-        """It is one no more."""
+        """Record that a connection has ended its subscription."""
         ...
 
 
 Dispatch = Callable[[bytes, Peer], bytes | Streamed | Awaitable[bytes | None] | None]
-"""A request line and who sent it, to an answer line (with newline), or None for a notification.
+"""Takes a request line and its sender; returns an answer line (with newline), or None for a notification.
 
-``Streamed`` is an answer that starts the client's notifications, in place of those it had.
+``Streamed`` is an answer that starts a subscription, in place of the one before.
 
-Raises ``Close(answer)`` when the connection has to end after the answer.
+Raises ``AnswerAndClose`` when the connection has to end after the answer.
 """
 
 
 class ControlConnection(asyncio.Protocol):
-    """One client.
+    """Serve one client.
 
-    ``refusal`` makes the line that refuses with a Fault. The public attributes are what doors.py asks.
+    ``refusal`` makes an error line of a Fault. The public attributes are those of admission.Connection.
     """
 
     def __init__(
@@ -92,14 +107,14 @@ class ControlConnection(asyncio.Protocol):
         dispatch: Dispatch,
         refusal: Callable[[Fault], bytes],
         limits: ConnectionLimits,
-        house: House,
+        registry: ConnectionRegistry,
     ) -> None:
         self.peer = peer
         self.caller = caller
         self.since = monotonic()
         self.silent = True
         self.subscribed = False
-        self._house = house
+        self._registry = registry
         self._dispatch = dispatch
         self._refusal = refusal
         self._limits = limits
@@ -109,48 +124,48 @@ class ControlConnection(asyncio.Protocol):
         self._unread: asyncio.TimerHandle | None = None
         self._queue: deque[bytes] = deque()
         self._busy: asyncio.Task[None] | None = None
-        self._turn = False
-        self._chunk = 0
-        self._holds = 0
-        self._last_words: bytes | None = None
+        self._awaits_turn = False
+        self._last_size = 0
+        self._reported_bytes = 0
+        self._final_error: bytes | None = None
         self._subscription: Subscription | None = None
-        self._tell_turn: asyncio.Handle | None = None
-        self._telling = False
-        self._asked = False
+        self._sending: asyncio.Handle | None = None
+        self._sends_notifications = False
+        self._has_asked = False
         self._eof = False
         self._ended = False
 
     @property
     def incomplete(self) -> bool:
-        """Whether a request has begun and not ended, or none was ever made."""
-        return self._lines.pending or not self._asked
+        """Return whether a request has begun and not ended, or none was ever made."""
+        return self._lines.pending or not self._has_asked
 
     @property
     def waits(self) -> bool:
-        """Whether it is for the client to speak, or to read what it asked for."""
+        """Return whether the server waits for the client, to send or to read."""
         return self._unread is not None or (self._busy is None and not self._queue)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The client is connected."""
+        """Begin to serve the client: it is connected."""
         self._transport = cast(asyncio.Transport, transport)
-        # Whatever the kernel does not take at once counts as unread, and has a deadline.
+        # What the kernel does not take at once counts as unread, and has a deadline.
         self._transport.set_write_buffer_limits(high=0)
         if self._ended:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests; what is whole is answered."""
-        if self._ended or self._last_words is not None:
+        """Take bytes of requests, and answer those that are whole."""
+        if self._ended or self._final_error is not None:
             return
         self.silent = False
-        self._chunk = len(data)
+        self._last_size = len(data)
         now = monotonic()
         if not self._lines.pending:
             self.since = now
         try:
             for line in self._lines.feed(data):
                 self._queue.append(line)
-                self._asked = True
+                self._has_asked = True
                 self.since = now
                 self._stop_watching()
         except TooLong:
@@ -158,52 +173,51 @@ class ControlConnection(asyncio.Protocol):
             return
         self._watch_request()
         self._work()
-        self._weigh()
+        self._report_memory()
 
     def eof_received(self) -> bool:
-        """The client sends no more, and may still read."""
-        # `printf … | socat` closes its side first: answer what is queued, then close. A last line that lacks
-        # its newline is whole all the same, or no JSON.
+        """Answer what is queued, then close: the client sends no more, and may still read."""
+        # `printf … | socat` closes its side first. A last line without its newline is a request as well.
         self.data_received(b"\n")
         self._eof = True
         self._work()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        """The connection is gone, for whatever reason."""
+        """Let go of everything: the connection has ended, for whatever reason."""
         self._ended = True
         self._queue.clear()
-        for handle in (self._deadline, self._unread, self._tell_turn, self._busy):
+        for handle in (self._deadline, self._unread, self._sending, self._busy):
             if handle:
                 handle.cancel()
         self._unsubscribe()
-        self._house.ended(self)
+        self._registry.ended(self)
 
     def pause_writing(self) -> None:
-        """The client does not read what it asked for."""
+        """Start the deadline for reading: the kernel takes no more bytes."""
         if self._unread is None:
-            deadline = self._limits.silence if self._telling else self._limits.write_deadline
+            deadline = self._limits.silence if self._sends_notifications else self._limits.write_deadline
             self._unread = asyncio.get_running_loop().call_later(deadline, self.abort)
-        self._steer()
-        self._weigh()
+        self._control_reading()
+        self._report_memory()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Go on: the client reads again."""
         if self._unread:
             self._unread.cancel()
             self._unread = None
         self._work()
-        self._tell_soon()
-        self._weigh()
+        self._send_soon()
+        self._report_memory()
 
     def abort(self) -> None:
-        """Drop the connection with whatever was not sent."""
+        """Drop the connection and what was not sent."""
         self._ended = True
         if self._transport:
             self._transport.abort()
 
     def close(self, answer: bytes | None = None) -> None:
-        """End the connection after what is on its way."""
+        """End the connection after what was written, and ``answer``, are sent."""
         if self._ended or self._transport is None:
             return
         self._ended = True
@@ -214,17 +228,17 @@ class ControlConnection(asyncio.Protocol):
             self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
         self._unsubscribe()
         self._transport.close()
-        # A closing transport pauses nobody: what it still holds needs its deadline from here.
+        # A closing transport does not call pause_writing(): what is unsent gets its deadline here.
         if self._transport.get_write_buffer_size() and self._unread is None:
             self._unread = asyncio.get_running_loop().call_later(self._limits.write_deadline, self.abort)
 
     def _work(self) -> None:
         """Answer queued requests in order, as long as the client reads the answers."""
         left = ANSWERS_PER_TURN
-        turns = self._house.turns
-        while self._queue and not self._held() and self._transport and not self._ended:
+        turns = self._registry.turns
+        while self._queue and not self._must_wait() and self._transport and not self._ended:
             if left == 0 or not turns.granted():
-                self._turn = True
+                self._awaits_turn = True
                 turns.later(self.peer, self._next_turn)
                 break
             left -= 1
@@ -241,28 +255,28 @@ class ControlConnection(asyncio.Protocol):
                 self._transport.write(answer)
             elif answer is not None:
                 self._busy = asyncio.ensure_future(self._finish(answer))
-        if not self._queue and not self._held() and (self._eof or self._last_words is not None):
-            self.close(self._last_words)
-        self._steer()
+        if not self._queue and not self._must_wait() and (self._eof or self._final_error is not None):
+            self.close(self._final_error)
+        self._control_reading()
 
     def _next_turn(self) -> None:
-        self._turn = False
+        self._awaits_turn = False
         self._work()
-        self._weigh()
+        self._report_memory()
 
-    def _held(self) -> bool:
-        return self._turn or self._busy is not None or self._unread is not None
+    def _must_wait(self) -> bool:
+        return self._awaits_turn or self._busy is not None or self._unread is not None
 
-    def _weigh(self) -> None:
-        """Tell how much lies here: half a request, requests that wait, answers that are not read."""
+    def _report_memory(self) -> None:
+        """Report the memory taken: an unfinished request, queued requests, unread answers."""
         size = self._lines.held
         if self._queue:
-            size += self._chunk
+            size += self._last_size
         if self._unread is not None and self._transport is not None:
             size += self._transport.get_write_buffer_size()
-        if size != self._holds:
-            self._holds = size
-            self._house.holds(self, size)
+        if size != self._reported_bytes:
+            self._reported_bytes = size
+            self._registry.holds(self, size)
 
     async def _finish(self, answer: Awaitable[bytes | None]) -> None:
         try:
@@ -272,22 +286,22 @@ class ControlConnection(asyncio.Protocol):
         if self._transport and line is not None and not self._ended:
             self._transport.write(line)
         self._work()
-        self._weigh()
+        self._report_memory()
 
     def _subscribe(self, streamed: Streamed) -> bytes | None:
-        """Begin with its notifications; the answer, which says no where there is no room."""
-        if not streamed.subscription.hears:
+        """Begin a subscription; return its answer, which is an error where there is no room."""
+        if not streamed.subscription.has_topics:
             self._unsubscribe()
             return streamed.answer
-        why_not = self._house.subscribes(self)
-        if why_not is not None:
+        fault = self._registry.subscribes(self)
+        if fault is not None:
             streamed.subscription.close()
-            return streamed.refused(why_not)
+            return streamed.refused(fault)
         if self._subscription:
             self._subscription.close()
         self.subscribed = True
         self._subscription = streamed.subscription
-        streamed.subscription.wake = self._tell_soon
+        streamed.subscription.wake = self._send_soon
         return streamed.answer
 
     def _unsubscribe(self) -> None:
@@ -295,28 +309,28 @@ class ControlConnection(asyncio.Protocol):
             self._subscription.close()
             self._subscription = None
             self.subscribed = False
-            self._house.unsubscribes(self)
+            self._registry.unsubscribes(self)
 
-    def _tell_soon(self) -> None:
-        """Send what is queued once this turn of the loop is over: records that come together go together."""
-        if self._subscription and self._tell_turn is None and self._unread is None and not self._ended:
-            self._tell_turn = asyncio.get_running_loop().call_soon(self._tell)
+    def _send_soon(self) -> None:
+        """Send notifications after this turn of the loop, so that records that come together go together."""
+        if self._subscription and self._sending is None and self._unread is None and not self._ended:
+            self._sending = asyncio.get_running_loop().call_soon(self._send_notifications)
 
-    def _tell(self) -> None:
-        self._tell_turn = None
+    def _send_notifications(self) -> None:
+        self._sending = None
         if self._transport is None or self._subscription is None or self._unread or self._ended:
             return
-        self._telling = True
+        self._sends_notifications = True
         self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
-        self._telling = False
+        self._sends_notifications = False
         if self._subscription.pending:
-            self._tell_soon()
+            self._send_soon()
 
-    def _steer(self) -> None:
-        """Read on only when nothing waits here: what a client sends meanwhile waits in the kernel."""
+    def _control_reading(self) -> None:
+        """Read from the socket only when nothing waits here: the rest can wait in the kernel."""
         if self._transport is None or self._transport.is_closing() or self._eof:
             return
-        if self._queue or self._unread is not None or self._last_words is not None:
+        if self._queue or self._unread is not None or self._final_error is not None:
             self._transport.pause_reading()
             self._stop_watching()
         else:
@@ -340,7 +354,7 @@ class ControlConnection(asyncio.Protocol):
         self._end_after(Fault(INVALID_REQUEST, text, kind="too-slow"))
 
     def _end_after(self, fault: Fault) -> None:
-        """Refuse what came last, after the answers to what came before it."""
+        """End with an error for the last request, after the answers to those before it."""
         self._stop_watching()
-        self._last_words = self._refusal(fault)
+        self._final_error = self._refusal(fault)
         self._work()

@@ -1,6 +1,6 @@
-"""The documents that clients are answered and the snapshot holds, put together from the store.
+"""Build the documents that clients get and the snapshot has, from what the daemon knows.
 
-Plain dicts and dataclasses in the order in which a reader meets them; the encoder makes JSON of them.
+Plain dicts and dataclasses, with their fields in the order of the output; the encoder makes JSON of them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from coordd.tasks.views import TaskList
 from coordd.util.timestamps import format_utc
 
 SLICE = 500
-"""Agents that are encoded before the loop turns again."""
+"""Agents that are encoded before the event loop runs again."""
 SHOWN_MALFORMED = 20
-"""So many malformed traces are named in ``status``; all are counted."""
+"""Malformed traces that are named in ``status``; all of them are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What does not change while the daemon runs."""
+    """What stays the same while the daemon runs, for the documents."""
 
     host: str
     pid: int
@@ -46,11 +46,11 @@ class Identity:
 
 
 class Documents:
-    """Makes the documents.
+    """Build the documents.
 
-    ``sinks`` returns the state of each sink by name; ``lateness`` the seconds by which sampling of the host
-    is late, 0.0 when it is on time; ``configuration`` what of it was passed over, as sentences; ``places``
-    what keeps coordd from its own places.
+    ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
+    is late, 0.0 when it is on time. ``configuration`` returns its problems and ``runtime_files`` those of
+    coordd's own files, as sentences.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Documents:
         cost: OwnCost,
         redis: RedisState,
         configuration: Callable[[], Sequence[str]] = tuple,
-        places: Callable[[], Iterable[str]] = tuple,
+        runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._store = store
-        self._places = places
+        self._runtime_files = runtime_files
         self._board = board
         self._tasks = tasks
         self._identity = identity
@@ -79,7 +79,7 @@ class Documents:
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
-        """``ping``: who answers, and since when."""
+        """Return the answer to ``ping``: version, pid and uptime."""
         return {
             "version": __version__,
             "pid": self._identity.pid,
@@ -87,7 +87,7 @@ class Documents:
         }
 
     def status(self, now: Moment) -> dict[str, object]:
-        """``status``: health, problems, and everything in numbers."""
+        """Return the document of ``status``: health, problems, and the counts."""
         sinks = self._sinks()
         counts = self._store.counts(now.mono)
         tasks = self._board.counts(now)
@@ -119,18 +119,18 @@ class Documents:
         }
 
     def summary(self, now: Moment) -> str:
-        """``systemctl status``: how it does, in a line."""
+        """Return one line about the state, for ``systemctl status``."""
         counts = self._store.counts(now.mono)
-        said = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
+        text = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
         problems = self._problems(now, self._sinks())
-        return f"{said}; degraded: {'; '.join(problems)}" if problems else f"{said}; no problems"
+        return f"{text}; degraded: {'; '.join(problems)}" if problems else f"{text}; no problems"
 
     def agents(self, shown: Iterable[ShownAgent], now: Moment) -> list[AgentView]:
-        """These agents, at this moment, as ``agents.list`` has them."""
+        """Return agents as entries of ``agents.list``, as of this moment."""
         return [self._view(one, now) for one in shown]
 
     def tasks(self, page: Iterable[TaskView], now: Moment, *, cursor: str | None) -> dict[str, object]:
-        """``tasks.list``: a page of tasks at this moment; ``unknown`` workspaces have more than is shown."""
+        """Return a page of ``tasks.list``, as of now; ``unknown`` lists workspaces that may have more."""
         return {
             "timestamp": format_utc(now.wall),
             "tasks": list(page),
@@ -139,7 +139,7 @@ class Documents:
         }
 
     def agent_in_full(self, shown: ShownAgent, now: Moment) -> dict[str, object]:
-        """``agents.get``: one agent with the evidence for its verdict, its tasks and its claims."""
+        """Return the document of ``agents.get``: an agent with its evidence, tasks and claims."""
         traces = shown.agent.traces
         row = deciding_row(shown.evidence)
         view = self._view(shown, now)
@@ -157,9 +157,9 @@ class Documents:
         return document
 
     async def snapshot(self, now: Moment) -> dict[str, object]:
-        """What ``coordctl status`` shows when the daemon is gone, and where the next one goes on.
+        """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.
 
-        The agents are encoded, some at a time: the loop turns in between.
+        The agents are encoded some at a time: the event loop runs in between.
         """
         status, encode = self.status(now), msgspec.json.Encoder().encode
         agents: list[msgspec.Raw] = []
@@ -182,21 +182,21 @@ class Documents:
         )
 
     def _daemon(self, now: Moment) -> dict[str, object]:
-        who = self._identity
+        identity = self._identity
         return {
             "version": __version__,
-            "pid": who.pid,
-            "metrics_dir": who.metrics_dir,
-            "log_dir": who.log_dir,
-            "host": who.host,
-            "uptime": round(now.mono - who.started.mono, 3),
-            "started_at": format_utc(who.started.wall),
-            "layout": who.layout,
-            "config_file": who.config_file,
+            "pid": identity.pid,
+            "metrics_dir": identity.metrics_dir,
+            "log_dir": identity.log_dir,
+            "host": identity.host,
+            "uptime": round(now.mono - identity.started.mono, 3),
+            "started_at": format_utc(identity.started.wall),
+            "layout": identity.layout,
+            "config_file": identity.config_file,
             "coord_mode": self._redis.mode,
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
-            "socket": who.socket,
+            "socket": identity.socket,
         }
 
     def _problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
@@ -205,9 +205,9 @@ class Documents:
         if late > 0:
             problems.append(f"the host sample is {late:.0f} s late")
         problems.extend(self._redis.problems(now))
-        problems.extend(self._places())
+        problems.extend(self._runtime_files())
         for name, sink in sinks.items():
-            # A Redis that is down is one problem, not two.
+            # A Redis that is down is reported once, not twice.
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(

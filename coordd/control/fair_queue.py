@@ -1,4 +1,4 @@
-"""A queue that users take turns in, and of each user its processes: who brings much holds up itself alone."""
+"""Queue items so that users take turns, and so do the processes of each: a busy one delays only itself."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-Who = tuple[int | None, int | None]
-"""A uid and a process id, by the kernel's word."""
+PeerKey = tuple[int | None, int | None]
+"""A uid and a process id, as the kernel tells them."""
 
 T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Items, each of a process of a user."""
+    """Queue items by user and process."""
 
     def __init__(self) -> None:
         self._users: OrderedDict[int | None, OrderedDict[int | None, deque[T]]] = OrderedDict()
@@ -22,14 +22,14 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._size
 
-    def put(self, who: Who, item: T) -> None:
-        """Queue an item behind what this process has queued."""
-        processes = self._users.setdefault(who[0], OrderedDict())
-        processes.setdefault(who[1], deque()).append(item)
+    def put(self, peer: PeerKey, item: T) -> None:
+        """Add an item behind those of the same process."""
+        processes = self._users.setdefault(peer[0], OrderedDict())
+        processes.setdefault(peer[1], deque()).append(item)
         self._size += 1
 
-    def take(self, may: Callable[[Who], bool] | None = None) -> T | None:
-        """The item whose turn it is, of a process that ``may``; None when there is none."""
+    def take(self, may: Callable[[PeerKey], bool] | None = None) -> T | None:
+        """Remove and return the item whose turn it is, of a process that ``may``; None if there is none."""
         for uid, processes in self._users.items():
             for pid in processes:
                 if may is None or may((uid, pid)):
@@ -41,26 +41,26 @@ class FairQueue(Generic[T]):
                     return item
         return None
 
-    def give_up(self, newcomer: Who) -> T | None:
-        """The newest item of the process that has most, if that leaves it more than the newcomer has."""
-        whos = [(len(queue), (uid, pid)) for uid, ps in self._users.items() for pid, queue in ps.items()]
-        if not whos:
+    def give_up(self, newcomer: PeerKey) -> T | None:
+        """Remove and return the newest item of the process with most, if it has 2 more than the newcomer."""
+        lengths = [(len(queue), (uid, pid)) for uid, ps in self._users.items() for pid, queue in ps.items()]
+        if not lengths:
             return None
-        most, who = max(whos, key=lambda one: one[0])
+        most, peer = max(lengths, key=lambda one: one[0])
         own = len(self._queue_of(newcomer))
-        return self._pop(*who, newest=True) if most > own + 1 else None
+        return self._pop(*peer, newest=True) if most > own + 1 else None
 
-    def discard(self, who: Who, item: T) -> None:
-        """Take an item out, if it is still there."""
-        queue = self._queue_of(who)
+    def discard(self, peer: PeerKey, item: T) -> None:
+        """Remove an item, if it is still queued."""
+        queue = self._queue_of(peer)
         if item in queue:
             queue.remove(item)
             self._size -= 1
-            self._tidy(*who)
+            self._tidy(*peer)
 
-    def _queue_of(self, who: Who) -> deque[T]:
-        processes = self._users.get(who[0])
-        found = None if processes is None else processes.get(who[1])
+    def _queue_of(self, peer: PeerKey) -> deque[T]:
+        processes = self._users.get(peer[0])
+        found = None if processes is None else processes.get(peer[1])
         return deque() if found is None else found
 
     def _pop(self, uid: int | None, pid: int | None, *, newest: bool) -> T:

@@ -1,9 +1,13 @@
-"""``history.query``: past records over the control socket, without anybody else noticing.
+"""Answer ``history.query``: past records over the control socket, without delaying other requests.
 
-Queries run in one thread of their own, in slices of a few milliseconds: between two of them the event loop
-has its turn, for pure Python in one thread slows all others. Users, and of each its processes, take turns
-slice by slice, so that a short query of one waits for no long one of another. The answer is bounded in
-records and bytes, the time in seconds; for more there is ``coordctl history``, which reads the files itself.
+Queries run in one thread, in slices of a few milliseconds; the event loop runs in between, because Python
+code in one thread slows all others. Users, and the processes of each, take turns slice by slice, so that a
+short query does not wait for another client's long one. The answer is bounded in records and bytes, and the
+time in seconds; for more there is ``coordctl history``, which reads the files itself. A query's states::
+
+    waiting to begin ──a place is free──► running: waiting for a slice ◄──► in a slice ──► answered
+           │                                  │
+           └── given up: too many wait        └── the deadline: an error
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from coordd.control.fair_queue import FairQueue, Who
+from coordd.control.fair_queue import FairQueue, PeerKey
 from coordd.control.peer import Peer
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
@@ -32,15 +36,15 @@ from coordd.util.units import parse_duration
 LIMIT = 10_000
 MAX_LIMIT = 100_000
 MAX_BYTES = 4 * 1024 * 1024
-"""Of an answer's records, encoded."""
+"""Bytes of an answer's records, encoded."""
 DEADLINE = 10.0
-"""Seconds for one query, those included that it waits for others."""
+"""Seconds for one query, including those that it waits for others."""
 SLICE = 0.002
 MAX_WAITING = 64
-"""Queries that wait to begin. Beyond it the process that has most of them gives way."""
+"""Queries that may wait to begin; beyond that the process with most of them loses its newest."""
 MAX_RUNNING = 8
 MAX_RUNNING_EACH = 2
-"""Queries that run by turns, of all and of one process: each holds files and its answer."""
+"""Queries that run in turns, in all and of one process: each has files open, and an answer in memory."""
 _CLOSE_DEADLINE = 5.0
 
 
@@ -48,7 +52,7 @@ T = TypeVar("T")
 
 
 class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``history.query``. ``since`` and ``until`` are timestamps, or durations before now."""
+    """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now."""
 
     type: Literal["system", "agent", "event"]
     since: str | float | None = None
@@ -60,7 +64,7 @@ class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HistoryQueries:
-    """Answers queries from the record files in ``directory``; below ``root``, a project, no link leads on."""
+    """Answer queries from the record files in ``directory``; in the project ``root`` no link is followed."""
 
     def __init__(
         self, *, directory: str, worker: Worker, now: Callable[[], Moment], root: str | None = None
@@ -69,28 +73,28 @@ class HistoryQueries:
         self._root = root
         self._worker = worker
         self._now = now
-        self._running: Counter[Who] = Counter()
+        self._running: Counter[PeerKey] = Counter()
         self._waiting: FairQueue[_Turn] = FairQueue()
         self._slices: FairQueue[_Turn] = FairQueue()
-        self._reading = False
+        self._slice_running = False
 
     async def query(self, params: HistoryParams, peer: Peer) -> bytes:
-        """``{"records": […], "truncated": bool}``, oldest first, encoded.
+        """Return ``{"records": […], "truncated": bool}``, oldest first, encoded.
 
-        ``truncated`` says that there are more behind the last one.
+        ``truncated`` says that there are more records after the last one.
 
         Raises:
-            Fault: bad parameters, too many queries at once, too long a time, unreadable files.
+            Fault: bad parameters, too many queries, the deadline, or files that cannot be read.
         """
-        reading = _RunningQuery(self._directory, self._root, params, self._now().wall)
-        who = (peer.uid, peer.pid)
+        running = _RunningQuery(self._directory, self._root, params, self._now().wall)
+        key = (peer.uid, peer.pid)
         try:
             async with asyncio.timeout(DEADLINE):
-                await self._begin(who)
+                await self._begin(key)
                 try:
-                    return await self._run(reading, who)
+                    return await self._run(running, key)
                 finally:
-                    self._end(who)
+                    self._end(key)
         except TimeoutError as error:
             raise Fault(
                 jsonrpc.SERVER_ERROR,
@@ -104,112 +108,112 @@ class HistoryQueries:
                 jsonrpc.SERVER_ERROR, f"{where}: {error.strerror or error}", kind="unreadable"
             ) from error
 
-    async def _begin(self, who: Who) -> None:
+    async def _begin(self, key: PeerKey) -> None:
         """Wait until this process may run one more query, in its turn."""
-        if self._may_begin(who):
-            self._running[who] += 1
+        if self._may_begin(key):
+            self._running[key] += 1
             return
         if len(self._waiting) >= MAX_WAITING:
-            given_up = self._waiting.give_up(who)
+            given_up = self._waiting.give_up(key)
             if given_up is None:
                 raise _too_many()
             if not given_up.future.done():
                 given_up.future.set_exception(_too_many())
-        turn = _Turn(who)
-        self._waiting.put(who, turn)
+        turn = _Turn(key)
+        self._waiting.put(key, turn)
         try:
             await turn.future
         except BaseException:
-            self._waiting.discard(who, turn)
-            if turn.came:
-                self._end(who)  # let in, and gone at the same moment
+            self._waiting.discard(key, turn)
+            if turn.admitted:
+                self._end(key)  # admitted and cancelled at the same moment
             raise
 
-    def _end(self, who: Who) -> None:
-        self._running[who] -= 1
-        if not self._running[who]:
-            del self._running[who]
+    def _end(self, key: PeerKey) -> None:
+        self._running[key] -= 1
+        if not self._running[key]:
+            del self._running[key]
         self._admit()
 
     def _admit(self) -> None:
         while (turn := self._waiting.take(self._may_begin)) is not None:
-            if turn.come():
-                self._running[turn.who] += 1
+            if turn.admit():
+                self._running[turn.key] += 1
 
-    def _may_begin(self, who: Who) -> bool:
-        return self._running.total() < MAX_RUNNING and self._running[who] < MAX_RUNNING_EACH
+    def _may_begin(self, key: PeerKey) -> bool:
+        return self._running.total() < MAX_RUNNING and self._running[key] < MAX_RUNNING_EACH
 
-    async def _run(self, reading: _RunningQuery, who: Who) -> bytes:
+    async def _run(self, running: _RunningQuery, key: PeerKey) -> bytes:
         try:
-            while not await self._slice(reading.go_on, who):
+            while not await self._slice(running.read_slice, key):
                 pass
-            return await self._slice(reading.answer, who)
+            return await self._slice(running.answer, key)
         finally:
-            # In the thread's queue, for a slice may still run there.
+            # In the thread, because a slice may still run there.
             with suppress(DeadlineMissed):
-                await asyncio.shield(self._worker.run(reading.close, deadline=_CLOSE_DEADLINE))
+                await asyncio.shield(self._worker.run(running.close, deadline=_CLOSE_DEADLINE))
 
-    async def _slice(self, work: Callable[[], T], who: Who) -> T:
+    async def _slice(self, work: Callable[[], T], key: PeerKey) -> T:
         """Do a piece of work in the thread when it is this process's turn."""
-        if self._reading:
-            turn = _Turn(who)
-            self._slices.put(who, turn)
+        if self._slice_running:
+            turn = _Turn(key)
+            self._slices.put(key, turn)
             try:
                 await turn.future
             except BaseException:
-                self._slices.discard(who, turn)
-                if turn.came:
+                self._slices.discard(key, turn)
+                if turn.admitted:
                     self._next_slice()
                 raise
-        self._reading = True
+        self._slice_running = True
         try:
             return await self._worker.run(work, deadline=DEADLINE)
         finally:
             self._next_slice()
 
     def _next_slice(self) -> None:
-        self._reading = False
-        while not self._reading and (turn := self._slices.take()) is not None:
-            self._reading = turn.come()
+        self._slice_running = False
+        while not self._slice_running and (turn := self._slices.take()) is not None:
+            self._slice_running = turn.admit()
 
 
 class _Turn:
-    """One who waits to be called; ``came`` says that it was."""
+    """A query that waits for its turn; ``admitted`` says that the turn has come."""
 
-    __slots__ = ("came", "future", "who")
+    __slots__ = ("admitted", "future", "key")
 
-    def __init__(self, who: Who) -> None:
-        self.who = who
-        self.came = False
+    def __init__(self, key: PeerKey) -> None:
+        self.key = key
+        self.admitted = False
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def come(self) -> bool:
-        """Call it; whether it still waits."""
+    def admit(self) -> bool:
+        """Let it go on, if it still waits; return whether it does."""
         if not self.future.done():
-            self.came = True
+            self.admitted = True
             self.future.set_result(None)
-        return self.came
+        return self.admitted
 
 
 class _RunningQuery:
-    """One query's state between two slices; its methods but the constructor run in the history thread."""
+    """Run one query slice by slice; all methods but the constructor run in the history thread."""
 
     def __init__(self, directory: str, root: str | None, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
-            question = RecordQuery(params.type, span, params.agent_id, params.workspace)
+            query = RecordQuery(params.type, span, params.agent_id, params.workspace)
             self._thinner = _thinner(params)
         except ValueError as error:
             raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        self._batches = _batches(directory, root, question)
+        self._batches = _batches(directory, root, query)
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode
         self._body = bytearray(b'{"records":[')
         self._count = 0
         self._truncated = False
 
-    def go_on(self) -> bool:
-        """One slice; whether it was the last."""
+    def read_slice(self) -> bool:
+        """Read for one slice; return whether it was the last."""
         end = monotonic() + SLICE
         for batch in self._batches:
             if self._take(batch):
@@ -221,18 +225,18 @@ class _RunningQuery:
         return True
 
     def answer(self) -> bytes:
-        """The whole answer."""
+        """Return the complete answer."""
         self._body += b'],"truncated":%b}' % (b"true" if self._truncated else b"false")
         return bytes(self._body)
 
     def close(self) -> None:
         """Let go of the files."""
-        # A slice that hangs in a dead file system has lost its thread, and keeps the generator busy.
+        # A slice that hangs in a dead file system keeps the generator busy: ValueError.
         with suppress(ValueError):
             self._batches.close()
 
     def _take(self, batch: list[Record]) -> bool:
-        """Keep what fits; whether there is more than that."""
+        """Add records to the answer; return whether it is full."""
         if self._thinner is None:
             return self._add(line for line, _ in batch)
         return self._add(self._encode(one) for one in self._thinner.add(record for _, record in batch))
@@ -253,14 +257,14 @@ def _too_many() -> Fault:
     return Fault(jsonrpc.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
 
 
-def _batches(directory: str, root: str | None, question: RecordQuery) -> Generator[list[Record]]:
-    """The records; a project's directory is opened first, and its files are reached by way of that."""
+def _batches(directory: str, root: str | None, query: RecordQuery) -> Generator[list[Record]]:
+    """Yield the records; in a project, files are reached through the directory's open descriptor."""
     try:
-        place = open_directory(directory, root=root)
+        opened = open_directory(directory, root=root)
     except FileNotFoundError:
         return
-    with place:
-        yield from Scan(place.way("") if root else directory, question, decode=msgspec.json.decode).batches()
+    with opened:
+        yield from Scan(opened.way("") if root else directory, query, decode=msgspec.json.decode).batches()
 
 
 def _thinner(params: HistoryParams) -> Thinner | None:

@@ -1,12 +1,11 @@
-"""Notifications to those who subscribed: encoded once, kept in order, bounded for each.
+"""Pass records on to subscribers as notifications: encoded once, in order, with a bounded queue for each.
 
-A queue knows no socket: whoever sends it takes bytes out when its client has room for them, and is woken
-when there is more. One who does not take them loses the oldest and is told how many. What is queued for
-several is the same bytes, and every queue ends with the newest: a hundred that nobody empties hold little
-more than one.
+A queue knows no socket: its connection takes bytes out when the client has room for them, and is woken when
+there are more. A subscriber that does not read loses the oldest notifications and is told how many. All
+queues share the same bytes and end with the newest: a hundred that are never emptied take little more memory
+than one.
 
-Each record has a number, ``seq``, whether anybody subscribed to its topic or not; it begins anew with the
-daemon.
+Each record has a number, ``seq``, whether its topic has subscribers or not; it begins anew with the daemon.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from coordd.protocol.jsonrpc import Fault
 
 CHUNK_RECORDS = 100
 CHUNK_BYTES = 32 * 1024
-"""What is queued, sent and lost together; a longer notification is a chunk by itself."""
+"""The size of a chunk, which is queued, sent and lost as one; a longer notification is its own chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriberBounds:
-    """What may wait for one subscriber: a workspace of 10,000 agents that goes out of reach at once fits."""
+    """Limit what waits for one subscriber: events for 10,000 agents that end at once still fit."""
 
     notifications: int = 10_000
     bytes: int = 4 * 1024 * 1024
@@ -41,7 +40,10 @@ class Chunk(NamedTuple):
 
 
 class Subscription:
-    """What waits for one subscriber. ``wake`` is called when something is queued; it must not take it yet."""
+    """Queue the notifications of one subscriber.
+
+    ``wake`` is called after something was queued; it must not call :meth:`take` itself.
+    """
 
     __slots__ = (
         "_bounds",
@@ -51,14 +53,14 @@ class Subscription:
         "_dropped_seq",
         "_hub",
         "_notifications",
-        "hears",
+        "has_topics",
         "wake",
     )
 
-    def __init__(self, hub: Hub, bounds: SubscriberBounds, *, hears: bool) -> None:
-        self.hears = hears
-        """Whether it is of any topic."""
-        self.wake: Callable[[], None] = _nobody
+    def __init__(self, hub: Hub, bounds: SubscriberBounds, *, has_topics: bool) -> None:
+        self.has_topics = has_topics
+        """Whether it has any topic."""
+        self.wake: Callable[[], None] = _wake_nothing
         self._hub: Hub | None = hub
         self._bounds = bounds
         self._chunks: deque[Chunk] = deque()
@@ -69,11 +71,11 @@ class Subscription:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to take."""
+        """Return whether there is something to take."""
         return bool(self._chunks or self._dropped)
 
     def take(self, size: int) -> bytes:
-        """The oldest notifications, as lines of about ``size`` bytes; before them, how many were lost."""
+        """Remove and return the oldest notifications, about ``size`` bytes, after a line on those lost."""
         parts: list[bytes] = []
         if self._dropped:
             parts.append(lagged(self._dropped, self._dropped_seq))
@@ -86,7 +88,7 @@ class Subscription:
         return b"".join(parts)
 
     def put(self, chunk: Chunk) -> None:
-        """Queue a chunk; what no longer fits is lost from the old end."""
+        """Queue a chunk; where the queue is full, the oldest chunks are lost."""
         self._chunks.append(chunk)
         self._bytes += len(chunk.data)
         self._notifications += chunk.records
@@ -96,13 +98,13 @@ class Subscription:
             self._dropped_seq = lost.seq
 
     def close(self) -> None:
-        """Receive no more, and let go of what waits; again does nothing."""
+        """End the subscription and drop what waits; harmless when it has ended."""
         if self._hub is not None:
             self._hub.forget(self)
             self._hub = None
         self._chunks.clear()
         self._bytes = self._notifications = self._dropped = 0
-        self.wake = _nobody
+        self.wake = _wake_nothing
 
     def _pop(self) -> Chunk:
         chunk = self._chunks.popleft()
@@ -112,7 +114,7 @@ class Subscription:
 
 
 class Hub:
-    """Numbers records and passes them on to the subscribers of their topic."""
+    """Number records, and pass them on to the subscribers of their topic."""
 
     def __init__(self, *, bounds: SubscriberBounds | None = None) -> None:
         self.seq = 0
@@ -123,20 +125,20 @@ class Hub:
         return len({one for subscribers in self._subscribers.values() for one in subscribers})
 
     def subscribe(self, topics: Iterable[Topic]) -> Subscription:
-        """Everything of these topics from now on; what was published so far is in ``seq``."""
+        """Return a subscription to these topics, which begins after the record ``seq``."""
         wanted = tuple(topics)
-        subscription = Subscription(self, self._bounds, hears=bool(wanted))
+        subscription = Subscription(self, self._bounds, has_topics=bool(wanted))
         for topic in wanted:
             self._subscribers[topic][subscription] = None
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
-        """Called by a subscription that is closed."""
+        """Remove a subscription that is closed."""
         for subscribers in self._subscribers.values():
             subscribers.pop(subscription, None)
 
     def publish(self, topic: Topic, records: Sequence[bytes]) -> None:
-        """Number records and pass them on; each is a JSON object, not empty, without a ``seq`` of its own."""
+        """Number records and queue them; each is a JSON object, not empty, without a field ``seq``."""
         first = self.seq + 1
         self.seq += len(records)
         subscribers = self._subscribers[topic]
@@ -150,9 +152,9 @@ class Hub:
 
 
 class Streamed(NamedTuple):
-    """An answer line (None to a request that wants none), and what is to be sent after it.
+    """An answer line (None to a notification), and the subscription that follows it.
 
-    ``refused`` makes the answer that says instead that there is no room for a subscriber.
+    ``refused`` makes the error that is answered instead when there is no room for a subscriber.
     """
 
     answer: bytes | None
@@ -161,7 +163,7 @@ class Streamed(NamedTuple):
 
 
 def lagged(dropped: int, seq: int) -> bytes:
-    """The line that says how many notifications were lost, and the ``seq`` of the last of them."""
+    """Return the line that says how many notifications were lost, and the ``seq`` of the last of them."""
     return b'{"jsonrpc":"2.0","method":"lagged","params":{"dropped":%d,"seq":%d}}\n' % (dropped, seq)
 
 
@@ -179,5 +181,5 @@ def _chunks(topic: Topic, records: Sequence[bytes], first: int) -> Iterator[Chun
     yield Chunk(b"".join(lines), len(lines), first + len(records) - 1)
 
 
-def _nobody() -> None:
-    """Before there is anybody to wake, and after."""
+def _wake_nothing() -> None:
+    """Do nothing: the subscription has no connection yet, or has ended."""

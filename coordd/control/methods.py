@@ -1,7 +1,7 @@
-"""The methods of the control socket: what each takes and what it answers (design: JSON-RPC methods).
+"""Implement the methods of the control socket: what each takes and what it answers.
 
-A handler reads the store at the moment of asking and returns plain values; it knows neither sockets nor
-encoding. ``METHODS`` rows are what ``describe`` tells and what the README's table is checked against.
+A handler reads the store at that moment and returns plain values; it knows neither sockets nor lines. The
+rows of :meth:`Methods.table` are what ``describe`` answers, and what the README's table is checked against.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from coordd.tasks.views import TaskList, TaskPosition
 from coordd.util.timestamps import format_utc
 
 CACHE = 1.0
-"""Seconds for which an encoded list of agents may be answered again while nothing changes."""
+"""Seconds for which an encoded list may be answered again while nothing changes."""
 MAX_CACHED = 4 << 20
-"""Bytes of an answer that is kept for that."""
+"""Bytes of the largest answer that is kept for that."""
 MAX_ANSWERS = 16
 """Answers that are kept."""
 SLICE = 500
-"""Agents or tasks that are encoded before the loop turns again."""
+"""Agents or tasks that are encoded before the event loop runs again."""
 
 Params = TypeVar("Params")
 
 
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``agents.list``."""
+    """Parameters of ``agents.list``."""
 
     status: Status | None = None
     workspace: str | None = None
@@ -56,14 +56,14 @@ class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``agents.get``; the workspace "" is that of an agent that only Redis knows."""
+    """Parameters of ``agents.get``; the workspace "" means an agent that only Redis knows."""
 
     agent_id: str
     workspace: str | None = None
 
 
 class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``tasks.list``."""
+    """Parameters of ``tasks.list``."""
 
     state: TaskState | None = None
     workspace: str | None = None
@@ -72,16 +72,16 @@ class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``subscribe``: None is every topic; an empty list ends a subscription."""
+    """Parameters of ``subscribe``: None means every topic; an empty list ends a subscription."""
 
     topics: frozenset[Topic] | None = None
 
 
 class Reloader(Protocol):
-    """What ``reload`` needs of the daemon."""
+    """Reload the configuration; service/reloading.py implements it."""
 
     async def reload(self) -> tuple[list[str], list[str]]:
-        """Take a new configuration; the keys changed and those that need a restart."""
+        """Take a new configuration; return the keys that changed, and of these those that need a restart."""
         ...
 
 
@@ -93,7 +93,7 @@ class _CachedPage:
 
 
 class Methods:
-    """The handlers, with what they read from."""
+    """Handle the methods, with what they read from."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Methods:
         documents: Documents,
         tasks: TaskList,
         hub: Hub,
-        past: HistoryQueries,
+        history: HistoryQueries,
         reloader: Reloader,
         now: Callable[[], Moment],
     ) -> None:
@@ -110,7 +110,7 @@ class Methods:
         self._documents = documents
         self._tasks = tasks
         self._hub = hub
-        self._past = past
+        self._history = history
         self._reloader = reloader
         self._now = now
         self._encoder = msgspec.json.Encoder()
@@ -118,7 +118,7 @@ class Methods:
         self._task_lists: dict[TasksParams, _CachedPage] = {}
 
     def table(self) -> dict[str, Method]:
-        """All methods by name."""
+        """Return all methods by name."""
         rows = (
             Method("ping", "the daemon's version, pid and uptime", self.ping, NoParams),
             Method(
@@ -158,11 +158,11 @@ class Methods:
         return {row.name: row for row in rows}
 
     def ping(self, _params: NoParams, _peer: Peer) -> object:
-        """``{"version", "pid", "uptime"}``."""
+        """Return ``{"version", "pid", "uptime"}``."""
         return self._documents.identity(self._now())
 
     def describe(self, _params: NoParams, _peer: Peer) -> object:
-        """The protocol and its methods."""
+        """Return the protocol version, and the methods with their parameters."""
         return {
             "protocol": jsonrpc.PROTOCOL,
             "version": __version__,
@@ -173,17 +173,17 @@ class Methods:
         }
 
     def status(self, _params: NoParams, _peer: Peer) -> object:
-        """The document of ``coordctl status --json``."""
+        """Return the document of ``coordctl status --json``."""
         return self._documents.status(self._now())
 
     def system_latest(self, _params: NoParams, _peer: Peer) -> object:
-        """The latest system sample; an error before the first was taken."""
+        """Return the latest system sample; raises Fault before the first one."""
         if self._store.system is None:
             raise Fault(jsonrpc.SERVER_ERROR, "No system sample yet", kind="not-yet")
         return self._store.system
 
     def agents_list(self, params: ListParams, _peer: Peer) -> object:
-        """``{"timestamp", "agents", "cursor"}``; the same bytes again while nothing can have changed."""
+        """Return ``{"timestamp", "agents", "cursor"}``; the same bytes while nothing can have changed."""
         now = self._now()
         self._store.expire(now.mono)
         cached = self._lists.get(params)
@@ -206,7 +206,7 @@ class Methods:
         return self._keep(self._lists, params, _CachedPage(self._store.version, now.mono + CACHE, answer))
 
     async def _agents_in_slices(self, params: ListParams, now: Moment, after: Key | None) -> Raw:
-        """Let the loop turn between some agents and the next ones; each is as it is when its turn comes."""
+        """Encode agents some at a time, the event loop running in between; each as it is at that moment."""
         version, parts, cursor, left = self._store.version, [], None, params.limit or math.inf
         while True:
             found = self._store.shown(now.mono, status=params.status, workspace=params.workspace, after=after)
@@ -232,13 +232,13 @@ class Methods:
         return answer.answer
 
     def agents_get(self, params: GetParams, _peer: Peer) -> object:
-        """One agent in full."""
+        """Return one agent with its evidence, tasks and claims."""
         now = self._now()
         found = self._find(params)
         return self._documents.agent_in_full(self._store.look(found, now.mono), now)
 
     def tasks_list(self, params: TasksParams, _peer: Peer) -> object:
-        """``{"timestamp", "tasks", "unknown", "cursor"}``; ``unknown`` are workspaces that do not tell."""
+        """Return ``{"timestamp", "tasks", "unknown", "cursor"}``; see :meth:`Documents.tasks`."""
         now = self._now()
         version = self._tasks.version(now)
         cached = self._task_lists.get(params)
@@ -278,14 +278,14 @@ class Methods:
         return self._keep(self._task_lists, params, _CachedPage(version, now.mono + CACHE, answer))
 
     def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
-        """``{"records", "truncated"}``."""
-        return self._history(params, peer)
+        """Return ``{"records", "truncated"}``."""
+        return self._query_history(params, peer)
 
-    async def _history(self, params: HistoryParams, peer: Peer) -> Raw:
-        return Raw(await self._past.query(params, peer))
+    async def _query_history(self, params: HistoryParams, peer: Peer) -> Raw:
+        return Raw(await self._history.query(params, peer))
 
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
-        """``{"seq", "timestamp", "topics", "status", "agents"}``; what is recorded later has a higher seq."""
+        """Return ``{"seq", "timestamp", "topics", "status", "agents"}``; later records have a higher seq."""
         now = self._now()
         topics = [topic for topic in TOPICS if params.topics is None or topic in params.topics]
         snapshot = {
@@ -298,7 +298,7 @@ class Methods:
         return Opened(Raw(self._encoder.encode(snapshot)), self._hub.subscribe(topics))
 
     def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
-        """``{"changed", "restart_required"}``."""
+        """Return ``{"changed", "restart_required"}``."""
         return self._reload()
 
     async def _reload(self) -> object:
@@ -324,7 +324,7 @@ class Methods:
 
 
 def _joined(now: Moment, name: bytes, parts: list[bytes], rest: dict[str, object]) -> Raw:
-    """A page of what is encoded already, as a document."""
+    """Return a document with a page of entries that are already encoded."""
     head, tail = msgspec.json.encode({"timestamp": format_utc(now.wall)}), msgspec.json.encode(rest)
     return Raw(b'%b,"%b":[%b],%b' % (head[:-1], name, b",".join(parts), tail[1:]))
 
@@ -345,21 +345,21 @@ def _type_name(kind: object) -> str:
     return "|".join(names)
 
 
-def _cursor_of(place: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+def _cursor_of(position: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
 def _key_of(cursor: str) -> Key:
-    key: Key = _place_of(cursor, Key)
+    key: Key = _decoded_cursor(cursor, Key)
     return key
 
 
 def _position_of(cursor: str) -> TaskPosition:
-    position: TaskPosition = _place_of(cursor, TaskPosition)
+    position: TaskPosition = _decoded_cursor(cursor, TaskPosition)
     return position
 
 
-def _place_of(cursor: str, kind: object) -> Any:
+def _decoded_cursor(cursor: str, kind: object) -> Any:
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=kind)
     except (ValueError, binascii.Error) as error:  # msgspec's own errors are ValueErrors

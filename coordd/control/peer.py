@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, by the kernel's word."""
+"""Ask the kernel which user and process are at the other end of a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _LOCAL_PEERCRED = 0x001  # macOS, <sys/un.h>: struct xucred { u_int version; uid
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The client's uid and pid; None where the kernel does not tell."""
+    """A client's uid and pid; None where the kernel does not tell."""
 
     uid: int | None
     pid: int | None = None
 
     def may_control(self, own_uid: int) -> bool:
-        """Whether this client may do more than read: root and the daemon's own user may."""
+        """Return whether this client may do more than read: root and the daemon's own user may."""
         return self.uid is not None and self.uid in (0, own_uid)
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """The peer's credentials (SO_PEERCRED, unix(7); macOS: LOCAL_PEERCRED), unknown where not to be had."""
+    """Return the peer's credentials (SO_PEERCRED, unix(7); macOS: LOCAL_PEERCRED), None where unknown."""
     uid: int | None = None
     pid: int | None = None
     with contextlib.suppress(OSError, struct.error):

@@ -1,6 +1,6 @@
-"""From a request line to an answer line: decoding, the method table, encoding, errors.
+"""Turn a request line into an answer line: decode, look up the method, check parameters, encode.
 
-What the methods do is in methods.py; who may call and how bytes arrive is in server.py.
+methods.py has the methods; server.py and connection.py bring the lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from coordd.protocol.jsonrpc import AnswerAndClose, Fault
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Any, Peer], object]
-"""Validated parameters and the peer, to a result that msgspec can encode, or an awaitable of one."""
+"""Takes checked parameters and the peer; returns a result for msgspec to encode, or an awaitable of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Method:
 
 
 class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A method without parameters."""
+    """The parameters of a method that takes none."""
 
 
 class Raw(msgspec.Struct, frozen=True):
-    """A result that is encoded already."""
+    """A result that is already encoded."""
 
     json: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A result that the client's notifications follow. It is encoded already: what could fail has not."""
+    """A result after which notifications follow; already encoded, so that nothing can fail after it."""
 
     result: Raw
     subscription: Subscription
@@ -61,7 +61,7 @@ class Opened:
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Answers request lines from a table of methods. ``own_uid`` is the daemon's."""
+    """Answer request lines from a table of methods; ``own_uid`` is the daemon's."""
 
     methods: Mapping[str, Method]
     own_uid: int
@@ -69,10 +69,10 @@ class Dispatcher:
     _decoder: msgspec.json.Decoder[Any] = field(default_factory=msgspec.json.Decoder)
 
     def __call__(self, line: bytes, peer: Peer) -> bytes | Streamed | Awaitable[bytes | None] | None:
-        """The answer to one line; None to a notification.
+        """Return the answer to one line; None for a notification.
 
         Raises:
-            Close: the line is no JSON; its answer is the connection's last.
+            AnswerAndClose: the line is not JSON; its answer is the connection's last.
         """
         try:
             message = self._decoder.decode(line)
@@ -98,7 +98,7 @@ class Dispatcher:
             return self._failure(request, error)
 
     def refusal(self, fault: Fault) -> bytes:
-        """An error that belongs to no request."""
+        """Return an error answer that belongs to no request."""
         return self._error(None, fault)
 
     def _resolve(self, request: jsonrpc.Request, peer: Peer) -> tuple[Method, msgspec.Struct]:

@@ -1,6 +1,6 @@
-"""The control socket: who is let in, who gives way, and what happens when there is no descriptor left.
+"""Accept clients on the control socket; drop or refuse some when it is full, or out of descriptors.
 
-What a client says and is answered is connection.py's; the rules are those of doors.py.
+connection.py talks with a client; protocol/admission.py decides which connection is dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import monotonic
 from coordd.control.connection import ConnectionLimits, ControlConnection, Dispatch
 from coordd.control.peer import peer_of
 from coordd.control.turns import Turns
-from coordd.protocol.admission import KEPT, Caller, Doors
+from coordd.protocol.admission import RESERVED, Admission, Caller
 from coordd.protocol.jsonrpc import SERVER_ERROR, Fault
 from coordd.protocol.memory_shares import Memory
 
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 ACCEPTS_PER_TURN = 16
 PAUSE = 1.0
-"""Seconds for which nothing is accepted after accepting failed."""
+"""Seconds without accepting after it failed."""
 
 
 class ControlServer:
-    """Accepts on a listening socket and keeps a limited number of clients.
+    """Accept on a listening socket, and keep a limited number of clients.
 
     ``dispatch`` answers a request line; ``refusal`` makes the line that refuses with a Fault. ``own_uid`` is
     the daemon's.
@@ -48,7 +48,9 @@ class ControlServer:
         self._limits = limits or ConnectionLimits()
         self.refused = 0
         self.turns = Turns()
-        self._doors: Doors[ControlConnection] = Doors(limit=self._limits.connections, kept=KEPT)
+        self._admission: Admission[ControlConnection] = Admission(
+            limit=self._limits.connections, reserved=RESERVED
+        )
         self._own_uid = os.geteuid() if own_uid is None else own_uid
         self._memory: Memory[ControlConnection] = Memory(self._limits.held)
         self._adopting: set[asyncio.Task[None]] = set()
@@ -58,7 +60,7 @@ class ControlServer:
         self._complained = False
 
     def __len__(self) -> int:
-        return len(self._doors)
+        return len(self._admission)
 
     def start(self, listener: socket.socket) -> None:
         """Begin to accept on a bound, listening, non-blocking socket."""
@@ -67,7 +69,7 @@ class ControlServer:
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
 
     def move(self, listener: socket.socket) -> None:
-        """Accept on another socket from now on, and close the one before; whoever is connected stays."""
+        """Accept on another socket from now on, and close the one before; connected clients stay."""
         loop = asyncio.get_running_loop()
         if self._listener is not None:
             loop.remove_reader(self._listener.fileno())
@@ -77,7 +79,7 @@ class ControlServer:
             loop.add_reader(listener.fileno(), self._accept)
 
     async def stop(self, *, grace: float = 1.0) -> None:
-        """Accept no more, let answers on their way out for ``grace`` seconds, then drop every connection."""
+        """Stop accepting, let answers be sent for ``grace`` seconds, then drop every connection."""
         loop = asyncio.get_running_loop()
         if self._listener is not None:
             loop.remove_reader(self._listener.fileno())
@@ -85,46 +87,46 @@ class ControlServer:
         if self._paused is not None:
             self._paused.cancel()
         await asyncio.gather(*self._adopting)
-        for connection in self._doors.guests():
+        for connection in self._admission.connections():
             connection.close()
         deadline = loop.time() + grace
-        while len(self._doors) and loop.time() < deadline:  # noqa: ASYNC110  # at the end of life, for 1 s
+        while len(self._admission) and loop.time() < deadline:  # noqa: ASYNC110  # at the end of life, for 1 s
             await asyncio.sleep(0.01)
-        for connection in self._doors.guests():
+        for connection in self._admission.connections():
             connection.abort()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
 
     def ended(self, connection: ControlConnection) -> None:
-        """Called by a connection that is no more."""
-        self._doors.leave(connection)
+        """Record that a connection has ended."""
+        self._admission.remove(connection)
         self._memory.holds(connection, 0)
 
     def holds(self, connection: ControlConnection, size: int) -> None:
-        """Called by a connection for which so many bytes lie in memory."""
+        """Record how many bytes of memory a connection takes, and drop the heaviest if all take too much."""
         self._memory.holds(connection, size)
         while (heaviest := self._memory.heaviest()) is not None:
             self._drop(heaviest)
 
     def subscribes(self, connection: ControlConnection) -> Fault | None:
-        """Called by a connection that wants to be a subscriber; why it cannot be."""
-        if self._doors.subscribe(connection):
+        """Count a connection as a subscriber; return the error where there is no room."""
+        if self._admission.subscribe(connection):
             return None
-        other = self._doors.gives_up(connection.caller)
+        other = self._admission.subscriber_to_drop(connection.caller)
         if other is not None:
             self._drop(other)
-            if self._doors.subscribe(connection):
+            if self._admission.subscribe(connection):
                 return None
         self.refused += 1
-        most = self._doors.subscribers_limit
+        most = self._admission.subscribers_limit
         return Fault(
             SERVER_ERROR, f"All {most} places for subscribers are in use; try again later", kind="busy"
         )
 
     def unsubscribes(self, connection: ControlConnection) -> None:
-        """Called by a connection that is a subscriber no more."""
-        self._doors.unsubscribe(connection)
+        """Record that a connection has ended its subscription."""
+        self._admission.unsubscribe(connection)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -141,8 +143,8 @@ class ControlServer:
             client.setblocking(False)
             peer = peer_of(client)
             caller = Caller(peer.uid, peer.pid, peer.may_control(self._own_uid))
-            if self._doors.full(caller) and not self._make_room(caller):
-                self._refuse(client, f"All {self._doors.limit} connections are in use; try again later")
+            if self._admission.full(caller) and not self._make_room(caller):
+                self._refuse(client, f"All {self._admission.limit} connections are in use; try again later")
                 continue
             connection = ControlConnection(
                 peer=peer,
@@ -150,9 +152,9 @@ class ControlServer:
                 dispatch=self._dispatch,
                 refusal=self._refusal,
                 limits=self._limits,
-                house=self,
+                registry=self,
             )
-            self._doors.enter(connection)
+            self._admission.add(connection)
             task = asyncio.ensure_future(self._adopt(connection, client))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
@@ -165,8 +167,8 @@ class ControlServer:
             self.ended(connection)
 
     def _make_room(self, newcomer: Caller) -> bool:
-        """Let somebody give way to a newcomer; whether anybody did."""
-        connection = self._doors.gives_way(newcomer, monotonic())
+        """Drop a connection for a newcomer; return whether one was dropped."""
+        connection = self._admission.connection_to_drop(newcomer, monotonic())
         if connection is None:
             return False
         self._drop(connection)
@@ -183,7 +185,7 @@ class ControlServer:
         client.close()
 
     def _cannot_accept(self, error: OSError) -> None:
-        """Say so once, and never let a client that waits wake the loop over and over."""
+        """Log a failure to accept once, and pause: a waiting client would wake the loop over and over."""
         if not self._complained:
             self._complained = True
             log.error("the control socket cannot accept: %s", error.strerror)
@@ -191,7 +193,7 @@ class ControlServer:
             self._pause()
 
     def _refuse_with_the_spare(self) -> bool:
-        """Out of descriptors: give the spare one to a client that waits, to tell it so."""
+        """Accept a client with the spare descriptor, to tell it so; return whether there is a spare again."""
         if self._spare is None or self._listener is None:
             return False
         os.close(self._spare)

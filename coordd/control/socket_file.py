@@ -1,7 +1,8 @@
-"""The control socket's place in the file system: a dead daemon's is replaced, a live one's never.
+"""Bind the control socket at its path: replace a dead daemon's socket, never a live one's.
 
-``asyncio.start_unix_server(path=…)`` unlinks whatever is there, a live daemon's socket included; hence this.
-All goes by the descriptor of its directory: what takes the directory's name meanwhile redirects nothing.
+``asyncio.start_unix_server(path=…)`` unlinks whatever has the name, even a live daemon's socket, and is not
+used. Everything is done by the directory's descriptor: what takes the directory's name meanwhile changes
+nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _ITSELF = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ListeningSocket:
-    """A bound, listening Unix socket and its path; ``close`` removes the path if it is still ours.
+    """A bound, listening Unix socket and its path; :meth:`close` removes the path if it still leads here.
 
     ``owned`` is False for a socket that a service manager made: its file stays. ``directory`` is where it was
-    bound, and this object's to close; None where it is known by its path alone.
+    bound, and is closed here; None where only the path is known.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class ListeningSocket:
         self._inode = self._identity()
 
     def in_place(self) -> bool:
-        """Whether the path still leads to this socket."""
+        """Return whether the path still leads to this socket."""
         if self._inode is None or (self._directory is not None and not self._directory.in_place()):
             return False
         return self._identity() == self._inode
 
     def free(self) -> bool:
-        """Whether nothing at all stands under the path."""
+        """Return whether nothing has the path."""
         return not os.path.lexists(self.path)
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class ListeningSocket:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the directory: another listener takes over, and what stands there is not ours."""
+        """Let go of the directory without removing the path: another listener has it now."""
         directory, self._directory, self._inode = self._directory, None, None
         if directory is not None:
             directory.close()
@@ -76,7 +77,7 @@ class ListeningSocket:
 
 
 def listen(path: str, *, mode: int, group: str | None = None, root: str | None = None) -> ListeningSocket:
-    """Bind the path and listen.
+    """Bind the path, and return the listening socket.
 
     Args:
         path: absolute; its directory exists.
@@ -95,7 +96,7 @@ def listen(path: str, *, mode: int, group: str | None = None, root: str | None =
     directory: OpenDirectory | None = None
     try:
         directory = open_directory(folder, root=root)
-        _make_way(path, name, directory)
+        _remove_dead_socket(path, name, directory)
         _bind(sock, name, directory)
         _open_to(name, directory, mode=mode, group=group, path=path)
         sock.listen(BACKLOG)
@@ -114,21 +115,21 @@ def listen(path: str, *, mode: int, group: str | None = None, root: str | None =
 
 def _bind(sock: socket.socket, name: str, directory: OpenDirectory) -> None:
     """Bind by way of the descriptor: bind(2) follows links on the way, and takes no descriptor."""
-    # Born with no rights for others: between bind and chmod nobody slips in.
+    # Without rights for others, so that none of them connects between bind and chmod.
     umask = os.umask(0o177)
     try:
         sock.bind(directory.way(name))
     finally:
         os.umask(umask)
-    if _identity(name, directory.fd) is None:  # elsewhere than on Linux the path has led away this moment
+    if _identity(name, directory.fd) is None:  # without /proc, the path may have led elsewhere just then
         raise OSError(errno.EAGAIN, "its directory was replaced", directory.path)
 
 
 def _open_to(name: str, directory: OpenDirectory, *, mode: int, group: str | None, path: str) -> None:
-    """Give the socket file its group and mode; no link is followed even if one took its place."""
+    """Give the socket file its group and mode; a link that took its place is not followed."""
     state = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
     gid = None if group is None else _gid_of(group)
-    if gid is not None and gid != state.st_gid:  # a sandbox without chown(2) need not be told
+    if gid is not None and gid != state.st_gid:  # no call without need: a sandbox may lack chown(2)
         try:
             os.chown(name, -1, gid, dir_fd=directory.fd, follow_symlinks=False)
         except PermissionError:
@@ -138,7 +139,7 @@ def _open_to(name: str, directory: OpenDirectory, *, mode: int, group: str | Non
     if os.chmod in os.supports_follow_symlinks:
         os.chmod(name, mode, dir_fd=directory.fd, follow_symlinks=False)
         return
-    # Linux has no such call; what O_PATH opened is the file itself, and /proc leads to that and nothing else
+    # Linux cannot chmod without following links; what O_PATH opened is the file itself, and /proc leads to it
     descriptor = os.open(name, _ITSELF, dir_fd=directory.fd)
     try:
         itself = f"/proc/self/fd/{descriptor}"
@@ -149,7 +150,7 @@ def _open_to(name: str, directory: OpenDirectory, *, mode: int, group: str | Non
         os.close(descriptor)
 
 
-def _make_way(path: str, name: str, directory: OpenDirectory) -> None:
+def _remove_dead_socket(path: str, name: str, directory: OpenDirectory) -> None:
     try:
         state = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Whose requests are answered next: a few milliseconds at a time, by turns between users and processes.
+"""Decide whose requests are answered next: a few milliseconds at a time, in turns of users and processes.
 
-Without it a thousand clients that each send a thousand requests at once would have the event loop for
-seconds, and neither a sample nor anybody else's question would come through meanwhile.
+Otherwise a thousand clients that each send a thousand requests at once would keep the event loop for seconds,
+without a sample or an answer to anybody else.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from coordd.control.peer import Peer
 SLICE = 0.005
 """Seconds of answering after which the event loop goes on to something else."""
 GAP = 0.0005
-"""Seconds without an answer after which the loop has been at something else."""
+"""Seconds without an answer after which the loop must have done something else."""
 
 
 class Turns:
-    """The time of one event loop that goes into answers."""
+    """Share out the time that one event loop spends on answers."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -29,7 +29,7 @@ class Turns:
         self._running = False
 
     def granted(self) -> bool:
-        """Whether a request may be answered now; else ``later`` says when."""
+        """Return whether a request may be answered now; if not, wait with :meth:`later`."""
         now = monotonic()
         if self._running:
             return now < self._until
@@ -41,11 +41,11 @@ class Turns:
         return now < self._until
 
     def answered(self) -> None:
-        """Called after each answer."""
+        """Record that a request was answered; called after each one."""
         self._last = monotonic()
 
     def later(self, peer: Peer, go_on: Callable[[], None]) -> None:
-        """Call this when its turn has come: users by turns, of each its processes by turns."""
+        """Call ``go_on`` when the turn of this peer's process has come."""
         if not self._queue and not self._running:
             asyncio.get_running_loop().call_soon(self._next)
         self._queue.put((peer.uid, peer.pid), go_on)

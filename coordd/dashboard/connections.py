@@ -3,7 +3,7 @@
 uvicorn has a timeout between two requests and none within one: a client that connects and says nothing, or a
 header line each second, would stay for ever, and so would an answer that nobody reads. Here a request has
 :data:`DEADLINE` seconds to become whole, and a client so many to read a byte of what waits for it. When all
-places are taken somebody gives way by the rules of doors.py; a newcomer for whom nobody does is asked what it
+places are taken somebody gives way, as admission.py decides; a newcomer for whom nobody does is asked what it
 wants all the same: ``/healthz`` is answered always, everything else with 503.
 """
 
@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordd.dashboard.answers import problem
 from coordd.dashboard.whence import caller_of
-from coordd.protocol.admission import Caller, Doors
+from coordd.protocol.admission import Admission, Caller
 from coordd.protocol.memory_shares import Memory
 
 MOST = 1024
@@ -57,7 +57,7 @@ class HttpConnections:
         self.idle = idle
         self.refused = 0
         self.cut = 0
-        self._doors: Doors[HttpConnection] = Doors(limit=most, grace=GRACE)
+        self._doors: Admission[HttpConnection] = Admission(limit=most, grace=GRACE)
         self._memory: Memory[HttpConnection] = Memory(MOST_UNREAD)
         self._waiting: dict[HttpConnection, None] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -78,17 +78,17 @@ class HttpConnections:
         self._sweep_later()
         caller = connection.caller
         if self._doors.full(caller):
-            other = self._doors.gives_way(caller, connection.loop.time())
+            other = self._doors.connection_to_drop(caller, connection.loop.time())
             if other is None:
                 self._let_wait(connection)
                 return False
             self._drop(other)
-        self._doors.enter(connection)
+        self._doors.add(connection)
         return True
 
     def leave(self, connection: HttpConnection) -> None:
         """A connection is no more."""
-        self._doors.leave(connection)
+        self._doors.remove(connection)
         self._waiting.pop(connection, None)
         self._memory.holds(connection, 0)
 
@@ -97,7 +97,7 @@ class HttpConnections:
         if self._doors.subscribe(connection):
             connection.subscribed = True
             return True
-        other = self._doors.gives_up(connection.caller)
+        other = self._doors.subscriber_to_drop(connection.caller)
         if other is None:
             self.refused += 1
             return False
@@ -136,7 +136,7 @@ class HttpConnections:
     def _sweep(self) -> None:
         self._sweeping = None
         now = asyncio.get_running_loop().time()
-        for connection in (*self._doors.guests(), *self._waiting):
+        for connection in (*self._doors.connections(), *self._waiting):
             if connection.overdue(now):
                 self.cut += 1
                 connection.transport.abort()
@@ -168,7 +168,7 @@ class Counted:
 class HttpConnection(H11Protocol):
     """uvicorn's HTTP/1.1 connection, with limits. ``room`` is set by a subclass made for one server.
 
-    The other public attributes are what doors.py asks.
+    The other public attributes are what admission.py asks.
     """
 
     room: HttpConnections

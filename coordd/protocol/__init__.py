@@ -1,1 +1,1 @@
-"""What both ends of the control socket share: JSON-RPC, socket paths, the client, the snapshot."""
+"""Speak the control socket's protocol, on both ends: JSON-RPC, socket paths, the client, the snapshot."""

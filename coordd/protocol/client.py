@@ -1,8 +1,8 @@
-"""A blocking client of the control socket: newline-delimited JSON-RPC 2.0, every wait with a deadline.
+"""Call the daemon over its socket: blocking, newline-delimited JSON-RPC 2.0, every wait with a deadline.
 
-Knows sockets and the protocol's envelope; knows nothing of the service and of what methods mean. It imports
-neither dataclasses, typing, json nor socket (but the C module below that one), for ``coordctl status`` must
-answer in the time that importing those would take.
+Knows sockets and the protocol's envelope; knows nothing of the service, nor what the methods mean. It imports
+neither dataclasses, typing, json nor socket (only the C module below that one), because ``coordctl status``
+must answer in the time that importing those would take.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of one answer line; 1,000 agents make about 300 KiB."""
 
 _BLOCK = 256 * 1024
-_LINK = "a link or a file stands in the way there; in a project no link is followed"
-_NOBODY = {
+_NOT_LISTENING = {
     errno.ENOENT: "nothing there",
     errno.ENOTDIR: "nothing there",
     errno.ECONNREFUSED: "nobody listens; a daemon that ended without cleaning up left it, or it is no socket",
     errno.ENOTSOCK: "not a socket",
     errno.EPROTOTYPE: "a socket of another type",
-    errno.ELOOP: _LINK,
+    errno.ELOOP: "a link or a file stands in the way there; in a project no link is followed",
 }
 
 
@@ -53,8 +52,8 @@ class Client:
         path: the socket.
         timeout: seconds that connecting, and then each call as a whole, may take.
         max_answer: bytes of one answer line.
-        root: the project that the socket lies in: below it no link is followed, and only a process of this
-            user or of root is spoken to. None: wherever the path leads.
+        root: the project that the socket is in: below it no link is followed, and only a process of this
+            user or of root is asked. None: wherever the path leads.
     """
 
     __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "path", "root")
@@ -83,17 +82,19 @@ class Client:
     def connect(self) -> None:
         """Connect within the timeout.
 
-        A daemon whose backlog is full makes connect(2) fail with EAGAIN at once where a TCP socket would wait
-        (unix(7)), so it is tried again until the deadline.
+        When the daemon's backlog is full, connect(2) fails with EAGAIN at once (a TCP socket would wait; see
+        unix(7)), so it is tried again until the deadline.
 
         Raises:
             OSError: as connect(2); the caller knows whether another socket may answer instead.
-            CannotTell: not within the timeout, or in a project another user's process listens.
+            CannotTell: it took longer than the timeout, or in a project another user's process listens.
         """
         if self.root is None:
             self._connect(self.path)
             return
-        itself = _open_below(self.path, self.root)
+        from coordd.protocol.access import open_socket
+
+        itself = open_socket(self.path, self.root)
         try:
             # What was opened is connected to (proc(5)), whatever its name means by now.
             way = f"/proc/self/fd/{itself}" if itself is not None else ""
@@ -104,7 +105,7 @@ class Client:
         self._demand_own_peer()
 
     def peer(self) -> tuple[int | None, int] | None:
-        """Pid and uid of who listens, by the kernel's word; None where it does not tell."""
+        """Return pid and uid of the listening process, from the kernel; None where it does not tell."""
         found: tuple[int | None, int] | None = None
         try:
             if self._socket is None:
@@ -120,7 +121,7 @@ class Client:
         return found
 
     def hand_over(self) -> int:
-        """The connected descriptor, which is the caller's from now on."""
+        """Return the connected descriptor, which the caller then has to close."""
         if self._socket is None:
             raise self._closed()
         descriptor = self._socket.detach()
@@ -160,41 +161,41 @@ class Client:
         self._socket = sock
 
     def close(self) -> None:
-        """Close the connection; again does nothing."""
+        """Close the connection; harmless when it is closed."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         self._buffer.clear()
 
     def call(self, method: str, params: object = None) -> Any:
-        """The result of one call. Raises as :meth:`call_many`."""
+        """Return the result of one call. Raises as :meth:`call_many`."""
         return self.call_many([(method, params)])[0]
 
     def call_many(self, calls: Sequence[tuple[str, object]]) -> list[Any]:
-        """The results of several calls in their order, sent in one go.
+        """Return the results of several calls in their order; they are sent together.
 
         ``params`` is a dict, a list, or None for none. Notifications that come before the last answer are
-        passed over; :meth:`send` and :meth:`arrived` are for who wants them.
+        passed over; :meth:`send` and :meth:`arrived` give them.
 
         Raises:
             RpcError: the daemon answered one of them with an error; the first one in order counts.
-            CannotTell: no whole, sound answer within the timeout.
+            CannotTell: no complete, valid answer came within the timeout.
         """
         deadline = time.monotonic() + self._timeout
         try:
             sent = self._send_calls(calls, deadline)
             answers = self._answers(sent, deadline)
         except BaseException:
-            self.close()  # what still comes on this connection belongs to nobody
+            self.close()  # answers that still come on this connection would be taken for later ones
             raise
         return [result_of(answers[identity]) for identity in sent]
 
     def fileno(self) -> int:
-        """The descriptor to wait for before :meth:`arrived`; -1 when closed."""
+        """Return the descriptor to wait for before :meth:`arrived`; -1 when closed."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def send(self, calls: Sequence[tuple[str, object]]) -> Sequence[int]:
-        """Send calls without waiting for their answers; the ids that these will carry.
+        """Send calls without waiting for their answers; return the ids that the answers will carry.
 
         Raises:
             CannotTell: the connection is broken, or the daemon does not take them within the timeout.
@@ -202,10 +203,10 @@ class Client:
         return self._send_calls(calls, time.monotonic() + self._timeout)
 
     def arrived(self) -> list[dict[str, Any]]:
-        """The messages that have come and are whole, answers and notifications in their order; never waits.
+        """Return the complete messages that have come, answers and notifications in order; never waits.
 
         Raises:
-            CannotTell: there is none, and none will come: the connection has ended, or is no JSON-RPC.
+            CannotTell: no message will come: the connection has ended, or does not carry JSON-RPC.
         """
         if self._socket is None:
             raise self._closed()
@@ -325,59 +326,35 @@ class Client:
         return CannotTell(f"{escape(self.path)}: {error.strerror or error}")
 
 
-def connect(places: Iterable[DaemonLocation], timeout: float) -> Client:
-    """A connected client of the first place where somebody answers.
+def connect(locations: Iterable[DaemonLocation], timeout: float) -> Client:
+    """Return a connected client of the first location where a daemon listens.
 
     Raises:
-        DaemonNotRunning: nobody does; names every socket tried, with the reason.
-        CannotTell: one is there but refuses this user, or does not take the connection in time. Later ones
-            are then not asked: their answer would pass for this one's.
+        DaemonNotRunning: none listens; names every socket tried, with the reason.
+        CannotTell: one listens but refuses this user, or does not accept in time. Later locations are then
+            not asked, because their answer would pass for this one's.
     """
     tried: list[tuple[str, str]] = []
-    for place in places:
-        problem = address_problem(place.socket, sys.platform)
+    for location in locations:
+        problem = address_problem(location.socket, sys.platform)
         if problem is not None:
-            tried.append((escape(place.socket), problem))
+            tried.append((escape(location.socket), problem))
             continue
-        client = Client(place.socket, timeout, root=place.root)
+        client = Client(location.socket, timeout, root=location.root)
         try:
             client.connect()
         except PermissionError as error:
-            raise CannotTell(_who_may(place.socket)) from error
+            from coordd.protocol.access import denial
+
+            raise CannotTell(denial(location.socket)) from error
         except OSError as error:
-            reason = _NOBODY.get(error.errno or 0)
+            reason = _NOT_LISTENING.get(error.errno or 0)
             if reason is None:
-                raise CannotTell(f"{escape(place.socket)}: {error.strerror or error}") from error
-            tried.append((escape(place.socket), reason))
+                raise CannotTell(f"{escape(location.socket)}: {error.strerror or error}") from error
+            tried.append((escape(location.socket), reason))
         else:
             return client
     raise DaemonNotRunning(tried)
-
-
-def _open_below(path: str, root: str) -> int | None:
-    """A descriptor of a socket in a project, reached without a link; None where sockets cannot be opened.
-
-    Raises:
-        OSError: ELOOP where a link or a file stands in the way, ENOTSOCK where it is none; or as open(2).
-    """
-    import stat
-
-    from coordd.util.directories import open_directory
-
-    folder, name = os.path.split(path)
-    try:
-        directory = open_directory(folder, root=root)
-    except NotADirectoryError as error:
-        raise OSError(errno.ELOOP, _LINK, error.filename) from None
-    with directory:
-        mode = os.lstat(name, dir_fd=directory.fd).st_mode
-        if stat.S_ISLNK(mode):
-            raise OSError(errno.ELOOP, _LINK, path)
-        if not stat.S_ISSOCK(mode):
-            raise OSError(errno.ENOTSOCK, "not a socket", path)
-        if not hasattr(os, "O_PATH"):
-            return None
-        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
 
 
 def _int(data: bytes) -> int:
@@ -385,7 +362,7 @@ def _int(data: bytes) -> int:
 
 
 def result_of(message: dict[str, Any]) -> Any:
-    """The result in an answer. Raises RpcError where it is an error."""
+    """Return the result in an answer. Raises RpcError where it is an error."""
     if "error" in message:
         raise _error_of(message)
     return message.get("result")
@@ -399,32 +376,3 @@ def _error_of(message: dict[str, Any]) -> RpcError:
     return RpcError(
         code if isinstance(code, int) else -32603, escape(str(error.get("message"))), error.get("data")
     )
-
-
-def _who_may(path: str) -> str:
-    """Words for a refused connection: the barrier is the socket, or a directory above that refuses."""
-    barrier, group_bit = path, 0o020  # connecting needs write permission on the socket, unix(7)
-    while True:
-        try:
-            status = os.stat(barrier)
-            break
-        except OSError:
-            parent = os.path.dirname(os.path.abspath(barrier))
-            if parent == barrier:
-                return f"{escape(path)}: permission denied."
-            barrier, group_bit = parent, 0o010
-    import grp
-    import pwd
-
-    try:
-        owner = pwd.getpwuid(status.st_uid).pw_name
-    except KeyError:
-        owner = f"uid {status.st_uid}"
-    advice = f"ask as the user {escape(owner)}"
-    if status.st_mode & group_bit:
-        try:
-            group = grp.getgrgid(status.st_gid).gr_name
-        except KeyError:
-            group = f"gid {status.st_gid}"
-        advice = f"join the group {escape(group)}, or {advice}"
-    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}."

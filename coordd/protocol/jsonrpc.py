@@ -1,7 +1,7 @@
-"""JSON-RPC 2.0 as it stands on the wire: one object a line, checked by its shape.
+"""Define JSON-RPC 2.0 as the control socket uses it: one object a line, checked by its shape.
 
-Pure, and without a JSON library: the service decodes with msgspec, clients with json. Both keep to what is
-written here. Source: https://www.jsonrpc.org/specification; batches are refused (each line is one request).
+Pure, and without a JSON library: the service decodes with msgspec, clients with json, and both use what is
+defined here. Source: https://www.jsonrpc.org/specification; batches are refused (each line is one request).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROTOCOL = 1
-"""Version of the methods and documents, as ``describe`` tells it."""
+"""Version of the methods and documents, as ``describe`` reports it."""
 
 MAX_REQUEST = 1024 * 1024
 """Bytes of one request line, without its newline."""
@@ -22,7 +22,7 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
-"""coordd's own errors; ``data.kind`` tells which."""
+"""The code of coordd's own errors; ``data.kind`` says which one."""
 
 MESSAGES = {
     PARSE_ERROR: "Parse error",
@@ -34,7 +34,7 @@ MESSAGES = {
 
 
 class Fault(Exception):
-    """What becomes an error object: ``code``, ``message`` and ``data`` (a dict with ``kind``, or None)."""
+    """An error to answer with: ``code``, ``message`` and ``data`` (a dict with ``kind``, or None)."""
 
     def __init__(
         self, code: int, message: str | None = None, *, kind: str | None = None, **data: object
@@ -65,10 +65,10 @@ class Request:
 
 
 def check_request(message: object) -> Request:
-    """A decoded line as a request.
+    """Return a decoded line as a request.
 
     Raises:
-        Fault: no request object, or a batch (INVALID_REQUEST).
+        Fault: the line is not a request object, or is a batch (INVALID_REQUEST).
     """
     if isinstance(message, list):
         raise Fault(
@@ -91,13 +91,13 @@ def check_request(message: object) -> Request:
 
 
 def request_id(message: object) -> str | float | None:
-    """The id to answer a bad request with, None where it cannot be told."""
+    """Return the id to answer a bad request with; None where it has none."""
     ident = message.get("id") if isinstance(message, dict) else None
     return ident if isinstance(ident, (str, int, float)) and not isinstance(ident, bool) else None
 
 
 def error_object(fault: Fault) -> dict[str, object]:
-    """The ``error`` member of an answer."""
+    """Return the ``error`` member of an answer."""
     error: dict[str, object] = {"code": fault.code, "message": fault.message}
     if fault.data is not None:
         error["data"] = fault.data
@@ -105,7 +105,7 @@ def error_object(fault: Fault) -> dict[str, object]:
 
 
 class AnswerAndClose(Exception):
-    """Send this answer, then close."""
+    """Internal: send this answer, then close the connection."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
@@ -113,11 +113,11 @@ class AnswerAndClose(Exception):
 
 
 class TooLong(Exception):
-    """A line longer than the limit."""
+    """Internal: a line is longer than the limit."""
 
 
 class LineSplitter:
-    """Makes lines of chunks, holding at most one unfinished line of at most ``limit`` bytes."""
+    """Make lines of chunks; keeps at most one unfinished line of at most ``limit`` bytes."""
 
     def __init__(self, limit: int = MAX_REQUEST) -> None:
         self._limit = limit
@@ -126,17 +126,16 @@ class LineSplitter:
 
     @property
     def pending(self) -> bool:
-        """Whether a line has begun and not ended."""
+        """Return whether a line has begun and not ended."""
         return self._held > 0
 
     @property
     def held(self) -> int:
-        """Bytes of the line that has begun and not ended."""
+        """Return the number of bytes of the unfinished line."""
         return self._held
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines that ``chunk`` completes, without their newline; lines of white space alone are passed
-        over.
+        """Yield the lines that ``chunk`` completes, without their newline; blank lines are passed over.
 
         Raises:
             TooLong: a line, whole or not, exceeds the limit. Nothing after it can be trusted.

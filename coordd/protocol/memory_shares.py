@@ -1,6 +1,6 @@
-"""What lies in memory for clients, and whose share of it is too much. Pure.
+"""Count the memory that connections take, and choose which one to drop when it is too much. Pure.
 
-One request of 1 MiB and one answer of 40 MiB that is not read yet are in order; a thousand of them are not.
+One request of 1 MiB, or one answer of 40 MiB that is not read yet, is fine; a thousand of them are not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from coordd.protocol.admission import Caller
 
 
 class ShareHolder(Protocol):
-    """A client."""
+    """A connection that takes memory for its client."""
 
     caller: Caller
 
@@ -21,7 +21,7 @@ H = TypeVar("H", bound=ShareHolder)
 
 
 class Memory(Generic[H]):
-    """Bytes by client. ``most`` is what all may hold together."""
+    """Count bytes by connection; ``most`` is what all may take together."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -29,7 +29,7 @@ class Memory(Generic[H]):
         self._total = 0
 
     def holds(self, holder: H, size: int) -> None:
-        """So many bytes lie there for it now."""
+        """Set how many bytes a connection takes now."""
         self._total += size - self._sizes.get(holder, 0)
         if size:
             self._sizes[holder] = size
@@ -37,10 +37,10 @@ class Memory(Generic[H]):
             self._sizes.pop(holder, None)
 
     def heaviest(self) -> H | None:
-        """Who has to let go: of the process that holds most, who holds most; None while all have room."""
+        """Return the largest holder of the process that holds most; None while there is room."""
         if self._total <= self._most:
             return None
-        whos: Counter[object] = Counter()
+        processes: Counter[object] = Counter()
         for holder, size in self._sizes.items():
-            whos[holder.caller.who] += size
-        return max(self._sizes, key=lambda one: (whos[one.caller.who], self._sizes[one]))
+            processes[holder.caller.key] += size
+        return max(self._sizes, key=lambda one: (processes[one.caller.key], self._sizes[one]))

@@ -1,8 +1,8 @@
-"""Where a snapshot was written: the machine, and the folder by device and inode.
+"""Record in a snapshot where it was written, and check it: the machine, and the folder by device and inode.
 
-A snapshot that lies in a project may have come with a clone. It counts only where it names this machine and
-the very folder it lies in; neither can be known to whoever committed it. Of the machine's id only a digest
-is kept, as machine-id(5) asks. Light, for ``coordctl`` imports it.
+A snapshot in a project may have come with a clone. It counts only if it names this machine and the very
+folder that it is in, neither of which the person who committed it can know. Of the machine's id only a digest
+is stored, as machine-id(5) asks. Imports little, because ``coordctl`` imports it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from coordd.util.read_safely import read_file
 
 FIELD = "origin"
-"""Where it stands in the snapshot."""
+"""The snapshot's field for the origin."""
 MACHINE_ID = "/etc/machine-id"
 _MOST = 256
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 
 def origin_of(directory: int) -> dict[str, object]:
-    """This machine and an open directory: ``host``, ``machine`` (None where it has no id), ``device``,
-    ``inode``."""
+    """Return the origin of files written here: host, machine (digest or None), device and inode."""
     status = os.fstat(directory)
     return {
         "host": os.uname().nodename,
@@ -34,9 +33,9 @@ def origin_of(directory: int) -> dict[str, object]:
 
 
 def origin_problem(origin: object, directory: int, *, owner: int) -> str | None:
-    """Why what claims to be of this origin is not to be believed in an open directory; None where it is.
+    """Return why a snapshot with this origin does not count in an open directory; None if it counts.
 
-    ``owner`` is the uid of the file's owner: as on a project's socket, only this user and root are believed.
+    ``owner`` is the uid of the file's owner: as on a project's socket, only this user and root are trusted.
     """
     if owner not in (0, os.geteuid()):
         return f"it is a file of uid {owner}"

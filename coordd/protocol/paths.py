@@ -1,8 +1,8 @@
-"""Where the files of each layout lie, and in which order a client looks for a socket.
+"""Compute the paths of each layout, and the order in which a client looks for a socket.
 
-Path arithmetic: the environment, the platform (``sys.platform``) and the current directory are passed in; the
-file system is asked for nothing but the existence of a workspace above a directory. The service builds its
-layout from the same functions, so that daemon and client cannot disagree.
+The environment, the platform (``sys.platform``) and the current directory are passed in; the file system is
+only asked whether there is a workspace above a directory. The service builds its layout from the same
+functions, so that daemon and client cannot disagree.
 
 Plain classes and dicts, no dataclasses and no typing at run time: ``coordctl status`` answers in the time
 that importing those two would take.
@@ -21,12 +21,12 @@ _ADDRESS_BYTES = {"linux": 107, "darwin": 103}  # unix(7), sun_path less its fin
 
 
 class DaemonLocation:
-    """One place where a daemon may be.
+    """The paths of one daemon that may be running.
 
-    ``layout`` is ``project``, ``user`` or ``system``, or the name of what gave the path (``--socket``,
-    ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, for a socket alone does
-    not tell them. ``root`` is the project of a place that lies in one, None elsewhere: below it a client
-    follows no link, for what is there may have come with a clone.
+    ``layout`` is ``project``, ``user`` or ``system``, or what named the path (``--socket``,
+    ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, because a socket alone
+    does not tell them. ``root`` is the project that the paths are in, None elsewhere: below it a client
+    follows no link, because what is there may have come with a clone.
     """
 
     __slots__ = ("layout", "log_dir", "metrics_dir", "root", "snapshot", "socket")
@@ -50,12 +50,12 @@ class DaemonLocation:
 
     @property
     def explicit(self) -> bool:
-        """Whether the user named this very socket; then no other one is tried."""
+        """Return whether the user named this very socket; no other one is tried then."""
         return self.snapshot is None
 
 
 def project_paths(root: str) -> dict[str, str]:
-    """The project layout of a workspace: config_file, socket, metrics_dir, log_dir, snapshot."""
+    """Return the project layout of a workspace: config_file, socket, metrics_dir, log_dir, snapshot."""
     base = os.path.join(root, ".claude")
     return {
         "config_file": os.path.join(base, "coordd.toml"),
@@ -67,7 +67,7 @@ def project_paths(root: str) -> dict[str, str]:
 
 
 def user_paths(environ: Mapping[str, str], platform: str) -> dict[str, str]:
-    """The user layout (XDG Base Directory Specification 0.8; Application Support on macOS).
+    """Return the user layout (XDG Base Directory Specification 0.8; Application Support on macOS).
 
     A relative XDG path is ignored, as that specification demands.
     """
@@ -95,7 +95,7 @@ def user_paths(environ: Mapping[str, str], platform: str) -> dict[str, str]:
 
 
 def system_paths(platform: str) -> dict[str, str]:
-    """The system layout (FHS 3.0; below ``/usr/local`` on macOS)."""
+    """Return the system layout (FHS 3.0; below ``/usr/local`` on macOS)."""
     prefix = "/usr/local" if platform == "darwin" else ""
     run = "/usr/local/var/run" if platform == "darwin" else "/run"
     return {
@@ -108,15 +108,15 @@ def system_paths(platform: str) -> dict[str, str]:
 
 
 def workspace_above(directory: str) -> str | None:
-    """The nearest of ``directory`` and its ancestors with a project socket or a ``.claude/coordination``.
+    """Return the nearest of a directory and its parents with ``.claude/coordination`` or a project socket.
 
-    Where anybody may make files, as in ``/tmp``, only a ``.claude`` of root or of this user counts.
+    Where any user may make files, as in ``/tmp``, only a ``.claude`` of root or of this user counts.
     """
     current = os.path.abspath(directory)
     while True:
         claude = os.path.join(current, ".claude")
         found = os.path.isdir(os.path.join(claude, "coordination")) or _is_socket_below(claude)
-        if found and not _anybodys(current, claude):
+        if found and not _is_foreign(current, claude):
             return current
         parent = os.path.dirname(current)
         if parent == current:
@@ -124,8 +124,8 @@ def workspace_above(directory: str) -> str | None:
         current = parent
 
 
-def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) -> list[DaemonLocation]:
-    """The places of the layouts alone, in the order of search: project, user, system.
+def layout_locations(environ: Mapping[str, str], cwd: str | None, platform: str) -> list[DaemonLocation]:
+    """Return the locations of the layouts, in the order of search: project, user, system.
 
     A user daemon that was started without ``XDG_RUNTIME_DIR`` (cron) has its socket below ``XDG_STATE_HOME``;
     a client that has the variable looks there too.
@@ -133,20 +133,20 @@ def layout_places(environ: Mapping[str, str], cwd: str | None, platform: str) ->
     found = []
     root = workspace_above(cwd) if cwd is not None else None
     if root is not None:
-        found.append(_place("project", project_paths(root), root))
+        found.append(_location("project", project_paths(root), root))
     user = user_paths(environ, platform)
-    found.append(_place("user", user))
+    found.append(_location("user", user))
     bare = user_paths({k: v for k, v in environ.items() if k != "XDG_RUNTIME_DIR"}, platform)
     if bare["socket"] != user["socket"]:
-        found.append(_place("user", bare))
-    found.append(_place("system", system_paths(platform)))
+        found.append(_location("user", bare))
+    found.append(_location("system", system_paths(platform)))
     return found
 
 
 def socket_candidates(
     explicit: str | None, environ: Mapping[str, str], cwd: str | None, platform: str
 ) -> list[DaemonLocation]:
-    """Where a client looks: ``--socket``, ``$COORDD_SOCKET`` (each alone decides), then the layouts.
+    """Return where a client looks: ``--socket`` or ``$COORDD_SOCKET`` alone if given, else the layouts.
 
     ``cwd`` is None where the current directory no longer exists.
     """
@@ -155,11 +155,11 @@ def socket_candidates(
     from_environment = environ.get("COORDD_SOCKET")
     if from_environment:
         return [DaemonLocation("$COORDD_SOCKET", from_environment, None, None, None)]
-    return layout_places(environ, cwd, platform)
+    return layout_locations(environ, cwd, platform)
 
 
 def address_problem(path: str, platform: str) -> str | None:
-    """Why no Unix socket can have this path, in words that name ``--socket``; None where one can."""
+    """Return why no Unix socket can have this path, in words that name ``--socket``; None if one can."""
     if not path:
         return "an empty path; name a socket with --socket PATH"
     if "\0" in path:
@@ -174,27 +174,27 @@ def address_problem(path: str, platform: str) -> str | None:
 
 
 def project_of(socket: str) -> str | None:
-    """The project whose control socket has this path; None where it is no project's."""
+    """Return the project whose control socket has this path; None where no project has it."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(socket)))
     return root if project_paths(root)["socket"] == socket else None
 
 
 def link_in_project(path: str) -> str | None:
-    """The link that a project has in the place of ``path`` (one of its folders) or of ``.claude``, if any."""
+    """Return the link that a project has in place of ``path`` (one of its folders) or of ``.claude``."""
     claude = os.path.dirname(path)
     if os.path.basename(claude) != ".claude":
         return None
     return next((one for one in (claude, path) if os.path.islink(one)), None)
 
 
-def _place(layout: str, paths: dict[str, str], root: str | None = None) -> DaemonLocation:
+def _location(layout: str, paths: dict[str, str], root: str | None = None) -> DaemonLocation:
     return DaemonLocation(
         layout, paths["socket"], paths["snapshot"], paths["metrics_dir"], paths["log_dir"], root=root
     )
 
 
-def _anybodys(directory: str, claude: str) -> bool:
-    """Whether another user made ``claude`` in a directory that all may write to."""
+def _is_foreign(directory: str, claude: str) -> bool:
+    """Return whether another user made ``claude`` in a directory that all may write to."""
     try:
         open_to_all = os.stat(directory).st_mode & stat.S_IWOTH
         return bool(open_to_all) and os.lstat(claude).st_uid not in (0, os.geteuid())
@@ -203,7 +203,7 @@ def _anybodys(directory: str, claude: str) -> bool:
 
 
 def _is_socket_below(claude: str) -> bool:
-    """Whether a project's socket is there, and no link on the way to it."""
+    """Return whether a project has its socket, with no link on the way to it."""
     run = os.path.join(claude, "run")
     try:
         return (

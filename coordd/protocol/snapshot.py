@@ -1,8 +1,8 @@
-"""The last snapshot of a daemon that is not running: found, read with suspicion, checked.
+"""Find, read and check the last snapshot of a daemon that is not running.
 
-It may lie in a project that comes from a stranger: there no link is followed, and only what names this
-machine and its own folder counts. A regular file of bounded size is read, and all in it is data for
-text.escape.
+It may be in a project that comes from a stranger: there no link is followed, and only a snapshot that names
+this machine and its own folder counts. Only a regular file of bounded size is read, and everything in it has
+to pass text.escape before it is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 
 from coordd.protocol.origin import FIELD, origin_problem
-from coordd.protocol.paths import layout_places, project_of
+from coordd.protocol.paths import layout_locations, project_of
 from coordd.util import fastjson
 from coordd.util.directories import open_directory
 from coordd.util.read_safely import read_owned
@@ -28,11 +28,11 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class NotBelieved(Exception):
-    """A snapshot in a project that is not coordd's own; the message says why."""
+    """Internal: a snapshot in a project is not coordd's own; the message says why."""
 
 
 class Snapshot:
-    """A readable snapshot: the status document, entries of agents.list, and its age in seconds or None."""
+    """A sound snapshot: the status document, entries of agents.list, and its age in seconds or None."""
 
     __slots__ = ("age", "agents", "path", "status")
 
@@ -46,26 +46,26 @@ class Snapshot:
 
 
 def last_snapshot(
-    places: Sequence[DaemonLocation],
+    locations: Sequence[DaemonLocation],
     environ: Mapping[str, str],
     cwd: str | None,
     now: float,
     refused: list[str] | None = None,
 ) -> Snapshot | None:
-    """The snapshot of the first place that has a sound one, in the order in which sockets are tried.
+    """Return the first sound snapshot, in the order in which sockets are tried.
 
-    Where the user named a socket, only that daemon's own snapshot counts: the one beside the socket or of a
-    layout whose ``status.daemon.socket`` is the very path. ``now`` is epoch seconds; ``refused`` gets a line
-    for each that is there and is not believed.
+    Where the user named a socket, only that daemon's own snapshot counts: the one beside the socket, or that
+    of a layout, whose ``status.daemon.socket`` is the very path. ``now`` is epoch seconds; ``refused`` gets a
+    line for each snapshot that exists and does not count.
     """
-    named = next((place.socket for place in places if place.explicit), None)
+    named = next((location.socket for location in locations if location.explicit), None)
     if named is None:
-        candidates = [(place.snapshot, place.root) for place in places]
+        candidates = [(location.snapshot, location.root) for location in locations]
     else:
         named = os.path.abspath(named)
-        layouts = layout_places(environ, cwd, sys.platform)
+        layouts = layout_locations(environ, cwd, sys.platform)
         candidates = [(os.path.join(os.path.dirname(named), "snapshot.json"), project_of(named))]
-        candidates += [(place.snapshot, place.root) for place in layouts]
+        candidates += [(location.snapshot, location.root) for location in layouts]
     for path, root in candidates:
         if path is None:
             continue
@@ -81,10 +81,10 @@ def last_snapshot(
 
 
 def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot | None:
-    """What the file holds; None where it is missing, unreadable, or no snapshot of schema 1.
+    """Read a snapshot; None where the file is missing, unreadable, or not a snapshot of schema 1.
 
     Raises:
-        NotBelieved: it lies in the project ``root``, and is not what coordd itself left in that place.
+        NotBelieved: it is in the project ``root``, and coordd itself did not leave it there.
     """
     folder, name = os.path.split(path)
     try:

@@ -1,7 +1,7 @@
-"""Blocks of whole lines, out of a plain file or a gzipped one, each of bounded size.
+"""Read blocks of whole lines, each of bounded size, from a plain or a gzipped file.
 
-What is no whole line (a tail torn by a kill, a line longer than a block, a gzip stream that ends early or is
-damaged) is passed over and counted.
+Anything else (a tail torn by a kill, a line longer than a block, a gzip stream that ends early or is damaged)
+is passed over and counted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _PIECE = 256 * 1024
 _CLOSING = ord("}")
 
 Block = tuple[bytes | bytearray, int]
-"""A buffer, and how many bytes of it are whole lines. The buffer is filled anew for the next block."""
+"""A buffer, and how many bytes of it are whole lines. The next block overwrites the buffer."""
 
 
 class UnreadableCount:
-    """Counts what could not be read as a record."""
+    """Count what could not be read as a record, in ``count``."""
 
     __slots__ = ("count",)
 
@@ -29,7 +29,7 @@ class UnreadableCount:
 
 
 def plain(descriptor: int, start: int, end: int, damage: UnreadableCount) -> Iterator[Block]:
-    """The lines of a file between two offsets; ``start`` is the beginning of a line."""
+    """Yield the lines of a file between two offsets; ``start`` must be the beginning of a line."""
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
     skipping = False
@@ -41,7 +41,7 @@ def plain(descriptor: int, start: int, end: int, damage: UnreadableCount) -> Ite
             continue
         whole = buffer.rfind(b"\n", 0, count) + 1
         if not whole and count < BLOCK:  # the last line, without its newline
-            if buffer[count - 1] == _CLOSING:  # whole all the same: somebody edited the file
+            if buffer[count - 1] == _CLOSING:  # whole without it: somebody edited the file
                 yield bytes(buffer[:count]) + b"\n", count + 1
             else:
                 damage.count += 1
@@ -54,7 +54,7 @@ def plain(descriptor: int, start: int, end: int, damage: UnreadableCount) -> Ite
 
 
 def gunzipped(descriptor: int, damage: UnreadableCount) -> Iterator[Block]:
-    """The lines of a gzipped file."""
+    """Yield the lines of a gzipped file."""
     rest: list[bytes] = []
     held, skipping = 0, False
     for piece in inflated(descriptor, damage):
@@ -74,7 +74,7 @@ def gunzipped(descriptor: int, damage: UnreadableCount) -> Iterator[Block]:
         if held > BLOCK:
             damage.count += 1
             rest, held, skipping = [], 0, True
-        yield b"", 0  # nothing yet, but time has passed
+        yield b"", 0  # nothing yet: lets the caller look at the time
     tail = b"".join(rest)
     if tail.endswith(b"}"):
         yield tail + b"\n", len(tail) + 1
@@ -83,9 +83,9 @@ def gunzipped(descriptor: int, damage: UnreadableCount) -> Iterator[Block]:
 
 
 def inflated(descriptor: int, damage: UnreadableCount) -> Iterator[bytes]:
-    """The content of a gzipped file of one or more members, in pieces of at most 256 KiB (RFC 1952)."""
+    """Yield the content of a gzipped file, of one or more members (RFC 1952), at most 256 KiB at a time."""
     inflate = zlib.decompressobj(wbits=31)
-    fed = False  # whether the member that is being read has begun
+    fed = False  # whether the current member has begun
     while chunk := os.read(descriptor, _PIECE // 4):
         while chunk:
             fed = True
@@ -96,7 +96,7 @@ def inflated(descriptor: int, damage: UnreadableCount) -> Iterator[bytes]:
                 return
             chunk = inflate.unconsumed_tail
             if inflate.eof:
-                # zeros behind the last member are padding, as for gzip(1)
+                # zeros behind the last member are padding, as gzip(1) takes them
                 chunk = inflate.unused_data.lstrip(b"\0")
                 inflate, fed = zlib.decompressobj(wbits=31), False
     while fed and not inflate.eof:

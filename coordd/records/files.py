@@ -1,8 +1,8 @@
-"""Which files may hold records of a span, and opening them safely.
+"""Choose the files that may hold records of a span, and open them safely.
 
-A file's date is that of writing. A record is made before it is written: by milliseconds as a rule, by as long
-as a disk was full at worst. So a file holds nothing from after its date, but for a clock set back between
-making and writing (EDGE covers it), and a later file may begin with old records.
+A file's date is that of writing. A record is made before it is written: usually by milliseconds, at worst by
+as long as a disk was full. So a file holds nothing from after its date, unless the clock was set back between
+making and writing (EDGE allows for that), and a later file may begin with old records.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A part to read. ``late`` says that by its date it is too young: only its beginning tells."""
+    """A part to read; ``late``: its date is after the span, so its beginning decides whether it is read."""
 
     part: Part
     late: bool
 
 
 def choose(directory: str, series: str, span: Span, *, today: str | None = None) -> list[Chosen]:
-    """The parts that may hold records of ``span``, in the order of writing, each once.
+    """Return the parts that may hold records of ``span``, in the order of writing, each once.
 
-    Where a part is there plain and gzipped (a kill during compression), the plain one counts. A directory
-    that does not exist (yet) holds nothing. ``today`` is the UTC date, by default the clock's; ages.py has
-    what it is for.
+    Of a part that is both plain and gzipped (a kill during compression), the plain file counts. A directory
+    that does not exist holds nothing. ``today`` is the UTC date, by default the clock's; see ages.py.
 
     Raises:
         OSError: the directory cannot be listed.
     """
     wide = span.widened(EDGE)
-    # as bytes that order like time: an hour after 9999-12-31 has no date
+    # as bytes that order like time, because an hour after 9999-12-31 has no date
     first, last = wide.low[:10].decode(), wide.high[:10].decode()
     try:
         names = os.listdir(directory)
@@ -65,7 +64,7 @@ def choose(directory: str, series: str, span: Span, *, today: str | None = None)
 
 
 def claims_of(directory: str) -> Claims:
-    """What the manifest of a directory says; nothing where there is none to be read."""
+    """Return what the manifest of a directory says; nothing where it has none or it cannot be read."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -79,13 +78,13 @@ def claims_of(directory: str) -> Claims:
 
 
 def open_part(directory: str, series: str, part: Part) -> tuple[int, Part] | None:
-    """Open a part for reading, in its other form where it was compressed meanwhile.
+    """Open a part for reading, or its gzipped form where it was compressed meanwhile.
 
     Returns:
-        The descriptor and the form that it has; None where it is gone, or is no regular file.
+        The descriptor and the part as it was found; None where it is gone, or is not a regular file.
 
     Raises:
-        OSError: it is there and may not be read.
+        OSError: the file exists and may not be read.
     """
     for form in (part, Part(part.date, part.number, not part.compressed)):
         path = os.path.join(directory, part_name(series, form, "jsonl"))

@@ -1,20 +1,21 @@
-"""Which files of a folder coordd made: the manifest ``.coordd-files.jsonl``, and how a file proves it.
+"""Record in a folder which files coordd made (``.coordd-files.jsonl``), and check that a file is one of them.
 
 Others write the same names into the same folders, so a name proves nothing. Before the first line of a file
-is written, a line of the manifest says so and is brought to disk; a file is coordd's if its first line is one
-that the manifest announces under its name. That holds wherever the folder is copied to, and a gzipped file
-keeps it.
+is written, a line of the manifest announces it and is brought to disk; a file is coordd's if its first line
+is one that the manifest announces under its name. That still holds where the folder is copied, and for a file
+that was gzipped.
 
 ========================================  ==========================================================
 a line of the manifest                    what it says
 ========================================  ==========================================================
 ``{"name", "sha256", "length"}``          a file begins with this line (without its newline)
-the same with ``"adopted": true``         its owner gave it to coordd, or its content did (adopting.py)
+the same with ``"adopted": true``         a person gave the file to coordd, or its content proved that
+                                          coordd wrote it (sinks/adopting.py)
 ``{"name", "found": true}``               it was there before the manifest; its content has to prove it
 ========================================  ==========================================================
 
-``name`` is that of the plain file. A file that is still empty, or holds a part of the first line and no
-newline (a kill, a full disk), is coordd's if its name was announced. Lines are only ever added, but for
+``name`` is that of the plain file. A file that is still empty, or holds only a part of the first line (a
+kill, a full disk), is coordd's if its name was announced. Lines are only ever added, except by
 :func:`compact`.
 """
 
@@ -34,10 +35,10 @@ from typing import Any
 
 NAME = ".coordd-files.jsonl"
 MAX_BYTES = 4 * 1024 * 1024
-"""Of a manifest its last so many bytes are read, which is 20 years' worth: one that came with a clone may be
-of any size. What stands before proves nothing."""
+"""Bytes of a manifest that are read, from its end: 20 years' worth. One that came with a clone may be of any
+size; what it says before them does not count."""
 MAX_LINE = 4 * 1024 * 1024
-"""A first line that is longer proves nothing."""
+"""Bytes of the longest first line that proves anything."""
 COMPACT_FROM = 256 * 1024
 _RECENT = 100
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -45,8 +46,11 @@ _BLOCK = 64 * 1024
 
 
 class Claims:
-    """What a manifest says. ``order`` has the place of each name's first mention, which is that of
-    writing."""
+    """What a manifest says.
+
+    ``order`` numbers the names by their first mention, which is the order of writing; ``adopted`` and
+    ``found`` are the names with these flags.
+    """
 
     __slots__ = ("_lengths", "_lines", "adopted", "found", "order")
 
@@ -59,7 +63,7 @@ class Claims:
 
     @classmethod
     def parse(cls, data: bytes) -> Claims:
-        """Read a manifest; what is no line of one is passed over."""
+        """Read a manifest; other lines in it are passed over."""
         claims = cls()
         for line in data.split(b"\n"):
             if line:
@@ -86,21 +90,21 @@ class Claims:
             self.found.add(name)
 
     def announces(self, name: str) -> bool:
-        """Whether a file of this (plain) name was begun."""
+        """Return whether the manifest announces a file of this (plain) name."""
         return name in self._lines
 
     def prove(self, name: str, line: bytes, *, whole: bool) -> bool:
-        """Whether a file of this (plain) name that begins so is coordd's; see :func:`first_line`."""
+        """Return whether coordd made a file of this (plain) name that begins so; see :func:`first_line`."""
         if name not in self._lines:
             return False
         if whole:
             return digest(line) in self._lines[name]
-        # A power loss leaves NUL bytes behind, where a file had grown and nothing was written yet.
+        # A power loss leaves NUL bytes where a file had grown and nothing was written yet.
         return len(line.rstrip(b"\0")) <= self._lengths.get(name, 0)
 
 
 def _find_sha256() -> Callable[[bytes], Any]:
-    """CPython's own SHA-256: hashlib would bring OpenSSL into the daemon, a sixth of its memory."""
+    """Return CPython's own SHA-256: hashlib would load OpenSSL, a sixth of the daemon's memory."""
     for module in ("_sha2", "_sha256", "hashlib"):  # from 3.12 on, before it, elsewhere
         with contextlib.suppress(ImportError, AttributeError):
             found: Callable[[bytes], Any] = import_module(module).sha256
@@ -112,17 +116,17 @@ _sha256 = _find_sha256()
 
 
 def plain_name(name: str) -> str:
-    """The name under which a manifest has a file, whether it is gzipped or not."""
+    """Return the name under which a manifest lists a file, whether it is gzipped or not."""
     return name.removesuffix(".gz")
 
 
 def digest(line: bytes) -> str:
-    """What a manifest has of a line (without its newline)."""
+    """Return the digest by which a manifest knows a line (without its newline)."""
     return str(_sha256(line).hexdigest())
 
 
 def announcement(name: str, line: bytes, *, adopted: bool = False) -> bytes:
-    """The line of a manifest for a file that begins with ``line`` (without its newline)."""
+    """Return the manifest line for a file that begins with ``line`` (without its newline)."""
     entry: dict[str, object] = {"name": name, "sha256": digest(line), "length": len(line)}
     if adopted:
         entry["adopted"] = True
@@ -130,14 +134,14 @@ def announcement(name: str, line: bytes, *, adopted: bool = False) -> bytes:
 
 
 def finding(name: str) -> bytes:
-    """The line of a manifest for a file that was there before it."""
+    """Return the manifest line for a file that was there before the manifest."""
     return json.dumps({"name": name, "found": True}, separators=(",", ":")).encode() + b"\n"
 
 
 def first_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
-    """The first line of a file without its newline, and whether it is whole.
+    """Return the first line of a file without its newline, and whether it is whole.
 
-    Of a plain file it is whole when its newline is there, of a gzipped one also when it ends in order.
+    It is whole with its newline; in a gzipped file also where the stream ends properly.
 
     Raises:
         OSError: it cannot be read.
@@ -156,19 +160,19 @@ def first_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
 
 
 def proven(claims: Claims, descriptor: int, name: str) -> bool:
-    """Whether an open file of this name (plain or gzipped) is coordd's; False where it cannot be read."""
+    """Return whether coordd made an open file of this name (plain or gzipped); False if unreadable."""
     if not claims.announces(plain_name(name)):
         return False
     try:
         line, whole = first_line(descriptor, compressed=name.endswith(".gz"))
     except OSError:
         return False
-    # gzip is put in place whole (compress.py): what ends early is somebody else's
+    # A gzipped file gets its name when it is whole (compress.py): one that ends early is somebody else's.
     return (whole or not name.endswith(".gz")) and claims.prove(plain_name(name), line, whole=whole)
 
 
 def proves(claims: Claims, folder: int, name: str) -> bool:
-    """As :func:`proven`, of a file by its name in an open directory."""
+    """Return as :func:`proven`, for a file by its name in an open directory."""
     if not claims.announces(plain_name(name)):
         return False
     try:
@@ -182,14 +186,14 @@ def proves(claims: Claims, folder: int, name: str) -> bool:
 
 
 def read(folder: int, shown: str = "") -> bytes | None:
-    """The manifest in an open directory; None where there is none.
+    """Read the manifest in an open directory; None where it has none.
 
     Args:
         folder: descriptor of the directory.
         shown: the path of the directory, for errors.
 
     Raises:
-        OSError: with ``filename``; it cannot be read, or something else stands there.
+        OSError: with ``filename``; it cannot be read, or is not a regular file.
     """
     try:
         descriptor = _open(folder, os.O_RDONLY, shown)
@@ -202,17 +206,17 @@ def read(folder: int, shown: str = "") -> bytes | None:
 
 
 def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: bytes = b"") -> None:
-    """Add lines; they are on disk when this returns.
+    """Append lines to the manifest; they are on disk when this returns.
 
     Args:
         folder: descriptor of the directory.
-        lines: whole ones.
-        mode: of a manifest that has to be made.
+        lines: whole lines, with their newlines.
+        mode: permission bits of a manifest that has to be made.
         shown: the path of the directory, for errors.
         before: what a manifest that has to be made begins with.
 
     Raises:
-        OSError: with ``filename``; they may or may not be there.
+        OSError: with ``filename``; the lines may or may not be in the manifest.
     """
     path = os.path.join(shown, NAME)
     try:
@@ -223,7 +227,7 @@ def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: byt
             _replace(folder, before + lines, mode)
             return
         try:
-            # While a rewriting is under way, this would go into the old one; see compact().
+            # Without this lock the lines could go into the old file while compact() replaces it.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_nlink == 0:
                 replaced = True
@@ -241,18 +245,18 @@ def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: byt
 
 
 def compact(folder: int, present: Callable[[str], bool], *, mode: int) -> bool:
-    """Write a large manifest anew, without the files that are gone.
+    """Rewrite a large manifest without the files that are gone.
 
     Args:
         folder: descriptor of the directory.
-        present: whether a file of a (plain) name is there, in any form.
-        mode: of the new one.
+        present: tells whether a file of a (plain) name exists, plain or gzipped.
+        mode: permission bits of the new manifest.
 
     Returns:
-        Whether it did. Not while somebody adds lines.
+        Whether it was rewritten; it is not while another process appends lines.
 
     Raises:
-        OSError: the one before is whole.
+        OSError: the old manifest is unchanged.
     """
     try:
         descriptor = _open(folder, os.O_RDONLY, "")
@@ -297,7 +301,7 @@ def _open(folder: int, flags: int, shown: str) -> int:
 
 
 def _replace(folder: int, data: bytes, mode: int) -> None:
-    """Put a manifest in place in one step: whoever looks finds the old one or the new one, whole."""
+    """Replace the manifest in one step, so that a reader finds the old or the new one, whole."""
     temporary = f"{NAME}.tmp"
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(temporary, dir_fd=folder, follow_symlinks=False).st_mode):
@@ -307,7 +311,7 @@ def _replace(folder: int, data: bytes, mode: int) -> None:
     try:
         os.fchmod(descriptor, mode)
         owner = os.fstat(folder)
-        if os.geteuid() == 0 and owner.st_uid != 0:  # root helps a daemon that is not root
+        if os.geteuid() == 0 and owner.st_uid != 0:  # root does this for a daemon of another user
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         _write_all(descriptor, data)
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Moments as people ask for them, and as a record's first bytes tell them. Pure."""
+"""Convert moments: as people write them, and as the first bytes of a record have them. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from coordd.util.timestamps import format_utc, parse_timestamp, within_calendar
 from coordd.util.units import parse_duration
 
 PREFIX = b'{"timestamp":"'
-"""How every record that we write begins; 24 bytes of :func:`coordd.util.timestamps.format_utc` follow."""
+"""The beginning of every record that coordd writes; 24 bytes of format_utc() follow."""
 
 _BEGIN = len(PREFIX)
 _END = _BEGIN + 24
-_YOUNGEST_NUMBER = 1e9  # 2001: a smaller number was meant as something else
+_YOUNGEST_NUMBER = 1e9  # 2001: a smaller number means something else
 
 EARLIEST = b""
 LATEST = b"\x7f"
@@ -28,16 +28,16 @@ class Span:
 
     @property
     def low(self) -> bytes:
-        """``since`` in the form of :func:`moment_of`."""
+        """Return ``since`` in the form of :func:`moment_of`."""
         return key(self.since, EARLIEST)
 
     @property
     def high(self) -> bytes:
-        """``until`` in the form of :func:`moment_of`."""
+        """Return ``until`` in the form of :func:`moment_of`."""
         return key(self.until, LATEST)
 
     def widened(self, seconds: float) -> Span:
-        """The same with ``seconds`` more at both ends."""
+        """Return the span with ``seconds`` more at both ends."""
         return Span(
             None if self.since is None else self.since - seconds,
             None if self.until is None else self.until + seconds,
@@ -45,7 +45,7 @@ class Span:
 
 
 def key(moment: float | None, open_end: bytes) -> bytes:
-    """Epoch seconds as bytes that order like time; ``open_end`` for None, and for what no calendar holds."""
+    """Return epoch seconds as bytes that order like time; ``open_end`` for None."""
     if moment is None:
         return open_end
     try:
@@ -55,17 +55,17 @@ def key(moment: float | None, open_end: bytes) -> bytes:
 
 
 def moment_of(line: bytes) -> bytes | None:
-    """The timestamp of a record, as it stands there: it orders like time. None: we write none so."""
+    """Return the timestamp at a record's beginning, as bytes; None if it is not as coordd writes it."""
     if line.startswith(PREFIX) and line[_END - 1 : _END + 1] == b'Z"':
         return line[_BEGIN:_END]
     return None
 
 
 def parse_moment(value: str | float, now: float) -> float:
-    """A moment, in epoch seconds: ``1h30m`` is so long before ``now``, anything else a timestamp.
+    """Return a moment in epoch seconds: ``1h30m`` means that long before ``now``, else it is a timestamp.
 
     Raises:
-        ValueError: neither of these, in words that tell what would be.
+        ValueError: it is neither; the message gives examples of both.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -90,10 +90,10 @@ def _expected(value: object) -> str:
 
 
 def checked_span(since: str | float | None, until: str | float | None, now: float) -> Span:
-    """The span between two moments as :func:`parse_moment` takes them; None is open.
+    """Return the span between two moments that :func:`parse_moment` takes; None leaves an end open.
 
     Raises:
-        ValueError: with the name of the bad one, or because they are the wrong way round.
+        ValueError: one of them is bad (the message names it), or ``since`` is after ``until``.
     """
     moments = []
     for name, value in (("since", since), ("until", until)):

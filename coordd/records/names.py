@@ -1,4 +1,4 @@
-"""What parts of a series are called: ``agent_2026-11-22.jsonl``, ``agent_2026-11-22.2.jsonl``, …, ``….gz``.
+"""Make and parse file names: ``agent_2026-11-22.jsonl``, ``agent_2026-11-22.2.jsonl``, …, ``….gz``.
 
 Pure: names in, names out.
 """
@@ -20,13 +20,13 @@ class Part:
 
 
 def part_name(series: str, part: Part, extension: str) -> str:
-    """The file name of a part; ``extension`` is without its dot."""
+    """Return the file name of a part; ``extension`` is without its dot."""
     number = "" if part.number == 1 else f".{part.number}"
     return f"{series}_{part.date}{number}.{extension}{'.gz' if part.compressed else ''}"
 
 
 def parse_part(name: str, series: str, extension: str) -> Part | None:
-    """The part that a file name stands for; None for any name that :func:`part_name` would not give."""
+    """Return the part that a file name stands for; None for names that :func:`part_name` does not make."""
     match = re.fullmatch(
         rf"{re.escape(series)}_([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:\.([1-9][0-9]{{0,8}}))?"
         rf"\.{re.escape(extension)}(\.gz)?",
@@ -42,7 +42,7 @@ SERIES = {"agent": "jsonl", "event": "jsonl", "performance": "csv", "system": "j
 
 
 def series_of(name: str) -> tuple[str, Part] | None:
-    """Of which series a file name is a part, and which; None where it is none."""
+    """Return the series and the part that a file name stands for; None for any other name."""
     series = name.partition("_")[0]
     if series not in SERIES:
         return None
@@ -54,7 +54,7 @@ MAX_NUMBER = 999_999_999
 
 
 def parts_of(names: Iterable[str], *, series: str, date: str, extension: str) -> set[Part]:
-    """The parts of one date that are among these names."""
+    """Return the parts of one date among these names."""
     begin = f"{series}_{date}."
     parts = (parse_part(name, series, extension) for name in names if name.startswith(begin))
     return {part for part in parts if part is not None}

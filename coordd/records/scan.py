@@ -1,12 +1,12 @@
-"""The records that a question asks for, out of all files of a directory, a batch at a time.
+"""Find the records that match a query, in all files of a directory, a batch at a time.
 
-Bytes are compared before anything is decoded: lines by the timestamp that they begin with, those of one agent
-by its id in quotes, searched for in whole blocks. Only what passes is decoded, and then asked once more.
+Bytes are compared before anything is decoded: lines by the timestamp at their beginning, and those of one
+agent by its id in quotes, searched for in whole blocks. Only lines that pass are decoded, and then checked.
 
-Other programs may have written the files anew, with other spaces, escapes, orders of fields or forms of time.
-A line that does not begin as ours do is decoded before it is judged; a block that begins or ends with such a
-line is decoded whole. What is missed: an id spelled with escapes that JSON does not ask for, in such a line
-amid ours.
+Other programs may have rewritten the files, with other spaces, escapes, orders of fields or forms of time. A
+line that does not begin as coordd's do is decoded before it is judged; a block that begins or ends with such
+a line is decoded whole. One case is missed: an id with escapes that JSON does not require, in a single such
+line among coordd's own.
 """
 
 from __future__ import annotations
@@ -28,23 +28,22 @@ from coordd.util.timestamps import format_utc, parse_timestamp
 TYPES = ("system", "agent", "event")
 
 _OWN = {"system": "self", "agent": "cause", "event": "kind"}
-"""What the records of one type alone have."""
+"""A field that only the records of one type have."""
 _BATCH = 64
-"""Lines looked at between two batches."""
+"""Lines that are looked at for one batch."""
 
 Record = tuple[bytes, dict[str, Any]]
-"""A line without its newline, and what it says."""
+"""A line without its newline, and the decoded record."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
-    """What is asked for: a type of record, a span, an agent and a workspace (None: any).
+    """Which records to find: of a type, a span, an agent and a workspace (None: any).
 
-    Events of an agent are those that have its id as their subject; of a workspace, those that name it in
-    their detail.
+    An event belongs to the agent whose id is its subject, and to the workspace named in its detail.
 
     Raises:
-        ValueError: the type is none, or its records know no agents.
+        ValueError: the type is unknown, or an agent is asked for in records that have none.
     """
 
     type: str
@@ -59,38 +58,37 @@ class RecordQuery:
             raise ValueError("system records are of no agent and no workspace")
 
     def needle(self) -> bytes | None:
-        """Bytes that every record asked for holds as we write it, and few others; None: there are none."""
+        """Return bytes that every matching record contains as coordd writes it; None where there are none."""
         return needle(self.agent_id) or needle(self.workspace)
 
     def fits(self, record: dict[str, Any]) -> bool:
-        """Whether agent and workspace are those asked for."""
+        """Return whether a record is of the agent and the workspace asked for."""
         if self.agent_id is not None:
             subject = record.get("subject" if self.type == "event" else "agent_id")
             if subject != self.agent_id:
                 return False
         if self.workspace is not None:
-            place = record.get("detail") if self.type == "event" else record
-            return isinstance(place, dict) and place.get("workspace") == self.workspace
+            named_in = record.get("detail") if self.type == "event" else record
+            return isinstance(named_in, dict) and named_in.get("workspace") == self.workspace
         return True
 
 
 class Scan:
-    """One pass over the files.
+    """Go over the files once.
 
     Args:
         directory: the metrics directory.
-        question: what is asked for.
-        decode: a line to what it says; raises ValueError where that is no JSON. The service passes a faster
-            one.
-        owned: read files alone that coordd made, or an older one may have made (manifest.py). Otherwise
-            whatever has the name is read; where there is a manifest, of other files those lines alone that
-            have what coordd's have.
+        query: which records to find.
+        decode: decodes a line; raises ValueError where it is not JSON. The service passes a faster decoder.
+        owned: read only files that coordd made, or that an older coordd may have made (manifest.py).
+            Otherwise every file with the name is read; where there is a manifest, only those lines of other
+            files that have coordd's own fields.
     """
 
     def __init__(
         self,
         directory: str,
-        question: RecordQuery,
+        query: RecordQuery,
         *,
         decode: Callable[[bytes], Any] = json.loads,
         owned: bool = False,
@@ -98,31 +96,31 @@ class Scan:
         self._owned = owned
         self._strict = False
         self._directory = directory
-        self._question = question
+        self._query = query
         self._decode = decode
         self._damage = UnreadableCount()
-        self._low, self._high = question.span.low, question.span.high
-        self._needle = question.needle()
+        self._low, self._high = query.span.low, query.span.high
+        self._needle = query.needle()
 
     @property
     def damaged(self) -> int:
-        """Lines passed over so far, because they were no records."""
+        """Return how many lines were passed over so far, because they could not be read."""
         return self._damage.count
 
     def batches(self) -> Generator[list[Record], None, None]:
-        """The records, in the order of writing, in batches that take a millisecond or so; many are empty.
+        """Yield the records in the order of writing, in batches of a millisecond or so; many are empty.
 
         Raises:
-            OSError: the directory or a file in it is there and may not be read.
+            OSError: the directory or a file in it exists and may not be read.
         """
         claims = claims_of(self._directory)
-        for chosen in choose(self._directory, self._question.type, self._question.span):
-            opened = open_part(self._directory, self._question.type, chosen.part)
+        for chosen in choose(self._directory, self._query.type, self._query.span):
+            opened = open_part(self._directory, self._query.type, chosen.part)
             if opened is None:
                 continue
             descriptor, part = opened
             try:
-                name = part_name(self._question.type, part, "jsonl")
+                name = part_name(self._query.type, part, "jsonl")
                 own = proven(claims, descriptor, name)
                 if self._owned and claims.order and not own and plain_name(name) not in claims.found:
                     continue
@@ -142,11 +140,11 @@ class Scan:
         size = os.fstat(descriptor).st_size
         if chosen.late and not self._begins_early(os.pread(descriptor, 64, 0)):
             return
-        for start, end in stretches(descriptor, size, self._question.span):
+        for start, end in stretches(descriptor, size, self._query.span):
             yield from plain(descriptor, start, end, self._damage)
 
     def _unless_late(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """The blocks, unless the first of them begins so late that the rest holds nothing to find."""
+        """Yield the blocks, unless the first one begins too late for anything to be found."""
         for buffer, size in blocks:
             if size and not self._begins_early(bytes(buffer[:64])):
                 return
@@ -156,7 +154,7 @@ class Scan:
 
     def _begins_early(self, line: bytes) -> bool:
         moment = moment_of(line)
-        return moment is None or moment < self._question.span.widened(EDGE).high
+        return moment is None or moment < self._query.span.widened(EDGE).high
 
     def _records(self, buffer: bytes | bytearray, size: int) -> Iterator[list[Record]]:
         if self._needle is None or _rewritten(buffer, size):
@@ -167,7 +165,7 @@ class Scan:
         for seen, line in enumerate(lines, 1):
             moment = moment_of(line)
             if moment is None:
-                record = self._read_anew(line) if line else None
+                record = self._decoded_foreign(line) if line else None
                 if record is not None:
                     found.append((line, record))
             elif self._low <= moment < self._high:
@@ -179,8 +177,8 @@ class Scan:
                 found = []
         yield found
 
-    def _read_anew(self, line: bytes) -> dict[str, Any] | None:
-        """A record that is not as we write it; its timestamp is brought into our form."""
+    def _decoded_foreign(self, line: bytes) -> dict[str, Any] | None:
+        """Return a record that another program rewrote, with its timestamp in coordd's form."""
         try:
             record = self._decode(line)
             stamp = format_utc(parse_timestamp(record["timestamp"]))
@@ -190,7 +188,7 @@ class Scan:
         if not self._low <= stamp.encode() < self._high or not self._is_ours(record):
             return None
         record["timestamp"] = stamp
-        return record if self._question.fits(record) else None
+        return record if self._query.fits(record) else None
 
     def _decoded(self, line: bytes) -> dict[str, Any] | None:
         try:
@@ -200,22 +198,22 @@ class Scan:
         if not isinstance(record, dict):
             self._damage.count += 1
             return None
-        return record if self._is_ours(record) and self._question.fits(record) else None
+        return record if self._is_ours(record) and self._query.fits(record) else None
 
     def _is_ours(self, record: dict[str, Any]) -> bool:
-        """Whether a record of a stranger's file is one of coordd's all the same."""
-        return not self._strict or ("host" in record and _OWN[self._question.type] in record)
+        """Return whether a record counts: in files of others it must have coordd's own fields."""
+        return not self._strict or ("host" in record and _OWN[self._query.type] in record)
 
 
 def needle(value: str | None) -> bytes | None:
-    """How a value looks in a record; None where there is more than one usual way to write it, or no value."""
+    """Return how a value is written in JSON; None without a value, or where several ways are usual."""
     if value is None or not value.isascii() or any(c < " " or c in '"\\' for c in value):
         return None
     return f'"{value}"'.encode()
 
 
 def _rewritten(buffer: bytes | bytearray, size: int) -> bool:
-    """Whether a block begins or ends with a line that is not as we write it."""
+    """Return whether a block begins or ends with a line that is not written as coordd does."""
     last = buffer.rfind(b"\n", 0, max(size - 1, 0)) + 1
     return size > 0 and (moment_of(bytes(buffer[:64])) is None or moment_of(bytes(buffer[last:size])) is None)
 

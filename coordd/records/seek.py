@@ -1,12 +1,17 @@
-"""Where in a plain file the records of a span are, found without reading all of it.
+"""Find where in a plain file the records of a span are, without reading all of it.
 
-The time is read at points spread evenly over the file, and a stretch between two points is taken when its
-times, or those of its neighbours, touch the span. Bisection alone would ask fewer points, but it believes
-that time only goes forward, and misses records behind a clock that was set back. Here such a step shows
-between two points, and that stretch is taken; a step that hides between them, back and made up for within one
-stretch, cannot be deeper than the time which that stretch took to write, and its neighbours took about as
-long. The first and the last stretch have a neighbour less, and are taken always. Only where a clock was set
-back and then forward again within one stretch, what was written in between is not found.
+The time is read at points spread evenly over the file; the bytes between two points are a stretch::
+
+    a stretch is read if
+    its times, or those of its neighbours, touch the span
+    time goes backwards in it: the clock was set back, and how far is unknown
+    a time at one of its ends cannot be read
+    it is the first or the last one, which lacks a neighbour
+
+Bisection would read fewer points, but it assumes that time only goes forward, and misses records after the
+clock was set back. A step back that is made up for within one stretch does not show at its ends; it cannot be
+longer than that stretch took to write, and its neighbours took about as long. Only records written between a
+step back and a step forward again, within one stretch, are not found.
 """
 
 from __future__ import annotations
@@ -16,9 +21,9 @@ import os
 from coordd.records.moments import Span, moment_of
 
 WHOLE = 1024 * 1024
-"""Bytes up to which a file is read whole: that takes less than a few milliseconds."""
+"""Bytes up to which a file is read whole, which takes a few milliseconds."""
 JITTER = 60.0
-"""Seconds by which records that are written together may be out of order."""
+"""Seconds by which records written together may be out of order."""
 _POINTS = 256
 _LEAST, _MOST = 64 * 1024, 1024 * 1024
 _LOOK = 2048
@@ -28,12 +33,12 @@ Stretch = tuple[int, int]
 
 
 def stretches(descriptor: int, size: int, span: Span, *, stride: int | None = None) -> list[Stretch]:
-    """Byte ranges that hold every record of ``span`` and begin with a line, in order, none touching the next.
+    """Return separate byte ranges, in order, that hold every record of ``span`` and begin with a line.
 
     Args:
         descriptor: of a plain file; its offset is left alone.
         size: bytes of the file that count.
-        span: what is asked for.
+        span: the time asked for.
         stride: bytes between two points; by default 256 points, 64 KiB to 1 MiB apart.
     """
     if size <= WHOLE or (span.since is None and span.until is None):
@@ -59,11 +64,11 @@ def stretches(descriptor: int, size: int, span: Span, *, stride: int | None = No
 
 
 def _touches(around: list[bytes | None], own: list[bytes | None], low: bytes, high: bytes) -> bool:
-    """Whether a stretch may hold something from ``low`` on and before ``high``.
+    """Return whether a stretch may hold something from ``low`` on and before ``high``.
 
     Args:
         around: the times where it and its neighbours begin and end.
-        own: those where it begins and ends: backwards, and nobody knows how far it went before.
+        own: the times where it begins and ends; where they go backwards, it may hold anything.
     """
     known = [time for time in around if time is not None]
     begin, end = own
@@ -73,8 +78,8 @@ def _touches(around: list[bytes | None], own: list[bytes | None], low: bytes, hi
 
 
 def _point(descriptor: int, offset: int, size: int) -> tuple[int, bytes | None]:
-    """The first line that begins at or behind ``offset``: where, and its time (None: it tells none)."""
-    # one byte before, for the line may begin exactly here
+    """Return the offset and the time (None: unreadable) of the first line at or behind ``offset``."""
+    # one byte before, because a line may begin exactly here
     base = max(0, offset - 1)
     for look in (_LOOK, _LOOK_FURTHER):
         piece = os.pread(descriptor, look, base)
@@ -96,7 +101,7 @@ def _next_line(descriptor: int, offset: int, size: int) -> int:
 
 
 def _last(descriptor: int, size: int) -> bytes | None:
-    """The time of the last whole line; None where it tells none."""
+    """Return the time of the last whole line; None where it cannot be read."""
     start = max(0, size - _LOOK)
     piece = os.pread(descriptor, size - start, start)
     end = piece.rfind(b"\n")

@@ -1,9 +1,9 @@
-"""Fewer records, each for a stretch of time: numbers by mean, least and most. Pure.
+"""Summarise records over stretches of time: numbers by mean, least and most. Pure.
 
 A thinned record has the fields of the records it stands for. ``timestamp`` is the beginning of its stretch,
-``step`` its length in seconds, ``records`` how many it stands for; each number has become
-``{"mean", "min", "max"}`` over those that were known, everything else is the last value. One is made for each
-host; of agents, for each agent; of events, for each kind.
+``step`` its length in seconds, ``records`` their number; each number becomes ``{"mean", "min", "max"}`` over
+the known values, everything else is the last value. One record is made for each host; of agents, for each
+agent; of events, for each kind.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from coordd.util.text import epoch_of, number
 from coordd.util.timestamps import format_utc, within_calendar
 
-_WHO = {"agent": ("host", "workspace", "agent_id"), "event": ("host", "kind")}
+_GROUPED_BY = {"agent": ("host", "workspace", "agent_id"), "event": ("host", "kind")}
 _OPEN = 2
-"""Stretches that are open at once: records at a boundary come a little out of order. A clock set back makes a
-stretch begin, and be given out, a second time."""
+"""Stretches open at once, because records at a boundary come a little out of order. After a clock was set
+back, a stretch may begin, and be given out, a second time."""
 MAX_GROUPS = 200_000
 LEAST_STEP = 0.001
 """Seconds: timestamps are no finer."""
@@ -39,7 +39,7 @@ class _Number:
         self.most = max(self.most, value)
 
     def shown(self) -> dict[str, float | None]:
-        # a sum beyond what a float holds has no mean: JSON knows no infinity
+        # a sum beyond a float's range has no mean: JSON has no infinity
         mean = round(self.total / self.count, 6) if math.isfinite(self.total) else None
         return {
             "mean": None if mean is None else _plain(mean),
@@ -49,12 +49,12 @@ class _Number:
 
 
 def _plain(value: float) -> float:
-    """A whole number as int: every encoder of JSON writes it alike, ``60`` and not ``60.0``."""
+    """Return a whole number as int, so that every JSON encoder writes ``60``, not ``60.0``."""
     return int(value) if abs(value) < _EXACT and value == int(value) else value
 
 
 class _Group:
-    """The records of one who in one stretch; nested fields by path."""
+    """Summarise the records of one host, agent or kind in one stretch; nested fields by path."""
 
     __slots__ = ("count", "last", "numbers")
 
@@ -99,27 +99,27 @@ class _Group:
 
 
 class Thinner:
-    """Takes records in the order of writing and gives out thinned ones.
+    """Take records in the order of writing, and give out thinned ones.
 
     Args:
         type: of the records: ``system``, ``agent`` or ``event``.
         step: seconds; stretches begin at multiples of it since 1970.
 
     Raises:
-        ValueError: the step is shorter than a millisecond, or endless.
+        ValueError: the step is shorter than a millisecond, or infinite.
     """
 
     def __init__(self, type: str, step: float) -> None:
         if not LEAST_STEP <= step < math.inf:
             raise ValueError("step: at least 1ms")
-        self._who = _WHO.get(type, ("host",))
+        self._grouped_by = _GROUPED_BY.get(type, ("host",))
         self._step = step
         self._open: dict[int, dict[tuple[Any, ...], _Group]] = {}
         self._groups = 0
         self.damaged = 0
 
     def add(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The thinned records that these complete."""
+        """Add records, and yield the thinned ones that are complete by that."""
         for record in records:
             moment = epoch_of(record.get("timestamp"))
             if moment is None:
@@ -131,15 +131,15 @@ class Thinner:
                 while len(self._open) >= _OPEN or self._groups >= MAX_GROUPS:
                     yield from self._close(next(iter(self._open)))
                 stretch = self._open[number_of_stretch] = {}
-            who = tuple(str(record.get(name)) for name in self._who)
-            group = stretch.get(who)
+            key = tuple(str(record.get(name)) for name in self._grouped_by)
+            group = stretch.get(key)
             if group is None:
-                group = stretch[who] = _Group()
+                group = stretch[key] = _Group()
                 self._groups += 1
             group.add(record)
 
     def rest(self) -> Iterator[dict[str, Any]]:
-        """What is still open, at the end."""
+        """Yield the stretches still open, at the end."""
         for stretch in sorted(self._open):
             yield from self._close(stretch)
 

@@ -1,11 +1,12 @@
-"""One coordd per metrics directory: flock(2) on ``<metrics_dir>/.lock``.
+"""Allow one coordd per metrics directory, by flock(2) on ``<metrics_dir>/.lock``.
 
-The kernel's lock alone decides who runs; what stands in the file (pid, version, start time) is only for the
-message to the one who comes second, and is never believed beyond that: pids are used again. The file is never
-unlinked, or two processes could each lock their own.
+Only the kernel's lock decides who runs. The file's content (pid, version, start time) is for the message to a
+second daemon and is trusted no further, because pids are used again. The file is never unlinked, or two
+processes could each lock their own.
 
-Where no lock file can be had under that name (a clone brought a directory, a FIFO, a link; it is another
-user's), the metrics directory itself is locked: that is as good, and only tells nobody of us.
+Where the lock file cannot be made or opened (a clone brought a directory, a FIFO or a link; it is another
+user's), the metrics directory itself is locked: that excludes a second daemon as well, but does not name this
+one.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ _ATTEMPTS = 5
 
 
 class InstanceLock:
-    """The lock of one metrics directory, held from :meth:`acquire` to :meth:`close` or process end.
+    """Lock one metrics directory, from :meth:`acquire` to :meth:`close` or process end.
 
     Args:
         directory: the metrics directory; it must exist by the time of :meth:`acquire`.
-        version: coordd's version, for whoever comes second.
+        version: coordd's version, for the message to a second daemon.
         started_at: when this process started, ``2026-11-22T06:05:00.123Z``, for the same.
         root: a project's canonical path, below which no link is followed; see open_directory.
 
-    A lock file that holds anything else than coordd writes there is locked and keeps every byte: then whoever
-    comes second is not told of whom it meets.
+    A lock file with anything but what coordd writes there is locked and keeps every byte: a second daemon is
+    then not told which process holds it.
 
-    ``warning`` says that the directory is locked in place of a file, and why; else None.
+    ``warning`` says that the directory is locked instead of the file, and why; else None.
     """
 
     def __init__(self, *, directory: str, version: str, started_at: str, root: str | None = None) -> None:
@@ -54,15 +55,14 @@ class InstanceLock:
         self._root = root
         self._version = version
         self._started_at = started_at
-        self._place: OpenDirectory | None = None
+        self._opened: OpenDirectory | None = None
         self._descriptor: int | None = None
         self._owner: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, or take it anew after the directory was replaced; never waits.
+        """Take the lock, or take it again after the directory was replaced; never waits.
 
-        The lock held before, on a file that the path no longer leads to, is let go only once the new one is
-        held.
+        A lock held before, on a file that is no longer at the path, is released after that.
 
         Raises:
             InstanceRunning: another process holds it.
@@ -70,49 +70,49 @@ class InstanceLock:
         """
         if self.still_held():
             return
-        place: OpenDirectory | None = None
+        directory: OpenDirectory | None = None
         try:
-            place = open_directory(self._directory, root=self._root)
-            descriptor, why = self._lock(place)
+            directory = open_directory(self._directory, root=self._root)
+            descriptor, why = self._lock(directory)
         except OSError as error:
-            if place is not None:
-                place.close()
+            if directory is not None:
+                directory.close()
             raise StartError(
                 f"cannot take the lock {self.path}: {error.strerror}. "
                 "Make its directory writable for this user, or name another storage.metrics_dir."
             ) from error
         except BaseException:
-            if place is not None:
-                place.close()
+            if directory is not None:
+                directory.close()
             raise
         self.close()
-        self._place = place
+        self._opened = directory
         self._descriptor = descriptor
         self._owner = os.getpid()
         self.warning = None if why is None else f"{self.path} {why}: the directory itself is locked instead"
         if why is None:
-            # On a full disk the lock still holds: the daemon then starts degraded, and is only not named.
+            # On a full disk the lock holds all the same; only the file does not name this daemon then.
             with contextlib.suppress(OSError):
                 self._introduce(descriptor)
 
     def still_held(self) -> bool:
-        """Whether this process holds the lock and the path still leads to it.
+        """Return whether this process holds the lock, and the path still leads to it.
 
-        Not so once the directory was removed or replaced, and never in a forked child.
+        False after the directory was removed or replaced, and in a forked child.
         """
-        if self._descriptor is None or self._place is None or self._owner != os.getpid():
+        if self._descriptor is None or self._opened is None or self._owner != os.getpid():
             return False
-        if not self._place.in_place():
+        if not self._opened.in_place():
             return False
-        if self.warning is not None:  # once a lock file can be had, whoever starts next will lock that
-            return not _usable(self._place)
-        return _leads_to(self._place, self._descriptor)
+        if self.warning is not None:  # once a lock file can be made, the next daemon will lock that
+            return not _usable(self._opened)
+        return _leads_to(self._opened, self._descriptor)
 
     def close(self) -> None:
-        """Let the lock go; harmless when it is not held.
+        """Release the lock; harmless when it is not held.
 
-        In a forked child only the child's copy of the descriptor is closed and the parent goes on holding the
-        lock; in the process that took it the lock is gone even while a child still has a copy.
+        In a forked child only the child's copy of the descriptor is closed, and the parent keeps the lock. In
+        the process that took it the lock is released even while a child still has a copy.
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
@@ -122,9 +122,9 @@ class InstanceLock:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
-            if self._place is not None:
-                self._place.close()
-                self._place = None
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
 
     def __enter__(self) -> InstanceLock:
         self.acquire()
@@ -138,33 +138,36 @@ class InstanceLock:
     ) -> None:
         self.close()
 
-    def _lock(self, place: OpenDirectory) -> tuple[int, str | None]:
-        """The locked descriptor, and why it is the directory's where it is."""
+    def _lock(self, directory: OpenDirectory) -> tuple[int, str | None]:
+        """Return the locked descriptor; and why the directory was locked, None for the lock file."""
         for _ in range(_ATTEMPTS):
-            descriptor, why = _open(place)
+            descriptor, why = _open(directory)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pid, version, started_at = _read_holder(descriptor)
                 os.close(descriptor)
-                if why is not None and self.warning is not None:  # it is ourselves
+                if why is not None and self.warning is not None:  # this process holds it itself
                     break
                 raise InstanceRunning(self.path, pid=pid, version=version, started_at=started_at) from None
             except BaseException:
                 os.close(descriptor)
                 raise
-            # Between open and flock the directory may have been replaced: such a lock excludes nobody.
-            if why is not None or _leads_to(place, descriptor):
+            # The directory may have been replaced before flock(): such a lock excludes nobody.
+            if why is not None or _leads_to(directory, descriptor):
                 return descriptor, why
             os.close(descriptor)
         raise OSError(errno.EAGAIN, "it keeps being replaced", self.path)
 
     def _introduce(self, descriptor: int) -> None:
-        """Say who holds it, and keep users out who are neither owner nor group: whoever may read may lock."""
+        """Write pid, version and start time into the lock file; keep out users other than owner and group.
+
+        Any user who may read the file could lock it.
+        """
         state = os.fstat(descriptor)
         if state.st_uid == os.geteuid() and state.st_mode & 0o007:
             os.fchmod(descriptor, stat.S_IMODE(state.st_mode) & ~0o007)
-        if not _ours(descriptor, state):
+        if not _may_be_written(descriptor, state):
             return
         about = {"pid": os.getpid(), "version": self._version, "started_at": self._started_at}
         os.ftruncate(descriptor, 0)
@@ -172,14 +175,14 @@ class InstanceLock:
 
 
 def demand_free(directory: str, *, root: str | None) -> None:
-    """Look whether another process holds the lock of a directory, without a trace; nothing there is free.
+    """Check that no other process holds the lock of a directory; leaves no trace. A missing file is free.
 
     Raises:
-        InstanceRunning: one does.
+        InstanceRunning: another process holds it.
     """
     try:
-        with open_directory(directory, root=root) as place:
-            descriptor = open_file(NAME, directory=place.fd)
+        with open_directory(directory, root=root) as opened:
+            descriptor = open_file(NAME, directory=opened.fd)
     except OSError:
         return
     try:
@@ -195,9 +198,9 @@ def demand_free(directory: str, *, root: str | None) -> None:
 
 
 def locked_inodes() -> dict[int, list[int]] | None:
-    """The inode numbers that are locked by flock(2), with the pids that hold them; None without /proc.
+    """Return the inode numbers locked by flock(2), with the pids that hold them; None without /proc.
 
-    The device is not told: on overlayfs and btrfs it is another than stat(2) says.
+    The device is left out: on overlayfs and btrfs it differs from that of stat(2).
     """
     try:
         with open(LOCKS, encoding="ascii", errors="replace") as file:
@@ -212,37 +215,37 @@ def locked_inodes() -> dict[int, list[int]] | None:
     return found
 
 
-def _open(place: OpenDirectory) -> tuple[int, str | None]:
-    """The lock file, made where there is none; else the directory itself, and why not the file."""
+def _open(directory: OpenDirectory) -> tuple[int, str | None]:
+    """Open the lock file, made if missing; or else the directory, with the reason why not the file."""
     for _ in range(_ATTEMPTS):
         try:
-            state = os.stat(NAME, dir_fd=place.fd, follow_symlinks=False)
+            state = os.stat(NAME, dir_fd=directory.fd, follow_symlinks=False)
         except FileNotFoundError:
             state = None
         if state is not None and not stat.S_ISREG(state.st_mode):
-            return os.open(".", _DIRECTORY, dir_fd=place.fd), f"is {kind_of(state.st_mode)}"
+            return os.open(".", _DIRECTORY, dir_fd=directory.fd), f"is {kind_of(state.st_mode)}"
         try:
-            descriptor = os.open(NAME, _FLAGS, 0o640, dir_fd=place.fd)
+            descriptor = os.open(NAME, _FLAGS, 0o640, dir_fd=directory.fd)
         except PermissionError as error:
             if state is None or _may_be_locked(state.st_ino):
                 raise
-            return os.open(".", _DIRECTORY, dir_fd=place.fd), f"may not be written ({error.strerror})"
+            return os.open(".", _DIRECTORY, dir_fd=directory.fd), f"may not be written ({error.strerror})"
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                continue  # replaced this moment
+                continue  # it was replaced just now
             raise
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor, None
         os.close(descriptor)
-    raise OSError(errno.EAGAIN, "it keeps being replaced", place.path)
+    raise OSError(errno.EAGAIN, "it keeps being replaced", directory.path)
 
 
-def _usable(place: OpenDirectory) -> bool:
-    """Whether a lock file is there or could be made."""
+def _usable(directory: OpenDirectory) -> bool:
+    """Return whether there is a lock file that can be opened, or one could be made."""
     try:
-        state = os.stat(NAME, dir_fd=place.fd, follow_symlinks=False)
+        state = os.stat(NAME, dir_fd=directory.fd, follow_symlinks=False)
         if stat.S_ISREG(state.st_mode):
-            os.close(os.open(NAME, _FLAGS & ~os.O_CREAT, dir_fd=place.fd))
+            os.close(os.open(NAME, _FLAGS & ~os.O_CREAT, dir_fd=directory.fd))
     except FileNotFoundError:
         return True
     except OSError:
@@ -251,22 +254,22 @@ def _usable(place: OpenDirectory) -> bool:
 
 
 def _may_be_locked(inode: int) -> bool:
-    """Whether somebody may hold a lock on a file that is not ours to open."""
+    """Return whether another process may hold a lock on a file that this user may not open."""
     locked = locked_inodes()
     return locked is None or inode in locked
 
 
-def _leads_to(place: OpenDirectory, descriptor: int) -> bool:
-    """Whether the lock file in a directory is the one that is open."""
+def _leads_to(directory: OpenDirectory, descriptor: int) -> bool:
+    """Return whether the lock file in a directory is the one that is open."""
     try:
-        there, held = os.stat(NAME, dir_fd=place.fd, follow_symlinks=False), os.fstat(descriptor)
+        there, held = os.stat(NAME, dir_fd=directory.fd, follow_symlinks=False), os.fstat(descriptor)
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
 
-def _ours(descriptor: int, state: os.stat_result) -> bool:
-    """Whether nothing is lost by writing: others use that name too, and it may be a hard link of theirs."""
+def _may_be_written(descriptor: int, state: os.stat_result) -> bool:
+    """Return whether writing loses nothing: others use that name too, and it may be a hard link of theirs."""
     content = os.pread(descriptor, _READ_LIMIT + 1, 0)
     if not content.strip(b"\0"):  # a power loss leaves NUL bytes
         return state.st_size <= _READ_LIMIT and state.st_nlink == 1
@@ -278,7 +281,7 @@ def _ours(descriptor: int, state: os.stat_result) -> bool:
 
 
 def _read_holder(descriptor: int) -> tuple[int | None, str | None, str | None]:
-    """Pid, version and start time as far as the file tells; it may be empty, torn, or a stranger's."""
+    """Return pid, version and start time from the file, which may be torn or a stranger's: None then."""
     try:
         about = json.loads(os.pread(descriptor, _READ_LIMIT, 0))
     except (OSError, ValueError, RecursionError):

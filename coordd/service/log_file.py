@@ -1,10 +1,10 @@
-"""A log file that rotates itself, for where no journal takes the lines: a classic daemon, launchd.
+"""Log to a file that rotates itself, where there is no journal: a classic daemon, launchd.
 
-Full is full: what cannot be written is lost silently, for there is nowhere to say so, and logging must never
-end a daemon. The file is opened as record files are: never through a link, never one that is no regular file,
-in a directory that is held open. Names prove nothing here either: a ``coordd.log`` or ``coordd.log.3`` that
-coordd did not make (manifest.py) is neither written to, nor renamed, nor removed; the next name is used. Only
-a file that somebody named with ``--log-file`` is taken as it is.
+Lines that do not fit on a full disk are lost silently: there is nowhere to say so, and logging must never end
+the daemon. The file is opened as record files are: not through a link, only a regular file, in a directory
+that is held open. A ``coordd.log`` or ``coordd.log.3`` that coordd did not make (records/manifest.py) is
+neither written, renamed nor removed; the next name is used. Only a file named with ``--log-file`` is used as
+it is.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from coordd.util.timestamps import format_utc
 
 MAX_BYTES = 10 * 1024 * 1024
 KEPT = 5
-"""Files beside the current one: coordd.log.1 is the youngest."""
+"""Old files that are kept; coordd.log.1 is the youngest."""
 _MOST_NAMES = 100
 
 
 def default_log_file(layout: Layout, config: Config) -> str:
-    """``coordd.log`` in the log directory, which is made as the daemon would make it.
+    """Return the path of ``coordd.log`` in the log directory, which is made as the daemon would make it.
 
-    Where somebody else has that name, ``coordd.2.log``, and so on.
+    Where somebody else's file has that name, ``coordd.2.log``, and so on.
 
     Raises:
-        StartError: the directory cannot be had, or the manifest in it cannot be read.
+        StartError: the directory cannot be made, or its manifest cannot be read.
     """
     check_project_directories(layout)
     rights = Rights.of(layout, config)
@@ -63,10 +63,10 @@ def default_log_file(layout: Layout, config: Config) -> str:
 
 
 class LogFile(RotatingFileHandler):
-    """The handler; the file is opened at once.
+    """Handle log records by writing them to a file, which is opened at once.
 
     Args:
-        path: of the file; its directory has to exist.
+        path: of the file; its directory must exist.
         mode: permission bits of the files.
         root: below it no link is followed on the way to the directory; see open_directory.
 
@@ -87,14 +87,14 @@ class LogFile(RotatingFileHandler):
             ) from error
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - the base class's name
-        """Whether the file is full; what replaced its directory is noticed on the way."""
+        """Return whether the file is full; first follow its directory if that was replaced."""
         if not self._directory.in_place():
             with contextlib.suppress(OSError):
                 self._move()
         return int(super().shouldRollover(record))
 
     def doRollover(self) -> None:  # noqa: N802 - the base class's name
-        """Make the file the youngest of the old ones, pass over what is somebody else's, and begin anew."""
+        """Make the file the youngest old one, leave other people's files alone, and begin a new one."""
         if self.stream is not None:
             self.stream.close()
             self.stream = None
@@ -116,7 +116,7 @@ class LogFile(RotatingFileHandler):
         return open_directory(path, root=root)
 
     def _move(self) -> None:
-        """Go on in the directory that stands under the name now: a link below a project is none."""
+        """Go on in the directory that has the name now; in a project a link is not followed."""
         opened = self._open_directory(self._directory.path, self._root)
         old, self._directory = self._directory, opened
         old.close()
@@ -137,17 +137,17 @@ class LogFile(RotatingFileHandler):
             if os.fstat(descriptor).st_size == 0:
                 with contextlib.suppress(OSError):  # a full disk
                     os.write(descriptor, first + b"\n")
-            elif not proven(claims, descriptor, self._file):  # named by its owner
+            elif not proven(claims, descriptor, self._file):  # --log-file named it
                 self._announce(first_line(descriptor, compressed=False)[0])
         except BaseException:
             os.close(descriptor)
             raise
-        # Nothing is held back: what a full disk refused would fail again at the next rotation, and for good.
+        # Unbuffered: what a full disk refused would fail again at the next rotation, and every one after it.
         raw = io.FileIO(descriptor, "a")
         return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
     def _announce(self, line: bytes) -> None:
-        """Without it (a full disk), the file is merely never removed."""
+        """Announce the file in the manifest; where that fails (a full disk), the file is never removed."""
         with contextlib.suppress(OSError):
             folder = self._folder
             manifest.append(
@@ -158,7 +158,7 @@ class LogFile(RotatingFileHandler):
         folder = self._folder
         claims = Claims.parse(manifest.read(folder.fd, folder.path) or b"")
         if not self._is_ours(folder, self._file, claims):
-            # It was replaced by somebody: theirs stays, and what is logged from now on has another name.
+            # Somebody replaced it: theirs stays.
             raise FileExistsError(self._file)
         free: list[str] = []
         for number in range(1, _MOST_NAMES):
@@ -176,7 +176,7 @@ class LogFile(RotatingFileHandler):
                 folder.move(younger, older)
 
     def _is_ours(self, folder: Folder, name: str, claims: Claims) -> bool:
-        """Whether a file begins as one of the log files did, whatever number it has by now."""
+        """Return whether a file begins as one of coordd's log files did, whatever number it has by now."""
         try:
             descriptor, _ = folder.open(name, os.O_RDONLY)
         except OSError:

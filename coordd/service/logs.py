@@ -1,10 +1,10 @@
-"""What the daemon says to people: one line a record on stderr, never a control character from a stranger.
+"""Log one line for each record to stderr, without control characters.
 
-Only a traceback goes on, below its record. A line break in a message is escaped like any other control
-character: it came from a stranger, who may not make lines that look like ours.
+Only a traceback takes more lines. A line break in a message is escaped like any other control character: it
+came from a stranger, who must not be able to make lines that look like coordd's.
 
 Under systemd (``JOURNAL_STREAM`` set and stderr is that stream, systemd.exec(5)) lines carry the priority
-that sd-daemon(3) defines in place of a time of their own.
+that sd-daemon(3) defines, and no time of their own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Lines(logging.Formatter):
 
 
 def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
-    """Whether what is written to the descriptor goes to the journal."""
+    """Return whether output to the descriptor goes to the journal."""
     try:
         state = os.fstat(descriptor)
     except OSError:
@@ -47,7 +47,7 @@ def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
 
 
 def for_journal(text: str, environ: Mapping[str, str]) -> str:
-    """Lines that end a program, as an error where they go to the journal; else as they are."""
+    """Return a program's last lines, with the priority of errors where they go to the journal."""
     if not to_journal(environ):
         return text
     return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
@@ -61,7 +61,7 @@ def set_up(
     mode: int = 0o600,
     root: str | None = None,
 ) -> None:
-    """Log from ``level`` on, to stderr or to a ``file`` that rotates itself, made with ``mode``.
+    """Set up logging from ``level`` on, to stderr or to a rotating ``file``, made with ``mode``.
 
     Below ``root``, a project's directory, no link on the way to the file is followed.
 
@@ -77,11 +77,11 @@ def set_up(
 
         handler = LogFile(file, mode=mode, root=root)
         handler.setFormatter(_Lines(journal=False))
-        logging.raiseExceptions = False  # a full disk: there is nowhere left to say it
+        logging.raiseExceptions = False  # on a full disk there is nowhere to report it
     logging.getLogger().handlers[:] = [Limited(handler)]
     set_level(level)
 
 
 def set_level(level: str) -> None:
-    """Change what is important enough."""
+    """Change the least level that is logged."""
     logging.getLogger().setLevel(level.upper())

@@ -1,7 +1,6 @@
-"""The round that is made every few seconds: whether what coordd owns still is where it was.
+"""Check every few seconds that lock, record directories and control socket are still in their places.
 
-Lock, record directories and control socket are made again where somebody removed them; a metrics directory
-that belongs to another daemon by now ends this one.
+What somebody removed is made again. A metrics directory that another daemon holds by now ends this one.
 """
 
 from __future__ import annotations
@@ -19,32 +18,32 @@ log = logging.getLogger(__name__)
 
 
 class OwnershipCheck:
-    """Makes the round; ``replaced`` is called when the metrics directory is another daemon's."""
+    """Make the check; ``replaced`` is called when the metrics directory is another daemon's."""
 
     def __init__(
         self,
         *,
-        places: RuntimeFiles,
+        runtime_files: RuntimeFiles,
         recorder: Recorder,
         upkeep: Upkeep,
         server: ControlServer,
         replaced: Callable[[], None],
     ) -> None:
-        self._places = places
+        self._runtime_files = runtime_files
         self._recorder = recorder
         self._upkeep = upkeep
         self._server = server
         self._replaced = replaced
-        self._lost: str | None = None
-        self._told: list[str] = []
+        self._last_error: str | None = None
+        self._reported: list[str] = []
 
     async def make(self) -> None:
-        """Look at everything once, and mend it."""
+        """Check everything once, and restore what is gone."""
         moved = False
 
         def keep() -> None:
             nonlocal moved
-            moved = self._places.keep()
+            moved = self._runtime_files.keep()
 
         try:
             await self._recorder.check(first=keep)
@@ -53,19 +52,21 @@ class OwnershipCheck:
             self._replaced()
             return
         except StartError as error:
-            if str(error) != self._lost:
-                self._lost = str(error)
-                log.error("what coordd owns is gone: %s", error)  # noqa: TRY400 - it says all there is
+            if str(error) != self._last_error:
+                self._last_error = str(error)
+                log.error("what coordd owns is gone: %s", error)  # noqa: TRY400 - no traceback: the message has everything
             return
-        self._lost = None
-        problems = self._places.problems()
+        self._last_error = None
+        problems = self._runtime_files.problems()
         for problem in problems:
-            if problem not in self._told:
+            if problem not in self._reported:
                 log.warning("%s", problem)
-        self._told = problems
+        self._reported = problems
         self._upkeep.look()
         if moved:
-            self._server.move(self._places.socket)
+            self._server.move(self._runtime_files.socket)
             self._recorder.event(
-                "socket.recreated", self._places.socket_path, "the control socket was removed, and is back"
+                "socket.recreated",
+                self._runtime_files.socket_path,
+                "the control socket was removed, and is back",
             )

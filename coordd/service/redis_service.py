@@ -1,7 +1,6 @@
-"""The parts of the daemon that exist only where a Redis is configured; nothing else imports what they need.
+"""Build and run the parts that exist only where a Redis is configured: connection, intake and sink.
 
-Beside daemon.py, which makes one of it, the only place that builds things: redis-py takes 8 MB, and whoever
-has no Redis is spared all of it.
+Imported by parts.py only in that case: redis-py takes 8 MB of memory, which other daemons are spared.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.checkpoint import load_mark, with_mark
+from coordd.sinks.redis.checkpoint import load_checkpoint, with_checkpoint
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
@@ -33,13 +32,13 @@ log = logging.getLogger(__name__)
 
 LOAD_DEADLINE = 60.0
 FLUSH_PAUSE = 5.0
-"""Seconds from a flush of Redis to a look at what it took of our samples; one look does for several."""
+"""Seconds from a flush of Redis until coordd checks its own samples; one check serves several flushes."""
 FIRST_READING = 1.5
-"""Seconds that the start waits for the first reading of Redis: one that does not answer holds nothing up."""
+"""Seconds that the start waits for the first reading of Redis, which may not answer."""
 
 
 class RedisService:
-    """Link, feed and sink of one Redis."""
+    """The connection to one Redis, with the intake and the sink that use it."""
 
     def __init__(
         self,
@@ -58,10 +57,10 @@ class RedisService:
     ) -> None:
         self._worker = Worker("coordd-redis", replaceable=True)
         self._schedule = schedule
-        self._link = RedisConnection(url=url, random=random.random, on_change=state.changed)
-        self._feed: RedisIntake | None = None
+        self._connection = RedisConnection(url=url, random=random.random, on_change=state.changed)
+        self._intake: RedisIntake | None = None
         if config.coordination.mode != "file":
-            self._feed = RedisIntake(
+            self._intake = RedisIntake(
                 url=url,
                 store=store,
                 reader=RedisReader(mono=lambda: now().mono, bounds=bounds),
@@ -70,14 +69,14 @@ class RedisService:
                 tasks=tasks,
                 deadline_timer=deadline_timer,
                 trace_log=trace_log,
-                broken=self._link.broken,
+                broken=self._connection.broken,
                 flushed=self._flushed,
             )
-            self._link.tenants.append(self._feed)
-            deadline_timer.redis = self._feed.reread
-            state.feed = lambda: self._feed.mode if self._feed else None
-            state.troubles = lambda: self._feed.troubles if self._feed else {}
-            state.standstill = lambda: self._feed.standstill if self._feed else None
+            self._connection.tenants.append(self._intake)
+            deadline_timer.redis = self._intake.reread
+            state.feed = lambda: self._intake.mode if self._intake else None
+            state.troubles = lambda: self._intake.troubles if self._intake else {}
+            state.standstill = lambda: self._intake.standstill if self._intake else None
         self._sink: RedisSink | None = None
         if config.coordination.redis_writable:
             self._sink = RedisSink(
@@ -87,21 +86,21 @@ class RedisService:
                 now=now,
                 random=random.random,
                 on_notice=lambda notice: on_event(notice.kind, notice.subject, notice.message, notice.detail),
-                broken=self._link.broken,
-                place=self._link.shown_url,
+                broken=self._connection.broken,
+                shown_url=self._connection.shown_url,
             )
-            self._link.tenants.append(self._sink)
-        state.follow(lambda: self._link.facts)
+            self._connection.tenants.append(self._sink)
+        state.follow(lambda: self._connection.facts)
         self._loading: asyncio.Future[None] | None = None
         self._resuming: asyncio.Future[object] | None = None
 
     def load(self, snapshot: str, root: str | None) -> None:
-        """Begin to import redis-py, and to read what the last run wrote of its sink, in a thread."""
+        """Begin to import redis-py, and to read the last run's checkpoint, in a thread."""
         if self._sink is not None:
             self._resuming = asyncio.ensure_future(
-                self._worker.run(load_mark, snapshot, root, deadline=LOAD_DEADLINE)
+                self._worker.run(load_checkpoint, snapshot, root, deadline=LOAD_DEADLINE)
             )
-        self._loading = asyncio.ensure_future(self._worker.run(self._link.load, deadline=LOAD_DEADLINE))
+        self._loading = asyncio.ensure_future(self._worker.run(self._connection.load, deadline=LOAD_DEADLINE))
 
     async def start(self) -> None:
         """Connect and read everything once; returns after :data:`FIRST_READING` seconds at the latest."""
@@ -110,60 +109,60 @@ class RedisService:
         if self._sink is not None and self._resuming is not None:
             try:
                 self._sink.resume(await self._resuming)
-            except DeadlineMissed:  # a disk that hangs; without a mark nothing is lost, only written again
+            except DeadlineMissed:  # the disk hangs; without a checkpoint nothing is lost, only written again
                 log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
-        self._link.start()
+        self._connection.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READING):
-                await self._link.first_look()
-                if self._feed is not None:
-                    await self._feed.ready.wait()
+                await self._connection.first_look()
+                if self._intake is not None:
+                    await self._intake.ready.wait()
 
     def gap(self, seconds: float) -> None:
-        """The loop did not turn for so long."""
-        self._link.look_soon()
-        if self._feed is not None:
-            self._feed.gap(seconds)
+        """Check everything again: the process did not run for that many seconds."""
+        self._connection.look_soon()
+        if self._intake is not None:
+            self._intake.gap(seconds)
 
     def rescan_soon(self) -> None:
         """Read everything again, now rather than at the next rescan."""
-        if self._feed is not None:
-            self._feed.rescan_soon()
+        if self._intake is not None:
+            self._intake.rescan_soon()
 
     def apply(self, config: Config) -> None:
-        """Take what a reload may change."""
+        """Apply what a reload may change."""
         if self._sink is not None:
             self._sink.ttl = config.redis.ttl
 
     def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Records that were just written to the record files."""
+        """Queue records for Redis that were just written to the record files."""
         if self._sink is not None:
             self._sink.offer(topic, records)
 
     def statuses(self) -> dict[str, SinkStatus]:
-        """The sink's status by its name; nothing where none writes to Redis."""
+        """Return the sink's status by its name; {} where no samples are written to Redis."""
         return {} if self._sink is None else {self._sink.name: self._sink.status()}
 
-    def marked(self, document: Mapping[str, object]) -> Mapping[str, object]:
-        """The snapshot, with what the next run needs to know of the sink."""
-        return document if self._sink is None else with_mark(document, self._sink.mark())
+    def with_checkpoint(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the snapshot's document with the sink's checkpoint for the next run."""
+        return document if self._sink is None else with_checkpoint(document, self._sink.checkpoint())
 
     def _flushed(self) -> None:
-        """Redis says that a database was emptied, not which one."""
+        """Check the samples soon: Redis says that a database was emptied, but not which one."""
         if self._sink is None:
             return
-        self._sink.doubt()
+        self._sink.suspect_loss()
         if self._schedule.waiting("redis.flushed") is None:
-            self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.look)
+            self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.verify)
 
     async def stop_reading(self) -> None:
-        """Read no more."""
-        if self._feed is not None:
-            await self._feed.stop()
+        """Stop reading from Redis."""
+        if self._intake is not None:
+            await self._intake.stop()
 
     async def stop(self) -> None:
-        """Write what waits, if that takes no time, and disconnect."""
+        """Write what waits, for a second at most, and disconnect."""
         if self._sink is not None:
             await self._sink.stop()
-        await self._link.stop()
+        await self._connection.stop()
         self._worker.close()

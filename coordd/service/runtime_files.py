@@ -1,8 +1,7 @@
-"""What a running coordd owns in the file system beside its records: directories, lock, control socket.
+"""Take and keep what a running coordd owns in the file system: directories, lock, control socket.
 
-Taken at the start (``inherited``: the control socket as a service manager passed it), and looked after while
-it runs: what was removed or replaced is made and owned again. Synchronous; :meth:`RuntimeFiles.keep` runs in
-the writer thread.
+Taken at the start (``inherited``: the control socket that a service manager passed), and kept while it runs:
+what was removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from coordd.util.held_directory import HeldDirectory
 
 
 class RuntimeFiles:
-    """Directories, lock and socket, from ``with`` to its end.
+    """Own directories, lock and socket, from ``with`` to its end.
 
     Raises:
         InstanceRunning: on entering: another coordd holds this metrics directory.
-        StartError: on entering: a directory, the lock or the socket cannot be had; at once: what was passed
-            is no control socket.
+        StartError: in the constructor: a socket was passed that is not a control socket; on entering: a
+            directory, the lock or the socket cannot be had.
     """
 
     def __init__(
@@ -46,19 +45,19 @@ class RuntimeFiles:
         self.socket_path = config.control.socket if self._listener is None else self._listener.path
         self._layout = layout
         storage, rights = config.storage, self.rights
-        self.metrics = self._holding(storage.metrics_dir)
-        self._logs = self._holding(storage.log_dir)
-        self._run = self._holding(os.path.dirname(self.socket_path))
-        self.snapshots = self._holding(os.path.dirname(layout.snapshot))
+        self.metrics = self._directory(storage.metrics_dir)
+        self._logs = self._directory(storage.log_dir)
+        self._run = self._directory(os.path.dirname(self.socket_path))
+        self.snapshots = self._directory(os.path.dirname(layout.snapshot))
         self._lock = InstanceLock(
             directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
         )
-        self._taken: str | None = None
+        self._socket_problem: str | None = None
 
     @property
     def socket(self) -> socket.socket:
-        """The listening socket."""
-        return self._held.socket
+        """Return the listening socket."""
+        return self._listening.socket
 
     def __enter__(self) -> RuntimeFiles:
         check_project_directories(self._layout)
@@ -78,41 +77,41 @@ class RuntimeFiles:
         self.close()
 
     def keep(self) -> bool:
-        """Make and own again what was lost; whether there is a new socket in place of the old one.
+        """Take again what was lost; return whether a new socket replaces the old one.
 
-        What stands under one of the names is left alone, and a line of :meth:`problems`.
+        Something else that has one of the names is left alone, and reported by :meth:`problems`.
 
         Raises:
             InstanceRunning: the metrics directory is another coordd's now.
-            StartError: something cannot be had again, for now.
+            StartError: something cannot be taken again for now.
         """
-        free = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
-        with suppress(OSError):  # told when the next snapshot is written
+        in_place = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
+        with suppress(OSError):  # reported when the next snapshot is written
             self.snapshots.look()
         if not self._lock.still_held():
-            self._lock_anew(in_place=free[0])
-        if self._held.in_place():
-            self._taken = None
+            self._lock_again(in_place=in_place[0])
+        if self._listening.in_place():
+            self._socket_problem = None
             return False
-        if not free[2]:
+        if not in_place[2]:
             return False
         try:
             listener = self._listen()
         except StartError as error:
-            self._taken = str(error)
+            self._socket_problem = str(error)
             raise
-        self._held.forget()
-        self._listener, self._taken = listener, None
+        self._listening.forget()
+        self._listener, self._socket_problem = listener, None
         return True
 
     def problems(self) -> list[str]:
-        """What keeps coordd from its own places, in words; may be called from any thread."""
+        """Return what keeps coordd from its own files, in words; may be called from any thread."""
         troubles = (self.metrics.trouble, self._logs.trouble, self._run.trouble, self.snapshots.trouble)
-        said = [*troubles, self._lock.warning, self._taken]
-        return list(dict.fromkeys(trouble for trouble in said if trouble is not None))
+        words = [*troubles, self._lock.warning, self._socket_problem]
+        return list(dict.fromkeys(trouble for trouble in words if trouble is not None))
 
     def close(self) -> None:
-        """Let go of socket, lock and directories; the files stay."""
+        """Let go of socket, lock and directories; the record files stay."""
         if self._listener is not None:
             self._listener.close()
         self._lock.close()
@@ -120,7 +119,7 @@ class RuntimeFiles:
             directory.close()
 
     @property
-    def _held(self) -> ListeningSocket:
+    def _listening(self) -> ListeningSocket:
         if self._listener is None:
             raise RuntimeError("the socket is asked for before it was taken")
         return self._listener
@@ -129,12 +128,12 @@ class RuntimeFiles:
         rights = self.rights
         return listen(self.socket_path, mode=rights.socket, group=rights.group, root=rights.root)
 
-    def _holding(self, path: str) -> HeldDirectory:
+    def _directory(self, path: str) -> HeldDirectory:
         rights = self.rights
         return HeldDirectory(path, mode=rights.directory, gitignore=rights.gitignore, root=rights.root)
 
     def _look(self, directory: HeldDirectory) -> bool:
-        """Whether a directory is in place, made again where it was gone."""
+        """Make a directory again where it is gone; return whether it is in place."""
         try:
             return directory.look() is not None
         except OSError as error:
@@ -142,8 +141,8 @@ class RuntimeFiles:
                 f"the directory {directory.path} cannot be made: {error.strerror}: {error.filename}"
             ) from error
 
-    def _lock_anew(self, *, in_place: bool) -> None:
-        """Lock the metrics directory again; one that is not ours any more only tells whether it is another's.
+    def _lock_again(self, *, in_place: bool) -> None:
+        """Lock the metrics directory again; where it was replaced, only check whether another holds it.
 
         Raises:
             InstanceRunning, StartError: as :meth:`keep`.

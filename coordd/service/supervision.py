@@ -1,8 +1,17 @@
-"""What the service manager hears of the daemon's life: ready, how it does, alive, reloading, ending.
+"""Tell the service manager the daemon's state, and give it signs of life (the watchdog).
 
-Ready means the first sample of the host is taken, which comes after lock, sinks and socket. A sign of life is
-given only while the loop turns on time and the last sample is fresh: a daemon that answers but measures
-nothing is as good as hung, and the manager's restart is the remedy.
+::
+
+    state        sent when                                          message
+    starting     a step of the start begins                         STATUS=
+    ready        the first sample of the host is taken, which is    READY=1, STATUS=
+                 after lock, sinks and socket
+    alive        a share of the watchdog's interval has passed,     WATCHDOG=1
+                 the loop runs on time and the last sample is fresh
+    reloading    a reload begins; ready again when it has ended     RELOADING=1
+    stopping     the end begins; no more signs of life              STOPPING=1
+
+A daemon that answers but measures nothing gets no sign of life: the manager restarts it.
 """
 
 from __future__ import annotations
@@ -21,16 +30,16 @@ from coordd.util.sdnotify import Notifier
 log = logging.getLogger(__name__)
 
 SHARE = 3
-"""So many signs of life in a watchdog interval: of two, a pause of half of it before the next is fatal."""
+"""Signs of life in a watchdog interval; with two, a pause of half the interval could end the daemon."""
 RETRY = 1.0
-"""Seconds after which a sign of life that could not be given is tried again."""
+"""Seconds after which a withheld sign of life is tried again."""
 
 
 class Supervision:
-    """Tells one service manager, through ``notifier``.
+    """Tell one service manager, through ``notifier``.
 
     ``watchdog`` is the manager's interval in seconds, None where it wants no signs of life. ``lateness``
-    gives the seconds by which the host sample is late at a monotonic time, ``summary`` the line for people.
+    returns the seconds by which the host sample is late at a monotonic time, ``summary`` the status line.
     """
 
     def __init__(
@@ -54,27 +63,27 @@ class Supervision:
         self._ready = False
         self._ending = False
         self._withheld = False
-        self._said = ""
+        self._last_status = ""
 
     def say(self, text: str) -> None:
-        """What it is doing, for ``systemctl status``."""
+        """Set the status line of ``systemctl status``."""
         self._notifier.send(sdnotify.status_line(text))
 
     def sampled(self) -> None:
-        """To be called after each attempt at a sample of the host; the first sample makes it ready."""
+        """Report after an attempt at a sample of the host; the first sample makes the service ready."""
         if self._ready:
-            self._tell()
+            self._update_status()
         elif self._store.system is not None and not self._ending:
             self._ready = True
-            self._said = self._summary(now())
-            self._notifier.send(sdnotify.ready(self._said))
+            self._last_status = self._summary(now())
+            self._notifier.send(sdnotify.ready(self._last_status))
             if self._watchdog is not None:
                 share = self._watchdog / SHARE
                 self._schedule.every("watchdog", share, self._sign_of_life, first=0.0)
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Around a reload, good or bad: the old configuration stands again or a new one does."""
+        """Report a reload while the context lasts, and that the daemon is ready again after it."""
         if not self._ready:
             yield
             return
@@ -82,11 +91,11 @@ class Supervision:
         try:
             yield
         finally:
-            self._said = self._summary(now())
-            self._notifier.send(sdnotify.ready(self._said))
+            self._last_status = self._summary(now())
+            self._notifier.send(sdnotify.ready(self._last_status))
 
     def stopping(self) -> None:
-        """The end begins; there are no more signs of life, for draining has its own deadline."""
+        """Report the end, and stop the signs of life: draining has its own deadline."""
         self._schedule.cancel("watchdog")
         self._ready = False
         self._ending = True
@@ -109,10 +118,10 @@ class Supervision:
             return
         self._withheld = False
         self._notifier.send(sdnotify.watchdog())
-        self._tell()
+        self._update_status()
 
-    def _tell(self) -> None:
-        said = self._summary(now())
-        if said != self._said:
-            self._said = said
-            self.say(said)
+    def _update_status(self) -> None:
+        status = self._summary(now())
+        if status != self._last_status:
+            self._last_status = status
+            self.say(status)

@@ -1,1 +1,1 @@
-"""Where samples go: bounded, retried, isolated from each other and from sampling."""
+"""Write records to where they are kept: bounded, retried, each sink isolated from the others."""

@@ -1,9 +1,8 @@
-"""Tells whether record files without a manifest's word were written by an older coordd: each line has to say
-so.
+"""Tell whether an older coordd, which had no manifest, wrote a record file: every line has to show it.
 
-Every JSON line of coordd's has ``host``, and what its type alone has: ``cause`` (agent), ``kind`` (event),
-``self`` (system). A CSV proves nothing. A tail without its newline is what a kill leaves, and decides
-nothing.
+Every JSON line of coordd's has ``host``, and a field that only its type has: ``cause`` (agent), ``kind``
+(event), ``self`` (system). A CSV file proves nothing. A tail without its newline is what a kill leaves, and
+is left out of the decision.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {"agent": _Agent, "event": _Event, "sy
 
 
 def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool:
-    """Whether every line of an open file is a record of this series as coordd writes it.
+    """Return whether every line of an open file is a record of this series as coordd writes it.
 
     Raises:
         OSError: it cannot be read.
@@ -65,6 +64,7 @@ def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool
 
 
 def _whole_end(descriptor: int) -> int:
+    """Return the offset behind the last newline; 0 where there is none."""
     position = os.fstat(descriptor).st_size
     while position > 0:
         start = max(0, position - _BLOCK)

@@ -1,4 +1,4 @@
-"""Records that wait for their sink, and when to try again: bounded, pure, time and chance passed in."""
+"""Keep the records that wait for their sink, bounded: the oldest give way and are counted. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """Items in order by key, no more than ``limit`` in all; the oldest of all keys gives way, and is counted.
+    """Keep items in order by key, at most ``limit`` in all; the oldest of any key gives way.
+
+    ``dropped`` counts the items that gave way.
 
     Args:
         limit: how many items may wait; 0 keeps nothing.
@@ -29,7 +31,7 @@ class Backlog(Generic[T]):
         return self._length
 
     def count(self, key: str) -> int:
-        """How many items of ``key`` wait."""
+        """Return how many items of ``key`` wait."""
         return len(self._waiting.get(key, ()))
 
     def put(self, key: str, items: Iterable[T]) -> int:
@@ -51,7 +53,7 @@ class Backlog(Generic[T]):
         return dropped
 
     def put_first(self, key: str, items: Sequence[T]) -> int:
-        """Add items before those that wait: they are older than all. Returns as :meth:`put`."""
+        """Add items that are older than all that wait, before them; return as :meth:`put`."""
         queue = self._waiting.setdefault(key, deque())
         for item in reversed(items):
             self._first -= 1
@@ -65,14 +67,14 @@ class Backlog(Generic[T]):
         return dropped
 
     def head(self, key: str, count: int) -> list[T]:
-        """The oldest ``count`` items of ``key``, which go on waiting."""
+        """Return the oldest ``count`` items of ``key``, which go on waiting."""
         return [item for _, item in islice(self._waiting.get(key, ()), count)]
 
     def done(self, key: str, count: int) -> None:
-        """The oldest ``count`` items of ``key`` wait no more.
+        """Remove the oldest ``count`` items of ``key``: they are written.
 
         Raises:
-            IndexError: fewer are there.
+            IndexError: fewer are waiting.
         """
         for _ in range(count):
             self._waiting[key].popleft()
@@ -83,7 +85,7 @@ class Backlog(Generic[T]):
         self._length -= 1
 
     def give_up(self) -> int:
-        """Drop and count all that waits; returns how many that were."""
+        """Drop and count all that waits; return how many items that were."""
         count, self._length = self._length, 0
         self._waiting.clear()
         self.dropped += count

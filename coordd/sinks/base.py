@@ -1,4 +1,4 @@
-"""What every sink is to the rest of coordd: :class:`Sink`, and the values that pass through it.
+"""Define :class:`Sink`, by which the rest of coordd knows every sink, and the values that pass through it.
 
 A sink's failure is a value in its status, never an exception. Time is passed in. This module knows neither
 files nor Redis; records reach it encoded.
@@ -15,7 +15,7 @@ from coordd.model import PerformanceRow, SinkStatus
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one moment, by kind, each in the order it was made.
+    """Records of one moment, by kind, each kind in the order in which they were made.
 
     ``system``, ``agent`` and ``event`` are JSON objects, UTF-8, without the newline at the end and with none
     inside.
@@ -29,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that happened to a sink and is worth an event; the fields are the event's.
+    """What happened to a sink and becomes an event; the fields are the event's.
 
     ``kind``: ``sink.failed``, ``sink.recovered``, ``sink.dropping`` (first record given up since the sink
     failed), ``records.damaged`` (a torn line was set aside), ``records.recreated`` (directory, file or link
@@ -43,7 +43,7 @@ class Notice:
 
 
 class Sink(Protocol):
-    """One place where records go, with a bounded backlog for when it fails.
+    """Write records to one place, and keep a bounded backlog while that fails.
 
     ``open``, ``write``, ``pump``, ``roll``, ``check`` and ``close`` belong to one writer thread; ``sync`` may
     run in another one beside them; the rest may be asked from anywhere. No method raises OSError: ask
@@ -55,43 +55,43 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """What ``status`` calls it."""
+        """Return the name by which ``status`` lists this sink."""
 
     @property
     def dirty(self) -> bool:
-        """Whether ``sync`` has something to do: call it within the fsync interval."""
+        """Return whether ``sync`` has something to do; it is then called within the fsync interval."""
 
     @property
     def durable(self) -> int:
-        """How many of the records written are known to survive a power loss; never more than ``written``."""
+        """Return how many records are known to survive a power loss; never more than ``written``."""
 
     @property
     def retry_at(self) -> float | None:
-        """The monotonic time to call ``pump`` at; None while nothing waits for another try."""
+        """Return the monotonic time to call ``pump`` at; None while nothing waits for another try."""
 
     def open(self, *, wall: float, mono: float) -> None:
-        """Make ready before the first write; what fails is tried again by ``pump``."""
+        """Prepare for the first write; what fails is tried again by ``pump``."""
 
     def write(self, batch: Batch, *, wall: float, mono: float) -> None:
-        """Record what in this batch is this sink's."""
+        """Record the parts of this batch that belong to this sink."""
 
     def pump(self, *, wall: float, mono: float) -> None:
         """Try again what failed, if ``retry_at`` has come."""
 
     def roll(self, *, wall: float, mono: float) -> None:
-        """Move to the day of ``wall``; to be called at UTC midnight, also when there is nothing to write."""
+        """Move to the day of ``wall``; called at UTC midnight, also when there is nothing to write."""
 
     def check(self, *, wall: float, mono: float) -> None:
-        """Restore the place where somebody removed or changed it; to be called every few seconds."""
+        """Restore directory and files where somebody removed or changed them; called every few seconds."""
 
     def sync(self) -> None:
-        """Bring what was written to stable storage, or learn that it cannot be."""
+        """Bring what was written to stable storage; a failure shows in ``status``."""
 
     def close(self, *, wall: float, mono: float) -> None:
-        """Try once more, sync, and let go; what still waits then counts as dropped."""
+        """Try once more, sync, and let go; records that still wait count as dropped."""
 
     def status(self) -> SinkStatus:
-        """How it does now."""
+        """Return the state, the error in words, and the counts as they are now."""
 
     def take_notices(self) -> list[Notice]:
-        """What happened since the last call, oldest first; at most the last hundred."""
+        """Return and forget what happened since the last call, oldest first; at most the last hundred."""

@@ -1,12 +1,16 @@
 """Gzip one closed record file, so that a kill at any point loses nothing and shows no reader a record twice.
 
-The copy is written under a hidden name, brought to disk, renamed to ``NAME.gz``, and only then the plain file
-goes; while both are there, readers take the plain one. What a kill left behind is finished by
-:func:`finish`, or thrown away (:func:`temporary_of`). Mode and mtime are kept.
+::
 
-No name that is taken is used. A file that was opened by its writer, or changed, since its copy began stays as
-it is. Only the caller knows of writers: it passes ``remove``, which unlinks a file unless somebody writes to
-it.
+    on disk                        after a kill
+    NAME                           as before
+    NAME, .NAME.gz.tmp             the copy is removed (:func:`temporary_of`, :func:`is_own_copy`)
+    NAME, NAME.gz (both synced)    :func:`finish` keeps one; until then readers take the plain file
+    NAME.gz                        done; mode and mtime are those of NAME
+
+A name that is taken is never used. A file that was changed, or opened by its writer, since its copy began
+stays as it is. Only the caller knows of writers: it passes ``remove``, which unlinks a file unless a writer
+has it open.
 """
 
 from __future__ import annotations
@@ -26,21 +30,21 @@ _LEVEL = 6
 _GZIP = 31  # zlib's window bits for a gzip header and trailer (RFC 1952)
 
 Remove = Callable[[str], bool]
-"""Unlinks a name unless it is being written to; whether it did."""
+"""Unlinks a file by its name unless a writer has it open; returns whether it did."""
 
 
 def compressed_name(name: str) -> str:
-    """What a plain file is called once it is compressed."""
+    """Return the name of a plain file once it is compressed."""
     return f"{name}.gz"
 
 
 def temporary_of(name: str) -> str:
-    """Under which name the copy of a plain file grows."""
+    """Return the hidden name under which the copy of a plain file is written."""
     return f".{name}.gz.tmp"
 
 
 def is_own_copy(folder: Folder, temporary: str, claims: Claims) -> bool:
-    """Whether a file is a copy that compress() did not finish: announced, and not of another content."""
+    """Return whether a file is an unfinished copy by compress(): announced, and of the announced content."""
     if not claims.announces(temporary):
         return False
     descriptor, _ = folder.open(temporary, os.O_RDONLY)
@@ -56,7 +60,7 @@ def compress(folder: Folder, name: str, remove: Remove) -> bool:
     """Replace a plain file by ``name.gz``, which must not exist.
 
     Returns:
-        Whether it did; not where the file was changed meanwhile or is being written to.
+        Whether it was replaced; a file that was changed meanwhile, or that a writer has open, is not.
 
     Raises:
         OSError: with ``filename``; the plain file is whole, and there is no ``.gz`` or a whole one.
@@ -76,7 +80,7 @@ def compress(folder: Folder, name: str, remove: Remove) -> bool:
             _discard(folder, temporary)
             raise
         folder.sync()
-        # From the rename on, no writer opens the plain file any more: it takes the next number.
+        # After the rename no writer opens the plain file: it takes the next number instead.
         if not _changed(folder, name, before) and remove(name):
             return True
         folder.unlink(compressed_name(name))
@@ -86,10 +90,10 @@ def compress(folder: Folder, name: str, remove: Remove) -> bool:
 
 
 def finish(folder: Folder, name: str, remove: Remove) -> bool:
-    """Of a file that is there plain and gzipped, keep one, if one of them holds all that the other does.
+    """Keep one of a plain and a gzipped file, if it holds everything that the other one holds.
 
     Returns:
-        Whether that is so. Otherwise both are left alone, for each holds something of its own.
+        Whether one does. Otherwise both stay, because each holds something that the other lacks.
 
     Raises:
         OSError: with ``filename``; both are as they were.
@@ -138,7 +142,7 @@ def _write_all(descriptor: int, data: bytes, path: str) -> None:
 
 
 def _changed(folder: Folder, name: str, before: os.stat_result) -> bool:
-    """Whether the name no longer leads to that file as it was."""
+    """Return whether the name leads to another file now, or the file was changed."""
     try:
         now = folder.stat(name)
     except FileNotFoundError:
@@ -152,8 +156,11 @@ def _changed(folder: Folder, name: str, before: os.stat_result) -> bool:
 
 
 def _compare(source: int, packed: int) -> tuple[int, bool, bool]:
-    """How many bytes a plain and a gzipped file begin with in common, whether the gzipped one has more, and
-    whether it can be read to its end.
+    """Compare a plain file with a gzipped one.
+
+    Returns:
+        How many bytes they have in common from the beginning, whether the gzipped one goes on differently or
+        further, and whether it can be read to its end.
     """
     same, more = 0, False
     damage = UnreadableCount()

@@ -1,5 +1,4 @@
-"""The performance table: ``performance_YYYY-MM-DD.csv``, one header line each; ``performance.log`` links
-there."""
+"""Write the table ``performance_YYYY-MM-DD.csv``; ``performance.log`` links to the current file."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ _SERIES = "performance"
 
 
 def format_row(row: PerformanceRow) -> bytes:
-    """One line of the table, without newline.
+    """Return one line of the table, without newline.
 
     >>> format_row(PerformanceRow(0.0, 12.34, 50.0, None, None, "file"))
     b'1970-01-01T00:00:00Z,12.3,50.0,N/A,N/A,file'
@@ -37,7 +36,7 @@ def format_row(row: PerformanceRow) -> bytes:
 
 
 class CsvSink(FileSink):
-    """The sink ``csv``.
+    """Write performance rows as a CSV table: the sink ``csv``.
 
     Args:
         log_dir: made when missing.

@@ -1,4 +1,7 @@
-"""A sink in memory, for tests of what writes to sinks; it passes the contract tests of the real ones."""
+"""Keep records in memory, for tests of code that writes to sinks.
+
+It passes the contract tests of the real sinks.
+"""
 
 # ruff: noqa: ARG002 - the protocol names what a fake has no use for
 
@@ -16,9 +19,10 @@ _KEY = "records"
 
 
 class MemorySink:
-    """Keeps JSON records in ``records``, in the order they came through.
+    """Keep JSON records in ``records``, in the order in which they were written.
 
-    Set ``fault`` to what a disk would say and nothing is taken any more; set ``sync_fault`` and syncs fail.
+    Set ``fault`` to a disk's error and nothing more is written; set ``sync_fault`` and syncs fail. ``rolled``
+    has the times that :meth:`roll` was called with.
 
     Args:
         name: as ``status`` calls it.
@@ -49,30 +53,30 @@ class MemorySink:
 
     @property
     def name(self) -> str:
-        """What ``status`` calls it."""
+        """Return the name by which ``status`` lists this sink."""
         return self._name
 
     @property
     def dirty(self) -> bool:
-        """Whether ``sync`` has something to do."""
+        """Return whether ``sync`` has something to do."""
         return self._unsynced > 0 or self._sync_error is not None
 
     @property
     def durable(self) -> int:
-        """How many records a sync has succeeded for."""
+        """Return how many records a successful sync has covered."""
         return self._durable
 
     @property
     def retry_at(self) -> float | None:
-        """The monotonic time to call ``pump`` at."""
+        """Return the monotonic time to call ``pump`` at."""
         return self._retry_at
 
     def open(self, *, wall: float, mono: float) -> None:
-        """As ``roll``."""
+        """Do the same as :meth:`roll`."""
         self.roll(wall=wall, mono=mono)
 
     def write(self, batch: Batch, *, wall: float, mono: float) -> None:
-        """Take the JSON records of the batch: system, agent, event."""
+        """Keep the JSON records of the batch: system, agent, event."""
         records = (*batch.system, *batch.agent, *batch.event)
         if self._closed or self.fault is not None or self._backlog:
             self._backlog.put(_KEY, records)
@@ -85,24 +89,24 @@ class MemorySink:
         self._report()
 
     def pump(self, *, wall: float, mono: float) -> None:
-        """Try again, if it is time."""
+        """Try again what failed, if its time has come."""
         if self._retry_at is not None and mono >= self._retry_at:
             self._try(mono)
             self._report()
 
     def roll(self, *, wall: float, mono: float) -> None:
-        """Remember that it was asked, in ``rolled``; it fails as writing does."""
+        """Append ``wall`` to ``rolled``; fails as writing does."""
         self.rolled.append(wall)
         self.check(wall=wall, mono=mono)
 
     def check(self, *, wall: float, mono: float) -> None:
-        """It fails as writing does."""
+        """Fail as writing does while ``fault`` is set."""
         if self.fault is not None and not self._closed and self._retry_at is None:
             self._try(mono)
             self._report()
 
     def sync(self) -> None:
-        """Call durable what came through, unless ``sync_fault`` is set."""
+        """Count everything written as durable, unless ``sync_fault`` is set."""
         if self.dirty:
             if self.sync_fault is None:
                 self._durable += self._unsynced
@@ -126,7 +130,7 @@ class MemorySink:
         self._report()
 
     def status(self) -> SinkStatus:
-        """How it does now."""
+        """Return the state, the error and the counts as they are now."""
         error = self._error or self._sync_error
         return SinkStatus(
             state="ok" if error is None else "failing",
@@ -137,7 +141,7 @@ class MemorySink:
         )
 
     def take_notices(self) -> list[Notice]:
-        """What happened since the last call."""
+        """Return and forget what happened since the last call."""
         notices = list(self._notices)
         self._notices.clear()
         return notices
@@ -174,5 +178,5 @@ class MemorySink:
 
 
 def _fits(fake: MemorySink) -> Sink:
-    """For the type checker alone: the fake is a sink."""
+    """Have the type checker confirm that the fake is a sink."""
     return fake

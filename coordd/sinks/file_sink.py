@@ -1,6 +1,12 @@
-"""A sink made of record files: isolates its failures, keeps what waits, retries, reports each change once.
+"""Write a sink's records to files: isolate failures, keep a backlog, retry, report each change once.
 
-What the records say and into which series each goes is the subclasses' (jsonl.py, csv.py).
+The subclasses (jsonl.py, csv.py) decide what the records say and which series each belongs to. Of each series
+records wait in one of three places, and are written in this order::
+
+    where                                  how they come there            how they leave
+    head of the backlog (``_rewriting``)   an fsync failed after writing  written again into a new part
+    the backlog                            the disk took nothing          written by a retry, with backoff
+    the batch given to write()             just recorded                  written at once if nothing waits
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ _NOTICES = 100
 
 
 class FileSink(ABC):
-    """The parts of :class:`coordd.sinks.base.Sink` that all record files share.
+    """Implement what all :class:`coordd.sinks.base.Sink` made of record files share.
 
     Args:
         name: as ``status`` calls it.
@@ -45,13 +51,15 @@ class FileSink(ABC):
         self._files: dict[str, RecordFile] = {}
         self._backlog: Backlog[bytes] = Backlog(limit=backlog)
         self._backoff = Backoff(random=random)
-        self._resync = Backoff(random=random)
-        self._resyncing = False  # an fsync failed, and none has succeeded since
+        self._sync_backoff = Backoff(random=random)
+        self._sync_failing = False  # an fsync failed, and none has succeeded since
         self._retry_at: float | None = None
-        self._again: dict[str, int] = {}  # records at the head of the backlog that were written before
+        self._rewriting: dict[
+            str, int
+        ] = {}  # records at the head of the backlog, written before an fsync failed
         self._closed = False
         self._recreated: list[str] = []
-        self._lock = threading.Lock()  # guards what follows: sync and the askers are other threads
+        self._lock = threading.Lock()  # guards what follows: sync and status are called by other threads
         self._errors: dict[str, str] = {}
         self._failing = False
         self._dropped_before = 0
@@ -60,45 +68,45 @@ class FileSink(ABC):
 
     @abstractmethod
     def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
-        """The lines that the batch has for each series."""
+        """Return the lines that the batch has for each series."""
 
     @property
     def name(self) -> str:
-        """What ``status`` calls it."""
+        """Return the name by which ``status`` lists this sink."""
         return self._name
 
     @property
     def dirty(self) -> bool:
-        """Whether ``sync`` has something to do."""
+        """Return whether ``sync`` has something to do."""
         return self._ledger.dirty
 
     @property
     def durable(self) -> int:
-        """Records known to survive a power loss."""
+        """Return how many records are known to survive a power loss."""
         return self._ledger.durable
 
     @property
     def retry_at(self) -> float | None:
-        """The monotonic time to call ``pump`` at."""
+        """Return the monotonic time to call ``pump`` at; None while nothing waits."""
         if self._retry_at is None and self._ledger.failed and not self._closed:
             return 0.0  # at once
         return self._retry_at
 
     def open(self, *, wall: float, mono: float) -> None:
-        """Set torn lines aside in all files there are, then open the current ones."""
+        """Set torn lines aside in all existing files, then open the current ones."""
         for file in self._files.values():
             for damage in repair(self._folder, file.series, file.extension):
                 self.damaged(damage)
         self.roll(wall=wall, mono=mono)
 
     def write(self, batch: Batch, *, wall: float, mono: float) -> None:
-        """Write what is this sink's, behind what waits; what cannot be written waits."""
+        """Write this sink's records of the batch, after those that wait; keep what cannot be written."""
         self._write_again_what_failed(mono)
         for series, lines in self._lines(batch):
             if not lines:
                 continue
             taken = 0
-            # While something waits, only the retries touch the disk: they are the ones that back off.
+            # While something waits, only the retries touch the disk, because they back off.
             if not self._closed and not self._backlog.count(series) and not self._files[series].torn:
                 taken = self._append(series, lines, wall)
             self._backlog.put(series, lines[taken:])
@@ -127,12 +135,12 @@ class FileSink(ABC):
         self._settle(wall, mono)
 
     def sync(self) -> None:
-        """Bring what was written to stable storage; the one method for another thread than the writer's."""
+        """Bring what was written to stable storage; may run in another thread than the writer's."""
         self._ledger.sync()
         self._note_transition()
 
     def close(self, *, wall: float, mono: float) -> None:
-        """Try once more, give up what still waits, sync and close. Later records are dropped and counted."""
+        """Try once more, drop what still waits, sync and close. Later records are dropped and counted."""
         if self._closed:
             return
         self.sync()
@@ -150,7 +158,7 @@ class FileSink(ABC):
         self._folder.close()
 
     def status(self) -> SinkStatus:
-        """How it does now."""
+        """Return the state, the error in words, and the counts as they are now."""
         with self._lock:
             error = self._error()
         torn = sum(file.torn for file in self._files.values())
@@ -165,7 +173,7 @@ class FileSink(ABC):
         )
 
     def take_notices(self) -> list[Notice]:
-        """What happened since the last call, oldest first."""
+        """Return and forget what happened since the last call, oldest first."""
         with self._lock:
             notices = list(self._notices)
             self._notices.clear()
@@ -173,20 +181,20 @@ class FileSink(ABC):
 
     @property
     def folder(self) -> HeldFolder:
-        """Where the files are."""
+        """Return the directory of the files."""
         return self._folder
 
     @property
     def files(self) -> Sequence[RecordFile]:
-        """The series of this sink, for housekeeping."""
+        """Return the series of this sink, for housekeeping."""
         return tuple(self._files.values())
 
     def recreated(self, path: str) -> None:
-        """Heard from a record file; becomes one notice for all that was re-created at once."""
+        """Hear that a path was re-created; all that were at once become one notice."""
         self._recreated.append(path)
 
     def damaged(self, damage: Damage) -> None:
-        """Heard from a record file or from the repair at start."""
+        """Hear that a torn tail was set aside, or could not be; becomes a notice."""
         if damage.error is None:
             message = f"{damage.path} ended in a torn line; it was set aside in {damage.path}.damaged"
         else:
@@ -196,7 +204,7 @@ class FileSink(ABC):
             self._notices.append(Notice("records.damaged", damage.path, message, detail))
 
     def accept_folder(self) -> None:
-        """Take the directory that stands in place of the one that was lost; from any thread."""
+        """Use the directory that stands in place of the one that was lost; may be called from any thread."""
         self._folder.accept()
 
     def _note_displaced(self, path: str, message: str) -> None:
@@ -204,29 +212,29 @@ class FileSink(ABC):
             self._notices.append(Notice("records.displaced", path, message, {"sink": self._name}))
 
     def _write_again_what_failed(self, mono: float) -> None:
-        """Have the lines that a failed fsync made doubtful wait at the head of the backlog."""
+        """Put the lines that a failed fsync made doubtful at the head of the backlog."""
         if not self._ledger.failed or self._closed:
             return
         for series, file in self._files.items():
-            again = file.start_over()
-            if again is None:
+            rewrite = file.start_over()
+            if rewrite is None:
                 continue
-            self._backlog.dropped += again.forgotten
-            self._backlog.put_first(series, again.lines)
-            self._again[series] = len(again.lines) + self._again.get(series, 0)
-            if not again.lines:
-                self._again.pop(series, None)
+            self._backlog.dropped += rewrite.forgotten
+            self._backlog.put_first(series, rewrite.lines)
+            self._rewriting[series] = len(rewrite.lines) + self._rewriting.get(series, 0)
+            if not rewrite.lines:
+                self._rewriting.pop(series, None)
                 file.written_again()
         if self._retry_at is None:
-            self._retry_at = mono + self._resync.next() if self._resyncing else mono
-            self._resyncing = True
+            self._retry_at = mono + self._sync_backoff.next() if self._sync_failing else mono
+            self._sync_failing = True
 
     def _give_up_unsynced(self) -> None:
-        """At the end: what even the last fsync did not bring to disk is said to be lost."""
+        """Count as dropped, at the end, what even the last fsync did not bring to disk."""
         for file in self._files.values():
-            again = file.start_over()
-            if again is not None:
-                self._backlog.dropped += len(again.lines) + again.forgotten
+            rewrite = file.start_over()
+            if rewrite is not None:
+                self._backlog.dropped += len(rewrite.lines) + rewrite.forgotten
             file.close()
         self._ledger.sync()
         self._note_dropping()
@@ -261,14 +269,14 @@ class FileSink(ABC):
             if working:
                 self._append(series, (), wall)
             if not self._backlog.count(series):
-                self._count_written_again(series, self._again.get(series, 0))
+                self._count_written_again(series, self._rewriting.get(series, 0))
 
     def _count_written_again(self, series: str, taken: int) -> None:
-        if series not in self._again:
+        if series not in self._rewriting:
             return
-        self._again[series] -= taken
-        if self._again[series] <= 0 and not self._files[series].torn:
-            del self._again[series]
+        self._rewriting[series] -= taken
+        if self._rewriting[series] <= 0 and not self._files[series].torn:
+            del self._rewriting[series]
             self._files[series].written_again()
 
     def _failed(self, series: str, error: OSError) -> None:
@@ -276,22 +284,22 @@ class FileSink(ABC):
             self._errors[series] = explain(error)
 
     def _works(self, series: str) -> None:
-        # A disk may take the rest of a line and then nothing more: as long as records wait, it fails.
+        # A disk may take the rest of a line and then nothing more: it fails as long as records wait.
         if not self._backlog.count(series):
             with self._lock:
                 self._errors.pop(series, None)
 
     def _settle(self, wall: float, mono: float) -> None:
-        """After every step: check the other series when one had to be re-created, plan a retry, report."""
-        if self._resyncing and self._ledger.error is None:
-            self._resyncing = False
-            self._resync.reset()
+        """End a step: check the other series if one was re-created, plan a retry, report."""
+        if self._sync_failing and self._ledger.error is None:
+            self._sync_failing = False
+            self._sync_backoff.reset()
         if self._recreated:
             self._each(lambda file: file.check(wall))
             self._note_recreated()
         if self._closed:
             self._retry_at = None
-        elif not self._errors and not self._again:
+        elif not self._errors and not self._rewriting:
             self._backoff.reset()
             self._retry_at = None
         elif self._retry_at is None:

@@ -1,7 +1,7 @@
-"""File operations in one directory that is held open: whatever takes its name later, they stay in it.
+"""Work with the files of one directory by its open descriptor, whatever takes the directory's name later.
 
 No link is followed, neither as the directory nor in it. Every error has the whole path as its ``filename``.
-This module knows neither records nor whose the files are (held.py).
+This module knows neither records nor who made the files (held.py does).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folder:
-    """A directory by its descriptor.
+    """Do file operations in a directory, given by its descriptor.
 
     Args:
         path: what it is called in errors.
-        fd: the descriptor; whoever opened it closes it.
+        fd: the descriptor; the caller that opened it closes it.
     """
 
     __slots__ = ("fd", "path")
@@ -36,7 +36,7 @@ class Folder:
 
     @classmethod
     def at(cls, path: str) -> Folder:
-        """A directory by its name, which may not be a link; to be closed.
+        """Open a directory by its name, which may not be a link; the caller closes it.
 
         Raises:
             OSError: with ``filename``.
@@ -44,7 +44,7 @@ class Folder:
         return cls(path, os.open(path, _FLAGS | os.O_NOFOLLOW))
 
     def again(self) -> Folder:
-        """The same directory for another thread; to be closed.
+        """Open the same directory once more, for another thread, which closes it.
 
         Raises:
             OSError: with ``filename``.
@@ -59,12 +59,12 @@ class Folder:
             os.close(fd)
 
     def path_of(self, name: str) -> str:
-        """The path of a file in it, for words."""
+        """Return the path of a file in the directory, for messages."""
         return os.path.join(self.path, name)
 
     def names(self) -> list[str]:
-        """All names in it."""
-        # A descriptor of its own: those that are copies of one share the place where listing goes on.
+        """Return all names in the directory."""
+        # Its own descriptor: duplicates of one share the position in the listing.
         with self._named("."):
             fd = os.open(".", _FLAGS, dir_fd=self.fd)
             try:
@@ -73,14 +73,14 @@ class Folder:
                 os.close(fd)
 
     def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
-        """Open a regular file; as :func:`coordd.util.safeopen.open_regular`."""
+        """Open a regular file; arguments and result as :func:`coordd.util.safeopen.open_regular`."""
         return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
 
     def make(self, name: str, *, mode: int) -> int:
-        """Make a file, with exactly this mode, and open it for writing.
+        """Create a file with exactly this mode, and open it for writing.
 
         Raises:
-            FileExistsError: the name is taken, by whatever it is.
+            FileExistsError: the name is taken, by anything at all.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._named(name):
@@ -89,12 +89,12 @@ class Folder:
         return descriptor
 
     def stat(self, name: str) -> os.stat_result:
-        """What stands under a name, itself."""
+        """Return the status of what has a name; a link is not followed."""
         with self._named(name):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def regular(self, name: str) -> os.stat_result | None:
-        """The status of a regular file; None for anything else, and for nothing."""
+        """Return the status of a regular file; None for anything else, or where nothing has the name."""
         try:
             status = self.stat(name)
         except FileNotFoundError:
@@ -102,7 +102,7 @@ class Folder:
         return status if stat.S_ISREG(status.st_mode) else None
 
     def exists(self, name: str) -> bool:
-        """Whether anything stands under a name."""
+        """Return whether anything has the name."""
         try:
             self.stat(name)
         except FileNotFoundError:
@@ -115,15 +115,15 @@ class Folder:
             os.unlink(name, dir_fd=self.fd)
 
     def rename(self, name: str, to: str) -> None:
-        """Rename within the directory; what stood under the new name is gone."""
+        """Rename within the directory; what had the new name before is replaced."""
         with self._named(name):
             os.rename(name, to, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def move(self, name: str, to: str) -> None:
-        """Rename within the directory to a name that nobody has.
+        """Rename within the directory to a name that is free.
 
         Raises:
-            FileExistsError: somebody has it.
+            FileExistsError: the name is taken.
         """
         try:
             with self._named(to):
@@ -138,19 +138,19 @@ class Folder:
             self.unlink(name)
 
     def sync(self) -> None:
-        """Have the names in it outlive a power loss."""
+        """Bring the directory to stable storage, so that its names survive a power loss."""
         with self._named("."):
             sync_directory(self.fd)
 
     def point(self, link: str, target: str, *, series: str, extension: str) -> bool:
-        """Make the symlink ``link`` lead to ``target``, a part of a series, in one step for any reader.
+        """Make the symlink ``link`` lead to ``target``, a part of a series; readers always find a whole link.
 
         Returns:
             Whether it had to be changed.
 
         Raises:
-            OSError: something stands there that is no link to a part of this series, and so not coordd's, or
-                as symlink(2) and rename(2) tell.
+            OSError: what has the name is no link to a part of this series, and so not coordd's; or as
+                symlink(2) and rename(2).
         """
         if self._leads_to(link, series, extension) == target:
             return False
@@ -163,7 +163,7 @@ class Folder:
         return True
 
     def _leads_to(self, link: str, series: str, extension: str) -> str | None:
-        """Where a link of coordd's leads; None where nothing stands."""
+        """Return where coordd's own link leads; None where nothing has the name."""
         try:
             target = os.readlink(link, dir_fd=self.fd)
         except FileNotFoundError:
@@ -178,6 +178,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _named(self, name: str) -> Iterator[None]:
+        """Give an OSError raised inside the path of ``name`` as its ``filename``."""
         try:
             yield
         except OSError as error:

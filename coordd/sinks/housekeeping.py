@@ -1,12 +1,12 @@
-"""Keeping the record files bounded: old dates go, closed parts are gzipped, then the oldest go by size.
+"""Keep the record files bounded: remove old dates, gzip closed parts, then remove the oldest by size.
 
-Runs in a thread of its own, beside the one that writes, for gzipping takes seconds; never touches the part
-that is being written to, never follows a link, and touches nothing but what coordd made, by the manifest
-(manifest.py). Every run is complete in itself and begins with what a kill in the run before left behind.
+Runs in a thread of its own, because gzipping takes seconds. It never touches the part that is being written,
+follows no link, and touches only files that coordd made, as the manifest proves (records/manifest.py). Every
+run is complete in itself, and first finishes what a kill in an earlier run left behind.
 
-The dates that count are those that exist, so that a clock that runs wild deletes nothing by itself, in the
-order in which their files were begun (ages.py), so that a false date evicts no true one. What
-cannot be removed or compressed is a notice, once, and is tried again in every run.
+Dates are counted among those that exist, so a wrong clock alone deletes nothing; they are ordered by when
+their files were begun (records/ages.py), so a false date evicts no true one. What cannot be removed or
+compressed is reported once, and tried again in every run.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _COPY = ".gz.tmp"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What may stay, for each type of record.
+    """Limit what is kept of each type of record.
 
-    ``retention_days``: so many of the newest dates that exist. ``compress_after_days``: a closed part is
-    gzipped when so many whole days have passed since its own; 0: once it is closed. ``max_bytes``: all files
-    together, with what the current part may still grow to.
+    ``retention_days``: how many of the newest existing dates are kept. ``compress_after_days``: a closed part
+    is gzipped when that many whole days have passed since its own; 0: as soon as it is closed. ``max_bytes``:
+    all files together, with what the current part may still grow to.
     """
 
     retention_days: int
@@ -53,37 +53,37 @@ class Policy:
 
 
 class SeriesWriter(Protocol):
-    """What housekeeping must know of a series' record file (files.py)."""
+    """Tell housekeeping about one series; record_file.py implements it."""
 
     unproven: int
 
     @property
     def folder(self) -> HeldFolder:
-        """The directory."""
+        """Return the directory of the files."""
 
     @property
     def series(self) -> str:
-        """``agent``."""
+        """Return the name of the series, such as ``agent``."""
 
     @property
     def extension(self) -> str:
-        """``jsonl``, without its dot."""
+        """Return the extension without its dot, such as ``jsonl``."""
 
     @property
     def name(self) -> str | None:
-        """The name of the current part."""
+        """Return the name of the current part; None before the first one."""
 
     @property
     def max_part_bytes(self) -> int:
-        """To what size a part may grow."""
+        """Return the size in bytes that a part may grow to."""
 
     def unless_open(self, name: str, act: Callable[[], None]) -> bool:
-        """Do something to a file unless it is being written to; whether it was done."""
+        """Call ``act`` unless the file is being written; return whether it was called."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What one run did: files removed and gzipped, bytes freed, what failed for the first time."""
+    """Count what one run did; ``notices`` are of what failed for the first time."""
 
     removed: int = 0
     compressed: int = 0
@@ -100,7 +100,7 @@ class _File:
 
 
 class Housekeeper:
-    """Applies a :class:`Policy` to series of record files; ``policy`` may be set at any time."""
+    """Apply a :class:`Policy` to series of record files; ``policy`` may be set at any time."""
 
     def __init__(self, *, writers: Sequence[SeriesWriter], policy: Policy) -> None:
         self._writers = writers
@@ -109,11 +109,11 @@ class Housekeeper:
         self._judged: set[tuple[int, ...]] = set()
 
     def run(self, wall: float, *, doubtful: bool = False) -> Report:
-        """One round over all series; blocks for as long as gzip takes, raises nothing for a bad file.
+        """Go over all series once; blocks for as long as gzip takes, and raises nothing for a bad file.
 
         Args:
             wall: epoch seconds, for the age of parts.
-            doubtful: the clock was set far since coordd began: today takes no true day's place.
+            doubtful: the clock was set far since coordd started, so today must not evict a true day.
         """
         _be_nice()
         report = Report()
@@ -155,7 +155,7 @@ class Housekeeper:
 
 
 class _Series:
-    """One round over one series, in a directory that is held open: nothing of another one is touched."""
+    """Go over one series once, in a directory that is held open: no other directory is touched."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class _Series:
             self._fail(self._folder.path, "kept in order", explain(error))
 
     def _files(self) -> list[_File]:
-        """What is coordd's of the series, oldest first, with what was set aside as damaged."""
+        """Return coordd's own files of the series, oldest first, with those set aside as damaged."""
         found: list[tuple[str, Part, int]] = []
         unproven = 0
         for name in self._folder.names():
@@ -222,7 +222,7 @@ class _Series:
         return any(self._folder.exists(form) for form in (name, f"{name}.gz"))
 
     def _adopt(self, names: list[str]) -> None:
-        """What an older coordd left, which had no manifest, and every line of which says so."""
+        """Announce files of an older coordd without a manifest, where every line shows that it wrote them."""
         lines = []
         for name in names:
             plain = plain_name(name)
@@ -235,6 +235,7 @@ class _Series:
             self._claims = self._writer.folder.claims(self._folder)
 
     def _judge(self, name: str, plain: str) -> list[bytes]:
+        """Return the manifest line for a file that its content proves; [] where it does not."""
         descriptor, _ = self._folder.open(name, os.O_RDONLY)
         try:
             status = os.fstat(descriptor)
@@ -254,7 +255,7 @@ class _Series:
         return []
 
     def _drop_stale_copies(self, names: list[str]) -> None:
-        """Copies that a killed run did not finish."""
+        """Remove the copies that a killed run did not finish."""
         for name in names:
             plain = name[1 : -len(_COPY)] if name.startswith(".") and name.endswith(_COPY) else ""
             part = self._part(plain)
@@ -284,20 +285,20 @@ class _Series:
             try:
                 if twin in names and not self._finish(file):
                     continue
-                # a file that cannot stay need not be compressed: nothing of ours is that large
+                # a file above the budget is removed anyway: none of coordd's own grows that large
                 if (
                     self._is_due(file.age.date)
                     and file.size <= self._policy.max_bytes
                     and not self._folder.exists(twin)  # somebody else's: the file stays as it is
                 ):
                     self._compress_one(file)
-            except FileNotFoundError:  # somebody was faster
+            except FileNotFoundError:  # somebody removed it meanwhile
                 continue
             except OSError as error:
                 self._fail(self._path(file.name), "compressed", explain(error))
 
     def _finish(self, file: _File) -> bool:
-        """Whether the plain file is still there, and alone."""
+        """Keep one of both forms; return whether the plain file is still there, and alone."""
         if finish(self._folder, file.name, self._remove):
             return self._folder.exists(file.name) and not self._folder.exists(compressed_name(file.name))
         self._fail(
@@ -321,18 +322,20 @@ class _Series:
     def _is_due(self, day: str) -> bool:
         try:
             days = (date.fromisoformat(self._today) - date.fromisoformat(day)).days
-        except ValueError:  # 2026-13-45: a name like ours
+        except ValueError:  # 2026-13-45: has the form of a date and is none
             return False
         return max(0, days - 1) >= self._policy.compress_after_days
 
     def _drop_to_size(self) -> None:
         files = self._files()
         current = sum(file.size for file in files if self._is_current(file))
-        room = self._policy.max_bytes - max(current, min(self._writer.max_part_bytes, self._policy.max_bytes))
+        allowed = self._policy.max_bytes - max(
+            current, min(self._writer.max_part_bytes, self._policy.max_bytes)
+        )
         closed = [file for file in files if not self._is_current(file)]
         used = sum(file.size for file in closed)
         for file in closed:
-            if used <= room:
+            if used <= allowed:
                 return
             if self._drop(file):
                 used -= file.size
@@ -358,7 +361,7 @@ class _Series:
 
 
 def _part_name_in(name: str) -> str:
-    """The name of the part that a file is, or was set aside from: ``….jsonl.2.damaged`` is of ``….jsonl``."""
+    """Return the part that a file is, or was set aside from: ``….jsonl`` for ``….jsonl.2.damaged``."""
     if not name.endswith(DAMAGED):
         return name
     base, _, number = name.removesuffix(DAMAGED).rpartition(".")
@@ -366,7 +369,7 @@ def _part_name_in(name: str) -> str:
 
 
 def _be_nice() -> None:
-    """Give way to the threads that record and answer. On Linux a thread has a nice value of its own."""
+    """Lower this thread's priority, below those that record and answer (on Linux each thread has its own)."""
     if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -1,5 +1,4 @@
-"""Samples and events as JSON lines: ``{system,agent,event}_YYYY-MM-DD.jsonl``, a symlink to each current
-one."""
+"""Write samples and events as JSON lines: ``{system,agent,event}_YYYY-MM-DD.jsonl``, each with a symlink."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 
 
 class JsonlSink(FileSink):
-    """The sink ``jsonl``: three series with one backlog and one status.
+    """Write three series of JSON lines, with one backlog and one status: the sink ``jsonl``.
 
     Args:
         metrics_dir: made when missing.

@@ -1,6 +1,6 @@
-"""What passes from one run to the next: the snapshot, and what is read back of it and of the records.
+"""Pass knowledge from one run to the next: write the snapshot, and read it back with the records.
 
-Without either, every agent is met for the first time.
+Where both are missing, every agent is met for the first time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READ_DEADLINE = 60.0
 
 
 class LastRun:
-    """The snapshot at ``path``, and the records in ``metrics``; ``writer`` is the thread for both.
+    """Write the snapshot at ``path``; read it and the records in ``metrics``, in the thread ``writer``.
 
     ``directory`` is where the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what
     this machine wrote is believed. ``problem`` is why the snapshot cannot be written, None while it can.
@@ -51,7 +51,7 @@ class LastRun:
         self._writer = writer
 
     async def read(self) -> list[KnownAgent]:
-        """The agents as the last run knew them."""
+        """Return the agents as the last run knew them."""
         try:
             return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
         except (OSError, DeadlineMissed) as error:
@@ -59,9 +59,9 @@ class LastRun:
             return []
 
     async def write(self, document: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
-        """Replace the snapshot by what ``document`` makes; one that cannot be is a problem, and logged once.
+        """Replace the snapshot by what ``document`` makes; a failure is in ``problem``, and logged once.
 
-        How far the record files reach is taken first, for what is written meanwhile may not be in it.
+        How far the record files reach is taken first: what is written meanwhile may not be in the document.
         """
         try:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
@@ -71,7 +71,7 @@ class LastRun:
             why = getattr(error, "strerror", None) or error
             problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
             if self._directory.trouble is not None:
-                problem = None  # that says it all, and for as long as it is so
+                problem = None  # the directory's own trouble is reported in its place
             elif problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
@@ -79,16 +79,16 @@ class LastRun:
             self.problem = None
 
     def _read(self, wall: float) -> list[KnownAgent]:
-        place = self._metrics.look()
-        directory = None if place is None else place.fd
+        metrics = self._metrics.look()
+        directory = None if metrics is None else metrics.fd
         return restore(self.path, directory, now=wall, root=self.root, host=self._host)
 
     def _reach(self) -> dict[str, tuple[int, int]] | None:
-        place = self._metrics.look()
-        return None if place is None else covered(place.fd)
+        metrics = self._metrics.look()
+        return None if metrics is None else covered(metrics.fd)
 
     def _write(self, document: Mapping[str, object]) -> None:
-        place = self._directory.look()
-        if place is None:
+        directory = self._directory.look()
+        if directory is None:
             raise OSError(self._directory.trouble)
-        write_snapshot(place, os.path.basename(self.path), document, mode=self._mode)
+        write_snapshot(directory, os.path.basename(self.path), document, mode=self._mode)

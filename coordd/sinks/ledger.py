@@ -1,17 +1,19 @@
-"""Which written lines are known to be on stable storage, and what those are that are not.
+"""Record which written lines are known to be on stable storage, and keep those that are not.
 
-One thread writes, another one syncs, so that a slow disk delays no record. A descriptor is therefore closed
-here and nowhere else, after its last fsync: it can neither vanish nor come to mean another file in the
-middle of one.
+One thread writes and another one syncs, so that a slow disk delays no record. A descriptor is closed only
+here, after its last fsync: in the middle of one it must neither vanish nor be reused for another file.
 
 A failed fsync is final for what was written before it: the kernel may have dropped those pages and marked
 them clean, and the next fsync then reports a success that does not cover them (see fsync(2)). So the lines
 written since the last fsync that succeeded are kept in memory, bounded, and given back to the writer
-(:meth:`Ledger.unsynced`), which writes them again elsewhere. With them go those that this last good fsync
-covered, for a file system may notice late: ext4 without a journal, on a disk that lends more room than it
-has, lost what it had called synced a moment before::
+(:meth:`Ledger.unsynced`), which writes them again elsewhere. The lines that this last good fsync covered are
+given back as well, because a file system may notice late: ext4 without a journal, on a thinly provisioned
+disk, lost what it had called synced a moment before::
 
-    open ──fsync fails──► suspect ──unsynced()──► taken ──retire(cut=True), all synced──► cut and closed
+    state of a descriptor    what moves it on
+    open                     an fsync that fails ──► suspect;   retire(), then a sync ──► closed
+    suspect                  unsynced() ──► taken
+    taken                    renew() ──► open;   retire(cut=True), and all synced ──► cut off and closed
 """
 
 from __future__ import annotations
@@ -31,15 +33,15 @@ from coordd.util.directories import sync_directory
 MAX_LINES = 100_000
 MAX_BYTES = 64 * 1024 * 1024
 KEPT_BYTES = 4 * 1024 * 1024
-"""Of what the last good fsync covered, no more than this is kept."""
+"""Bytes kept of the lines that the last good fsync covered."""
 
 
 def sync_file(descriptor: int) -> None:
     """Bring a file's content and size to stable storage.
 
     Raises:
-        OSError: as fdatasync(2); on macOS as fcntl(2) F_FULLFSYNC, for its fsync leaves the drive's cache
-            alone.
+        OSError: as fdatasync(2); on macOS as fcntl(2) F_FULLFSYNC, because fsync there does not flush the
+            drive's cache.
     """
     if sys.platform == "darwin":
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -49,10 +51,10 @@ def sync_file(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unsynced:
-    """What a file had in one descriptor when its fsync failed.
+    """The lines of one descriptor that a failed fsync left in doubt.
 
-    ``lines`` are not known to be on disk, oldest first; ``forgotten`` more are not in memory any longer.
-    ``safe`` is the size up to which the file is.
+    ``lines`` may or may not be on disk, oldest first; ``forgotten`` more are no longer in memory. ``safe`` is
+    the size up to which the file is known to be on disk.
     """
 
     descriptor: int
@@ -63,7 +65,7 @@ class Unsynced:
 
 @dataclass(slots=True)
 class _Tail:
-    """Lines written since the last fsync that succeeded, as many as may be kept."""
+    """The lines written since the last fsync that succeeded, as many as may be kept."""
 
     lines: deque[bytes] = field(default_factory=deque)
     size: int = 0
@@ -83,10 +85,11 @@ class _Tail:
 
 @dataclass(slots=True)
 class _Open:
-    """A descriptor; ``end`` is where its whole lines end, ``safe`` where those of the last good fsync do.
+    """The state of a descriptor.
 
-    ``covered`` are the lines of that fsync, from ``safe_before`` on, where they are few enough to be kept.
-    ``size`` is that of the file when its lines were taken to be written again.
+    ``end`` is where its whole lines end, ``safe`` where those of the last good fsync do. ``covered`` are the
+    lines of that fsync, from ``safe_before`` on, where they are few enough to be kept. ``size`` is that of
+    the file when its lines were taken to be written again.
     """
 
     path: str
@@ -105,7 +108,7 @@ class _Open:
 
 
 class Ledger:
-    """Counts records from written to durable, and syncs and closes the descriptors they were written to.
+    """Count records from written to durable; sync and close the descriptors that they were written to.
 
     Args:
         fsync: brings one file to stable storage.
@@ -130,11 +133,11 @@ class Ledger:
         self.durable = 0
         self.error: str | None = None
         self.failed = False
-        """Whether :meth:`unsynced` has something for somebody."""
+        """Whether :meth:`unsynced` has lines for some owner."""
 
     @property
     def dirty(self) -> bool:
-        """Whether :meth:`sync` has something to do, or will have."""
+        """Return whether :meth:`sync` has something to do, or will have."""
         with self._lock:
             return bool(self._directories) or any(
                 one.pending is not None or one.suspect is not None or one.retired
@@ -142,19 +145,19 @@ class Ledger:
             )
 
     def opened(self, descriptor: int, path: str, *, owner: object = None, size: int = 0) -> None:
-        """A descriptor is from now on this ledger's to close.
+        """Take over a descriptor, to sync and to close it.
 
         Args:
             descriptor: open for writing.
             path: what it is called in errors.
-            owner: who will ask for what is unsynced.
+            owner: the object that :meth:`unsynced` is called with.
             size: of the file.
         """
         with self._lock:
             self._open[descriptor] = _Open(path, owner, size, size, size)
 
     def entered(self, folder: Folder) -> None:
-        """A name was added to a directory: records there are durable only once the directory is.
+        """Record that a name was added to a directory: its records are durable once the directory is synced.
 
         Raises:
             OSError: the directory cannot be opened.
@@ -164,7 +167,7 @@ class Ledger:
             self._directories.append(again)
 
     def wrote(self, descriptor: int, lines: Sequence[bytes], *, end: int) -> None:
-        """These records became whole in a file.
+        """Record that these lines are whole in a file.
 
         Args:
             descriptor: as given to :meth:`opened`.
@@ -182,15 +185,15 @@ class Ledger:
             one.pending.add(lines, self._max_lines)
 
     def suspects(self, descriptor: int) -> bool:
-        """Whether an fsync of this descriptor has failed: nothing more is to be written to it."""
+        """Return whether an fsync of this descriptor has failed: nothing more may be written to it."""
         with self._lock:
             one = self._open[descriptor]
             return one.suspect is not None or one.taken
 
     def unsynced(self, owner: object) -> list[Unsynced]:
-        """What an owner has to write again; each once, in the order of opening.
+        """Return what an owner has to write again, each line once, in the order of opening.
 
-        Each descriptor has to be given back, by :meth:`retire` or :meth:`renew`.
+        The owner then calls :meth:`retire` or :meth:`renew` for each descriptor.
         """
         found = []
         with self._lock:
@@ -203,25 +206,25 @@ class Ledger:
         return found
 
     def renew(self, descriptor: int) -> None:
-        """A descriptor that was taken is empty, and is written to again."""
+        """Record that a taken descriptor's file was emptied, and will be written again."""
         with self._lock:
             one = self._open[descriptor]
             one.taken, one.safe, one.safe_before, one.end, one.covered = False, 0, 0, 0, None
 
     def retire(self, descriptor: int, *, cut: bool = False) -> None:
-        """Nothing more will be written: the next :meth:`sync` closes it.
+        """Record that nothing more will be written: the next :meth:`sync` closes the descriptor.
 
         Args:
             descriptor: as given to :meth:`opened`.
-            cut: all that was unsynced in it was written again elsewhere: once that is on disk, cut it off
-                here, so that nobody reads it twice.
+            cut: all that was unsynced in it was written again elsewhere; cut it off here once that is on
+                disk, so that no reader finds it twice.
         """
         with self._lock:
             one = self._open[descriptor]
             one.retired, one.cut = True, cut
 
     def sync(self) -> None:
-        """Sync all that was written before the call; a failure is in :attr:`error` until a sync succeeds."""
+        """Sync everything written before the call; a failure stays in :attr:`error` until a sync succeeds."""
         with self._turn:
             with self._lock:
                 directories, self._directories = self._directories, []
@@ -241,8 +244,8 @@ class Ledger:
                 for descriptor, _ in ended:
                     del self._open[descriptor]
             for descriptor, one in ended:
-                with contextlib.suppress(OSError):  # its fsync has told all there is to know
-                    if one.cut and _size_of(descriptor) == one.size:  # or somebody added something
+                with contextlib.suppress(OSError):  # its fsync has already told
+                    if one.cut and _size_of(descriptor) == one.size:  # else somebody added to it
                         os.ftruncate(descriptor, one.safe)
                         self._fsync(descriptor)
                 with contextlib.suppress(OSError):

@@ -1,78 +1,46 @@
-"""One series of record files that only ever grows at its end, in whole lines, for ``tail -F`` to follow.
+"""Write one series of record files: only at the end, in whole lines, so that ``tail -F`` can follow.
 
 A :class:`RecordFile` decides which part is current, rotates, keeps the symlink, and notices when somebody
-removed or replaced what it writes to. Only files that coordd made are written to (manifest.py): a name that
-somebody else's file has is passed over for the next one. A line that did not fit (a full disk) is never cut
-off again, which would make tail start over: its rest is written first when space returns. This module knows
-lines, not what they say; who writes again what it did not take, and who syncs, is not its business.
+removed or replaced what it writes to. Only files that coordd made are written to (records/manifest.py): a
+name that somebody else's file has is passed over for the next one.
+
+A line that did not fit (a full disk) is never cut off again, because tail would then start over::
+
+    a line is         what happens to it next
+    torn              its rest is written first, when space returns
+    torn, and the     it is written whole, as the first line of the new file
+    file was lost
+    whole             it waits for an fsync (ledger.py); if that fails, start_over() gives it back
+
+This module knows lines, not what they say. The caller writes again what was not taken, and syncs.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from coordd.records.manifest import announcement, proven, proves
-from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
+from coordd.records.manifest import announcement
+from coordd.records.names import Part, part_name
+from coordd.sinks.appending import Appended, RecordFileListener, Rewrite, TornLine, write_all
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
-from coordd.sinks.repair import Damage, repair_file
+from coordd.sinks.opening import choose_part, demand_own, prepare_part
 from coordd.util.safeopen import explain
 from coordd.util.timestamps import utc_date
 
 MAX_PART_BYTES = 256 * 1024 * 1024
 
 
-class RecordFileListener(Protocol):
-    """Is told what a record file met; called from the thread that writes."""
-
-    def recreated(self, path: str) -> None:
-        """The directory, file or symlink at ``path`` was gone or replaced, and is back."""
-
-    def damaged(self, damage: Damage) -> None:
-        """A torn tail was set aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of some lines: ``taken`` of them, from the first, are written or will be; the rest are not.
-
-    All but the last of those taken are whole on disk; see :attr:`RecordFile.torn` for the last one.
-    """
-
-    taken: int
-    error: OSError | None = None
-
-
-@dataclass(slots=True)
-class _Torn:
-    """A line (with its newline) that is in the file up to ``done``; ``end`` is the file's size then."""
-
-    line: bytes
-    done: int
-    end: int
-    is_record: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """What a failed fsync made doubtful: ``lines`` to be written again, ``forgotten`` that are lost."""
-
-    lines: Sequence[bytes]
-    forgotten: int
-
-
 class RecordFile:
-    """The files ``<directory>/<series>_<date>[.<number>].<extension>`` and the symlink to the current one.
+    """Write ``<directory>/<series>_<date>[.<number>].<extension>`` and the symlink to the current part.
 
     Not thread-safe: one thread owns it, but for :meth:`unless_open`. Nothing is touched before the first
-    call. ``opened`` counts the parts opened so far; ``unproven`` the files of its names that are not
-    coordd's, as housekeeping has last counted them.
+    call. ``opened`` counts the parts opened so far, ``written`` the records; ``trouble`` says what is wrong
+    with the symlink. ``unproven`` counts the files with its names that are not coordd's, as of the last
+    housekeeping.
 
     Args:
         folder: the directory; several files may share it.
@@ -114,14 +82,14 @@ class RecordFile:
         self._mode = mode
         self._write = write
         self._descriptor: int | None = None
-        self._place: Folder | None = None
+        self._opened_folder: Folder | None = None
         self._identity = (0, 0)
         self._part: Part | None = None
         self._name = ""  # of the part
         self._size = 0
         self._announced: bytes | None = None
-        self._torn: _Torn | None = None
-        self._again: bytes | None = None
+        self._torn: TornLine | None = None
+        self._unwritten: bytes | None = None
         self._vanished: str | None = None
         self._superseded: list[int] = []
         self._is_replacement = False
@@ -130,24 +98,23 @@ class RecordFile:
 
     @property
     def directory(self) -> str:
-        """Where the files are."""
+        """Return the path of the directory with the files."""
         return self.folder.path
 
     @property
     def torn(self) -> bool:
-        """Whether the last line taken is not whole on disk yet."""
-        return self._torn is not None or self._again is not None
+        """Return whether the last line taken is not whole on disk yet."""
+        return self._torn is not None or self._unwritten is not None
 
     @property
     def name(self) -> str | None:
-        """The name of the current part; None before the first one."""
+        """Return the name of the current part; None before the first one."""
         return self._name or None
 
     @property
     def path(self) -> str | None:
-        """The current part; None before the first one."""
-        name = self.name
-        return None if name is None else os.path.join(self.directory, name)
+        """Return the path of the current part; None before the first one."""
+        return os.path.join(self.directory, self._name) if self._name else None
 
     def append(self, lines: Sequence[bytes], now: float) -> Appended:
         """Write whole lines in one write(2), into the part for the UTC day of ``now`` (epoch seconds).
@@ -169,17 +136,17 @@ class RecordFile:
             self._announce(lines[0])
         except OSError as failure:
             return Appended(0, failure)
-        done, error = self._push(data)
+        done, error = self._write_all(data)
         whole = len(lines) if done == len(data) else data.count(b"\n", 0, done)
         begin = data.rfind(b"\n", 0, done) + 1
         self._account(lines[:whole], end=self._size - (done - begin))
         if begin == done:
             return Appended(whole, error)
-        self._torn = _Torn(lines[whole] + b"\n", done - begin, self._size)
+        self._torn = TornLine(lines[whole] + b"\n", done - begin, self._size)
         return Appended(whole + 1, error)
 
     def roll(self, now: float) -> None:
-        """Have the right part open for writing at ``now``, the rest of a torn line written, a header in it.
+        """Open the part for ``now`` if it is not open yet, finish a torn line, and write the header.
 
         Raises:
             OSError: it could not be done, and lines must wait.
@@ -195,23 +162,23 @@ class RecordFile:
             self._open(now)
         if self._size == 0 and self._header is not None:
             self._write_line(self._header + b"\n", is_record=False)
-        if self._again is not None:
-            line, self._again = self._again, None
+        if self._unwritten is not None:
+            line, self._unwritten = self._unwritten, None
             self._write_line(line, is_record=True)
 
     def check(self, now: float) -> bool:
-        """As :meth:`roll`, and the symlink too is put right where somebody changed it.
+        """Do what :meth:`roll` does, and put the symlink right where somebody changed it.
 
         Returns:
-            Whether something that had been there was gone and is back.
+            Whether something had been removed or changed, and is back.
 
         Raises:
             OSError: as :meth:`roll`.
         """
         before = self._vanished is not None or (self._descriptor is not None and not self._in_place())
         self.roll(now)
-        if self._place is not None:
-            self.folder.restore(self._place)
+        if self._opened_folder is not None:
+            self.folder.restore(self._opened_folder)
         had_trouble = self.trouble is not None
         changed = self._point()
         if changed and not had_trouble and not before:
@@ -219,10 +186,10 @@ class RecordFile:
         return before or (changed and not had_trouble)
 
     def unless_open(self, name: str, act: Callable[[], None]) -> bool:
-        """Do something to a file for as long as this one neither writes to it nor comes to; from any thread.
+        """Call ``act`` unless ``name`` is the current part; no part is opened meanwhile. For any thread.
 
         Returns:
-            Whether it was done; not where ``name`` is the current part.
+            Whether it was called.
         """
         with self._choosing:
             if self._descriptor is not None and name == self.name:
@@ -230,14 +197,14 @@ class RecordFile:
             act()
             return True
 
-    def start_over(self) -> Again | None:
-        """Take back what a failed fsync made doubtful, and leave the part it is in for a new one.
+    def start_over(self) -> Rewrite | None:
+        """Take back the lines that a failed fsync made doubtful, and begin a new part.
 
-        Where nothing of a part that was begun for this reason ever came to disk, it is emptied and used
-        again, so that a disk that stays full gets no more files.
+        A part that was itself begun for this reason, and of which nothing came to disk, is emptied and used
+        again: a disk that stays full gets no more files.
 
         Returns:
-            What is to be written again, behind nothing else; None where no fsync has failed.
+            What to write again before anything else; None where no fsync has failed.
         """
         unsynced = self._ledger.unsynced(self)
         if not unsynced:
@@ -253,22 +220,22 @@ class RecordFile:
                 continue
             self._superseded.append(one.descriptor)
             self._descriptor, self._is_replacement = None, True
-        again, self._again = self._again, None
-        if again is not None:
-            lines.append(again[:-1])
+        unwritten, self._unwritten = self._unwritten, None
+        if unwritten is not None:
+            lines.append(unwritten[:-1])
         forgotten = sum(one.forgotten for one in unsynced)
         self.written -= sum(len(one.lines) + one.forgotten for one in unsynced)
-        return Again(lines, forgotten)
+        return Rewrite(lines, forgotten)
 
     def written_again(self) -> None:
-        """All that :meth:`start_over` gave is written: once it is on disk, nobody needs the old place."""
+        """Record that all lines from :meth:`start_over` are written: the old ones are cut off once synced."""
         for descriptor in self._superseded:
             self._ledger.retire(descriptor, cut=True)
         self._superseded = []
 
     def close(self) -> bool:
-        """Let go of the current part; returns whether a torn line stays torn in it."""
-        torn, self._torn, self._again = self.torn, None, None
+        """Let go of the current part; return whether a torn line stays torn in it."""
+        torn, self._torn, self._unwritten = self.torn, None, None
         self._close()
         for descriptor in self._superseded:
             self._ledger.retire(descriptor)
@@ -276,6 +243,7 @@ class RecordFile:
         return torn
 
     def _emptied(self) -> bool:
+        """Empty the current part; return whether that worked."""
         descriptor = self._descriptor
         if descriptor is None:
             return False
@@ -288,64 +256,64 @@ class RecordFile:
         return True
 
     def _in_place(self) -> bool:
-        """Whether the name still leads to the open file, in the directory that is held; learns its size.
+        """Return whether the name still leads to the open file in the held directory; learn its size.
 
         Raises:
-            OSError: the directory was replaced by something that is not taken for it.
+            OSError: the directory was replaced by something that may not be used in its place.
         """
         try:
-            place = self.folder.folder()
+            folder = self.folder.folder()
         except OSError:
             self._let_go()
             raise
-        if place is not self._place:
+        if folder is not self._opened_folder:
             return False
         try:
-            there = os.stat(self._name, dir_fd=place.fd, follow_symlinks=False)
+            there = os.stat(self._name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         self._size = there.st_size
         return (there.st_dev, there.st_ino) == self._identity
 
     def _let_go(self) -> None:
-        """What was open is gone from its path: a record torn in there is written anew, whole, elsewhere."""
+        """Close the part that is gone from its path; a record torn in it is written whole in the next one."""
         self._vanished = self.path
         self._close()
         self._start_torn_over()
 
     def _start_torn_over(self) -> None:
+        """Have a torn record written whole, before the next line."""
         torn, self._torn = self._torn, None
         if torn is not None and torn.is_record:
-            self._again = torn.line
+            self._unwritten = torn.line
 
     def _open(self, now: float) -> None:
         with self._choosing:
-            self._choose_and_open(now)
+            self._choose_and_open(self.folder.folder(), now)
 
-    def _choose_and_open(self, now: float) -> None:
-        folder = self.folder.folder()
-        part = self._choose(folder, utc_date(now))
+    def _choose_and_open(self, folder: Folder, now: float) -> None:
+        part = choose_part(
+            folder,
+            self.folder.claims(folder),
+            series=self.series,
+            extension=self.extension,
+            date=utc_date(now),
+            max_bytes=0 if self._is_replacement else self.max_part_bytes,  # after a failed fsync, a new one
+        )
         name = part_name(self.series, part, self.extension)
-        # Before the file: one that is there and empty has to be known as coordd's after a kill.
-        claims = self.folder.claims(folder)
-        if not claims.announces(name):
-            self.folder.announce(folder, announcement(name, self._header or b""))
-        elif folder.regular(name) is not None:
-            # A tail torn by an earlier process, or copied back by a person, would swallow the next line.
-            damage = repair_file(folder, name, self.folder, mode=self._mode)
-            if damage is not None:
-                self._listener.damaged(damage)
+        damage = prepare_part(self.folder, folder, name, header=self._header or b"", mode=self._mode)
+        if damage is not None:
+            self._listener.damaged(damage)
         descriptor, _ = folder.open(name, os.O_RDWR | os.O_APPEND, mode=self._mode)
         there = os.fstat(descriptor)
         self._ledger.opened(descriptor, folder.path_of(name), owner=self, size=there.st_size)
         try:
-            self._demand_own(folder, descriptor, name)
-            # Always, for an attempt before this one may have made the file and then failed.
-            self._ledger.entered(folder)
+            demand_own(self.folder, folder, descriptor, name)
+            self._ledger.entered(folder)  # always: an earlier attempt may have made the file, then failed
         except BaseException:
             self._ledger.retire(descriptor)
             raise
-        self._descriptor, self._part, self._name, self._place = descriptor, part, name, folder
+        self._descriptor, self._part, self._name, self._opened_folder = descriptor, part, name, folder
         self.opened += 1
         self._identity, self._size = (there.st_dev, there.st_ino), there.st_size
         self._announced = None
@@ -354,53 +322,24 @@ class RecordFile:
             self._listener.recreated(self._vanished)
             self._vanished = None
 
-    def _demand_own(self, folder: Folder, descriptor: int, name: str) -> None:
-        if not proven(self.folder.claims(folder), descriptor, name):
-            raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
-
-    def _choose(self, folder: Folder, date: str) -> Part:
-        """The highest part of a date that is coordd's, or the one behind it, with a name that nobody has."""
-        claims = self.folder.claims(folder)
-        taken = parts_of(folder.names(), series=self.series, date=date, extension=self.extension)
-        last = 0
-        for part in sorted(taken, reverse=True):
-            name = part_name(self.series, part, self.extension)
-            if not proves(claims, folder.fd, name):
-                continue
-            if self._may_go_on(folder, part, name, taken):
-                return part
-            last = part.number
-            break
-        numbers = {part.number for part in taken}
-        number = next(n for n in range(last + 1, MAX_NUMBER + 2) if n not in numbers)
-        if number > MAX_NUMBER:
-            raise OSError(errno.EEXIST, f"no name is left for a part of {date}", folder.path)
-        return Part(date, number)
-
-    def _may_go_on(self, folder: Folder, part: Part, name: str, taken: set[Part]) -> bool:
-        if part.compressed or Part(part.date, part.number, compressed=True) in taken or self._is_replacement:
-            return False
-        status = folder.regular(name)
-        return status is not None and status.st_size < self.max_part_bytes
-
     def _announce(self, line: bytes) -> None:
-        """Say in the manifest how the current part begins, before it does.
+        """Say in the manifest how the current part begins, before its first line is written.
 
         Raises:
-            OSError: it could not be said.
+            OSError: the manifest cannot be written.
         """
-        if self._size or self._place is None or line == self._announced or self._part is None:
+        if self._size or self._opened_folder is None or line == self._announced or self._part is None:
             return
-        if line != self._header:  # which was said when the part was opened
-            self.folder.announce(self._place, announcement(self._name, line))
+        if line != self._header:  # the header was announced when the part was opened
+            self.folder.announce(self._opened_folder, announcement(self._name, line))
         self._announced = line
 
     def _point(self) -> bool:
-        """A symlink that cannot be had is worth a warning, and no reason to keep records waiting."""
-        if self._place is None:
+        """Point the symlink at the current part; a failure is a warning, and keeps no record waiting."""
+        if self._opened_folder is None:
             return False
         try:
-            changed = self._place.point(
+            changed = self._opened_folder.point(
                 self._link, self.name or "", series=self.series, extension=self.extension
             )
         except OSError as error:
@@ -422,8 +361,7 @@ class RecordFile:
         if self._size < torn.end:  # somebody emptied the file
             self._start_torn_over()
             return
-        rest = torn.line[torn.done :]
-        done, error = self._push(rest)
+        done, error = self._write_all(torn.line[torn.done :])
         torn.done += done
         torn.end = self._size
         if error is not None:
@@ -435,33 +373,25 @@ class RecordFile:
         try:
             self._announce(line[:-1])
         except OSError:
-            self._again = line if is_record else self._again
+            self._unwritten = line if is_record else self._unwritten
             raise
-        done, error = self._push(line)
+        done, error = self._write_all(line)
         if error is None:
             self._account([line[:-1]] if is_record else [], end=self._size)
             return
         if done:
-            self._torn = _Torn(line, done, self._size, is_record)
+            self._torn = TornLine(line, done, self._size, is_record)
         elif is_record:
-            self._again = line
+            self._unwritten = line
         raise error
 
-    def _push(self, data: bytes) -> tuple[int, OSError | None]:
-        """Write as much as goes: the number of bytes, and why it is not all where it is not."""
+    def _write_all(self, data: bytes) -> tuple[int, OSError | None]:
+        """Write as much as the disk takes; return the number of bytes and the error that stopped it."""
         if self._descriptor is None:
             raise RuntimeError("no part is open")
-        done = 0
-        while done < len(data):
-            try:
-                count = self._write(self._descriptor, data[done:] if done else data)
-            except OSError as error:
-                return done, OSError(error.errno, error.strerror, self.path)
-            if count <= 0:
-                return done, OSError(errno.EIO, "nothing was written", self.path)
-            done += count
-            self._size += count
-        return done, None
+        done, error = write_all(self._descriptor, data, write=self._write, path=self.path)
+        self._size += done
+        return done, error
 
     def _account(self, records: Sequence[bytes], *, end: int) -> None:
         if self._descriptor is not None:

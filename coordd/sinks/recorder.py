@@ -1,8 +1,8 @@
-"""The way of records to the sinks: encoded, handed to the writer thread, waited for, fsynced in time.
+"""Bring records to the sinks: encode them, pass them to the writer thread, wait, and sync in time.
 
 The event loop never touches a disk. :meth:`Recorder.record` returns when every sink has taken the batch
-(written it, or put it in its backlog and said so in its status), or when the writer is late; only then may a
-client be told of it.
+(written it, or put it in its backlog and said so in its status), or when the writer is late; clients are
+told of records only after that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coordd.util.timestamps import format_utc
 log = logging.getLogger(__name__)
 
 WRITE_DEADLINE = 1.0
-"""Seconds after which clients no longer wait for the writer; ``status`` then shows the sinks failing."""
+"""Seconds that clients wait for the writer; after that ``status`` shows the sinks failing."""
 
 OPEN_CLOSE_DEADLINE = 5.0
 """Seconds for making the sinks ready, with the repair of torn files, and for closing them, with an fsync."""
@@ -32,14 +32,14 @@ SYNC_DEADLINE = 30.0
 """Seconds after which an fsync that does not return shows in ``status``."""
 
 EVENTS_AFTER = 0.05
-"""Seconds that an event waits for company."""
+"""Seconds that an event waits for others, to be written with them."""
 
 MAX_WAITING = 1000
-"""Batches that may wait for a writer thread that hangs; more are dropped and counted."""
+"""Batches that may wait while the writer thread hangs; more are dropped and counted."""
 
 
 _LEVELS = {
-    "task": logging.DEBUG,  # they come and go; who wants to see that follows the events
+    "task": logging.DEBUG,  # they come and go; `coordctl events` shows them
     "records": logging.WARNING,
     "clock": logging.WARNING,
     "socket": logging.WARNING,
@@ -48,7 +48,7 @@ _LEVELS = {
     "sink.failed": logging.ERROR,
     "sink.dropping": logging.ERROR,
 }
-"""How important an event is in the log, by its kind or by the first word of it; any other is INFO."""
+"""The log level of an event, by its kind or by the kind's first word; INFO for any other."""
 
 
 def _level_of(kind: str) -> int:
@@ -64,10 +64,10 @@ class _Outcome:
 
 
 class Recorder:
-    """Feeds the sinks from the event loop.
+    """Write records to the sinks, from the event loop.
 
-    ``publish`` is told of all records but those of the CSV, encoded, after they were written and before
-    :meth:`record` returns: in the order in which they were.
+    ``publish`` gets all records but the performance rows, encoded, after they were written and before
+    :meth:`record` returns, in the order of writing.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Recorder:
         self._syncing_late: float | None = None
 
     def statuses(self) -> Mapping[str, SinkStatus]:
-        """How each sink does, by name."""
+        """Return the status of each sink, by name."""
         error = None
         for what, since in (("a write", self._writing_late), ("fsync", self._syncing_late)):
             if since is not None:
@@ -116,7 +116,7 @@ class Recorder:
         }
 
     async def open(self) -> None:
-        """Make the sinks ready; one that cannot be is failing, no more."""
+        """Prepare the sinks; one that fails says so in its status."""
         await self._submit(
             lambda sink, wall, mono: sink.open(wall=wall, mono=mono), deadline=OPEN_CLOSE_DEADLINE
         )
@@ -147,8 +147,8 @@ class Recorder:
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
     ) -> None:
-        """Record an event, in the next batch or shortly."""
-        # the kind is part of what the log tells lines apart by: many agents' ends hide no other event
+        """Log an event, and record it with the next batch or shortly."""
+        # Repeated lines are limited by their format: with the kind in it, one kind of event hides no other.
         log.log(_level_of(kind), f"{kind}: %s", message)
         self._events.append(
             Event(
@@ -168,10 +168,10 @@ class Recorder:
         await self._submit(lambda sink, wall, mono: sink.roll(wall=wall, mono=mono))
 
     async def check(self, first: Callable[[], None]) -> None:
-        """Let every sink look after its place, after ``first`` was called in the writer thread.
+        """Call ``first`` in the writer thread, then have every sink restore what somebody removed.
 
         Raises:
-            Exception: whatever ``first`` raises; the sinks have looked all the same.
+            Exception: whatever ``first`` raises; the sinks are checked all the same.
         """
         failures: list[Exception] = []
 
@@ -223,11 +223,11 @@ class Recorder:
             self._waiting -= 1
             raise
         self._waiting -= 1
-        self._writing_late = None  # in a queue, whatever came before has returned as well
+        self._writing_late = None  # the thread works in order: whatever came before has returned as well
         self._settle(outcome)
 
     def _returned(self, future: asyncio.Future[_Outcome]) -> None:
-        """A write that was given up waiting for has ended after all."""
+        """Take the outcome of a write that missed its deadline and has ended after all."""
         self._waiting -= 1
         if not future.cancelled() and future.exception() is None:
             self._settle(future.result())
@@ -235,7 +235,7 @@ class Recorder:
                 self._writing_late = None
 
     def _work(self, act: Callable[[Sink, float, float], None], wall: float, mono: float) -> _Outcome:
-        """Runs in the writer thread."""
+        """Let each sink act, and collect what they report; runs in the writer thread."""
         for sink in self._sinks:
             act(sink, wall, mono)
         retries = [at for sink in self._sinks if (at := sink.retry_at) is not None]
@@ -255,7 +255,7 @@ class Recorder:
             self._schedule.once("records.retry", delay, self._retry)
         if outcome.dirty and not self._syncing:
             self._syncing = True
-            # Half of the interval, so that a slow fsync still ends within the whole.
+            # Half of the interval, so that even a slow fsync ends within the whole.
             self._schedule.once("records.sync", self._fsync_interval / 2, self._sync)
 
     async def _retry(self) -> None:
@@ -273,11 +273,11 @@ class Recorder:
         self._settle(outcome)
 
     def _synced(self, future: asyncio.Future[_Outcome]) -> None:
-        """An fsync that was given up waiting for has ended after all."""
+        """Take the outcome of an fsync that missed its deadline and has ended after all."""
         self._syncing_late = None
         if not future.cancelled() and future.exception() is None:
             self._settle(future.result())
 
     def _sync_all(self) -> _Outcome:
-        """Runs in the fsync thread."""
+        """Sync every sink; runs in the fsync thread."""
         return self._work(lambda sink, _wall, _mono: sink.sync(), 0.0, 0.0)

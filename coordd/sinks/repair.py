@@ -1,9 +1,8 @@
 """Set aside what a kill or a power loss left behind the last whole line of a record file.
 
-The tail goes to ``<file>.damaged`` and to disk before the file is cut, so a kill in between costs at most a
-second copy there. Only tails are read, of
-files that coordd made (manifest.py). The NUL bytes that a power loss leaves at the end of a file that had
-grown say nothing and are not kept.
+The tail is written to ``<file>.damaged`` and synced before the file is cut, so a kill in between leaves at
+most a second copy there. Only tails are read, and only of files that coordd made (records/manifest.py). NUL
+bytes, which a power loss leaves at the end of a file that had grown, are not kept.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _MOST_ASIDE = 100
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A torn tail: ``size`` bytes cut from ``path``; or ``error``, in words, when that failed."""
+    """A torn tail: ``size`` bytes cut from ``path``; or ``error``, in words, where that failed."""
 
     path: str
     size: int
@@ -34,9 +33,9 @@ class Damage:
 
 
 def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) -> list[Damage]:
-    """Repair every part of a series that is coordd's and not compressed.
+    """Repair every uncompressed part of a series that coordd made; return what was found.
 
-    Nothing is raised, a failure is in the list.
+    Raises nothing: a failure is in the list.
     """
     try:
         folder = held.folder()
@@ -61,18 +60,18 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
 def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o640) -> Damage | None:
     """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged`` (made with ``mode``).
 
-    Where that name is taken by a file that is not coordd's, the next one is used: ``<name>.2.damaged``.
+    Where somebody else's file has that name, the next one is used: ``<name>.2.damaged``.
 
     Args:
         folder: the directory.
-        name: of the file in it, which has to be coordd's.
+        name: of the file, which coordd must have made.
         held: has the manifest of this directory.
 
     Returns:
-        What was cut; None where the file ends as it should.
+        What was cut; None where the file ends with a newline or is empty.
 
     Raises:
-        OSError: the file is as it was, or (when the last fsync failed) cut with its tail kept.
+        OSError: the file is unchanged, or (where its last fsync failed) cut, with its tail kept.
     """
     descriptor, _ = folder.open(name, os.O_RDWR)
     try:
@@ -92,6 +91,7 @@ def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o64
 
 
 def _backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the blocks of a range with their offsets, from the last one back."""
     while end > begin:
         start = max(begin, end - _BLOCK)
         yield start, os.pread(descriptor, end - start, start)
@@ -99,7 +99,7 @@ def _backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, byt
 
 
 def _last(descriptor: int, size: int, byte: bytes) -> int:
-    """The offset behind the last ``byte``; 0 where there is none."""
+    """Return the offset behind the last ``byte``; 0 where there is none."""
     for start, block in _backwards(descriptor, 0, size):
         index = block.rfind(byte)
         if index >= 0:
@@ -108,7 +108,7 @@ def _last(descriptor: int, size: int, byte: bytes) -> int:
 
 
 def _end_of_text(descriptor: int, begin: int, end: int) -> int:
-    """The offset behind the last byte that is not NUL; ``begin`` where there is none."""
+    """Return the offset behind the last byte other than NUL; ``begin`` where there is none."""
     for start, block in _backwards(descriptor, begin, end):
         kept = len(block.rstrip(b"\0"))
         if kept:
@@ -130,7 +130,7 @@ def _set_aside(source: int, begin: int, end: int, folder: Folder, aside: str, *,
 
 
 def _announced_name(folder: Folder, name: str, held: HeldFolder, line: bytes) -> str:
-    """Where to set aside what begins with ``line``, by a name that is in the manifest from now on."""
+    """Return a name to set aside what begins with ``line``, and announce it in the manifest."""
     aside = _free_name(folder, name, held)
     if not held.claims(folder).announces(aside):
         held.announce(folder, announcement(aside, line))
@@ -138,7 +138,7 @@ def _announced_name(folder: Folder, name: str, held: HeldFolder, line: bytes) ->
 
 
 def _free_name(folder: Folder, name: str, held: HeldFolder) -> str:
-    """Where to set aside: a file of coordd's that is there for this already, or a name that nobody has."""
+    """Return the name of coordd's own ``.damaged`` file of this part, or else a name that is free."""
     claims = held.claims(folder)
     for number in range(1, _MOST_ASIDE):
         aside = f"{name}{'' if number == 1 else f'.{number}'}{DAMAGED}"

@@ -1,15 +1,15 @@
-"""What a daemon knew before it ended: the snapshot, and the records written after it.
+"""Restore what the last daemon knew: from its snapshot, and from the records written after that.
 
-Reads only; whatever is damaged or made by a stranger is passed over, for it is a memory and no truth: the
-first reading of the workspaces corrects it. With it a restart samples nothing twice.
+Reads only. Damaged or foreign data is passed over: the first reading of the workspaces corrects whatever is
+wrong or missing. Restored agents keep a restart from recording samples a second time.
 
-Clocks may have been wrong, so neither names of files nor times in records decide alone what came last::
+Clocks may have been wrong, so neither file names nor times in records decide alone what came last::
 
-    where a record stands              what is done with it
-    before what the snapshot covers    passed over: the snapshot was made later
-    after it                           it counts over the snapshot; one dated in the future came before those
-                                       that are not, for the clock was set back since, and counts as of now
-    without a snapshot                 the newest of each agent counts, and none that is dated in the future
+    where a record is                what is done with it
+    where the snapshot covers it     passed over: the snapshot was made later
+    behind that                      overrides the snapshot; one dated in the future was written before the
+                                     others, because the clock was set back since, and counts as of now
+    in a file, without a snapshot    the newest of each agent counts, if it is not dated in the future
 
 The snapshot says how far it covers each file, by size and inode, taken just before it was made.
 """
@@ -35,12 +35,12 @@ from coordd.util.timestamps import parse_timestamp, utc_date
 log = logging.getLogger(__name__)
 
 FIELD = "records"
-"""Where the snapshot says how far it covers the files."""
+"""The snapshot's field that says how far it covers each file."""
 MAX_RECORDS = 64 * 1024 * 1024
-"""Bytes of records read back at the most; more than a minute of them is needed only without a snapshot."""
+"""Bytes of records that are read back at most; more than a minute of them only without a snapshot."""
 MAX_LINE = 1024 * 1024
 OVERLAP = 120.0
-"""Seconds before a snapshot that does not say what it covers from which records are read again."""
+"""Seconds of records read again from before a snapshot that does not say what it covers."""
 _BLOCK = 256 * 1024
 _MAX_KEPT = 10
 
@@ -51,7 +51,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class _Remembered(msgspec.Struct, frozen=True):
-    """The fields of an agent's sample that matter for going on."""
+    """The fields of an agent's sample that are restored."""
 
     timestamp: _Time
     agent_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -78,7 +78,7 @@ class _SnapshotDocument(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """A believed snapshot: when it was written, its agents, and what it covers of each file (inode, size)."""
+    """A sound snapshot: when it was written, its agents, and how far it covers each file (inode, size)."""
 
     written: float
     agents: list[_Remembered]
@@ -86,9 +86,9 @@ class _Memory:
 
 
 def covered(directory: int) -> dict[str, tuple[int, int]]:
-    """How far the files of agents' records reach now: inode and size by name.
+    """Return how far the files of agents' records reach now: inode and size by name.
 
-    To be taken before the snapshot is made: what is written in between is then read again, which is harmless.
+    Called before the snapshot is made: what is written in between is then read again, which is harmless.
 
     Raises:
         OSError: the directory cannot be listed.
@@ -106,15 +106,15 @@ def covered(directory: int) -> dict[str, tuple[int, int]]:
 def restore(
     snapshot: str, directory: int | None, *, now: float, root: str | None = None, host: str | None = None
 ) -> list[KnownAgent]:
-    """The agents as they were last recorded.
+    """Return the agents as they were last recorded.
 
     Args:
         snapshot: path of the snapshot; it may be missing.
-        directory: descriptor of where the ``agent_*.jsonl`` parts are; of gzipped ones nothing is new. None:
-            there is none.
+        directory: descriptor of the directory with the ``agent_*.jsonl`` parts; gzipped parts are too old to
+            matter. None where it does not exist.
         now: wall clock, epoch seconds.
-        root: a project's canonical path: what lies below it may be a stranger's; see snapshotfile.py.
-        host: this machine's name; with it records of others are passed over.
+        root: a project's canonical path: what lies below it may be a stranger's; see snapshot_file.py.
+        host: this machine's name; records of other hosts are then passed over.
     """
     known: dict[Key, KnownAgent] = {}
     moments: dict[Key, float] = {}
@@ -126,8 +126,8 @@ def restore(
     except OSError as error:
         log.warning("the records of the last run cannot be listed: %s", error)
         pieces = []
-    # The last record wins over the snapshot, whichever is younger: the store shows a change only after its
-    # record, and shows verdicts that no record tells yet.
+    # The last record overrides the snapshot, whichever is younger: the store shows a change only after its
+    # record was written, and may show verdicts that no record has yet.
     newest_first = _newest_first(pieces, -1 if directory is None else directory, now, host)
     for records_of_one in _decisive(newest_first).values():
         for one, at in reversed(records_of_one):
@@ -137,7 +137,10 @@ def restore(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What is read of one file: from ``start`` to its end; ``since`` None reads all of that."""
+    """What to read of one file: records from ``start`` to its end that are not older than ``since``.
+
+    ``covered``: the snapshot says where to start. ``ahead``: the file is named after a day that is to come.
+    """
 
     name: str
     part: Part
@@ -148,7 +151,7 @@ class _Piece:
 
 
 def _pieces(directory: int, memory: _Memory | None, now: float) -> list[_Piece]:
-    """What is to be read, in the order of writing as far as that can be told."""
+    """Return what to read, in the order of writing as far as that can be told."""
     pieces = []
     covers = memory.covers if memory else None
     since = 0.0
@@ -171,11 +174,12 @@ def _pieces(directory: int, memory: _Memory | None, now: float) -> list[_Piece]:
 
 
 def _is_ahead(part: Part, now: float) -> bool:
-    """Whether a file is named after a day that has not come."""
+    """Return whether a file is named after a day that is still to come."""
     return part.date > utc_date(now + FUTURE)
 
 
 def _parts(directory: int) -> list[tuple[str, Part]]:
+    """Return the uncompressed parts of agents' records, by name."""
     parts = ((name, parse_part(name, "agent", "jsonl")) for name in os.listdir(directory))
     return [(name, part) for name, part in parts if part is not None and not part.compressed]
 
@@ -183,7 +187,7 @@ def _parts(directory: int) -> list[tuple[str, Part]]:
 def _decisive(
     newest_first: Iterable[tuple[_Remembered, float]],
 ) -> dict[Key, list[tuple[_Remembered, float]]]:
-    """Of each agent the records back to its last beat, newest first: older ones would be overruled."""
+    """Return each agent's records back to its last heartbeat, newest first; older ones do not matter."""
     kept: dict[Key, list[tuple[_Remembered, float]]] = {}
     settled: set[Key] = set()
     for one, at in newest_first:
@@ -197,9 +201,9 @@ def _decisive(
 
 
 def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered, *, back: float) -> None:
-    """Go on from one record; ``back`` is by how much its clock was ahead of the one that counts now.
+    """Apply one record to the known agents; ``back`` is how far its clock was ahead of today's, in seconds.
 
-    The time of a beat is kept as it was recorded, for it is what the beat is known by.
+    The time of a heartbeat stays as it was recorded, because the heartbeat is recognised by it.
     """
     key: Key = (one.workspace, one.agent_id)
     if one.cause == "removed":
@@ -218,7 +222,7 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
     if beat is not None and one.last_heartbeat_age is not None:
         seen = at - one.last_heartbeat_age
     elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
-        seen = at  # a clock elsewhere may be wrong; that it was seen now is certain
+        seen = at  # the heartbeat's own clock may be wrong; it was certainly seen at this moment
     elif before and before.beat_wall == beat:
         seen = before.restored_seen
     known[key] = KnownAgent(
@@ -266,7 +270,7 @@ _decoder = msgspec.json.Decoder(_Remembered)
 def _newest_first(
     pieces: list[_Piece], directory: int, now: float, host: str | None
 ) -> Iterator[tuple[_Remembered, float]]:
-    """Records and their times from the last one back, at most :data:`MAX_RECORDS` bytes."""
+    """Yield records and their times, newest first, at most :data:`MAX_RECORDS` bytes of them."""
     budget = MAX_RECORDS
     for piece in reversed(pieces):
         for line in _lines_backwards(directory, piece.name, piece.start, budget):
@@ -286,7 +290,7 @@ def _newest_first(
 
 
 def _lines_backwards(directory: int, name: str, start: int, budget: int) -> Iterator[bytes]:
-    """The lines of a file from its end back to ``start``; what is longer than any record is passed over."""
+    """Yield the lines of a file from its end back to ``start``, but for those longer than any record."""
     try:
         descriptor = open_file(name, directory=directory)
     except OSError as error:

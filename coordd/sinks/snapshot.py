@@ -1,6 +1,6 @@
-"""The snapshot: the last store, for ``coordctl status`` without a daemon, and for the next daemon.
+"""Write the snapshot: what the daemon knows, for ``coordctl status`` without a daemon, and for the next one.
 
-It says where it was written (origin.py), so that one in a project counts only where coordd itself left it.
+It says where it was written (protocol/origin.py), so that in a project only coordd's own snapshot counts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ _MOST_ASIDE = 100
 
 
 def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, object], *, mode: int) -> None:
-    """Replace the snapshot atomically, whatever stands in its place but a directory; durable when this
-    returns. A file that does not begin like a snapshot is not coordd's, or is damaged: it is kept, as
-    ``snapshot.json.aside``.
+    """Replace the snapshot atomically; it is on disk when this returns.
+
+    Anything but a directory that has its name is replaced. A file that does not begin like a snapshot is not
+    coordd's, or is damaged: it is kept, as ``snapshot.json.aside``.
 
     Raises:
-        OSError: it could not be written; the one before is whole.
+        OSError: the snapshot could not be written; the one before is whole.
     """
     body = msgspec.json.encode({**document, FIELD: origin_of(directory.fd)})
     temporary = f"{name}.tmp"

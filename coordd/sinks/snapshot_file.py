@@ -1,6 +1,6 @@
-"""Read the last run's snapshot: bounded, and below a project without following a link.
+"""Read the last run's snapshot: bounded, and in a project without following a link.
 
-There it counts only where coordd itself left it; see origin.py.
+In a project it counts only where coordd itself left it; see protocol/origin.py.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class _Origin(msgspec.Struct, frozen=True):
 
 
 def read_snapshot(path: str, *, root: str | None) -> bytes:
-    """What stands in the file, which is JSON at least as far as its outer braces.
+    """Return the file's content, whose outermost object is valid JSON.
 
     Args:
         path: of the snapshot.
-        root: a project's canonical path; a snapshot below it has to name this machine and its own folder.
+        root: a project's canonical path; a snapshot below it must name this machine and its own folder.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: it cannot be read, or is not to be believed; ``strerror`` says why.
+        FileNotFoundError: there is no snapshot.
+        OSError: it cannot be read, is damaged, or came from elsewhere; ``strerror`` says which.
     """
     folder, name = os.path.split(path)
     with open_directory(folder, root=root) as directory:

@@ -1,6 +1,6 @@
-"""When house is kept: at start, after each rotation, once an hour, and when a reload asks for something else.
+"""Run housekeeping at start, after each rotation, once an hour, and when a reload changes its limits.
 
-What it does is in sinks/housekeeping.py, in a thread of its own: nothing else waits for it.
+housekeeping.py does the work, in a thread of its own: nothing waits for it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 log = logging.getLogger(__name__)
 
 FIRST_AFTER = 1.0
-"""Seconds after the start: the first answers come first."""
+"""Seconds after the start, so that the first answers are not delayed."""
 EVERY = 3600.0
 DEADLINE = 3600.0
-"""Seconds; to gzip a month of the largest files takes minutes."""
+"""Seconds for one run; gzipping a month of the largest files takes minutes."""
 DOUBTFUL_AFTER = 86_400.0
 """Seconds by which a clock that was set makes its day doubtful."""
 PARTS = 8
@@ -33,11 +33,11 @@ OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
 
 
 class Upkeep:
-    """Runs the housekeeper.
+    """Schedule the housekeeper.
 
     Args:
         files: the series of all sinks.
-        storage: bounds; a new one comes by :meth:`apply`.
+        storage: the limits; :meth:`apply` replaces them.
         worker: the thread for it.
         on_event: records an event: kind, subject, message, detail.
     """
@@ -63,13 +63,13 @@ class Upkeep:
         self._bound_parts(storage)
 
     def start(self) -> None:
-        """Begin, in the background."""
+        """Schedule the runs; they happen in the background."""
         self._offset = now().wall - _uptime()
         self._opened = self._parts_opened()
         self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
 
     def apply(self, storage: StorageConfig) -> None:
-        """Take new bounds, at once."""
+        """Apply new limits, and run soon if they changed."""
         policy = _policy(storage)
         if policy != self._housekeeper.policy:
             self._housekeeper.policy = policy
@@ -77,23 +77,23 @@ class Upkeep:
             self._soon()
 
     def look(self) -> None:
-        """Run soon if a part was begun since the last look; to be called every few seconds."""
+        """Run soon if a part was begun since the last call; called every few seconds."""
         opened = self._parts_opened()
         if opened != self._opened:
             self._opened = opened
             self._soon()
 
     async def run(self) -> None:
-        """Begin one round; asked for while one runs, another one follows."""
+        """Begin a run; if one is under way, another follows it."""
         if self._round is not None:
             self._again = True
             return
-        # Not in the job itself: it may take minutes, and a daemon that ends does not wait for it.
+        # Not in the job itself: a run may take minutes, and a daemon that ends does not wait for it.
         self._round = asyncio.ensure_future(self._run())
         self._round.add_done_callback(self._ended)
 
     def close(self) -> None:
-        """Wait no longer; what the thread is at ends with the process, and is finished by the next one."""
+        """Stop waiting; what the thread is doing ends with the process, and the next process finishes it."""
         if self._round is not None:
             self._round.cancel()
         self._worker.close()
@@ -101,7 +101,7 @@ class Upkeep:
     async def _run(self) -> None:
         try:
             wall = now().wall
-            # A clock that was set by days says nothing yet of which files are old.
+            # A clock that was set by days does not tell which files are old.
             doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
             round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
             report = await self._worker.run(round_of, deadline=DEADLINE)
@@ -134,7 +134,7 @@ class Upkeep:
 
 
 def _uptime() -> float:
-    """Seconds since the machine was started, asleep ones too where the system counts them."""
+    """Return the seconds since the machine was started, with those asleep where the system counts them."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -431,7 +431,7 @@ def test_when_all_are_being_answered_a_newcomer_is_refused_politely(path: str) -
                 writer.write(request("wait", number, value=number))
             for _, writer in clients:
                 await writer.drain()
-            await service.until(lambda: all(not one.waits for one in service.server._doors.guests()))
+            await service.until(lambda: all(not one.waits for one in service.server._admission.connections()))
             refused_reader, _ = await service.connect()
             error = (await answer(refused_reader))["error"]
             assert error["data"]["kind"] == "busy"
@@ -454,7 +454,9 @@ def test_who_does_not_read_its_answer_gives_way_before_its_deadline(path: str) -
                     one.connect(path)
                     one.sendall(request("big"))
                 await service.until(
-                    lambda: sum(one._unread is not None for one in service.server._doors.guests()) == 16
+                    lambda: (
+                        sum(one._unread is not None for one in service.server._admission.connections()) == 16
+                    )
                 )
                 await ping(await service.connect())
                 assert len(service.server) == 16

@@ -119,7 +119,7 @@ class MemoryServer:
         return 1
 
 
-class MemoryWire:
+class MemorySession:
     """A connection to a :class:`MemoryServer`; of no use once it broke, or the server was started anew."""
 
     def __init__(self, server: MemoryServer, pause: Callable[[], Any] | None = None) -> None:

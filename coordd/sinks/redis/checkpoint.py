@@ -1,8 +1,8 @@
-"""How far Redis is filled, remembered from one run of coordd to the next in its snapshot.
+"""Remember from one run to the next, in the snapshot, up to when Redis has all samples.
 
-A mark is ``{"run_id", "until", "place"}``: in the server that had this run_id, in this place (its URL without
-the password), everything from before ``until`` was written. The snapshot may come from a stranger: what is no
-such mark is None, and then Redis is filled from what the record files hold.
+A checkpoint is ``{"run_id", "until", "place"}``: the server that had this run_id, at this place (its URL
+without the password), has everything from before ``until``. The snapshot may come from a stranger: anything
+that is not such a checkpoint is read as None, and Redis is then filled from the record files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from coordd.sinks.snapshot_file import read_snapshot
 from coordd.util.timestamps import parse_timestamp
 
 FIELD = "redis_samples"
-"""Where the mark stands in the snapshot."""
+"""The snapshot's field for the checkpoint."""
 _LONGEST = 1000
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """``until`` is as :func:`coordd.util.timestamps.format_utc` writes it."""
+    """The server and the moment up to which it has all samples; ``until`` is as format_utc() writes it."""
 
     run_id: str
     until: str
@@ -31,16 +31,18 @@ class _SnapshotWithCheckpoint(msgspec.Struct, frozen=True):
     redis_samples: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def with_mark(document: Mapping[str, object], mark: Mapping[str, object] | None) -> dict[str, object]:
-    """The snapshot's document with the mark in it."""
-    return {**document, FIELD: mark}
+def with_checkpoint(
+    document: Mapping[str, object], checkpoint: Mapping[str, object] | None
+) -> dict[str, object]:
+    """Return the snapshot's document with the checkpoint in it."""
+    return {**document, FIELD: checkpoint}
 
 
-def load_mark(snapshot: str, root: str | None = None) -> object:
-    """What stands in a snapshot as the mark, for :meth:`RedisSink.resume`; None where there is none.
+def load_checkpoint(snapshot: str, root: str | None = None) -> object:
+    """Read the snapshot's field for the checkpoint, for :meth:`RedisSink.resume`; None where it has none.
 
-    Reads a file: not for the event loop. A snapshot that cannot be read, or below ``root`` is not to be
-    believed, has no mark; who restores the agents from it logs why.
+    Reads a file: not for the event loop. A snapshot that cannot be read, or that coordd did not leave there,
+    has no checkpoint; restoring the agents from it logs why.
     """
     try:
         data = read_snapshot(snapshot, root=root)
@@ -49,11 +51,13 @@ def load_mark(snapshot: str, root: str | None = None) -> object:
         return None
 
 
-def read_mark(document: object) -> Checkpoint | None:
-    """The mark that a stranger's document is; None where it is none."""
+def parse_checkpoint(document: object) -> Checkpoint | None:
+    """Return the checkpoint in a document that may be a stranger's; None where it is not one."""
     try:
-        mark = msgspec.convert(document, Checkpoint)
-        parse_timestamp(mark.until)
+        checkpoint = msgspec.convert(document, Checkpoint)
+        parse_timestamp(checkpoint.until)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    return mark if 0 < len(mark.run_id) <= _LONGEST and len(mark.place) <= _LONGEST else None
+    return (
+        checkpoint if 0 < len(checkpoint.run_id) <= _LONGEST and len(checkpoint.place) <= _LONGEST else None
+    )

@@ -1,8 +1,8 @@
-"""Records to commands. Pure: the moment is passed in.
+"""Make Redis commands of records. Pure: the moment is passed in.
 
 ``SET metrics:system:<epoch>:<host>`` and ``HSET metrics:agent:<epoch>:<host>`` with a field
-``<workspace>:<agent_id>``, epoch being the whole seconds of the record's own timestamp: no two hosts or
-agents overwrite each other, and whatever is written twice is the same.
+``<workspace>:<agent_id>``, where epoch is the whole seconds of the record's own timestamp. So no two hosts or
+agents overwrite each other, and writing a record twice changes nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from coordd.util.timestamps import parse_timestamp
 
 TOPICS = ("agent", "system")
 LONGEST = 64 * 1024
-"""Bytes of the longest record that is written: ours are a hundredth of it."""
+"""Bytes of the longest record that is written; coordd's own are a hundredth of it."""
 _FRESH = 5
-"""Seconds; a record no older than this gets the whole time to live."""
+"""Seconds; a record that is no older gets the whole time to live."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A record and its place in Redis; ``field`` is None where the key is no hash."""
+    """A record and where it goes in Redis; ``field`` is None where the key is not a hash."""
 
     epoch: int
     key: bytes
@@ -34,10 +34,10 @@ class Sample:
 
 
 def sample_of(topic: str, record: bytes, fields: object = None) -> Sample | None:
-    """The sample in a record, as it stands in the record files; None where it is none.
+    """Return the sample in a line of the record files; None where it has none.
 
     Args:
-        fields: what the record says, where that is known already.
+        fields: the decoded record, where that was done already.
     """
     try:
         if fields is None:
@@ -50,7 +50,7 @@ def sample_of(topic: str, record: bytes, fields: object = None) -> Sample | None
         epoch = math.floor(parse_timestamp(timestamp))
         name = _field_of(fields) if topic == "agent" else None
         return Sample(epoch, f"metrics:{topic}:{epoch}:{host}".encode(), name, record)
-    except (ValueError, LookupError, RecursionError):  # no JSON, no time, no host, half a surrogate
+    except (ValueError, LookupError, RecursionError):  # not JSON; no time or host; half a surrogate
         return None
 
 
@@ -63,9 +63,9 @@ def _field_of(fields: Mapping[str, object]) -> bytes:
 
 @dataclass(slots=True)
 class Plan:
-    """Commands, and for each of them how many of the samples it carries.
+    """Commands, and how many samples each of them carries.
 
-    ``expired`` samples are in none: they are older than the time to live.
+    ``expired`` counts the samples that were left out, because they are older than the time to live.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -79,20 +79,20 @@ class Plan:
 
 
 def plan(samples: Iterable[Sample], *, wall: float, ttl: float) -> Plan:
-    """The commands that write samples; of one place the last sample wins.
+    """Return the commands that write samples; the last sample for a key and field wins.
 
     Args:
         wall: now, epoch seconds.
         ttl: seconds that a key lives, counted from its samples' own second.
     """
     made = Plan()
-    places: dict[bytes, list[Sample]] = {}
+    by_key: dict[bytes, list[Sample]] = {}
     for sample in samples:
         if sample.epoch + ttl <= wall:
             made.expired += 1
         else:
-            places.setdefault(sample.key, []).append(sample)
-    for key, together in places.items():
+            by_key.setdefault(sample.key, []).append(sample)
+    for key, together in by_key.items():
         seconds = _seconds_left(together[0].epoch, wall, ttl)
         if together[0].field is None:
             made.add(("SET", key, together[-1].value, "EX", seconds), len(together))

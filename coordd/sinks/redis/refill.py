@@ -1,8 +1,8 @@
-"""Reads samples back from the record files, a slice at a time, in a thread; the loop has its turn in between.
+"""Read samples back from the record files, a slice at a time, in a thread: the event loop runs in between.
 
-Whatever was in the files before the first slice is read, in the order of writing, wherever rotation and
-compression have put it; damaged lines are passed over, and so are files that coordd did not make: what
-somebody else left in a project is not to become samples in the owner's Redis.
+Everything that was in the files before the first slice is read, in the order of writing, wherever rotation
+and compression have put it. Damaged lines are passed over. So are files that coordd did not make: what
+somebody else left in a project must not become samples in the owner's Redis.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.redis.commands import Sample, sample_of
 
 SLICE = 0.002
-"""Seconds of one slice: pure Python in one thread slows all others."""
+"""Seconds of one slice; Python code in one thread slows all others."""
 DEADLINE = 10.0
-"""Seconds after which a slice hangs: the file system is slow or dead."""
+"""Seconds after which a slice is taken to hang: the file system is slow or dead."""
 T = TypeVar("T")
 
 
 class Refill:
-    """One pass over the files of a topic.
+    """Go over the files of a topic once.
 
     Args:
         directory: where the record files are.
         topic: ``agent`` or ``system``.
-        since: epoch seconds; the first moment of interest, None for all there is.
-        count, size: samples and bytes that a piece has about at the most.
+        since: epoch seconds; the first moment to read, None for everything.
+        count, size: samples and bytes that one answer of :meth:`next` has at most, about.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Refill:
         self._ended = False
 
     async def next(self) -> list[Sample] | None:
-        """The next samples; None at the end.
+        """Return the next samples; None at the end.
 
         Raises:
             OSError: the files may not be read.
-            Late: reading hangs.
+            DeadlineMissed: reading hangs.
         """
         while not self._ended:
             if samples := await self._run(self._slice):
@@ -61,7 +61,7 @@ class Refill:
         return None
 
     async def close(self) -> None:
-        """Let go of the files, in the thread's queue: a slice may still run there."""
+        """Let go of the files, in the thread: a slice may still run there."""
         with suppress(DeadlineMissed):
             await self._run(self._close)
 
@@ -69,7 +69,7 @@ class Refill:
         return await self._worker.run(call, deadline=DEADLINE)
 
     def _slice(self) -> list[Sample]:
-        """Runs in the thread."""
+        """Read for one slice; runs in the thread."""
         end = monotonic() + SLICE
         samples: list[Sample] = []
         size = 0
@@ -85,6 +85,6 @@ class Refill:
         return samples
 
     def _close(self) -> None:
-        # A slice that hangs in a dead file system has lost its thread, and keeps the generator busy.
+        # A slice that hangs in a dead file system keeps the generator busy: ValueError.
         with suppress(ValueError):
             self._batches.close()

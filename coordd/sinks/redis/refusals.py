@@ -1,4 +1,4 @@
-"""What a Redis that takes no samples says, in words, and what it means for the samples that it has. Pure."""
+"""Say why Redis refuses samples, and what that means for those it has. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_ONE_KEY = frozenset({"WRONGTYPE"})
 
 
 def refusal(topic: str, error: ServerError) -> str:
-    """Why samples of a topic are not taken."""
+    """Return in words why samples of a topic are refused."""
     if error.code == "NOPERM":
         return (
             f"Redis does not permit this user to write metrics:{topic}:* "
@@ -21,14 +21,14 @@ def refusal(topic: str, error: ServerError) -> str:
 
 
 def may_have_lost(error: ServerError) -> bool:
-    """Whether samples that Redis had may be gone when it takes some again.
+    """Return whether samples that Redis had may be lost after this refusal.
 
-    A memory that is full evicts before it refuses, our keys among the first (they have a time to live); a
-    replica takes on its master's data.
+    A full memory evicts keys before it refuses writes, first those with a time to live, as coordd's have; a
+    replica replaces its data with its master's.
     """
     return error.code in _MAY_HAVE_LOST
 
 
 def is_of_one_key(error: ServerError) -> bool:
-    """Whether somebody else uses the key for something: trying again never helps, and others may do."""
+    """Return whether only this key is refused, because something else uses it; trying again never helps."""
     return error.code in _OF_ONE_KEY

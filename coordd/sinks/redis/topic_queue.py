@@ -1,8 +1,17 @@
-"""What of one topic is not in Redis yet. Pure: no clock, no Redis, no file.
+"""Track which records of one topic are not in Redis yet. Pure: no clock, no Redis, no file.
 
-The most recent records that wait are kept; of older ones only the earliest moment and how many they are:
-they are read back from the record files, from that moment on. Moments are bytes that order like time
-(:mod:`coordd.records.moments`).
+The most recent records are kept. Of older ones only the earliest moment and their number are known: they are
+read back from the record files, from that moment on. A record is in one of four places::
+
+    place          entered by                       left by
+    kept           put(), and back()                take(); becomes "missing" when the queue is full
+    in flight      take()                           done(): in Redis;  back(): kept again
+    missing        a full queue, missing_since()    begin_reading(), which takes all of them
+    being read     begin_reading()                  end_reading(whole=True): in Redis;
+                                                    end_reading(whole=False): missing again
+
+While something is missing, records that are kept must wait (``behind``): older ones come first. Moments are
+bytes that order like time (:mod:`coordd.records.moments`).
 """
 
 from __future__ import annotations
@@ -14,16 +23,16 @@ from coordd.records.moments import EARLIEST, LATEST, moment_of
 
 KEEP = 4096
 KEEP_BYTES = 3 * 1024 * 1024
-_TENS = 18
-"""Characters of a moment up to its tens of seconds: by these, records that are not kept are counted."""
+_TEN_SECONDS = 18
+"""Characters of a moment up to its tens of seconds; records that are not kept are counted by them."""
 
 
 class TopicQueue:
-    """The records of ``topic`` that wait, in the order of writing.
+    """Queue the records of ``topic`` in the order of writing.
 
     Args:
-        keep: how many are kept at the most; beyond that the oldest is only counted.
-        keep_bytes: and how many bytes of them.
+        keep: how many records are kept at most; older ones are only counted.
+        keep_bytes: how many bytes of them are kept at most.
     """
 
     def __init__(self, topic: str, *, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
@@ -32,79 +41,84 @@ class TopicQueue:
         self._keep_bytes = keep_bytes
         self._recent: deque[bytes] = deque()
         self._bytes = 0
-        self._hand: list[bytes] = []
-        self._behind: bytes | None = None
+        self._in_flight: list[bytes] = []
+        self._missing_since: bytes | None = None
         self._counts: dict[bytes, int] = {}
-        self._reading: bytes | None = None
+        self._reading_since: bytes | None = None
         self._read_counts: dict[bytes, int] = {}
 
     @property
     def waiting(self) -> int:
-        """How many records are known to wait."""
+        """Return how many records are known to be missing in Redis."""
         counted = sum(self._counts.values()) + sum(self._read_counts.values())
-        return len(self._recent) + len(self._hand) + counted
+        return len(self._recent) + len(self._in_flight) + counted
 
     @property
     def behind(self) -> bool:
-        """Whether the record files must be read before what is kept may be written."""
-        return self._behind is not None
+        """Return whether the record files must be read before kept records may be written."""
+        return self._missing_since is not None
 
     @property
     def empty(self) -> bool:
-        """Whether everything is in Redis."""
-        return not self._recent and not self._hand and self._behind is None and self._reading is None
+        """Return whether everything is in Redis."""
+        return (
+            not self._recent
+            and not self._in_flight
+            and self._missing_since is None
+            and self._reading_since is None
+        )
 
     def put(self, records: Sequence[bytes]) -> None:
-        """Records that were just written to the record files."""
+        """Add records that were just written to the record files."""
         for record in records:
             self._recent.append(record)
             self._bytes += len(record)
         while self._recent and (len(self._recent) > self._keep or self._bytes > self._keep_bytes):
-            self._let_go(self._pop())
+            self._count_only(self._pop())
 
     def take(self, *, count: int, size: int) -> list[bytes]:
-        """The oldest of what is kept, at most so many and (but for the first) so many bytes; now in hand."""
-        while self._recent and len(self._hand) < count:
+        """Return the oldest kept records, in flight now: at most ``count``, and ``size`` bytes (or one)."""
+        while self._recent and len(self._in_flight) < count:
             size -= len(self._recent[0])
-            if size < 0 and self._hand:
+            if size < 0 and self._in_flight:
                 break
-            self._hand.append(self._pop())
-        return self._hand
+            self._in_flight.append(self._pop())
+        return self._in_flight
 
     def done(self) -> None:
-        """What is in hand is in Redis."""
-        self._hand = []
+        """Record that what is in flight is in Redis."""
+        self._in_flight = []
 
     def back(self) -> None:
-        """What is in hand is not in Redis, or nobody knows: it waits in front again."""
-        self._recent.extendleft(reversed(self._hand))
-        self._bytes += sum(map(len, self._hand))
-        self._hand = []
+        """Put what is in flight back in front: it is not in Redis, or that is unknown."""
+        self._recent.extendleft(reversed(self._in_flight))
+        self._bytes += sum(map(len, self._in_flight))
+        self._in_flight = []
         self.put(())
 
     def missing_since(self, moment: bytes) -> None:
-        """Whatever was written from ``moment`` on may be missing in Redis."""
-        self._behind = moment if self._behind is None else min(self._behind, moment)
+        """Record that anything written from ``moment`` on may be missing in Redis."""
+        self._missing_since = moment if self._missing_since is None else min(self._missing_since, moment)
 
     def begin_reading(self) -> bytes:
-        """Everything in the record files is about to be read; returns from which moment on."""
-        self._reading, self._behind = self._behind or EARLIEST, None
+        """Begin to read the record files; return the moment to read from."""
+        self._reading_since, self._missing_since = self._missing_since or EARLIEST, None
         self._read_counts, self._counts = self._counts, {}
-        return self._reading
+        return self._reading_since
 
     def end_reading(self, *, whole: bool) -> None:
-        """It was read and is in Redis, or was given up."""
-        since, self._reading = self._reading, None
+        """End the reading: ``whole`` if all of it is in Redis, else it is missing again."""
+        since, self._reading_since = self._reading_since, None
         counts, self._read_counts = self._read_counts, {}
         if since is not None and not whole:
             self.missing_since(since)
-            for tens, count in counts.items():
-                self._counts[tens] = self._counts.get(tens, 0) + count
+            for prefix, count in counts.items():
+                self._counts[prefix] = self._counts.get(prefix, 0) + count
 
     def age(self, horizon: bytes) -> int:
-        """Count what is from before ``horizon`` no more; returns how many records that were.
+        """Stop counting records from before ``horizon``; return how many those were.
 
-        Where the clock was set wrong for a while they are read back all the same.
+        They are still read back from the files: their times may be wrong, because the clock was.
         """
         forgotten = 0
         while self._recent and (moment := _moment(self._recent[0])) < horizon:
@@ -112,14 +126,14 @@ class TopicQueue:
             self.missing_since(moment)
             forgotten += 1
         for counts in (self._counts, self._read_counts):
-            for tens in [tens for tens in counts if tens < horizon[:_TENS]]:
-                forgotten += counts.pop(tens)
+            for prefix in [prefix for prefix in counts if prefix < horizon[:_TEN_SECONDS]]:
+                forgotten += counts.pop(prefix)
         return forgotten
 
     def oldest(self) -> bytes:
-        """The earliest moment from which on something may be missing in Redis; LATEST: nothing is."""
-        moments = [_moment(record) for record in (*self._hand, *self._recent)]
-        moments += [moment for moment in (self._behind, self._reading) if moment is not None]
+        """Return the earliest moment from which something may be missing in Redis; LATEST if nothing is."""
+        moments = [_moment(record) for record in (*self._in_flight, *self._recent)]
+        moments += [moment for moment in (self._missing_since, self._reading_since) if moment is not None]
         return min(moments, default=LATEST)
 
     def _pop(self) -> bytes:
@@ -127,11 +141,11 @@ class TopicQueue:
         self._bytes -= len(record)
         return record
 
-    def _let_go(self, record: bytes) -> None:
+    def _count_only(self, record: bytes) -> None:
         moment = _moment(record)
         self.missing_since(moment)
-        tens = moment[:_TENS]
-        self._counts[tens] = self._counts.get(tens, 0) + 1
+        prefix = moment[:_TEN_SECONDS]
+        self._counts[prefix] = self._counts.get(prefix, 0) + 1
 
 
 def _moment(record: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""The way of one topic's records to Redis, a piece at a time: what must be read back, then what is kept.
+"""Write one topic's records to Redis, a piece at a time: first those read back from files, then kept ones.
 
-Only while nothing is missing any more that was written before is a kept record sent, so a later one is never
-overtaken by an earlier one for good. What fails is raised, and nothing is forgotten by it.
+A kept record is sent only when no earlier one is missing, so an earlier record never overwrites a later one
+for good. Failures are raised, and lose nothing.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from coordd.util.safeopen import explain
 from coordd.util.timestamps import parse_timestamp
 
 PAUSE = 1.0
-"""Seconds between two tries at the least, while Redis refuses; the backoff comes on top."""
+"""Seconds at least between two tries while Redis refuses; the backoff comes on top."""
 COUNT, SIZE = 200, 128 * 1024
-"""Samples and bytes written at once: a few milliseconds of work, and in time on a slow network too."""
+"""Samples and bytes written at once: a few milliseconds of work, and quick enough on a slow network."""
 
 
 class Exchange(Protocol):
-    """What is used of :class:`coordd.redislink.session.RedisSession`."""
+    """Send commands; the part of :class:`coordd.redislink.session.RedisSession` that is used here."""
 
     async def call(self, *commands: Command) -> list[Reply]:
-        """Replies in order, or RedisLost."""
+        """Return the replies in order; raises RedisLost."""
         ...
 
 
 class Refused(Exception):
-    """Samples are not taken, or cannot be read back; the text says why.
+    """Internal: samples are refused, or cannot be read back; the text says why.
 
-    ``lossy``: some that were taken before may be gone.
+    ``lossy``: samples that Redis had may be lost.
     """
 
     def __init__(self, why: str, *, lossy: bool = False) -> None:
@@ -49,23 +49,23 @@ class Refused(Exception):
 
 
 class TopicWriter:
-    """What is under way of one topic.
+    """Write one topic, from its queue and from the record files.
 
-    ``written`` counts records in Redis, those written again as well; ``dropped`` those that never will be.
-    ``latest`` are the last two keys that got samples. ``refusal`` says why the last try was refused, and
-    ``retry_at`` the monotonic time of the next.
+    ``written`` counts records written, including those written again; ``dropped`` those given up. ``latest``
+    are the last two keys that got samples. ``refusal`` says why the last try was refused, ``retry_at`` is the
+    monotonic time of the next one.
     """
 
     def __init__(
         self,
         *,
-        lane: TopicQueue,
+        queue: TopicQueue,
         metrics_dir: str,
         worker: Worker,
         now: Callable[[], Moment],
         random: Callable[[], float],
     ) -> None:
-        self.lane = lane
+        self.queue = queue
         self.written = 0
         self.dropped = 0
         self.latest: tuple[bytes, ...] = ()
@@ -76,31 +76,31 @@ class TopicWriter:
         self._now = now
         self._backoff = Backoff(random=random, first=0.1, longest=1.5)
         self._refill: Refill | None = None
-        self._held: list[Sample] = []  # read back, and not in Redis yet
+        self._read_back: list[Sample] = []  # and not in Redis yet
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
-        """Whether everything is in Redis."""
-        return self.lane.empty
+        """Return whether everything is in Redis."""
+        return self.queue.empty
 
-    async def step(self, wire: Exchange, *, ttl: float) -> None:
+    async def step(self, session: Exchange, *, ttl: float) -> None:
         """Write one piece.
 
         Raises:
             RedisLost: the connection failed.
-            Refused: that, or the record files, did not do what was asked.
+            Refused: Redis refused, or the record files cannot be read.
         """
-        if self._refill is None and self.lane.behind:
+        if self._refill is None and self.queue.behind:
             self._refill = self._begin(ttl)
         if self._refill is not None:
-            await self._refill_step(self._refill, wire, ttl)
+            await self._refill_step(self._refill, session, ttl)
         else:
-            await self._live_step(wire, ttl)
+            await self._live_step(session, ttl)
 
-    async def _refill_step(self, refill: Refill, wire: Exchange, ttl: float) -> None:
+    async def _refill_step(self, refill: Refill, session: Exchange, ttl: float) -> None:
         try:
-            held = self._held or await refill.next()
+            samples = self._read_back or await refill.next()
         except DeadlineMissed:
             self.abandon()
             raise Refused(f"{self._metrics_dir}: reading the records back takes too long") from None
@@ -109,55 +109,55 @@ class TopicWriter:
             raise Refused(f"the records cannot be read back: {explain(error)}") from error
         if self._refill is not refill:  # given up meanwhile
             return
-        if held is None:
+        if samples is None:
             self._refill = None
-            self.lane.end_reading(whole=True)
+            self.queue.end_reading(whole=True)
             self._close_soon(refill)
             self._went_well()
             return
-        self._held = held
-        await self._write(wire, held, ttl)
+        self._read_back = samples
+        await self._write(session, samples, ttl)
         if self._refill is refill:
-            self._held = []
+            self._read_back = []
 
-    async def _live_step(self, wire: Exchange, ttl: float) -> None:
-        records = self.lane.take(count=COUNT, size=SIZE)
+    async def _live_step(self, session: Exchange, ttl: float) -> None:
+        records = self.queue.take(count=COUNT, size=SIZE)
         try:
-            samples = [sample_of(self.lane.topic, record) for record in records]
-            expired = await self._write(wire, [sample for sample in samples if sample is not None], ttl)
+            samples = [sample_of(self.queue.topic, record) for record in records]
+            expired = await self._write(session, [sample for sample in samples if sample is not None], ttl)
         except BaseException:
-            self.lane.back()
+            self.queue.back()
             raise
         self.dropped += expired
-        self.lane.done()
+        self.queue.done()
 
     def _begin(self, ttl: float) -> Refill:
-        """Read on from the moment that is missing: whole seconds, and no more than lives in Redis."""
-        since = self.lane.begin_reading()
+        """Begin to read from the earliest missing moment, in whole seconds; nothing older than ``ttl``."""
+        since = self.queue.begin_reading()
         living = self._now().wall - ttl
         start = living if since == EARLIEST else max(living, parse_timestamp(since.decode()))
         return Refill(
             directory=self._metrics_dir,
-            topic=self.lane.topic,
+            topic=self.queue.topic,
             since=max(0.0, start // 1),
             worker=self._worker,
             count=COUNT,
             size=SIZE,
         )
 
-    async def _write(self, wire: Exchange, samples: Sequence[Sample], ttl: float) -> int:
-        """All that still lives is in Redis when this returns; how many do not."""
+    async def _write(self, session: Exchange, samples: Sequence[Sample], ttl: float) -> int:
+        """Write samples, and return how many were left out because they have expired."""
         made = plan(samples, wall=self._now().wall, ttl=ttl)
         if not made.commands:
             await asyncio.sleep(0)  # many such pieces may follow one another
             self._went_well()
             return made.expired
         spoiled = 0
-        for reply, carried in zip(await wire.call(*made.commands), made.carried, strict=True):
+        for reply, carried in zip(await session.call(*made.commands), made.carried, strict=True):
             if not isinstance(reply, ServerError):
                 continue
             if not is_of_one_key(reply):
-                raise Refused(refusal(self.lane.topic, reply), lossy=may_have_lost(reply))
+                raise Refused(refusal(self.queue.topic, reply), lossy=may_have_lost(reply))
             spoiled += carried
         if samples[-1].key not in self.latest:
             self.latest = (*self.latest[-1:], samples[-1].key)
@@ -167,12 +167,12 @@ class TopicWriter:
         return made.expired
 
     def refused(self, why: str) -> None:
-        """The last try was in vain: try again, but not at once."""
+        """Note why the last try failed, and plan the next one."""
         self.refusal = why
         self.retry_at = self._now().mono + PAUSE + self._backoff.next()
 
     def try_again(self) -> None:
-        """Nothing speaks against another try."""
+        """Allow the next try at once."""
         self.refusal, self.retry_at = None, 0.0
 
     def _went_well(self) -> None:
@@ -180,19 +180,19 @@ class TopicWriter:
         self._backoff.reset()
 
     def all_missing(self) -> None:
-        """Redis may have none of the records."""
+        """Write everything again: Redis may have none of the records."""
         self.abandon()
-        self.lane.missing_since(EARLIEST)
+        self.queue.missing_since(EARLIEST)
 
     def abandon(self) -> None:
-        """Read back no further, and let go of the files; what was being read is missing again."""
+        """Stop reading back, and let go of the files; what was being read is missing again."""
         if self._refill is not None:
             self._close_soon(self._refill)
-        self._refill, self._held = None, []
-        self.lane.end_reading(whole=False)
+        self._refill, self._read_back = None, []
+        self.queue.end_reading(whole=False)
 
     async def closed(self, *, within: float) -> None:
-        """Wait until no file is open any more, for so many seconds at most."""
+        """Wait until all files are closed, at most ``within`` seconds."""
         if self._closing:
             await asyncio.wait(self._closing, timeout=within)
 

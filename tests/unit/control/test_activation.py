@@ -1,4 +1,4 @@
-"""A control socket that the service manager made is taken over, and its file left to the manager."""
+"""Test that a socket from the service manager is taken over, and its file left to the manager."""
 
 from __future__ import annotations
 

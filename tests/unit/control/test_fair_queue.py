@@ -1,4 +1,4 @@
-"""Turns between users and their processes, and one run of something at a time."""
+"""Test turns between users and their processes, and one run of something at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_users_take_turns_and_of_each_its_processes() -> None:
     assert not queue
 
 
-def test_who_may_not_now_keeps_its_place() -> None:
+def test_a_process_that_may_not_run_now_keeps_its_turn() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.put((1, 10), "a")
     queue.put((2, 20), "b")

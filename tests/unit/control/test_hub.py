@@ -1,3 +1,5 @@
+"""Test subscriptions: numbering, order, bounds, and what is lost."""
+
 from __future__ import annotations
 
 import json
@@ -90,7 +92,7 @@ def test_what_is_taken_at_once_is_bounded_but_for_one_long_notification() -> Non
     assert len(lines(subscription.take(1))) == 1
 
 
-def test_who_does_not_take_loses_the_oldest_and_is_told_once() -> None:
+def test_a_subscriber_that_does_not_read_loses_the_oldest_and_is_told_once() -> None:
     hub = Hub(bounds=SubscriberBounds(notifications=10))
     subscription = hub.subscribe(["agent"])
     for n in range(13):
@@ -138,7 +140,9 @@ STEPS = st.lists(
     topics=st.sets(st.sampled_from(TOPICS)),
     bounds=st.builds(SubscriberBounds, notifications=st.integers(1, 300), bytes=st.integers(100, 20_000)),
 )
-def test_the_law(steps: list[tuple[str, Any]], topics: set[Topic], bounds: SubscriberBounds) -> None:
+def test_any_sequence_of_steps_keeps_order_and_counts_what_is_lost(
+    steps: list[tuple[str, Any]], topics: set[Topic], bounds: SubscriberBounds
+) -> None:
     """Since the snapshot: every notification once, in order, or counted in the ``lagged`` before it."""
     hub = Hub(bounds=bounds)
     subscription = hub.subscribe(topics)

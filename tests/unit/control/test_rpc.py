@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 by the examples of its specification, and what goes wrong inside a method."""
+"""Test JSON-RPC 2.0 by the examples of its specification, and errors inside a method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The socket's place: a dead daemon's is replaced, a live one's never, and nobody gets in too early."""
+"""Test binding the socket: a dead daemon's is replaced, a live one's never, and no client connects early."""
 
 from __future__ import annotations
 

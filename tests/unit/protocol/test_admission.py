@@ -1,4 +1,4 @@
-"""Who gives way to whom: the rules alone, without sockets."""
+"""Test which connection is dropped for which: the rules alone, without sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.protocol.admission import GRACE, Caller, Doors, allowed_connections
+from coordd.protocol.admission import GRACE, Admission, Caller, allowed_connections
 from coordd.protocol.memory_shares import Memory
 
 LONG = GRACE * 10
@@ -40,12 +40,12 @@ OTHER = Caller(1001, 2)
 ROOT = Caller(0, 3, privileged=True)
 
 
-def doors(limit: int, *guests: One, kept: int = 0) -> Doors[One]:
-    made: Doors[One] = Doors(limit=limit, kept=kept)
-    for guest in guests:
-        made.enter(guest)
-        if guest.subscribed:
-            assert made.subscribe(guest)
+def admission(limit: int, *connections: One, reserved: int = 0) -> Admission[One]:
+    made: Admission[One] = Admission(limit=limit, reserved=reserved)
+    for connection in connections:
+        made.add(connection)
+        if connection.subscribed:
+            assert made.subscribe(connection)
     return made
 
 
@@ -53,20 +53,20 @@ def test_incomplete_ones_go_first_then_the_longest_idle_and_subscribers_stay() -
     old, older = One(ME, 5), One(ME, 4)
     half, elder_half = One(ME, 7, incomplete=True), One(ME, 6, incomplete=True)
     subscriber, busy = One(ME, 1, subscribed=True), One(ME, 2, waits=False)
-    place = doors(6, old, subscriber, older, half, busy, elder_half)
+    admitted = admission(6, old, subscriber, older, half, busy, elder_half)
     for expected in (elder_half, half, older, old):
-        assert place.full(ME)
-        assert place.gives_way(ME, LONG) is expected
-        place.leave(expected)
-        place.leave(expected)  # again does nothing
-        place.enter(One(ME, 50, waits=False))
-    assert place.gives_way(ME, LONG) is None
+        assert admitted.full(ME)
+        assert admitted.connection_to_drop(ME, LONG) is expected
+        admitted.remove(expected)
+        admitted.remove(expected)  # once more is harmless
+        admitted.add(One(ME, 50, waits=False))
+    assert admitted.connection_to_drop(ME, LONG) is None
 
 
-def test_who_holds_most_gives_way_first() -> None:
+def test_the_user_with_most_connections_loses_one_first() -> None:
     honest = One(OTHER, 0)
-    place = doors(4, honest, One(ME, 3), One(ME, 2), One(Caller(1000, 9), 1))
-    found = place.gives_way(OTHER, LONG)
+    admitted = admission(4, honest, One(ME, 3), One(ME, 2), One(Caller(1000, 9), 1))
+    found = admitted.connection_to_drop(OTHER, LONG)
     assert found is not None
     assert (found.caller, found.since) == (ME, 2)  # of the larger user the larger process, of it the older
 
@@ -74,73 +74,75 @@ def test_who_holds_most_gives_way_first() -> None:
 def test_a_half_request_of_one_who_holds_little_is_spared_while_it_is_young() -> None:
     young = One(OTHER, 10, incomplete=True)
     idle = One(ME, 3)
-    place = doors(4, young, idle, One(ME, 4), One(ME, 5))
-    assert place.gives_way(ME, 10 + GRACE / 2) is idle
-    assert place.gives_way(ME, 10 + GRACE * 2) is young
+    admitted = admission(4, young, idle, One(ME, 4), One(ME, 5))
+    assert admitted.connection_to_drop(ME, 10 + GRACE / 2) is idle
+    assert admitted.connection_to_drop(ME, 10 + GRACE * 2) is young
 
 
 def test_a_newcomer_may_be_silent_for_a_moment_and_no_longer() -> None:
     idle, newcomer = One(ME, 1), One(ME, 10, incomplete=True, silent=True)
-    place = doors(2, idle, newcomer)
-    assert place.gives_way(ME, 10) is idle
-    assert place.gives_way(ME, 10 + GRACE) is newcomer
-    place.leave(idle)
-    place.enter(One(ME, 10, incomplete=True, silent=True))
-    assert place.gives_way(ME, 10) is newcomer  # a rush of them: the oldest
+    admitted = admission(2, idle, newcomer)
+    assert admitted.connection_to_drop(ME, 10) is idle
+    assert admitted.connection_to_drop(ME, 10 + GRACE) is newcomer
+    admitted.remove(idle)
+    admitted.add(One(ME, 10, incomplete=True, silent=True))
+    assert admitted.connection_to_drop(ME, 10) is newcomer  # a rush of them: the oldest
 
 
 def test_places_are_kept_for_the_privileged() -> None:
-    place = doors(16, *(One(ME, number, waits=False) for number in range(12)), kept=4)
-    assert place.full(ME)
-    assert not place.full(ROOT)
+    admitted = admission(16, *(One(ME, number, waits=False) for number in range(12)), reserved=4)
+    assert admitted.full(ME)
+    assert not admitted.full(ROOT)
     roots = [One(ROOT, 0) for _ in range(4)]
     for one in roots:
-        place.enter(one)
-    assert place.full(ROOT)
-    assert place.gives_way(Caller(7, 7), 1.0) in place.guests()[:12]  # never one of those kept
+        admitted.add(one)
+    assert admitted.full(ROOT)
+    assert (
+        admitted.connection_to_drop(Caller(7, 7), 1.0) in admitted.connections()[:12]
+    )  # never one of those kept
     idle = One(ME, 3)
-    place.leave(place.guests()[0])
-    place.enter(idle)
-    assert place.gives_way(ROOT, LONG) is idle
+    admitted.remove(admitted.connections()[0])
+    admitted.add(idle)
+    assert admitted.connection_to_drop(ROOT, LONG) is idle
 
 
-def test_one_who_has_more_than_half_of_all_gives_way_to_another_whatever_it_does() -> None:
+def test_a_user_with_more_than_half_of_all_loses_one_whatever_it_does() -> None:
     mine = [One(ME, 0, waits=False) for _ in range(3)]
-    place = doors(5, *mine, One(Caller(1002, 8), 0, waits=False), One(ME, 0, subscribed=True))
-    assert place.gives_way(ME, LONG) is None
-    assert place.gives_way(OTHER, LONG) is mine[-1]
-    assert place.gives_way(Caller(1000, 77), LONG) is mine[-1]  # another process of the same user
+    admitted = admission(5, *mine, One(Caller(1002, 8), 0, waits=False), One(ME, 0, subscribed=True))
+    assert admitted.connection_to_drop(ME, LONG) is None
+    assert admitted.connection_to_drop(OTHER, LONG) is mine[-1]
+    assert admitted.connection_to_drop(Caller(1000, 77), LONG) is mine[-1]  # another process of the same user
 
 
 def test_subscribers_have_half_of_the_places() -> None:
     ones = [One(Caller(1000, pid), 0) for pid in range(8)]
-    place = doors(8, *ones)
-    assert [place.subscribe(one) for one in ones] == [True] * 4 + [False] * 4
-    assert place.subscribe(ones[0])  # it is one already
-    place.unsubscribe(ones[0])
-    assert place.subscribe(ones[7])
-    assert place.gives_up(Caller(1000, 99)) is None
-    assert place.gives_up(OTHER) is ones[7]  # one user has all of them
+    admitted = admission(8, *ones)
+    assert [admitted.subscribe(one) for one in ones] == [True] * 4 + [False] * 4
+    assert admitted.subscribe(ones[0])  # it is one already
+    admitted.unsubscribe(ones[0])
+    assert admitted.subscribe(ones[7])
+    assert admitted.subscriber_to_drop(Caller(1000, 99)) is None
+    assert admitted.subscriber_to_drop(OTHER) is ones[7]  # one user has all of them
 
 
 def test_a_process_with_more_than_half_of_the_subscriptions_gives_one_up() -> None:
     mine = [One(ME, 0) for _ in range(4)]
-    place = doors(8, *mine, *(One(ROOT, 0) for _ in range(4)))
-    assert all(place.subscribe(one) for one in mine)
-    assert place.gives_up(ME) is None
-    assert place.gives_up(Caller(1000, 2)) is mine[-1]
+    admitted = admission(8, *mine, *(One(ROOT, 0) for _ in range(4)))
+    assert all(admitted.subscribe(one) for one in mine)
+    assert admitted.subscriber_to_drop(ME) is None
+    assert admitted.subscriber_to_drop(Caller(1000, 2)) is mine[-1]
 
 
 def test_subscriptions_are_kept_for_the_privileged_too() -> None:
     strangers = [One(ME, 0) for _ in range(16)]
-    place = doors(32, *strangers, kept=4)
-    assert sum(place.subscribe(one) for one in strangers) == 12
+    admitted = admission(32, *strangers, reserved=4)
+    assert sum(admitted.subscribe(one) for one in strangers) == 12
     root = One(ROOT, 0)
-    place.enter(root)
-    assert place.subscribe(root)
-    roots = doors(32, *(One(ROOT, 0) for _ in range(16)), kept=4)
-    assert all(roots.subscribe(one) for one in roots.guests())
-    assert roots.gives_up(ME) is None  # a stranger ends nobody's who is privileged
+    admitted.add(root)
+    assert admitted.subscribe(root)
+    roots = admission(32, *(One(ROOT, 0) for _ in range(16)), reserved=4)
+    assert all(roots.subscribe(one) for one in roots.connections())
+    assert roots.subscriber_to_drop(ME) is None  # a stranger ends nobody's who is privileged
 
 
 callers = st.builds(Caller, st.integers(0, 2), st.integers(0, 2))
@@ -156,20 +158,20 @@ ones = st.builds(
 
 @given(arrivals=st.lists(ones, max_size=60), limit=st.integers(1, 12))
 def test_the_limit_holds_and_no_process_can_shut_out_another(arrivals: list[One], limit: int) -> None:
-    place: Doors[One] = doors(limit)
+    admitted: Admission[One] = admission(limit)
     for one in arrivals:
-        if place.full(one.caller):
-            other = place.gives_way(one.caller, 100.0)
+        if admitted.full(one.caller):
+            other = admitted.connection_to_drop(one.caller, 100.0)
             if other is None:
-                holders = [guest.caller.who for guest in place.guests()]
-                assert not any(guest.waits for guest in place.guests())
+                holders = [connection.caller.key for connection in admitted.connections()]
+                assert not any(connection.waits for connection in admitted.connections())
                 assert not [
-                    who for who in set(holders) if who != one.caller.who and holders.count(who) * 2 > limit
+                    who for who in set(holders) if who != one.caller.key and holders.count(who) * 2 > limit
                 ]
                 continue
-            place.leave(other)
-        place.enter(one)
-        assert len(place) <= limit
+            admitted.remove(other)
+        admitted.add(one)
+        assert len(admitted) <= limit
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Test the client against servers that answer well, badly, slowly or not at all."""
+
 import json
 import os
 import socket

@@ -1,3 +1,5 @@
+"""Test notifications that a client takes without waiting."""
+
 import select
 import socket
 import threading

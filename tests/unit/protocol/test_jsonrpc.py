@@ -1,4 +1,4 @@
-"""The wire: lines out of chunks, requests out of messages."""
+"""Test lines made of chunks, and requests made of messages."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Test the paths of the layouts, and the order in which sockets are tried."""
+
 import os
 import socket
 from pathlib import Path
@@ -6,7 +8,7 @@ import pytest
 
 from coordd.protocol.paths import (
     address_problem,
-    layout_places,
+    layout_locations,
     project_paths,
     socket_candidates,
     system_paths,
@@ -89,7 +91,7 @@ def test_a_named_socket_alone_decides(tmp_path: Path) -> None:
 
 
 def test_without_a_current_directory_the_rest_is_searched() -> None:
-    assert [p.layout for p in layout_places(HOME, None, "linux")] == ["user", "system"]
+    assert [p.layout for p in layout_locations(HOME, None, "linux")] == ["user", "system"]
 
 
 def test_the_nearest_workspace_counts_and_one_with_a_socket_alone_too(tmp_path: Path) -> None:

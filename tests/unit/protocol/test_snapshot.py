@@ -1,4 +1,4 @@
-"""What ``coordctl`` makes of a snapshot that holds anything at all: words, and never a traceback."""
+"""Test that any content of a snapshot becomes a message of ``coordctl``, never a traceback."""
 
 from __future__ import annotations
 

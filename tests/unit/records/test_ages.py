@@ -1,4 +1,4 @@
-"""Files are ordered as they were begun, whatever the clock said meanwhile."""
+"""Test that files are ordered as they were begun, whatever the clock was set to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What proves that a file is coordd's, and what does not."""
+"""Test what proves that coordd made a file, and what does not."""
 
 from __future__ import annotations
 
@@ -187,6 +187,8 @@ def test_nothing_that_is_added_is_lost_in_a_compaction(
     while thread.is_alive():
         compacted += manifest.compact(folder, lambda name: name.startswith("kept"), mode=0o600)
     thread.join()
+    # On a busy machine the adder may have held the lock at every try so far.
+    compacted += manifest.compact(folder, lambda name: name.startswith("kept"), mode=0o600)
     assert compacted
     assert set(added) <= set(claims(folder).order)
 

@@ -1,3 +1,5 @@
+"""Test names of record files, made and parsed."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

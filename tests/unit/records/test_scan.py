@@ -1,4 +1,4 @@
-"""Whatever lies in the record files: a scan finds exactly what a naive reading of them finds."""
+"""Test that a scan finds exactly what a naive reading of the same record files finds."""
 
 from __future__ import annotations
 

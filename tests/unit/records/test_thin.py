@@ -1,4 +1,4 @@
-"""Thinned records, and moments as people write them."""
+"""Test thinned records, and moments as people write them."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Test the lock of a metrics directory between real processes."""
+
 import fcntl
 import json
 import os

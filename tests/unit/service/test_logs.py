@@ -1,4 +1,4 @@
-"""Log lines: one a record, with nothing in them that a stranger put there to mislead."""
+"""Test log lines: one for each record, with nothing in them that could pass for another line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the manager hears what: ready after the first sample, alive only while samples are fresh."""
+"""Test what the service manager is told: ready after the first sample, alive while samples are fresh."""
 
 from __future__ import annotations
 

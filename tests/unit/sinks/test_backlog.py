@@ -1,3 +1,5 @@
+"""Test the backlog and the waits between retries, against simple models."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

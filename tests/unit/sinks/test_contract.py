@@ -1,4 +1,4 @@
-"""What every sink promises, asked of the real ones and of the fake."""
+"""Test what every sink promises, on the real ones and on the fake."""
 
 import errno
 import os

@@ -1,3 +1,5 @@
+"""Test a series of record files: rotation, torn lines, the symlink, and files that others removed or made."""
+
 import errno
 import os
 import shutil
@@ -319,7 +321,7 @@ def test_the_manifest_comes_before_the_first_line(tmp_path, make, disk, size):
     assert content(tmp_path / "m" / "agent.jsonl") == "next\n"
 
 
-def test_no_line_without_the_manifests(tmp_path, make):
+def test_no_line_is_written_without_one_in_the_manifest(tmp_path, make):
     (tmp_path / "m" / ".coordd-files.jsonl").mkdir(parents=True)
     appended = make().append([b"1"], NOON)
     assert appended.taken == 0

@@ -1,4 +1,4 @@
-"""Record files stay bounded: by dates that exist, by bytes, oldest first, and never the current part."""
+"""Test that record files stay bounded: by existing dates, by bytes, oldest first, never the current part."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Test which records count as durable when fsyncs fail, hang or come late."""
+
 import errno
 import os
 import threading

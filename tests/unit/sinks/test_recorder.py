@@ -1,4 +1,4 @@
-"""The recorder while its writer hangs: nobody waits for ever, status tells, nothing is lost or doubled."""
+"""Test the recorder while its writer hangs: calls return, status shows it, nothing is lost or repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is peculiar to the two sinks of files."""
+"""Test what only the two sinks made of files do."""
 
 import errno
 import os

@@ -1,3 +1,5 @@
+"""Test that torn tails are set aside, and everything else is left alone."""
+
 import os
 
 import pytest

@@ -1,4 +1,4 @@
-"""The memory of the last run: the snapshot, the records after it, and nothing that is damaged."""
+"""Test restoring the last run: from the snapshot and the records after it, and from nothing damaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
-from coordd.sinks.redis.checkpoint import load_mark
+from coordd.sinks.redis.checkpoint import load_checkpoint
 from coordd.sinks.restore import covered, restore
 from coordd.util.directories import open_directory
 from coordd.util.timestamps import format_utc
@@ -387,7 +387,7 @@ def test_any_snapshot_and_any_records_are_survived(
     place.snapshot.write_bytes(snapshot if isinstance(snapshot, bytes) else json.dumps(snapshot).encode())
     place.records(*lines)
     check(place.known())
-    assert load_mark(str(place.snapshot)) is None
+    assert load_checkpoint(str(place.snapshot)) is None
 
 
 def test_sparse_files_of_ten_gigabytes_cost_nothing(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""Records to commands."""
+"""Test commands made of records."""
 
 from __future__ import annotations
 

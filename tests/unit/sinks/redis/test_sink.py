@@ -1,4 +1,4 @@
-"""The sink on a server in memory: what it says of itself, what it tries and when, what it remembers."""
+"""Test the Redis sink on a server in memory: its status, its retries, its checkpoint."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from time import monotonic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redis_samples import NOON, Files, MemoryServer, MemoryWire, agent_record, system_record
+from redis_samples import NOON, Files, MemoryServer, MemorySession, agent_record, system_record
 
 from coordd.redislink.session import RedisLost
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.redis import refill as refill_module
 from coordd.sinks.redis import sink as sink_module
-from coordd.sinks.redis import topic_writer as course_module
+from coordd.sinks.redis import topic_writer
 from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.util.timestamps import format_utc, utc_date
@@ -30,7 +30,7 @@ TTL = 3600.0
 def at_once(monkeypatch):
     """No waiting for company, none between two tries but the backoff."""
     monkeypatch.setattr(sink_module, "LINGER", 0.0)
-    monkeypatch.setattr(course_module, "PAUSE", 0.0)
+    monkeypatch.setattr(topic_writer, "PAUSE", 0.0)
 
 
 class Bench:
@@ -45,7 +45,7 @@ class Bench:
         self.notices = []
         self.broken = []
         self.written = []
-        self.wire = None
+        self.session = None
         self.sink = self.make()
 
     def make(self, **more):
@@ -71,8 +71,8 @@ class Bench:
             self.offer("agent", agent_record(self.wall, f"a{number}"))
 
     def up(self):
-        self.wire = MemoryWire(self.server)
-        self.sink.up(self.wire, self.server.facts)
+        self.session = MemorySession(self.server)
+        self.sink.up(self.session, self.server.facts)
 
     def down(self):
         self.sink.down("refuses connections: nothing listens there")
@@ -94,8 +94,12 @@ class Bench:
 
     @property
     def caught_up(self):
-        mark = self.sink.mark()
-        return mark is not None and mark["until"] == format_utc(self.wall) and self.sink.status().backlog == 0
+        checkpoint = self.sink.checkpoint()
+        return (
+            checkpoint is not None
+            and checkpoint["until"] == format_utc(self.wall)
+            and self.sink.status().backlog == 0
+        )
 
     async def until(self, condition):
         async with asyncio.timeout(PATIENCE):
@@ -211,12 +215,12 @@ async def test_a_server_that_lost_its_data_gets_the_whole_hour(bench):
 async def test_a_server_that_does_not_tell_its_run_id_gets_it_each_time(bench):
     bench.agents(1)
     for _ in range(2):
-        wire = MemoryWire(bench.server)
-        bench.sink.up(wire, replace(bench.server.facts, run_id=None))
+        session = MemorySession(bench.server)
+        bench.sink.up(session, replace(bench.server.facts, run_id=None))
         await bench.until(lambda: not bench.missing() and bench.sink.status().backlog == 0)
         bench.down()
         bench.server.start()
-    assert bench.sink.mark() is None
+    assert bench.sink.checkpoint() is None
 
 
 @on_loop
@@ -239,7 +243,7 @@ async def test_a_refusal_fails_with_its_reason_and_is_tried_again(bench):
 
 @on_loop
 async def test_between_two_tries_lies_a_second(bench):
-    course_module.PAUSE = 1.0  # the fixture's monkeypatch sets it back
+    topic_writer.PAUSE = 1.0  # the fixture's monkeypatch sets it back
     bench.up()
     await bench.until(lambda: bench.caught_up)
     bench.server.refuses = "MISCONF Redis is configured to save RDB snapshots"
@@ -325,8 +329,8 @@ async def test_a_connection_of_before_is_nobodys_fault(bench):
     bench.up()
     await bench.until(lambda: bench.caught_up)
     gate = asyncio.Event()
-    bench.wire._pause = gate.wait
-    old = bench.wire
+    bench.session._pause = gate.wait
+    old = bench.session
     bench.agents(1)
     await asyncio.sleep(0.01)
     bench.down()
@@ -340,7 +344,7 @@ async def test_a_connection_of_before_is_nobodys_fault(bench):
 
 @on_loop
 async def test_what_never_made_it_within_the_hour_counts_as_dropped(bench):
-    bench.sink._courses["agent"].lane._keep = 2
+    bench.sink._by_topic["agent"].queue._keep = 2
     bench.down()
     bench.agents(5)
     bench.wall += TTL + 60
@@ -360,7 +364,7 @@ async def test_what_never_made_it_within_the_hour_counts_as_dropped(bench):
 
 @on_loop
 async def test_a_clock_set_back_loses_nothing(bench):
-    bench.sink._courses["agent"].lane._keep = 2
+    bench.sink._by_topic["agent"].queue._keep = 2
     bench.up()
     bench.agents(3)
     await bench.until(lambda: bench.caught_up)
@@ -376,7 +380,7 @@ async def test_a_clock_set_back_loses_nothing(bench):
 
 @on_loop
 async def test_parts_rotated_and_compressed_while_they_are_read(bench):
-    bench.sink._courses["agent"].lane._keep = 2
+    bench.sink._by_topic["agent"].queue._keep = 2
     bench.down()
     midnight = NOON + 43_200
     bench.wall = midnight - 60
@@ -402,15 +406,15 @@ async def test_records_that_cannot_be_read_are_a_fault_in_words(bench):
     name = f"agent_{utc_date(NOON)}.jsonl"
     bench.files.directory.rmdir()
     bench.files.directory.write_text("not a directory")
-    bench.sink._courses["agent"].lane.put([agent_record(NOON)])
-    bench.sink._courses["agent"]._metrics_dir = "\0"  # os.listdir: ValueError, as a bug would be
+    bench.sink._by_topic["agent"].queue.put([agent_record(NOON)])
+    bench.sink._by_topic["agent"]._metrics_dir = "\0"  # os.listdir: ValueError, as a bug would be
     bench.up()
     await bench.until(lambda: bench.sink.status().state == "failing")
     assert bench.sink.status().error == "writing samples fails: ValueError"
     bench.files.directory.unlink()
     bench.files.directory.mkdir()
     (bench.files.directory / name).write_bytes(agent_record(NOON) + b"\n")
-    bench.sink._courses["agent"]._metrics_dir = str(bench.files.directory)
+    bench.sink._by_topic["agent"]._metrics_dir = str(bench.files.directory)
     await bench.until(lambda: bench.sink.status().state == "ok")
     assert bench.server.content()
 
@@ -423,15 +427,15 @@ async def test_a_file_system_that_denies_is_a_fault_in_words(bench):
                 return
             raise PermissionError(13, "Permission denied", "/metrics/agent.jsonl")
 
-    good = bench.sink._courses["agent"]._worker
-    bench.sink._courses["agent"]._worker = Denied()
+    good = bench.sink._by_topic["agent"]._worker
+    bench.sink._by_topic["agent"]._worker = Denied()
     bench.up()
     await bench.until(lambda: bench.sink.status().state == "failing")
     assert (
         bench.sink.status().error
         == "the records cannot be read back: /metrics/agent.jsonl: Permission denied"
     )
-    bench.sink._courses["agent"]._worker = good
+    bench.sink._by_topic["agent"]._worker = good
     await bench.until(lambda: bench.sink.status().state == "ok")
 
 
@@ -473,7 +477,7 @@ async def test_the_end_waits_for_no_server(bench):
     bench.up()
     await bench.until(lambda: bench.caught_up)
     gate = asyncio.Event()
-    bench.wire._pause = gate.wait
+    bench.session._pause = gate.wait
     bench.agents(5)
     await asyncio.sleep(0.01)
     async with asyncio.timeout(PATIENCE):
@@ -483,11 +487,11 @@ async def test_the_end_waits_for_no_server(bench):
 
 
 @asynccontextmanager
-async def next_run(bench, mark, **more):
+async def next_run(bench, checkpoint, **more):
     await bench.sink.stop()
     bench.server.exchanges.clear()
     bench.sink = bench.make(**more)
-    bench.sink.resume(mark)
+    bench.sink.resume(checkpoint)
     bench.up()
     await bench.until(lambda: bench.caught_up)
     yield sum(command[0] == "HSET" for exchange in bench.server.exchanges for command in exchange)
@@ -500,22 +504,22 @@ async def test_the_next_run_goes_on_where_the_last_one_ended(bench):
         bench.wall += 60
         bench.agents(1)
     await bench.until(lambda: bench.caught_up)
-    mark = bench.sink.mark()
-    assert mark == {"run_id": "run-1", "until": format_utc(bench.wall), "place": ""}
-    bench.offer("agent", agent_record(bench.wall, "after the mark"))
-    async with next_run(bench, mark) as written:
+    checkpoint = bench.sink.checkpoint()
+    assert checkpoint == {"run_id": "run-1", "until": format_utc(bench.wall), "place": ""}
+    bench.offer("agent", agent_record(bench.wall, "after the checkpoint"))
+    async with next_run(bench, checkpoint) as written:
         assert written == 3  # two minutes of overlap
         assert not bench.missing()
     bench.server.start()
-    async with next_run(bench, bench.sink.mark()) as written:
+    async with next_run(bench, bench.sink.checkpoint()) as written:
         assert written == 30
         assert not bench.missing()
     async with next_run(bench, None) as written:
         assert written == 30
-    async with next_run(bench, mark, place="redis://elsewhere") as written:
+    async with next_run(bench, checkpoint, shown_url="redis://elsewhere") as written:
         assert written == 30
-    bench.wall -= 600  # the mark is of the future now
-    async with next_run(bench, bench.sink.mark() | {"until": format_utc(bench.wall + 600)}) as written:
+    bench.wall -= 600  # the checkpoint is of the future now
+    async with next_run(bench, bench.sink.checkpoint() | {"until": format_utc(bench.wall + 600)}) as written:
         assert written == 30
 
 
@@ -526,21 +530,21 @@ async def test_a_second_is_read_back_whole(bench):
     bench.offer("agent", agent_record(NOON + 0.2, n=2))  # the clock was set back by a little
     await bench.until(lambda: bench.caught_up)
     bench.wall += sink_module.OVERLAP + 0.5
-    async with next_run(bench, bench.sink.mark()) as written:
+    async with next_run(bench, bench.sink.checkpoint()) as written:
         assert written == 1
         assert not bench.missing()
 
 
 @on_loop
-async def test_a_mark_taken_while_something_waits_is_from_before_it(bench):
+async def test_a_checkpoint_taken_while_something_waits_is_from_before_it(bench):
     bench.up()
     await bench.until(lambda: bench.caught_up)
     bench.down()
     bench.agents(2)
     bench.wall += 600
-    mark = bench.sink.mark()
-    assert mark["until"] == format_utc(NOON)
-    async with next_run(bench, mark):
+    checkpoint = bench.sink.checkpoint()
+    assert checkpoint["until"] == format_utc(NOON)
+    async with next_run(bench, checkpoint):
         assert not bench.missing()
 
 
@@ -549,7 +553,7 @@ class World(Bench):
 
     def __init__(self, directory, *, keep):
         super().__init__(directory, keep=keep)
-        self.latest, self.mark, self.count, self.connected = self.wall, None, 0, False
+        self.latest, self.checkpoint, self.count, self.connected = self.wall, None, 0, False
 
     async def do_agents(self, count):
         for _ in range(count):
@@ -564,7 +568,7 @@ class World(Bench):
         self.wall += seconds
         self.latest = max(self.latest, self.wall)
         if seconds < 0:  # as coordd does at a step of the clock
-            self.mark = self.sink.mark()
+            self.checkpoint = self.sink.checkpoint()
 
     async def do_break(self, how):
         self.server.breaks = how
@@ -593,13 +597,13 @@ class World(Bench):
         self.files.compress(self.wall)
 
     async def do_snapshot(self, _):
-        self.mark = self.sink.mark()
+        self.checkpoint = self.sink.checkpoint()
 
     async def do_restart(self, how):
         await self.sink.stop()
-        self.mark = self.sink.mark() if how == "in order" else self.mark
+        self.checkpoint = self.sink.checkpoint() if how == "in order" else self.checkpoint
         self.sink = self.make()
-        self.sink.resume(self.mark)
+        self.sink.resume(self.checkpoint)
         self.notices.clear()
         self.connected = False
 

@@ -1,4 +1,4 @@
-"""A snapshot that hangs on its disk keeps nobody from Redis."""
+"""Test that a snapshot on a disk that hangs does not delay the connection to Redis."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCapture
         late: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         late.set_exception(DeadlineMissed("no answer within 60 s", late))
         service: Any = RedisService.__new__(RedisService)
-        service._loading, service._resuming, service._feed = None, late, None
+        service._loading, service._resuming, service._intake = None, late, None
         service._sink = SimpleNamespace(resume=lambda _: done.append("resumed"))
-        service._link = SimpleNamespace(start=lambda: done.append("started"), first_look=first_look)
+        service._connection = SimpleNamespace(start=lambda: done.append("started"), first_look=first_look)
         await service.start()
         return done
 

@@ -1,4 +1,4 @@
-"""The log file rotates, is nobody's way elsewhere, and never ends what logs."""
+"""Test the log file: it rotates, follows no link, and never ends the daemon."""
 
 from __future__ import annotations
 

@@ -1,0 +1,335 @@
+"""Build the parts of the daemon and put them together; start none of them.
+
+They are built nowhere else, so that every part gets its collaborators passed in. What the daemon does with
+them is in daemon.py. Parts that exist only where a Redis is configured are built by redis_service.py, which
+is imported only then.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from coordd.agents.store import AgentStore
+from coordd.config.build import Config, public_url
+from coordd.config.file import ConfigSources
+from coordd.config.rights import Rights
+from coordd.control.connection import ConnectionLimits
+from coordd.control.documents import Documents, Identity
+from coordd.control.history import HistoryQueries
+from coordd.control.hub import Hub
+from coordd.control.methods import Methods
+from coordd.control.rpc import Dispatcher
+from coordd.control.server import ControlServer
+from coordd.intake.agents import AgentIntake
+from coordd.intake.deadlines import DeadlineTimer
+from coordd.intake.files import FileIntake
+from coordd.intake.host import HostSampling, Sampler
+from coordd.intake.source import TraceLog
+from coordd.intake.tasks import TaskIntake
+from coordd.model import OwnCost, SinkStatus, Topic
+from coordd.protocol.admission import allowed_connections
+from coordd.redislink.state import RedisState
+from coordd.runtime.clocks import LoopMonitor, Moment
+from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.worker import Worker, renew_deadline
+from coordd.service.ownership_check import OwnershipCheck
+from coordd.service.reloading import Reloading
+from coordd.service.runtime_files import RuntimeFiles
+from coordd.service.supervision import Supervision
+from coordd.sinks.csv import CsvSink
+from coordd.sinks.jsonl import JsonlSink
+from coordd.sinks.last_run import LastRun
+from coordd.sinks.recorder import Recorder
+from coordd.sinks.upkeep import Upkeep
+from coordd.sources.bounds import Bounds
+from coordd.sources.file.backend import FileBackend
+from coordd.tasks.board import Board
+from coordd.tasks.views import TaskList
+from coordd.util.sdnotify import Notifier, watchdog_seconds
+
+if TYPE_CHECKING:
+    from coordd.service.redis_service import RedisService
+
+
+class Parts:
+    """All parts of one run of the daemon.
+
+    Args:
+        sources, config: the configuration, and what it was made from.
+        runtime_files: the directories, the lock and the control socket, already taken.
+        started: when the process started.
+        notifier: tells the service manager.
+        on_clock_step: called when the wall clock was set, with the seconds by which it moved.
+        on_gap: called when the process did not run, with the seconds that it missed.
+        on_replaced: called when the metrics directory belongs to another daemon by now.
+    """
+
+    def __init__(
+        self,
+        *,
+        sources: ConfigSources,
+        config: Config,
+        runtime_files: RuntimeFiles,
+        started: Moment,
+        notifier: Notifier,
+        on_clock_step: Callable[[float], None],
+        on_gap: Callable[[float], None],
+        on_replaced: Callable[[], None],
+    ) -> None:
+        host = socket.gethostname()
+        self._mode = config.coordination.mode
+        self._runtime_files = runtime_files
+        loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
+        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap)
+        self.store = AgentStore(timeout=config.agents.timeout, loop_monitor=loop_monitor)
+        self.board = Board(store=self.store, stall_after=config.agents.stall_after)
+        self.store.on_change = self.board.touched
+        writer = Worker("coordd-writer")
+        self.traces = Worker("coordd-traces", replaceable=True)
+        self._hub = Hub()
+        self.record_sinks = _record_sinks(config, runtime_files.rights)
+        self.recorder = Recorder(
+            sinks=self.record_sinks,
+            writer=writer,
+            syncer=Worker("coordd-fsync"),
+            schedule=self.schedule,
+            host=host,
+            fsync_interval=config.storage.fsync_interval,
+            publish=self._publish,
+        )
+        self.upkeep = Upkeep(
+            files=[file for sink in self.record_sinks for file in sink.files],
+            storage=config.storage,
+            worker=Worker("coordd-upkeep"),
+            schedule=self.schedule,
+            on_event=self.recorder.event,
+        )
+        bounds = Bounds()
+        self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=renew_deadline)
+        self._agents = AgentIntake(
+            store=self.store,
+            recorder=self.recorder,
+            host=host,
+            forget_after=config.agents.forget_after,
+        )
+        task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
+        self.deadline_timer = DeadlineTimer(
+            store=self.store, schedule=self.schedule, agents=self._agents, tasks=task_intake
+        )
+        trace_log = TraceLog()
+        self.file_intake = FileIntake(
+            store=self.store,
+            backend=self.backend,
+            schedule=self.schedule,
+            local=self.traces,
+            remote=Worker("coordd-remote", replaceable=True),
+            agents=self._agents,
+            tasks=task_intake,
+            deadline_timer=self.deadline_timer,
+            trace_log=trace_log,
+        )
+        self.deadline_timer.files = self.file_intake.reread
+        coordination = config.coordination
+        redis_url = coordination.redis_url
+        redis = RedisState(
+            url=public_url(redis_url) if redis_url else None,
+            labels=coordination.mode != "file",
+            writes=coordination.redis_writable,
+            on_event=self.recorder.event,
+        )
+        self.redis: RedisService | None = None
+        if redis_url is not None:
+            from coordd.service.redis_service import RedisService
+
+            self.redis = RedisService(
+                config=config,
+                url=redis_url,
+                state=redis,
+                store=self.store,
+                schedule=self.schedule,
+                agents=self._agents,
+                tasks=task_intake,
+                deadline_timer=self.deadline_timer,
+                trace_log=trace_log,
+                bounds=bounds,
+                on_event=self.recorder.event,
+            )
+        cost = OwnCost()
+        self.sampling = HostSampling(
+            sampler=_make_sampler,
+            worker=Worker("coordd-psutil", replaceable=True),
+            store=self.store,
+            recorder=self.recorder,
+            loop_monitor=loop_monitor,
+            cost=cost,
+            host=host,
+            interval=config.sampling.interval,
+            redis=redis,
+        )
+        tasks = TaskList(board=self.board, store=self.store)
+        self.documents = Documents(
+            store=self.store,
+            identity=_identity(sources, config, runtime_files, started, host),
+            board=self.board,
+            tasks=tasks,
+            sinks=self._sink_statuses,
+            lateness=self.sampling.lateness,
+            cost=cost,
+            redis=redis,
+            configuration=lambda: self.reloading.config.problems,
+            runtime_files=self._file_problems,
+        )
+        self.supervision = Supervision(
+            notifier=notifier,
+            watchdog=watchdog_seconds(sources.environ, os.getpid()),
+            schedule=self.schedule,
+            loop_monitor=loop_monitor,
+            store=self.store,
+            lateness=self.sampling.lateness,
+            summary=self.documents.summary,
+        )
+        self.reloading = Reloading(
+            sources=sources,
+            config=config,
+            reader=self.traces,
+            recorder=self.recorder,
+            supervision=self.supervision,
+            apply=self._apply,
+        )
+        methods = Methods(
+            store=self.store,
+            documents=self.documents,
+            tasks=tasks,
+            hub=self._hub,
+            history=HistoryQueries(
+                directory=config.storage.metrics_dir,
+                worker=Worker("coordd-history", replaceable=True),
+                now=now,
+                root=runtime_files.rights.root,
+            ),
+            reloader=self.reloading,
+            now=now,
+        )
+        dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
+        self.server = ControlServer(
+            dispatch=dispatcher,
+            refusal=dispatcher.refusal,
+            limits=ConnectionLimits(connections=allowed_connections()),
+            own_uid=os.geteuid(),
+        )
+        self.last_run = LastRun(
+            path=sources.layout.snapshot,
+            directory=runtime_files.snapshots,
+            metrics=runtime_files.metrics,
+            mode=runtime_files.rights.file,
+            root=runtime_files.rights.root,
+            host=host,
+            writer=writer,
+        )
+        self.ownership_check = OwnershipCheck(
+            runtime_files=runtime_files,
+            recorder=self.recorder,
+            upkeep=self.upkeep,
+            server=self.server,
+            replaced=on_replaced,
+        )
+
+    async def sample(self) -> None:
+        """Sample the host, and tell the service manager."""
+        await self.sampling.sample()
+        self.supervision.sampled()
+
+    def rescan_soon(self) -> None:
+        """Read all workspaces and Redis again, now rather than at the next rescan."""
+        self.file_intake.rescan_soon()
+        if self.redis is not None:
+            self.redis.rescan_soon()
+
+    async def write_snapshot(self) -> None:
+        """Write the snapshot for clients and for the next run."""
+
+        async def document() -> Mapping[str, object]:
+            made = await self.documents.snapshot(now())
+            return made if self.redis is None else self.redis.with_checkpoint(made)
+
+        await self.last_run.write(document)
+
+    def _apply(self, old: Config, new: Config) -> None:
+        """Bring all parts to a new configuration."""
+        if new.sampling.interval != old.sampling.interval:
+            self.sampling.interval = new.sampling.interval
+            self.schedule.every("host.sample", new.sampling.interval, self.sample)
+        self._agents.forget_after = new.agents.forget_after
+        self.upkeep.apply(new.storage)
+        for sink in self.record_sinks:
+            sink.accept_folder()
+        if self.redis is not None:
+            self.redis.apply(new)
+        if new.agents.timeout != old.agents.timeout:
+            self.store.timeout = new.agents.timeout
+            self.store.rejudge_all(now().mono)
+        self.board.holdings.stall_after = new.agents.stall_after
+        self.board.rejudge_all()
+        self.backend.entries = self._workspaces(new)
+        self.rescan_soon()
+
+    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+        self._hub.publish(topic, records)
+        if self.redis is not None:
+            self.redis.offer(topic, records)
+
+    def _sink_statuses(self) -> Mapping[str, SinkStatus]:
+        statuses = self.recorder.statuses()
+        return statuses if self.redis is None else {**statuses, **self.redis.statuses()}
+
+    def _file_problems(self) -> list[str]:
+        """Return what keeps coordd from its own files, in words."""
+        problems = self._runtime_files.problems()
+        snapshot = self.last_run.problem
+        return problems if snapshot is None or problems else [snapshot]
+
+    def _workspaces(self, config: Config) -> tuple[str, ...]:
+        """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
+        return () if self._mode == "redis" else config.coordination.workspaces
+
+
+def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:
+    storage = config.storage
+    common: dict[str, Any] = {
+        "random": random.random,
+        "backlog": storage.backlog,
+        "mode": rights.file,
+        "directory_mode": rights.directory,
+        "gitignore": rights.gitignore,
+        "root": rights.root,
+    }
+    jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+    # One directory for both is held once, or each would take the other's work for a stranger's.
+    same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
+    return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
+
+
+def _identity(
+    sources: ConfigSources, config: Config, runtime_files: RuntimeFiles, started: Moment, host: str
+) -> Identity:
+    path = sources.path
+    return Identity(
+        host=host,
+        pid=os.getpid(),
+        started=started,
+        layout=sources.layout.name,
+        config_file=path if os.path.exists(path) else None,
+        socket=runtime_files.socket_path,
+        metrics_dir=config.storage.metrics_dir,
+        log_dir=config.storage.log_dir,
+    )
+
+
+def _make_sampler() -> Sampler:
+    from coordd.host.sampler import HostSampler  # psutil is slow to import
+
+    return HostSampler()

@@ -1,0 +1,90 @@
+"""Reload the configuration: build all of the new one first, so that a bad one changes nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from coordd.config.build import Config, changed
+from coordd.config.file import ConfigSources
+from coordd.errors import ConfigError
+from coordd.protocol.jsonrpc import SERVER_ERROR, Fault
+from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.service.logs import set_level
+from coordd.service.supervision import Supervision
+from coordd.sinks.recorder import Recorder
+from coordd.util.one_at_a_time import OneAtATime
+
+log = logging.getLogger(__name__)
+
+READ_DEADLINE = 5.0
+"""Seconds for reading the configuration's files."""
+
+
+class Reloading:
+    """Read the configuration again when asked, and have it applied.
+
+    ``config`` is the configuration in effect.
+
+    Args:
+        sources: where the configuration is read from.
+        config: the one that the daemon started with.
+        reader: the thread in which files are read.
+        recorder: records what came of a reload as an event.
+        supervision: tells the service manager of it.
+        apply: takes the old and the new configuration, and brings the parts to the new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        sources: ConfigSources,
+        config: Config,
+        reader: Worker,
+        recorder: Recorder,
+        supervision: Supervision,
+        apply: Callable[[Config, Config], None],
+    ) -> None:
+        self.config = config
+        self._sources = sources
+        self._reader = reader
+        self._recorder = recorder
+        self._supervision = supervision
+        self._apply = apply
+        self._reloads = OneAtATime(self._reload)
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Reload; return the keys that changed, and of these those that need a restart.
+
+        Raises:
+            Fault: the new configuration is bad; the message is its error.
+        """
+        return await self._reloads()
+
+    async def _reload(self) -> tuple[list[str], list[str]]:
+        with self._supervision.reloading():
+            return await self._take()
+
+    async def _take(self) -> tuple[list[str], list[str]]:
+        try:
+            new = await self._reader.run(self._sources.load, deadline=READ_DEADLINE)
+        except ConfigError as error:
+            self._recorder.event("config.rejected", self._sources.path, str(error))
+            raise Fault(SERVER_ERROR, str(error), kind="config") from error
+        except DeadlineMissed as late:
+            raise Fault(SERVER_ERROR, f"{self._sources.path} cannot be read: {late}", kind="config") from late
+        old, self.config = self.config, new
+        keys, restart_required = changed(old, new)
+        set_level(new.log.level)
+        for problem in new.problems:
+            if problem not in old.problems:
+                log.warning("%s", problem)
+        self._apply(old, new)
+        message = f"changed: {', '.join(keys) or 'nothing'}"
+        self._recorder.event(
+            "config.reloaded",
+            self._sources.path,
+            message,
+            {"changed": keys, "restart_required": restart_required, "problems": list(new.problems)},
+        )
+        return keys, restart_required

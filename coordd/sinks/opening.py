@@ -1,0 +1,86 @@
+"""Choose the part of a series that lines are written to: the last one of coordd's, or a new one behind it.
+
+Only a file that coordd made, as the manifest proves, gets more lines. A name that another file has is passed
+over. Nothing here opens a part for writing lines; record_file.py does.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from coordd.records.manifest import Claims, announcement, proven, proves
+from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
+from coordd.sinks.folder import Folder
+from coordd.sinks.held import HeldFolder
+from coordd.sinks.repair import Damage, repair_file
+
+
+def choose_part(
+    folder: Folder, claims: Claims, *, series: str, extension: str, date: str, max_bytes: int
+) -> Part:
+    """Return the highest part of a date that is coordd's and may grow, or the next number that is free.
+
+    Args:
+        folder: the directory, open.
+        claims: what its manifest says.
+        series, extension, date: of the part; ``extension`` without its dot.
+        max_bytes: a part of that size or more gets no more lines; 0 always begins a new one.
+
+    Raises:
+        OSError: with ``filename``; the directory cannot be read, or no number is left.
+    """
+    taken = parts_of(folder.names(), series=series, date=date, extension=extension)
+    last = 0
+    for part in sorted(taken, reverse=True):
+        name = part_name(series, part, extension)
+        if not proves(claims, folder.fd, name):
+            continue
+        if _may_grow(folder, part, name, taken, max_bytes):
+            return part
+        last = part.number
+        break
+    numbers = {part.number for part in taken}
+    number = next(n for n in range(last + 1, MAX_NUMBER + 2) if n not in numbers)
+    if number > MAX_NUMBER:
+        raise OSError(errno.EEXIST, f"no name is left for a part of {date}", folder.path)
+    return Part(date, number)
+
+
+def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes, mode: int) -> Damage | None:
+    """Announce a part in the manifest before it is made, or repair its end if it is there already.
+
+    Args:
+        held: has the manifest of the directory.
+        folder: the directory, open.
+        name: of the part.
+        header: its first line, empty where it has none.
+        mode: permission bits of a file that a torn tail is set aside in.
+
+    Returns:
+        The torn tail that was set aside; None where there was none.
+
+    Raises:
+        OSError: with ``filename``; the part may not be written yet.
+    """
+    if not held.claims(folder).announces(name):
+        # Before the file: an empty one that is found after a kill has to be known as coordd's.
+        held.announce(folder, announcement(name, header))
+        return None
+    if folder.regular(name) is None:
+        return None
+    # A tail torn by an earlier process, or copied back by a person, would swallow the next line.
+    return repair_file(folder, name, held, mode=mode)
+
+
+def demand_own(held: HeldFolder, folder: Folder, descriptor: int, name: str) -> None:
+    """Raise OSError unless the file just opened is coordd's: somebody may have made it a moment before."""
+    if not proven(held.claims(folder), descriptor, name):
+        raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
+
+
+def _may_grow(folder: Folder, part: Part, name: str, taken: set[Part], max_bytes: int) -> bool:
+    """Return whether lines may be added to a part: neither form is compressed, and it is not full."""
+    if part.compressed or Part(part.date, part.number, compressed=True) in taken:
+        return False
+    status = folder.regular(name)
+    return status is not None and status.st_size < max_bytes
