@@ -1,15 +1,16 @@
-"""A directory of coordd's own that is held open while it runs, and the word on what took its name.
+"""Hold one of coordd's own directories open while it runs, and report what replaced it.
 
 ::
 
-    the name leads to    what happens
-    what is held         it is used
-    nothing              it is made and held anew: somebody removed or renamed it
-    an empty directory   the same; what coordd itself puts into new ones does not count
-    anything else        it is not used, and ``trouble`` says so: ``git checkout`` puts a branch's folder or
-                         link there, and a link would choose where coordd writes
+    the path leads to        what happens
+    the directory held       it is used
+    nothing                  it is made and held anew: somebody removed or renamed it
+    an empty directory       it is held instead; files that coordd puts into new directories do not count
+    anything else            it is not used, and ``trouble`` says so: ``git checkout`` puts a branch's folder
+    or
+                             link there, and a link would decide where coordd writes
 
-Once the name is free again, or leads back to what was held, all is well again. One thread uses it at a time.
+Once the path is free again, or leads back to the directory held, it is used again. For one thread at a time.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ _NOTHING_YET = frozenset({".gitignore", ".lock"})
 
 
 class HeldDirectory:
-    """One directory, made and opened by :meth:`look`.
+    """One directory, made and opened by :meth:`look`; ``trouble`` says why it cannot be used, else None.
 
     Args:
         path: absolute.
-        mode, gitignore: of what is made; see open_directory. ``gitignore`` counts below ``root`` alone.
-        root: a project's canonical path, below which no link is followed; None for the user's own places.
+        mode, gitignore: for a directory that is made; see open_directory. ``gitignore`` only counts below
+            ``root``.
+        root: canonical path of a project, below which no link is followed; None outside of projects.
     """
 
     def __init__(self, path: str, *, mode: int, gitignore: bool = False, root: str | None = None) -> None:
@@ -42,10 +44,10 @@ class HeldDirectory:
         self._held: OpenDirectory | None = None
 
     def look(self) -> OpenDirectory | None:
-        """The directory, made where nothing stands under its name; None where something else stands there.
+        """Return the directory, making it if its path is free; None if something else stands there.
 
         Raises:
-            OSError: as open_directory, where it is not in place and could be made.
+            OSError: the path is free, and the directory could not be made; see open_directory.
         """
         held = self._held
         if held is not None:
@@ -62,7 +64,7 @@ class HeldDirectory:
         except NotADirectoryError:
             if held is None:
                 raise
-            self.trouble = self._in_the_way()  # it is a directory above that was replaced
+            self.trouble = self._in_the_way()  # a directory above it was replaced
             return None
         if held is not None:
             held.close()
@@ -70,13 +72,13 @@ class HeldDirectory:
         return fresh
 
     def close(self) -> None:
-        """Let go of the directory; harmless when it is not held."""
+        """Close the directory; harmless if it is not open."""
         if self._held is not None:
             self._held.close()
             self._held = None
 
     def _may_take(self) -> bool:
-        """Whether it holds nothing yet, or another part of coordd has made it again already."""
+        """Return whether the new directory may be used: it is empty, or another part of coordd made it."""
         try:
             with open_directory(self.path, root=self._root) as there:
                 return made_here(os.fstat(there.fd)) or _NOTHING_YET.issuperset(os.listdir(there.fd))
@@ -84,7 +86,7 @@ class HeldDirectory:
             return False
 
     def _in_the_way(self) -> str:
-        """What stands under the name, or in a project under the name of a directory above it."""
+        """Return in words what stands at the path, or (in a project) in place of a directory above it."""
         at = self._root or os.path.dirname(self.path)
         kind = "something else"
         for part in os.path.relpath(self.path, at).split("/"):
