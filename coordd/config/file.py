@@ -20,7 +20,7 @@ from coordd.config.project import clipped
 from coordd.errors import ConfigError
 from coordd.protocol.paths import project_paths, user_paths
 from coordd.util.fields import Malformed
-from coordd.util.safe_file import FOLDER_FLAGS, open_folder, read_regular
+from coordd.util.untrusted_folder import FOLDER_FLAGS, open_folder, read_regular
 
 MAX_BYTES = 1024 * 1024
 

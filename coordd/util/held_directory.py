@@ -20,7 +20,7 @@ import shlex
 import stat
 
 from coordd.util.directories import OpenDirectory, made_here, open_directory, root_of
-from coordd.util.read_safely import kind_of
+from coordd.util.regular_files import kind_of
 
 _NOTHING_YET = frozenset({".gitignore", ".lock"})
 

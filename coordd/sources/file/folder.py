@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from coordd.sources.bounds import Budget, Shelf
 from coordd.util.fields import Malformed, Parsed
-from coordd.util.safe_file import explain, irregular, read_regular
+from coordd.util.untrusted_folder import explain_unreadable, irregular, read_regular
 
 T = TypeVar("T")
 
@@ -236,7 +236,7 @@ class Folder(Generic[T]):
         except OSError as error:
             if old is None:
                 return False
-            new = old.refused(explain(error, self._at(name)))
+            new = old.refused(explain_unreadable(error, self._at(name)))
             self._release(old)
         if new is None:
             if old is not None:
@@ -334,7 +334,9 @@ class Folder(Generic[T]):
         except Malformed as error:
             return Entry(kind, state, None, str(error), counts=False, settled=True)
         except OSError as error:  # never settled: what refuses now may answer next time
-            return Entry(kind, state, None, explain(error, self._at(name)), counts=True, settled=False)
+            return Entry(
+                kind, state, None, explain_unreadable(error, self._at(name)), counts=True, settled=False
+            )
         value, problem = kind.parse(name, content, state)
         settled = max(state.st_mtime_ns, state.st_ctime_ns) < racy_from
         return Entry(kind, state, value, problem, counts=True, settled=settled)

@@ -39,7 +39,7 @@ from coordd.sources.file.parse import (
 )
 from coordd.sources.file.work import Work, WorkReader
 from coordd.util.fields import Malformed, Parsed, jsonable
-from coordd.util.safe_file import FOLDER_FLAGS, explain, open_folder
+from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder
 
 HEARTBEAT = ".heartbeat"
 TASKS = ".tasks"
@@ -132,14 +132,14 @@ class WorkspaceReader:
         except FileNotFoundError:
             return self._absent()
         except OSError as error:
-            return self._unreadable(explain(error, self._coordination))
+            return self._unreadable(explain_unreadable(error, self._coordination))
         try:
             self._seen_workspace = self._seen_coordination = True
             return self._scan(coordination, now)
         except Malformed as error:
             return self._unreadable(f"{error}: {jsonable(self._agents_path)}")
         except OSError as error:
-            return self._unreadable(explain(error, self._agents_path))
+            return self._unreadable(explain_unreadable(error, self._agents_path))
         finally:
             os.close(coordination)
 
@@ -258,7 +258,7 @@ class WorkspaceReader:
                 return WorkspaceTraces(self.workspace, "waiting")
             return self._unreadable(f"the project directory is gone: {jsonable(self.workspace)}", gone=True)
         except OSError as error:
-            return self._unreadable(explain(error, self.workspace))
+            return self._unreadable(explain_unreadable(error, self.workspace))
         self._seen_workspace = True
         if not self._seen_coordination:
             return WorkspaceTraces(self.workspace, "waiting")

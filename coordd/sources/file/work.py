@@ -29,7 +29,7 @@ from coordd.sources.file.folder import MAX_ENTRIES, FileKind, Folder
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.task_files import TaskFiles
 from coordd.util.fields import Malformed, Parsed, jsonable
-from coordd.util.safe_file import explain, open_folder
+from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
 T = TypeVar("T")
 
@@ -277,7 +277,7 @@ class WorkReader:
 
     def _failed(self, name: str, error: OSError | Malformed) -> None:
         path = f"{self._path}/{name}"
-        self._unreadable[path] = explain(error, path) if isinstance(error, OSError) else str(error)
+        self._unreadable[path] = explain_unreadable(error, path) if isinstance(error, OSError) else str(error)
 
 
 def _open(name: str, coordination: int) -> int:
