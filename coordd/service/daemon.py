@@ -146,7 +146,7 @@ class Daemon:
             on_event=self._recorder.event,
         )
         bounds = Bounds()
-        self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=renew_deadline)
+        self._backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         self._agents = AgentIntake(
             store=self._store,
             recorder=self._recorder,

@@ -221,11 +221,11 @@ def test_a_scan_that_fails_halfway_gives_back_what_it_took(
 
 def test_a_long_reading_says_that_it_goes_on(tmp_path: Path) -> None:
     agents = project(tmp_path) / "agents"
-    for number in range(folders.BREATH * 3):
+    for number in range(folders.KEEPALIVE_EVERY * 3):
         (agents / f"{number}.heartbeat").touch()
-    breaths: list[None] = []
-    WorkspaceReader(str(tmp_path), breathe=lambda: breaths.append(None)).scan(0.0)
-    assert len(breaths) >= 3
+    signs: list[None] = []
+    WorkspaceReader(str(tmp_path), keepalive=lambda: signs.append(None)).scan(0.0)
+    assert len(signs) >= 3
 
 
 # Redis: the values that its answers make.

@@ -414,7 +414,7 @@ def test_a_change_that_leaves_the_files_state_alone_is_seen(
     frozen = os.stat(path)
     assert beat(reader.scan(written + 0.5).agents["a"]).written == NOON
     path.write_text(LATER)
-    monkeypatch.setattr(folder_module.Entry, "is_of", lambda *_: True)
+    monkeypatch.setattr(folder_module.Entry, "matches", lambda *_: True)
     assert beat(reader.scan(written + 60).agents["a"]).written == NOON + 30
     assert frozen.st_size == path.stat().st_size
     # Read so long after its last change, nothing can hide any more.
