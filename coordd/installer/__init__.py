@@ -1,4 +1,4 @@
-"""``coordd service``: coordd as a service of systemd or launchd, put in place, taken away, shown.
+"""Install, remove and show coordd as a service of systemd or launchd: ``coordd service``.
 
 A tool beside the daemon: it may know values and configuration, and asks the daemon as any client does; of the
 daemon's inside it knows nothing. What is to be done is a list of steps (steps.py), made by pure functions

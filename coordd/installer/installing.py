@@ -1,4 +1,4 @@
-"""Installing: the order of things, whichever manager it is, and what the caller is told."""
+"""Install services: the order of the steps for any manager, and what the caller is told."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOBODY = 65534
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller."""
+    """What is installed, by which manager, in which layout; ``say`` prints a line for the caller."""
 
     wanted: Wanted
     setting: Setting
@@ -38,12 +38,12 @@ class Installation:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """The daemon, and the dashboard where it is asked for, or there already: it is upgraded too."""
+        """The daemon, and the dashboard if it is asked for or installed already, since it is upgraded too."""
         both = self.wanted.dashboard or self.manager.installed(DASHBOARD)
         return (COORDD, DASHBOARD) if both else (COORDD,)
 
     def install(self, *, dry_run: bool = False) -> None:
-        """Put the service in place, start it, wait for its answer, and say what to do next.
+        """Install the service, start it, wait for its answer, and say what to do next.
 
         Raises:
             InstallError: with what to do about it; running it again goes on where it ended.
@@ -89,13 +89,13 @@ class Installation:
         ]
 
     def _placing(self, service: Service) -> list[Step]:
-        """Its files; the system's dashboard asks for a token."""
+        """Return the steps for the service's files; the system's dashboard also needs a token."""
         locked = service == DASHBOARD and self.wanted.scope == "system"
         token = [MakeToken(token_file(self.layout), GROUP)] if locked else []
         return [*token, *self.manager.files([service])]
 
     def _rests(self, service: Service) -> bool:
-        """Whether it is there, does not run, and was not asked for: then it stays that way."""
+        """Return whether it is installed, stopped and not asked for; then it stays stopped."""
         return service == DASHBOARD and not self.wanted.dashboard and not self.manager.active(service)
 
     def _starting(self, service: Service) -> list[Step]:
@@ -104,7 +104,7 @@ class Installation:
         return self.manager.starting(service, enable=service == COORDD or self.wanted.dashboard)
 
     def _door(self, service: Service, socket: str) -> ServiceAddress | None:
-        """Where it answers; None where a command line that was changed does not tell."""
+        """Return where it answers; None if a changed command line does not tell."""
         if service == COORDD:
             return ServiceAddress(socket, lambda: version_behind(socket))
         try:
@@ -222,7 +222,7 @@ class Installation:
 
 
 def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
-    """What the service has: none of the caller's COORDD_* variables."""
+    """Return the environment of the service: none of the caller's COORDD_* variables."""
     if wanted.scope == "system":
         return {"HOME": HOME if wanted.run_as == USER else pwd.getpwnam(wanted.run_as).pw_dir}
     kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")

@@ -1,4 +1,4 @@
-"""Can the service read the workspaces? Tried as the very user it runs as, and explained where it fails.
+"""Check that the service can read the workspaces, by reading as its user, and explain failures.
 
 A child process takes the service's uid, gid and groups and reads: that is the truth, ACLs and file servers
 included. What the modes say tells only which right is missing, and how to give it.
@@ -33,7 +33,7 @@ _HIDDEN = ("/tmp", "/var/tmp")  # noqa: S108  # PrivateTmp= of the system unit: 
 
 
 def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
-    """Whether the service's user can run the program; ``same``: it is the one that runs this.
+    """Check that the service's user can run the program; ``same``: it is the program that runs this.
 
     Raises:
         InstallError: it cannot, and why.
@@ -69,7 +69,7 @@ def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
 
 
 def check_owner(program: str) -> list[Finding]:
-    """Whether somebody but root could replace the program of the system's service."""
+    """Return a finding if anybody but root could replace the program of the system's service."""
     path = os.path.realpath(program)
     while True:
         state = os.stat(path)
@@ -90,7 +90,7 @@ def check_owner(program: str) -> list[Finding]:
 
 
 def check_readable(patterns: Sequence[str], who: Credentials, *, sandboxed: bool) -> list[Finding]:
-    """A finding for each workspace that the patterns stand for.
+    """Return a finding for each workspace that the patterns stand for.
 
     Args:
         patterns: absolute, expanded; what matches is looked for with the rights of this process.
@@ -146,7 +146,7 @@ def _judged(path: str, who: Credentials) -> Finding:
 
 
 def read_workspace(path: str) -> str | None:
-    """Read as the daemon does; what failed, in words."""
+    """Read a workspace as the daemon does; return what failed in words, None if nothing did."""
     base = os.path.join(path, ".claude", "coordination")
     try:
         os.listdir(base)
@@ -165,7 +165,7 @@ def read_workspace(path: str) -> str | None:
 
 
 def as_user(who: Credentials, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
-    """The answer of ``read`` in a child process that is this user.
+    """Return the answer of ``read`` in a child process that runs as this user.
 
     Raises:
         TimeoutError: it hangs; it is killed, and left behind, for what hangs in a mount does not die either.
@@ -226,7 +226,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _closed_pattern(pattern: str, who: Credentials) -> Finding | None:
-    """A pattern whose fixed part the service may not list matches nothing for it."""
+    """Return a finding if the service may not list the fixed part of a pattern."""
     base = pattern
     while glob.has_magic(base):
         base = os.path.dirname(base)

@@ -1,4 +1,4 @@
-"""Taking services away again, and with ``purge`` what they wrote and were given."""
+"""Remove services, and with ``purge`` also what they wrote and were given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Removal:
     say: Callable[[str], None]
 
     def uninstall(self, *, purge: bool, dry_run: bool = False) -> None:
-        """Stop the services and take them away; with ``purge`` configuration, records and user too.
+        """Stop the services and remove them; with ``purge`` also configuration, records and user.
 
         Raises:
             InstallError: with what to do about it.
@@ -59,7 +59,7 @@ class Removal:
             self.say(f"\nTo remove that too: {self.command} service {' '.join(words)} --purge")
 
     def _named_elsewhere(self, data: Sequence[str]) -> list[str]:
-        """Record directories that the configuration names outside of the layout's own."""
+        """Return the record directories that the configuration names outside of the layout."""
         try:
             storage = configured(self.layout, self.environ).storage
         except (ConfigError, KeyError):
@@ -69,7 +69,7 @@ class Removal:
 
 
 def data_directories(layout: Layout) -> list[str]:
-    """The directories of a layout, each once, and none inside of another."""
+    """Return the directories of a layout, each once, and none inside another."""
     folders = [
         os.path.dirname(layout.config_file),
         os.path.dirname(layout.snapshot),

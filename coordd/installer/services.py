@@ -1,4 +1,4 @@
-"""The services there are, the programs they run, and what was asked for: values. A new service is a row."""
+"""List the services, the programs they run, and what was asked for. Values; a new service is a row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Service:
 
     @property
     def unit(self) -> str:
-        """``coordd.service``."""
+        """The name of its unit, ``coordd.service``."""
         return f"{self.name}.service"
 
 
@@ -62,7 +62,7 @@ Programs = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was asked for.
+    """What was asked for on the command line.
 
     ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``.
     ``dashboard``: it too, or to uninstall, it alone; ``listen``: its address, None for as before.
@@ -77,7 +77,7 @@ class Wanted:
 
 
 def find_programs(executable: str, script: str) -> Programs:
-    """The commands of this installation.
+    """Return the commands of this installation.
 
     Args:
         executable: ``sys.executable``.
@@ -94,15 +94,15 @@ def find_programs(executable: str, script: str) -> Programs:
 
 
 def this_installation() -> Programs:
-    """The programs of the running process."""
+    """Return the programs of the running process."""
     return find_programs(sys.executable, sys.argv[0])
 
 
 def listen_of(words: Sequence[str]) -> str | None:
-    """The address in a command line of the dashboard; None where it has none."""
+    """Return the address in a command line of the dashboard; None if it has none."""
     return dict(pairwise(words)).get("--listen")
 
 
 def place_name(program: str) -> str:
-    """The place of a program in templates: ``COORDD``."""
+    """Return the placeholder of a program in templates: ``COORDD``."""
     return program.upper().replace("-", "_")

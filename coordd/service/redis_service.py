@@ -70,10 +70,10 @@ class RedisService:
                 tasks=tasks,
                 deadline_timer=deadline_timer,
                 trace_log=trace_log,
-                broken=self._link.broken,
+                broken=self._link.report_lost,
                 flushed=self._flushed,
             )
-            self._link.tenants.append(self._feed)
+            self._link.users.append(self._feed)
             deadline_timer.redis = self._feed.reread
             state.feed = lambda: self._feed.mode if self._feed else None
             state.troubles = lambda: self._feed.troubles if self._feed else {}
@@ -87,10 +87,10 @@ class RedisService:
                 now=now,
                 random=random.random,
                 on_notice=lambda notice: on_event(notice.kind, notice.subject, notice.message, notice.detail),
-                broken=self._link.broken,
+                broken=self._link.report_lost,
                 place=self._link.shown_url,
             )
-            self._link.tenants.append(self._sink)
+            self._link.users.append(self._sink)
         state.follow(lambda: self._link.facts)
         self._loading: asyncio.Future[None] | None = None
         self._resuming: asyncio.Future[object] | None = None
@@ -115,13 +115,13 @@ class RedisService:
         self._link.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READING):
-                await self._link.first_look()
+                await self._link.first_check()
                 if self._feed is not None:
                     await self._feed.ready.wait()
 
     def gap(self, seconds: float) -> None:
         """The loop did not turn for so long."""
-        self._link.look_soon()
+        self._link.check_soon()
         if self._feed is not None:
             self._feed.gap(seconds)
 

@@ -65,7 +65,7 @@ def test_values_of_any_size_are_read_past_over_one_connection(client: redis.Redi
     for _ in range(2):
         traces = reader.scan()
         assert traces.state == "read"
-        assert reader.wire.alive
+        assert reader.session.alive
         good = traces.agents["good"]
         assert good.registration is not None
         assert (good.registration.status, good.tasks) == ("working", ("t1",))
@@ -108,7 +108,7 @@ def test_a_set_that_has_grown_since_it_was_counted_is_not_read_at_once(
     client: redis.Redis, reader: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.sadd("agent:tasks:a", "t0")
-    call = reader.wire.call
+    call = reader.session.call
     asked: list[object] = []
 
     async def grow(*commands: object, **options: object) -> object:
@@ -118,7 +118,7 @@ def test_a_set_that_has_grown_since_it_was_counted_is_not_read_at_once(
             client.sadd("agent:tasks:a", *[f"t{number}" for number in range(9000)])
         return replies
 
-    monkeypatch.setattr(reader.wire, "call", grow)
+    monkeypatch.setattr(reader.session, "call", grow)
     assert len(reader.scan().agents["a"].tasks or ()) == 9000
     assert not [command for command in asked if command[0] == b"SMEMBERS"]  # type: ignore[index]
 

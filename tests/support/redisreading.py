@@ -30,27 +30,27 @@ class Reading:
         self.reader = RedisReader(mono=lambda: self.mono, **limits)
         self._url = url or server.url
         self._loop = asyncio.Runner()
-        self.wire = self.run(RedisSession.open(self._url))
+        self.session = self.run(RedisSession.open(self._url))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(coroutine)
 
     def scan(self) -> WorkspaceTraces:
-        return self.run(self.reader.scan(self.wire, self.now))
+        return self.run(self.reader.scan(self.session, self.now))
 
     def read(self, *keys: str | bytes, pushed: bool = True) -> AgentsChange:
         named = [key.encode() if isinstance(key, str) else key for key in keys]
-        return self.run(self.reader.read(self.wire, named, self.now, pushed=pushed))
+        return self.run(self.reader.read(self.session, named, self.now, pushed=pushed))
 
     def reread(self, *agent_ids: str) -> AgentsChange:
-        return self.run(self.reader.reread(self.wire, agent_ids, self.now))
+        return self.run(self.reader.reread(self.session, agent_ids, self.now))
 
     def reconnect(self) -> None:
-        self.run(self.wire.close())
-        self.wire = self.run(RedisSession.open(self._url))
+        self.run(self.session.close())
+        self.session = self.run(RedisSession.open(self._url))
 
     def close(self) -> None:
-        self.run(self.wire.close())
+        self.run(self.session.close())
         self._loop.close()
 
 

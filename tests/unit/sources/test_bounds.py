@@ -27,7 +27,7 @@ from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.problems import Problems
-from coordd.sources.redis.work import Claims, ProgressTold
+from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.tasks.board import SLICE, Board
 from coordd.tasks.work import MAX_GONE, SourceTasks
 
@@ -233,19 +233,19 @@ def test_a_long_reading_says_that_it_goes_on(tmp_path: Path) -> None:
 
 def test_in_redis_texts_are_bounded_and_given_back() -> None:
     text = Budget(3000)
-    claims, told = Claims(limit=100, text=text), ProgressTold(limit=100, text=text)
+    claims, progress = Claims(limit=100, text=text), TaskProgress(limit=100, text=text)
     claims.begin()
-    told.begin()
+    progress.begin()
     assert claims.put(0, "a", Claim("a", "x", description="d" * 900))
-    assert told.put("a", Progress("a", message="m" * 900))
+    assert progress.put("a", Progress("a", message="m" * 900))
     assert not claims.put(1, "b", Claim("b", "x", description="d" * 1200))
-    assert not told.put("b", Progress("b", message="m" * 1200))
-    assert claims.overfull
-    assert told.overfull
-    assert (claims.merged.keys(), told.told.keys()) == ({"a"}, {"a"})
+    assert not progress.put("b", Progress("b", message="m" * 1200))
+    assert claims.truncated
+    assert progress.truncated
+    assert (claims.merged.keys(), progress.by_task.keys()) == ({"a"}, {"a"})
     assert claims.put(0, "a", Claim("a", "x", description="e" * 5000))  # and gone it is
     assert claims.put(0, "a", None) is False
-    assert told.put("a", None)
+    assert progress.put("a", None)
     assert text.left == 3000
 
 
@@ -256,7 +256,7 @@ def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_o
     agents.begin_registry()
     agents.register("a", json.dumps({"capabilities": ["c" * 200] * 20}).encode())
     agents.register("b", b"{}")
-    assert agents.overfull
+    assert agents.truncated
     assert agents.traces.keys() == {"a"}
     registration = agents.traces["a"].registration
     assert registration is not None
