@@ -162,7 +162,7 @@ def build_config(
         troubles: what was wrong with reading the files, as sentences for :attr:`Config.problems`.
 
     Raises:
-        ConfigError: the first mistake of the owner's, with its place.
+        ConfigError: the first mistake of the owner's, naming its place.
     """
     anywhere = Surroundings(environ=environ, base=cwd)
     in_file = Surroundings(environ=environ, base=None)

@@ -1,7 +1,7 @@
 """Define the kinds of configuration values: how each is parsed, bounded and shown.
 
-Pure. A kind takes what TOML gave (or text, from the environment) and returns the value the service uses:
-seconds, bytes, absolute paths. Knows no key by name; schema.py joins kinds to keys.
+Pure. A kind takes a value of TOML (or a text of the environment) and returns the value that the service uses:
+seconds, bytes, absolute paths. Knows no key by name; schema.py assigns kinds to keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 class Surroundings:
     """The context of a value: the environment for ``~`` and ``$NAME``, and the base of relative paths.
 
-    ``base`` is None where a relative path means nothing (in a file).
+    ``base`` is None if relative paths are refused (in a file).
     """
 
     environ: Mapping[str, str]
@@ -88,7 +88,7 @@ def integer(*, least: int, most: int) -> ValueKind:
         try:
             return int(text)
         except ValueError:
-            return text  # refused by parse, in its words
+            return text  # parse refuses it, with its own error
 
     return ValueKind(words, parse, str, from_text)
 

@@ -1,9 +1,9 @@
 """Choose one of the three layouts, and the paths that follow from it.
 
-The rule: a name that was given wins; one workspace, named or found above the current directory, makes it the
-project layout; several or none make it the user layout. The paths come from coordd/protocol/paths.py, which
-the clients use as well. Chooses and checks; makes nothing (coordd/util/directories.py does), and knows
-nothing of configuration.
+A layout that was named wins. One workspace, named or found above the current directory, means the project
+layout; several or none mean the user layout. The paths come from coordd/protocol/paths.py, which the clients
+use as well. Chooses and checks; makes nothing (coordd/util/directories.py does), and knows nothing of
+configuration.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ def choose_layout(
     root = _project_root(asked=name == "project", workspaces=workspaces, cwd=cwd, environ=environ)
     if root is None:
         return Layout(name="user", root=None, **user_paths(environ, platform))
-    root = os.path.realpath(root)  # once: below it no link is followed
+    root = os.path.realpath(root)  # resolved once; no link is followed below it
     return Layout(name="project", root=root, **project_paths(root))
 
 
 def check_project_directories(layout: Layout) -> None:
     """Refuse a project in which ``.claude``, or a folder in it that coordd writes, is a symbolic link.
 
-    A clone comes from a stranger: a symlink in it would choose which of the user's files coordd creates,
-    appends to and deletes. The root itself may be reached by any path; it is canonical by now. The two other
-    layouts pass.
+    A stranger may have written the project: a symbolic link in it would decide which of the user's files
+    coordd creates, appends to and deletes. The root itself may be reached by any path; it is canonical by
+    now. The other two layouts are not checked.
 
     Raises:
         StartError: one of these is a link.

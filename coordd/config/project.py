@@ -29,7 +29,7 @@ _MAX_NAME = 80
 
 @dataclass(slots=True)
 class ProjectFileProblems:
-    """Collect in words what is wrong with a project's file."""
+    """Collect in words what is wrong with a project's file, while it is read."""
 
     file: str
     owner: str

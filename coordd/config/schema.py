@@ -1,6 +1,6 @@
 """List every key of the configuration, one row each, for parsing, reload and documentation.
 
-Pure values. A row says what a key is, never what the daemon does with it.
+Pure values. A row says what a key is, not what the daemon does with it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ YEAR = 365 * DAY
 class ConfigKey:
     """One key of the configuration.
 
-    ``default`` is written as in TOML; None means that the layout decides, or that there is none. ``short`` is
-    a second name of the environment variable. ``project``: how a project's own file may set it, often within
-    narrower bounds; None: it may not. ``reload``: a running daemon applies a change, without it a restart is
-    needed.
+    ``default`` is written as in TOML; None means that the layout decides or that it has no value. ``short``
+    is a second name of the environment variable. ``project`` is the kind for a project's own file, often with
+    narrower bounds; None: such a file may not set it. ``reload``: a running daemon applies a change;
+    otherwise a restart is needed.
     """
 
     section: str
@@ -198,7 +198,7 @@ BY_VARIABLE = {variable: key for key in KEYS for variable in key.variables}
 OTHER_VARIABLES = frozenset(
     {"COORDD_CONFIG", "COORDD_LAYOUT", "COORDD_AGENT_ID", "COORDD_WORKSPACE", "COORDD_DEBUG"}
 )
-"""Read by the command line and by contrib/heartbeat.sh; no settings of the daemon."""
+"""Variables that the command line and contrib/heartbeat.sh read; they are not settings of the daemon."""
 
 
 def reference() -> str:

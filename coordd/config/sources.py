@@ -1,6 +1,6 @@
 """Find the configured values in files and in the environment; refuse unknown keys and variables.
 
-Pure: text and a mapping in, raw values with their place out. What a value means is the business of its kind.
+Pure: text and a mapping in, raw values with their place out. kinds.py parses the values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROJECTS_EXPECTED = 'expected tables such as [project."~/src/app".coordination]
 class Given:
     """A raw value, the place that gave it (a file, a variable, a flag), and its key's dotted name.
 
-    ``label`` is what an error calls the key, where that is not its own name.
+    ``label`` is what an error calls the key, if not by its name.
     """
 
     value: object

@@ -32,11 +32,11 @@ def version_behind(socket: str) -> str | None:
         return None
 
 
-def wait_for_answer(door: ServiceAddress, seconds: float = DEADLINE) -> str | None:
+def wait_for_answer(endpoint: ServiceAddress, seconds: float = DEADLINE) -> str | None:
     """Return the version as soon as the service answers; None if it does not in time."""
     deadline = time.monotonic() + seconds
     while True:
-        version = door.version()
+        version = endpoint.version()
         if version is not None or time.monotonic() > deadline:
             return version
         time.sleep(PAUSE)

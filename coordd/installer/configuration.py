@@ -1,7 +1,7 @@
 """Write the first configuration file of an installation: every key explained, commented out.
 
-Pure, but for reading what is there. What was asked for on the command line is set in it; a file that is there
-is its owner's and stays.
+Pure, except for reading an existing file. Values asked for on the command line are set in it; an existing
+file is kept as it is.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def missing_in(text: str, wanted: Wanted) -> list[str]:
     try:
         section = tomllib.loads(text).get("coordination", {})
     except tomllib.TOMLDecodeError:
-        return []  # the start says what is wrong with it
+        return []  # the start reports what is wrong with it
     there = section.get("workspaces", []) if isinstance(section, dict) else []
     url = section.get("redis_url") if isinstance(section, dict) else None
     lines = []

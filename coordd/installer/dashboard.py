@@ -1,6 +1,6 @@
 """Check what the dashboard needs beside a unit: packages, an address, a token; and whether it answers.
 
-It is asked as anybody may ask it: ``/healthz``, which needs no token.
+It is asked for ``/healthz``, which needs no token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_packages(*, asked: bool) -> None:
     """Check that the dashboard's packages are installed; ``asked`` is False for an upgrade.
 
     Raises:
-        InstallError: it has not, with the command that mends it.
+        InstallError: a package is missing; with the command that installs it.
     """
     missing = missing_package()
     if missing is None:
@@ -50,7 +50,7 @@ def check_listen(text: str) -> str:
     """Return the address for the unit, host and port.
 
     Raises:
-        InstallError: no address, or none of this machine alone.
+        InstallError: it is not an address, or not one of this machine alone.
     """
     try:
         address = parse_address(text)
@@ -75,7 +75,7 @@ def check_visible(programs: Programs) -> None:
     """Check that the sandbox of the system's unit does not hide the programs.
 
     Raises:
-        InstallError: they lie in somebody's home.
+        InstallError: they lie in a home directory.
     """
     for path in (programs["coordctl"][0], sys.executable, sys.base_prefix):
         real = os.path.realpath(path)

@@ -18,8 +18,8 @@ from coordd.installer.steps import Step
 class Setting:
     """All values that files are filled in with.
 
-    ``home``, ``uid`` and ``environ`` are the calling person's; ``run_as`` is the system service's user.
-    ``listen`` is the dashboard's address, None for the one that its unit has, or the default.
+    ``home``, ``uid`` and ``environ`` are the caller's; ``run_as`` is the system service's user. ``listen`` is
+    the dashboard's address; None keeps the one in its unit, or takes the default.
     """
 
     scope: Scope
@@ -40,8 +40,8 @@ class Setting:
 class Manager(Protocol):
     """One service manager, for one scope; methods that return steps are pure.
 
-    ``private_tmp``: whether the system's service has a /tmp of its own; ``dynamic_user``: whether the
-    system's dashboard runs as nobody in particular, who sees no homes.
+    ``private_tmp``: whether the system's service has its own /tmp; ``dynamic_user``: whether the system's
+    dashboard runs as an allocated user, which sees no home directories.
     """
 
     private_tmp: bool
@@ -97,7 +97,7 @@ def present(platform: str, *, run: str = "/run/systemd/system") -> str:
     """Return ``systemd`` or ``launchd``, whichever runs this machine.
 
     Raises:
-        InstallError: neither does.
+        InstallError: neither of them runs it.
     """
     if platform == "darwin" and shutil.which("launchctl"):
         return "launchd"

@@ -19,7 +19,8 @@ from coordd.installer.steps import Remove, Step, perform
 class Removal:
     """What is removed: all services, or the dashboard alone.
 
-    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` takes a line for them.
+    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` prints a line for the
+    caller.
     """
 
     wanted: Wanted
@@ -38,7 +39,7 @@ class Removal:
         services = (DASHBOARD,) if self.wanted.dashboard else SERVICES
         data = [token_file(self.layout)] if self.wanted.dashboard else data_directories(self.layout)
         elsewhere = [] if self.wanted.dashboard else self._named_elsewhere(data)
-        # those that only ask go before the one that is asked
+        # the clients are removed before the daemon that they ask
         installed = [one for one in reversed(services) if self.manager.installed(one)]
         if installed:
             perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)

@@ -12,7 +12,7 @@ from typing import Literal
 Scope = Literal["user", "system"]
 
 GROUP = "coordd"
-"""Whose members may ask the system's daemon."""
+"""The group whose members may ask the system's daemon."""
 USER = "coordd"
 HOME = "/var/lib/coordd"
 
@@ -51,7 +51,7 @@ DASHBOARD = Service(
     agent_plist="launchd/org.coordd.dashboard.agent.plist.in",
 )
 SERVICES = (COORDD, DASHBOARD)
-"""All there are, the daemon first: it is installed always, the others when asked for, and all go together."""
+"""All services, the daemon first: it is always installed, the others on request; all are removed together."""
 
 PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
 """Each command with the module that it runs; in templates ``@COORDD@`` is the command line of coordd."""
@@ -64,8 +64,8 @@ Programs = Mapping[str, tuple[str, ...]]
 class Wanted:
     """What was asked for on the command line.
 
-    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``.
-    ``dashboard``: it too, or to uninstall, it alone; ``listen``: its address, None for as before.
+    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``. ``dashboard``:
+    install it too, or uninstall it alone; ``listen`` is its address, None keeps the present one.
     """
 
     scope: Scope
@@ -83,8 +83,8 @@ def find_programs(executable: str, script: str) -> Programs:
         executable: ``sys.executable``.
         script: ``sys.argv[0]``, which is the command coordd, or a module's file under ``python -m``.
 
-    The commands of the directory that coordd was called from, else of the interpreter's; an installation
-    without commands is run by its interpreter. Symbolic links stay: they are what an upgrade moves.
+    The commands come from the directory that coordd was called from, else from the interpreter's; without
+    commands the interpreter runs the modules. Symbolic links are kept, since an upgrade moves them.
     """
     for directory in (os.path.dirname(os.path.abspath(script)), os.path.dirname(executable)):
         found = {name: os.path.join(directory, name) for name in PROGRAMS}

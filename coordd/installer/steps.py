@@ -1,6 +1,6 @@
 """Define the steps of an installation: each describes itself in a line, and may be repeated.
 
-Files are replaced whole by rename, so that no reader meets half of one. A step that fails says what to do.
+Files are replaced whole by rename, so that no reader sees half of one. A step that fails says what to do.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Step(Protocol):
 class WriteFile:
     """Write a file with this text.
 
-    ``keep``: one that is there stays. ``owner``: names of user and group, None for those of this process.
+    ``keep``: an existing file stays. ``owner``: names of user and group, None for those of this process.
     """
 
     path: str
@@ -186,7 +186,7 @@ def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool 
     """Carry out steps in order, a line for each change; return whether a file was written, made or given.
 
     Raises:
-        InstallError: by the first step that fails; what was done before it stays, and may be done again.
+        InstallError: from the first step that fails; earlier steps stay done, and may be repeated.
     """
     changed = False
     for step in steps:
@@ -231,7 +231,7 @@ def group_id(group: str) -> int:
     """Return the number of a group.
 
     Raises:
-        InstallError: there is none of this name.
+        InstallError: no group has this name.
     """
     try:
         return grp.getgrnam(group).gr_gid

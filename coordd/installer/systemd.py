@@ -1,6 +1,6 @@
 """Run coordd under systemd: unit, sysusers.d and tmpfiles.d files, and their commands.
 
-Files of an administrator lie in /etc (file-hierarchy(7)); a person's where their manager looks for them.
+An administrator's files lie in /etc (file-hierarchy(7)), a person's where their manager looks for them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Systemd:
             return []
         names = {"USER": self._setting.run_as, "GROUP": GROUP}
         users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
-        if self._setting.run_as != USER:  # whoever is named is there already
+        if self._setting.run_as != USER:  # a user named by the caller exists already
             users = "".join([line for line in users.splitlines(keepends=True) if not line.startswith("u ")])
         owner = (self._setting.run_as, GROUP)
         paths = system_paths("linux")
@@ -195,7 +195,7 @@ def connect(setting: Setting) -> Systemd:
     """Return the manager for a scope, after checking that it runs.
 
     Raises:
-        InstallError: no right to the system's, or no manager of this person.
+        InstallError: no permission for the system's manager, or this person has no running manager.
     """
     if setting.scope == "system":
         return Systemd(setting=setting, units=SYSTEM_UNITS)

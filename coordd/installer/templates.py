@@ -1,6 +1,6 @@
 """Load the files of ``packaging/`` and fill them in.
 
-A wheel carries them inside of the package (``coordd/_packaging``); in a source tree they lie beside it.
+A wheel holds them inside the package (``coordd/_packaging``); in a source tree they lie beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     """
     lines = []
     for line in text.splitlines():
-        # in a comment "@...@" and words of systemd such as "@system-service" are no places
+        # "@...@" in comments and systemd's words such as "@system-service" are not placeholders
         filled = _PLACE.sub(lambda match: values[match[1]], line)
         if filled.strip() or not line.strip():
             lines.append(filled)

@@ -1,4 +1,4 @@
-"""A RedisReader on a real server, for tests that are not coroutines themselves."""
+"""Run a RedisReader on a real server, for tests that are not coroutines themselves."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def reading(server: RedisServer, **options: Any) -> Iterator[Reading]:
 
 @contextlib.contextmanager
 def shared_server(directory: Path, *options: str, kind: str | None = None) -> Iterator[RedisServer]:
-    """A server for many tests, each of which empties it by :func:`emptied`."""
+    """Run a server for many tests, each of which empties it with :func:`emptied`."""
     with redis_server(directory, *options, kind=kind) as server:
         yield server
 
 
 def emptied(server: RedisServer) -> redis.Redis:
-    """The server's client; there is nothing in it, and no user but the default one."""
+    """Empty the server of keys and users; return its client."""
     client = server.client
     client.flushall()
     for user in client.acl_users():
@@ -87,7 +87,7 @@ def agent(traces: WorkspaceTraces | AgentsChange, agent_id: str) -> AgentTraces:
 
 
 def commands_of(server: RedisServer, calls: Iterable[Any]) -> int:
-    """Commands that the server processed while the calls, made one after another, went on."""
+    """Return how many commands the server processed during the calls, made one after another."""
     with server.client as client:
         before = client.info("stats")["total_commands_processed"]
         for _ in calls:

@@ -1,4 +1,4 @@
-"""redis-py's protocol over our stream: in whatever pieces it comes, and what is none of it."""
+"""Test redis-py's protocol over our stream: replies in any pieces, and bytes that are no replies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4), max_lea
 
 
 class Socket(asyncio.Transport):
-    """The other side is the test."""
+    """A transport whose other side is the test."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()

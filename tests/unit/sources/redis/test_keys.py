@@ -1,4 +1,4 @@
-"""Which key means what, whatever else a database is full of."""
+"""Test what each key means among the foreign keys of a database."""
 
 from __future__ import annotations
 
