@@ -321,7 +321,7 @@ class RedisIntake:
             return
         found = self._departures.of_all(traces.agents, known, first=first)
         if self._departures.full:
-            workspace.crowded = {**workspace.crowded, "silent agents": _SILENT}
+            workspace.over_limit = {**workspace.over_limit, "silent agents": _SILENT}
         await asyncio.sleep(0)
         for some in in_slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))

@@ -136,7 +136,7 @@ def test_a_registry_that_is_not_read_to_its_end_is_said_and_nobody_has_left_it(
         traces = reader.scan()
         assert known <= traces.agents.keys()
         assert len(traces.agents) <= 300
-        assert "more than 300" in traces.crowded["agents"]
+        assert "more than 300" in traces.over_limit["agents"]
 
 
 def test_lists_of_work_beyond_the_bound_make_it_unknown_what_is_available(
@@ -148,11 +148,11 @@ def test_lists_of_work_beyond_the_bound_make_it_unknown_what_is_available(
         client.rpush(f"work:available:{number}", f"t{number}")
     traces = reader.scan()
     assert traces.tasks_available is None
-    assert "more than 1000" in traces.crowded["lists of work"]
+    assert "more than 1000" in traces.over_limit["lists of work"]
     client.delete("work:available:7")
     traces = reader.scan()
     assert len(traces.tasks_available or ()) == 1001
-    assert traces.crowded == {}
+    assert traces.over_limit == {}
 
 
 def paged(coordd: Coordd, method: str, what: str) -> list[dict[str, object]]:

@@ -32,7 +32,7 @@ SECRET_IN_URL = "p%40ss%2Fw%3Ard%20hunter2%25"
 
 
 class Told:
-    """A tenant that keeps what it was told."""
+    """A user of the connection that keeps what it was told."""
 
     def __init__(self) -> None:
         self.turns: list[str] = []

@@ -201,11 +201,11 @@ class WorkspaceReader:
         problems = self._problems()
         malformed = dict(islice(problems, MAX_MALFORMED))
         more = sum(1 for _ in problems)
-        crowded = dict(work.over_limit)
+        over_limit = dict(work.over_limit)
         if self._folder.over_limit is not None:
-            crowded["agents"] = self._folder.over_limit
+            over_limit["agents"] = self._folder.over_limit
         elif self._left_out:
-            crowded["agents"] = f"{len(self._left_out)} more than there is room for; they are not shown"
+            over_limit["agents"] = f"{len(self._left_out)} more than there is room for; they are not shown"
         return WorkspaceTraces(
             self.workspace,
             "read",
@@ -216,7 +216,7 @@ class WorkspaceReader:
             progress=work.progress,
             available_unnamed=work.unnamed,
             malformed_unnamed=more + self._folder.bad_unnamed + self._work.unnamed_problems(),
-            crowded=crowded,
+            over_limit=over_limit,
         )
 
     def _absent(self) -> WorkspaceTraces:

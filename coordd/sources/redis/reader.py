@@ -317,7 +317,7 @@ class RedisReader:
             progress=None if "progress" in self._unknown else dict(self._progress.by_task),
             available_unnamed=0 if "available" in self._unknown else self._available.unnamed,
             malformed_unnamed=self._problems.unnamed,
-            crowded=self._over_limits(),
+            over_limit=self._over_limits(),
         )
 
     def _unreadable(self, error: str) -> WorkspaceTraces:

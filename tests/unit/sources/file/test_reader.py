@@ -570,7 +570,7 @@ def test_folders_and_reports_are_bounded(coordination: Path, agents: Path, tmp_p
     traces = scan(reader)
     assert len(traces.agents) == 10
     assert traces.tasks_available is None  # whatever the rest is called, nobody can tell
-    assert set(traces.crowded) == {"agents", "tasks"}
+    assert set(traces.over_limit) == {"agents", "tasks"}
     assert traces.malformed == {
         str(agents): "more than 10 entries; the rest is not read",
         str(coordination / "tasks"): "more than 10 entries; the rest is not read",
