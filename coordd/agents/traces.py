@@ -100,9 +100,9 @@ class WorkspaceTraces:
     (sorted), ``claims`` and ``progress`` are empty where nothing exists and None where they exist and cannot
     be read; a task with a claim is not available. ``available_unnamed`` is the number of available tasks
     beyond those named. ``malformed`` maps the path of each trace that could not be used to the reason;
-    ``malformed_unnamed`` is the number of further ones. ``crowded`` maps each kind of trace (``agents``,
+    ``malformed_unnamed`` is the number of further ones. ``over_limit`` maps each kind of trace (``agents``,
     ``claims``, …) of which more exist than are kept to a sentence that says so; claims and progress that are
-    crowded are None.
+    over a limit are None.
     """
 
     workspace: str
@@ -116,7 +116,7 @@ class WorkspaceTraces:
     gone: bool = False
     available_unnamed: int = 0
     malformed_unnamed: int = 0
-    crowded: Mapping[str, str] = field(default_factory=dict)
+    over_limit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

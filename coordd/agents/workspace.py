@@ -17,8 +17,8 @@ class Workspace:
 
     ``path`` is "" for Redis. ``state`` is ``inotify``, ``poll`` or ``read`` while the source is read,
     ``waiting`` while there is nothing to read yet, ``unreadable`` with ``error``. ``malformed`` maps traces
-    that cannot be used to the reason; ``malformed_unnamed`` is the number of further ones. ``crowded`` maps
-    each kind of trace of which more exist than are read to a sentence that says so.
+    that cannot be used to the reason; ``malformed_unnamed`` is the number of further ones. ``over_limit``
+    maps each kind of trace of which more exist than are read to a sentence that says so.
     """
 
     path: str
@@ -27,4 +27,4 @@ class Workspace:
     error: str | None = None
     malformed: dict[str, str] = field(default_factory=dict)
     malformed_unnamed: int = 0
-    crowded: Mapping[str, str] = field(default_factory=dict)
+    over_limit: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from coordd.errors import StartError
 from coordd.service.lock import locked_inodes
-from coordd.util.read_safely import read_file
+from coordd.util.regular_files import read_file
 
 DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""

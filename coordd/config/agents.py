@@ -1,7 +1,7 @@
-"""How the times of ``[agents]`` bound one another: nobody stalls or is forgotten before he is late.
+"""Check how the times of ``[agents]`` bound one another: none may be shorter than the timeout.
 
-Pure. The rule: of the owner's values two that contradict each other are an error; a project's value that
-contradicts the owner's, or another one of the project's, is passed over; a default gives way.
+Pure. Two values of the owner's that contradict each other are an error. A project's value that contradicts
+the owner's, or another one of the project's, is ignored. A default is raised instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def overlay(
     project: Mapping[str, Given],
     problems: ProjectFileProblems,
 ) -> None:
-    """Put a project's values where the owner gave none; one that contradicts what holds is a problem."""
+    """Set a project's values where the owner gave none; a value that contradicts what holds is a problem."""
     found = {name: one for name, one in project.items() if name not in given}
     parsed: dict[str, Any] = {
         name: BY_NAME[name].kind.parse(one.value, one.around) for name, one in found.items()
@@ -60,7 +60,7 @@ def overlay(
 
 
 def raise_defaults(values: dict[str, Any], given: Mapping[str, Given]) -> None:
-    """Let defaults give way to a long timeout."""
+    """Raise the defaults that are shorter than the timeout."""
     for name in _LATER:
         if name not in given:
             values[name] = max(values[name], values[_TIMEOUT])

@@ -1,7 +1,7 @@
-"""The configuration: validated whole into one frozen object, from which the service learns all it may know.
+"""Build the one frozen configuration of the service from text, environment and flags, validated whole.
 
-Pure: text, an environment and flags in, a Config out; files are read elsewhere. A password in a Redis URL
-never shows in an error or a ``repr``. The keys are listed in config_table.py.
+Pure: file.py reads the files. A password in a Redis URL never shows in an error or a ``repr``. schema.py
+lists the keys.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _USER_FILE = "your user's coordd.toml"
 
 @dataclass(frozen=True, slots=True)
 class CoordinationConfig:
-    """``[coordination]``. ``redis_writable`` is False when the URL is known from REDIS_URL alone."""
+    """Values of ``[coordination]``; ``redis_writable`` is False if only REDIS_URL names the Redis."""
 
     mode: Mode
     workspaces: tuple[str, ...]
@@ -59,14 +59,14 @@ class CoordinationConfig:
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
-    """``[sampling]``, in seconds."""
+    """Values of ``[sampling]``, in seconds."""
 
     interval: float
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsConfig:
-    """``[agents]``, in seconds."""
+    """Values of ``[agents]``, in seconds."""
 
     timeout: float
     stall_after: float
@@ -75,7 +75,7 @@ class AgentsConfig:
 
 @dataclass(frozen=True, slots=True)
 class StorageConfig:
-    """``[storage]``: absolute paths, days, bytes for each type of record, seconds, records."""
+    """Values of ``[storage]``: absolute paths, days, bytes for each type of record, seconds, records."""
 
     metrics_dir: str
     log_dir: str
@@ -88,14 +88,14 @@ class StorageConfig:
 
 @dataclass(frozen=True, slots=True)
 class RedisConfig:
-    """``[redis]``, in seconds."""
+    """Values of ``[redis]``, in seconds."""
 
     ttl: float
 
 
 @dataclass(frozen=True, slots=True)
 class ControlConfig:
-    """``[control]``: an absolute path and the name of a group."""
+    """Values of ``[control]``: an absolute path and the name of a group."""
 
     socket: str
     group: str
@@ -103,17 +103,17 @@ class ControlConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """``[log]``."""
+    """Values of ``[log]``."""
 
     level: Level
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration. ``origins`` says of each dotted key where its value came from.
+    """The whole configuration; ``origins`` maps each dotted key to the place its value came from.
 
-    ``warnings`` are sentences about what was passed over, for the log; ``problems`` are those of them that
-    status shows as well: what is wrong with a project's own file. They hold no password.
+    ``warnings`` are sentences about ignored values, for the log; ``problems`` are those that status shows as
+    well: what is wrong with a project's own file. Neither holds a password.
     """
 
     coordination: CoordinationConfig
@@ -142,7 +142,7 @@ def build_config(
     canonical: Callable[[str], str] = os.path.normpath,
     troubles: Sequence[str] = (),
 ) -> Config:
-    """The one configuration of a daemon.
+    """Return the configuration of a daemon.
 
     Each source overrides the one before: default, a project's own file, the owner's file, its table for this
     project, environment, flag.
@@ -153,15 +153,16 @@ def build_config(
         file_name: what errors and origins call it.
         environ: COORDD_* and REDIS_URL; HOME and what else ``~`` and ``$NAME`` in paths stand for.
         flags: dotted key to value, ``{"control.socket": "/tmp/x.sock"}``; None and () mean not given.
-        trusted: False for a project's own file, which may set little: see config_project.py.
-        cwd: where relative paths in flags and environment begin; None: refused, as in a file.
+        trusted: False for a project's own file, which may set only a few keys: see project.py.
+        cwd: directory that relative paths in flags and environment start from; None refuses them, as in a
+            file.
         user_text: beside a project's own file that of the user: its table for this project counts.
         user_file: what errors call that one.
-        canonical: the path to which a path leads, for telling whether a table is that of this project.
+        canonical: resolves a path, to tell whether a table is that of this project.
         troubles: what was wrong with reading the files, as sentences for :attr:`Config.problems`.
 
     Raises:
-        ConfigError: the first thing of the owner's that is wrong, with its place.
+        ConfigError: the first mistake of the owner's, naming its place.
     """
     anywhere = Surroundings(environ=environ, base=cwd)
     in_file = Surroundings(environ=environ, base=None)
@@ -169,7 +170,7 @@ def build_config(
     owner = OwnerFile() if text is None else from_file(text, name, in_file)
     theirs = [table.values() for table in owner.projects.values()]
     for given_value in (*owner.keys.values(), *chain.from_iterable(theirs)):
-        _parse(given_value)  # also what does not count here has to be right: it will count one day
+        _parse(given_value)  # values that are overridden have to be valid too: they may count later
     sources = [
         owner.keys if trusted else {},
         table_of(layout.root, owner, name, in_file, canonical),
@@ -196,7 +197,7 @@ def build_config(
     if not trusted:
         found = ProjectFileProblems(file=file_name, owner=user_file or _USER_FILE, root=layout.root or "")
         overlay(values, given, {} if file_text is None else from_project(file_text, environ, found), found)
-        problems += found.told()
+        problems += found.sentences()
     raise_defaults(values, given)
     origins = {dotted: given[dotted].where if dotted in given else "default" for dotted in values}
     return replace(
@@ -207,7 +208,7 @@ def build_config(
 
 
 def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
-    """What a reload changes: (all keys whose value differs, those of them that need a restart)."""
+    """Return what a reload changes: all keys whose value differs, and those that need a restart."""
     differs = [key for key in KEYS if _value(old, key) != _value(new, key)]
     url = BY_NAME[_URL]
     if old.coordination.redis_writable != new.coordination.redis_writable and url not in differs:
@@ -216,7 +217,7 @@ def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
 
 
 def effective(config: Config) -> Iterator[tuple[str, str | None, str]]:
-    """For each key its dotted name, its value as TOML (None: no value; no password), and its origin."""
+    """Yield each key's dotted name, its value as TOML without passwords (None: no value), and its origin."""
     for key in KEYS:
         value = _value(config, key)
         yield key.dotted, None if value is None else key.kind.show(value), config.origins[key.dotted]
@@ -237,7 +238,7 @@ def _borrowed(
     stronger: Sequence[Mapping[str, Given]],
     warnings: list[str],
 ) -> Given | None:
-    """What REDIS_URL gives, where it counts: nothing stronger names a Redis, and it can be used."""
+    """Return the Redis that REDIS_URL gives, if no stronger source names one and it can be used."""
     foreign = environ.get("REDIS_URL")
     if not foreign or values["coordination.mode"] == "file" or any(_URL in source for source in stronger):
         return None
@@ -245,7 +246,8 @@ def _borrowed(
     try:
         _parse(given)
     except ConfigError as error:
-        # often another application's: it must not keep coordd from its files, or from a Redis of its own
+        # REDIS_URL is often another application's: it must not stop coordd from reading files or its own
+        # Redis
         if values["coordination.mode"] == "redis" and values[_URL] is None:
             raise
         warnings.append(f"{error}; it is passed over, COORDD_REDIS_URL would count instead")

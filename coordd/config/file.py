@@ -1,7 +1,7 @@
-"""Reading the configuration files: the one place where configuration comes from a disk.
+"""Read the configuration files; no other module reads configuration from disk.
 
-The owner's files may be links and must be sound. A project's own file comes from a stranger: it is opened
-with suspicion, and whatever is wrong with it is a problem in words, never an error.
+The owner's files may be links and have to be valid. A project's own file may come from a stranger: it is
+opened without following links, and whatever is wrong with it is a problem in words, never an error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from coordd.config.project import clipped
 from coordd.errors import ConfigError
 from coordd.protocol.paths import project_paths, user_paths
 from coordd.util.fields import Malformed
-from coordd.util.safe_file import FOLDER_FLAGS, open_folder, read_regular
+from coordd.util.untrusted_folder import FOLDER_FLAGS, open_folder, read_regular
 
 MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSources:
-    """All that a configuration is made from, fixed at start so that a reload reads nothing else.
+    """All sources of the configuration, fixed at start so that a reload reads the same ones.
 
     ``config_file`` is the file that ``--config`` named, None for the layout's own, which need not exist.
     """
@@ -40,11 +40,11 @@ class ConfigSources:
 
     @property
     def path(self) -> str:
-        """The file that is read."""
+        """The path of the configuration file that is read."""
         return self.config_file or self.layout.config_file
 
     def load(self) -> Config:
-        """Read and check everything.
+        """Read and check all sources; return the configuration.
 
         Raises:
             ConfigError: with file, key, value and what was expected; of a project's own file nothing is one.
@@ -73,7 +73,7 @@ class ConfigSources:
 
 
 def _read_of_project(root: str, troubles: list[str]) -> str | None:
-    """A project's own file, by way of its directory: no link is followed below that, nothing blocks."""
+    """Read a project's own file through its directory: no link is followed below it, no call blocks."""
     path = project_paths(root)["config_file"]
     folder, name = os.path.split(path)
     try:
@@ -96,13 +96,13 @@ def _read_of_project(root: str, troubles: list[str]) -> str | None:
 
 
 def _read_of_user(path: str, troubles: list[str]) -> str | None:
-    """The user's own file, where its tables for projects stand."""
+    """Read the user's own file, which holds the user's tables for projects."""
     try:
         return _read(path, required=False)
     except ConfigError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        # run as somebody else with this home: without its tables, but not without a word
+        # another user runs with this home: go on without its tables, and report it
         troubles.append(clipped(f"{error}; its tables for projects are ignored"))
         return None
 

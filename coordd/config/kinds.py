@@ -1,7 +1,7 @@
-"""The kinds of values a configuration holds: how each is read, bounded and shown.
+"""Define the kinds of configuration values: how each is parsed, bounded and shown.
 
-Pure. A kind takes what TOML gave (or text, from the environment) and returns the value the service uses:
-seconds, bytes, absolute paths. Knows no key by name; config_table.py joins kinds to keys.
+Pure. A kind takes a value of TOML (or a text of the environment) and returns the value that the service uses:
+seconds, bytes, absolute paths. Knows no key by name; schema.py assigns kinds to keys.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a value is read against: the environment for ``~`` and ``$NAME``, and where relative paths begin.
+    """The context of a value: the environment for ``~`` and ``$NAME``, and the base of relative paths.
 
-    ``base`` is None where a relative path means nothing (in a file).
+    ``base`` is None if relative paths are refused (in a file).
     """
 
     environ: Mapping[str, str]
@@ -44,7 +44,7 @@ class ValueKind:
 
 
 def duration(*, least: float, most: float) -> ValueKind:
-    """Seconds, within bounds."""
+    """Return the kind for seconds within bounds."""
     words = f"a duration from {format_duration(least)} to {format_duration(most)}"
 
     def parse(value: object, _: Surroundings) -> float:
@@ -60,7 +60,7 @@ def duration(*, least: float, most: float) -> ValueKind:
 
 
 def size(*, least: int) -> ValueKind:
-    """Bytes, at least so many."""
+    """Return the kind for bytes, at least ``least``."""
     words = f"a size of at least {format_size(least)}"
 
     def parse(value: object, _: Surroundings) -> int:
@@ -76,7 +76,7 @@ def size(*, least: int) -> ValueKind:
 
 
 def integer(*, least: int, most: int) -> ValueKind:
-    """A whole number, within bounds; bool is none."""
+    """Return the kind for a whole number within bounds; booleans are refused."""
     words = f"a whole number from {least} to {most}"
 
     def parse(value: object, _: Surroundings) -> int:
@@ -88,13 +88,13 @@ def integer(*, least: int, most: int) -> ValueKind:
         try:
             return int(text)
         except ValueError:
-            return text  # refused by parse, in its words
+            return text  # parse refuses it, with its own error
 
     return ValueKind(words, parse, str, from_text)
 
 
 def choice(*allowed: str) -> ValueKind:
-    """One of a few words, in lower or upper case."""
+    """Return the kind for one of a few words, in lower or upper case."""
     words = "one of " + ", ".join(allowed)
 
     def parse(value: object, _: Surroundings) -> str:
@@ -107,7 +107,7 @@ def choice(*allowed: str) -> ValueKind:
 
 
 def group_name() -> ValueKind:
-    """The name of a group of users."""
+    """Return the kind for the name of a group of users."""
     words = "the name of a group, or its number"
 
     def parse(value: object, _: Surroundings) -> str:
@@ -119,13 +119,13 @@ def group_name() -> ValueKind:
 
 
 def path() -> ValueKind:
-    """An absolute path; ``~`` and ``$NAME`` are replaced."""
+    """Return the kind for an absolute path; ``~`` and ``$NAME`` are replaced."""
     words = "an absolute path"
     return ValueKind(words, lambda value, around: _absolute(value, around, words), _quoted)
 
 
 def paths() -> ValueKind:
-    """A list of absolute paths, each once, in the given order; patterns are left as they are."""
+    """Return the kind for a list of absolute paths, each once, in their order; patterns stay as they are."""
     words = "a list of absolute paths"
 
     def parse(value: object, around: Surroundings) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def paths() -> ValueKind:
 
 
 def redis_url() -> ValueKind:
-    """The URL of a Redis."""
+    """Return the kind for the URL of a Redis."""
     words = "a URL redis://, rediss:// or unix://"
 
     def parse(value: object, _: Surroundings) -> str:
@@ -152,7 +152,7 @@ def redis_url() -> ValueKind:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """``; did you mean 'x'?`` for a near miss, else nothing."""
+    """Return ``; did you mean 'x'?`` for a near miss, else an empty text."""
     from difflib import get_close_matches  # for errors only
 
     near = get_close_matches(name, known, n=1)

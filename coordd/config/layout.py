@@ -1,8 +1,9 @@
-"""Which of the three layouts a daemon uses, and the paths that follow from it.
+"""Choose one of the three layouts, and the paths that follow from it.
 
-The rule: a name that was given wins; one workspace, named or found above the current directory, makes it the
-project layout; several or none make it the user layout. The paths come from sockets.py, which the clients use
-as well. Chooses and checks; makes nothing (directories.py does), and knows nothing of configuration.
+A layout that was named wins. One workspace, named or found above the current directory, means the project
+layout; several or none mean the user layout. The paths come from coordd/protocol/paths.py, which the clients
+use as well. Chooses and checks; makes nothing (coordd/util/directories.py does), and knows nothing of
+configuration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LayoutName = Literal["project", "user", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a daemon finds its configuration and keeps its files; each path absolute.
+    """Where a daemon finds its configuration and keeps its files; each path is absolute.
 
     ``root`` is the workspace of the project layout by its canonical path, None otherwise. ``metrics_dir``,
     ``log_dir`` and ``socket`` are defaults that a configuration may replace.
@@ -38,7 +39,7 @@ class Layout:
 def choose_layout(
     *, name: str | None, workspaces: Sequence[str], cwd: str, environ: Mapping[str, str], platform: str
 ) -> Layout:
-    """The layout for what was asked on the command line.
+    """Return the layout for what was asked on the command line.
 
     Args:
         name: ``--layout`` or COORDD_LAYOUT; None or empty where neither was given.
@@ -59,16 +60,16 @@ def choose_layout(
     root = _project_root(asked=name == "project", workspaces=workspaces, cwd=cwd, environ=environ)
     if root is None:
         return Layout(name="user", root=None, **user_paths(environ, platform))
-    root = os.path.realpath(root)  # once: below it no link is followed
+    root = os.path.realpath(root)  # resolved once; no link is followed below it
     return Layout(name="project", root=root, **project_paths(root))
 
 
 def check_project_directories(layout: Layout) -> None:
     """Refuse a project in which ``.claude``, or a folder in it that coordd writes, is a symbolic link.
 
-    A clone comes from a stranger: a symlink in it would choose which of the user's files coordd creates,
-    appends to and deletes. The root itself may be reached by any path; it is canonical by now. The two other
-    layouts pass.
+    A stranger may have written the project: a symbolic link in it would decide which of the user's files
+    coordd creates, appends to and deletes. The root itself may be reached by any path; it is canonical by
+    now. The other two layouts are not checked.
 
     Raises:
         StartError: one of these is a link.
@@ -79,7 +80,7 @@ def check_project_directories(layout: Layout) -> None:
     for path in (claude, *(os.path.join(claude, part) for part in ("run", "metrics", "logs"))):
         try:
             target = os.readlink(path)
-        except OSError:  # no link; what else may be wrong with it is told by whoever opens it
+        except OSError:  # not a link; other errors are reported when it is opened
             continue
         raise StartError(
             f"{path} is a symbolic link (to {target}), and below a project coordd follows none: a clone "

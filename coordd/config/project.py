@@ -1,8 +1,8 @@
-"""A project's own configuration file: a few keys within narrow bounds, and nothing that could stop a daemon.
+"""Read a project's own configuration: a few keys within narrow bounds, and nothing that stops a daemon.
 
-It comes with a clone, so whoever can commit writes it. Pure: text in, values and problems out. The rule: what
-may not stand there, or not like this, is passed over and becomes a problem in words; nothing here raises. The
-words name file, key and what was expected; their number and length are bounded, for a stranger chose them.
+It comes with a clone, so anybody who can commit may have written it. Pure: text in, values and problems out.
+A key or value that is not allowed is ignored and becomes a problem in words; nothing here raises. A problem
+names file, key and what was expected; number and length of problems are bounded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BYTES = 64 * 1024
 MAX_LINE = 500
 """Characters of a line: the time to read TOML grows with the square of a key's parts, which share a line."""
 MAX_PROBLEMS = 8
-"""So many are named; the rest is counted."""
+"""Problems that are listed; more are only counted."""
 MAX_LENGTH = 1000
 """Characters of one problem."""
 _MAX_NAME = 80
@@ -29,7 +29,7 @@ _MAX_NAME = 80
 
 @dataclass(slots=True)
 class ProjectFileProblems:
-    """What is wrong with the file, in words. Filled while it is read; empty where all is well."""
+    """Collect in words what is wrong with a project's file, while it is read."""
 
     file: str
     owner: str
@@ -38,7 +38,7 @@ class ProjectFileProblems:
     _more: int = 0
 
     def add(self, key: str, expected: str, *, value: object = None, elsewhere: bool = False) -> None:
-        """Tell of one; ``elsewhere``: the key may stand in the owner's file, which is named."""
+        """Add a problem; ``elsewhere`` means that the owner's file may set the key, and names that file."""
         if self.full:
             self._more += 1
             return
@@ -50,29 +50,29 @@ class ProjectFileProblems:
 
     @property
     def full(self) -> bool:
-        """Whether what is added now is only counted."""
+        """Whether further problems are only counted."""
         return len(self._named) >= MAX_PROBLEMS
 
     def table(self, key: str) -> str:
-        """Where the owner's file holds a key for this project alone."""
+        """Return the table of the owner's file that sets a key for this project alone."""
         return f"[project.{json.dumps(self.root, ensure_ascii=False)}.{key.partition('.')[0]}]"
 
-    def told(self) -> tuple[str, ...]:
-        """All of them, as sentences."""
+    def sentences(self) -> tuple[str, ...]:
+        """Return all problems as sentences."""
         if not self._more:
             return tuple(self._named)
         return (*self._named, clipped(f"{self.file}: {self._more} more keys are ignored"))
 
 
 def clipped(text: str) -> str:
-    """A problem as it is shown: escaped, and not longer than MAX_LENGTH."""
+    """Return a problem as it is shown: escaped, and cut at MAX_LENGTH."""
     shown = escape(text)
     return shown if len(shown) <= MAX_LENGTH else shown[: MAX_LENGTH - 3] + "..."
 
 
 def from_project(text: str, environ: Mapping[str, str], problems: ProjectFileProblems) -> dict[str, Given]:
-    """The keys of a project's file that count, each checked; ``problems`` is told of the others."""
-    # by what ends a line in TOML: for splitlines() U+0085 and U+2028 do as well, and a key goes on there
+    """Return the valid keys of a project's file; report the others to ``problems``."""
+    # split where TOML ends a line: splitlines() would also split at U+0085 and U+2028, within a key
     if any(len(line) > MAX_LINE for line in text.split("\n")):
         problems.add("", f"expected lines of at most {MAX_LINE} characters")
         return {}
@@ -114,7 +114,7 @@ def _counts(section: str, name: str, given: Given, problems: ProjectFileProblems
         try:
             key.kind.parse(given.value, given.around)
         except ValueError:
-            elsewhere = False  # it would be wrong there as well
+            elsewhere = False  # it would be invalid there as well
         problems.add(dotted, str(error), value=showable(given.value), elsewhere=elsewhere)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Redis URLs: which ones can be used, and how one is shown.
+"""Check Redis URLs, and show them without their password.
 
 Pure. The rule: a password never reaches an error, a log or a status; :func:`public_url` is for any text that
 was meant as a URL, however broken. No part of a URL holds a control character once it is decoded: to a server
@@ -28,7 +28,7 @@ _TLS_OPTIONS = _TLS_FILES | _TLS_WORDS.keys()
 
 
 def public_url(url: str) -> str:
-    """The URL with ``***`` for its password.
+    """Return the URL with ``***`` for its password.
 
     What stands before an ``@`` without a colon is hidden as well: too many people write a password there.
     """
@@ -43,12 +43,12 @@ def public_url(url: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether it holds a control character (C0, DEL, C1), a line or paragraph separator, or a surrogate."""
+    """Return whether the text holds a control character, a line or paragraph separator, or a surrogate."""
     return not text.isprintable() and any(category(char) in _CONTROLS for char in text)
 
 
 def check_redis_url(url: str) -> str:
-    """The URL, checked as far as it can be without a connection.
+    """Return the URL after checking all that can be checked without a connection.
 
     Raises:
         ValueError: in words that do not repeat the URL, since it may hold a password.
@@ -88,7 +88,7 @@ def check_redis_url(url: str) -> str:
 
 
 def _check_option(name: str, values: list[str]) -> None:
-    """Files are looked at when they are needed: they may come later, and be replaced."""
+    """Check one option; files are not opened here, since they may appear later or be replaced."""
     if len(values) > 1:
         raise ValueError(f"expected {name} once in the URL")
     if name in _TLS_FILES and not values[0].startswith("/"):

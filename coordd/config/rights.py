@@ -1,4 +1,4 @@
-"""The modes of what coordd makes, by layout."""
+"""Define the permission modes of what coordd creates, by layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from coordd.config.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Modes of what coordd makes: the system layout is shared with its group, the others are one person's.
+    """The permission modes of what coordd creates.
+
+    In the system layout its group shares them, in the others they are one user's.
 
     ``root`` is a project's directory, which coordd never makes: it came from its user, and goes with them.
     """
@@ -24,7 +26,7 @@ class Rights:
 
     @classmethod
     def of(cls, layout: Layout, config: Config) -> Rights:
-        """The rights that a layout calls for."""
+        """Return the modes that a layout calls for."""
         if layout.name == "system":
             return cls(0o750, 0o640, 0o660, config.control.group, gitignore=False, root=None)
         project = layout.name == "project"

@@ -1,6 +1,6 @@
-"""Every key of the configuration, one row each: reading, checking, reload and the documentation share it.
+"""List every key of the configuration, one row each, for parsing, reload and documentation.
 
-Pure values. A row says what a key is, never what the daemon does with it.
+Pure values. A row says what a key is, not what the daemon does with it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ YEAR = 365 * DAY
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """One key.
+    """One key of the configuration.
 
-    ``default`` is written as in TOML; None means that the layout decides, or that there is none. ``short`` is
-    a second name of the environment variable. ``project``: how a project's own file may set it, often within
-    narrower bounds; None: it may not. ``reload``: a running daemon applies a change, without it a restart is
-    needed.
+    ``default`` is written as in TOML; None means that the layout decides or that it has no value. ``short``
+    is a second name of the environment variable. ``project`` is the kind for a project's own file, often with
+    narrower bounds; None: such a file may not set it. ``reload``: a running daemon applies a change;
+    otherwise a restart is needed.
     """
 
     section: str
@@ -36,12 +36,12 @@ class ConfigKey:
 
     @property
     def dotted(self) -> str:
-        """``agents.timeout``."""
+        """The full name, as in ``agents.timeout``."""
         return f"{self.section}.{self.name}"
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names in the environment: ``COORDD_<SECTION>_<KEY>``, then the short form where there is one."""
+        """Names of its environment variables: ``COORDD_<SECTION>_<KEY>``, then the short form if any."""
         long = f"COORDD_{self.section}_{self.name}".upper()
         return (long,) if self.short in (None, long) else (long, str(self.short))
 
@@ -198,11 +198,11 @@ BY_VARIABLE = {variable: key for key in KEYS for variable in key.variables}
 OTHER_VARIABLES = frozenset(
     {"COORDD_CONFIG", "COORDD_LAYOUT", "COORDD_AGENT_ID", "COORDD_WORKSPACE", "COORDD_DEBUG"}
 )
-"""Read by the command line and by contrib/heartbeat.sh; no settings of the daemon."""
+"""Variables that the command line and contrib/heartbeat.sh read; they are not settings of the daemon."""
 
 
 def reference() -> str:
-    """The table as Markdown, for the documentation."""
+    """Return the table as Markdown, for the documentation."""
     lines = ["| key | value | default | environment | reload | project |", "|---|---|---|---|---|---|"]
     for key in KEYS:
         default = (
@@ -224,7 +224,7 @@ def _yes(flag: bool) -> str:
 
 
 def _project(key: ConfigKey) -> str:
-    """Whether a project's file may set it; its bounds, where they are narrower than those of the owner."""
+    """Return whether a project's file may set the key, with its bounds if they are narrower."""
     if key.project is None:
         return "no"
     return "yes" if key.project.words == key.kind.words else key.project.words.removeprefix("a duration ")

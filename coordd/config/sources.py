@@ -1,6 +1,6 @@
-"""Where configured values stand: in a file, in the environment. Finds them; refuses what has no place there.
+"""Find the configured values in files and in the environment; refuse unknown keys and variables.
 
-Pure: text and a mapping in, raw values with their place out. What a value means is the business of its kind.
+Pure: text and a mapping in, raw values with their place out. kinds.py parses the values.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _PROJECTS_EXPECTED = 'expected tables such as [project."~/src/app".coordination]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A raw value, where it stood (a file, ``environment variable X``, a flag), and its key's dotted name.
+    """A raw value, the place that gave it (a file, a variable, a flag), and its key's dotted name.
 
-    ``label`` is what an error calls the key, where that is not its own name.
+    ``label`` is what an error calls the key, if not by its name.
     """
 
     value: object
@@ -39,17 +39,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class OwnerFile:
-    """What a file of the owner's gives: its keys, and those of each ``[project."PATH"]`` by the path."""
+    """The content of an owner's file: its keys, and those of each ``[project."PATH"]`` by path."""
 
     keys: Mapping[str, Given] = field(default_factory=dict)
     projects: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
 
 
 def from_file(text: str, name: str, around: Surroundings) -> OwnerFile:
-    """What a TOML file of the owner's holds. The paths of its projects are as they stand there.
+    """Parse an owner's TOML file; the paths of projects stay as they are written.
 
     Raises:
-        ConfigError: no TOML, an unknown section or key.
+        ConfigError: it is not TOML, or has an unknown section or key.
     """
     tables = parse_toml(text, name)
     projects: dict[str, Mapping[str, Given]] = {}
@@ -82,10 +82,10 @@ def _keys_of(tables: Mapping[str, object], name: str, around: Surroundings, pref
 def table_of(
     root: str | None, owner: OwnerFile, name: str, around: Surroundings, canonical: Callable[[str], str]
 ) -> Mapping[str, Given]:
-    """The owner's table for the project at ``root``; empty where there is none.
+    """Return the owner's table for the project at ``root``; empty if there is none.
 
     Raises:
-        ConfigError: a path that is none, or two tables of this project.
+        ConfigError: a path is invalid, or two tables are for this project.
     """
     found: dict[str, Mapping[str, Given]] = {}
     for written, keys in owner.projects.items():
@@ -104,7 +104,7 @@ def table_of(
 
 
 def from_environment(environ: Mapping[str, str], around: Surroundings) -> dict[str, Given]:
-    """The keys that COORDD_* variables set. An empty one counts as not set: containers and units leave such.
+    """Return the keys that COORDD_* variables set; empty variables count as unset.
 
     Raises:
         ConfigError: a COORDD_* variable that nothing reads, or two for one key that differ.
@@ -131,7 +131,7 @@ def from_environment(environ: Mapping[str, str], around: Surroundings) -> dict[s
 
 
 def showable(value: object, *, is_url: bool = False) -> object:
-    """The value as an error may show it: no password of a URL, also where a URL does not belong."""
+    """Return the value as an error may show it, without the password of any URL in it."""
     if isinstance(value, str):
         return public_url(value) if is_url or "://" in value else value
     if isinstance(value, (list, tuple)):
@@ -145,15 +145,15 @@ def showable(value: object, *, is_url: bool = False) -> object:
 
 
 def variable_place(name: str) -> str:
-    """What an error calls an environment variable."""
+    """Return what an error calls an environment variable."""
     return f"environment variable {name}"
 
 
 def parse_toml(text: str, name: str) -> dict[str, object]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not TOML.
     """
     import tomllib  # a daemon without a file needs none
 
@@ -166,7 +166,7 @@ def parse_toml(text: str, name: str) -> dict[str, object]:
 
 
 def unknown_section(name: str) -> str:
-    """What an error says of a section that there is not, with what may have been meant."""
+    """Return the error text for an unknown section, with a suggestion."""
     homes = [key.section for key in KEYS if key.name == name]
     if homes:
         return f"no section; did you mean {name!r} in [{homes[0]}]?"
@@ -174,7 +174,7 @@ def unknown_section(name: str) -> str:
 
 
 def unknown_key(section: str, name: str) -> str:
-    """What an error says of a key that there is not, with what may have been meant."""
+    """Return the error text for an unknown key, with a suggestion."""
     siblings = [key.name for key in KEYS if key.section == section]
     hint = did_you_mean(name, siblings)
     homes = [key.section for key in KEYS if key.name == name]

@@ -218,7 +218,7 @@ class Documents:
         problems.extend(
             f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
             for source in self._store.workspaces.values()
-            for kind, words in source.crowded.items()
+            for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
         problems.extend(self._tasks.problems(now))

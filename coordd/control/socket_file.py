@@ -19,7 +19,7 @@ import sys
 from coordd.errors import StartError
 from coordd.protocol.paths import address_problem
 from coordd.util.directories import OpenDirectory, open_directory
-from coordd.util.read_safely import kind_of
+from coordd.util.regular_files import kind_of
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Whether a service that was started answers, asked as any client asks it."""
+"""Find out whether a started service answers, asking as any client does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """Where a service answers, for people, and the version behind it; None where nothing answers."""
+    """Where a service answers, for people, and a function for the version behind it (None: no answer)."""
 
     place: str
     version: Callable[[], str | None]
 
 
 def version_behind(socket: str) -> str | None:
-    """The version of the daemon that answers on this socket, None where none does."""
+    """Return the version of the daemon that answers on this socket; None if none does."""
     try:
         with Client(socket, PING_DEADLINE) as client:
             return str(client.call("ping").get("version"))
@@ -32,11 +32,11 @@ def version_behind(socket: str) -> str | None:
         return None
 
 
-def wait_for_answer(door: ServiceAddress, seconds: float = DEADLINE) -> str | None:
-    """The version once it answers, None where it does not in time."""
+def wait_for_answer(endpoint: ServiceAddress, seconds: float = DEADLINE) -> str | None:
+    """Return the version as soon as the service answers; None if it does not in time."""
     deadline = time.monotonic() + seconds
     while True:
-        version = door.version()
+        version = endpoint.version()
         if version is not None or time.monotonic() > deadline:
             return version
         time.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""The commands ``coordd service install|uninstall|print``."""
+"""Define the commands ``coordd service install|uninstall|print``."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _address(listen: str | None, *, dashboard: bool) -> str | None:
 
 
 def _user(scope: Scope, run_as: str | None) -> str:
-    """The system service's user: as asked, or as it is installed already, or one of its own."""
+    """Return the system service's user: as asked, as installed already, or coordd's own."""
     if run_as is not None and scope == "user":
         raise click.UsageError("--run-as goes with --system: your own service runs as you.")
     if run_as is not None or scope == "user":

@@ -1,7 +1,7 @@
-"""The configuration file that an installation begins with: every key with its meaning, commented out.
+"""Write the first configuration file of an installation: every key explained, commented out.
 
-Pure, but for reading what is there. What was asked for on the command line is set in it; a file that is there
-is its owner's and stays.
+Pure, except for reading an existing file. Values asked for on the command line are set in it; an existing
+file is kept as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXAMPLES = {
 
 
 def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> str:
-    """The file for an installation."""
+    """Return the text of the file for an installation."""
     asked: dict[str, object] = {
         "coordination.workspaces": list(wanted.workspaces) or None,
         "coordination.redis_url": wanted.redis_url,
@@ -64,7 +64,7 @@ def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> 
 
 
 def check_wanted(wanted: Wanted, cwd: str) -> Wanted:
-    """What was asked for, with workspaces made absolute; ``~/`` stays for the user's service.
+    """Return what was asked for with workspaces made absolute; ``~/`` stays for the user's service.
 
     Raises:
         InstallError: a workspace of the system's service that begins with ``~``: whose home?
@@ -90,11 +90,11 @@ def check_wanted(wanted: Wanted, cwd: str) -> Wanted:
 
 
 def missing_in(text: str, wanted: Wanted) -> list[str]:
-    """What was asked for and a file that was kept does not say, as lines for it."""
+    """Return as lines what was asked for and a kept file does not say."""
     try:
         section = tomllib.loads(text).get("coordination", {})
     except tomllib.TOMLDecodeError:
-        return []  # the start says what is wrong with it
+        return []  # the start reports what is wrong with it
     there = section.get("workspaces", []) if isinstance(section, dict) else []
     url = section.get("redis_url") if isinstance(section, dict) else None
     lines = []
@@ -108,7 +108,7 @@ def missing_in(text: str, wanted: Wanted) -> list[str]:
 
 
 def configured(layout: Layout, environ: Mapping[str, str]) -> Config:
-    """What a daemon of this layout will run with, by the file there is, or without one.
+    """Return the configuration that a daemon of this layout will run with.
 
     Raises:
         ConfigError: the file cannot be used.

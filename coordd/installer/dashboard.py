@@ -1,6 +1,6 @@
-"""What the dashboard needs beside a unit: packages, an address, a token; and whether it answers.
+"""Check what the dashboard needs beside a unit: packages, an address, a token; and whether it answers.
 
-It is asked as anybody may ask it: ``/healthz``, which needs no token.
+It is asked for ``/healthz``, which needs no token.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _HOMES = ("/home", "/root", "/run/user")
 
 
 def check_packages(*, asked: bool) -> None:
-    """Whether this installation has what the dashboard is made of. ``asked``: else it is there already.
+    """Check that the dashboard's packages are installed; ``asked`` is False for an upgrade.
 
     Raises:
-        InstallError: it has not, with the command that mends it.
+        InstallError: a package is missing; with the command that installs it.
     """
     missing = missing_package()
     if missing is None:
@@ -47,10 +47,10 @@ def check_packages(*, asked: bool) -> None:
 
 
 def check_listen(text: str) -> str:
-    """The address for the unit, host and port.
+    """Return the address for the unit, host and port.
 
     Raises:
-        InstallError: no address, or none of this machine alone.
+        InstallError: it is not an address, or not one of this machine alone.
     """
     try:
         address = parse_address(text)
@@ -66,16 +66,16 @@ def check_listen(text: str) -> str:
 
 
 def host_and_port(address: Address) -> str:
-    """As ``--listen`` takes it."""
+    """Format an address as ``--listen`` takes it."""
     host = address.host or ""
     return f"{f'[{host}]' if ':' in host else host}:{address.port}"
 
 
 def check_visible(programs: Programs) -> None:
-    """Whether the sandbox of the system's unit leaves the programs in sight.
+    """Check that the sandbox of the system's unit does not hide the programs.
 
     Raises:
-        InstallError: they lie in somebody's home.
+        InstallError: they lie in a home directory.
     """
     for path in (programs["coordctl"][0], sys.executable, sys.base_prefix):
         real = os.path.realpath(path)
@@ -89,23 +89,23 @@ def check_visible(programs: Programs) -> None:
 
 
 def token_file(layout: Layout) -> str:
-    """Where the layout's token lies: beside its configuration."""
+    """Return the path of the layout's token, beside its configuration."""
     return os.path.join(os.path.dirname(layout.config_file), NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class MakeToken:
-    """A token of root's that the group may read; one that is there stays."""
+    """Make a token that root owns and the group may read; an existing one is kept."""
 
     path: str
     group: str
 
     def describe(self) -> str:
-        """Its path."""
+        """Return the token's path."""
         return f"make {self.path}"
 
     def do(self) -> Done:
-        """Made or kept, as ``coordctl dashboard --make-token`` does."""
+        """Make or keep it, as ``coordctl dashboard --make-token`` does."""
         try:
             return "made" if make_token(self.path, mode=0o640, gid=group_id(self.group)) else "kept"
         except TokenError as error:
@@ -113,7 +113,7 @@ class MakeToken:
 
 
 def version_at(address: Address) -> str | None:
-    """The version of the dashboard that answers there, None where none does."""
+    """Return the version of the dashboard that answers at an address; None if none does."""
     connection = _Connection(address)
     try:
         connection.request("GET", "/healthz", headers={"Host": "localhost"})
@@ -128,7 +128,7 @@ def version_at(address: Address) -> str | None:
 
 
 class _Connection(http.client.HTTPConnection):
-    """To an address that somebody listens on; one that means all of them is asked on loopback."""
+    """A connection to a listening address; a wildcard address is reached through loopback."""
 
     def __init__(self, address: Address) -> None:
         super().__init__("localhost", timeout=DEADLINE)

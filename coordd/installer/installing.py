@@ -1,4 +1,4 @@
-"""Installing: the order of things, whichever manager it is, and what the caller is told."""
+"""Install services: the order of the steps for any manager, and what the caller is told."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from coordd.installer.steps import MakeDirectory, Step, WriteFile, group_id, per
 from coordd.util.text import escape
 
 NOBODY = 65534
-"""Who stands for a user that systemd makes up when the service starts (systemd.exec(5), DynamicUser=)."""
+"""The user that stands for one that systemd allocates at start (systemd.exec(5), DynamicUser=)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is installed, by which manager, in which layout; ``say`` takes a line for the caller."""
+    """What is installed, by which manager, in which layout; ``say`` prints a line for the caller."""
 
     wanted: Wanted
     setting: Setting
@@ -38,16 +38,16 @@ class Installation:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """The daemon, and the dashboard where it is asked for, or there already: it is upgraded too."""
+        """The daemon, and the dashboard if it is asked for or installed already, since it is upgraded too."""
         both = self.wanted.dashboard or self.manager.installed(DASHBOARD)
         return (COORDD, DASHBOARD) if both else (COORDD,)
 
     def install(self, *, dry_run: bool = False) -> None:
-        """Put the service in place, start it, wait for its answer, and say what to do next.
+        """Install the service, start it, wait for its answer, and say what to do next.
 
         Raises:
-            InstallError: with what to do about it; running it again goes on where it ended.
-            ConfigError: the configuration that is there cannot be used; nothing was touched.
+            InstallError: with what to do about it; running the command again continues where it ended.
+            ConfigError: the existing configuration cannot be used; nothing was changed.
         """
         manager, say = self.manager, self.say
         services = self.services
@@ -66,7 +66,7 @@ class Installation:
         changed = perform(preparing, say=say)
         self._check_programs(services)
         config = configured(self.layout, self._environ())
-        for one in services:  # a unit is written when its turn has come: what fails before leaves it as it is
+        for one in services:  # write each unit only in its turn, so that a failure leaves it as it is
             placed = perform(self._placing(one), say=say)
             self._start(one, config.control.socket, changed=changed or placed)
         for line in manager.lasting():
@@ -89,13 +89,13 @@ class Installation:
         ]
 
     def _placing(self, service: Service) -> list[Step]:
-        """Its files; the system's dashboard asks for a token."""
+        """Return the steps for the service's files; the system's dashboard also needs a token."""
         locked = service == DASHBOARD and self.wanted.scope == "system"
         token = [MakeToken(token_file(self.layout), GROUP)] if locked else []
         return [*token, *self.manager.files([service])]
 
     def _rests(self, service: Service) -> bool:
-        """Whether it is there, does not run, and was not asked for: then it stays that way."""
+        """Return whether it is installed, stopped and not asked for; then it stays stopped."""
         return service == DASHBOARD and not self.wanted.dashboard and not self.manager.active(service)
 
     def _starting(self, service: Service) -> list[Step]:
@@ -103,8 +103,8 @@ class Installation:
             return self.manager.reading()
         return self.manager.starting(service, enable=service == COORDD or self.wanted.dashboard)
 
-    def _door(self, service: Service, socket: str) -> ServiceAddress | None:
-        """Where it answers; None where a command line that was changed does not tell."""
+    def _endpoint(self, service: Service, socket: str) -> ServiceAddress | None:
+        """Return where it answers; None if a changed command line does not tell."""
         if service == COORDD:
             return ServiceAddress(socket, lambda: version_behind(socket))
         try:
@@ -119,22 +119,28 @@ class Installation:
             perform(self._starting(service), say=self.say)
             self.say(f"{'stopped':<9}  {name} stays so; with --dashboard it is started")
             return
-        door = self._door(service, socket)
-        running = not changed and door is not None and self.manager.active(service)
-        if running and door is not None and door.version() == __version__:
-            self.say(f"{'running':<9}  {name} {__version__} on {escape(door.place)}, and nothing has changed")
+        endpoint = self._endpoint(service, socket)
+        running = not changed and endpoint is not None and self.manager.active(service)
+        if running and endpoint is not None and endpoint.version() == __version__:
+            self.say(
+                f"{'running':<9}  {name} {__version__} on {escape(endpoint.place)}, and nothing has changed"
+            )
             return
         problem: str | None = None
         try:
             perform(self._starting(service), say=self.say)
         except InstallError as error:
             problem = str(error)
-        door = self._door(service, socket)  # a changed unit has been read by now
-        version = wait_for_answer(door) if problem is None and door is not None else None
-        if version is not None and door is not None:
-            self.say(f"{'answers':<9}  {name} {version} on {escape(door.place)}")
+        endpoint = self._endpoint(service, socket)  # a changed unit has been read by now
+        version = wait_for_answer(endpoint) if problem is None and endpoint is not None else None
+        if version is not None and endpoint is not None:
+            self.say(f"{'answers':<9}  {name} {version} on {escape(endpoint.place)}")
             return
-        where = f"answers on {door.place}" if door is not None else "can be asked: its --listen means nothing"
+        where = (
+            f"answers on {endpoint.place}"
+            if endpoint is not None
+            else "can be asked: its --listen means nothing"
+        )
         problem = problem or f"nothing {where} within {DEADLINE:g} s"
         said = "".join([f"  {escape(line)}\n" for line in self.manager.said(service).splitlines()])
         raise InstallError(
@@ -211,8 +217,8 @@ class Installation:
             self.say(f"  {command:<{width}}  {what}")
 
     def _dashboard_lines(self) -> list[tuple[str, str]]:
-        door = self._door(DASHBOARD, "")
-        place = door.place if door is not None else f"{' '.join(self.manager.command(DASHBOARD))}"
+        endpoint = self._endpoint(DASHBOARD, "")
+        place = endpoint.place if endpoint is not None else f"{' '.join(self.manager.command(DASHBOARD))}"
         if self.wanted.scope == "user":
             return [(place, "the dashboard, for whoever uses this machine")]
         return [
@@ -222,7 +228,7 @@ class Installation:
 
 
 def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
-    """What the service has: none of the caller's COORDD_* variables."""
+    """Return the environment of the service: none of the caller's COORDD_* variables."""
     if wanted.scope == "system":
         return {"HOME": HOME if wanted.run_as == USER else pwd.getpwnam(wanted.run_as).pw_dir}
     kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")

@@ -1,4 +1,4 @@
-"""coordd under launchd: a LaunchAgent of one person, or a LaunchDaemon of the machine.
+"""Run coordd under launchd: as a LaunchAgent of one person, or a LaunchDaemon of the machine.
 
 launchd.plist(5), launchctl(1). Written from the manual: none of it has been run on macOS.
 """
@@ -24,7 +24,7 @@ _INDENT = "        "
 
 
 def installed_user(service: Service) -> str | None:
-    """The user that the installed LaunchDaemon runs as; None where none is."""
+    """Return the user that the installed LaunchDaemon runs as; None if there is none."""
     try:
         with open(os.path.join(_DAEMONS, f"{service.label}.plist"), "rb") as file:
             user = plistlib.load(file).get("UserName")
@@ -34,7 +34,7 @@ def installed_user(service: Service) -> str | None:
 
 
 class Launchd:
-    """The machine's launchd, or a person's session of it."""
+    """The machine's launchd, or one person's session of it."""
 
     private_tmp = False
     dynamic_user = False
@@ -51,7 +51,7 @@ class Launchd:
         self._places = [os.path.dirname(paths[name]) for name in ("socket", "metrics_dir")]
 
     def rendered(self, service: Service) -> str:
-        """The plist."""
+        """Return the text of the plist."""
         setting = self._setting
         name = service.daemon_plist if self._system else service.agent_plist
         return templates.fill(
@@ -68,7 +68,7 @@ class Launchd:
         )
 
     def accounts(self) -> list[Step]:
-        """The group, and directories; the user of a LaunchDaemon has to be there."""
+        """Return the steps for group and directories; a LaunchDaemon's user has to exist."""
         if not self._system:
             return [MakeDirectory(self._logs, 0o700)]
         if self._setting.run_as == USER:
@@ -88,16 +88,16 @@ class Launchd:
         ]
 
     def files(self, services: Sequence[Service]) -> list[Step]:
-        """The plists; launchd takes none that others may write."""
+        """Return the steps for the plists; launchd refuses those that others may write."""
         owner = ("root", "wheel") if self._system else None
         return [WriteFile(self._path(one), self.rendered(one), 0o644, owner) for one in services]
 
     def reading(self) -> list[Step]:
-        """Nothing: it reads a plist when it is loaded, and only then."""
+        """Return no steps, since launchd reads a plist only when it is loaded."""
         return []
 
     def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
-        """Load and start; one that is loaded goes first, for launchd keeps the plist it has read."""
+        """Return the steps to load and start; unload it first, since launchd keeps the plist it has read."""
         target = f"{self._domain}/{service.label}"
         return [
             Command(("launchctl", "bootout", target), None),
@@ -109,7 +109,7 @@ class Launchd:
         ]
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Stop, and remove the plists."""
+        """Return the steps that stop the services and remove the plists."""
         steps: list[Step] = []
         for one in services:
             steps += [
@@ -119,21 +119,21 @@ class Launchd:
         return steps
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """The group."""
+        """Return the step that removes the group."""
         if not self._system or COORDD not in services:
             return []
         return [Command(("dseditgroup", "-o", "delete", GROUP), None)]
 
     def installed(self, service: Service) -> bool:
-        """Whether the plist is there."""
+        """Return whether the plist exists."""
         return os.path.lexists(self._path(service))
 
     def active(self, service: Service) -> bool:
-        """Whether launchd knows it."""
+        """Return whether launchd has loaded it."""
         return output(["launchctl", "print", f"{self._domain}/{service.label}"]) is not None
 
     def command(self, service: Service) -> list[str]:
-        """The plist's."""
+        """Return the command line in the plist."""
         try:
             with open(self._path(service), "rb") as file:
                 words = plistlib.load(file).get("ProgramArguments")
@@ -142,33 +142,33 @@ class Launchd:
         return [str(word) for word in words] if isinstance(words, list) else []
 
     def said(self, service: Service) -> str:
-        """The ends of its logs."""
+        """Return the last lines of its logs."""
         path = os.path.join(self._logs, f"{service.name}.log")
         return output(["tail", "-n", "12", os.path.join(self._logs, f"{service.name}.err"), path]) or ""
 
     def lasting(self) -> list[str]:
-        """A LaunchAgent lives as long as its session."""
+        """Return what a person has to know: a LaunchAgent lives as long as its session."""
         if self._system:
             return []
         return ["It runs while you are logged in. To have it always: service install --system --run-as YOU"]
 
     def hints(self, service: Service) -> list[tuple[str, str]]:
-        """State and log."""
+        """Return the commands that show state and log."""
         return [
             (f"launchctl print {self._domain}/{service.label}", "how it does"),
             (f"tail -F '{os.path.join(self._logs, service.name)}.log'", "what it says"),
         ]
 
     def reload_command(self, service: Service) -> str:  # noqa: ARG002  # the protocol's signature
-        """The client's; launchd knows no reload."""
+        """Return coordctl's reload command, since launchd knows no reload."""
         return "coordctl reload"
 
     def member_command(self, person: str) -> str:
-        """dseditgroup(8)."""
+        """Return the command of dseditgroup(8)."""
         return f"dseditgroup -o edit -a {person} -t user {GROUP}"
 
     def _listen(self, service: Service) -> str:
-        """The dashboard's address: as asked, or as its plist has it: an upgrade keeps it."""
+        """Return the dashboard's address: as asked, or as in its plist, which an upgrade keeps."""
         return self._setting.listen or listen_of(self.command(service)) or DEFAULT
 
     def _path(self, service: Service) -> str:

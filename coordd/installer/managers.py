@@ -1,4 +1,4 @@
-"""What a service manager has to offer the installation; systemd.py and launchd.py offer it."""
+"""Define what a service manager offers the installer; systemd.py and launchd.py implement it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from coordd.installer.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """All that files are filled in with.
+    """All values that files are filled in with.
 
-    ``home``, ``uid`` and ``environ`` are the calling person's; ``run_as`` is the system service's user.
-    ``listen`` is the dashboard's address, None for the one that its unit has, or the default.
+    ``home``, ``uid`` and ``environ`` are the caller's; ``run_as`` is the system service's user. ``listen`` is
+    the dashboard's address; None keeps the one in its unit, or takes the default.
     """
 
     scope: Scope
@@ -31,73 +31,73 @@ class Setting:
     listen: str | None = None
 
     def shown(self, name: str) -> str:
-        """How the caller types one of our commands: its name where that finds this installation."""
+        """Return how the caller types one of our commands: by name if that finds this installation."""
         argv = self.programs[name]
         found = shutil.which(name)
         return name if found is not None and found == argv[0] else shlex.join(argv)
 
 
 class Manager(Protocol):
-    """One service manager, for one scope. What returns steps is pure: they are carried out elsewhere.
+    """One service manager, for one scope; methods that return steps are pure.
 
-    ``private_tmp``: whether the system's service has a /tmp of its own; ``dynamic_user``: whether the
-    system's dashboard runs as nobody in particular, who sees no homes.
+    ``private_tmp``: whether the system's service has its own /tmp; ``dynamic_user``: whether the system's
+    dashboard runs as an allocated user, which sees no home directories.
     """
 
     private_tmp: bool
     dynamic_user: bool
 
     def rendered(self, service: Service) -> str:
-        """The unit or plist."""
+        """Return the text of the unit or plist."""
 
     def accounts(self) -> list[Step]:
-        """User, group and directories, which a configuration file's owner has to be there for."""
+        """Return the steps for user, group and directories, which the configuration file needs first."""
 
     def files(self, services: Sequence[Service]) -> list[Step]:
-        """The units or plists."""
+        """Return the steps for the units or plists."""
 
     def reading(self) -> list[Step]:
-        """Make it read files that have changed."""
+        """Return the steps that make the manager read changed files."""
 
     def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
-        """Enable, and start or restart."""
+        """Return the steps that enable the service, and start or restart it."""
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Stop, and take the files away; with the daemon's, what made its user and directories."""
+        """Return the steps that stop services and remove their files, the daemon's account files too."""
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """What an administrator added to them; with the daemon, user and group away, after their files."""
+        """Return the steps that remove an administrator's additions; for the daemon, also user and group."""
 
     def installed(self, service: Service) -> bool:
-        """Whether its unit or plist is there."""
+        """Return whether its unit or plist exists."""
 
     def active(self, service: Service) -> bool:
-        """Whether it runs."""
+        """Return whether it runs."""
 
     def command(self, service: Service) -> list[str]:
-        """The command line in force, an administrator's changes included; empty where it cannot be told."""
+        """Return the command line in force, with an administrator's changes; empty if unknown."""
 
     def said(self, service: Service) -> str:
-        """The last that it wrote, for a start that failed."""
+        """Return the last lines that the service wrote, for a failed start."""
 
     def lasting(self) -> list[str]:
-        """See to it that it runs while nobody is logged in; what was done, or is left to do, in lines."""
+        """Let it run while nobody is logged in; return in lines what was done, or is left to do."""
 
     def hints(self, service: Service) -> list[tuple[str, str]]:
-        """Commands to know, each with what it does."""
+        """Return useful commands, each with what it does."""
 
     def reload_command(self, service: Service) -> str:
-        """The command that applies a changed configuration."""
+        """Return the command that applies a changed configuration."""
 
     def member_command(self, person: str) -> str:
-        """The command that lets a person ask the system's daemon."""
+        """Return the command that lets a person ask the system's daemon."""
 
 
 def present(platform: str, *, run: str = "/run/systemd/system") -> str:
-    """``systemd`` or ``launchd``, whichever runs this machine.
+    """Return ``systemd`` or ``launchd``, whichever runs this machine.
 
     Raises:
-        InstallError: neither does.
+        InstallError: neither of them runs it.
     """
     if platform == "darwin" and shutil.which("launchctl"):
         return "launchd"

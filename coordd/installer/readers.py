@@ -1,7 +1,7 @@
-"""Can the service read the workspaces? Tried as the very user it runs as, and explained where it fails.
+"""Check that the service can read the workspaces, by reading as its user, and explain failures.
 
-A child process takes the service's uid, gid and groups and reads: that is the truth, ACLs and file servers
-included. What the modes say tells only which right is missing, and how to give it.
+A child process takes the service's uid, gid and groups and reads, so ACLs and file servers are taken into
+account. The modes only serve to explain which permission is missing, and how to grant it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,19 @@ MAX_WORKSPACES = 200
 _HIDDEN = ("/tmp", "/var/tmp")  # noqa: S108  # PrivateTmp= of the system unit: named, not used
 
 
-def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
-    """Whether the service's user can run the program; ``same``: it is the one that runs this.
+def check_program(argv: Sequence[str], user: Credentials, *, same: bool) -> None:
+    """Check that the service's user can run the program; ``same``: it is the program that runs this.
 
     Raises:
         InstallError: it cannot, and why.
     """
     if same:
         return
-    as_who: dict[str, Any] = {"user": who.uid, "group": _primary(who), "extra_groups": sorted(who.gids)}
+    options: dict[str, Any] = {
+        "user": user.uid,
+        "group": _primary(user),
+        "extra_groups": sorted(user.gids),
+    }
     try:
         done = subprocess.run(
             [*argv, "--version"],
@@ -51,17 +55,17 @@ def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
             check=False,
             cwd="/",
             env={"PATH": os.defpath},
-            **as_who,
+            **options,
         )
         problem = None if done.returncode == 0 else done.stderr.strip().splitlines()[-1:] or ["it fails"]
     except (OSError, subprocess.SubprocessError) as error:
         problem = [str(error)]
     if problem is None:
         return
-    obstacle = first_obstacle(argv[0], who, READ | SEARCH)
-    where = f"{who.name} may not enter {obstacle.path}" if obstacle is not None else problem[0]
+    obstacle = first_obstacle(argv[0], user, READ | SEARCH)
+    where = f"{user.name} may not enter {obstacle.path}" if obstacle is not None else problem[0]
     raise InstallError(
-        f"the service's user {who.name} cannot run {argv[0]}: {where}.\n"
+        f"the service's user {user.name} cannot run {argv[0]}: {where}.\n"
         "Install coordd where everybody can read it, with a Python that everybody can run, for example:\n"
         "  python3 -m venv /opt/coordd && /opt/coordd/bin/pip install coordd\n"
         "  /opt/coordd/bin/coordd service install --system"
@@ -69,7 +73,7 @@ def check_program(argv: Sequence[str], who: Credentials, *, same: bool) -> None:
 
 
 def check_owner(program: str) -> list[Finding]:
-    """Whether somebody but root could replace the program of the system's service."""
+    """Return a finding if anybody but root could replace the program of the system's service."""
     path = os.path.realpath(program)
     while True:
         state = os.stat(path)
@@ -89,20 +93,20 @@ def check_owner(program: str) -> list[Finding]:
         path = os.path.dirname(path)
 
 
-def check_readable(patterns: Sequence[str], who: Credentials, *, sandboxed: bool) -> list[Finding]:
-    """A finding for each workspace that the patterns stand for.
+def check_readable(patterns: Sequence[str], user: Credentials, *, sandboxed: bool) -> list[Finding]:
+    """Return a finding for each workspace that the patterns stand for.
 
     Args:
-        patterns: absolute, expanded; what matches is looked for with the rights of this process.
-        who: the user of the service.
-        sandboxed: whether the service has a /tmp of its own.
+        patterns: absolute, expanded; matches are searched with the permissions of this process.
+        user: the user of the service.
+        sandboxed: whether the service has its own /tmp.
     """
     findings = []
     for pattern in patterns:
         magic = glob.has_magic(pattern) and not os.path.isdir(pattern)
         matches = _matches(pattern) if magic else [pattern]
         if magic:
-            closed = _closed_pattern(pattern, who)
+            closed = _closed_pattern(pattern, user)
             if closed is not None:
                 findings.append(closed)
                 continue
@@ -121,32 +125,32 @@ def check_readable(patterns: Sequence[str], who: Credentials, *, sandboxed: bool
                     )
                 )
                 continue
-            findings.append(_judged(path, who))
+            findings.append(_judged(path, user))
     return findings
 
 
-def _judged(path: str, who: Credentials) -> Finding:
+def _judged(path: str, user: Credentials) -> Finding:
     try:
-        problem = as_user(who, lambda: read_workspace(path))
+        problem = as_user(user, lambda: read_workspace(path))
     except TimeoutError as error:
         return Finding(
             "workspace", "fail", f"{path}: {error}", f"does it hang? findmnt -T {shlex.quote(path)}"
         )
     if problem is None:
-        return Finding("workspace", "ok", f"{path} is readable for {who.name}")
-    explained = check_workspace(path, None, None, who)
+        return Finding("workspace", "ok", f"{path} is readable for {user.name}")
+    explained = check_workspace(path, None, None, user)
     if explained.result != "ok":
         return explained
     return Finding(
         "workspace",
         "fail",
-        f"{path}: {who.name} cannot read it: {problem}; its modes would allow it",
+        f"{path}: {user.name} cannot read it: {problem}; its modes would allow it",
         "look for a hung mount, a file server that maps users, or SELinux",
     )
 
 
 def read_workspace(path: str) -> str | None:
-    """Read as the daemon does; what failed, in words."""
+    """Read a workspace as the daemon does; return what failed in words, None if nothing did."""
     base = os.path.join(path, ".claude", "coordination")
     try:
         os.listdir(base)
@@ -164,16 +168,17 @@ def read_workspace(path: str) -> str | None:
     return None
 
 
-def as_user(who: Credentials, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
-    """The answer of ``read`` in a child process that is this user.
+def as_user(user: Credentials, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
+    """Return the answer of ``read`` in a child process that runs as this user.
 
     Raises:
-        TimeoutError: it hangs; it is killed, and left behind, for what hangs in a mount does not die either.
+        TimeoutError: it hangs; it is killed and not waited for, since a process that hangs in a mount cannot
+            die.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(who, read, writer)
+        _child(user, read, writer)
     os.close(writer)
     try:
         answer = b"".join(_until_end(reader, seconds))
@@ -190,23 +195,23 @@ def as_user(who: Credentials, read: Callable[[], str | None], *, seconds: float 
     return said if isinstance(said, str) else None
 
 
-def _child(who: Credentials, read: Callable[[], str | None], writer: int) -> NoReturn:
+def _child(user: Credentials, read: Callable[[], str | None], writer: int) -> NoReturn:
     try:
         if os.geteuid() == 0:
-            gid = _primary(who)
-            os.setgroups(sorted(who.gids))
+            gid = _primary(user)
+            os.setgroups(sorted(user.gids))
             os.setgid(gid)
-            os.setuid(who.uid)
+            os.setuid(user.uid)
         os.write(writer, json.dumps(read()).encode())
     finally:
         os._exit(0)
 
 
-def _primary(who: Credentials) -> int:
+def _primary(user: Credentials) -> int:
     try:
-        return pwd.getpwuid(who.uid).pw_gid
+        return pwd.getpwuid(user.uid).pw_gid
     except KeyError:
-        return min(who.gids, default=65534)
+        return min(user.gids, default=65534)
 
 
 def _until_end(reader: int, seconds: float) -> Iterator[bytes]:
@@ -225,17 +230,17 @@ def _matches(pattern: str) -> list[str]:
     return sorted(path for path in glob.iglob(pattern) if os.path.isdir(f"{path}/.claude/coordination"))
 
 
-def _closed_pattern(pattern: str, who: Credentials) -> Finding | None:
-    """A pattern whose fixed part the service may not list matches nothing for it."""
+def _closed_pattern(pattern: str, user: Credentials) -> Finding | None:
+    """Return a finding if the service may not list the fixed part of a pattern."""
     base = pattern
     while glob.has_magic(base):
         base = os.path.dirname(base)
-    obstacle = first_obstacle(base, who, READ | SEARCH)
+    obstacle = first_obstacle(base, user, READ | SEARCH)
     if obstacle is None or obstacle.error is not None:
         return None
     return Finding(
         "workspace",
         "fail",
-        f"{pattern}: {who.name} may not list {obstacle.path}",
-        grant(obstacle, who),
+        f"{pattern}: {user.name} may not list {obstacle.path}",
+        grant(obstacle, user),
     )

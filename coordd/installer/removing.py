@@ -1,4 +1,4 @@
-"""Taking services away again, and with ``purge`` what they wrote and were given."""
+"""Remove services, and with ``purge`` also what they wrote and were given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from coordd.installer.steps import Remove, Step, perform
 class Removal:
     """What is removed: all services, or the dashboard alone.
 
-    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` takes a line for them.
+    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` prints a line for the
+    caller.
     """
 
     wanted: Wanted
@@ -30,7 +31,7 @@ class Removal:
     say: Callable[[str], None]
 
     def uninstall(self, *, purge: bool, dry_run: bool = False) -> None:
-        """Stop the services and take them away; with ``purge`` configuration, records and user too.
+        """Stop the services and remove them; with ``purge`` also configuration, records and user.
 
         Raises:
             InstallError: with what to do about it.
@@ -38,7 +39,7 @@ class Removal:
         services = (DASHBOARD,) if self.wanted.dashboard else SERVICES
         data = [token_file(self.layout)] if self.wanted.dashboard else data_directories(self.layout)
         elsewhere = [] if self.wanted.dashboard else self._named_elsewhere(data)
-        # those that only ask go before the one that is asked
+        # the clients are removed before the daemon that they ask
         installed = [one for one in reversed(services) if self.manager.installed(one)]
         if installed:
             perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
@@ -59,7 +60,7 @@ class Removal:
             self.say(f"\nTo remove that too: {self.command} service {' '.join(words)} --purge")
 
     def _named_elsewhere(self, data: Sequence[str]) -> list[str]:
-        """Record directories that the configuration names outside of the layout's own."""
+        """Return the record directories that the configuration names outside of the layout."""
         try:
             storage = configured(self.layout, self.environ).storage
         except (ConfigError, KeyError):
@@ -69,7 +70,7 @@ class Removal:
 
 
 def data_directories(layout: Layout) -> list[str]:
-    """The directories of a layout, each once, and none inside of another."""
+    """Return the directories of a layout, each once, and none inside another."""
     folders = [
         os.path.dirname(layout.config_file),
         os.path.dirname(layout.snapshot),

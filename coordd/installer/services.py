@@ -1,4 +1,4 @@
-"""The services there are, the programs they run, and what was asked for: values. A new service is a row."""
+"""List the services, the programs they run, and what was asked for. Values; a new service is a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 Scope = Literal["user", "system"]
 
 GROUP = "coordd"
-"""Whose members may ask the system's daemon."""
+"""The group whose members may ask the system's daemon."""
 USER = "coordd"
 HOME = "/var/lib/coordd"
 
@@ -30,7 +30,7 @@ class Service:
 
     @property
     def unit(self) -> str:
-        """``coordd.service``."""
+        """The name of its unit, ``coordd.service``."""
         return f"{self.name}.service"
 
 
@@ -51,7 +51,7 @@ DASHBOARD = Service(
     agent_plist="launchd/org.coordd.dashboard.agent.plist.in",
 )
 SERVICES = (COORDD, DASHBOARD)
-"""All there are, the daemon first: it is installed always, the others when asked for, and all go together."""
+"""All services, the daemon first: it is always installed, the others on request; all are removed together."""
 
 PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
 """Each command with the module that it runs; in templates ``@COORDD@`` is the command line of coordd."""
@@ -62,10 +62,10 @@ Programs = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was asked for.
+    """What was asked for on the command line.
 
-    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``.
-    ``dashboard``: it too, or to uninstall, it alone; ``listen``: its address, None for as before.
+    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``. ``dashboard``:
+    install it too, or uninstall it alone; ``listen`` is its address, None keeps the present one.
     """
 
     scope: Scope
@@ -77,14 +77,14 @@ class Wanted:
 
 
 def find_programs(executable: str, script: str) -> Programs:
-    """The commands of this installation.
+    """Return the commands of this installation.
 
     Args:
         executable: ``sys.executable``.
         script: ``sys.argv[0]``, which is the command coordd, or a module's file under ``python -m``.
 
-    The commands of the directory that coordd was called from, else of the interpreter's; an installation
-    without commands is run by its interpreter. Symbolic links stay: they are what an upgrade moves.
+    The commands come from the directory that coordd was called from, else from the interpreter's; without
+    commands the interpreter runs the modules. Symbolic links are kept, since an upgrade moves them.
     """
     for directory in (os.path.dirname(os.path.abspath(script)), os.path.dirname(executable)):
         found = {name: os.path.join(directory, name) for name in PROGRAMS}
@@ -94,15 +94,15 @@ def find_programs(executable: str, script: str) -> Programs:
 
 
 def this_installation() -> Programs:
-    """The programs of the running process."""
+    """Return the programs of the running process."""
     return find_programs(sys.executable, sys.argv[0])
 
 
 def listen_of(words: Sequence[str]) -> str | None:
-    """The address in a command line of the dashboard; None where it has none."""
+    """Return the address in a command line of the dashboard; None if it has none."""
     return dict(pairwise(words)).get("--listen")
 
 
 def place_name(program: str) -> str:
-    """The place of a program in templates: ``COORDD``."""
+    """Return the placeholder of a program in templates: ``COORDD``."""
     return program.upper().replace("-", "_")

@@ -1,6 +1,6 @@
-"""What installing does, one step a thing: each says itself in a line, does itself, and may be done again.
+"""Define the steps of an installation: each describes itself in a line, and may be repeated.
 
-Files are replaced whole by rename, so that no reader meets half of one. A step that fails says what to do.
+Files are replaced whole by rename, so that no reader sees half of one. A step that fails says what to do.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ COMMAND_DEADLINE = 240.0
 
 
 class Step(Protocol):
-    """One thing to do."""
+    """One step of an installation."""
 
     def describe(self) -> str:
-        """What it is about, for ``--dry-run`` and for the report."""
+        """Return what it is about, for ``--dry-run`` and the report."""
 
     def do(self) -> Done:
-        """Do it, or find it done.
+        """Carry it out, unless it is done already; return which.
 
         Raises:
             InstallError: with what to do about it.
@@ -40,9 +40,9 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """A file with this text.
+    """Write a file with this text.
 
-    ``keep``: one that is there stays. ``owner``: names of user and group, None for those of this process.
+    ``keep``: an existing file stays. ``owner``: names of user and group, None for those of this process.
     """
 
     path: str
@@ -52,11 +52,11 @@ class WriteFile:
     keep: bool = False
 
     def describe(self) -> str:
-        """Its path."""
+        """Return the file's path."""
         return f"write {self.path}"
 
     def do(self) -> Done:
-        """Written, unchanged, or kept."""
+        """Write the file, unless it is unchanged or kept."""
         with contextlib.suppress(OSError, UnicodeDecodeError), open(self.path, encoding="utf-8") as file:
             if file.read() == self.text:
                 return "unchanged"
@@ -83,18 +83,18 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """A directory and its parents; one that is there keeps its mode and owner."""
+    """Make a directory and its parents; an existing one keeps its mode and owner."""
 
     path: str
     mode: int = 0o755
     owner: tuple[str, str] | None = None
 
     def describe(self) -> str:
-        """Its path."""
+        """Return the directory's path."""
         return f"make {self.path}/"
 
     def do(self) -> Done:
-        """Made or unchanged."""
+        """Make the directory, unless it exists."""
         if os.path.isdir(self.path):
             return "unchanged"
         try:
@@ -110,17 +110,17 @@ class MakeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class GiveTree:
-    """A directory tree to another owner, links not followed: the service runs as another user than before."""
+    """Give a directory tree to another owner, without following links: the service changes its user."""
 
     path: str
     owner: tuple[str, str]
 
     def describe(self) -> str:
-        """Path and new owner."""
+        """Return path and new owner."""
         return f"give {self.path}/ to {':'.join(self.owner)}"
 
     def do(self) -> Done:
-        """Given, or absent where it is theirs already or not there."""
+        """Give the tree, unless it is missing or theirs already."""
         try:
             uid, gid = _ids(*self.owner)
             if os.lstat(self.path).st_uid == uid:
@@ -138,17 +138,17 @@ class GiveTree:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to run; ``advice`` is what to do when it fails, None where it may."""
+    """Run a command; ``advice`` is what to do when it fails, None if it may fail."""
 
     argv: tuple[str, ...]
     advice: str | None
 
     def describe(self) -> str:
-        """As one would type it."""
+        """Return the command as one would type it."""
         return f"run {shlex.join(self.argv)}"
 
     def do(self) -> Done:
-        """Run it; what it says is shown only when it fails. One that may fail is not worth a line."""
+        """Run it, showing its output only if it fails; a command that may fail is not reported."""
         problem = failure(self.argv)
         if self.advice is None:
             return "absent"
@@ -159,17 +159,17 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file, or with ``tree`` a directory and all in it, that has to go."""
+    """Remove a file, or with ``tree`` a directory and all in it."""
 
     path: str
     tree: bool = False
 
     def describe(self) -> str:
-        """Its path."""
+        """Return the path."""
         return f"remove {self.path}{'/' if self.tree else ''}"
 
     def do(self) -> Done:
-        """Removed or absent."""
+        """Remove it, unless it is missing."""
         try:
             if self.tree and not os.path.islink(self.path):
                 shutil.rmtree(self.path)
@@ -183,10 +183,10 @@ class Remove:
 
 
 def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool = False) -> bool:
-    """Do the steps in order, a line each for what changed; whether a file was written, made or given.
+    """Carry out steps in order, a line for each change; return whether a file was written, made or given.
 
     Raises:
-        InstallError: by the first step that fails; what was done before it stays, and may be done again.
+        InstallError: from the first step that fails; earlier steps stay done, and may be repeated.
     """
     changed = False
     for step in steps:
@@ -201,7 +201,7 @@ def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool 
 
 
 def failure(argv: Sequence[str], *, seconds: float = COMMAND_DEADLINE) -> str | None:
-    """Run a command; what it said, in words, where it failed, None where it did not."""
+    """Run a command; return its output in words if it failed, None if it succeeded."""
     try:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
@@ -217,7 +217,7 @@ def failure(argv: Sequence[str], *, seconds: float = COMMAND_DEADLINE) -> str | 
 
 
 def output(argv: Sequence[str], *, seconds: float = 30.0) -> str | None:
-    """What a command prints, None where it fails."""
+    """Return what a command prints; None if it fails."""
     try:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
@@ -228,10 +228,10 @@ def output(argv: Sequence[str], *, seconds: float = 30.0) -> str | None:
 
 
 def group_id(group: str) -> int:
-    """The number of a group.
+    """Return the number of a group.
 
     Raises:
-        InstallError: there is none of this name.
+        InstallError: no group has this name.
     """
     try:
         return grp.getgrnam(group).gr_gid

@@ -1,6 +1,6 @@
-"""coordd under systemd: unit, sysusers.d and tmpfiles.d files, and the commands that go with them.
+"""Run coordd under systemd: unit, sysusers.d and tmpfiles.d files, and their commands.
 
-Files of an administrator lie in /etc (file-hierarchy(7)); a person's where their manager looks for them.
+An administrator's files lie in /etc (file-hierarchy(7)), a person's where their manager looks for them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CARRIED = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
 class Systemd:
-    """The system's manager, or a person's. ``units`` is the directory of unit files."""
+    """The system's manager, or one person's; ``units`` is the directory of unit files."""
 
     private_tmp = True
     dynamic_user = True
@@ -40,7 +40,7 @@ class Systemd:
         self._journal = ("journalctl",) if self._system else ("journalctl", "--user")
 
     def rendered(self, service: Service) -> str:
-        """The unit."""
+        """Return the text of the unit."""
         setting = self._setting
         name = service.system_unit if self._system else service.user_unit
         listen = self._listen(service)
@@ -58,12 +58,12 @@ class Systemd:
         )
 
     def accounts(self) -> list[Step]:
-        """User and group by systemd-sysusers, directories by systemd-tmpfiles."""
+        """Return the steps for user and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
         if not self._system:
             return []
         names = {"USER": self._setting.run_as, "GROUP": GROUP}
         users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
-        if self._setting.run_as != USER:  # whoever is named is there already
+        if self._setting.run_as != USER:  # a user named by the caller exists already
             users = "".join([line for line in users.splitlines(keepends=True) if not line.startswith("u ")])
         owner = (self._setting.run_as, GROUP)
         paths = system_paths("linux")
@@ -79,15 +79,15 @@ class Systemd:
         ]
 
     def files(self, services: Sequence[Service]) -> list[Step]:
-        """The unit files."""
+        """Return the steps for the unit files."""
         return [WriteFile(self._path(one), self.rendered(one)) for one in services]
 
     def reading(self) -> list[Step]:
-        """daemon-reload."""
+        """Return the step for ``systemctl daemon-reload``."""
         return [self._run("daemon-reload", advice="Is the manager alive? systemctl status")]
 
     def starting(self, service: Service, *, enable: bool = True) -> list[Step]:
-        """Enable it, and start it anew: ``start`` would let one go on that is about to start the old way."""
+        """Return the steps to enable and restart it; ``start`` would keep one that is starting already."""
         unit = service.unit
         look = f"Look at the unit: {' '.join(self._ctl)} cat {unit}"
         return [
@@ -98,7 +98,7 @@ class Systemd:
         ]
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Stop and disable, remove unit files and what made user and directories; drop-ins stay."""
+        """Return the steps that stop, disable and remove units and account files; drop-ins stay."""
         steps: list[Step] = []
         for one in services:
             steps += [
@@ -112,7 +112,7 @@ class Systemd:
         return steps
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """Drop-ins; with the daemon the user that sysusers.d made, and the group; nobody else's account."""
+        """Return the steps that remove drop-ins; for the daemon, also its own user and the group."""
         steps: list[Step] = [
             Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in services
         ]
@@ -128,26 +128,26 @@ class Systemd:
         return steps
 
     def installed(self, service: Service) -> bool:
-        """Whether the unit file is there."""
+        """Return whether the unit file exists."""
         return os.path.lexists(self._path(service))
 
     def active(self, service: Service) -> bool:
-        """Whether systemd calls it active."""
+        """Return whether systemd calls it active."""
         return output([*self._ctl, "is-active", service.unit]) is not None
 
     def command(self, service: Service) -> list[str]:
-        """The last ExecStart=, drop-ins included: ``{ path=… ; argv[]=… ; ignore_errors=no ; …}``."""
+        """Return the last ExecStart=, with drop-ins, from ``{ path=… ; argv[]=… ; ignore_errors=no ; …}``."""
         shown = output([*self._ctl, "show", service.unit, "--property=ExecStart", "--value"]) or ""
         found = re.findall(r"argv\[\]=(.*?) ; ", shown)
         return found[-1].split() if found else []
 
     def said(self, service: Service) -> str:
-        """The end of its journal."""
+        """Return the last lines of its journal."""
         argv = [*self._journal, "-u", service.unit, "-n", "12", "--no-pager", "-o", "cat"]
         return output(argv) or ""
 
     def lasting(self) -> list[str]:
-        """Lingering, for a person's service; often only root may enable it."""
+        """Enable lingering for a person's service; often only root may do that."""
         if self._system:
             return []
         name = user_name(self._setting.uid)
@@ -160,22 +160,22 @@ class Systemd:
         return [f"It runs while you are logged in. To have it always: sudo loginctl enable-linger {name}"]
 
     def hints(self, service: Service) -> list[tuple[str, str]]:
-        """Status and journal."""
+        """Return the commands for status and journal."""
         return [
             (f"{' '.join(self._ctl)} status {service.name}", "how it does, in a line"),
             (f"{' '.join(self._journal)} -u {service.name} -f", "what it says"),
         ]
 
     def reload_command(self, service: Service) -> str:
-        """``systemctl reload coordd``."""
+        """Return ``systemctl reload coordd``."""
         return f"{' '.join(self._ctl)} reload {service.name}"
 
     def member_command(self, person: str) -> str:
-        """usermod(8)."""
+        """Return the command of usermod(8)."""
         return f"usermod -aG {GROUP} {person}"
 
     def _listen(self, service: Service) -> str:
-        """The dashboard's address: as asked, or as its unit has it: an upgrade keeps it."""
+        """Return the dashboard's address: as asked, or as in its unit, which an upgrade keeps."""
         if self._setting.listen is not None:
             return self._setting.listen
         with suppress(OSError, UnicodeDecodeError), open(self._path(service), encoding="utf-8") as file:
@@ -192,10 +192,10 @@ class Systemd:
 
 
 def connect(setting: Setting) -> Systemd:
-    """The manager for a scope, found alive.
+    """Return the manager for a scope, after checking that it runs.
 
     Raises:
-        InstallError: no right to the system's, or no manager of this person.
+        InstallError: no permission for the system's manager, or this person has no running manager.
     """
     if setting.scope == "system":
         return Systemd(setting=setting, units=SYSTEM_UNITS)
@@ -203,7 +203,7 @@ def connect(setting: Setting) -> Systemd:
 
 
 def usual_units(setting: Setting) -> str:
-    """Where unit files of a scope lie, without asking the manager."""
+    """Return where unit files of a scope lie, without asking the manager."""
     if setting.scope == "system":
         return SYSTEM_UNITS
     config = setting.environ.get("XDG_CONFIG_HOME") or os.path.join(setting.home, ".config")
@@ -211,7 +211,7 @@ def usual_units(setting: Setting) -> str:
 
 
 def installed_user(service: Service, *, units: str = SYSTEM_UNITS) -> str | None:
-    """The user that the installed unit runs as, so that an upgrade does not change it; None where none is."""
+    """Return the user that the installed unit runs as, which an upgrade keeps; None if there is none."""
     try:
         with open(os.path.join(units, service.unit), encoding="utf-8") as file:
             text = file.read()
@@ -222,7 +222,7 @@ def installed_user(service: Service, *, units: str = SYSTEM_UNITS) -> str | None
 
 
 def find_runtime_directory(environ: Mapping[str, str], uid: int) -> str | None:
-    """XDG_RUNTIME_DIR where a systemd of this person listens; ``su`` and cron leave it unset."""
+    """Return an XDG_RUNTIME_DIR with this person's systemd; ``su`` and cron do not set it."""
     for path in (environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
         if path and os.path.exists(os.path.join(path, "systemd", "private")):
             return path

@@ -1,6 +1,6 @@
-"""The files of ``packaging/``, and filling them in.
+"""Load the files of ``packaging/`` and fill them in.
 
-A wheel carries them inside of the package (``coordd/_packaging``); in a source tree they lie beside it.
+A wheel holds them inside the package (``coordd/_packaging``); in a source tree they lie beside it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _PLACE = re.compile(r"@([A-Z][A-Z_]*)@")
 
 
 def template(name: str) -> str:
-    """The text of one file, ``systemd/coordd.service.in``."""
+    """Return the text of one file, such as ``systemd/coordd.service.in``."""
     inside: Traversable = files(coordd).joinpath("_packaging")
     root = inside if inside.is_dir() else Path(coordd.__file__).resolve().parent.parent / "packaging"
     return root.joinpath(name).read_text(encoding="utf-8")
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with every ``@NAME@`` replaced; a line that holds nothing else and becomes empty goes.
+    """Replace every ``@NAME@``; a line with nothing else that becomes empty is dropped.
 
     Raises:
         KeyError: a name without a value.
     """
     lines = []
     for line in text.splitlines():
-        # in a comment "@...@" and words of systemd such as "@system-service" are no places
+        # "@...@" in comments and systemd's words such as "@system-service" are not placeholders
         filled = _PLACE.sub(lambda match: values[match[1]], line)
         if filled.strip() or not line.strip():
             lines.append(filled)
@@ -40,22 +40,22 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def unit_command(argv: Sequence[str]) -> str:
-    """A command line as ExecStart= reads it (systemd.service(5): specifiers, variables, quoting)."""
+    """Format a command line for ExecStart= (systemd.service(5): specifiers, variables, quoting)."""
     return " ".join([_unit_word(word) for word in argv])
 
 
 def unit_environment(variables: Mapping[str, str]) -> str:
-    """``Environment=`` lines."""
+    """Format ``Environment=`` lines."""
     return "\n".join([f"Environment={_quoted(f'{name}={value}')}" for name, value in variables.items()])
 
 
 def plist_strings(argv: Sequence[str], indent: str) -> str:
-    """``<string>`` elements, the first without its indent."""
+    """Format ``<string>`` elements, the first without its indent."""
     return f"\n{indent}".join([f"<string>{escape(word)}</string>" for word in argv])
 
 
 def plist_text(text: str) -> str:
-    """Text between tags."""
+    """Escape text between tags."""
     return escape(text)
 
 

@@ -24,9 +24,10 @@ from coordd.intake.tasks import TaskIntake
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.sources.file.agent_files import HEARTBEAT
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.hints import Hint, Signal
-from coordd.sources.file.reader import HEARTBEAT, WorkspaceReader
+from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
 
 log = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ from coordd.redislink.facts import RedisFacts
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
-from coordd.sources.redis.listening import Listening
+from coordd.sources.redis.listening import ChangeListener
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.standstill import standstill_of
 
@@ -95,7 +95,7 @@ class RedisIntake:
         self._trace_log = trace_log
         self._broken = broken
         self._flushed = flushed
-        self._listening = Listening(url=url, told=self._on_changed)
+        self._listening = ChangeListener(url=url, on_change=self._on_changed)
         self._source = SourceState(
             workspace=Workspace(path=PATH, clock=ObservedClock(blind_since=now().mono))
         )
@@ -185,7 +185,7 @@ class RedisIntake:
         pushed = await self._listening.begin(session)  # before everything is read
         if not pushed:
             await self._read_and_follow(session, "poll")
-            await self._listening.begin_at_last(session)
+            await self._listening.begin_eventually(session)
         # A full reading may take longer than the server may be silent, so it is listened to meanwhile.
         listener = asyncio.ensure_future(self._end_on_failure(session, self._listening.listen()))
         try:
@@ -321,7 +321,7 @@ class RedisIntake:
             return
         found = self._departures.of_all(traces.agents, known, first=first)
         if self._departures.full:
-            workspace.crowded = {**workspace.crowded, "silent agents": _SILENT}
+            workspace.over_limit = {**workspace.over_limit, "silent agents": _SILENT}
         await asyncio.sleep(0)
         for some in in_slices(found):
             await self._agents.take(PATH, some, self._reading(pushed=False))

@@ -41,7 +41,7 @@ class SourceState:
         """Take over the traces that a full reading could not use."""
         self.workspace.malformed = dict(traces.malformed)
         self.workspace.malformed_unnamed = traces.malformed_unnamed
-        self.workspace.crowded = traces.crowded
+        self.workspace.over_limit = traces.over_limit
 
     def found_some(self, malformed: Mapping[str, str]) -> None:
         """Add the traces that a partial reading could not use; mended ones leave at the next full reading."""

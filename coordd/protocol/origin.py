@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from coordd.util.read_safely import read_file
+from coordd.util.regular_files import read_file
 
 FIELD = "origin"
 """The snapshot's field for the origin."""

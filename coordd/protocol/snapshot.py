@@ -14,7 +14,7 @@ from coordd.protocol.origin import FIELD, origin_problem
 from coordd.protocol.paths import layout_locations, project_of
 from coordd.util import fastjson
 from coordd.util.directories import open_directory
-from coordd.util.read_safely import read_owned
+from coordd.util.regular_files import read_owned
 from coordd.util.text import epoch_of
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds

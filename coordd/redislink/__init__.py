@@ -1,1 +1,1 @@
-"""Redis as coordd speaks to it: one connection, what its failures mean in words, and the watch over both."""
+"""Connect to one Redis: the connection, its failures in words, and the supervision of both."""

@@ -1,7 +1,8 @@
-"""The watch over one Redis: connects, looks after the connection, tells who uses it when it comes and goes.
+"""Keep one connection to a Redis alive, and tell its users when it comes and goes.
 
-All of coordd's exchanges with Redis share this connection, but for the one that subscribes; whatever fails on
-either, both are left and made anew, at most one try a second. Its own timer is the wait for the next look.
+All of coordd's commands to Redis share this connection; only subscriptions have their own. If either fails,
+both are closed and opened again, with at most one attempt a second. It needs no timer: it waits for the next
+check itself.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ from coordd.runtime.footprint import import_redis_without_ssl
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 2.0
-"""Seconds between two looks at the connection: one that is half-open is found within three. One that the
-other side closes is found at once."""
+CHECK_EVERY = 2.0
+"""Seconds between two checks of the connection: a half-open one is found within three. A connection that the
+server closes is found at once."""
 PAUSE = 1.0
-"""Seconds between two tries at the least; the backoff comes on top."""
+"""The least number of seconds between two attempts; the backoff is added."""
 
 _UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
-"""Errors that every command would get: such a Redis is there and yet cannot be used."""
+"""Errors that every command would get: such a Redis answers but cannot be used."""
 
 
-class Tenant(Protocol):
-    """Whoever uses the connection."""
+class ConnectionUser(Protocol):
+    """A part of coordd that uses the connection."""
 
-    def up(self, wire: RedisSession, facts: RedisFacts) -> None:
-        """A new connection is there and answers; called on the loop, must not wait."""
+    def up(self, session: RedisSession, facts: RedisFacts) -> None:
+        """Take a new connection that answers; called on the loop, must not wait."""
         ...
 
     def down(self, trouble: str) -> None:
-        """It is lost, or could not be had for the first time; called again with other words."""
+        """Handle the loss of the connection, or a failed first attempt; called again for a new reason."""
         ...
 
 
 class RedisConnection:
-    """Keeps a connection to ``url``; ``on_change`` is told of each turn between connected and not."""
+    """Keep a connection to ``url``; ``on_change`` is called when it is established or lost."""
 
     def __init__(
         self,
@@ -58,91 +59,98 @@ class RedisConnection:
         self.url = url
         self.shown_url = public_url(url)
         self.facts = RedisFacts()
-        self.tenants: list[Tenant] = []
+        self.users: list[ConnectionUser] = []
         self._on_change = on_change
         self._backoff = Backoff(random=random, first=0.1, longest=1.0)
-        self._wire: RedisSession | None = None
+        self._session: RedisSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
 
     def load(self) -> None:
-        """Import what connecting needs: a fifth of a second, so it is for a thread, before :meth:`start`."""
+        """Import what connecting needs.
+
+        This takes a fifth of a second, so it is for a thread, before :meth:`start`.
+        """
         if not self.url.startswith("rediss:"):
             import_redis_without_ssl()
         import coordd.redislink.packed  # noqa: F401
 
     def start(self) -> None:
-        """Begin; needs a running loop."""
+        """Begin to connect; needs a running loop."""
         self._task = asyncio.ensure_future(self._run())
 
-    async def first_look(self) -> None:
-        """Return when it is connected, or is known not to be."""
+    async def first_check(self) -> None:
+        """Return when the first attempt to connect has succeeded or failed."""
         await self._first.wait()
 
     async def stop(self) -> None:
-        """Disconnect; nobody is told."""
+        """Disconnect, without telling the users."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        await self._leave()
+        await self._disconnect()
 
-    def broken(self, lost: RedisLost) -> None:
-        """A tenant saw a connection of its own to this Redis fail: begin anew."""
-        if self._wire is not None and self.facts.connected:
-            self._down(lost)
+    def report_lost(self, lost: RedisLost) -> None:
+        """Reconnect, since a user's own connection to this Redis has failed."""
+        if self._session is not None and self.facts.connected:
+            self._mark_down(lost)
             self._wake.set()
 
-    def look_soon(self) -> None:
-        """Look after the connection now rather than at its next turn."""
+    def check_soon(self) -> None:
+        """Check the connection now instead of at the next interval."""
         self._wake.set()
 
     async def _run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                self._wire = wire = await RedisSession.open(self.url)
-                wire.when_lost(self._wake.set)
-                await self._begin(wire)
+                self._session = session = await RedisSession.open(self.url)
+                session.when_lost(self._wake.set)
+                await self._begin(session)
                 self._backoff.reset()
                 while self.facts.connected:
-                    # not wait_for: before Python 3.12 it lets a cancellation go that comes with a wake-up
+                    # before Python 3.12 wait_for loses a cancellation that arrives together with the wake-up
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_EVERY):
+                        async with asyncio.timeout(CHECK_EVERY):
                             await self._wake.wait()
                     self._wake.clear()
                     if self.facts.connected:
-                        await self._look(wire)
+                        await self._check(session)
             except RedisLost as lost:
-                self._down(lost)
-            except Exception as error:  # a bug must not end the watch; it is logged with its place
+                self._mark_down(lost)
+            except Exception as error:  # a bug must not end the supervision; it is logged with a traceback
                 log.exception("looking after Redis failed")
-                self._down(RedisLost(f"cannot be looked after: {type(error).__name__}"))
-            await self._leave()
+                self._mark_down(RedisLost(f"cannot be looked after: {type(error).__name__}"))
+            await self._disconnect()
             await asyncio.sleep(PAUSE + self._backoff.next())
 
-    async def _leave(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close()
+    async def _disconnect(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def _begin(self, wire: RedisSession) -> None:
-        measured = await self._measured(wire)
-        server = (await wire.call(("INFO", "server")))[0]
-        version = _told(server, "valkey_version") or _told(server, "redis_version")
-        self._turn(
+    async def _begin(self, session: RedisSession) -> None:
+        measured = await self._measure(session)
+        server = (await session.call(("INFO", "server")))[0]
+        version = _info_field(server, "valkey_version") or _info_field(server, "redis_version")
+        self._set_facts(
             replace(
-                measured, connected=True, since=monotonic(), version=version, run_id=_told(server, "run_id")
+                measured,
+                connected=True,
+                since=monotonic(),
+                version=version,
+                run_id=_info_field(server, "run_id"),
             )
         )
-        for tenant in self.tenants:
-            if self.facts.connected:  # a tenant may have found it broken already
-                _told_safely(tenant.up, wire, self.facts)
+        for user in self.users:
+            if self.facts.connected:  # a user called before may have found it broken
+                _call_safely(user.up, session, self.facts)
 
-    async def _look(self, wire: RedisSession) -> None:
-        measured = await self._measured(wire)
+    async def _check(self, session: RedisSession) -> None:
+        measured = await self._measure(session)
         if self.facts.connected:
             self.facts = replace(
                 self.facts,
@@ -151,19 +159,19 @@ class RedisConnection:
                 used_memory=measured.used_memory,
             )
 
-    async def _measured(self, wire: RedisSession) -> RedisFacts:
+    async def _measure(self, session: RedisSession) -> RedisFacts:
         began = monotonic()
-        ping, keys, memory = await wire.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
+        ping, keys, memory = await session.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
         latency = round((monotonic() - began) * 1000, 3)
         if isinstance(ping, ServerError) and ping.code in _UNUSABLE:
             raise RedisLost(str(ping), ping.code)
         return RedisFacts(
             latency_ms=latency,
             keys=keys if isinstance(keys, int) else None,
-            used_memory=_number(_told(memory, "used_memory")),
+            used_memory=_number(_info_field(memory, "used_memory")),
         )
 
-    def _down(self, lost: RedisLost) -> None:
+    def _mark_down(self, lost: RedisLost) -> None:
         was, first = self.facts, not self._first.is_set()
         facts = RedisFacts(
             error=str(lost),
@@ -172,30 +180,30 @@ class RedisConnection:
             version=was.version,
         )
         if was.connected or first:
-            self._turn(facts)
+            self._set_facts(facts)
         else:
             self.facts = facts
             if facts.error == was.error:
                 return
-        for tenant in self.tenants:
-            _told_safely(tenant.down, str(lost))
+        for user in self.users:
+            _call_safely(user.down, str(lost))
 
-    def _turn(self, facts: RedisFacts) -> None:
+    def _set_facts(self, facts: RedisFacts) -> None:
         self.facts = facts
         self._first.set()
-        _told_safely(self._on_change, facts)
+        _call_safely(self._on_change, facts)
 
 
-def _told_safely(callback: Callable[..., None], *about: object) -> None:
-    """One who is told and fails keeps nobody else from being told."""
+def _call_safely(callback: Callable[..., None], *about: object) -> None:
+    """Call a callback and log its failure, so that the others are called as well."""
     try:
         callback(*about)
     except Exception:
-        log.exception("telling of a turn of Redis failed")
+        log.exception("a callback for a change of the Redis connection failed")
 
 
-def _told(info: Reply, name: str) -> str | None:
-    """One field of an INFO reply."""
+def _info_field(info: Reply, name: str) -> str | None:
+    """Return one field of an INFO reply; None if it is missing."""
     if not isinstance(info, bytes):
         return None
     for line in info.splitlines():

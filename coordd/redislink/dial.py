@@ -1,8 +1,8 @@
-"""From a target to an open transport: name lookup and certificates in a thread, then the connection itself.
+"""Open a transport to a Redis: look up names and load certificates in a thread, then connect.
 
-Both may hang for half a minute (a name server, a file system), which neither the loop nor the end of the
-process waits for: asyncio's own lookups run in threads that are joined at exit. One that hangs is waited for
-by nobody, and no second one is begun beside it.
+The first step may hang for half a minute (a name server, a file system), and neither the loop nor the end of
+the process may wait for that; asyncio's own lookups run in threads that are joined at exit. A thread that
+hangs is abandoned, and no second one is started beside it.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=asyncio.Protocol)
 
 MAX_ADDRESSES = 4
-"""So many addresses of a host are tried, within one deadline."""
+"""Number of a host's addresses that are tried, within one deadline."""
 
 
 class CannotDial(Exception):
-    """The text says of "Redis" why no connection can be begun."""
+    """Raised internally when no connection can be begun; the text says of "Redis" why."""
 
 
 async def dial(target: RedisTarget, protocol: P, *, deadline: float) -> P:
-    """Connect ``protocol``.
+    """Connect ``protocol`` to the target, and return it.
 
     Args:
         deadline: seconds for the lookup and the certificates, and as many again for connecting.
 
     Raises:
         CannotDial: a certificate cannot be used, or the lookup hangs.
-        OSError: of the system or of TLS.
-        TimeoutError: nothing answers in time.
+        OSError: the system or TLS reports an error.
+        TimeoutError: no address answers in time.
     """
     addresses, context = await _prepared(target, deadline)
     loop = asyncio.get_running_loop()
@@ -97,10 +97,10 @@ def _prepare(target: RedisTarget) -> tuple[list[str], ssl.SSLContext | None]:
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:
-    """What the options of a URL ask for; a private authority replaces those that the system trusts.
+    """Return the TLS context for the options of a URL; a private authority replaces the system's.
 
     Raises:
-        CannotDial: a file is not there, may not be read, or holds something else.
+        CannotDial: a file is missing, may not be read, or has the wrong content.
     """
     import ssl
 
@@ -120,7 +120,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
             f"cannot be used as configured: ssl_ca_certs {tls.ca_certs} holds no certificate in PEM form"
         ) from None
     if tls.ca_certs is not None or tls.ca_path is not None:
-        # Python 3.13 began to refuse authorities without a key usage, which most private ones are
+        # Python 3.13 began to refuse authorities without a key usage, which most private ones lack
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = tls.check_hostname
     if not tls.verify:

@@ -1,4 +1,4 @@
-"""What is known of a Redis, as values: there also where no Redis is, and then all there is of redislink."""
+"""Define what is known of a Redis, as plain values; used even where no Redis is configured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What is known of the Redis at the last look.
+    """What the last check found out about the Redis.
 
-    ``error`` says of "Redis" what is wrong while it is not connected; ``since`` is the monotonic time of the
-    last change between the two. ``latency_ms`` is the round trip of the last look. ``run_id`` is another one
-    after each start of the server. What the server will not tell is None.
+    ``error`` says of "Redis" what is wrong while it is not connected; ``since`` is the monotonic time at
+    which it was last connected or lost. ``latency_ms`` is the round trip of the last check. ``run_id``
+    changes with each start of the server. A value that the server does not reveal is None.
     """
 
     connected: bool = False

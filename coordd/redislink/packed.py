@@ -1,8 +1,8 @@
-"""redis-py's connection over a stream of ours: packing, parsing, authentication and the database are its own.
+"""Use redis-py's protocol over our own stream: its packing, parsing, authentication and database choice.
 
-Below its client, which repeats a command whose reply was lost, and without its way to connect (it looks names
-up in threads that are joined at exit). Importing this imports redis-py: only :meth:`Link.load` and
-:meth:`Wire.open` do. No option of it that waits or tries again is in use.
+redis-py's client is not used, since it repeats a command whose reply was lost, nor its way to connect, since
+it looks names up in threads that are joined at exit. None of its options that wait or retry are set.
+Importing this module imports redis-py: only :meth:`RedisConnection.load` and :meth:`RedisSession.open` do so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-# its RESP2 parser, with hiredis installed or not: what it takes is bounded by the stream
+# the RESP2 parser, even if hiredis is installed: the stream bounds what it reads
 from redis._parsers import _AsyncRESP2Parser  # isort: skip
 
 from coordd.redislink.stream import NotRedis, Stream, not_redis
@@ -34,28 +34,28 @@ _NAMELESS: dict[str, Any] = (
 
 
 MAX_STRING = 1 << 33
-"""Bytes of one string beyond which this is no Redis: its own limit is 512 MB, if nobody raised it."""
+"""Bytes of the largest string that a Redis may send: its own limit is 512 MB by default."""
 MAX_KEPT = 32 << 20
-"""Bytes of strings that are kept of one reply; what comes after them is replaced by :data:`_TOO_MUCH`."""
+"""Bytes of strings that are kept of one reply; later strings are replaced by :data:`_TOO_MUCH`."""
 MAX_ITEMS = 100_000
 """Elements that are kept of one list in a reply; the rest is read and dropped."""
 _PIECE = 64 << 10
 _TURN = 500
-"""Elements of a list after which the loop turns: a few milliseconds of parsing."""
-_TOO_MUCH = bytes((64 << 10) + 2)  # one value for all: larger than any of use, so that it is reported as such
+"""Elements of a list that are parsed before the loop may turn: a few milliseconds."""
+_TOO_MUCH = bytes((64 << 10) + 2)  # larger than any valid value, so that it is reported as too large
 
 
 class _Parser(_AsyncRESP2Parser):
-    """Keeps the beginning of strings that are too large to be of use, and reads past the rest of them."""
+    """Parse replies, keeping only the beginning of strings that are too large to be used."""
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
         self.largest = len(_TOO_MUCH)
-        self.passed_over: Callable[[int], None] = lambda _count: None
+        self.discarded: Callable[[int], None] = lambda _count: None
         self._kept = 0
 
     def begin(self, largest: int) -> None:
-        """A reply begins; ``largest`` is the number of bytes that are kept of a string in it."""
+        """Begin a reply; ``largest`` is the number of bytes that are kept of a string in it."""
         self.largest = largest
         self._kept = 0
 
@@ -67,11 +67,11 @@ class _Parser(_AsyncRESP2Parser):
             raise NotRedis(f"answers with more than {MAX_STRING >> 30} GiB at once")
         try:
             if self._kept > MAX_KEPT:
-                await self._pass_over(length + 2)
+                await self._discard(length + 2)
                 return _TOO_MUCH
             self._kept += self.largest
             kept = await self._bytes.readexactly(self.largest)
-            await self._pass_over(length + 2 - self.largest)
+            await self._discard(length + 2 - self.largest)
         except IncompleteReadError as error:
             raise RedisConnectionError("closed") from error
         return kept
@@ -82,16 +82,16 @@ class _Parser(_AsyncRESP2Parser):
             raise RedisConnectionError("closed")
         return self._stream
 
-    async def _pass_over(self, length: int) -> None:
+    async def _discard(self, length: int) -> None:
         while length:
             piece = await self._bytes.read(min(length, _PIECE))
             if not piece:
                 raise RedisConnectionError("closed")
             length -= len(piece)
-            self.passed_over(len(piece))
+            self.discarded(len(piece))
 
     async def _read_response(self, disable_decoding: bool = False) -> Any:
-        """As redis-py's, which keeps lists of any length, and holds the loop while it reads them."""
+        """Read one reply as redis-py does, but with bounded lists and pauses for the loop."""
         raw: bytes = await self._readline()
         kind, rest = raw[:1], raw[1:]
         response: Any
@@ -118,10 +118,10 @@ class _Parser(_AsyncRESP2Parser):
             if number <= MAX_ITEMS:
                 items.append(item)
             elif type(item) is bytes:
-                self.passed_over(len(item))
+                self.discarded(len(item))
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-                self._chunks.clear()  # kept by redis-py for trying again, which nobody does here
+                self._chunks.clear()  # redis-py keeps them to retry, which is never done here
         return items
 
     def _error(self, text: bytes) -> Exception:
@@ -132,18 +132,18 @@ class _Parser(_AsyncRESP2Parser):
 
     @classmethod
     def parse_error(cls, response: str) -> Exception:
-        """An error with the words of the server: redis-py takes the code away where it has a class for it."""
+        """Return an error with the server's whole text: redis-py drops the code if it has a class for it."""
         try:
             error: Exception = super().parse_error(response)  # type: ignore[no-untyped-call]
-        except ValueError:  # MOVED with something else than a place behind it
+        except ValueError:  # MOVED without a valid address
             error = ResponseError(response)
-        error.said = response  # type: ignore[attr-defined]
+        error.server_text = response  # type: ignore[attr-defined]
         return error
 
 
 @contextmanager
-def _garbage() -> Iterator[None]:
-    """What redis-py does not look for itself: lengths that are none, lines and lists without an end."""
+def _protocol_errors() -> Iterator[None]:
+    """Raise what redis-py does not check: impossible lengths, endless lines and lists."""
     try:
         yield
     except (InvalidResponse, ValueError, RecursionError):
@@ -151,10 +151,10 @@ def _garbage() -> Iterator[None]:
 
 
 class PackedConnection(AbstractConnection):
-    """Speaks over a stream that is open; used once, never connected anew."""
+    """Speak redis-py's protocol over an open stream; used once, never reconnected."""
 
     FAILURE = RedisError
-    """What redis-py raises where it cannot go on: it is over, the server refuses, or this is no Redis."""
+    """What redis-py raises when it cannot go on: the connection is closed, refused, or not a Redis."""
 
     def __init__(self, stream: Stream, target: RedisTarget) -> None:
         super().__init__(
@@ -171,43 +171,43 @@ class PackedConnection(AbstractConnection):
         self._secrets = target.secrets
         self._used = False
         self._replies: _Parser = self._parser  # type: ignore[assignment]  # parser_class, above
-        self._replies.passed_over = stream.passed_over
+        self._replies.discarded = stream.discarded
 
-    async def introduce(self) -> None:
+    async def handshake(self) -> None:
         """Authenticate and choose the database, if the target asks for either.
 
         Raises:
-            RedisError: see :attr:`FAILURE`, and :meth:`said`.
-            NotRedis: what came is no reply.
+            RedisError: see :attr:`FAILURE` and :meth:`server_error_of`.
+            NotRedis: the bytes received are not a reply.
         """
-        self._stream.expect()
-        with _garbage():
+        self._stream.begin_reply()
+        with _protocol_errors():
             await self.connect()  # type: ignore[no-untyped-call]
 
     async def reply(self, *, largest: int) -> Any:
-        """The next thing that the server sends: bytes, int, None, ServerError, or a list of them.
+        """Return the next reply of the server: bytes, int, None, ServerError, or a list of them.
 
-        A string of more than ``largest`` bytes is cut there, without the rest ever being kept.
+        A string of more than ``largest`` bytes is cut; the rest is never kept in memory.
 
         Raises:
-            RedisError: see :attr:`FAILURE`, and :meth:`said`.
-            NotRedis: what came is no reply.
+            RedisError: see :attr:`FAILURE` and :meth:`server_error_of`.
+            NotRedis: the bytes received are not a reply.
         """
-        self._stream.expect()
+        self._stream.begin_reply()
         self._replies.begin(largest)
         try:
-            with _garbage():
+            with _protocol_errors():
                 return self._value(await self.read_response(disable_decoding=True))
         except ResponseError as error:
-            return self.said(error)
+            return self.server_error_of(error)
 
-    def said(self, error: BaseException) -> ServerError | None:
-        """The server's own words in an error of redis-py; None where these are redis-py's."""
-        words = getattr(error, "said", None) if isinstance(error, RedisError) else None
+    def server_error_of(self, error: BaseException) -> ServerError | None:
+        """Return the server's error in an exception of redis-py; None if redis-py raised it by itself."""
+        words = getattr(error, "server_text", None) if isinstance(error, RedisError) else None
         return None if words is None else server_error(words, secrets=self._secrets)
 
     def abandon(self, *, reset: bool) -> None:
-        """Let go, see :meth:`Stream.abort`."""
+        """Close the connection; see :meth:`Stream.abort`."""
         self._parser.on_disconnect()  # type: ignore[no-untyped-call]
         self._reader = self._writer = None
         self._stream.abort(reset=reset)
@@ -218,11 +218,11 @@ class PackedConnection(AbstractConnection):
                 if type(item) is not bytes:
                     reply[index] = self._value(item)
         elif isinstance(reply, ResponseError):
-            return self.said(reply)
+            return self.server_error_of(reply)
         return reply
 
     async def _connect(self) -> None:
-        if self._used:  # redis-py connects by itself whatever is not connected
+        if self._used:  # redis-py would reconnect by itself
             raise ConnectionError
         self._used = True
         self._reader, self._writer = self._stream.reader, self._stream.writer
@@ -234,5 +234,5 @@ class PackedConnection(AbstractConnection):
         return f"Redis: {type(exception).__name__}"
 
     def repr_pieces(self) -> list[tuple[str, object]]:
-        """Nothing of where it leads: there might be a password in it."""
+        """Return nothing, since the target might hold a password."""
         return []

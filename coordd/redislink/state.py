@@ -1,6 +1,6 @@
-"""Redis as documents and records show it: the mode label, ``status.redis``, and what is wrong with it.
+"""Show Redis in documents and records: the mode label, ``status.redis``, and what is wrong with it.
 
-One :class:`RedisState` a daemon, also where there is no Redis: then it is the one that says so.
+Each daemon has one :class:`RedisState`; without a Redis it says that none is configured.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
 
 
 class RedisState:
-    """What is known of the configured Redis.
+    """What is known of the configured Redis, for documents and records.
 
     Args:
-        url: as it may be shown, None where none is configured.
-        labels: whether ``coord_mode`` follows it; with ``mode = "file"`` it does not.
+        url: without its password; None if no Redis is configured.
+        labels: whether ``coord_mode`` follows the connection; with ``mode = "file"`` it does not.
         writes: whether samples are written to it.
         on_event: records an event: kind, subject, message, detail.
     """
@@ -38,26 +38,26 @@ class RedisState:
         self._look: Callable[[], RedisFacts] = lambda: self.facts
 
     def follow(self, look: Callable[[], RedisFacts]) -> None:
-        """Ask this for the facts from now on."""
+        """Take the present facts from ``look`` from now on."""
         self._look = look
 
     @property
     def mode(self) -> CoordMode:
-        """The label of the moment."""
+        """The label ``coord_mode`` of this moment."""
         return "redis" if self._labels and self._look().connected else "file"
 
     @property
     def used_memory(self) -> int | None:
-        """Bytes, at the last look."""
+        """Bytes of memory that the server used at the last check; None if unknown."""
         return self._look().used_memory
 
     @property
     def keys(self) -> int | None:
-        """How many keys the database has, at the last look."""
+        """The number of keys in the database at the last check; None if unknown."""
         return self._look().keys
 
     def changed(self, facts: RedisFacts) -> None:
-        """Record that it came, or went."""
+        """Record an event for a connection that was established or lost."""
         first, self._looked = not self._looked, True
         before = self.facts.connected
         self.facts = facts
@@ -75,7 +75,7 @@ class RedisState:
             self._on_event("mode.changed", mode, f"the coordination mode is now {mode}", {"mode": mode})
 
     def document(self) -> dict[str, object]:
-        """The ``redis`` object of ``status``."""
+        """Return the ``redis`` object of ``status``."""
         facts = self._look()
         error = facts.error or self.standstill()
         return {
@@ -92,14 +92,14 @@ class RedisState:
         }
 
     def explains(self, trouble: str | None) -> bool:
-        """Whether what a sink says of Redis is one problem with what :meth:`problems` says already."""
+        """Return whether :meth:`problems` already covers what a sink reports of Redis."""
         standstill = self.standstill()
         return not self.facts.connected or bool(
             standstill and trouble and trouble.startswith(f"Redis {standstill.partition(':')[0]}")
         )
 
     def problems(self, now: Moment) -> list[str]:
-        """What is wrong with it, in words."""
+        """Return what is wrong with Redis, in sentences."""
         facts = self._look()
         if self.url is None or not self._looked:
             return []

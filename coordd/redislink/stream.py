@@ -1,7 +1,7 @@
-"""The socket's side of a connection: bounded, knows when it is over, is let go without waiting for anybody.
+"""Read and write one socket for a Redis connection: bounded, aware of its end, closed without waiting.
 
-A reader and a writer of asyncio that differ in this: what came before the end is given out before the end is
-told, whoever ended it and however; and closing is at once.
+asyncio's reader and writer with two differences: bytes received before the end are read before the end is
+reported, whichever side ended it; and closing takes effect at once.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from contextlib import suppress
 from typing import cast
 
 MAX_REPLY = 64 << 20
-"""Bytes that are kept of one reply, lists within it included; 50,000 agents registered are a fifth of it."""
+"""Bytes that are kept of one reply, with all lists in it; 50,000 registered agents take a fifth of it."""
 PROGRESS = 64 << 10
 """Bytes after which a reply that is still coming counts as progress."""
 LIMIT = 64 << 10
-"""Bytes of a line; twice as many may wait unasked for, beyond them the server waits."""
+"""Bytes of a line; up to twice as many are buffered before they are read, then the server has to wait."""
 
 _BEGINNINGS = b"+-:$*"
-_TLS_ALERT = 0x15  # RFC 8446, section 5.1: what a TLS port says to who speaks none
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER (socket(7)): what is not delivered yet never is
+_TLS_ALERT = 0x15  # RFC 8446, section 5.1: the answer of a TLS port to plain text
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER (socket(7)): drops what is not delivered yet
 
 
 class NotRedis(Exception):
-    """What came is nothing that a Redis says; the text says of "Redis" what it is."""
+    """Raised internally when the bytes received cannot come from a Redis; the text says what they are."""
 
 
 class Stream(asyncio.StreamReaderProtocol):
-    """The protocol of one connection; ``writer`` is there once it is made."""
+    """The asyncio protocol of one connection; ``writer`` is set once it is connected."""
 
     def __init__(self) -> None:
         self.reader = asyncio.StreamReader(limit=LIMIT)
@@ -38,42 +38,42 @@ class Stream(asyncio.StreamReaderProtocol):
         self.writer: SocketWriter | None = None
         self.over = False
         self.fault: Exception | None = None
-        """What the other side did to end it; None where we did."""
+        """What the server did to end the connection; None if we ended it."""
         self.on_over: Callable[[], None] | None = None
         self.on_progress: Callable[[], None] | None = None
-        """Called after each :data:`PROGRESS` bytes that came."""
+        """Called after each :data:`PROGRESS` bytes received."""
         self._left = False
         self._begun = False
         self._taken = 0
         self._came = 0
 
-    def expect(self) -> None:
-        """A reply begins here: MAX_REPLY counts from now."""
+    def begin_reply(self) -> None:
+        """Begin a reply: MAX_REPLY counts from here."""
         self._taken = 0
 
-    def passed_over(self, count: int) -> None:
-        """So many bytes of the reply were read and are kept by nobody: they do not count."""
+    def discarded(self, count: int) -> None:
+        """Take ``count`` bytes of the reply out of the count: they were read and not kept."""
         self._taken -= count
 
     def abort(self, *, reset: bool) -> None:
-        """Close without waiting; with ``reset`` nothing that was written is delivered from here on."""
+        """Close without waiting; with ``reset``, data not delivered yet is dropped."""
         self._left = True
         if self.writer is None:
             return
-        if reset and (sock := self.writer.get_extra_info("socket")) is not None:  # None: of TLS that is over
+        if reset and (sock := self.writer.get_extra_info("socket")) is not None:  # None after the end of TLS
             with suppress(OSError):  # it is closed already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.writer.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is open, in TLS where that is wanted."""
+        """Take the open transport, after the TLS handshake if there is one."""
         super().connection_made(transport)
         self.writer = SocketWriter(
             cast("asyncio.Transport", transport), self, self.reader, asyncio.get_running_loop()
         )
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came until it is asked for, if it may be from a Redis."""
+        """Keep received bytes until they are read, if they may come from a Redis."""
         if not self._begun and data[0] not in _BEGINNINGS:
             self._refuse("speaks TLS there: rediss:// is for such a port" if data[0] == _TLS_ALERT else None)
             return
@@ -90,30 +90,30 @@ class Stream(asyncio.StreamReaderProtocol):
         super().data_received(data)
 
     def eof_received(self) -> bool:
-        """The other side closes: so do we."""
+        """Close our side too when the server closes."""
         super().eof_received()
-        self._blame(None)
+        self._record_end(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over, by whomever."""
-        self._blame(exc)
+        """Record that the connection has ended, by whichever side."""
+        self._record_end(exc)
         self.over = True
-        super().connection_lost(None)  # an error here would hide from the reader what came before it
+        super().connection_lost(None)  # an error would hide from the reader the bytes received before
         if self.on_over is not None:
             self.on_over()
 
     def _refuse(self, words: str | None) -> None:
-        self._blame(not_redis(words))
+        self._record_end(not_redis(words))
         self.abort(reset=True)
 
-    def _blame(self, exc: Exception | None) -> None:
+    def _record_end(self, exc: Exception | None) -> None:
         if self.fault is None and not self._left:
             self.fault = exc or ConnectionError("closed")
 
 
 class SocketWriter(asyncio.StreamWriter):
-    """The writing half: no error, for the reader tells of it; closed at once, whatever waits to be sent."""
+    """The writing half: it raises no errors, since the reader reports them, and closes at once."""
 
     _stream: Stream
 
@@ -128,20 +128,20 @@ class SocketWriter(asyncio.StreamWriter):
         self._stream = stream
 
     def writelines(self, data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send, unless it is over."""
+        """Send the data, unless the connection has ended."""
         if not self.is_closing():
             super().writelines(data)
 
     async def drain(self) -> None:
-        """Return when the system has taken all but a little, or never will."""
+        """Return when the system has taken nearly all data, or never will."""
         with suppress(ConnectionError):
             await super().drain()
 
     def close(self) -> None:
-        """Close; redis-py does so when something failed."""
+        """Close the connection; redis-py calls it after a failure."""
         self._stream.abort(reset=True)
 
 
 def not_redis(words: str | None = None) -> NotRedis:
-    """What to raise where it is not said more exactly."""
+    """Return the error for bytes that cannot come from a Redis; ``words`` say what they are, if known."""
     return NotRedis(words or "does not speak the Redis protocol: something else listens there")

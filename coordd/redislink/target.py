@@ -1,6 +1,6 @@
-"""Where a Redis URL leads: host or socket, who one is there, which database, which certificates.
+"""Parse where a Redis URL leads: host or socket, user, password, database, certificates.
 
-Pure. The forms are those of config_url.py, which has checked the URL; a password never shows in a ``repr``.
+Pure. coordd/config/redis_url.py has checked the URL and documents its forms. No ``repr`` shows a password.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PORT = 6379
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The ``ssl_*`` options of a rediss:// URL: paths as given, None where not."""
+    """The ``ssl_*`` options of a rediss:// URL: paths as given, None if not given."""
 
     ca_certs: str | None = None
     ca_path: str | None = None
@@ -27,7 +27,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class RedisTarget:
-    """One Redis. Either ``path`` is set, or ``host`` and ``port``; ``tls`` is None for plain connections."""
+    """One Redis: either ``path`` is set, or ``host`` and ``port``; ``tls`` is None for plain connections."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class RedisTarget:
     tls: Tls | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what the check of the URL refuses: once more, where it is about to be sent.
+        """Refuse control characters, as the check of the URL does, right before they would be sent.
 
         Raises:
             ValueError: a control character in a name, the password or the path.
@@ -48,12 +48,12 @@ class RedisTarget:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text may repeat: the password, and as it stands in the URL."""
+        """The texts that no message may hold: the password, decoded and as it stands in the URL."""
         return () if not self.password else (self.password, quote(self.password, safe=""))
 
 
 def parse_target(url: str) -> RedisTarget:
-    """The target of a URL that ``check_redis_url`` has passed."""
+    """Return the target of a URL that has passed ``check_redis_url``."""
     parts = urlsplit(url)
     options = {name: values[0] for name, values in parse_qs(parts.query).items()}
     database = options.get("db") or ("" if parts.scheme == "unix" else parts.path.strip("/"))

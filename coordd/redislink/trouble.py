@@ -1,7 +1,7 @@
-"""What is wrong with a Redis, in words that help: a table from its error codes, and from the system's.
+"""Say in helpful words what is wrong with a Redis: a table of its error codes, and of the system's.
 
-Pure. The words follow "Redis …". No text that comes out holds a secret: what a server says is withheld where
-it repeats one, and the arguments that some servers repeat of a command they do not know are cut off.
+Pure. The words follow "Redis …" and hold no secret: a server's text is withheld if it repeats one, and the
+arguments that some servers repeat of an unknown command are cut off.
 """
 
 from __future__ import annotations
@@ -81,29 +81,30 @@ _UNKNOWN_SIGNER = frozenset({2, 18, 19, 20, 21, 27})
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """An error that the server answered to one command: its code (``NOPERM``) and the whole text."""
+    """An error that the server returned for one command: its code (``NOPERM``) and the whole text."""
 
     code: str
     text: str
 
     def __str__(self) -> str:
+        """Return what the error says of "Redis"."""
         return meaning(self.code, self.text)
 
 
 def meaning(code: str, text: str) -> str:
-    """What an error of the server says of it, as in "Redis …"."""
+    """Return what an error of the server means, as a sentence after "Redis"."""
     if code == "NOPERM":
         return f"does not permit this to its user (ACL): {text.removeprefix('NOPERM ')}"
     return _MEANINGS.get(code) or f"answers with an error: {text.removeprefix('ERR ')}"
 
 
 def server_error(text: str, code: str | None = None, *, secrets: tuple[str, ...] = ()) -> ServerError:
-    """An error from its text, which begins with the code unless that is given.
+    """Build an error from its text, which begins with the code unless that is given.
 
     >>> server_error("OOM command not allowed when used memory > 'maxmemory'.").code
     'OOM'
     """
-    # what follows are arguments as they were sent: a password, where a server knows no AUTH
+    # the arguments follow as they were sent: a password, if the server does not know AUTH
     text = re.split(r",? with args beginning with", text.strip(), maxsplit=1)[0]
     lower = text.lower()
     known = next((known for phrase, known in _PHRASES if phrase in lower), None)
@@ -113,7 +114,7 @@ def server_error(text: str, code: str | None = None, *, secrets: tuple[str, ...]
 
 
 def system_trouble(error: BaseException) -> str | None:
-    """What an error of the operating system or of TLS says of a Redis; None where it is neither."""
+    """Return what an error of the system or of TLS says of a Redis; None for other errors."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -125,7 +126,7 @@ def system_trouble(error: BaseException) -> str | None:
 
 
 def _of_one(error: BaseException) -> str | None:
-    if type(error).__module__ == "ssl":  # not imported where nothing needs it
+    if type(error).__module__ == "ssl":  # avoids importing ssl, which may not be needed
         return _of_tls(error)
     if isinstance(error, socket.gaierror):
         again = error.errno == socket.EAI_AGAIN
@@ -134,7 +135,7 @@ def _of_one(error: BaseException) -> str | None:
         return None
     if error.errno is not None:
         return _SYSTEM.get(error.errno) or f"cannot be reached: {os.strerror(error.errno)}"
-    # a bare ConnectionError is asyncio's own: the other side went away
+    # asyncio raises a bare ConnectionError when the server has closed the connection
     return "closed the connection" if isinstance(error, ConnectionError) else f"cannot be reached: {error}"
 
 
@@ -154,5 +155,8 @@ def _of_tls(error: BaseException) -> str:
 
 
 def scrub(text: str, secrets: tuple[str, ...]) -> str:
-    """The text, or that it is withheld: what is left around a short secret would tell it as well."""
+    """Return the text, or that it is withheld if it holds a secret.
+
+    Replacing only the secret would not do: the text around a short one would reveal it.
+    """
     return WITHHELD if any(secret and secret in text for secret in secrets) else text

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from coordd.errors import InstanceRunning, StartError
 from coordd.util.directories import OpenDirectory, open_directory
-from coordd.util.read_safely import kind_of, open_file
+from coordd.util.regular_files import kind_of, open_file
 
 NAME = ".lock"
 LOCKS = "/proc/locks"

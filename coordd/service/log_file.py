@@ -25,7 +25,7 @@ from coordd.records.manifest import Claims, first_line, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.util.directories import OpenDirectory, open_directory
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 from coordd.util.timestamps import format_utc
 
 MAX_BYTES = 10 * 1024 * 1024

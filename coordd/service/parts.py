@@ -109,7 +109,7 @@ class Parts:
             on_event=self.recorder.event,
         )
         bounds = Bounds()
-        self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, breathe=renew_deadline)
+        self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         self._agents = AgentIntake(
             store=self.store,
             recorder=self.recorder,

@@ -69,10 +69,10 @@ class RedisService:
                 tasks=tasks,
                 deadline_timer=deadline_timer,
                 trace_log=trace_log,
-                broken=self._connection.broken,
+                broken=self._connection.report_lost,
                 flushed=self._flushed,
             )
-            self._connection.tenants.append(self._intake)
+            self._connection.users.append(self._intake)
             deadline_timer.redis = self._intake.reread
             state.feed = lambda: self._intake.mode if self._intake else None
             state.troubles = lambda: self._intake.troubles if self._intake else {}
@@ -86,10 +86,10 @@ class RedisService:
                 now=now,
                 random=random.random,
                 on_notice=lambda notice: on_event(notice.kind, notice.subject, notice.message, notice.detail),
-                broken=self._connection.broken,
+                broken=self._connection.report_lost,
                 shown_url=self._connection.shown_url,
             )
-            self._connection.tenants.append(self._sink)
+            self._connection.users.append(self._sink)
         state.follow(lambda: self._connection.facts)
         self._loading: asyncio.Future[None] | None = None
         self._resuming: asyncio.Future[object] | None = None
@@ -114,13 +114,13 @@ class RedisService:
         self._connection.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READING):
-                await self._connection.first_look()
+                await self._connection.first_check()
                 if self._intake is not None:
                     await self._intake.ready.wait()
 
     def gap(self, seconds: float) -> None:
         """Check everything again: the process did not run for that many seconds."""
-        self._connection.look_soon()
+        self._connection.check_soon()
         if self._intake is not None:
             self._intake.gap(seconds)
 

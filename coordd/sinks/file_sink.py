@@ -24,7 +24,7 @@ from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.record_file import RecordFile
 from coordd.sinks.repair import Damage, repair
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 
 _CHUNK = 1000
 _NOTICES = 100

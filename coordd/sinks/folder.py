@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from coordd.records.names import parse_part
 from coordd.util.directories import sync_directory
-from coordd.util.safeopen import open_regular, surprise
+from coordd.util.regular_files import open_regular, surprise
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -73,7 +73,7 @@ class Folder:
                 os.close(fd)
 
     def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
-        """Open a regular file; arguments and result as :func:`coordd.util.safeopen.open_regular`."""
+        """Open a regular file; arguments and result as :func:`coordd.util.regular_files.open_regular`."""
         return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
 
     def make(self, name: str, *, mode: int) -> int:

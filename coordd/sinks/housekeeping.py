@@ -30,7 +30,7 @@ from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import DAMAGED
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 from coordd.util.timestamps import utc_date
 
 log = logging.getLogger(__name__)

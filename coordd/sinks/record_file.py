@@ -28,7 +28,7 @@ from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.opening import choose_part, demand_own, prepare_part
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 from coordd.util.timestamps import utc_date
 
 MAX_PART_BYTES = 256 * 1024 * 1024

@@ -16,7 +16,7 @@ from coordd.records.manifest import MAX_LINE, announcement, proves
 from coordd.records.names import parse_part
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 
 DAMAGED = ".damaged"
 _BLOCK = 64 * 1024

@@ -29,7 +29,7 @@ from coordd.agents.reducer import FUTURE, Key, KnownAgent
 from coordd.model import Cause, Reason, Status
 from coordd.records.names import Part, parse_part
 from coordd.sinks.snapshot_file import read_snapshot
-from coordd.util.read_safely import open_file
+from coordd.util.regular_files import open_file
 from coordd.util.timestamps import parse_timestamp, utc_date
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import msgspec
 
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.util.directories import OpenDirectory
-from coordd.util.read_safely import open_file
+from coordd.util.regular_files import open_file
 
 _TELLING = len(b'{"schema":')
 _MOST_ASIDE = 100

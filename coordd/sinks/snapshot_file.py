@@ -12,7 +12,7 @@ import msgspec
 
 from coordd.protocol.origin import origin_problem
 from coordd.util.directories import open_directory, root_of
-from coordd.util.read_safely import read_owned
+from coordd.util.regular_files import read_owned
 
 MAX_BYTES = 64 * 1024 * 1024
 

@@ -1,1 +1,1 @@
-"""Where agents leave their traces, read and never written."""
+"""Read the traces that agents leave in files and in Redis; nothing is ever written to them."""

@@ -1,7 +1,7 @@
-"""Bound how much of what strangers wrote is kept in memory, over all sources together.
+"""Bound how much untrusted content is kept in memory, over all sources together.
 
-What finds no room is passed over and counted; the readers say so, and what hangs on it is unknown then. Each
-bound is a :class:`Budget`, shared by the readers of all workspaces, which run in several threads.
+Values beyond a bound are left out and counted; the readers report it, and what depends on them is unknown.
+Each bound is a :class:`Budget`, shared by the readers of all workspaces, which run in several threads.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from coordd.agents.traces import Claim, Progress, Registration
 T = TypeVar("T")
 
 MAX_NAMED = 10_000
-"""Tasks that are named of one agent's own, and of those available in one source; the rest is counted."""
+"""Task ids kept for one agent's list, and for one source's available tasks; more are only counted."""
 
 
 class Budget:
-    """So many units, taken and given back; thread-safe."""
+    """A number of units that are taken and given back; thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -29,11 +29,11 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """How many there are to be had."""
+        """The units that can still be taken."""
         return self._left
 
     def take(self, count: int) -> bool:
-        """Take all of these or none; whether they were there."""
+        """Take ``count`` units if there are as many; return whether they were taken."""
         with self._lock:
             if count > self._left:
                 return False
@@ -41,25 +41,25 @@ class Budget:
             return True
 
     def take_some(self, count: int) -> int:
-        """Take as many of these as there are; how many that was."""
+        """Take up to ``count`` units; return how many were taken."""
         with self._lock:
             taken = max(0, min(count, self._left))
             self._left -= taken
             return taken
 
     def give(self, count: int) -> None:
-        """Give back what was taken."""
+        """Give units back."""
         with self._lock:
             self._left += count
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of one daemon.
+    """The budgets of one daemon.
 
-    ``agents``, ``claims``, ``progress`` count what is known of each; ``files`` the trace files of agents, of
-    which each has up to three. ``listed`` and ``offered`` count task ids that are named: in agents' own
-    lists, and as available. ``text`` is bytes of descriptions, messages and the like.
+    ``agents``, ``claims`` and ``progress`` count entries of each kind; ``files`` the agents' trace files, up
+    to three each; ``listed`` the task ids in agents' lists, ``offered`` those of available tasks. ``text`` is
+    in bytes: descriptions, messages and other texts.
     """
 
     agents: Budget = field(default_factory=lambda: Budget(100_000))
@@ -71,34 +71,34 @@ class Bounds:
     text: Budget = field(default_factory=lambda: Budget(64 << 20))
 
 
-class Shelf(Generic[T]):
-    """Decides what of one kind is kept. This one keeps everything, and is the base of those that do not."""
+class Quota(Generic[T]):
+    """Decide which values of one kind are kept; this base class keeps all."""
 
     def admit(self, value: T) -> T | None:
-        """Book a value, or as much of it as finds room; None where none of it does."""
+        """Charge a value to the budgets; return the part of it that fits, None if nothing does."""
         return value
 
     def release(self, value: T) -> None:
-        """A value that was admitted is kept no more."""
+        """Give back what an admitted value was charged."""
 
 
-class TextShelf(Shelf[T]):
-    """Books the texts of claims, progress and registrations."""
+class TextQuota(Quota[T]):
+    """Charge the texts of claims, progress and registrations to a budget of bytes."""
 
     def __init__(self, text: Budget) -> None:
         self._text = text
 
     def admit(self, value: T) -> T | None:
-        """Book all its texts, or none."""
+        """Charge all texts of the value; None if they do not fit."""
         return value if self._text.take(weight(value)) else None
 
     def release(self, value: T) -> None:
-        """Give them back."""
+        """Give back the bytes of the value's texts."""
         self._text.give(weight(value))
 
 
 def weight(value: object) -> int:
-    """Bytes that the texts of a trace take; nothing for what has none."""
+    """Return the bytes that the texts of a trace take; 0 for a value without texts."""
     if isinstance(value, Claim):
         texts: tuple[str | None, ...] = (value.agent_id, value.status, value.description)
     elif isinstance(value, Progress):

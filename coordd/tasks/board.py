@@ -318,7 +318,7 @@ class Board:
 
     def _may_be_hidden(self, path: str) -> bool:
         """Return whether the holder that a claim in this source names may exist although it was not read."""
-        if any("agents" in source.crowded for source in self._store.workspaces.values()):
+        if any("agents" in source.over_limit for source in self._store.workspaces.values()):
             return True
         others = [other for other in self._store.workspaces if other != path and not (path and other)]
         return any((source := self.source_tasks.get(other)) is None or not source.read for other in others)

@@ -1,1 +1,1 @@
-"""Text, units, times, directories and files: helpers without state or policy."""
+"""Collect helpers without state or policy: text, units, times, directories, files, log limits, sd_notify."""

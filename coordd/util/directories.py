@@ -1,15 +1,16 @@
-"""Open and make directories so that no link put in the way leads coordd elsewhere.
+"""Open and make directories without being led elsewhere by a symbolic link.
 
 A path is walked from ``/`` one component at a time, each opened by the descriptor of the one before it
-(openat(2)), and the last descriptor is held: whatever takes the name later, work goes on in the directory
-that was opened, and :meth:`OpenDirectory.in_place` tells that the name has come to mean something else.
+(openat(2)), and the last descriptor is held. Whatever takes the name later, work goes on in the directory
+that was opened; :meth:`OpenDirectory.in_place` tells whether the name still leads there.
 
 Which links are followed::
 
-    below ``root``       none: a project comes from a stranger, and ``git checkout`` replaces folders by links
-    root, and elsewhere  those that root or this user owns: an administrator's choice, such as a larger disk
+    below ``root``       none: a stranger may have written the project, and ``git checkout`` can replace a
+                         folder by a link
+    root, and elsewhere  links owned by root or this user: an administrator's choice, such as a larger disk
 
-What exists is accepted as it is, mode included. This module knows nothing of what is kept in a directory.
+A directory that exists is accepted as it is, mode included. This module does not know what is kept in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import stat
 
 TYPE_CHECKING = (
-    False  # what type checkers take for True; clients import this, and importing typing takes long
+    False  # type checkers take it for True; clients import this module, and importing typing is slow
 )
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,14 +31,14 @@ _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 _made_here: set[tuple[int, int]] = set()
 _MAX_LINKS = 40  # as path_resolution(7)
-_DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to what is open, whatever its name means by now
+_DESCRIPTORS = "/proc/self/fd"  # proc(5): each entry leads to the open file, wherever its name leads by now
 
 
 class OpenDirectory:
-    """A directory held open by its descriptor.
+    """Hold a directory open by its descriptor.
 
-    ``path`` is the name by which it was asked for, absolute; ``fd`` the descriptor, for ``dir_fd=``;
-    ``made`` whether the call that opened it made it.
+    ``path`` is the absolute path it was opened by, ``fd`` the descriptor (for ``dir_fd=``), ``made`` whether
+    the call that opened it also made it.
     """
 
     __slots__ = ("_follow", "_identity", "fd", "made", "path")
@@ -50,7 +51,10 @@ class OpenDirectory:
         self._identity = _identity(os.fstat(fd))
 
     def in_place(self) -> bool:
-        """Whether the name still leads to this very directory; one fstatat(2).
+        """Return whether the path still leads to the directory that is held; costs one fstatat(2).
+
+        Below a project's root a symbolic link in its place counts as moved; elsewhere a link that leads here
+        is fine.
 
         Below a project's root a link never does; elsewhere one that leads here does.
         """
@@ -60,19 +64,20 @@ class OpenDirectory:
             return False
 
     def free(self) -> bool:
-        """Whether nothing at all stands under the name."""
+        """Return whether nothing exists at the path, not even a dangling link."""
         return not os.path.lexists(self.path)
 
     def way(self, name: str) -> str:
-        """A path for calls that take no descriptor, such as bind(2): on Linux by way of this very one.
+        """Return a path to ``name`` in this directory, for calls that take no descriptor, such as bind(2).
 
-        Elsewhere it is the path by name; whoever uses it compares :meth:`in_place` before and after.
+        On Linux the path leads through the descriptor held. Elsewhere it is the path by name, and the caller
+        compares :meth:`in_place` before and after.
         """
         through = f"{_DESCRIPTORS}/{self.fd}"
         return os.path.join(through if os.path.isdir(through) else self.path, name)
 
     def close(self) -> None:
-        """Close the descriptor; once closed, closing again is harmless."""
+        """Close the descriptor; calling it twice is harmless."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -98,8 +103,8 @@ def open_directory(
 
     Args:
         path: the directory; a relative one is taken from the current directory.
-        root: a canonical path that somebody else has to make: below it no link is followed, itself and above
-            nothing is made. It only counts where ``path`` is ``root`` or lies below it.
+        root: canonical path of an existing directory, such as a project: no link is followed below it, and
+            neither it nor its parents are made. Ignored unless ``path`` is ``root`` or lies below it.
         make: make what is missing, with exactly ``mode`` whatever the umask.
         mode: permission bits of each directory made.
         gitignore: put a ``.gitignore`` of ``*`` into ``path`` when it was made here. Parents made on the way
@@ -137,9 +142,11 @@ def open_directory(
 
 
 def made_here(status: os.stat_result) -> bool:
-    """Whether a directory was made by this process: two parts of coordd may both find theirs gone.
+    """Return whether this process made the directory.
 
-    A number of an inode is used again, so a directory that was made here and removed since may be mistaken.
+    Several parts of coordd may find the same directory gone and make it anew; each then recognises the
+    other's work. The kernel reuses inode numbers, so a directory that was made here and removed since may be
+    mistaken.
     """
     return _identity(status) in _made_here
 
@@ -147,7 +154,7 @@ def made_here(status: os.stat_result) -> bool:
 def ensure_directory(
     path: str, *, mode: int = 0o700, gitignore: bool = False, root: str | None = None
 ) -> bool:
-    """Make ``path``, and every parent that is missing; see :func:`open_directory`.
+    """Make ``path`` and every missing parent; see :func:`open_directory`.
 
     Returns:
         Whether ``path`` was made by this call.
@@ -157,16 +164,16 @@ def ensure_directory(
 
 
 def root_of(path: str, root: str | None) -> str | None:
-    """``root`` where ``path`` is it or lies below it; None elsewhere."""
+    """Return ``root`` if ``path`` is it or lies below it, else None."""
     inside = root is not None and (path == root or path.startswith(root.rstrip("/") + "/"))
     return root if inside else None
 
 
 def sync_directory(descriptor: int) -> None:
-    """fsync an open directory, so that the names in it outlive a power loss.
+    """Flush an open directory with fsync(2), so that the names in it survive a power loss.
 
-    Some network and FUSE file systems refuse to fsync a directory (EINVAL, ENOTSUP); there is nothing
-    better to ask of them, so that is no error.
+    Some network and FUSE file systems refuse to fsync a directory (EINVAL, ENOTSUP); that is ignored, for
+    they offer nothing better.
 
     Raises:
         OSError: any other failure of fsync(2).
@@ -181,9 +188,9 @@ def sync_directory(descriptor: int) -> None:
 def _walk(
     start: int | str, parts: list[str], *, follow: bool, mode: int | None, shown: str
 ) -> tuple[int, bool]:
-    """Open component after component; returns the last one's descriptor, and whether it was made.
+    """Open one component after another; return the last descriptor, and whether that directory was made.
 
-    ``mode`` None makes nothing; ``shown`` is what ``start`` is called in errors.
+    ``mode`` None makes nothing; errors name ``start`` as ``shown``.
     """
     fd = os.open(start, _STEP) if isinstance(start, str) else os.dup(start)
     made = False
@@ -201,7 +208,7 @@ def _walk(
                 if target is None or links > _MAX_LINKS:
                     raise
                 shown = "/" if target.startswith("/") else os.path.dirname(shown)
-                # where a link leads has to exist: nothing is made by way of one
+                # the target of a link has to exist: nothing is made through one
                 waiting.extend((name, None) for name in reversed(_parts(target)))
                 if not target.startswith("/"):
                     continue
@@ -222,7 +229,7 @@ def _open_here(step: int, shown: str) -> int:
 
 def _enter(parent: int, name: str, mode: int | None, shown: str) -> tuple[int, bool]:
     made = False
-    for _ in range(3):  # made or removed by somebody else between two calls
+    for _ in range(3):  # another process may make or remove it between two calls
         try:
             fd = os.open(name, _STEP | os.O_NOFOLLOW, dir_fd=parent)
         except FileNotFoundError:
@@ -250,7 +257,7 @@ def _enter(parent: int, name: str, mode: int | None, shown: str) -> tuple[int, b
 
 
 def _finish(step: int, parent: int, mode: int) -> None:
-    """Give a directory just made its mode, by descriptor, for its name could mean something else by now."""
+    """Set the mode of a directory just made, by descriptor: its name may lead elsewhere by now."""
     made = os.open(".", _FLAGS, dir_fd=step)
     try:
         os.fchmod(made, mode)
@@ -258,7 +265,7 @@ def _finish(step: int, parent: int, mode: int) -> None:
         os.close(made)
     try:
         above = os.open(".", _FLAGS, dir_fd=parent)
-    except PermissionError:  # a parent that may be written to and not read
+    except PermissionError:  # the parent is writable but not readable
         return
     try:
         sync_directory(above)
@@ -267,7 +274,7 @@ def _finish(step: int, parent: int, mode: int) -> None:
 
 
 def _link_to_follow(parent: int, name: str, shown: str) -> str | None:
-    """Where a link that root or this user owns leads; None for what is no link."""
+    """Return the target of a symbolic link owned by root or this user; None if it is not a link."""
     status = os.lstat(name, dir_fd=parent)
     if not stat.S_ISLNK(status.st_mode):
         return None

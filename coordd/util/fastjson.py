@@ -1,21 +1,21 @@
-"""JSON for a client that must start fast: the C core of the standard library's json, without its package.
+"""Encode and decode JSON with CPython's C functions, without the start-up cost of ``import json``.
 
 ``import json`` compiles regular expressions and costs as much time as all the rest of ``coordctl status``.
-Its C scanner and encoder need none of that. They are private to CPython, so everything they cannot do
-(another interpreter, another signature, any malformed text) is left to json itself, which also words the
+Its C scanner and encoder need none of that. They are private to CPython, so json itself takes over whenever
+they cannot be used (another interpreter, another signature) or fail (malformed text); it also words the
 error.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+TYPE_CHECKING = False  # type checkers take it for True; importing typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
 
 class _Context:
-    """What the C scanner asks of a json.JSONDecoder, with that class's defaults."""
+    """Attributes that the C scanner reads, with the defaults of json.JSONDecoder."""
 
     strict = True
     object_hook = None
@@ -33,15 +33,15 @@ def _c_core() -> (
 
         encoder = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
         return make_scanner(_Context), encoder  # type: ignore[arg-type]  # any object with these attributes does
-    except Exception:  # whatever is different, json knows
+    except Exception:  # another interpreter or signature: json works everywhere
         return None
 
 
 def loads(text: str) -> Any:
-    """As :func:`json.loads` of a str.
+    """Decode a text as :func:`json.loads` does.
 
     Raises:
-        ValueError: no JSON.
+        ValueError: the text is not JSON.
         RecursionError: nested too deeply.
     """
     if _CORE is not None:
@@ -60,10 +60,10 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: object) -> str:
-    """As :func:`json.dumps`, compact, ASCII, refusing NaN and infinities.
+    """Encode a value as :func:`json.dumps` does: compact, ASCII, without NaN and infinities.
 
     Raises:
-        ValueError, TypeError: what JSON cannot hold.
+        ValueError, TypeError: the value cannot be written as JSON.
     """
     if _CORE is not None:
         return "".join(_CORE[1](value, 0))

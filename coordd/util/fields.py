@@ -1,7 +1,7 @@
-"""Reading a stranger's JSON object field by field: a bad field is None and reported, the rest counts.
+"""Read an untrusted JSON object field by field: a bad field becomes None and is reported, the others count.
 
-Pure. What is reported names the field and what was expected, never the content: the text must stay the same
-from one reading to the next, and a log is no place for strangers' data.
+Pure. A report names the field and what was expected, never the content: it must stay the same from one
+reading to the next, and untrusted data does not belong in a log.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ MAX_ITEMS = 256
 
 
 class Malformed(ValueError):
-    """A trace that cannot be used; the text is the reason, without any of the content."""
+    """An input that cannot be used; the text is the reason, without any of the content."""
 
 
 class Parsed(NamedTuple, Generic[T]):
-    """A value, and in words what could not be used of its source (None: all of it could)."""
+    """A parsed value, and in words what could not be used of its source (None if all was used)."""
 
     value: T
     problem: str | None = None
 
 
 def jsonable(text: str) -> str:
-    r"""Text that can be written as JSON: every lone surrogate becomes an escape.
+    r"""Return the text with every lone surrogate escaped, so that it can be written as JSON.
 
-    A byte that is no UTF-8 arrives from ``surrogateescape`` (file names, and the decoders here) and becomes
-    ``\xNN``; any other lone surrogate, as ``"\ud800"`` in JSON makes one, becomes ``\uNNNN``. A name that
-    spells such an escape out in plain characters reads the same afterwards; that is accepted.
+    A byte that is not UTF-8 (``surrogateescape`` turns it into a surrogate, in file names and in the decoders
+    here) becomes ``\xNN``; any other lone surrogate, such as JSON's ``"\ud800"``, becomes ``\uNNNN``. A name
+    that contains such an escape in plain characters looks the same afterwards; that is accepted.
     """
     if text.isascii():
         return text
@@ -55,12 +55,15 @@ def _escaped(char: str) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """Bytes of a stranger as text: UTF-8, a byte order mark dropped, bad bytes kept as surrogates."""
+    """Decode untrusted bytes as UTF-8: drop a byte order mark, keep bad bytes as surrogates."""
     return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 class Fields:
-    """The fields of one JSON object. An empty file has none of them: its writer has only just begun."""
+    """The fields of one JSON object.
+
+    An empty file has no fields and is not a problem: its writer has only just begun.
+    """
 
     def __init__(self, content: bytes) -> None:
         self._problems: list[str] = []
@@ -68,7 +71,8 @@ class Fields:
         if not content.strip():
             return
         try:
-            # A long integer would raise and take the other fields with it (sys.set_int_max_str_digits).
+            # int() of very many digits raises (sys.set_int_max_str_digits), which would lose all other
+            # fields.
             value = json.loads(decoded(content), parse_int=_bounded_int)
         except RecursionError:
             self._problems.append("JSON nested too deeply")
@@ -82,11 +86,11 @@ class Fields:
 
     @property
     def problem(self) -> str | None:
-        """Everything found wrong so far, in one line."""
+        """Everything found wrong so far, in one line; None if nothing was."""
         return "; ".join(self._problems) or None
 
     def moment(self, name: str) -> float | None:
-        """ISO-8601 or epoch seconds, as epoch seconds."""
+        """Return the field as epoch seconds, from ISO-8601 or a number."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -99,7 +103,7 @@ class Fields:
         return None
 
     def number(self, name: str, low: float, high: float) -> float | None:
-        """A finite number from ``low`` to ``high``."""
+        """Return the field as a finite number from ``low`` to ``high``."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -109,7 +113,7 @@ class Fields:
         return None
 
     def integer(self, name: str, low: int, high: int) -> int | None:
-        """A whole number from ``low`` to ``high``."""
+        """Return the field as a whole number from ``low`` to ``high``."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -119,7 +123,7 @@ class Fields:
         return None
 
     def text(self, name: str) -> str | None:
-        """Text of 1 to 256 characters; empty text says nothing and is None."""
+        """Return a text of 1 to 256 characters; empty text is None and not a problem."""
         value = self._fields.get(name)
         if value is None or value == "":
             return None
@@ -129,7 +133,7 @@ class Fields:
         return None
 
     def identifier(self, name: str) -> str | None:
-        """Text of 1 to 256 characters without the white space around it, or a whole number as such text."""
+        """Return an id of 1 to 256 characters, stripped of white space; a whole number becomes text."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -141,7 +145,7 @@ class Fields:
         return None
 
     def prose(self, name: str, limit: int = 1000) -> str | None:
-        """Text for people, cut at ``limit`` characters."""
+        """Return a text for people, cut at ``limit`` characters."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -151,7 +155,7 @@ class Fields:
         return None
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """A list of up to 256 texts."""
+        """Return a list of up to 256 texts."""
         value = self._fields.get(name)
         if value is None:
             return None

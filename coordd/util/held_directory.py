@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from coordd.util.directories import OpenDirectory, made_here, open_directory, root_of
-from coordd.util.read_safely import kind_of
+from coordd.util.regular_files import kind_of
 
 _NOTHING_YET = frozenset({".gitignore", ".lock"})
 
@@ -114,7 +114,7 @@ class HeldDirectory:
         return Obstacle(at, mode)
 
     def close(self) -> None:
-        """Let go of the directory; harmless when it is not held."""
+        """Close the directory; harmless if it is not open."""
         if self._held is not None:
             self._held.close()
             self._held = None

@@ -1,9 +1,9 @@
-"""A bound on what one kind of log line may fill: some are shown, the rest is counted and said in one line.
+"""Limit how often one kind of log line is written: show some, count the rest, then report the count.
 
-A kind is the logger, the level and the message before its values are put in, so that a reader who changes an
-id with each request makes no new kind. Of each kind :data:`MOST` lines are shown within :data:`WINDOW`
-seconds, tracebacks alike; when the window is over, one line tells how many more there were. At most
-:data:`KINDS` kinds are told apart; all others of a level are one.
+A kind is the logger, the level and the message before its values are filled in, so a client that changes an
+id with each request makes no new kind. :data:`MOST` lines of each kind are shown within :data:`WINDOW`
+seconds, tracebacks included; at the end of the window one line says how many more there were. At most
+:data:`KINDS` kinds are counted separately; all others of the same level are counted as one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST = 10
 WINDOW = 60.0
 KINDS = 200
 _SHOWN = 120
-"""Characters of a message that are repeated where the rest is counted."""
+"""Characters of a message that are repeated in the line that reports the count."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ Kind = tuple[str, int, str]
 
 
 class _Window:
-    """How often a kind was met since ``begun``."""
+    """How often one kind of line was logged since ``begun`` (monotonic seconds)."""
 
     __slots__ = ("begun", "hidden", "shown")
 
@@ -38,10 +38,10 @@ class _Window:
 
 
 class Limited(logging.Handler):
-    """Pass records on to another handler, of each kind so many.
+    """Pass a limited number of records of each kind on to another handler.
 
-    Keeps the windows that are open, in the order in which they began; a timer runs only while something is
-    counted that nobody has been told of.
+    Keeps the open windows, in the order in which they began; a timer runs only while a count is still to be
+    reported.
     """
 
     def __init__(self, target: logging.Handler, *, clock: Callable[[], float] = monotonic) -> None:
@@ -76,7 +76,7 @@ class Limited(logging.Handler):
         self.target.flush()
 
     def close(self) -> None:
-        """Say what was counted, and close the other handler."""
+        """Report what was counted, and close the other handler."""
         with self._guard:
             if self._timer is not None:
                 self._timer.cancel()
@@ -86,7 +86,7 @@ class Limited(logging.Handler):
         super().close()
 
     def _due(self) -> None:
-        """Tell what is over; runs in the timer's thread."""
+        """Report the windows that have ended; runs in the timer's thread."""
         with self._guard:
             self._timer = None
             now = self._clock()
@@ -101,7 +101,7 @@ class Limited(logging.Handler):
         self._timer.start()
 
     def _tell(self, now: float) -> None:
-        """Close the windows that are over."""
+        """Close the windows that have ended, and report what each counted."""
         while self._windows:
             kind, window = next(iter(self._windows.items()))
             if now < window.begun + WINDOW:
@@ -119,7 +119,7 @@ def _summary(kind: Kind, hidden: int) -> logging.LogRecord:
 
 
 def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
-    """Log what goes wrong in a callback or in a task that nobody awaits as one kind of line.
+    """Log errors of callbacks and of tasks that nobody awaits as a single kind of line.
 
     asyncio's own message holds the task's number and arguments, and would be a new kind each time.
     """

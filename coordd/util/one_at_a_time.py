@@ -1,4 +1,4 @@
-"""One run of something at a time, however many ask for it: who asks meanwhile shares the next run."""
+"""Run one call at a time, however many ask: callers that arrive during a run share the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class OneAtATime(Generic[T]):
-    """Calls ``run``; each who asks gets the result of one that began after the asking."""
+    """Call ``run``, and give each caller the result of a run that began after it asked."""
 
     def __init__(self, run: Callable[[], Awaitable[T]]) -> None:
         self._run = run
@@ -18,7 +18,7 @@ class OneAtATime(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """The result of a run, or its error; who leaves does not end it for the others."""
+        """Return the result of a run, or raise its error; cancelling one caller does not end the run."""
         if self._next is None:
             self._next = asyncio.create_task(self._begin(self._current))
             self._next.add_done_callback(_seen)
@@ -32,6 +32,6 @@ class OneAtATime(Generic[T]):
 
 
 def _seen(task: asyncio.Task[T]) -> None:
-    """An error that nobody waits for any more is no news for the log."""
+    """Mark an error as retrieved, so that asyncio does not log it when no caller waits any more."""
     if not task.cancelled():
         task.exception()

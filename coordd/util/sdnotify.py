@@ -1,7 +1,7 @@
-"""What a service manager is told: the protocol of sd_notify(3), and the datagram socket it goes through.
+"""Build and send the messages of sd_notify(3), the protocol between a service and its manager.
 
-A message is lines of ``NAME=value``; the functions that make one are pure, time is passed in. Sending never
-blocks and never raises: a manager that does not listen is no reason not to run. Knows nothing of the daemon.
+A message is lines of ``NAME=value``; the functions that build one are pure, time is passed in. Sending never
+blocks and never raises: the daemon runs whether or not the manager listens. Knows nothing of the daemon.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 _STATUS_LIMIT = 400
-"""Characters of a status line: a message has to fit into one datagram, and a person reads it."""
+"""Characters of a status line: a message has to fit into one datagram and be read by people."""
 
 
 class Notifier(Protocol):
-    """Somebody who wants to know how the daemon does."""
+    """A receiver of the daemon's messages about its own state."""
 
     def send(self, message: str) -> None:
         """Pass a message on; never blocks, never raises."""
 
 
 class NoNotifier:
-    """No service manager listens."""
+    """Discard all messages: no service manager listens."""
 
     def send(self, message: str) -> None:
         """Do nothing."""
 
 
 class ManagerSocket:
-    """The service manager's datagram socket.
+    """Send messages to the service manager's datagram socket.
 
     Args:
         address: the value of NOTIFY_SOCKET: an absolute path, or ``@`` and a name for an abstract one.
@@ -44,7 +44,7 @@ class ManagerSocket:
         self._failed = False
 
     def send(self, message: str) -> None:
-        """Send one datagram; the first failure is logged."""
+        """Send one datagram; only the first failure is logged."""
         try:
             kind = socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0)
             with socket.socket(socket.AF_UNIX, kind) as sock:
@@ -57,13 +57,13 @@ class ManagerSocket:
 
 
 def manager_of(environ: Mapping[str, str]) -> Notifier:
-    """Who started this process and wants to be told, by NOTIFY_SOCKET; :class:`NoNotifier` without it."""
+    """Return the notifier that NOTIFY_SOCKET asks for; :class:`NoNotifier` if it is not set."""
     address = environ.get("NOTIFY_SOCKET", "")
     return ManagerSocket(address) if address[:1] in ("/", "@") and len(address) > 1 else NoNotifier()
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """Seconds within which the manager wants a sign of life from process ``pid``; None where it wants none.
+    """Return how many seconds the manager waits for a sign of life of process ``pid``; None: forever.
 
     WATCHDOG_USEC and WATCHDOG_PID as in sd_watchdog_enabled(3).
     """
@@ -76,26 +76,26 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 def ready(status: str) -> str:
-    """Started, or done with a reload; ``status`` in one line."""
+    """Build the message that the start or a reload is done; ``status`` is one line for people."""
     return f"READY=1\n{status_line(status)}"
 
 
 def reloading(mono_ns: int) -> str:
-    """A reload begins; ``mono_ns`` is CLOCK_MONOTONIC in nanoseconds, read just now."""
+    """Build the message that a reload begins; ``mono_ns`` is CLOCK_MONOTONIC, read just now."""
     return f"RELOADING=1\nMONOTONIC_USEC={mono_ns // 1000}\n{status_line('reading the configuration again')}"
 
 
 def stopping() -> str:
-    """The end begins."""
+    """Build the message that the service is stopping."""
     return f"STOPPING=1\n{status_line('writing the last records')}"
 
 
 def watchdog() -> str:
-    """A sign of life."""
+    """Build the message that the service is alive."""
     return "WATCHDOG=1"
 
 
 def status_line(text: str) -> str:
-    """What ``systemctl status`` shows; whatever is not plainly visible is replaced, for it ends a line."""
+    """Build the message for the line in ``systemctl status``; unprintable characters are replaced."""
     plain = "".join([char if char.isprintable() else "?" for char in text])
     return "STATUS=" + (plain if len(plain) <= _STATUS_LIMIT else plain[: _STATUS_LIMIT - 1] + "…")

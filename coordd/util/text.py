@@ -1,13 +1,13 @@
-"""Values as words for a terminal: escaped, aligned, with units; unknown is ``-``, never 0.
+"""Format values for a terminal: escaped, aligned, with units; unknown is ``-``, never 0.
 
-Pure. Every string that came over the wire or out of a file goes through :func:`escape` before a terminal sees
-it: ids, paths and messages are data from strangers. No dataclasses, typing, re or datetime at run time, for
-``coordctl status`` uses this before it may cost anything.
+Pure. Every string from a socket or a file goes through :func:`escape` before it is written to a terminal:
+ids, paths and messages are untrusted. No dataclasses, typing, re or datetime at run time: ``coordctl status``
+imports this module and has to start fast.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+TYPE_CHECKING = False  # type checkers take it for True; importing typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -18,10 +18,10 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    r"""The text with everything that is not plainly visible written as ``\n``, ``\x1b``, ``\u202e``.
+    r"""Return the text with every unprintable character escaped, as in ``\n``, ``\x1b``, ``\u202e``.
 
-    That is what :meth:`str.isprintable` refuses: control characters (C0, DEL, C1), format characters (bidi
-    overrides, zero-width ones, tags), lone surrogates, line and paragraph separators, private use.
+    Unprintable is what :meth:`str.isprintable` refuses: control characters (C0, DEL, C1), format characters
+    (bidi overrides, zero-width ones, tags), lone surrogates, line and paragraph separators, private use.
     """
     if text.isprintable():
         return text
@@ -29,12 +29,12 @@ def escape(text: str) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """As :func:`escape`, but line breaks stay: for messages of several lines."""
+    """Escape a text of several lines as :func:`escape` does, but keep its line breaks."""
     return "\n".join([escape(line) for line in text.split("\n")])
 
 
 def shown(value: object) -> str:
-    """A scalar from JSON as a word: text escaped, None as ``-``, booleans as yes and no."""
+    """Format a scalar from JSON: text escaped, None as ``-``, booleans as yes and no."""
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
@@ -45,7 +45,7 @@ def shown(value: object) -> str:
 
 
 def number(value: object) -> float | None:
-    """A finite number out of JSON, None for anything else (booleans are no numbers)."""
+    """Return a finite number from JSON; None for anything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -56,19 +56,19 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> str:
-    """A count: ``12345``."""
+    """Format a count: ``12345``."""
     known = number(value)
     return UNKNOWN if known is None else f"{known:.0f}"
 
 
 def percent(value: object) -> str:
-    """``12.3 %``."""
+    """Format a percentage: ``12.3 %``."""
     known = number(value)
     return UNKNOWN if known is None else f"{known:.1f} %"
 
 
 def size(value: object) -> str:
-    """Bytes with a binary unit: ``512 B``, ``1.5 GiB``."""
+    """Format bytes with a binary unit: ``512 B``, ``1.5 GiB``."""
     known = number(value)
     if known is None:
         return UNKNOWN
@@ -80,7 +80,7 @@ def size(value: object) -> str:
 
 
 def age(seconds: object) -> str:
-    """How long ago, in the largest unit of which there are two: ``12 s``, ``3 min``, ``5 h``, ``2 d``."""
+    """Format seconds as an age in the largest unit that fits twice: ``12 s``, ``3 min``, ``5 h``, ``2 d``."""
     known = number(seconds)
     if known is None:
         return UNKNOWN
@@ -92,13 +92,13 @@ def age(seconds: object) -> str:
 
 
 def ago(seconds: object) -> str:
-    """``12 s ago``; ``-`` when unknown."""
+    """Format an age as ``12 s ago``; ``-`` if unknown."""
     words = age(seconds)
     return words if words == UNKNOWN else f"{words} ago"
 
 
 def duration(seconds: object) -> str:
-    """How long, in its two largest units: ``45 s``, ``3 min 20 s``, ``2 h 13 min``, ``5 d 4 h``."""
+    """Format seconds in their two largest units: ``45 s``, ``3 min 20 s``, ``2 h 13 min``, ``5 d 4 h``."""
     known = number(seconds)
     if known is None:
         return UNKNOWN
@@ -114,10 +114,10 @@ def duration(seconds: object) -> str:
 
 
 def epoch_of(timestamp: object) -> float | None:
-    """Epoch seconds of a timestamp in coordd's own form, ``2026-11-22T06:05:00.123Z``; None for any other.
+    """Return epoch seconds of a timestamp in coordd's own form, ``2026-11-22T06:05:00.123Z``; else None.
 
-    timestamps.parse_timestamp reads every form there is, and costs the import of datetime; this is for the
-    few that the daemon itself wrote. Days are counted from 1 March, so that the leap day comes last.
+    timestamps.parse_timestamp reads every form, at the cost of importing datetime; this one reads only what
+    the daemon itself wrote. Days are counted from 1 March, so that the leap day comes last.
     """
     if not isinstance(timestamp, str) or not 20 <= len(timestamp) <= 27 or not timestamp.isascii():
         return None
@@ -145,7 +145,7 @@ def epoch_of(timestamp: object) -> float | None:
 
 
 def width(text: str) -> int:
-    """The columns that a terminal gives to an escaped text."""
+    """Return how many columns of a terminal an escaped text takes."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -154,7 +154,7 @@ def width(text: str) -> int:
 
 
 def clipped(text: str, columns: int) -> str:
-    """An escaped text in at most so many columns; ``…`` stands for what was cut off its end."""
+    """Cut an escaped text to at most ``columns`` columns; ``…`` marks the cut."""
     if width(text) <= columns:
         return text
     while width(text) > columns - 1:
@@ -163,10 +163,10 @@ def clipped(text: str, columns: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None] | None = None) -> list[str]:
-    """Rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks.
+    """Format rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks.
 
-    ``style`` gives the style of a cell by row and column; it is applied after measuring, for colour codes
-    take no columns.
+    ``style`` maps row and column to the cell's style; it is applied after measuring, since colour codes take
+    no columns.
     """
     if not rows:
         return []
@@ -182,12 +182,12 @@ def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None]
 
 
 def join_known(parts: Iterable[str]) -> str:
-    """The parts that say something, two spaces between."""
+    """Join the parts that are not empty by two spaces."""
     return "  ".join([part for part in parts if part])
 
 
 def paint(text: str, style: str | None, *, colour: bool) -> str:
-    """The text in an SGR style (ECMA-48): bold, dim, red, green or yellow; as it is without colour."""
+    """Set a text in an SGR style (ECMA-48): bold, dim, red, green or yellow; unchanged without colour."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour and style else text
 
 

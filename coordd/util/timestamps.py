@@ -1,7 +1,7 @@
-"""Timestamps as coordd writes and reads them: UTC, ISO-8601, epoch seconds inside.
+"""Read and write timestamps: UTC, ISO-8601 as text, epoch seconds in memory.
 
-Pure: the moment is always passed in. ``2026-11-22T06:05:00.123Z`` is the one form that coordd writes; what it
-reads is written by strangers, in ISO-8601 or as epoch seconds, with or without a zone (none means UTC).
+Pure: the moment is always passed in. ``2026-11-22T06:05:00.123Z`` is the only form that coordd writes. It
+reads what other programs write: ISO-8601 or epoch seconds, with or without a zone (none means UTC).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second datetime can hold
+_EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second of datetime
 _LATEST = 253402300799.0  # 9999-12-31T23:59:59Z, the last
 
 
 def format_utc(epoch: float) -> str:
-    """Epoch seconds as ``2026-11-22T06:05:00.123Z``, rounded to the millisecond.
+    """Format epoch seconds as ``2026-11-22T06:05:00.123Z``, rounded to the millisecond.
 
     Raises:
         ValueError: not finite, or outside the years 1 to 9999.
@@ -30,37 +30,37 @@ def format_utc(epoch: float) -> str:
         raise ValueError(f"out of range: {epoch!r}") from error
 
 
-@lru_cache(maxsize=256)  # a batch of beats has few seconds in it, and this is half of what a sample costs
+@lru_cache(maxsize=256)  # a batch of beats spans few seconds, and this is half the cost of a sample
 def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def within_calendar(epoch: float) -> float:
-    """Return the moment, or the nearest one that :func:`format_utc` can write: year 1 to year 9999.
+    """Return the moment, limited to what :func:`format_utc` can write: the years 1 to 9999.
 
-    For moments that were computed from what a stranger asked for; what is no number counts as too late.
+    For moments computed from untrusted input; NaN counts as too late.
     """
     return max(epoch, _EARLIEST) if epoch < _LATEST else _LATEST
 
 
 def format_seconds(epoch: float) -> str:
-    """Epoch seconds as ``2026-11-22T06:05:00Z``, cut to the second."""
+    """Format epoch seconds as ``2026-11-22T06:05:00Z``, cut to the second."""
     return format_utc(math.floor(epoch))[:19] + "Z"
 
 
 def utc_date(epoch: float) -> str:
-    """The UTC day of a moment: ``2026-11-22``."""
+    """Format the UTC day of a moment: ``2026-11-22``."""
     return format_utc(math.floor(epoch))[:10]
 
 
 def parse_timestamp(value: str | float | int) -> float:
-    """A stranger's timestamp as epoch seconds.
+    """Parse an untrusted timestamp into epoch seconds.
 
     ISO-8601 as :meth:`datetime.fromisoformat` takes it (a missing zone is UTC), or epoch seconds as a number
     or as its text.
 
     Raises:
-        ValueError: neither of these, or no moment between 1970 and 9999.
+        ValueError: it is neither, or lies outside the years 1970 to 9999.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"not a timestamp: {value!r:.60}")

@@ -1,7 +1,7 @@
-"""Durations and sizes as people write them: ``1h30m``, ``256MiB``.
+"""Parse and format durations and sizes as people write them: ``1h30m``, ``256MiB``.
 
-Pure. Part of the fast path of coordctl, so it imports nothing at all. What a ``format_`` function writes, the
-``parse_`` function reads back as the same value (durations: to the millisecond).
+Pure. coordctl imports it when it has to start fast, so it imports nothing. A ``parse_`` function reads what
+its ``format_`` function writes back as the same value (durations: to the millisecond).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _NUMBER = _DIGITS | {"."}
 
 
 def parse_duration(value: object) -> float:
-    """A duration in seconds, from a number of seconds or from text.
+    """Parse a duration into seconds, from a number of seconds or from text.
 
     Text is one or more of ``<number><unit>`` with the units w, d, h, m, s, ms from large to small, each once:
-    ``60s``, ``1h30m``, ``1.5h``, ``500ms``; a number without a unit is seconds.
+    ``60s``, ``1h30m``, ``1.5h``, ``500ms``. A number without a unit means seconds.
 
     Raises:
-        ValueError: anything else, a negative or an endless duration.
+        ValueError: anything else, or a negative or infinite duration.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _finite(value)
@@ -55,7 +55,7 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as ``1d2h3m4s5ms`` without its empty parts, rounded to the millisecond; ``0s`` for nothing.
+    """Format seconds as ``1d2h3m4s5ms`` without empty parts, rounded to the millisecond; ``0s`` for zero.
 
     Raises:
         ValueError: negative, or not finite.
@@ -65,7 +65,7 @@ def format_duration(seconds: float) -> str:
         return "0s"
     parts = []
     for unit, factor in _MILLISECONDS.items():
-        if unit == "w":  # nobody reads 30 days as 4w2d
+        if unit == "w":  # 30d is easier to read than 4w2d
             continue
         count, rest = divmod(rest, factor)
         if count:
@@ -74,7 +74,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(value: object) -> int:
-    """A number of bytes, from an int or from text such as ``2GiB``, ``1.5 MiB``, ``10MB``, ``4096``.
+    """Parse a number of bytes, from an int or from text such as ``2GiB``, ``1.5 MiB``, ``10MB``, ``4096``.
 
     KiB to TiB are powers of 1024, kB to TB powers of 1000, in upper or lower case. ``10M`` could
     mean either and is refused. A fraction of a byte is cut off.
@@ -96,12 +96,12 @@ def parse_size(value: object) -> int:
     factor = _BYTES_BY_LOWER.get(unit.lower()) if unit else 1
     if factor is None or len(text) > _LONGEST or not _is_number(number):
         raise ValueError(f"not a size such as '256MiB' or '10MB': {value!r:.{_LONGEST}}")
-    # whole numbers stay exact where a float would not
+    # a float would lose digits of large whole numbers
     return int(number) * factor if "." not in number else int(float(number) * factor)
 
 
 def format_size(size: int) -> str:
-    """Bytes as the largest unit that divides them: ``2GiB``, ``10MB``, ``1537B``.
+    """Format bytes in the largest unit that divides them: ``2GiB``, ``10MB``, ``1537B``.
 
     Raises:
         ValueError: negative.
@@ -115,7 +115,7 @@ def format_size(size: int) -> str:
 
 
 def _parts(text: str, given: str) -> list[tuple[float, str]]:
-    """``1h30m`` as [(1.0, "h"), (30.0, "m")]."""
+    """Split ``1h30m`` into [(1.0, "h"), (30.0, "m")]."""
     parts = []
     rest = text
     while rest:
@@ -137,7 +137,7 @@ def _parts(text: str, given: str) -> list[tuple[float, str]]:
 
 def _is_number(text: str) -> bool:
     whole, _, fraction = text.partition(".")
-    # not str.isdigit: it takes the digits of every script
+    # str.isdigit would also accept the digits of other scripts
     return (
         0 < len(text) <= _LONGEST
         and bool(whole or fraction)

@@ -65,7 +65,7 @@ def test_values_of_any_size_are_read_past_over_one_connection(client: redis.Redi
     for _ in range(2):
         traces = reader.scan()
         assert traces.state == "read"
-        assert reader.wire.alive
+        assert reader.session.alive
         good = traces.agents["good"]
         assert good.registration is not None
         assert (good.registration.status, good.tasks) == ("working", ("t1",))
@@ -108,7 +108,7 @@ def test_a_set_that_has_grown_since_it_was_counted_is_not_read_at_once(
     client: redis.Redis, reader: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.sadd("agent:tasks:a", "t0")
-    call = reader.wire.call
+    call = reader.session.call
     asked: list[object] = []
 
     async def grow(*commands: object, **options: object) -> object:
@@ -118,7 +118,7 @@ def test_a_set_that_has_grown_since_it_was_counted_is_not_read_at_once(
             client.sadd("agent:tasks:a", *[f"t{number}" for number in range(9000)])
         return replies
 
-    monkeypatch.setattr(reader.wire, "call", grow)
+    monkeypatch.setattr(reader.session, "call", grow)
     assert len(reader.scan().agents["a"].tasks or ()) == 9000
     assert not [command for command in asked if command[0] == b"SMEMBERS"]  # type: ignore[index]
 
@@ -136,7 +136,7 @@ def test_a_registry_that_is_not_read_to_its_end_is_said_and_nobody_has_left_it(
         traces = reader.scan()
         assert known <= traces.agents.keys()
         assert len(traces.agents) <= 300
-        assert "more than 300" in traces.crowded["agents"]
+        assert "more than 300" in traces.over_limit["agents"]
 
 
 def test_lists_of_work_beyond_the_bound_make_it_unknown_what_is_available(
@@ -148,11 +148,11 @@ def test_lists_of_work_beyond_the_bound_make_it_unknown_what_is_available(
         client.rpush(f"work:available:{number}", f"t{number}")
     traces = reader.scan()
     assert traces.tasks_available is None
-    assert "more than 1000" in traces.crowded["lists of work"]
+    assert "more than 1000" in traces.over_limit["lists of work"]
     client.delete("work:available:7")
     traces = reader.scan()
     assert len(traces.tasks_available or ()) == 1001
-    assert traces.crowded == {}
+    assert traces.over_limit == {}
 
 
 def paged(coordd: Coordd, method: str, what: str) -> list[dict[str, object]]:

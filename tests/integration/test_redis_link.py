@@ -32,7 +32,7 @@ SECRET_IN_URL = "p%40ss%2Fw%3Ard%20hunter2%25"
 
 
 class Told:
-    """A tenant that keeps what it was told."""
+    """A user of the connection that keeps what it was told."""
 
     def __init__(self) -> None:
         self.turns: list[str] = []
@@ -56,7 +56,7 @@ class Told:
 async def linked(url: str) -> AsyncIterator[tuple[RedisConnection, Told]]:
     told = Told()
     link = RedisConnection(url=url, random=random.random)
-    link.tenants.append(told)
+    link.users.append(told)
     link.start()
     try:
         yield link, told
@@ -155,7 +155,7 @@ def test_facts_are_the_servers(server: RedisServer) -> None:
 
     async def play() -> RedisFacts:
         async with linked(server.url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             assert told.turns == ["up"]
             return link.facts
 
@@ -244,7 +244,7 @@ def test_a_server_that_takes_no_more_clients(server: RedisServer, scheme: str) -
             await opened(url)
         assert caught.value.code == "MAXCLIENTS"
         async with linked(url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             assert link.facts.code == "MAXCLIENTS"
             await held.call(("CONFIG", "SET", "maxclients", 100))
             await until(lambda: link.facts.connected, "connected")
@@ -261,7 +261,7 @@ def test_protected_mode_is_named(any_server: RedisServer) -> None:
 
     async def play() -> None:
         async with serving(denying) as (port, _), linked(f"redis://127.0.0.1:{port}") as (link, _told):
-            await link.first_look()
+            await link.first_check()
             assert link.facts.code == "DENIED"
 
     asyncio.run(play())
@@ -291,7 +291,7 @@ def test_a_script_that_does_not_end(server: RedisServer) -> None:
 
     async def play() -> None:
         async with linked(server.url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             script = threading.Thread(target=_run_for_ever, args=(server,))
             script.start()
             await until(lambda: link.facts.code == "BUSY", "the script is told of")
@@ -322,7 +322,7 @@ def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyP
         link = RedisConnection(
             url=server.url, random=random.random, on_change=lambda facts: turned.append(facts.connected)
         )
-        link.tenants.append(told)
+        link.users.append(told)
         link.start()
 
         async def turn(up: bool, expected: int) -> None:
@@ -364,10 +364,10 @@ def test_each_turn_is_told_once(server: RedisServer, monkeypatch: pytest.MonkeyP
 def test_a_tenant_that_sees_its_own_connection_fail_brings_both_down_once(any_server: RedisServer) -> None:
     async def play() -> None:
         async with linked(any_server.url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             first = told.wire
-            link.broken(RedisLost("closed the connection"))
-            link.broken(RedisLost("closed the connection"))
+            link.report_lost(RedisLost("closed the connection"))
+            link.report_lost(RedisLost("closed the connection"))
             await until(lambda: len(told.turns) == 3, "it is back")
             assert told.kinds == ["up", "down", "up"]
             assert first is not told.wire
@@ -389,10 +389,10 @@ def test_a_tenant_that_fails_keeps_nobody_from_being_told(
     async def play() -> None:
         told = Told()
         link = RedisConnection(url=any_server.url, random=random.random)
-        link.tenants += [Failing(), told]
+        link.users += [Failing(), told]
         link.start()
-        await link.first_look()
-        link.broken(RedisLost("closed the connection"))
+        await link.first_check()
+        link.report_lost(RedisLost("closed the connection"))
         await until(lambda: told.kinds == ["up", "down", "up"], "told in spite of it")
         await link.stop()
 
@@ -403,9 +403,9 @@ def test_a_tenant_that_fails_keeps_nobody_from_being_told(
 def test_it_stops_in_the_very_turn_in_which_it_is_woken(any_server: RedisServer) -> None:
     async def play() -> None:
         async with linked(any_server.url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             any_server.pause()
-            link.broken(RedisLost("does not answer in time"))
+            link.report_lost(RedisLost("does not answer in time"))
             async with asyncio.timeout(PATIENCE):
                 await link.stop()
             assert told.kinds == ["up", "down"]
@@ -434,7 +434,7 @@ def test_fifty_connections_leave_nothing_behind(server: RedisServer, monkeypatch
 
     async def play() -> None:
         async with linked(server.url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             tasks, files = len(asyncio.all_tasks()), psutil.Process().num_fds()
             with contextlib.closing(server.client) as client:
                 client.ping()
@@ -619,7 +619,7 @@ def test_no_password_is_logged_or_shown(server: RedisServer, caplog: pytest.LogC
 
     async def play() -> str:
         async with linked(url) as (link, told):
-            await link.first_look()
+            await link.first_check()
             texts = [repr(link), repr(told.wire), repr(link.facts), link.shown_url]
             await asyncio.to_thread(server.run, "ACL", "SETUSER", "ann", "resetpass")
             await asyncio.to_thread(server.run, "CLIENT", "KILL", "USER", "ann")

@@ -513,9 +513,9 @@ def test_a_connection_that_fails_half_way_loses_nothing(client: redis.Redis, rea
     traces = reader.scan()
 
     async def cut_off() -> None:
-        scan = asyncio.ensure_future(reader.reader.scan(reader.wire, NOW))
+        scan = asyncio.ensure_future(reader.reader.scan(reader.session, NOW))
         await asyncio.sleep(0)
-        await reader.wire.close()
+        await reader.session.close()
         await scan
 
     with pytest.raises(RedisLost):
@@ -532,9 +532,9 @@ def test_a_beat_need_not_wait_for_a_scan_and_is_in_it(client: redis.Redis, reade
     reader.scan()
 
     async def both() -> tuple[bool, AgentTraces | None, WorkspaceTraces]:
-        scan = asyncio.ensure_future(reader.reader.scan(reader.wire, NOW))
+        scan = asyncio.ensure_future(reader.reader.scan(reader.session, NOW))
         await asyncio.sleep(0)
-        change = await reader.reader.read(reader.wire, [b"heartbeat:77"], NOW)
+        change = await reader.reader.read(reader.session, [b"heartbeat:77"], NOW)
         return scan.done(), change.agents["77"], await scan
 
     waited, beaten, traces = reader.run(both())

@@ -50,10 +50,10 @@ class Host:
             now=lambda: Moment(self.wall, monotonic()),
             random=random.random,
             on_notice=self.notices.append,
-            broken=self.link.broken,
+            broken=self.link.report_lost,
             keep=keep,
         )
-        self.link.tenants.append(self.sink)
+        self.link.users.append(self.sink)
 
     @property
     def wall(self):

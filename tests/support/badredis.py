@@ -1,4 +1,4 @@
-"""Where a Redis should be: a TLS port in front of one, and servers that are none, in the test's loop."""
+"""Serve what should be a Redis and is not, in the test's loop; also a TLS port in front of a real one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def serving(
     behaviour: Served, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[int, list[float]]]:
-    """A port of 127.0.0.1 where each connection is treated so; the times of the connections."""
+    """Serve each connection to a port of 127.0.0.1 this way; yield the port and the connections' times."""
     came: list[float] = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -48,20 +48,20 @@ async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
 
 
 async def web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What nginx says to such a client."""
+    """Answer as nginx does to such a client."""
     await reader.read(10)
     writer.write(b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n")
     await writer.drain()
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """inetd's echo, RFC 862."""
+    """Send everything back (RFC 862)."""
     while data := await reader.read(65536):
         writer.write(data)
 
 
 async def repeater(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A server that repeats in its errors whatever it was sent."""
+    """Repeat in each error whatever was sent."""
     while data := await reader.read(65536):
         writer.write(b"-ERR what is " + data.replace(b"\r\n", b" ") + b"\r\n")
 
@@ -79,7 +79,7 @@ async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def passing_on(port: int) -> Served:
-    """To a server on another port, both ways."""
+    """Pass everything on to a server on another port, both ways."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""A really booted systemd for tests: systemd-nspawn on an overlay of a root directory, gone afterwards.
+"""Boot a real systemd for tests: systemd-nspawn on an overlay of a root directory, removed afterwards.
 
 Everything that is changed in the box lies on a tmpfs of its own; the root below it is only read. The box sees
 no network but its own loopback.
@@ -51,7 +51,7 @@ wait $child
 
 
 class Box:
-    """A booted machine. Commands run in it as root unless ``user`` says otherwise."""
+    """A booted machine; commands run in it as root unless ``user`` says otherwise."""
 
     def __init__(self, process: subprocess.Popen[bytes], console: Path) -> None:
         self._process = process
@@ -60,11 +60,11 @@ class Box:
 
     @property
     def pid(self) -> int:
-        """The pid, out here, of the box's pid 1."""
+        """The pid, outside the box, of the box's pid 1."""
         return self._pid or self._first_child()
 
     def up(self) -> bool:
-        """Whether systemd has started all there is."""
+        """Whether systemd has started everything."""
         if self._process.poll() is not None:
             raise RuntimeError(f"the box ended:\n{self.console()}")
         pid = self._first_child()  # nspawn's first child is not yet the box's pid 1
@@ -74,7 +74,7 @@ class Box:
         return self._pid is not None
 
     def reboot(self) -> None:
-        """Shut down, and boot from what is on the disk."""
+        """Shut down, and boot again from the same disk."""
         before = self._pid
         self._pid = None
         self.try_("systemctl", "reboot")
@@ -88,13 +88,13 @@ class Box:
         return holder
 
     def path(self, inside: str) -> Path:
-        """A path of the box as seen from out here, its own /run and /proc included."""
+        """Return a path in the box as seen from outside, its own /run and /proc included."""
         return Path(f"/proc/{self.pid}/root{inside}")
 
     def try_(
         self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; its exit code and what it said."""
+        """Run a command; return its exit code and output."""
         clean = {"PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **(env or {})}
         clean.setdefault("HOME", "/root" if user == "root" else f"/home/{user}")
         who = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
@@ -111,29 +111,29 @@ class Box:
         )
 
     def run(self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None) -> str:
-        """Run a command that has to succeed; what it printed."""
+        """Run a command that has to succeed; return its output."""
         done = self.try_(*argv, user=user, env=env)
         assert done.returncode == 0, f"{shlex.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def shell(self, script: str, user: str = "root") -> str:
-        """A script of sh that has to succeed."""
+        """Run a script of sh that has to succeed."""
         return self.run("sh", "-euc", script, user=user)
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """``systemctl show``."""
+        """Return properties by ``systemctl show``."""
         out = self.run("systemctl", "show", unit, *[f"--property={name}" for name in properties])
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def main_pid(self, unit: str = "coordd") -> int:
-        """The pid inside the box."""
+        """Return the unit's main pid inside the box."""
         return int(self.show(unit, "MainPID")["MainPID"])
 
     def active(self, unit: str = "coordd") -> bool:
         return self.show(unit, "ActiveState")["ActiveState"] == "active"
 
     def outer_pid(self, inner: int) -> int:
-        """The pid out here of a process of the box."""
+        """Return the pid outside of a process of the box."""
         for status in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError, IndexError):
                 line = next(row for row in status.read_text().splitlines() if row.startswith("NSpid:"))
@@ -146,14 +146,14 @@ class Box:
         return os.readlink(process / "ns/pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
 
     def journal(self, unit: str = "coordd", **fields: str) -> list[dict[str, Any]]:
-        """All entries of a unit, oldest first."""
+        """Return all entries of a unit, oldest first."""
         self.run("journalctl", "--sync")
         wanted = [f"{name}={value}" for name, value in fields.items()]
         out = self.run("journalctl", "-u", unit, "-o", "json", "--no-pager", *wanted)
         return [json.loads(line) for line in out.splitlines() if line]
 
     def rpc(self, method: str, params: object = None, *, path: str = SOCKET) -> Any:
-        """One request from out here, as root."""
+        """Send one request from outside, as root; return the result."""
         request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
         if params is not None:
             request["params"] = params
@@ -168,7 +168,7 @@ class Box:
         return answer["result"]
 
     def drop_in(self, text: str, unit: str = "coordd") -> None:
-        """Replace the unit's drop-in; an empty text takes it away."""
+        """Replace the unit's drop-in; an empty text removes it."""
         folder = self.path(f"/etc/systemd/system/{unit}.service.d")
         folder.mkdir(exist_ok=True)
         (folder / "test.conf").write_text(text)
@@ -237,7 +237,7 @@ def booted(base: Path, *, wheels: Path, lower: str = "/", target: str = "box.tar
 
 
 def install_wheel(box: Box, requirement: str = f"coordd<{NEXT}") -> None:
-    """coordd into /opt/coordd of a box, with nothing but pip."""
+    """Install coordd into /opt/coordd of a box, with pip alone."""
     if not box.path("/opt/coordd/bin/python").exists():
         box.run(SYSTEM_PYTHON, "-m", "venv", "/opt/coordd")
     box.run(
@@ -247,7 +247,7 @@ def install_wheel(box: Box, requirement: str = f"coordd<{NEXT}") -> None:
 
 
 def make_wheels(directory: Path) -> None:
-    """coordd's wheel, one of a next version, and all that they need, for the distribution's Python."""
+    """Build coordd's wheel, one of a next version, and all dependencies, for the distribution's Python."""
     environment = directory / "venv"
     subprocess.run([SYSTEM_PYTHON, "-m", "venv", environment], check=True, timeout=120)
     pip = [environment / "bin/pip", "wheel", "-q", "-w", directory]
@@ -265,7 +265,7 @@ def make_wheels(directory: Path) -> None:
 
 
 def make_root(directory: Path) -> None:
-    """A fresh Debian with nothing but systemd and Python."""
+    """Make a fresh Debian with only systemd and Python."""
     subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
@@ -279,7 +279,7 @@ def make_root(directory: Path) -> None:
 
 
 def beat(box: Box, workspace: str, agent: str, user: str, content: str = "") -> None:
-    """One heartbeat by a user of the box, by rename as hooks do it."""
+    """Write one heartbeat as a user of the box, by rename as hooks do."""
     agents = f"{workspace}/.claude/coordination/agents"
     box.run(
         "sh",

@@ -1,4 +1,4 @@
-"""A real headless Chromium for tests: one a session, a context of its own for each page."""
+"""Run a real headless Chromium for tests: one a session, a context of its own for each page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXPECTED = re.compile(
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser that Debian packages."""
+    """Yield the browser that Debian packages."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
         try:
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 def opened(
     browser: Browser, url: str, *, size: tuple[int, int] = (1440, 900), scheme: Any = "light", **more: Any
 ) -> Iterator[Page]:
-    """A page that has been opened; an error in its console or in a script fails the test at the end."""
+    """Open a page; an error in its console or in a script fails the test at the end."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, timezone_id="UTC", **more
     )
@@ -65,7 +65,7 @@ def opened(
 
 
 def complaints(page: Page) -> list[str]:
-    """What axe-core finds wrong: labels, roles, contrast and so on, to WCAG 2.1 AA."""
+    """Return what axe-core finds wrong (WCAG 2.1 AA): labels, roles, contrast and so on."""
     page.evaluate(_AXE)
     found = page.evaluate("rules => axe.run(document, rules)", _RULES)
     return [

@@ -1,4 +1,4 @@
-"""A private authority and what it signs, made with openssl(1) for the tests of one session."""
+"""Make a private authority and sign certificates with openssl(1), for the tests of one session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PASS_PHRASE = "a pass phrase"
 
 
 class Authority:
-    """An authority; ``file`` is its certificate."""
+    """A certificate authority; ``file`` is its certificate."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
@@ -22,7 +22,7 @@ class Authority:
         )
 
     def sign(self, name: str, *alternatives: str) -> tuple[Path, Path]:
-        """A certificate for these names (``DNS:…``, ``IP:…``), and its key."""
+        """Return a certificate for these names (``DNS:…``, ``IP:…``), and its key."""
         base = self._directory / f"{self._name}-{name}"
         key, request, signed, extensions = (base.with_suffix(s) for s in (".key", ".csr", ".crt", ".ext"))
         _openssl(
@@ -38,7 +38,7 @@ class Authority:
 
 
 def encrypted(key: Path) -> Path:
-    """The key, with a pass phrase."""
+    """Return the key with a pass phrase."""
     closed = key.with_suffix(".closed")
     _openssl("rsa", "-aes256", "-passout", f"pass:{PASS_PHRASE}", "-in", str(key), "-out", str(closed))
     return closed

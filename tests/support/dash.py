@@ -1,4 +1,4 @@
-"""A real dashboard for tests: the real process in front of a real daemon, asked over plain sockets."""
+"""Run a real dashboard for tests, in front of a real daemon, asked over plain sockets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Dashboard:
         return f"http://{self.host}:{self.port}"
 
     def get(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-        """One request on a connection of its own; underscores in header names are hyphens.
+        """Send one request on its own connection; underscores in header names become hyphens.
 
         The token is shown where there is one, unless ``authorization`` is given; an empty one shows nothing.
         """
@@ -51,26 +51,26 @@ class Dashboard:
             connection.close()
 
     def json(self, path: str) -> Any:
-        """The body of an answer that must be 200."""
+        """Return the body of an answer that must be 200."""
         answer = self.get(path)
         assert answer.status == 200, (path, answer.status, answer.body[:500])
         return answer.json()
 
     def raw(self, data: bytes = b"") -> socket.socket:
-        """A bare connection, with these bytes sent."""
+        """Open a bare connection and send these bytes."""
         sock = socket.create_connection((self.host, self.port), timeout=PATIENCE)
         if data:
             sock.sendall(data)
         return sock
 
     def events(self, path: str = "/api/events", **headers: str) -> Stream:
-        """An open stream of events."""
+        """Open a stream of events."""
         lines = [f"GET {path} HTTP/1.1", f"Host: {self.host}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         return Stream(self.raw(("\r\n".join(lines) + "\r\n\r\n").encode()))
 
     def metric(self, name: str) -> float:
-        """A sample of /metrics, by name and labels as they are written there."""
+        """Return a sample of /metrics, by name and labels as they are written there."""
         text = self.get("/metrics").body.decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         assert found is not None, (name, text)
@@ -82,7 +82,7 @@ class Dashboard:
 
 
 class Answer:
-    """A whole response."""
+    """A whole HTTP response."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status = status
@@ -103,7 +103,7 @@ class Event:
 
 
 class Stream:
-    """Reads events off a socket; the chunked coding is taken off by hand."""
+    """Read events from a socket, decoding the chunks by hand."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -126,7 +126,7 @@ class Stream:
             yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
 
     def until(self, name: str, **fields: object) -> Event:
-        """The next event of this name whose data has these fields."""
+        """Return the next event of this name whose data has these fields."""
         deadline = time.monotonic() + PATIENCE
         for event in self:
             if event.name == name and fields.items() <= event.data.items():
@@ -151,7 +151,7 @@ def dashboard(
     wait_for_daemon: bool = True,
     prefix: Sequence[str] = (),
 ) -> Iterator[Dashboard]:
-    """Run ``coordctl dashboard`` before the daemon on ``sock`` until it serves; it is gone at the end."""
+    """Run ``coordctl dashboard`` for the daemon on ``sock`` until it serves; stop it at the end."""
     log = home / f"dashboard-{time.monotonic_ns()}.log"
     environ = environment(home)
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""A daemon for tests of clients: a thread with a real Unix socket that answers what the test tells it to.
+"""Fake a daemon for tests of clients: a thread with a real Unix socket and answers from the test.
 
 ``answers`` maps a method to its result, or to a function of the params; an RpcFault raised by it becomes an
 error object. What a real daemon would never do is done by ``behaviour``, a function of the raw
@@ -158,7 +158,7 @@ def status_document(**fields: Any) -> dict[str, Any]:
 
 
 def paged(agents: list[dict[str, Any]], page: int = 1000) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """An ``agents.list`` over these agents, in pages whose cursor is the index to go on from."""
+    """Answer ``agents.list`` over these agents, in pages whose cursor is the next index."""
 
     def answer(params: dict[str, Any]) -> dict[str, Any]:
         wanted = [

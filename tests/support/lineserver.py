@@ -1,4 +1,4 @@
-"""A listener that takes lines, as a memcached does: for what must never be said to one."""
+"""Listen for lines as a memcached does, to show what must never be sent to one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 class LineServer:
-    """Listens on a Unix socket or a free port of loopback; holds one key, which ``delete session`` removes.
+    """Listen on a Unix socket or a loopback port; hold one key, which ``delete session`` removes.
 
     ``lines`` are those that came, ``connections`` how many came to say them.
     """
@@ -25,7 +25,7 @@ class LineServer:
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop listening."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()

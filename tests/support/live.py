@@ -1,4 +1,4 @@
-"""A real coordd for tests: the real process on a real directory, asked through its real socket."""
+"""Run a real coordd for tests: the real process on a real directory, asked through its real socket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def eventually(probe: Callable[[], T], *, what: str = "", within: float = PATIEN
 
 
 class RpcFailed(Exception):
-    """The daemon answered with an error object."""
+    """Raised when the daemon answers with an error object."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error)
@@ -48,7 +48,7 @@ class RpcFailed(Exception):
 
 
 def utc_now() -> str:
-    """As agents write it: to the second."""
+    """Return the time as agents write it, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -66,17 +66,17 @@ class Project:
             root.mkdir(parents=True, exist_ok=True)
 
     def beat(self, agent: str, content: str | None = None) -> None:
-        """One heartbeat, by rename."""
+        """Write one heartbeat, by rename."""
         temporary = self.agents / f".{agent}.new"
         temporary.write_text(utc_now() if content is None else content)
         temporary.rename(self.agents / f"{agent}.heartbeat")
 
     def register(self, agent: str, **fields: object) -> None:
-        """An ``.active`` file."""
+        """Write an ``.active`` file."""
         (self.agents / f"{agent}.active").write_text(json.dumps({"id": agent, **fields}))
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """All records of a kind, oldest first; every line must be whole."""
+        """Return all records of a kind, oldest first; every line must be whole."""
         return read_records(self.claude / "metrics", kind)
 
 
@@ -94,7 +94,7 @@ def owners_file(tmp_path: Path, project: Project, **sections: Mapping[str, objec
 
 @contextlib.contextmanager
 def beating(project: Project, *agents: str) -> Iterator[None]:
-    """Agents that stay alive whatever the test waits for, coordctl's start on a loaded machine too."""
+    """Keep agents alive however long the test waits, such as for coordctl on a loaded machine."""
     ending = threading.Event()
 
     def beat() -> None:
@@ -114,7 +114,7 @@ def beating(project: Project, *agents: str) -> Iterator[None]:
 
 
 def read_records(metrics: Path, kind: str) -> list[dict[str, Any]]:
-    """The records in a metrics directory; a line that is no JSON fails the test."""
+    """Return the records in a metrics directory; a line that is not JSON fails the test."""
 
     def order(path: Path) -> tuple[str, int]:
         date, _, number = path.name.removeprefix(f"{kind}_").removesuffix(".jsonl").partition(".")
@@ -145,7 +145,7 @@ class Coordd:
         return self.process.pid
 
     def rpc(self, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
-        """One request on a connection of its own."""
+        """Send one request on its own connection; return the result."""
         request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
         if params is not None:
             request["params"] = params
@@ -168,24 +168,24 @@ class Coordd:
         return {one["agent_id"]: one["status"] for one in self.rpc("agents.list")["agents"]}
 
     def ctl(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """The real coordctl."""
+        """Run the real coordctl."""
         return coordctl("--socket", str(self.socket), *arguments, environ=self.environ, cwd=cwd)
 
     def logged(self) -> str:
         return self.log.read_text()
 
     def imported(self) -> set[str]:
-        """The modules imported so far, of a daemon with PYTHONPROFILEIMPORTTIME=1 (python(1))."""
+        """Return the modules imported so far, of a daemon with PYTHONPROFILEIMPORTTIME=1 (python(1))."""
         lines = (line for line in self.logged().splitlines() if line.startswith("import time:"))
         return {line.rpartition("|")[2].strip() for line in lines}
 
     def mapped(self, *parts: str) -> list[str]:
-        """The lines of its memory map with one of these in them: libraries that are loaded."""
+        """Return the lines of its memory map that hold one of these: libraries that are loaded."""
         lines = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
         return [line for line in lines if any(part in line for part in parts)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; the exit code."""
+        """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
@@ -205,7 +205,7 @@ def coordctl(
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
-    """An environment of the test's own: nothing of the user's is read or written."""
+    """Return an environment of the test's own, so that nothing of the user's is read or written."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("COORDD_", "XDG_")) and k != "REDIS_URL"}
     home.mkdir(parents=True, exist_ok=True)
     return {**kept, "HOME": str(home), **extra}
@@ -222,7 +222,7 @@ def running(
     wait: bool = True,
     **extra: str,
 ) -> Iterator[Coordd]:
-    """Run ``coordd run ARGUMENTS`` until it answers; it is gone at the end, whatever happened."""
+    """Run ``coordd run ARGUMENTS`` until it answers; stop it at the end, whatever happened."""
     environ = environment(home, **extra)
     home.mkdir(parents=True, exist_ok=True)
     log = home / f"coordd-{time.monotonic_ns()}.log"
@@ -262,7 +262,7 @@ def watching(
     prefix: Sequence[str] = (),
     **extra: str,
 ) -> Iterator[Coordd]:
-    """coordd on one project, in the project layout unless ``arguments`` name more."""
+    """Run coordd on one project, in the project layout unless ``arguments`` name more."""
     with running(
         ["--workspace", str(project.root), *arguments],
         sock=sock or project.claude / "run" / "coordd.sock",

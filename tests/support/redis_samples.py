@@ -1,4 +1,4 @@
-"""For tests of samples in Redis: records, the files that they are in, a server in memory that can fail."""
+"""Provide records, record files and an in-memory server that can fail, for tests of samples in Redis."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 def agent_record(
     at: float, agent: str = "a", *, host: str = "h", workspace: str | None = "/w", **more: Any
 ) -> bytes:
-    """An agent's record as coordd writes it, as far as matters here."""
+    """Return an agent's record with the fields that matter here."""
     fields = {"timestamp": format_utc(at), "host": host, "workspace": workspace, "agent_id": agent, **more}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def system_record(at: float, *, host: str = "h", **more: Any) -> bytes:
-    """A system record, as far as matters here."""
+    """Return a system record with the fields that matter here."""
     fields = {"timestamp": format_utc(at), "host": host, **more}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
 class Files:
-    """Record files, written as the sink ``jsonl`` does; rotation and compression at will."""
+    """Write record files as the sink ``jsonl`` does; rotate and compress on demand."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -48,13 +48,13 @@ class Files:
             file.write(b"".join(record + b"\n" for record in records))
 
     def rotate(self, topic: str, wall: float) -> None:
-        """The next record goes into another part."""
+        """Write the next record into another part."""
         if self.path(topic, wall).exists():
             place = (topic, utc_date(wall))
             self.numbers[place] = self.numbers.get(place, 1) + 1
 
     def compress(self, wall: float) -> None:
-        """All parts but those that are written to."""
+        """Compress all parts but those that are written to."""
         current = {self.path(topic, wall) for topic in ("agent", "system")}
         for path in set(self.directory.glob("*.jsonl")) - current:
             (self.directory / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -62,8 +62,10 @@ class Files:
 
 
 class MemoryServer:
-    """What of Redis the sink uses. ``refuses`` is an error's text; ``breaks`` ends the connection on the next
-    exchange: ``before`` or ``after`` it was done.
+    """Hold the part of Redis that the sink uses.
+
+    ``refuses`` is the text of an error for each command; ``breaks`` ends the connection ``before`` or
+    ``after`` the next exchange is done.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,7 @@ class MemoryServer:
         self.start()
 
     def start(self) -> None:
-        """As after a kill: empty, and another one."""
+        """Start empty, as another run, as after a kill."""
         self.starts += 1
         self.strings: dict[bytes, bytes] = {}
         self.hashes: dict[bytes, dict[bytes, bytes]] = {}

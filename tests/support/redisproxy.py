@@ -1,4 +1,4 @@
-"""A port in front of a Redis that can turn bad while it is used: it swallows everything, or resets."""
+"""Put a proxy in front of a Redis that can turn bad during use: swallow everything, or reset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 
 class Proxy:
-    """Passes on to a port of 127.0.0.1, in a thread of its own; ``commands`` counts what clients asked."""
+    """Pass on to a port of 127.0.0.1, in its own thread; ``commands`` counts what clients asked."""
 
     def __init__(self, target: int) -> None:
         self.port = 0
@@ -22,16 +22,16 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
 
     def swallow(self) -> None:
-        """Take connections and whatever comes over them, and answer nothing."""
+        """Accept connections and data, and answer nothing."""
         self._behaviour = "swallow"
 
     def reset(self) -> None:
-        """Reset the connections that are there, and each that comes."""
+        """Reset all present connections, and each new one."""
         self._behaviour = "reset"
         self._loop.call_soon_threadsafe(self._reset_all)
 
     def mend(self) -> None:
-        """Pass on again; what was swallowed stays so."""
+        """Pass on again; what was swallowed stays lost."""
         self._behaviour = "pass"
 
     async def serve(self, started: threading.Event, ending: asyncio.Event) -> None:
@@ -88,7 +88,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxy_to(port: int) -> Iterator[Proxy]:
-    """A proxy in front of a port, gone at the end."""
+    """Run a proxy in front of a port; stop it at the end."""
     proxy = Proxy(port)
     started, ending = threading.Event(), asyncio.Event()
     thread = threading.Thread(target=proxy.run, args=(started, ending), daemon=True)

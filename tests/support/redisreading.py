@@ -1,4 +1,4 @@
-"""A RedisReader on a real server, for tests that are not coroutines themselves."""
+"""Run a RedisReader on a real server, for tests that are not coroutines themselves."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ class Reading:
         self.reader = RedisReader(mono=lambda: self.mono, **limits)
         self._url = url or server.url
         self._loop = asyncio.Runner()
-        self.wire = self.run(RedisSession.open(self._url))
+        self.session = self.run(RedisSession.open(self._url))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(coroutine)
 
     def scan(self) -> WorkspaceTraces:
-        return self.run(self.reader.scan(self.wire, self.now))
+        return self.run(self.reader.scan(self.session, self.now))
 
     def read(self, *keys: str | bytes, pushed: bool = True) -> AgentsChange:
         named = [key.encode() if isinstance(key, str) else key for key in keys]
-        return self.run(self.reader.read(self.wire, named, self.now, pushed=pushed))
+        return self.run(self.reader.read(self.session, named, self.now, pushed=pushed))
 
     def reread(self, *agent_ids: str) -> AgentsChange:
-        return self.run(self.reader.reread(self.wire, agent_ids, self.now))
+        return self.run(self.reader.reread(self.session, agent_ids, self.now))
 
     def reconnect(self) -> None:
-        self.run(self.wire.close())
-        self.wire = self.run(RedisSession.open(self._url))
+        self.run(self.session.close())
+        self.session = self.run(RedisSession.open(self._url))
 
     def close(self) -> None:
-        self.run(self.wire.close())
+        self.run(self.session.close())
         self._loop.close()
 
 
@@ -65,13 +65,13 @@ def reading(server: RedisServer, **options: Any) -> Iterator[Reading]:
 
 @contextlib.contextmanager
 def shared_server(directory: Path, *options: str, kind: str | None = None) -> Iterator[RedisServer]:
-    """A server for many tests, each of which empties it by :func:`emptied`."""
+    """Run a server for many tests, each of which empties it with :func:`emptied`."""
     with redis_server(directory, *options, kind=kind) as server:
         yield server
 
 
 def emptied(server: RedisServer) -> redis.Redis:
-    """The server's client; there is nothing in it, and no user but the default one."""
+    """Empty the server of keys and users; return its client."""
     client = server.client
     client.flushall()
     for user in client.acl_users():
@@ -87,7 +87,7 @@ def agent(traces: WorkspaceTraces | AgentsChange, agent_id: str) -> AgentTraces:
 
 
 def commands_of(server: RedisServer, calls: Iterable[Any]) -> int:
-    """Commands that the server processed while the calls, made one after another, went on."""
+    """Return how many commands the server processed during the calls, made one after another."""
     with server.client as client:
         before = client.info("stats")["total_commands_processed"]
         for _ in calls:

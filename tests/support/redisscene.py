@@ -1,4 +1,4 @@
-"""coordd between agents of a Redis and of files, for tests of what becomes of all of them while Redis fails.
+"""Run coordd between agents in Redis and in files, for tests of what happens while Redis fails.
 
 What never stops beats: ``filer`` into a file, ``alone`` into Redis as long as that takes it.
 """
@@ -34,7 +34,7 @@ USERS = (
 
 
 def admin(server: RedisServer) -> redis.Redis:
-    """A client of its own user, over the socket, so that it gets in whatever becomes of the others."""
+    """Return a client of its own user, over the socket, which still connects when others cannot."""
     return redis.Redis(
         unix_socket_path=str(server.socket),
         username="admin",
@@ -46,7 +46,7 @@ def admin(server: RedisServer) -> redis.Redis:
 
 
 def beat_once(client: redis.Redis) -> None:
-    """All that agents do in the Redis of a scene; each key changes, and what it says of tasks does not."""
+    """Do all that the scene's agents do in Redis; each key changes, but not what it says of tasks."""
     now = time.time()
     with client.pipeline(transaction=True) as pipeline:
         entry = {"id": "alone", "hostname": "h", "status": "active", "registered_at": 1764000000}
@@ -61,7 +61,7 @@ def beat_once(client: redis.Redis) -> None:
 
 
 class Scene:
-    """One coordd, its project and its Redis; ``mark`` is how many events there were when the fault began."""
+    """One coordd, its project and its Redis; ``mark`` is the number of events when the fault began."""
 
     def __init__(self, server: RedisServer, project: Project, proxy: Proxy | None = None) -> None:
         self.server = server
@@ -79,12 +79,12 @@ class Scene:
         return self._daemon
 
     def redis(self, *command: Any) -> Any:
-        """One command of the administrator, on a connection of its own."""
+        """Run one command of the administrator, on its own connection."""
         with admin(self.server) as client:
             return client.execute_command(*command)
 
     def apart(self, *command: Any) -> None:
-        """A command that does not end by itself."""
+        """Run a command that does not end by itself."""
 
         def run() -> None:
             with contextlib.suppress(redis.RedisError):
@@ -104,7 +104,7 @@ class Scene:
         return " | ".join(self.status["problems"])
 
     def well(self) -> bool:
-        """Whether everything is as if there had been no fault."""
+        """Return whether everything is as it was before the fault."""
         told = self.status
         assert told["redis"]["connected"], told["redis"]
         assert told["redis"]["feed"] == "push", told["redis"]
@@ -115,17 +115,17 @@ class Scene:
         return True
 
     def resident(self) -> int:
-        """Bytes of memory that the daemon has now."""
+        """Return the bytes of memory that the daemon has now."""
         lines = Path(f"/proc/{self.daemon.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
     def turns(self) -> list[str]:
-        """The events of Redis's coming and going since the fault began."""
+        """Return the events of losing and regaining Redis since the fault began."""
         events = self.project.records("event")[self.mark :]
         return [event["kind"] for event in events if event["kind"] in TURNS]
 
     def gaps(self) -> list[float]:
-        """Seconds between one sample of the host and the next."""
+        """Return the seconds between one sample of the host and the next."""
         times = [
             datetime.fromisoformat(one["timestamp"]).timestamp() for one in self.project.records("system")
         ]
@@ -135,7 +135,7 @@ class Scene:
         return [one for one in self.project.records("agent") if one["agent_id"] == agent]
 
     def file_beat_is_recorded(self) -> bool:
-        """Wait for the record of a beat that comes now."""
+        """Wait for the record of a heartbeat that is made now."""
         at = time.time()
         eventually(
             lambda: any(_time(one["last_heartbeat"]) >= at for one in self.recorded("filer")),
@@ -144,7 +144,7 @@ class Scene:
         return True
 
     def everything_is_there(self) -> bool:
-        """Whether of each agent, the host, and each second the last record is in Redis."""
+        """Return whether the last record of each agent, the host and each second is in Redis."""
         expected = {}
         for record in self.project.records("agent"):
             key = f"metrics:agent:{_epoch(record)}:{record['host']}"
@@ -158,7 +158,7 @@ class Scene:
         return True
 
     def samples(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """All samples in Redis by (key, field); field is empty where the key is no hash."""
+        """Return all samples in Redis by (key, field); field is empty if the key is no hash."""
         found = {}
         with admin(self.server) as client:
             for key in client.scan_iter("metrics:agent:*", count=1000):
@@ -170,7 +170,7 @@ class Scene:
         return found
 
     def still(self) -> None:
-        """Let all agents end."""
+        """Stop all agents."""
         self._ending.set()
         for thread in self._threads:
             thread.join()
@@ -180,7 +180,7 @@ class Scene:
     def playing(
         self, tmp_path: Path, url: str, *, wait: bool = True, prefix: tuple[str, ...] = (), **extra: str
     ) -> Iterator[Scene]:
-        """Agents beat, coordd runs; ``wait`` until it sees everything."""
+        """Let agents beat and coordd run; ``wait`` until it sees everything."""
         for beater in (self._beat_into_redis, self._beat_into_files):
             self._threads.append(threading.Thread(target=beater))
             self._threads[-1].start()

@@ -1,4 +1,4 @@
-"""Values that strangers send where a time, a duration, a number, an id or a cursor is meant."""
+"""List strange values where a time, a duration, a number, an id or a cursor is expected."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from coordd.cli.doctor.findings import Finding
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson
-from coordd.util.read_safely import read_file
+from coordd.util.regular_files import read_file
 from coordd.util.text import count, duration, number, shown
 
 if TYPE_CHECKING:

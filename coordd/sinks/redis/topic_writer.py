@@ -20,7 +20,7 @@ from coordd.sinks.redis.commands import Sample, plan, sample_of
 from coordd.sinks.redis.refill import Refill
 from coordd.sinks.redis.refusals import is_of_one_key, may_have_lost, refusal
 from coordd.sinks.redis.topic_queue import TopicQueue
-from coordd.util.safeopen import explain
+from coordd.util.regular_files import explain
 from coordd.util.timestamps import parse_timestamp
 
 PAUSE = 1.0

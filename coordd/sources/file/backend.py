@@ -1,6 +1,6 @@
-"""The file backend as the pipeline sees it: which workspaces there are, how each is read and followed.
+"""Offer the file intake its workspaces: find them, read each, and listen for changes in each.
 
-``find`` and ``follow`` touch file systems and may hang: they belong in a trace worker. ``start`` and
+``find`` and ``follow`` call the file system and may hang, so they belong in a trace worker; ``start`` and
 ``close`` belong on the event loop.
 """
 
@@ -20,13 +20,13 @@ from coordd.sources.file.workspaces import expand
 
 log = logging.getLogger(__name__)
 
-MAX_SAID = 1000
-"""Problems of looking for workspaces that are logged, each once."""
+MAX_LOGGED = 1000
+"""Different problems with finding workspaces that are logged, each once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A workspace: its path, whether only a pattern names it, whether it lies on another machine."""
+class FoundWorkspace:
+    """A workspace: its path, whether only a pattern names it, whether other machines write to it."""
 
     path: str
     from_glob: bool
@@ -34,10 +34,14 @@ class Found:
 
 
 class FileBackend:
-    """Workspaces that hold ``.claude/coordination``; ``entries``, paths and patterns, may be replaced.
+    """Find, read and follow the workspaces that hold ``.claude/coordination``.
 
-    ``bounds`` say what may be kept; ``breathe`` is called in the trace worker now and then while a long
-    reading goes on.
+    ``entries`` are paths and patterns; they may be replaced at any time.
+
+    Args:
+        entries: see above.
+        bounds: how much all readers together may keep.
+        keepalive: called in the trace worker now and then during a long reading, to show that it goes on.
     """
 
     def __init__(
@@ -45,13 +49,13 @@ class FileBackend:
         *,
         entries: Sequence[str],
         bounds: Bounds | None = None,
-        breathe: Callable[[], None] = lambda: None,
+        keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self.entries = entries
-        self._breathe = breathe
+        self._keepalive = keepalive
         self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def start(self, on_hint: Callable[[str, Hint], None]) -> None:
         """Begin to listen for changes; ``on_hint`` is called on the running loop."""
@@ -61,31 +65,31 @@ class FileBackend:
             log.warning("changes are found by polling: %s", followed.reason)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening for changes."""
         if self._watcher is not None:
             self._watcher.close()
 
-    def find(self) -> list[Found]:
-        """The workspaces that the entries name now."""
+    def find(self) -> list[FoundWorkspace]:
+        """Return the workspaces that the entries name now; log each new problem once."""
         workspaces = expand(self.entries)
         for problem in workspaces.problems:
-            if problem not in self._said and len(self._said) < MAX_SAID:
-                self._said.add(problem)
+            if problem not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add(problem)
                 log.warning("%s", problem)
         return [
-            Found(path, path not in workspaces.explicit, is_remote(f"{path}/{COORDINATION}"))
+            FoundWorkspace(path, path not in workspaces.explicit, is_remote(f"{path}/{COORDINATION}"))
             for path in workspaces.paths
         ]
 
     def reader(self, path: str) -> WorkspaceReader:
-        """A new reader of one workspace."""
-        return WorkspaceReader(path, bounds=self._bounds, breathe=self._breathe)
+        """Return a new reader of one workspace."""
+        return WorkspaceReader(path, bounds=self._bounds, keepalive=self._keepalive)
 
     def follow(self, path: str) -> Followed:
-        """Listen for changes in a workspace as it lies there now; how it is followed."""
+        """Listen for changes in a workspace as it exists now; return how changes become known."""
         return self._watcher.arm(path) if self._watcher else Followed("poll", "not started")
 
     def unfollow(self, path: str) -> None:
-        """Listen to a workspace no longer."""
+        """Stop listening for changes in a workspace."""
         if self._watcher is not None:
             self._watcher.forget(path)

@@ -1,14 +1,17 @@
-"""What to watch of one workspace, and for what.
+"""Find out which directories to watch for one workspace, and for which events.
 
-The chain from the project directory to ``agents/``, ``claims/``, ``tasks/`` and ``status/``: each for its own
-vanishing, moving and change of rights; and where the next one of the chain is missing or a symbolic link,
-also for names that appear. Of a workspace that does not exist its nearest existing ancestor is watched, for
-one name. Makes system calls that may block, and keeps nothing from one walk to the next.
+Each directory from the project to ``agents/``, ``claims/``, ``tasks/`` and ``status/`` is watched::
+
+    always                                    for its own removal, move and change of permissions
+    the next one is missing or is a link      also for names that appear in it
+    the project does not exist                its nearest existing ancestor, for one name
+
+Makes system calls that may block, and keeps nothing from one walk to the next.
 
 Agents' files are watched for close-after-write, renames, deletion and attributes (``touch``, ``utime``,
-``chmod``), not for each write: a beat is several writes, and read half-way it is no beat. A writer that
-never closes its file is seen by the rescans and by the reading before each deadline. ``claims/``, ``tasks/``
-and ``status/`` are also watched for creation, since a claim may be made by link(2).
+``chmod``), not for each write: a heartbeat may take several writes, and a half-written one cannot be read.
+Beats of a writer that never closes its file are found by the rescans and by the reading before each deadline.
+``claims/``, ``tasks/`` and ``status/`` are also watched for creation, since link(2) may make a claim.
 """
 
 from __future__ import annotations
@@ -32,12 +35,12 @@ _FolderName = Literal["agents", "claims", "tasks", "status"]
 _FOLDERS: dict[_FolderName, int] = {"agents": _AGENTS, "claims": _WORK, "tasks": _WORK, "status": _WORK}
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
-_TRIES = 5  # for a path that comes to be while it is looked for; the reading every 30 s is there for the rest
+_TRIES = 5  # for a path that is created during the search; the full reading every 30 s covers the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What one workspace wants to know of one watched directory."""
+    """What one workspace wants to be told about one watched directory."""
 
     workspace: str
     kind: Literal["chain", "agents", "claims", "tasks", "status"]
@@ -46,10 +49,10 @@ class Interest:
 
 
 class Arming:
-    """One walk down the chain of one workspace.
+    """Watch every directory on the way to one workspace's traces.
 
-    Afterwards ``found`` has the watches by number with what each is wanted for, and ``error`` the last reason
-    but absence for which a directory could not be watched.
+    After :meth:`walk`, ``found`` maps watch numbers to what each is needed for, and ``error`` is the last
+    reason other than absence why a directory could not be watched.
     """
 
     def __init__(self, backend: ino.Backend, workspace: str) -> None:
@@ -59,7 +62,7 @@ class Arming:
         self.error: OSError | None = None
 
     def walk(self) -> None:
-        """Watch all there is."""
+        """Watch every directory that exists now."""
         parent = self._reach(self.workspace)
         if parent is None:
             return
@@ -69,7 +72,7 @@ class Arming:
                 self._chain(parent, {part})
             if not self._chain(path):
                 self._chain(parent, {part})
-                if not self._chain(path):  # once more: it may have come before the parent was watched
+                if not self._chain(path):  # again: it may have been created before the parent was watched
                     return
             parent = path
         missing = {name for name in _FOLDERS if not self._folder(parent, name)}
@@ -79,7 +82,7 @@ class Arming:
                 self._folder(parent, name)
 
     def _reach(self, path: str) -> str | None:
-        """Watch the project directory, or else its nearest ancestor for the next name on the way to it."""
+        """Watch the project directory, or its nearest existing ancestor for the next name on the way."""
         for _ in range(_TRIES):
             if self._chain(path):
                 return path
@@ -90,7 +93,7 @@ class Arming:
                 child = ancestor
             if not os.path.lexists(child):
                 break
-            # It came before its ancestor was watched for it: look again.
+            # It was created before its ancestor was watched: try again.
         return None
 
     def _chain(self, path: str, names: Iterable[str] = ()) -> bool:
@@ -113,7 +116,7 @@ class Arming:
 
 
 def mask_of(interests: Iterable[Interest]) -> int:
-    """All that these want to hear of one directory, without the flags that say how to reach it."""
+    """Return all events that these interests need from one directory, without the flags for reaching it."""
     mask = 0
     for interest in interests:
         mask |= interest.mask

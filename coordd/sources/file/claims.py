@@ -1,7 +1,7 @@
-"""Traces of work from bytes and names: claims, progress, available tasks. Pure, as parse.py is.
+"""Parse traces of work from file names and bytes: claims, progress, available tasks. Pure.
 
-A claim is known by its file's name; what the file says of its own id is not asked, for a name cannot be
-forged twice in one folder.
+A claim is identified by its file's name. The id in the file is ignored: a folder holds each name only once,
+while any file can repeat an id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
 
 
 def claimed_task_of(filename: str) -> str | None:
-    """The task of ``claims/<task>.claim`` or ``claims/<id>.json``; None where the name is none of ours.
+    """Return the task of ``claims/<task>.claim`` or ``claims/<id>.json``; None for any other name.
 
     Raises:
         Malformed: the id is longer than 256 characters.
@@ -34,7 +34,7 @@ def claimed_task_of(filename: str) -> str | None:
 
 
 def progress_task_of(filename: str) -> str | None:
-    """The task of ``status/<task>.progress``; None where the name is none of ours.
+    """Return the task of ``status/<task>.progress``; None for any other name.
 
     Raises:
         Malformed: the id is longer than 256 characters.
@@ -43,10 +43,10 @@ def progress_task_of(filename: str) -> str | None:
 
 
 def task_names_of(filename: str) -> tuple[str, str] | None:
-    """The task of ``tasks/<task>[.ext]``: its id, and the whole name, which a claim may also use.
+    """Return the id of the task in ``tasks/<task>[.ext]``, and the whole name, which a claim may also use.
 
     An extension is a dot, a letter, and up to seven letters or digits at the end: ``fix.md`` and ``fix.json``
-    are the task ``fix``, while ``v1.2`` is ``v1.2``. None for a half-written file.
+    are the task ``fix``, while ``v1.2`` is the task ``v1.2``. None for a half-written file.
 
     Raises:
         Malformed: the id is longer than 256 characters.
@@ -61,7 +61,10 @@ def task_names_of(filename: str) -> tuple[str, str] | None:
 
 
 def parse_claim(task: str, content: bytes) -> Parsed[Claim]:
-    """A claim's JSON: ``agent_id``, ``claimed_at``, ``ttl``, ``expires_at``, ``status``, ``description``."""
+    """Parse the JSON object of a claim.
+
+    Its fields are ``agent_id``, ``claimed_at``, ``ttl``, ``expires_at``, ``status`` and ``description``.
+    """
     fields = Fields(content)
     claimed_at = fields.moment("claimed_at")
     expires_at = fields.moment("expires_at")
@@ -83,7 +86,7 @@ def parse_claim(task: str, content: bytes) -> Parsed[Claim]:
 
 
 def parse_progress(task: str, content: bytes) -> Parsed[Progress]:
-    """A ``.progress`` file's JSON: ``progress``, ``message``, ``timestamp``."""
+    """Parse the JSON of a ``.progress`` file: ``progress``, ``message``, ``timestamp``."""
     fields = Fields(content)
     progress = Progress(
         task=task,
@@ -95,7 +98,7 @@ def parse_progress(task: str, content: bytes) -> Parsed[Progress]:
 
 
 def merge_claims(claims: Iterable[Claim]) -> dict[str, Claim]:
-    """One claim a task. Where both dialects claim it the later one counts; of equals, the first given."""
+    """Return one claim for each task: of several, the one claimed later; of equals, the first given."""
     merged: dict[str, Claim] = {}
     for claim in claims:
         known = merged.get(claim.task)

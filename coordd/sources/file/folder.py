@@ -1,9 +1,9 @@
-"""One folder of trace files, read again only where it changed.
+"""Read one folder of trace files, opening again only the files that changed.
 
-What a file says is kept with the state the file had when it was read. A file is read again when its mtime,
-ctime, size or inode differ, and when it was read so soon after its last change that another change could
-have left all four as they were. Knows which names a caller asks for and how to parse them, and not what they
-mean together.
+The parsed value of each file is kept with the file's state (stat) at reading. A file is read again if its
+mtime, ctime, size or inode differ, or if it was read so soon after its last change that another change could
+have left all four the same. The caller says which names to read and how to parse them; what they mean
+together is not known here.
 """
 
 from __future__ import annotations
@@ -11,109 +11,34 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from coordd.sources.bounds import Budget, Shelf
-from coordd.util.fields import Malformed, Parsed
-from coordd.util.safe_file import explain, irregular, read_regular
+from coordd.sources.bounds import Budget, Quota
+from coordd.sources.file.trace_file import Entry, FileKind
+from coordd.util.fields import Malformed
+from coordd.util.untrusted_folder import explain_unreadable, irregular, read_regular
 
 T = TypeVar("T")
 
 MAX_ENTRIES = 100_000
 MAX_MALFORMED = 1000
-"""Names that could not be used and are kept; more are counted."""
-BREATH = 100
-"""Files looked at between two signs of going on."""
+"""Unusable names that are kept with their problem; more are only counted."""
+KEEPALIVE_EVERY = 100
+"""Files looked at between two calls of ``keepalive``."""
 RACY_SECONDS = 2.0  # the coarsest timestamps in use, those of FAT
 
 
-@dataclass(frozen=True, slots=True)
-class FileKind(Generic[T]):
-    """How files of one kind are read: up to ``limit`` bytes, into a value. ``parse`` raises nothing."""
-
-    limit: int
-    parse: Callable[[str, bytes, os.stat_result], Parsed[T]]
-
-
-class Entry(Generic[T]):
-    """One file as it was last read.
-
-    ``counts`` is False for what is no readable trace at all (a FIFO, a link, a huge file): it names nobody.
-    ``value`` is None where nothing could be made of the file, ``problem`` says why.
-    """
-
-    __slots__ = (
-        "counts",
-        "ctime_ns",
-        "ino",
-        "kind",
-        "mtime_ns",
-        "problem",
-        "released",
-        "settled",
-        "size",
-        "value",
-    )
-
-    def __init__(
-        self,
-        kind: FileKind[T],
-        state: os.stat_result,
-        value: T | None,
-        problem: str | None,
-        *,
-        counts: bool,
-        settled: bool,
-    ) -> None:
-        self.kind = kind
-        self.mtime_ns = state.st_mtime_ns
-        self.ctime_ns = state.st_ctime_ns
-        self.ino = state.st_ino
-        self.size = state.st_size
-        self.value = value
-        self.problem = problem
-        self.counts = counts
-        self.settled = settled
-        self.released = False
-
-    def is_of(self, state: os.stat_result) -> bool:
-        """Whether the file still has the state it was read in."""
-        return (
-            self.mtime_ns == state.st_mtime_ns
-            and self.ino == state.st_ino
-            and self.size == state.st_size
-            and self.ctime_ns == state.st_ctime_ns
-        )
-
-    def refused(self, problem: str) -> Entry[T]:
-        """The same file, which cannot be looked at now."""
-        other = copy(self)
-        other.value, other.problem, other.settled, other.released = None, problem, False, False
-        return other
-
-    def says(self, other: Entry[T] | None) -> bool:
-        """Whether both readings mean the same."""
-        return (
-            other is not None
-            and self.value == other.value
-            and self.counts == other.counts
-            and self.problem == other.problem
-        )
-
-
 class Folder(Generic[T]):
-    """The trace files of one folder.
+    """Keep the trace files of one folder.
 
     Args:
         path: for messages only; the folder is always reached by a descriptor.
-        kind_of: how to read the file of this name, None for a name that is no trace; Malformed for a name
-            that is one, but cannot be used.
+        kind_of: returns how to read the file of a name, None if the name is not a trace's; raises Malformed
+            for a trace's name that cannot be used.
         max_entries: directory entries beyond this are not looked at.
-        files: so many files are kept, in all folders that share it; None: no such bound.
-        shelf: decides which values are kept.
-        breathe: is called now and then while a scan goes on: it takes long, and hangs not.
+        files: budget of files, shared with other folders; None: no such bound.
+        quota: decides which values are kept.
+        keepalive: called now and then during a scan, to show that it goes on and does not hang.
     """
 
     def __init__(
@@ -123,47 +48,47 @@ class Folder(Generic[T]):
         kind_of: Callable[[str], FileKind[T] | None],
         max_entries: int = MAX_ENTRIES,
         files: Budget | None = None,
-        shelf: Shelf[T] | None = None,
-        breathe: Callable[[], None] = lambda: None,
+        quota: Quota[T] | None = None,
+        keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         self._kind_of = kind_of
         self._max_entries = max_entries
         self._files = files or Budget(max_entries)
-        self._shelf: Shelf[T] = shelf or Shelf()
-        self._breathe = breathe
-        self._beyond = 0
+        self._quota: Quota[T] = quota or Quota()
+        self._keepalive = keepalive
+        self._left_out = 0
         self.entries: dict[str, Entry[T]] = {}
         self.bad_names: dict[str, str] = {}
         self.bad_unnamed = 0
-        self.overfull = False
+        self.truncated = False
 
     @property
-    def crowded(self) -> str | None:
-        """In words that not all of it is known, for it is too much; None where it is."""
-        if self.overfull:
+    def over_limit(self) -> str | None:
+        """Why not all of the folder is known, in words, because there is too much; None if all is."""
+        if self.truncated:
             return f"more than {self._max_entries} entries; the rest is not read"
-        if self._beyond:
-            return f"{self._beyond} files more than there is room for; they are not read"
+        if self._left_out:
+            return f"{self._left_out} files more than there is room for; they are not read"
         return None
 
     def scan(self, fd: int, now: float) -> set[str]:
-        """Look at every file; the names whose meaning changed, those that vanished included.
+        """Look at every file; return the names whose meaning changed, vanished ones included.
 
-        Where some found no room and others have gone, a second look lets those in.
+        If files were left out for lack of budget and others have vanished, a second look lets them in.
 
         Args:
             fd: descriptor of the folder.
             now: wall clock, epoch seconds.
 
         Raises:
-            OSError: the folder cannot be listed; then nothing is changed.
+            OSError: the folder cannot be listed; nothing is changed.
         """
         changed, gone = self._look(fd, now)
-        return changed | self._look(fd, now)[0] if gone and self._beyond else changed
+        return changed | self._look(fd, now)[0] if gone and self._left_out else changed
 
     def _look(self, fd: int, now: float) -> tuple[set[str], bool]:
-        """One look at every file; the names whose meaning changed, and whether any has gone."""
+        """Look at every file once; return the names whose meaning changed, and whether any has vanished."""
         known = self.entries
         fresh: dict[str, Entry[T]] = {}
         changed: set[str] = set()
@@ -171,13 +96,13 @@ class Folder(Generic[T]):
         count = 0
         listing = os.scandir(fd)
         self.bad_names, self.bad_unnamed = {}, 0
-        self._beyond = 0
-        with listing, self._undone(fresh):
+        self._left_out = 0
+        with listing, self._rolled_back(fresh):
             for count, item in enumerate(listing, 1):
                 if count > self._max_entries:
                     break
-                if count % BREATH == 0:
-                    self._breathe()
+                if count % KEEPALIVE_EVERY == 0:
+                    self._keepalive()
                 name = item.name
                 entry = known.get(name)
                 if entry is not None:
@@ -194,11 +119,11 @@ class Folder(Generic[T]):
                     state = item.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                if entry is None or not entry.settled or not entry.is_of(state):
-                    new = self._take(fd, name, kind, (state, racy_from), entry)
+                if entry is None or not entry.settled or not entry.matches(state):
+                    new = self._load_within_bounds(fd, name, kind, (state, racy_from), entry)
                     if new is None:
                         continue
-                    if not new.says(entry):
+                    if not new.means_the_same_as(entry):
                         changed.add(name)
                     entry = new
                 fresh[name] = entry
@@ -207,13 +132,13 @@ class Folder(Generic[T]):
             self._forget(known[name])
         changed |= gone
         self.entries = fresh
-        self.overfull = count > self._max_entries
+        self.truncated = count > self._max_entries
         return changed, bool(gone)
 
     def refresh(self, fd: int, name: str, *, force: bool = False) -> bool:
-        """Look at one file; whether its meaning changed.
+        """Look at one file; return whether its meaning changed.
 
-        What is read here was written just now, as a rule, so the next scan reads it again.
+        The file was probably written just now, so the next scan reads it again.
 
         Args:
             fd: descriptor of the folder.
@@ -223,20 +148,20 @@ class Folder(Generic[T]):
         old = self.entries.get(name)
         try:
             if old is None and not os.access(name, os.F_OK, dir_fd=fd, follow_symlinks=False):
-                return False  # most agents have no more than a heartbeat; an exception would cost twice this
+                return False  # most agents only have a heartbeat; an exception would cost twice as much
             state = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if old is None and len(self.entries) >= self._max_entries:
                 return False
-            if old is not None and not force and old.settled and old.is_of(state):
+            if old is not None and not force and old.settled and old.matches(state):
                 return False
             kind = old.kind if old is not None else self._kind_of(name)
-            new = None if kind is None else self._take(fd, name, kind, (state, 0), old)
-        except (FileNotFoundError, ValueError):  # ValueError: a NUL, from a list; no file is called so
+            new = None if kind is None else self._load_within_bounds(fd, name, kind, (state, 0), old)
+        except (FileNotFoundError, ValueError):  # ValueError: a NUL in a listed id, which no file name holds
             new = None
         except OSError as error:
             if old is None:
                 return False
-            new = old.refused(explain(error, self._at(name)))
+            new = old.refused(explain_unreadable(error, self._at(name)))
             self._release(old)
         if new is None:
             if old is not None:
@@ -244,31 +169,31 @@ class Folder(Generic[T]):
                 self._forget(old)
             return old is not None
         self.entries[name] = new
-        return not new.says(old)
+        return not new.means_the_same_as(old)
 
     def clear(self) -> set[str]:
-        """Forget everything, for the folder is not there; the names that were known."""
+        """Forget all files, since the folder does not exist; return the names that were known."""
         known = set(self.entries)
         for entry in self.entries.values():
             self._forget(entry)
         self.entries = {}
         self.bad_names, self.bad_unnamed = {}, 0
-        self._beyond = 0
-        self.overfull = False
+        self._left_out = 0
+        self.truncated = False
         return known
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Each file, or the folder (empty name), that could not be used as it should, and why."""
-        if self.crowded is not None:
-            yield "", self.crowded
+        """Yield name and reason of each file that could not be fully used; the folder's name is empty."""
+        if self.over_limit is not None:
+            yield "", self.over_limit
         yield from self.bad_names.items()
         for name, entry in self.entries.items():
             if entry.problem is not None:
                 yield name, entry.problem
 
     @contextmanager
-    def _undone(self, fresh: dict[str, Entry[T]]) -> Iterator[None]:
-        """Give back what a scan has booked that does not come to its end."""
+    def _rolled_back(self, fresh: dict[str, Entry[T]]) -> Iterator[None]:
+        """Give back what a scan has charged if it does not come to its end."""
         try:
             yield
         except BaseException:
@@ -285,15 +210,16 @@ class Folder(Generic[T]):
         else:
             self.bad_unnamed += 1
 
-    def _take(
+    def _load_within_bounds(
         self, fd: int, name: str, kind: FileKind[T], seen: tuple[os.stat_result, int], old: Entry[T] | None
     ) -> Entry[T] | None:
-        """Load a file and keep to the bounds; None where it has gone, or there is no room for it.
+        """Load a file within the bounds; None if it has vanished or does not fit.
 
-        What was known of it is given up first: what is rewritten finds the room that it had.
+        The budget of its previous value is given back first, so that a rewritten file fits where it did
+        before.
         """
         if old is None and not self._files.take(1):
-            self._beyond += 1
+            self._left_out += 1
             return None
         try:
             new = self._load(fd, name, kind, *seen)
@@ -303,19 +229,19 @@ class Folder(Generic[T]):
             raise
         self._release(old)
         if new is not None and new.value is not None:
-            new.value = self._shelf.admit(new.value)
+            new.value = self._quota.admit(new.value)
             if new.value is None:
-                self._beyond += 1
+                self._left_out += 1
                 new = None
         if new is None and old is None:
             self._files.give(1)
         return new
 
     def _release(self, entry: Entry[T] | None) -> None:
-        """Give up the value of a file."""
+        """Give back the budget of a file's value."""
         if entry is not None and entry.value is not None and not entry.released:
             entry.released = True
-            self._shelf.release(entry.value)
+            self._quota.release(entry.value)
 
     def _forget(self, entry: Entry[T]) -> None:
         self._release(entry)
@@ -333,8 +259,10 @@ class Folder(Generic[T]):
             return None
         except Malformed as error:
             return Entry(kind, state, None, str(error), counts=False, settled=True)
-        except OSError as error:  # never settled: what refuses now may answer next time
-            return Entry(kind, state, None, explain(error, self._at(name)), counts=True, settled=False)
+        except OSError as error:  # not settled: what fails now may work next time
+            return Entry(
+                kind, state, None, explain_unreadable(error, self._at(name)), counts=True, settled=False
+            )
         value, problem = kind.parse(name, content, state)
         settled = max(state.st_mtime_ns, state.st_ctime_ns) < racy_from
         return Entry(kind, state, value, problem, counts=True, settled=settled)
@@ -344,7 +272,7 @@ class Folder(Generic[T]):
 
 
 def list_names(fd: int, max_entries: int) -> tuple[list[str], dict[str, str], bool]:
-    """The regular files of a folder, everything else with its kind, and whether there were too many."""
+    """Return a folder's regular files, all else with its kind, and whether there were too many entries."""
     names: list[str] = []
     others: dict[str, str] = {}
     with os.scandir(fd) as listing:

@@ -1,7 +1,7 @@
-"""What a change notice says: where to look again, never what is there.
+"""Define what a change notice says: where to read again, never what was written.
 
-Pure values, made for many thousands a second: an agent's hint is a plain string, so that a set of hints
-removes repetitions. Knows nothing of inotify nor of files.
+Pure values, cheap enough for many thousands a second: an agent's hint is a plain string, so that a set of
+hints removes repetitions. Knows neither inotify nor files.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 
 class Signal(enum.Enum):
-    """A hint that is not about one agent."""
+    """A hint that concerns more than one agent or file."""
 
     LIST = "list"
     """``agents/active.list`` changed."""
     RESCAN = "rescan"
-    """Folders came, went or moved, or events were lost: arm the watches anew, then read everything."""
+    """Folders appeared, vanished or moved, or events were lost: renew the watches, then read everything."""
 
 
 class WorkFile(NamedTuple):

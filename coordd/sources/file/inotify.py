@@ -1,6 +1,6 @@
-"""inotify as coordd needs it: a descriptor, watches by number, and events decoded from the bytes read.
+"""Call inotify(7) through the C library, and decode the events it returns.
 
-Source: inotify(7). Knows nothing of workspaces.
+A descriptor, watches by number, and events. Knows nothing of workspaces.
 """
 
 from __future__ import annotations
@@ -35,31 +35,30 @@ RawEvent = tuple[int, int, str]
 
 
 class Backend(Protocol):
-    """The system calls. Errors are the OSErrors of inotify(7)'s pages."""
+    """The system calls of inotify. Errors are OSErrors as in its manual pages."""
 
     fd: int
     """Readable when there are events; reading does not block."""
 
     def add(self, path: str, mask: int) -> int:
-        """Watch ``path``; its watch number, the one it has where that directory is watched already."""
+        """Watch ``path``; return its watch number, the existing one if the directory is watched already."""
 
     def remove(self, wd: int) -> None:
-        """Stop watching; a number that is no more does no harm."""
+        """Stop watching; an unknown number is ignored."""
 
     def close(self) -> None:
-        """Close the descriptor; again does no harm."""
+        """Close the descriptor; calling it twice is harmless."""
 
 
 class LibcBackend:
-    """:class:`Backend` over the C library's three functions.
+    """Implement :class:`Backend` with three functions of the C library.
 
-    asyncinotify would be the library for this, but coordd needs none of its reader, which builds five
-    objects an event, and importing it runs ldconfig (``ctypes.util.find_library``): a fifth of coordd's time
-    to start.
+    The library asyncinotify is not used: its reader builds five objects for each event, and importing it runs
+    ldconfig (``ctypes.util.find_library``), a fifth of coordd's start-up time.
 
     Raises:
-        OSError: as inotify_init1(2): EMFILE or ENFILE.
-        AttributeError: a C library without inotify.
+        OSError: inotify_init1(2) failed, with EMFILE or ENFILE.
+        AttributeError: the C library has no inotify.
     """
 
     def __init__(self) -> None:
@@ -76,19 +75,19 @@ class LibcBackend:
             raise self._error()
 
     def add(self, path: str, mask: int) -> int:
-        """As :meth:`Backend.add`."""
+        """Watch ``path``; see :meth:`Backend.add`."""
         wd = int(self._add(self.fd, os.fsencode(path), mask))
         if wd < 0:
             raise self._error(path)
         return wd
 
     def remove(self, wd: int) -> None:
-        """As :meth:`Backend.remove`. EINVAL says that the watch is gone by itself: nothing to tell."""
+        """Stop watching; EINVAL, which means that the watch has already ended, is ignored."""
         self._remove(self.fd, wd)
 
     def close(self) -> None:
-        """As :meth:`Backend.close`."""
-        fd, self.fd = self.fd, -1  # a trace thread still at work then meets EBADF, and no other file
+        """Close the descriptor; see :meth:`Backend.close`."""
+        fd, self.fd = self.fd, -1  # a trace thread that is still running gets EBADF instead of another file
         if fd >= 0:
             os.close(fd)
 
@@ -98,7 +97,10 @@ class LibcBackend:
 
 
 def parse_events(buffer: bytes) -> list[RawEvent]:
-    """The events of one read, whole ones as the kernel gives them. A name comes as ``os.fsdecode`` has it."""
+    """Return the events in the bytes of one read, which always holds whole events.
+
+    Names are decoded with ``os.fsdecode``.
+    """
     events = []
     unpack, header, decode = _HEADER.unpack_from, _HEADER.size, os.fsdecode
     position, end = 0, len(buffer)

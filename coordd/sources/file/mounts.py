@@ -1,7 +1,7 @@
-"""Which file systems other machines write to, where inotify sees only this machine's part.
+"""Tell which file systems other machines write to, where inotify only sees this machine's changes.
 
-A pure parser and decision, and one function that reads the mount table. FUSE counts as remote whatever lies
-behind it: changes made behind its back reach no watch.
+The parser and the decision are pure; one function reads the mount table. FUSE counts as remote whatever it is
+backed by: changes made there directly reach no watch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def parse_mountinfo(text: str) -> list[Mount]:
-    """The mounts of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)), in their order.
+    """Return the mounts in ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)), in their order.
 
-    A line without its two halves is left out.
+    A line without ``-`` between its two halves is left out.
     """
     mounts = []
     for line in text.splitlines():
@@ -38,9 +38,10 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 
 def fstype_of(path: str, mounts: Sequence[Mount]) -> str | None:
-    """The type of the file system that holds ``path`` (absolute, without symbolic links); None: not known.
+    """Return the type of the file system that holds ``path``; None if unknown.
 
-    The longest mount point wins, and of equals the last, which covers those before it.
+    ``path`` is absolute, without symbolic links. The longest mount point wins; of equal ones the last, which
+    covers those before it.
     """
     best, found = -1, None
     for point, fstype in mounts:
@@ -51,18 +52,21 @@ def fstype_of(path: str, mounts: Sequence[Mount]) -> str | None:
 
 
 def is_remote_type(fstype: str) -> bool:
-    """Whether others write to file systems of this type; ``fuseblk`` is a local disk."""
+    """Return whether other machines write to file systems of this type; ``fuseblk`` is a local disk."""
     return fstype in _REMOTE or fstype.startswith("fuse.")
 
 
 def remote_type(path: str) -> str | None:
-    """The type of the file system of ``path`` if that is a remote one. Follows symbolic links; may block."""
+    """Return the type of the file system of ``path`` if other machines write to it, else None.
+
+    Follows symbolic links; may block.
+    """
     fstype = fstype_of(os.path.realpath(path), _mounts())
     return fstype if fstype is not None and is_remote_type(fstype) else None
 
 
 def is_remote(path: str) -> bool:
-    """Whether ``path`` lies on a file system that other machines write to."""
+    """Return whether other machines write to the file system of ``path``."""
     return remote_type(path) is not None
 
 

@@ -1,7 +1,7 @@
-"""Agents' traces from bytes: pure, nothing is opened here, no clock is read.
+"""Parse agents' traces from bytes. Pure: no file is opened here, no clock is read.
 
-Everything is data from strangers. What cannot be used is left out and reported; whatever the bytes are, no
-other error than :class:`~coordd.coordination.fields.Malformed` comes out.
+All input is untrusted. What cannot be used is left out and reported; whatever the bytes are, the only
+exception is :class:`~coordd.util.fields.Malformed`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OVERLONG = f"holds an id longer than {MAX_ID} characters, which was skipped"
 
 
 def is_half_written(filename: str) -> bool:
-    """Whether this is a name that editors and atomic writers use for files they have not finished."""
+    """Return whether editors and atomic writers use such a name for unfinished files."""
     return filename.startswith(".") or filename.endswith(HALF_WRITTEN)
 
 
 def agent_id_of(filename: str, suffix: str) -> str | None:
-    r"""The agent that a file name speaks of; None where the name is none of ours.
+    r"""Return the id of the agent that a file name stands for; None for any other name.
 
-    ``filename`` is as ``os.fsdecode`` gives it. Bytes of it that are no UTF-8 become ``\xNN`` in the id.
+    ``filename`` is as ``os.fsdecode`` returns it. Its bytes that are not UTF-8 become ``\xNN`` in the id.
 
     Raises:
         Malformed: the id is longer than 256 characters.
@@ -44,10 +44,10 @@ def agent_id_of(filename: str, suffix: str) -> str | None:
 
 
 def parse_heartbeat(content: bytes) -> float | None:
-    """``agents/<id>.heartbeat``: the written moment in epoch seconds, None where nothing is written.
+    """Parse ``agents/<id>.heartbeat``: the time written in it as epoch seconds, None if it is empty.
 
     Raises:
-        Malformed: there is something, and it is no timestamp.
+        Malformed: the content is not a timestamp.
     """
     text = content.strip()
     if not text:
@@ -59,10 +59,10 @@ def parse_heartbeat(content: bytes) -> float | None:
 
 
 def parse_ids(content: bytes) -> Parsed[tuple[str, ...]]:
-    """One id a line: ``agents/<id>.tasks`` and ``agents/active.list``.
+    """Parse a list of one id a line: ``agents/<id>.tasks`` and ``agents/active.list``.
 
-    White space around an id and blank lines do not count, nor does an id said twice. An overlong one is
-    skipped and reported.
+    White space around an id, blank lines and repeated ids are ignored. An overlong id is skipped and
+    reported.
     """
     found: dict[str, None] = {}
     problem = None
@@ -76,14 +76,14 @@ def parse_ids(content: bytes) -> Parsed[tuple[str, ...]]:
 
 
 class TaskIds(NamedTuple):
-    """A list of tasks: those that are named, and how many there are beside them."""
+    """A list of tasks: the ids that are kept, and the number of further ones."""
 
     named: tuple[str, ...] = ()
     unnamed: int = 0
 
 
 def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
-    """``agents/<id>.tasks``: the task ids, each once, in the order written; beyond ``most`` only counted."""
+    """Parse ``agents/<id>.tasks``: each id once, in the order written; beyond ``most`` only counted."""
     lines = dict.fromkeys(map(bytes.strip, content.removeprefix(BOM_UTF8).split(b"\n")))
     lines.pop(b"", None)
     if len(lines) <= most:
@@ -101,13 +101,13 @@ def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
 
 
 def parse_active_list(content: bytes) -> Parsed[frozenset[str]]:
-    """``agents/active.list``: the agent ids."""
+    """Parse ``agents/active.list``: the agent ids."""
     ids, problem = parse_ids(content)
     return Parsed(frozenset(ids), problem)
 
 
 def parse_registration(content: bytes) -> Parsed[Registration]:
-    """``agents/<id>.active``: JSON, each field for itself."""
+    """Parse ``agents/<id>.active``: a JSON object, each field by itself."""
     fields = Fields(content)
     registration = Registration(
         started_at=fields.moment("started_at"),

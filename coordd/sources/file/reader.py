@@ -1,13 +1,13 @@
-"""Reading one workspace: the agents' traces, and by way of work.py the tasks and claims.
+"""Read one workspace: the agents' traces, and through work.py the tasks and claims.
 
-Synchronous, for one dedicated worker thread: a network file system may hang any call here. Nothing is ever
-written, and no error comes out: what cannot be read is part of the answer.
+Synchronous, for one dedicated worker thread: a network file system may hang any call here. Nothing is
+written, and nothing is raised: what cannot be read is part of the result.
 
-``.claude`` and ``.claude/coordination`` may be symbolic links, for git worktrees share one coordination
-folder that way, and so may the workspace as the user named it. Below them nothing is followed: not
-``agents``, ``claims``, ``tasks``, ``status``, nor any file. Each folder is opened once a reading and its
-files relative to it, so swapping it half-way redirects nothing. No descriptor is kept between readings: one
-would keep a deleted folder alive and a file system mounted.
+The workspace, ``.claude`` and ``.claude/coordination`` may be symbolic links (git worktrees share one
+coordination folder that way). Below them no link is followed: not ``agents``, ``claims``, ``tasks``,
+``status``, nor any file. Each folder is opened once in a reading and its files relative to it, so replacing
+it meanwhile redirects nothing. No descriptor is kept between readings: it would keep a deleted folder alive
+and a file system mounted.
 """
 
 from __future__ import annotations
@@ -24,69 +24,38 @@ from coordd.agents.traces import (
     WorkChange,
     WorkspaceTraces,
 )
-from coordd.sources.bounds import Bounds, TextShelf
-from coordd.sources.file.folder import MAX_ENTRIES, FileKind, Folder
+from coordd.sources.bounds import Bounds
+from coordd.sources.file.agent_files import (
+    HEARTBEAT,
+    SUFFIXES,
+    AgentQuota,
+    AgentTrace,
+    agent_file_kind,
+    files_of_hint,
+)
+from coordd.sources.file.folder import MAX_ENTRIES, Folder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.parse import (
     ACTIVE_LIST,
     MAX_ID,
     TaskIds,
-    agent_id_of,
-    parse_active_list,
-    parse_heartbeat,
-    parse_registration,
-    parse_tasks,
 )
 from coordd.sources.file.work import Work, WorkReader
-from coordd.util.fields import Malformed, Parsed, jsonable
-from coordd.util.safe_file import FOLDER_FLAGS, explain, open_folder
-
-HEARTBEAT = ".heartbeat"
-TASKS = ".tasks"
-REGISTRATION = ".active"
-SUFFIXES = (HEARTBEAT, TASKS, REGISTRATION)
+from coordd.util.fields import Malformed, jsonable
+from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder
 
 COORDINATION = ".claude/coordination"
 MAX_MALFORMED = 1000
 
-_Trace = Heartbeat | Registration | TaskIds | frozenset[str]
-
-
-class _AgentShelf(TextShelf[_Trace]):
-    """Keeps the names in lists of tasks, and in ``active.list``, as far as there is room; the rest counts."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        super().__init__(bounds.text)
-        self._listed = bounds.listed
-
-    def admit(self, value: _Trace) -> _Trace | None:
-        """Book a value; of a list what finds room."""
-        if isinstance(value, TaskIds):
-            count = self._listed.take_some(len(value.named))
-            return TaskIds(value.named[:count], value.unnamed + len(value.named) - count)
-        if isinstance(value, frozenset):
-            count = self._listed.take_some(len(value))
-            return value if count == len(value) else frozenset(islice(value, count))
-        return super().admit(value)
-
-    def release(self, value: _Trace) -> None:
-        """Give back what was booked."""
-        if isinstance(value, TaskIds):
-            self._listed.give(len(value.named))
-        elif isinstance(value, frozenset):
-            self._listed.give(len(value))
-        else:
-            super().release(value)
-
 
 class WorkspaceReader:
-    """Reads one workspace, and remembers what it read so that the next time costs less.
+    """Read one workspace, and remember what was read so that the next reading costs less.
 
     Args:
         workspace: absolute path; the key that its traces carry.
         max_entries: directory entries of one folder beyond this are not looked at.
-        bounds: what may be kept, shared by all readers.
-        breathe: is called now and then while a scan goes on, which takes long and hangs not.
+        bounds: how much may be kept, shared by all readers.
+        keepalive: called now and then during a scan, to show that it goes on and does not hang.
     """
 
     def __init__(
@@ -95,59 +64,59 @@ class WorkspaceReader:
         *,
         max_entries: int = MAX_ENTRIES,
         bounds: Bounds | None = None,
-        breathe: Callable[[], None] = lambda: None,
+        keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self.workspace = workspace
         self._bounds = bounds or Bounds()
-        self._beyond: set[str] = set()
+        self._left_out: set[str] = set()
         self._coordination = os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
-        self._folder: Folder[_Trace] = Folder(
+        self._folder: Folder[AgentTrace] = Folder(
             path=self._agents_path,
-            kind_of=_agents_kind,
+            kind_of=agent_file_kind,
             max_entries=max_entries,
             files=self._bounds.files,
-            shelf=_AgentShelf(self._bounds),
-            breathe=breathe,
+            quota=AgentQuota(self._bounds),
+            keepalive=keepalive,
         )
         self._work = WorkReader(
-            path=self._coordination, max_entries=max_entries, bounds=self._bounds, breathe=breathe
+            path=self._coordination, max_entries=max_entries, bounds=self._bounds, keepalive=keepalive
         )
         self._agents: dict[str, AgentTraces] = {}
         self._listed: frozenset[str] = frozenset()
-        self._stems: dict[str, str] = {}  # of the ids whose files are called otherwise, being no UTF-8
+        self._stems: dict[str, str] = {}  # stems of ids whose file names are not UTF-8
         self._seen_workspace = False
         self._seen_coordination = False
         self._seen_agents = False
 
     def scan(self, now: float) -> WorkspaceTraces:
-        """Read everything: the truth.
+        """Read everything; the result replaces what was known.
 
         Args:
-            now: wall clock, epoch seconds; tells which files were changed so lately that their state may
-                hide another change.
+            now: wall clock, epoch seconds; tells which files changed so recently that another change could
+                leave their state (stat) the same.
         """
         try:
             coordination = os.open(self._coordination, FOLDER_FLAGS)
         except FileNotFoundError:
             return self._absent()
         except OSError as error:
-            return self._unreadable(explain(error, self._coordination))
+            return self._unreadable(explain_unreadable(error, self._coordination))
         try:
             self._seen_workspace = self._seen_coordination = True
             return self._scan(coordination, now)
         except Malformed as error:
             return self._unreadable(f"{error}: {jsonable(self._agents_path)}")
         except OSError as error:
-            return self._unreadable(explain(error, self._agents_path))
+            return self._unreadable(explain_unreadable(error, self._agents_path))
         finally:
             os.close(coordination)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
-        """Read the hinted agents and work, and ``active.list`` where that is hinted.
+        """Read the agents and work files that are hinted, and ``active.list`` if that is hinted.
 
-        An agent may be hinted by its file's stem or by its id. A heartbeat is read whether or not its file's
-        state differs. ``Signal.RESCAN`` asks for more than this does; it is left out.
+        An agent may be hinted by its file's stem or by its id. A heartbeat is read even if its file's state
+        is the same. ``Signal.RESCAN`` is ignored: it asks for :meth:`scan`.
         """
         files = [hint for hint in hints if isinstance(hint, WorkFile)]
         work = self._read_work(files) if files else WorkChange()
@@ -180,7 +149,7 @@ class WorkspaceReader:
         try:
             for hint in hints:
                 if isinstance(hint, str):
-                    stem, suffixes = _named(hint)
+                    stem, suffixes = files_of_hint(hint)
                     agent_id = jsonable(stem)
                     if 1 <= len(agent_id) <= MAX_ID:
                         stem = hinted[agent_id] = self._stems.get(stem, stem)
@@ -197,7 +166,7 @@ class WorkspaceReader:
         return AgentsChange(self.workspace, agents, malformed, work=work)
 
     def _refresh(self, fd: int, stem: str, suffixes: tuple[str, ...], malformed: dict[str, str]) -> bool:
-        """Look at these files of one agent; whether any of them means something else now."""
+        """Look at some files of one agent; return whether any of them changed its meaning."""
         folder, changed = self._folder, False
         for suffix in suffixes:
             name = stem + suffix
@@ -232,11 +201,11 @@ class WorkspaceReader:
         problems = self._problems()
         malformed = dict(islice(problems, MAX_MALFORMED))
         more = sum(1 for _ in problems)
-        crowded = dict(work.crowded)
-        if self._folder.crowded is not None:
-            crowded["agents"] = self._folder.crowded
-        elif self._beyond:
-            crowded["agents"] = f"{len(self._beyond)} more than there is room for; they are not shown"
+        over_limit = dict(work.over_limit)
+        if self._folder.over_limit is not None:
+            over_limit["agents"] = self._folder.over_limit
+        elif self._left_out:
+            over_limit["agents"] = f"{len(self._left_out)} more than there is room for; they are not shown"
         return WorkspaceTraces(
             self.workspace,
             "read",
@@ -247,7 +216,7 @@ class WorkspaceReader:
             progress=work.progress,
             available_unnamed=work.unnamed,
             malformed_unnamed=more + self._folder.bad_unnamed + self._work.unnamed_problems(),
-            crowded=crowded,
+            over_limit=over_limit,
         )
 
     def _absent(self) -> WorkspaceTraces:
@@ -258,7 +227,7 @@ class WorkspaceReader:
                 return WorkspaceTraces(self.workspace, "waiting")
             return self._unreadable(f"the project directory is gone: {jsonable(self.workspace)}", gone=True)
         except OSError as error:
-            return self._unreadable(explain(error, self.workspace))
+            return self._unreadable(explain_unreadable(error, self.workspace))
         self._seen_workspace = True
         if not self._seen_coordination:
             return WorkspaceTraces(self.workspace, "waiting")
@@ -283,15 +252,15 @@ class WorkspaceReader:
                 continue
             stem = name[: name.rindex(".")]
             touched[jsonable(stem)] = stem
-        if self._beyond and self._bounds.agents.left:
-            touched.update((agent_id, self._stems.get(agent_id, agent_id)) for agent_id in self._beyond)
+        if self._left_out and self._bounds.agents.left:
+            touched.update((agent_id, self._stems.get(agent_id, agent_id)) for agent_id in self._left_out)
         self._rebuild(touched)
 
     def _listing_changed(self) -> dict[str, str]:
-        """Take over ``active.list``; the agents that it now lists or no longer does, with their stems."""
+        """Take over ``active.list``; return the agents that were added or dropped, with their stems."""
         entry = self._folder.entries.get(ACTIVE_LIST)
         if entry is not None and not isinstance(entry.value, frozenset):
-            return {}  # it is there and cannot be read: what it said last stands
+            return {}  # it exists but cannot be read: its last content stays in force
         before, self._listed = self._listed, entry.value if entry is not None else frozenset()  # type: ignore[assignment]
         return {agent_id: self._stems.get(agent_id, agent_id) for agent_id in before ^ self._listed}
 
@@ -301,13 +270,13 @@ class WorkspaceReader:
             if traces is None:
                 if self._agents.pop(agent_id, None) is not None:
                     self._bounds.agents.give(1)
-                self._beyond.discard(agent_id)
+                self._left_out.discard(agent_id)
                 self._stems.pop(agent_id, None)
                 continue
             if agent_id not in self._agents and not self._bounds.agents.take(1):
-                self._beyond.add(agent_id)
+                self._left_out.add(agent_id)
                 continue
-            self._beyond.discard(agent_id)
+            self._left_out.discard(agent_id)
             self._agents[agent_id] = traces
             if agent_id != stem:
                 self._stems[agent_id] = stem
@@ -335,54 +304,3 @@ class WorkspaceReader:
         for name, reason in self._folder.problems():
             yield f"{self._agents_path}/{jsonable(name)}".rstrip("/"), reason
         yield from self._work.problems()
-
-
-def _heartbeat(_: str, content: bytes, state: os.stat_result) -> Parsed[_Trace]:
-    written, problem = None, None
-    try:
-        written = parse_heartbeat(content)
-    except Malformed as error:
-        problem = str(error)
-    said: str | int = (
-        content.decode("latin-1")
-        if len(content) <= 64
-        else hash(content)  # hashlib would load OpenSSL, 3.6 MB, for what is compared in this process alone
-    )
-    identity = (state.st_mtime_ns, state.st_ino, said)
-    return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, identity), problem)
-
-
-def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
-    return Parsed(*parse_tasks(content))
-
-
-def _registration(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
-    return Parsed(*parse_registration(content))
-
-
-def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[_Trace]:
-    return Parsed(*parse_active_list(content))
-
-
-_KINDS: dict[str, FileKind[_Trace]] = {
-    HEARTBEAT: FileKind(64 * 1024, _heartbeat),
-    TASKS: FileKind(1024 * 1024, _tasks),
-    REGISTRATION: FileKind(64 * 1024, _registration),
-}
-_ACTIVE_LIST: FileKind[_Trace] = FileKind(64 * 1024, _active_list)
-
-
-def _named(hint: str) -> tuple[str, tuple[str, ...]]:
-    """The stem and the suffixes that a hint stands for: of one file, or of all that an agent can have."""
-    for suffix in SUFFIXES:
-        if hint.endswith(suffix):
-            return hint[: -len(suffix)], (suffix,)
-    return hint, SUFFIXES
-
-
-def _agents_kind(name: str) -> FileKind[_Trace] | None:
-    if name == ACTIVE_LIST:
-        return _ACTIVE_LIST
-    suffix = name[name.rfind(".") :]
-    kind = _KINDS.get(suffix)
-    return kind if kind is not None and agent_id_of(name, suffix) is not None else None

@@ -1,6 +1,7 @@
-"""Which tasks are available: the names in ``tasks/``, less those that are claimed. Nothing in it is opened.
+"""Know which tasks are available: the file names in ``tasks/`` without those that are claimed.
 
-A file may be called as its task or with an extension (claims.py), and a claim may use either name.
+No file is opened. A file may be named after its task, with or without an extension (claims.py), and a claim
+may use either name.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from coordd.util.fields import Malformed
 
 
 class TaskFiles:
-    """The files of one ``tasks/`` folder; ``problems`` maps names that could not be used to the reason.
+    """Keep the files of one ``tasks/`` folder; ``problems`` maps unusable names to the reason.
 
-    ``unnamed`` is how many there are beside those that are known, for which there was no room; ``overfull``
-    that there are so many entries that nobody can tell.
+    ``unnamed`` is how many further tasks did not fit; ``truncated`` means that the folder has more entries
+    than are looked at, so the number of tasks is unknown.
 
     Args:
         max_entries: directory entries beyond this are not looked at.
-        offered: so many are known, in all folders that share it.
+        offered: budget of task ids, shared with other folders.
     """
 
     def __init__(self, *, max_entries: int, offered: Budget) -> None:
@@ -34,48 +35,48 @@ class TaskFiles:
         self._offered = offered
         self.unnamed = 0
         self.bad_unnamed = 0
-        self.overfull = False
+        self.truncated = False
         self._tasks: dict[str, tuple[str, str]] = {}
         self._files: dict[str, dict[str, str]] = {}
         self.problems: dict[str, str] = {}
 
     def clear(self) -> None:
-        """Forget everything, for the folder is not there."""
+        """Forget everything, since the folder does not exist."""
         self._offered.give(len(self._tasks))
         self._tasks, self._files, self.problems = {}, {}, {}
         self.unnamed = self.bad_unnamed = 0
-        self.overfull = False
+        self.truncated = False
 
     def scan(self, fd: int) -> None:
-        """List the folder anew.
+        """List the folder again.
 
         Raises:
-            OSError: it cannot be listed; then nothing is changed.
+            OSError: it cannot be listed; nothing is changed.
         """
-        names, problems, overfull = list_names(fd, self._max_entries)
+        names, problems, truncated = list_names(fd, self._max_entries)
         self.clear()
-        self.overfull = overfull
+        self.truncated = truncated
         self.problems = dict(islice(problems.items(), MAX_MALFORMED))
         self.bad_unnamed = len(problems) - len(self.problems)
-        if overfull:
+        if truncated:
             self.problems[""] = f"more than {self._max_entries} entries; the rest is not read"
         for name in names:
             self._add(name)
-        if self.unnamed and not overfull:
+        if self.unnamed and not truncated:
             self.problems[""] = f"{self.unnamed} tasks more than are named; they are counted"
 
     def refresh(self, fd: int, names: Iterable[str]) -> set[str]:
-        """Look at these names again; the tasks of those that came or went.
+        """Look at some names again; return the tasks that appeared or vanished.
 
         Raises:
-            OSError: as stat(2), but for a name that is not there.
+            OSError: stat(2) failed for another reason than a missing file.
         """
         touched = set()
         for name in names:
             there = _is_file(fd, name)
             known = self._tasks.get(name)
             if there and known is None:
-                if self._offered.left:  # else it may be one of those that are counted; a scan tells
+                if self._offered.left:  # otherwise it may already be counted as unnamed; a scan tells
                     self._add(name)
                 known = self._tasks.get(name)
             elif not there and known is not None:
@@ -86,8 +87,8 @@ class TaskFiles:
                 touched.add(known[0])
         return touched
 
-    def named(self, claimed: str) -> set[str]:
-        """The tasks that a claim of this name may speak of."""
+    def tasks_of_claim(self, claimed: str) -> set[str]:
+        """Return the tasks that a claim of this name may mean."""
         found = {claimed} if claimed in self._files else set()
         try:
             both = task_names_of(claimed)
@@ -98,12 +99,12 @@ class TaskFiles:
         return found
 
     def available(self, claims: Mapping[str, Claim]) -> tuple[str, ...]:
-        """All available tasks, sorted."""
+        """Return all available tasks, sorted."""
         taken = {task for task, claim in claims.items() if not is_released(claim.status)}
         return tuple(sorted(task for task in self._files if self._is_free(task, taken)))
 
     def is_available(self, task: str, claims: Mapping[str, Claim]) -> bool:
-        """Whether there is such a task and nobody claims it."""
+        """Return whether there is such a task and no claim on it."""
         names = (task, *self._files.get(task, {}).values())
         taken = {name for name in names if name in claims and not is_released(claims[name].status)}
         return task in self._files and self._is_free(task, taken)

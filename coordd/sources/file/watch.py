@@ -1,10 +1,11 @@
-"""Hints from inotify: which folder or agent to read again. Events are hints; only a reading is the truth.
+"""Turn inotify events into hints: which folder or agent to read again.
 
-:meth:`Watcher.arm` makes system calls that may block on a hung file system, so it runs in a trace thread,
-before each full reading: what changes in between is then announced. The loop only drains the descriptor.
+Events are only hints; the state is what a reading finds. :meth:`Watcher.arm` makes system calls that may
+block on a hung file system, so it runs in a trace thread, before each full reading: changes made in between
+are announced. The loop only drains the descriptor.
 
-A watch stays with a directory that is renamed, so arming resolves every path again and drops what no longer
-lies where it did. What is watched, and for what, is in chain.py.
+A watch stays with a directory that is renamed, so arming resolves every path again and drops watches on
+directories that have moved. chain.py decides what is watched, and for which events.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coordd.sources.file import inotify as ino
+from coordd.sources.file.agent_files import SUFFIXES
 from coordd.sources.file.chain import Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
-from coordd.sources.file.reader import COORDINATION, SUFFIXES
+from coordd.sources.file.reader import COORDINATION
 
 _STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
 
@@ -52,13 +54,13 @@ class _Watch:
 
 
 class Watcher:
-    """Watches workspaces and says where something changed.
+    """Watch workspaces and report where something changed.
 
     Args:
-        on_hint: called on the loop with workspace and hint, many thousands of times a second, often with the
-            same; must not raise.
-        open_backend: the system calls; raises OSError where they cannot be had.
-        remote: the type of the file system of a path where other machines write to it, else None.
+        on_hint: called on the loop with workspace and hint, many thousands of times a second and often with
+            the same values; must not raise.
+        open_backend: opens inotify; raises OSError if that fails.
+        remote: returns the type of a path's file system if other machines write to it, else None.
     """
 
     def __init__(
@@ -82,18 +84,18 @@ class Watcher:
 
     @property
     def followed(self) -> Followed:
-        """Whether there is inotify at all; each workspace has its own answer from :meth:`arm`."""
+        """Whether inotify works at all; :meth:`arm` returns the answer for one workspace."""
         return Followed("poll", self._reason) if self._reason is not None else Followed("inotify")
 
     def start(self, loop: asyncio.AbstractEventLoop) -> Followed:
-        """Begin to listen, on the loop. Where that cannot be, say why, and watch nothing."""
+        """Begin to listen, on the loop; if that fails, watch nothing and return the reason."""
         if sys.platform != "linux":
             self._reason = _NO_INOTIFY
             return self.followed
         try:
             self._backend = self._open_backend()
         except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
-            self._reason = _why(error)
+            self._reason = _reason_of(error)
             return self.followed
         self._loop = loop
         self._reason = None
@@ -101,7 +103,7 @@ class Watcher:
         return self.followed
 
     def close(self) -> None:
-        """Stop listening, on the loop. An :meth:`arm` still running in its thread comes to nothing."""
+        """Stop listening, on the loop; an :meth:`arm` that is still running in its thread has no effect."""
         backend, self._backend = self._backend, None
         self._reason = "stopped"
         if backend is not None and self._loop is not None:
@@ -112,13 +114,13 @@ class Watcher:
             self._armed.clear()
 
     def arm(self, workspace: str) -> Followed:
-        """Watch a workspace as it lies there now. For a trace thread, each time before a full reading."""
+        """Watch a workspace as it exists now; for a trace thread, each time before a full reading."""
         backend = self._backend
         if backend is None:
             return self.followed
         arming = Arming(backend, workspace)
         arming.walk()
-        if self._surplus(arming, backend):
+        if self._drop_surplus(arming, backend):
             arming = Arming(backend, workspace)
             arming.walk()
         self._commit(workspace, arming.found, backend)
@@ -126,26 +128,26 @@ class Watcher:
         if fstype is not None:
             return Followed("poll", f"{fstype}: inotify does not see what other machines write")
         if arming.error is not None:
-            return Followed("poll", _why(arming.error))
+            return Followed("poll", _reason_of(arming.error))
         return Followed("inotify")
 
     def forget(self, workspace: str) -> None:
-        """Watch a workspace no longer."""
+        """Stop watching a workspace."""
         backend = self._backend
         self._fstypes.pop(workspace, None)
         if backend is not None:
             self._commit(workspace, {}, backend)
 
     def _fstype(self, workspace: str, wds: frozenset[int]) -> str | None:
-        """The remote file system it lies on, looked up once: the same directories lie on the same one."""
+        """Return the type of the workspace's file system if remote; cached for the same directories."""
         known = self._fstypes.get(workspace)
         if known is None or known[0] != wds:
             known = wds, self._remote(f"{workspace}/{COORDINATION}")
             self._fstypes[workspace] = known
         return known[1]
 
-    def _surplus(self, arming: Arming, backend: ino.Backend) -> bool:
-        """Drop watches that listen for more than anyone wants now: a mask only grows (IN_MASK_ADD)."""
+    def _drop_surplus(self, arming: Arming, backend: ino.Backend) -> bool:
+        """Drop watches for more events than are needed now, since a mask only grows (IN_MASK_ADD)."""
         dropped = False
         with self._lock:
             for wd, interests in arming.found.items():
@@ -179,7 +181,7 @@ class Watcher:
                 self._armed.pop(workspace, None)
 
     def _drain(self) -> None:
-        """Take one read of events; the loop comes again at once while there are more."""
+        """Handle the events of one read; the loop calls again at once while there are more."""
         backend = self._backend
         if backend is None:
             return
@@ -198,11 +200,11 @@ class Watcher:
             watch = watches.get(wd)
             if watch is not None:
                 for interest in watch.interests:
-                    self._tell(interest, mask, name)
+                    self._notify(interest, mask, name)
             if mask & ino.IGNORED:
                 watches.pop(wd, None)
 
-    def _tell(self, interest: Interest, mask: int, name: str) -> None:
+    def _notify(self, interest: Interest, mask: int, name: str) -> None:
         if not name:
             if mask & (_STRUCTURE | ino.ATTRIB):
                 self._on_hint(interest.workspace, Signal.RESCAN)
@@ -219,7 +221,7 @@ class Watcher:
     def _fail(self, error: OSError) -> None:
         armed = list(self._armed)
         self.close()
-        self._reason = _why(error)
+        self._reason = _reason_of(error)
         self._rescan(armed)
 
     def _rescan(self, workspaces: Iterable[str]) -> None:
@@ -235,7 +237,7 @@ def _agents_hint(name: str) -> Hint | None:
     return None
 
 
-def _why(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return _LIMITS.get(error.errno or 0) or f"inotify: {error.strerror or error}"
     return f"this C library has no inotify: {error}"

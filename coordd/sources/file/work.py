@@ -1,10 +1,10 @@
-"""Reading ``claims/``, ``tasks/`` and ``status/`` of one workspace.
+"""Read ``claims/``, ``tasks/`` and ``status/`` of one workspace.
 
-I/O by way of folder.py, meaning by way of claims.py. A folder that is not there holds nothing; one that is
-there and cannot be read makes what it holds None, and is reported. Knows nothing of agents.
+folder.py does the I/O, claims.py the parsing. A missing folder counts as empty; the content of a folder that
+cannot be read is None, and that is reported. Knows nothing of agents.
 
-:meth:`WorkReader.scan` looks at every file and is the truth; :meth:`WorkReader.read` looks only at files that
-are said to have changed, at a cost that does not depend on how many others there are.
+:meth:`WorkReader.scan` looks at every file and is authoritative; :meth:`WorkReader.read` looks only at files
+hinted as changed, at a cost that does not depend on the number of files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from coordd.agents.traces import Claim, Progress, WorkChange
-from coordd.sources.bounds import Bounds, TextShelf
+from coordd.sources.bounds import Bounds, TextQuota
 from coordd.sources.file.claims import (
     CLAIM_SUFFIXES,
     PROGRESS_SUFFIX,
@@ -25,11 +25,12 @@ from coordd.sources.file.claims import (
     parse_progress,
     progress_task_of,
 )
-from coordd.sources.file.folder import MAX_ENTRIES, FileKind, Folder
+from coordd.sources.file.folder import MAX_ENTRIES, Folder
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.task_files import TaskFiles
+from coordd.sources.file.trace_file import FileKind
 from coordd.util.fields import Malformed, Parsed, jsonable
-from coordd.util.safe_file import explain, open_folder
+from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
 T = TypeVar("T")
 
@@ -38,26 +39,27 @@ WORK_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the three folders hold: None is unknown, also where there is more than can be kept.
+    """The contents of the three folders; None means unknown, also because there is too much to keep.
 
-    ``crowded`` says so in words, by folder; ``unnamed`` is how many more tasks are available.
+    ``over_limit`` says in words, by folder, that there is too much; ``unnamed`` is how many further tasks are
+    available.
     """
 
     available: tuple[str, ...] | None = ()
     claims: dict[str, Claim] | None = field(default_factory=dict)
     progress: dict[str, Progress] | None = field(default_factory=dict)
     unnamed: int = 0
-    crowded: dict[str, str] = field(default_factory=dict)
+    over_limit: dict[str, str] = field(default_factory=dict)
 
 
 class WorkReader:
-    """Reads the work of one coordination folder.
+    """Read the work of one coordination folder.
 
     Args:
         path: the coordination folder, for messages; it is reached by a descriptor.
         max_entries: directory entries beyond this are not looked at.
-        bounds: what may be kept, shared by all readers.
-        breathe: is called now and then while a scan goes on.
+        bounds: how much may be kept, shared by all readers.
+        keepalive: called now and then during a scan, to show that it goes on.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class WorkReader:
         path: str,
         max_entries: int = MAX_ENTRIES,
         bounds: Bounds | None = None,
-        breathe: Callable[[], None] = lambda: None,
+        keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
         bounds = bounds or Bounds()
@@ -75,21 +77,21 @@ class WorkReader:
             kind_of=_claim_kind,
             max_entries=max_entries,
             files=bounds.claims,
-            shelf=TextShelf(bounds.text),
-            breathe=breathe,
+            quota=TextQuota(bounds.text),
+            keepalive=keepalive,
         )
         self._progress: Folder[Progress] = Folder(
             path=f"{path}/status",
             kind_of=_progress_kind,
             max_entries=max_entries,
             files=bounds.progress,
-            shelf=TextShelf(bounds.text),
-            breathe=breathe,
+            quota=TextQuota(bounds.text),
+            keepalive=keepalive,
         )
         self._tasks = TaskFiles(max_entries=max_entries, offered=bounds.offered)
         self._merged: dict[str, Claim] = {}
         self._unreadable: dict[str, str] = {}
-        self._whole = False
+        self._complete = False
 
     def scan(self, coordination: int, now: float) -> Work:
         """Read all three folders.
@@ -102,24 +104,24 @@ class WorkReader:
         claims = self._claims_of(coordination, now)
         progress = self._progress_of(coordination, now)
         listed = self._list_tasks(coordination)
-        self._whole = listed and claims is not None and progress is not None
-        known = listed and claims is not None and not self._tasks.overfull
+        self._complete = listed and claims is not None and progress is not None
+        known = listed and claims is not None and not self._tasks.truncated
         return Work(
             available=self._tasks.available(claims) if known and claims is not None else None,
             claims=claims,
             progress=progress,
             unnamed=self._tasks.unnamed if known else 0,
-            crowded=dict(self._crowded()),
+            over_limit=dict(self._over_limits()),
         )
 
     def read(self, coordination: int, files: Collection[WorkFile]) -> WorkChange | None:
-        """Look at these files alone; None where only a scan can tell what is there now.
+        """Look at these files alone; return None if only a scan can tell the present state.
 
         Args:
             coordination: descriptor of the coordination folder.
-            files: names as inotify gives them; some may be nobody's.
+            files: names as inotify gives them; some may not be traces.
         """
-        if not self._whole:
+        if not self._complete:
             return None
         names: dict[str, list[str]] = {}
         for file in files:
@@ -129,14 +131,14 @@ class WorkReader:
             tasks = self._read_tasks(coordination, names.get("tasks", []))
             progress = self._read_progress(coordination, names.get("status", []))
         except (OSError, Malformed):
-            self._whole = False  # half of it is taken over and told to nobody: a scan tells it all
+            self._complete = False  # half of it is applied and not reported: a scan reports it all
             return None
-        tasks.update(*map(self._tasks.named, claims))
+        tasks.update(*map(self._tasks.tasks_of_claim, claims))
         available = {task: self._tasks.is_available(task, self._merged) for task in tasks}
         return WorkChange(claims, progress, available)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Path and reason of everything in the last scan that could not be used."""
+        """Yield path and reason of everything in the last scan that could not be used."""
         yield from self._unreadable.items()
         parts = (
             ("claims", self._claims.problems()),
@@ -145,23 +147,23 @@ class WorkReader:
         )
         for folder, problems in parts:
             for name, reason in problems:
-                yield self._place(folder, name), reason
+                yield self._path_of(folder, name), reason
 
     def unnamed_problems(self) -> int:
-        """How many more there are than :meth:`problems` names."""
+        """Return how many more problems there are than :meth:`problems` yields."""
         return self._claims.bad_unnamed + self._progress.bad_unnamed + self._tasks.bad_unnamed
 
-    def _crowded(self) -> Iterator[tuple[str, str]]:
+    def _over_limits(self) -> Iterator[tuple[str, str]]:
         for name, words in (
-            ("claims", self._claims.crowded),
-            ("status", self._progress.crowded),
+            ("claims", self._claims.over_limit),
+            ("status", self._progress.over_limit),
             ("tasks", self._tasks.problems.get("")),
         ):
             if words is not None:
                 yield name, words
 
     def problems_of(self, files: Collection[WorkFile]) -> Iterator[tuple[str, str]]:
-        """The same of these files alone."""
+        """Yield path and reason of those of these files that could not be used."""
         folders: dict[str, Folder[Claim] | Folder[Progress]] = {
             "claims": self._claims,
             "status": self._progress,
@@ -170,16 +172,16 @@ class WorkReader:
             folder = folders.get(file.folder)
             entry = folder.entries.get(file.name) if folder else None
             if entry is not None and entry.problem is not None:
-                yield self._place(*file), entry.problem
+                yield self._path_of(*file), entry.problem
 
-    def _place(self, folder: str, name: str) -> str:
+    def _path_of(self, folder: str, name: str) -> str:
         return f"{self._path}/{folder}/{jsonable(name)}".rstrip("/")
 
     def _claims_of(self, coordination: int, now: float) -> dict[str, Claim] | None:
         if not self._scanned(self._claims, "claims", coordination, now):
             return None
-        if self._claims.crowded is not None:
-            return None  # whoever holds what is not read cannot be told, nor what is free
+        if self._claims.over_limit is not None:
+            return None  # the claims not read could hold any task
         # "x.claim" comes before "x.json"
         found = (self._claim_in(name) for name in sorted(self._claims.entries))
         self._merged = merge_claims(claim for claim in found if claim is not None)
@@ -188,7 +190,7 @@ class WorkReader:
     def _progress_of(self, coordination: int, now: float) -> dict[str, Progress] | None:
         if not self._scanned(self._progress, "status", coordination, now):
             return None
-        if self._progress.crowded is not None:
+        if self._progress.over_limit is not None:
             return None
         return {entry.value.task: entry.value for entry in self._progress.entries.values() if entry.value}
 
@@ -208,10 +210,10 @@ class WorkReader:
         return True
 
     def _read_claims(self, coordination: int, names: list[str]) -> dict[str, Claim | None]:
-        """What these claims say now, where it is another thing than before."""
+        """Read these claims; return those that changed, None for a claim that has vanished."""
         claims: dict[str, Claim | None] = {}
         for name in self._refreshed(self._claims, "claims", coordination, names):
-            task = _quietly(claimed_task_of, name)
+            task = _task_or_none(claimed_task_of, name)
             if task is None or task in claims:
                 continue
             stem = name[: name.rindex(".")]
@@ -238,7 +240,7 @@ class WorkReader:
     def _read_progress(self, coordination: int, names: list[str]) -> dict[str, Progress | None]:
         progress: dict[str, Progress | None] = {}
         for name in self._refreshed(self._progress, "status", coordination, names):
-            task = _quietly(progress_task_of, name)
+            task = _task_or_none(progress_task_of, name)
             if task is not None:
                 entry = self._progress.entries.get(name)
                 progress[task] = entry.value if entry else None
@@ -266,7 +268,7 @@ class WorkReader:
 
     @staticmethod
     def _refreshed(folder: Folder[T], name: str, coordination: int, names: list[str]) -> list[str]:
-        """Those of the files that mean something else now."""
+        """Look at these files; return the names whose meaning changed."""
         if not names:
             return []
         fd = _open(name, coordination)
@@ -277,7 +279,7 @@ class WorkReader:
 
     def _failed(self, name: str, error: OSError | Malformed) -> None:
         path = f"{self._path}/{name}"
-        self._unreadable[path] = explain(error, path) if isinstance(error, OSError) else str(error)
+        self._unreadable[path] = explain_unreadable(error, path) if isinstance(error, OSError) else str(error)
 
 
 def _open(name: str, coordination: int) -> int:
@@ -287,7 +289,7 @@ def _open(name: str, coordination: int) -> int:
     return fd
 
 
-def _quietly(task_of: Callable[[str], str | None], name: str) -> str | None:
+def _task_or_none(task_of: Callable[[str], str | None], name: str) -> str | None:
     try:
         return task_of(name)
     except Malformed:  # the scans count it

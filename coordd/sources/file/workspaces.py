@@ -1,10 +1,10 @@
-"""From the ``workspaces`` of the configuration to project directories.
+"""Expand the ``workspaces`` of the configuration into project directories.
 
 An entry without a pattern is a workspace whether or not it exists. A pattern (``~/src/*``) stands for the
-directories that hold ``.claude/coordination`` at the moment of asking; names that begin with a dot must be
-written out, as in a shell. A workspace's key is its absolute path as it was spelled, without ``.``, ``..``
-and doubled slashes; symbolic links in it stay. Where two spellings lead to one directory the first counts,
-and entries without a pattern come before the others.
+directories that hold ``.claude/coordination`` now; it does not match names that begin with a dot, as in a
+shell. A workspace's key is its absolute path as it was spelled, without ``.``, ``..`` and doubled slashes;
+symbolic links in it stay. If two spellings lead to one directory the first counts; entries without a pattern
+come first.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Workspaces:
-    """The workspaces there are now, each once.
+    """The workspaces that exist now, each once.
 
-    ``explicit`` are those of them that were named without a pattern; ``problems`` says in words what was
-    left out.
+    ``explicit`` holds the paths that were given without a pattern; ``problems`` says in words what was left
+    out.
     """
 
     paths: tuple[str, ...]
@@ -35,11 +35,11 @@ class Workspaces:
 
 
 def expand(entries: Sequence[str], *, max_matches: int = MAX_MATCHES) -> Workspaces:
-    """Look which workspaces the entries stand for. Reads directories, so it may block.
+    """Return the workspaces that the entries stand for. Reads directories, so it may block.
 
     Args:
-        entries: paths and patterns; ``~`` is the home of the user running this, a relative one starts from
-            the current directory.
+        entries: paths and patterns; ``~`` is the home of the current user, a relative path starts from the
+            current directory.
         max_matches: directories that one pattern may stand for.
     """
     spelled = [os.path.abspath(os.path.expanduser(entry)) for entry in entries]
@@ -60,7 +60,7 @@ def expand(entries: Sequence[str], *, max_matches: int = MAX_MATCHES) -> Workspa
 
 
 def _is_pattern(path: str) -> bool:
-    # A directory may be called "a[1]"; one that is there is meant as it is.
+    # An existing directory may be called "a[1]"; then it is a plain path.
     return not _MAGIC.isdisjoint(path) and not os.path.isdir(path)
 
 

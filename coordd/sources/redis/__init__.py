@@ -1,5 +1,6 @@
-"""Reading coordination traces from Redis: design.md §3's table of keys, and nothing is ever written.
+"""Read agents' traces from Redis; nothing is ever written.
 
-``reader.py`` asks; ``agents.py`` and ``work.py`` keep what was answered; ``keys.py`` and ``parse.py`` say
-what it means and are pure. Imports are absolute: ``redis`` is always the library.
+``reader.py`` sends the commands; ``agents.py`` and ``work.py`` keep what was answered; ``keys.py`` and
+``parse.py`` say what keys and values mean, and are pure. Imports are absolute: ``redis`` is always the
+library.
 """

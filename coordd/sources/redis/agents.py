@@ -1,9 +1,30 @@
-"""What is known of the agents in Redis, kept from one answer of it to the next. Pure values that change.
+"""Keep what is known of the agents in Redis from one reply to the next. Pure values that change.
 
-A beat is a change of a heartbeat's content, or a push; ``token`` is another one after each. A key's being
-read again, its vanishing, or one of an agent's two keys taking the other's place is none. When a change
-happened is known if it was pushed, or seen by two readings over one connection: such a time stands in for a
-file's mtime.
+An agent is shown as long as it has a heartbeat key, a list of tasks or an entry in the registry. A full
+reading numbers itself (:meth:`Agents.begin`), each key that it finds takes that number, and
+:meth:`Agents.end` removes the keys that still have an older one. A heartbeat key is in one of three states::
+
+    state        means                                  reached when
+    absent       the agent has no such key              it vanished, has another type, is too large, or the
+    last
+                                                        full reading did not find it
+    refused      it exists and may not be read          the server refuses; unless the other key can be read,
+                                                        the agent's heartbeat counts as hidden
+    read         content and written time are known     a reading or an announcement brought its value
+
+What counts as a beat, and what is known of its time::
+
+    what happened                                      a beat?                 time of the change
+    announced (pushed), with any content               yes                     now
+    read, content differs, same connection             yes                     now
+    read, content differs, new connection              yes                     unknown
+    read for the first time, or again after another    yes                     unknown
+    state
+    read, same content, same connection                no                      as before
+    read, same content, new connection                 no                      forgotten
+    vanished, or the other of its two keys is later    no                      as before
+
+A beat gives the agent's heartbeat a new ``token``. A known time of change stands in for a file's mtime.
 """
 
 from __future__ import annotations
@@ -11,98 +32,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from coordd.agents.reducer import FUTURE
-from coordd.agents.traces import AgentTraces, Heartbeat, Registration
+from coordd.agents.traces import AgentTraces, Registration
 from coordd.sources.bounds import Bounds, weight
 from coordd.sources.file.parse import parse_heartbeat
+from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_registry_entry
 from coordd.util.fields import Malformed
 
 T = TypeVar("T")
 
-_AS_IT_IS = 64  # bytes of a heartbeat that are kept; of a longer one its hash
+_KEPT_WHOLE = 64  # bytes; of a longer heartbeat only the hash is kept
 _SHARED = 1000  # values that many registrations have in common are kept once
 
 
-class _HeartbeatKey:
-    """One heartbeat key; ``said`` is None of one that may not be read."""
-
-    __slots__ = ("changed", "connection", "said", "seen", "written")
-
-    def __init__(self) -> None:
-        self.said: str | int | None = None
-        self.written: float | None = None
-        self.changed: float | None = None
-        self.connection = 0
-        self.seen = 0
-
-
-class _Agent:
-    """What an agent's traces are made of; ``first`` and ``second`` are its two heartbeat keys."""
-
-    __slots__ = (
-        "changed",
-        "entry",
-        "first",
-        "heartbeat",
-        "problem",
-        "registered",
-        "registration",
-        "second",
-        "tasks",
-        "tasks_asked",
-        "tasks_seen",
-        "token",
-        "unnamed",
-    )
-
-    def __init__(self) -> None:
-        self.first: _HeartbeatKey | None = None
-        self.second: _HeartbeatKey | None = None
-        self.heartbeat: Heartbeat | None = None
-        self.changed: float | None = None
-        self.token: tuple[object, ...] = ()
-        self.entry = 0
-        self.registered: int | None = None
-        self.registration: Registration | None = None
-        self.problem: str | None = None
-        self.tasks: tuple[str, ...] | None = ()
-        self.unnamed = 0
-        self.tasks_seen: int | None = None
-        self.tasks_asked = 0
-
-
 class Agents:
-    """All agents; ``traces`` has each as it is now.
+    """Keep all agents of one Redis; ``traces`` maps each id to its present traces.
+
+    ``truncated`` says that agents were left out.
 
     Args:
-        limit: agents beyond this are passed over, and ``overfull`` says so.
-        bounds: so many tasks in all lists together are named, the rest counted; and so much text is kept.
+        limit: number of agents that are kept.
+        bounds: budgets for agents, for task ids in all lists together, and for texts.
     """
 
     def __init__(self, *, limit: int, bounds: Bounds) -> None:
         self.traces: dict[str, AgentTraces] = {}
-        self.overfull = False
+        self.truncated = False
         self._limit = limit
-        self._room = bounds.agents
+        self._budget = bounds.agents
         self._listed = bounds.listed
         self._text = bounds.text
-        self._known: dict[str, _Agent] = {}
-        self._names: dict[str, bytes] = {}  # of the ids whose bytes are no UTF-8
+        self._known: dict[str, AgentKeys] = {}
+        self._names: dict[str, bytes] = {}  # of the ids whose bytes are not UTF-8
         self._shared: dict[object, object] = {}
-        self._marks = 0
+        self._number = 0
         self._reading = 0
         self._registry_reading = 0
         self._connection = 0
 
     def begin(self, *, connected: bool) -> None:
-        """A full reading begins; ``connected``: over another connection than the last one."""
+        """Begin a full reading; ``connected``: over another connection than the last reading."""
         self._reading += 1
         self._connection += connected
-        self.overfull = False
+        self.truncated = False
 
     def end(self) -> None:
-        """It has ended: what it did not find is no more."""
+        """End a full reading: remove the keys that it did not find."""
         reading = self._reading
         stale = [
             (agent_id, agent)
@@ -119,49 +94,51 @@ class Agents:
                 for beat in (agent.first, agent.second)
             )
             if (first, second) != (agent.first, agent.second):
-                self._keep_beats(agent_id, agent, first, second)
+                self._set_heartbeats(agent_id, agent, first, second)
 
     def name_of(self, agent_id: str) -> bytes:
-        """The bytes that this id is in the names of keys."""
+        """Return the bytes that stand for this id in the names of keys."""
         return self._names.get(agent_id) or agent_id.encode("utf-8", "surrogatepass")
 
-    def keeps_name(self, agent_id: str, name: bytes) -> None:
-        """The bytes of an id that are other ones than it spells."""
+    def keep_name(self, agent_id: str, name: bytes) -> None:
+        """Remember the bytes of an id that is not spelled like them, since they are not UTF-8."""
         if agent_id in self._known:
             self._names[agent_id] = name
 
-    def beats_of(self, agent_id: str) -> tuple[bool, bool]:
-        """Which of its two heartbeat keys are known."""
+    def known_heartbeats(self, agent_id: str) -> tuple[bool, bool]:
+        """Return for each of the agent's two heartbeat keys whether it exists."""
         agent = self._known.get(agent_id)
         return (False, False) if agent is None else (agent.first is not None, agent.second is not None)
 
-    def beat(self, slot: int, agent_id: str, content: bytes, now: float, *, pushed: bool) -> str | None:
-        """A heartbeat key holds this; what cannot be used of it.
+    def put_heartbeat(
+        self, slot: int, agent_id: str, content: bytes, now: float, *, pushed: bool
+    ) -> str | None:
+        """Take the content of a heartbeat key; return what cannot be used of it, None if all can.
 
         Args:
-            slot: which of the agent's two keys it is.
-            content: up to one byte more than is read of any value.
+            slot: which of the agent's two keys it is, 0 or 1.
+            content: its value, cut one byte after the limit.
             now: wall clock, epoch seconds.
-            pushed: the key was announced, which makes it a beat whatever it holds.
+            pushed: the key was announced, so it is a beat whatever its content.
         """
         if len(content) > MAX_VALUE:
-            self.no_beat(slot, agent_id)
+            self.remove_heartbeat(slot, agent_id)
             return TOO_LARGE
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return None
-        said: str | int = content.decode("latin-1") if len(content) <= _AS_IT_IS else hash(content)
+        content_id: str | int = content.decode("latin-1") if len(content) <= _KEPT_WHOLE else hash(content)
         first, second = agent.first, agent.second
         beat = second if slot else first
         if beat is None:
-            beat = _HeartbeatKey()
+            beat = HeartbeatKey()
             if slot:
                 agent.second = beat
             else:
                 agent.first = beat
         beat.seen = self._reading
         same_connection, beat.connection = beat.connection == self._connection, self._connection
-        if beat.said == said and not pushed:
+        if beat.content_id == content_id and not pushed:
             if not same_connection and beat.changed is not None:
                 if agent.changed == beat.changed:
                     agent.changed = None
@@ -169,41 +146,41 @@ class Agents:
                 self._choose(agent_id, agent, now)
             return None if beat.written is not None or not content.strip() else "not a timestamp"
         problem = None
-        seen_before, beat.said = beat.said is not None, said
+        seen_before, beat.content_id = beat.content_id is not None, content_id
         try:
             beat.written = parse_heartbeat(content)
         except Malformed as error:
             beat.written, problem = None, str(error)
         observed = pushed or (same_connection and seen_before)
         beat.changed = agent.changed = now if observed else None
-        self._marks += 1
-        agent.token = (said, self._marks)
+        self._number += 1
+        agent.token = (content_id, self._number)
         self._choose(agent_id, agent, now)
         return problem
 
-    def refused_beat(self, slot: int, agent_id: str) -> None:
-        """There is such a key, and it may not be read."""
+    def refuse_heartbeat(self, slot: int, agent_id: str) -> None:
+        """Record that a heartbeat key exists and may not be read."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
-        beat = _HeartbeatKey()
+        beat = HeartbeatKey()
         beat.seen = self._reading
-        self._keep_beats(agent_id, agent, first if slot else beat, beat if slot else second)
+        self._set_heartbeats(agent_id, agent, first if slot else beat, beat if slot else second)
 
-    def no_beat(self, slot: int, agent_id: str) -> None:
-        """There is no such key, or none that is a heartbeat."""
+    def remove_heartbeat(self, slot: int, agent_id: str) -> None:
+        """Record that a heartbeat key does not exist, or is no heartbeat."""
         agent = self._known.get(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
         if (second if slot else first) is not None:
-            self._keep_beats(agent_id, agent, first if slot else None, None if slot else second)
+            self._set_heartbeats(agent_id, agent, first if slot else None, None if slot else second)
 
-    def ask_tasks(self) -> int:
-        """A mark of the moment, so that of two readings of one list the later one counts."""
-        self._marks += 1
-        return self._marks
+    def next_number(self) -> int:
+        """Return a number for a reading of task lists; of two readings of a list the higher one counts."""
+        self._number += 1
+        return self._number
 
     def set_tasks(
         self,
@@ -212,18 +189,26 @@ class Agents:
         *,
         unnamed: int = 0,
         there: bool = True,
-        asked: int | None = None,
+        number: int | None = None,
     ) -> None:
-        """The agent's list of tasks is this, None if unreadable; not ``there``: it has none."""
+        """Set an agent's list of tasks.
+
+        Args:
+            agent_id: the agent.
+            tasks: the task ids, None if the list may not be read.
+            unnamed: how many further tasks the list has.
+            there: False if there is no such list.
+            number: of the reading, from :meth:`next_number`; a reading older than the last one is ignored.
+        """
         agent = self._known.get(agent_id)
         if agent is None:
             agent = self._add(agent_id) if there else None
             if agent is None:
                 return
-        if asked is not None:
-            if asked < agent.tasks_asked:
+        if number is not None:
+            if number < agent.tasks_number:
                 return
-            agent.tasks_asked = asked
+            agent.tasks_number = number
         agent.tasks_seen = self._reading if there else None
         self._listed.give(len(agent.tasks or ()))
         if tasks is not None and not self._listed.take(len(tasks)):
@@ -235,30 +220,30 @@ class Agents:
             self._rebuild(agent_id, agent)
 
     def begin_registry(self) -> None:
-        """The registry is read from its beginning."""
+        """Begin to read the registry from its beginning."""
         self._registry_reading += 1
 
     def end_registry(self) -> set[str]:
-        """It was read to its end; the agents that are no longer in it."""
+        """End the reading of the whole registry; return the agents that are no longer in it."""
         gone = {
             agent_id
             for agent_id, agent in self._known.items()
-            if agent.registered is not None and agent.entry != self._registry_reading
+            if agent.entry_digest is not None and agent.registry_reading != self._registry_reading
         }
         for agent_id in gone:
             self.unregister(agent_id)
         return gone
 
     def register(self, agent_id: str, value: bytes) -> tuple[bool, str | None]:
-        """The registry has this of an agent; whether that is another thing now, and what is wrong with it."""
+        """Take an agent's registry entry; return whether its meaning changed, and what is wrong with it."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return False, None
-        agent.entry = self._registry_reading
-        said = hash(value)
-        if agent.registered == said:
+        agent.registry_reading = self._registry_reading
+        digest = hash(value)
+        if agent.entry_digest == digest:
             return False, agent.problem
-        agent.registered = said
+        agent.entry_digest = digest
         registration, agent.problem = parse_registry_entry(value)
         if agent.registration == registration:
             return False, agent.problem
@@ -273,57 +258,47 @@ class Agents:
         return True, agent.problem
 
     def unregister(self, agent_id: str) -> bool:
-        """The registry has no such agent; whether it had."""
+        """Remove an agent's registry entry; return whether it had one."""
         agent = self._known.get(agent_id)
-        if agent is None or agent.registered is None:
+        if agent is None or agent.entry_digest is None:
             return False
         self._text.give(weight(agent.registration))
-        agent.registered = agent.registration = agent.problem = None
+        agent.entry_digest = agent.registration = agent.problem = None
         self._rebuild(agent_id, agent)
         return True
 
     def __iter__(self) -> Iterator[str]:
+        """Iterate over the ids of all agents."""
         return iter(self._known)
 
-    def _add(self, agent_id: str) -> _Agent | None:
-        if len(self._known) >= self._limit or not self._room.take(1):
-            self.overfull = True
+    def _add(self, agent_id: str) -> AgentKeys | None:
+        if len(self._known) >= self._limit or not self._budget.take(1):
+            self.truncated = True
             return None
-        agent = self._known[agent_id] = _Agent()
-        agent.entry = self._registry_reading
+        agent = self._known[agent_id] = AgentKeys()
+        agent.registry_reading = self._registry_reading
         return agent
 
-    def _keep_beats(
-        self, agent_id: str, agent: _Agent, first: _HeartbeatKey | None, second: _HeartbeatKey | None
+    def _set_heartbeats(
+        self, agent_id: str, agent: AgentKeys, first: HeartbeatKey | None, second: HeartbeatKey | None
     ) -> None:
         agent.first, agent.second = first, second
         self._choose(agent_id, agent, None)
 
-    def _choose(self, agent_id: str, agent: _Agent, now: float | None) -> None:
-        """Take the later of both heartbeats for the agent's."""
-        first, second = agent.first, agent.second
-        if first is None or first.said is None:
-            first, second = second, None
-        if first is None or first.said is None:
-            agent.heartbeat = None
-        else:
-            beat = first
-            if second is not None and second.said is not None and _later(second, first, now):
-                beat = second
-            agent.heartbeat = Heartbeat(beat.written, agent.changed, agent.token)
+    def _choose(self, agent_id: str, agent: AgentKeys, now: float | None) -> None:
+        agent.heartbeat = agent.latest_heartbeat(now)
         self._rebuild(agent_id, agent)
 
-    def _rebuild(self, agent_id: str, agent: _Agent) -> None:
-        if agent.registered is None and agent.tasks_seen is None and agent.first is agent.second is None:
+    def _rebuild(self, agent_id: str, agent: AgentKeys) -> None:
+        if agent.is_gone:
             self._listed.give(len(agent.tasks or ()))
-            self._room.give(1)
+            self._budget.give(1)
             del self._known[agent_id]
             self.traces.pop(agent_id, None)
             self._names.pop(agent_id, None)
             return
-        hidden = agent.heartbeat is None and not agent.first is agent.second is None
         self.traces[agent_id] = AgentTraces(
-            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, hidden
+            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.is_hidden
         )
 
     def _sharing(self, registration: Registration) -> Registration:
@@ -342,14 +317,3 @@ class Agents:
         if len(self._shared) >= _SHARED:
             self._shared.clear()
         return self._shared.setdefault(value, value)  # type: ignore[return-value]  # equal, thus of its type
-
-
-def _later(one: _HeartbeatKey, other: _HeartbeatKey, now: float | None) -> bool:
-    return _time(one, now) > _time(other, now)
-
-
-def _time(beat: _HeartbeatKey, now: float | None) -> float:
-    """When it was written, if that can be; else when its change was seen."""
-    if beat.written is not None and (now is None or beat.written <= now + FUTURE):
-        return beat.written
-    return -1.0 if beat.changed is None else beat.changed

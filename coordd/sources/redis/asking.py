@@ -1,7 +1,8 @@
-"""Asking Redis: in chunks whose answers are taken over before anything else happens, and never for too much.
+"""Ask Redis in chunks, and take over each chunk's replies before anything else happens.
 
-One exchange at a time goes over a connection, and whoever waited for it goes on at once: so two readings that
-take turns see the same state grow in the order in which Redis answered.
+A connection carries one exchange at a time, and its caller continues as soon as it has the reply: two
+readings that take turns therefore update the state in the order in which Redis answered. No command asks for
+a value of unbounded size.
 """
 
 from __future__ import annotations
@@ -16,33 +17,33 @@ from coordd.sources.redis.parse import MAX_VALUE
 from coordd.sources.redis.read_plan import KeyToRead
 
 END = str(MAX_VALUE).encode()
-"""The last byte of a value to ask for: one more than counts, to tell a larger one."""
+"""Index of the last byte of a value to ask for: one more than the limit, to recognise a larger value."""
 SLICE = 1000
-"""Elements of replies taken over at once: some milliseconds of work."""
+"""Elements of replies handled without a pause: some milliseconds of work."""
 
 _FOR_ALL = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
 
 
 class Unusable(Exception):
-    """Redis answers everything with an error; the text says of "Redis" what is wrong."""
+    """Raised internally when Redis answers every command with an error, which the text describes."""
 
 
 LONGEST_KEY = 2048
-"""Bytes of a key's name; none of ours is longer (an id has 256 characters). Of others the beginning comes."""
+"""Bytes of a key's name; keys of agents are shorter (an id has 256 characters), foreign ones are cut."""
 
 
 LARGE_DEADLINE = 10.0
-"""Seconds in which the reply to a command for something large has to begin."""
+"""Seconds within which the reply to a command for a large value has to begin."""
 
 
 async def ask(
-    wire: RedisSession,
+    session: RedisSession,
     commands: Sequence[Command],
     *,
     largest: int = LARGEST,
     deadline: float = COMMAND_DEADLINE,
 ) -> list[Reply]:
-    """Send up to one chunk of commands; the error of a single one is its reply.
+    """Send up to one chunk of commands, and return their replies; the error of one command is its reply.
 
     Args:
         largest: bytes that are kept of each string in the replies.
@@ -50,19 +51,20 @@ async def ask(
 
     Raises:
         RedisLost: the connection failed.
-        Unusable: the error of one is that of all.
+        Unusable: the server would answer every command with this error.
     """
-    replies = await wire.call(*commands, largest=largest, deadline=deadline)
+    replies = await session.call(*commands, largest=largest, deadline=deadline)
     for reply in replies:
         if reply.__class__ is ServerError and reply.code in _FOR_ALL:
             raise Unusable(str(reply))
     return replies
 
 
-class Patience:
-    """Wait for what may be large: a server that has to copy half a gigabyte says nothing meanwhile.
+class ReplyDeadline:
+    """Choose how long to wait for a reply that may be large.
 
-    It waits as long as for anything else until that was too short, then longer until all is quick again.
+    A server that copies half a gigabyte is silent meanwhile. The usual deadline holds until it was too short
+    once, then a longer one until all replies are quick again.
     """
 
     def __init__(self) -> None:
@@ -70,25 +72,25 @@ class Patience:
         self._slowest = 0.0
 
     def begin(self) -> None:
-        """A reading begins."""
+        """Begin a reading."""
         self._slowest = 0.0
 
     def end(self) -> None:
-        """It came to its end."""
+        """End a reading: return to the short deadline if all replies came quickly."""
         if self._slowest < COMMAND_DEADLINE / 2:
             self._seconds = COMMAND_DEADLINE
 
-    async def ask(self, wire: RedisSession, command: Command) -> Reply:
+    async def ask(self, session: RedisSession, command: Command) -> Reply:
         """Send one command, and return its reply.
 
         Raises:
-            RedisLost: the connection failed; from then on a reply has more time.
-            Unusable: it is an error, and that of all commands.
+            RedisLost: the connection failed; later replies get more time.
+            Unusable: the server would answer every command with this error.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            return (await ask(wire, [command], deadline=self._seconds))[0]
+            return (await ask(session, [command], deadline=self._seconds))[0]
         except RedisLost:
             self._seconds = LARGE_DEADLINE
             raise
@@ -97,16 +99,16 @@ class Patience:
 
 
 async def read_strings(
-    wire: RedisSession, items: Sequence[KeyToRead], take: Callable[[KeyToRead, Reply], None]
+    session: RedisSession, items: Sequence[KeyToRead], take: Callable[[KeyToRead, Reply], None]
 ) -> None:
-    """Read the value of each key; ``take`` is told the bytes, None where it is absent, or an error.
+    """Read the value of each key; call ``take`` with its bytes, None if it does not exist, or an error.
 
-    Never ``GET``, for a value may have 512 MB. A value of no bytes is what an absent key has, too: for those
-    alone it is asked which of both it is.
+    ``GET`` is not used, since a value may have 512 MB. ``GETRANGE`` answers alike for an empty value and for
+    a missing key, so ``EXISTS`` decides those cases.
     """
     for start in range(0, len(items), CHUNK):
         chunk = items[start : start + CHUNK]
-        replies = await ask(wire, [(b"GETRANGE", item.key, b"0", END) for item in chunk])
+        replies = await ask(session, [(b"GETRANGE", item.key, b"0", END) for item in chunk])
         empty = []
         for item, reply in zip(chunk, replies, strict=True):
             if reply == b"":
@@ -118,20 +120,20 @@ async def read_strings(
             commands: list[Command] = []
             for item in doubtful:
                 commands += [(b"EXISTS", item.key), (b"GETRANGE", item.key, b"0", END)]
-            replies = await ask(wire, commands)
+            replies = await ask(session, commands)
             for item, there, value in zip(doubtful, replies[::2], replies[1::2], strict=True):
                 take(item, value if value != b"" or there else None)
 
 
-class Pace:
-    """How many elements to ask for at once: few at first, for each may have a megabyte; fewer if they do."""
+class PageSize:
+    """Choose how many elements to ask for at once: few at first, since each may have a megabyte."""
 
     def __init__(self, most: int = 200) -> None:
         self.count = 10
         self._most = most
 
-    def took(self, elements: Sequence[bytes]) -> None:
-        """So much came."""
+    def adapt(self, elements: Sequence[bytes]) -> None:
+        """Adapt the count to the size of the elements that came."""
         size = sum(map(len, elements))
         if size > 512 * 1024:
             self.count = max(1, self.count * 256 * 1024 // size)
@@ -141,21 +143,21 @@ class Pace:
 
 @dataclass(slots=True)
 class Tally:
-    """How many keys of a family were asked for, and how many of them this user may not read."""
+    """Count the keys of each family that were read, and those that this user may not read."""
 
     asked: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
 
     def count(self, family: str, reply: Reply) -> None:
-        """One was asked for."""
+        """Count one key by its reply."""
         self.asked[family] = self.asked.get(family, 0) + 1
         if isinstance(reply, ServerError) and reply.code not in ("WRONGTYPE",):
             self.refused[family] = self.refused.get(family, 0) + 1
             self.words[family] = str(reply)
 
     def all_refused(self, *families: str) -> str | None:
-        """In words why none of these families' keys can be read; None where one can, or there is none."""
+        """Return in words why none of these families' keys can be read; None if one can or none was read."""
         asked = sum(self.asked.get(family, 0) for family in families)
         refused = sum(self.refused.get(family, 0) for family in families)
         words = [self.words[family] for family in families if family in self.words]
@@ -163,12 +165,12 @@ class Tally:
 
 
 def elements(reply: Reply) -> list[bytes]:
-    """The bytes in a reply that lists some."""
+    """Return the elements of a reply that are bytes; empty if it is not a list."""
     return [one for one in reply if isinstance(one, bytes)] if isinstance(reply, list) else []
 
 
 def page(reply: Reply) -> tuple[bytes, list[bytes]]:
-    """The cursor and the elements of a reply to SCAN, SSCAN or HSCAN."""
+    """Return the cursor and the elements of a reply to SCAN, SSCAN or HSCAN."""
     if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[0], bytes):
         return reply[0], elements(reply[1])
     return b"0", []

@@ -1,4 +1,4 @@
-"""Reading heartbeats: one command for each, and two more for one that seems to be empty."""
+"""Read heartbeats: one command for each, and two more for one that seems to be empty."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
 
 
-class Beats:
-    """The heartbeats of all agents."""
+class HeartbeatReader:
+    """Read heartbeat keys into :class:`Agents`."""
 
     def __init__(self, *, agents: Agents, problems: Problems) -> None:
         self._agents = agents
         self._problems = problems
 
     async def read(
-        self, wire: RedisSession, items: list[KeyToRead], now: float, tally: Tally, *, pushed: bool
+        self, session: RedisSession, items: list[KeyToRead], now: float, tally: Tally, *, pushed: bool
     ) -> None:
-        """Read these keys; ``pushed``: they were announced, so that what they hold is a beat in any case."""
+        """Read these keys; ``pushed`` means that they were announced, so each is a beat."""
         agents, note, count = self._agents, self._problems.note, tally.count
 
         def take(item: KeyToRead, reply: Reply) -> None:
             slot, agent_id, key = item
             count(BEATS[slot], reply)
             if isinstance(reply, bytes):
-                note(key, agents.beat(slot, agent_id, reply, now, pushed=pushed))
+                note(key, agents.put_heartbeat(slot, agent_id, reply, now, pushed=pushed))
             elif isinstance(reply, ServerError):
                 if reply.code == "WRONGTYPE":
-                    agents.no_beat(slot, agent_id)
+                    agents.remove_heartbeat(slot, agent_id)
                 else:
-                    agents.refused_beat(slot, agent_id)
+                    agents.refuse_heartbeat(slot, agent_id)
                 note(key, refusal(reply, "a string"))
             else:
-                agents.no_beat(slot, agent_id)
+                agents.remove_heartbeat(slot, agent_id)
                 note(key, None)
 
-        await read_strings(wire, items, take)
+        await read_strings(session, items, take)
 
     def keys_of(self, agent_ids: Collection[str]) -> list[KeyToRead]:
-        """The heartbeat keys that these agents are known to have, both where none is known."""
+        """Return the heartbeat keys that these agents are known to have; both keys if none is known."""
         found = []
         for agent_id in agent_ids:
-            known = self._agents.beats_of(agent_id)
+            known = self._agents.known_heartbeats(agent_id)
             name = self._agents.name_of(agent_id)
             for slot, family in enumerate(BEATS):
                 if known[slot] or not any(known):

@@ -1,7 +1,7 @@
-"""What ``coordd check-redis`` asks of a Redis: all that coordd will need of it; nothing there is changed.
+"""Try everything that coordd needs of a Redis, for ``coordd check-redis``; nothing there is changed.
 
-Rights are tried, not looked up: ``ACL`` commands need rights of their own. What would write stands in a
-transaction that is discarded, where the server judges a command and does not carry it out.
+Permissions are tried, not looked up: ``ACL`` commands need permissions of their own. Commands that write are
+sent in a transaction that is discarded: the server checks them and does not carry them out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version, parse_info
 
 _NAME = "coordd-check"
-"""Stands in keys that are asked for and do not exist."""
+"""The name used in keys that do not exist."""
 
 READS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("agents:registry", (("HSCAN", "", "0", "COUNT", "1"), ("HGET", "", _NAME), ("HSTRLEN", "", _NAME))),
@@ -31,7 +31,7 @@ READS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("task:claim:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
     ("task:progress:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
 )
-"""What is read of which keys, by the pattern an ACL knows them by; an empty argument stands for the key."""
+"""The commands that read each kind of key, by its ACL pattern; an empty argument stands for the key."""
 
 WRITES: tuple[Command, ...] = (
     ("SET", f"metrics:system:0:{_NAME}", "", "EX", 1),
@@ -39,28 +39,28 @@ WRITES: tuple[Command, ...] = (
     ("EXPIRE", f"metrics:agent:0:{_NAME}", 1),
 )
 
-_NAMED = 3  # refused commands that are named
+_NAMED = 3  # how many refused commands a message names
 _NO_USE = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
 
 
 async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float]) -> list[Check]:
-    """All checks of one Redis, the first of which is whether it answers.
+    """Return the results of all checks of one Redis; the first is whether it answers.
 
     Args:
         url: as configured.
-        reads: coordd looks for agents there.
-        writes: coordd writes samples there.
-        wall: the time on this machine's clock, epoch seconds.
+        reads: whether coordd reads agents' traces there.
+        writes: whether coordd writes samples there.
+        wall: returns this machine's time, epoch seconds.
     """
     shown = public_url(url)
     try:
-        wire = await RedisSession.open(url)
+        session = await RedisSession.open(url)
     except RedisLost as lost:
         return [_unreachable(shown, str(lost))]
     found: list[Check] = []
     try:
         user = parse_target(url).username or "default"
-        async for check in _Probe(url=url, user=user, wire=wire, wall=wall).checks(
+        async for check in _Probe(url=url, user=user, session=session, wall=wall).checks(
             reads=reads, writes=writes
         ):
             fix = check.fix and check.fix.replace("…", user)
@@ -68,25 +68,25 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
     except RedisLost as lost:
         found.append(_unreachable(shown, str(lost)))
     finally:
-        await wire.close()
+        await session.close()
     return found
 
 
 class _Probe:
-    def __init__(self, *, url: str, user: str, wire: RedisSession, wall: Callable[[], float]) -> None:
+    def __init__(self, *, url: str, user: str, session: RedisSession, wall: Callable[[], float]) -> None:
         self._url = url
         self._user = user
-        self._wire = wire
+        self._session = session
         self._wall = wall
 
     async def checks(self, *, reads: bool, writes: bool) -> AsyncIterator[Check]:
         began = monotonic()
-        pong = (await self._wire.call(("PING",)))[0]
+        pong = (await self._session.call(("PING",)))[0]
         latency = (monotonic() - began) * 1000
         if isinstance(pong, ServerError) and pong.code in _NO_USE:
             raise RedisLost(str(pong), pong.code)
         yield Check("redis", "ok", f"{public_url(self._url)} answers in {latency:.1f} ms")
-        server, memory = map(parse_info, await self._wire.call(("INFO", "server"), ("INFO", "memory")))
+        server, memory = map(parse_info, await self._session.call(("INFO", "server"), ("INFO", "memory")))
         yield of_version(server)
         if reads:
             yield await self._tracking()
@@ -110,7 +110,7 @@ class _Probe:
         return Check(
             "redis_tracking",
             "warn",
-            f"it tells of no changes, so coordd asks every two seconds: {_said(refused)}",
+            f"it tells of no changes, so coordd asks every two seconds: {_words_of(refused)}",
             f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &__redis__:invalidate",
         )
 
@@ -122,7 +122,7 @@ class _Probe:
         if not isinstance(subscribed, list):
             return subscribed
         prefixes = [part for pattern, _ in READS for part in ("PREFIX", pattern.removesuffix("*"))]
-        on, _ = await self._wire.call(
+        on, _ = await self._session.call(
             ("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", *prefixes),
             ("CLIENT", "TRACKING", "OFF"),
         )
@@ -130,13 +130,13 @@ class _Probe:
 
     async def _reading(self) -> Check:
         refused: dict[str, str] = {}
-        scanned = (await self._wire.call(("SCAN", "0", "MATCH", f"heartbeat:{_NAME}", "COUNT", "1")))[0]
+        scanned = (await self._session.call(("SCAN", "0", "MATCH", f"heartbeat:{_NAME}", "COUNT", "1")))[0]
         if isinstance(scanned, ServerError):
             refused["SCAN"] = str(scanned)
         needed = {"scan"}
         for pattern, commands in READS:
             key = pattern.replace("*", _NAME)
-            replies = await self._wire.call(*[[word or key for word in command] for command in commands])
+            replies = await self._session.call(*[[word or key for word in command] for command in commands])
             needed.update(command[0].lower() for command in commands)
             for command, reply in zip(commands, replies, strict=True):
                 if isinstance(reply, ServerError) and reply.code != "WRONGTYPE":
@@ -154,15 +154,15 @@ class _Probe:
         )
 
     async def _writing(self) -> Check:
-        opened = (await self._wire.call(("MULTI",)))[0]
+        opened = (await self._session.call(("MULTI",)))[0]
         if opened != b"OK":  # without it the commands would be carried out
             return Check(
                 "redis_write",
                 "warn",
-                f"cannot tell whether samples can be written: {_said(opened)}",
+                f"cannot tell whether samples can be written: {_words_of(opened)}",
                 f"ACL SETUSER {self._user} +multi +discard",
             )
-        replies = (await self._wire.call(*WRITES, ("DISCARD",)))[:-1]
+        replies = (await self._session.call(*WRITES, ("DISCARD",)))[:-1]
         refusals = [reply for reply in replies if isinstance(reply, ServerError)]
         if not refusals:
             return Check("redis_write", "ok", "samples can be written")
@@ -177,12 +177,12 @@ class _Probe:
 
     async def _clock(self) -> float | None:
         before = self._wall()
-        reply = (await self._wire.call(("TIME",)))[0]
+        reply = (await self._session.call(("TIME",)))[0]
         after = self._wall()
         seconds = _seconds(reply)
         if seconds is None:
             return None
-        # anything in between would do: the clocks are as near as the round trip allows
+        # any time between both is possible: the round trip limits the precision
         return seconds - min(max(seconds, before), after)
 
 
@@ -193,7 +193,7 @@ def _seconds(reply: Reply) -> float | None:
     return numbers[0] + numbers[1] / 1e6 if len(numbers) == 2 else None
 
 
-def _said(reply: Reply) -> str:
+def _words_of(reply: Reply) -> str:
     return str(reply) if isinstance(reply, ServerError) else "its answer is not understood"
 
 
@@ -207,5 +207,5 @@ def _unreachable(shown: str, trouble: str) -> Check:
 
 
 def failed(checks: Sequence[Check]) -> bool:
-    """Whether any of them fails."""
+    """Return whether any of the checks failed."""
     return any(check.state == "fail" for check in checks)

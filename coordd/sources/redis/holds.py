@@ -1,4 +1,4 @@
-"""Reading claims and progress: the keys ``tasks:claimed:``, ``task:claim:`` and ``task:progress:``."""
+"""Read claims and progress: the keys ``tasks:claimed:``, ``task:claim:`` and ``task:progress:``."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from coordd.sources.redis.keys import CLAIMED, CLAIMS, PROGRESS
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_claimed
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
-from coordd.sources.redis.work import Claims, ProgressTold
+from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.util.timestamps import within_calendar
 
-_ABSENT = -2  # what PTTL answers
+_ABSENT = -2  # the reply of PTTL for a missing key
 
 
-class Holds:
-    """The claims on, and the progress of, all tasks."""
+class ClaimReader:
+    """Read the claims on tasks, and their progress."""
 
-    def __init__(self, *, claims: Claims, progress: ProgressTold, problems: Problems) -> None:
+    def __init__(self, *, claims: Claims, progress: TaskProgress, problems: Problems) -> None:
         self._claims = claims
         self._progress = progress
         self._problems = problems
 
     async def read_claims(
-        self, wire: RedisSession, items: Sequence[KeyToRead], wall: Callable[[], float], tally: Tally
+        self, session: RedisSession, items: Sequence[KeyToRead], wall: Callable[[], float], tally: Tally
     ) -> set[str]:
-        """Read these claims; the tasks of those that are other ones now.
+        """Read these claims; return the tasks whose claim changed.
 
         Args:
-            wire: the connection.
+            session: the connection.
             items: the keys.
-            wall: the wall clock, epoch seconds, by which a remaining time becomes a moment.
-            tally: counts them.
+            wall: returns the wall clock, epoch seconds, to turn a remaining time into a moment.
+            tally: counts the keys.
         """
         changed = set()
         for start in range(0, len(items), CHUNK // 2):
@@ -44,13 +44,13 @@ class Holds:
             commands: list[Command] = []
             for item in chunk:
                 commands += [(b"GETRANGE", item.key, b"0", END), (b"PTTL", item.key)]
-            replies = await ask(wire, commands)
+            replies = await ask(session, commands)
             now = wall()
             for item, value, left in zip(chunk, replies[::2], replies[1::2], strict=True):
                 tally.count(CLAIMS[item.slot], value)
                 claim, problem = (None, None) if left == _ABSENT else _claim(item, value)
                 self._problems.note(item.key, problem)
-                # a key may live for 292 million years, which no timestamp can say
+                # a time to live may be 292 million years, beyond any timestamp
                 expires_at = None
                 if isinstance(left, int) and left >= 0:
                     expires_at = within_calendar(now + left / 1000)
@@ -58,8 +58,10 @@ class Holds:
                     changed.add(item.id)
         return changed
 
-    async def read_progress(self, wire: RedisSession, items: Sequence[KeyToRead], tally: Tally) -> set[str]:
-        """Read the progress of these tasks; those where it is another one now."""
+    async def read_progress(
+        self, session: RedisSession, items: Sequence[KeyToRead], tally: Tally
+    ) -> set[str]:
+        """Read the progress of these tasks; return those where it changed."""
         changed = set()
 
         def take(item: KeyToRead, reply: Reply) -> None:
@@ -76,12 +78,15 @@ class Holds:
             if self._progress.put(item.id, progress):
                 changed.add(item.id)
 
-        await read_strings(wire, items, take)
+        await read_strings(session, items, take)
         return changed
 
 
 def _claim(item: KeyToRead, value: Reply) -> tuple[Claim | None, str | None]:
-    """What a key that is there says, and what is wrong with it. ``tasks:claimed:`` may be of any type."""
+    """Return what an existing key says, and what is wrong with it.
+
+    ``tasks:claimed:`` may be of any type.
+    """
     any_type = CLAIMS[item.slot] == CLAIMED
     if isinstance(value, ServerError):
         if value.code != "WRONGTYPE":

@@ -1,6 +1,6 @@
-"""Which key of Redis means what. Pure; a key is bytes from strangers, whatever else the database is used for.
+"""Tell what a key of Redis means. Pure; keys are untrusted bytes, and most may belong to other programs.
 
-A family is called by what its keys begin with, or by the key itself where there is just one.
+A family is named after the prefix of its keys, or after the key itself if there is just one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FAMILIES = (
 )
 
 BCAST_PREFIXES = tuple(family.encode() for family in FAMILIES)
-"""What ``CLIENT TRACKING ON BCAST`` is to announce: no one of them is the beginning of another, which Redis
-refuses. They cover a few keys more than have a meaning (``agents:registry2``)."""
+"""Prefixes for ``CLIENT TRACKING ON BCAST``; none begins with another, since Redis refuses that. They cover a
+few keys without meaning as well (``agents:registry2``)."""
 
 SCAN_PATTERN = b"[ahtw][aego][aers][knr][:st][:abcp]*:*"
-"""For ``SCAN … MATCH``: fits every key of a prefix family, letter by letter, and next to no other, so that
-the server itself passes over what a shared database is full of."""
+"""Pattern for ``SCAN … MATCH``: it fits the keys of all families with a prefix, letter by letter, and few
+others, so that the server itself skips the foreign keys of a shared database."""
 
 BEATS = (HEARTBEAT, AGENT_HEARTBEAT)
 """The families that hold heartbeats; an agent may use both."""
@@ -57,22 +57,22 @@ _PREFIXES = {
 }
 _BEAT = HEARTBEAT.encode()
 _BEAT_LENGTH = len(_BEAT)
-_LONGEST_NAME = 4 * MAX_ID  # bytes: UTF-8 takes four for a character at the most
+_LONGEST_NAME = 4 * MAX_ID  # bytes: UTF-8 takes up to four for a character
 _SHOWN = 300  # a key may be 512 MB long
 
 
 class RedisKey(NamedTuple):
-    """A key's family, and what follows its prefix: an agent's id, a task's, a priority; else empty."""
+    """A key's family, and what follows its prefix: an agent's id, a task's id, a priority, or nothing."""
 
     family: str
     name: bytes = b""
 
 
 def meaning(key: bytes) -> RedisKey | None:
-    """What a key stands for; None for one that is none of ours.
+    """Return what a key stands for; None if it is no trace.
 
     >>> meaning(b"heartbeat:a:b")
-    Key(family='heartbeat:', name=b'a:b')
+    RedisKey(family='heartbeat:', name=b'a:b')
     """
     if key.startswith(_BEAT):
         return RedisKey(HEARTBEAT, key[_BEAT_LENGTH:])
@@ -85,16 +85,16 @@ def meaning(key: bytes) -> RedisKey | None:
 
 
 def family_of(key: bytes) -> str:
-    """The family of one of our keys."""
+    """Return the family of a key; empty if it is no trace."""
     known = meaning(key)
     return "" if known is None else known.family
 
 
 def id_of(name: bytes) -> str:
-    r"""The id that the bytes spell; those that are no UTF-8 become ``\xNN``.
+    r"""Decode an id from bytes; those that are not UTF-8 become ``\xNN``.
 
     Raises:
-        Malformed: it has not 1 to 256 characters.
+        Malformed: it is empty or longer than 256 characters.
     """
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise Malformed(f"an id of no or more than {MAX_ID} characters")
@@ -107,8 +107,8 @@ def id_of(name: bytes) -> str:
     return text
 
 
-def place(key: bytes, member: bytes | None = None) -> str:
-    """How a key, or a member of it, is called in ``malformed``: no control character is escaped yet."""
+def location(key: bytes, member: bytes | None = None) -> str:
+    """Return how ``malformed`` names a key, or a member of it; control characters are not escaped yet."""
     text = f"redis:{_shown(key)}"
     return text if member is None else f"{text} {_shown(member)}"
 

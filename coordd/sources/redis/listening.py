@@ -1,7 +1,7 @@
-"""Hearing of changes for as long as a connection lasts; where that is not to be had, asking for it again.
+"""Subscribe to changes of keys for one connection after another; if refused, try again now and then.
 
-Rights are granted and connections become free while coordd runs: it asks again soon at first, later seldom,
-for each time is a connection, and a line in the server's log of what it refused.
+Permissions may be granted and connections may become free while coordd runs. It asks again soon at first and
+seldom later, since each attempt costs a connection and a line in the server's log of refusals.
 """
 
 from __future__ import annotations
@@ -17,74 +17,74 @@ from coordd.sources.redis.tracking import NotPermitted, TrackingSubscription, tr
 log = logging.getLogger(__name__)
 
 AGAIN = (2.0, 30.0)
-"""Seconds until it is asked for again: at first, and at the most; each time twice as long."""
+"""Seconds until the next attempt: the first pause and the longest; each is twice as long as the last."""
 
 
-class Listening:
-    """One attempt after the other to be told of changes.
+class ChangeListener:
+    """Keep a subscription to changes of keys, as far as the server grants it.
 
     Args:
-        url: where the listening connection goes.
-        told: is told of the keys that changed; None: anything may have.
+        url: of the Redis that the listening connection goes to.
+        on_change: called with the keys that changed; None means that any key may have.
     """
 
-    def __init__(self, *, url: str, told: Callable[[Collection[bytes] | None], None]) -> None:
+    def __init__(self, *, url: str, on_change: Callable[[Collection[bytes] | None], None]) -> None:
         self._url = url
-        self._told = told
-        self._said: str | None = None
+        self._on_change = on_change
+        self._last_refusal: str | None = None
         self._subscription: TrackingSubscription | None = None
 
-    async def begin(self, wire: RedisSession) -> bool:
-        """Ask to be told of the changes that ``wire`` is to track; whether that is granted.
+    async def begin(self, session: RedisSession) -> bool:
+        """Ask for the changes of keys that ``session`` is to track; return whether that is granted.
 
         Raises:
             RedisLost: the connection failed.
         """
         await self.end()
         try:
-            self._subscription = await track(self._url, wire, BCAST_PREFIXES)
+            self._subscription = await track(self._url, session, BCAST_PREFIXES)
         except NotPermitted as refused:
-            if str(refused) != self._said:
-                self._said = str(refused)
+            if str(refused) != self._last_refusal:
+                self._last_refusal = str(refused)
                 log.warning("changes in Redis are found by polling: it does not announce them (%s)", refused)
             return False
-        if self._said is not None:
-            self._said = None
+        if self._last_refusal is not None:
+            self._last_refusal = None
             log.info("changes in Redis are announced now")
         return True
 
-    async def begin_at_last(self, wire: RedisSession) -> None:
-        """Ask again and again; returns when it is granted.
+    async def begin_eventually(self, session: RedisSession) -> None:
+        """Ask again and again; return when it is granted.
 
         Raises:
             RedisLost: the connection failed.
         """
         pause, longest = AGAIN
         await asyncio.sleep(pause)
-        while not await self.begin(wire):
+        while not await self.begin(session):
             pause = min(2 * pause, longest)
             await asyncio.sleep(pause)
 
     async def listen(self) -> None:
-        """Tell of changes, after :meth:`begin`; never returns.
+        """Report changes, after :meth:`begin`; never returns while the subscription lives.
 
         Raises:
             RedisLost: a connection failed.
         """
         while self._subscription is not None:
-            self._told(await self._subscription.changed())
+            self._on_change(await self._subscription.changed())
 
     async def ping(self) -> None:
-        """Ask for a sign of life; to be called every few seconds.
+        """Check that the subscription still answers; to be called every few seconds.
 
         Raises:
-            RedisLost: there is none.
+            RedisLost: it has not answered in time, or the connection failed.
         """
         if self._subscription is not None:
             await self._subscription.ping()
 
     async def end(self) -> None:
-        """Let go."""
+        """Close the subscription, if there is one."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.close()

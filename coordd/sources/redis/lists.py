@@ -1,4 +1,4 @@
-"""Reading the agents' lists of tasks, ``agent:tasks:<id>``: small ones many at once, huge ones not at all."""
+"""Read the agents' task lists, ``agent:tasks:<id>``: many small ones at once, huge ones not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import SLICE, Pace, Patience, Tally, ask, page
+from coordd.sources.redis.asking import SLICE, PageSize, ReplyDeadline, Tally, ask, page
 from coordd.sources.redis.keys import AGENT_TASKS
 from coordd.sources.redis.parse import either, parse_tasks
 from coordd.sources.redis.problems import Problems, refusal
@@ -16,72 +16,74 @@ from coordd.sources.redis.read_plan import KeyToRead
 _FEW = 200  # members of a set that is read whole
 
 
-class TaskLists:
-    """The lists of all agents; one with more than ``max_named`` members is only counted."""
+class TaskListReader:
+    """Read task lists into :class:`Agents`; a list with more than ``max_named`` members is only counted."""
 
     def __init__(self, *, agents: Agents, problems: Problems, max_named: int) -> None:
         self._agents = agents
         self._problems = problems
         self._max_named = max_named
-        self._pace = Pace(SLICE)
-        self._patience = Patience()
+        self._page_size = PageSize(SLICE)
+        self._deadline = ReplyDeadline()
 
-    async def read(self, wire: RedisSession, items: Sequence[KeyToRead], tally: Tally) -> None:
+    async def read(self, session: RedisSession, items: Sequence[KeyToRead], tally: Tally) -> None:
         """Read the lists of these agents."""
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
-            asked = self._agents.ask_tasks()
+            number = self._agents.next_number()
             few: list[tuple[KeyToRead, int]] = []
             many: list[KeyToRead] = []
-            counts = await ask(wire, [(b"SCARD", item.key) for item in chunk])
+            counts = await ask(session, [(b"SCARD", item.key) for item in chunk])
             for item, count in zip(chunk, counts, strict=True):
                 tally.count(AGENT_TASKS, count)
                 if isinstance(count, ServerError):
-                    self._failed(item, count, asked)
+                    self._failed(item, count, number)
                 elif not isinstance(count, int) or count == 0:
-                    self._agents.set_tasks(item.id, (), there=False, asked=asked)
+                    self._agents.set_tasks(item.id, (), there=False, number=number)
                     self._problems.note(item.key, None)
                 elif count > self._max_named:
-                    self._agents.set_tasks(item.id, (), unnamed=count, asked=asked)
+                    self._agents.set_tasks(item.id, (), unnamed=count, number=number)
                     self._problems.note(item.key, None)
-                elif count <= min(_FEW, self._pace.count):
+                elif count <= min(_FEW, self._page_size.count):
                     few.append((item, count))
                 else:
                     many.append(item)
             while few:
-                many += await self._read_few(wire, _batch(few, self._pace.count), asked)
+                many += await self._read_few(session, _batch(few, self._page_size.count), number)
             for item in many:
-                await self._read_many(wire, item, asked)
+                await self._read_many(session, item, number)
 
-    async def _read_few(self, wire: RedisSession, batch: Sequence[KeyToRead], asked: int) -> list[KeyToRead]:
-        """Read these with one command each; those that have grown meanwhile, and want more.
+    async def _read_few(
+        self, session: RedisSession, batch: Sequence[KeyToRead], number: int
+    ) -> list[KeyToRead]:
+        """Read small lists with one command each; return those that have grown meanwhile and need more.
 
-        Not SMEMBERS: a set may have got millions of members since it was counted.
+        SMEMBERS is not used: a set may have grown to millions of members since it was counted.
         """
         grown = []
-        replies = await ask(wire, [(b"SSCAN", item.key, b"0", b"COUNT", 2 * _FEW) for item in batch])
-        self._pace.took([member for reply in replies for member in page(reply)[1]])
+        replies = await ask(session, [(b"SSCAN", item.key, b"0", b"COUNT", 2 * _FEW) for item in batch])
+        self._page_size.adapt([member for reply in replies for member in page(reply)[1]])
         for item, reply in zip(batch, replies, strict=True):
             if isinstance(reply, ServerError):
-                self._failed(item, reply, asked)
+                self._failed(item, reply, number)
                 continue
             cursor, members = page(reply)
             if cursor != b"0":
                 grown.append(item)
                 continue
             tasks, problem = parse_tasks(members)
-            self._take(item, tasks, problem, asked)
+            self._take(item, tasks, problem, number)
         return grown
 
-    async def _read_many(self, wire: RedisSession, item: KeyToRead, asked: int) -> None:
+    async def _read_many(self, session: RedisSession, item: KeyToRead, number: int) -> None:
         found: dict[str, None] = {}
         problem: str | None = None
-        cursor, pace = b"0", Pace()
-        self._patience.begin()
+        cursor, page_size = b"0", PageSize()
+        self._deadline.begin()
         while len(found) <= 2 * self._max_named:
-            reply = await self._patience.ask(wire, (b"SSCAN", item.key, cursor, b"COUNT", pace.count))
+            reply = await self._deadline.ask(session, (b"SSCAN", item.key, cursor, b"COUNT", page_size.count))
             if isinstance(reply, ServerError):
-                self._failed(item, reply, asked)
+                self._failed(item, reply, number)
                 return
             cursor, members = page(reply)
             tasks, wrong = parse_tasks(members)
@@ -89,21 +91,21 @@ class TaskLists:
             problem = either(problem, wrong)
             if cursor == b"0":
                 break
-            pace.took(members)
-        self._patience.end()
-        self._take(item, tuple(found), problem, asked)
+            page_size.adapt(members)
+        self._deadline.end()
+        self._take(item, tuple(found), problem, number)
 
-    def _take(self, item: KeyToRead, tasks: tuple[str, ...], problem: str | None, asked: int) -> None:
-        self._agents.set_tasks(item.id, tuple(sorted(tasks)), asked=asked)  # a set has no order of its own
+    def _take(self, item: KeyToRead, tasks: tuple[str, ...], problem: str | None, number: int) -> None:
+        self._agents.set_tasks(item.id, tuple(sorted(tasks)), number=number)  # a set has no order of its own
         self._problems.note(item.key, problem)
 
-    def _failed(self, item: KeyToRead, error: ServerError, asked: int) -> None:
-        self._agents.set_tasks(item.id, None, asked=asked)
+    def _failed(self, item: KeyToRead, error: ServerError, number: int) -> None:
+        self._agents.set_tasks(item.id, None, number=number)
         self._problems.note(item.key, refusal(error, "a set"))
 
 
 def _batch(few: list[tuple[KeyToRead, int]], most: int) -> list[KeyToRead]:
-    """Take some off the end that have no more members together than this; one at the least."""
+    """Take lists off the end, with at most so many members together; always at least one list."""
     batch = [few[-1][0]]
     weight = few.pop()[1]
     while few and weight + few[-1][1] <= most:

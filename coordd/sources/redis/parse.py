@@ -1,7 +1,7 @@
-"""Traces from what Redis holds: pure, as coordination/parse.py is, on which it builds.
+"""Parse traces from values in Redis. Pure; builds on sources/file/parse.py.
 
-Everything is data from strangers. What cannot be used is left out and reported; whatever the bytes are, no
-other error than :class:`~coordd.coordination.fields.Malformed` comes out.
+All input is untrusted. What cannot be used is left out and reported; whatever the bytes are, the only
+exception is :class:`~coordd.util.fields.Malformed`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from coordd.sources.file.parse import MAX_ID, MAX_PID
 from coordd.util.fields import Fields, Malformed, Parsed, decoded, jsonable
 
 MAX_VALUE = 64 * 1024
-"""Bytes of a value beyond which it is no trace."""
+"""Bytes of the largest value that counts as a trace."""
 TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
 
 _NO_ID = f"not an id of 1 to {MAX_ID} characters"
 
 
 def parse_registry_entry(value: bytes) -> Parsed[Registration]:
-    """A field of ``agents:registry``: JSON, each field for itself.
+    """Parse a field of ``agents:registry``: a JSON object, each field by itself.
 
-    ``started_at`` is its ``registered_at``, else its ``started_at``; ``updated_at`` its ``last_update``.
+    ``started_at`` is taken from its ``registered_at``, else from ``started_at``; ``updated_at`` from
+    ``last_update``.
     """
     if len(value) > MAX_VALUE:
         return Parsed(Registration(), TOO_LARGE)
@@ -46,10 +47,10 @@ def parse_registry_entry(value: bytes) -> Parsed[Registration]:
 
 
 def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
-    """The id of a task in a set, a list or a sorted set: JSON with one of these fields, else plain text.
+    """Return a task's id from a member of a set or list: JSON with one of these fields, or plain text.
 
     Raises:
-        Malformed: there is no id in it.
+        Malformed: it holds no id.
     """
     if len(member) > MAX_VALUE:
         raise Malformed(TOO_LARGE)
@@ -67,9 +68,9 @@ def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
 def parse_tasks(
     members: Iterable[bytes], names: Iterable[str] = ("task_id", "id")
 ) -> Parsed[tuple[str, ...]]:
-    """The ids of many, each once, in their order; a bad one is left out and reported.
+    """Return the task ids of many members, each once, in their order; a bad member is left out and reported.
 
-    Of several problems one is told, and in whatever order they come the same one.
+    Of several problems the same one is reported whatever their order.
     """
     found: dict[str, None] = {}
     problem: str | None = None
@@ -82,12 +83,12 @@ def parse_tasks(
 
 
 def either(one: str | None, other: str | None) -> str | None:
-    """One of two problems, always the same one."""
+    """Return one of two problems, always the same one whatever their order."""
     return min((problem for problem in (one, other) if problem is not None), default=None)
 
 
 def parse_claimed(task: str, value: bytes) -> Parsed[Claim]:
-    """``tasks:claimed:<task>``: JSON as in ``task:claim:``, or the agent's id, or nothing."""
+    """Parse ``tasks:claimed:<task>``: JSON as in ``task:claim:``, or the agent's id, or nothing."""
     if value.lstrip()[:1] in (b"{", b"["):
         return parse_claim(task, value)
     if not value.strip():
@@ -99,10 +100,10 @@ def parse_claimed(task: str, value: bytes) -> Parsed[Claim]:
 
 
 def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
-    """One claim out of ``tasks:claimed:<task>`` and ``task:claim:<task>``.
+    """Return one claim for the pair ``tasks:claimed:<task>`` and ``task:claim:<task>``.
 
-    The one that names a holder counts, of two such the one claimed later; what it does not say, the other one
-    may, unless that names another holder.
+    The claim that names a holder counts; if both do, the one claimed later. Fields that it lacks are taken
+    from the other claim, unless that names another holder.
     """
     if claimed is None or claim is None:
         return claimed or claim
@@ -126,7 +127,7 @@ def _rank(claim: Claim) -> tuple[bool, float]:
 
 def _plain_id(value: bytes) -> str:
     text = decoded(value).strip()
-    if len(text) > 2 and text[0] == text[-1] == '"':  # JSON's way to write text
+    if len(text) > 2 and text[0] == text[-1] == '"':  # a JSON string
         with suppress(ValueError, RecursionError):
             text = json.loads(text).strip()
     text = jsonable(text)

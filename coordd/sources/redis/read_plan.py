@@ -1,4 +1,4 @@
-"""Keys sorted by what is to be read for them. Pure."""
+"""Sort keys by what has to be read for them. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from coordd.util.fields import Malformed
 
 
 class KeyToRead(NamedTuple):
-    """A key of an agent or of a task; ``slot`` is which of the two families it is of where there are two."""
+    """A key of an agent or of a task.
+
+    ``slot`` tells the two families apart where there are two: 0 or 1.
+    """
 
     slot: int
     id: str
@@ -31,7 +34,7 @@ class KeyToRead(NamedTuple):
 
 
 class ReadPlan:
-    """What is to be read."""
+    """The keys that have to be read, by kind."""
 
     def __init__(self) -> None:
         self.beats: list[KeyToRead] = []
@@ -41,8 +44,8 @@ class ReadPlan:
         self.offers: set[bytes] = set()
         self.registry = False
         self.names: dict[str, bytes] = {}
-        """The bytes of those agents' ids that are no UTF-8."""
-        self._places = {
+        """The bytes of agents' ids that are not UTF-8."""
+        self._lists = {
             HEARTBEAT: (self.beats, 0),
             AGENT_HEARTBEAT: (self.beats, 1),
             AGENT_TASKS: (self.tasks, 0),
@@ -52,10 +55,11 @@ class ReadPlan:
         }
 
     def __len__(self) -> int:
+        """Return the number of keys of agents and tasks."""
         return len(self.beats) + len(self.tasks) + len(self.claims) + len(self.progress)
 
     def add(self, keys: Iterable[bytes], problems: Problems) -> None:
-        """Sort some keys in; foreign ones are passed over, ones with an impossible id are told of."""
+        """Sort some keys in; foreign keys are skipped, impossible ids are reported."""
         for key in keys:
             known = meaning(key)
             if known is None:
@@ -72,11 +76,11 @@ class ReadPlan:
             except Malformed as error:
                 problems.note(key, str(error))
                 continue
-            place = self._places.get(family)
-            if place is None:
+            found = self._lists.get(family)
+            if found is None:
                 self.offers.add(key)
                 continue
-            place[0].append(KeyToRead(place[1], one, key))
+            found[0].append(KeyToRead(found[1], one, key))
             if family in _OF_AGENTS and not name.isascii() and one.encode() != name:
                 self.names[one] = name
 

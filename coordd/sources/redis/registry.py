@@ -1,11 +1,11 @@
-"""Reading ``agents:registry``: page by page, and parsing only the fields whose bytes changed."""
+"""Read ``agents:registry`` page by page, parsing only the fields whose bytes changed."""
 
 from __future__ import annotations
 
 from coordd.redislink.session import RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import Pace, Patience, ask, page
+from coordd.sources.redis.asking import PageSize, ReplyDeadline, ask, page
 from coordd.sources.redis.keys import REGISTRY, id_of
 from coordd.sources.redis.parse import MAX_VALUE
 from coordd.sources.redis.problems import Problems, refusal
@@ -14,34 +14,34 @@ from coordd.util.fields import Malformed
 _KEY = REGISTRY.encode()
 
 
-class Registry:
-    """The registry; ``trouble`` says why it could not be read at the last try.
+class RegistryReader:
+    """Read the registry; ``trouble`` says why the last attempt failed, None if it did not.
 
-    ``heavy``: values in it were too large to be of use; ``overfull``: it was not read to its end.
+    ``heavy``: it holds values that are too large to be entries. ``truncated``: it was not read to its end.
     """
 
     def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
         self.trouble: str | None = None
         self.heavy = False
-        self.overfull = False
-        self._patience = Patience()
+        self.truncated = False
+        self._deadline = ReplyDeadline()
         self._limit = limit
         self._agents = agents
         self._problems = problems
 
-    async def read(self, wire: RedisSession) -> set[str]:
-        """Read all of it; the agents of which it says another thing than before.
+    async def read(self, session: RedisSession) -> set[str]:
+        """Read all of it; return the agents whose entry changed its meaning.
 
-        What may not be read is as it was; what is no hash registers nobody.
+        If it may not be read, the entries stay as they were; a key that is no hash registers no agent.
         """
-        agents, problems, pace = self._agents, self._problems, Pace()
+        agents, problems, page_size = self._agents, self._problems, PageSize()
         agents.begin_registry()
-        self._patience.begin()
+        self._deadline.begin()
         self.heavy = False
         changed: set[str] = set()
         cursor, count = b"0", 0
         while True:
-            reply = await self._patience.ask(wire, (b"HSCAN", _KEY, cursor, b"COUNT", pace.count))
+            reply = await self._deadline.ask(session, (b"HSCAN", _KEY, cursor, b"COUNT", page_size.count))
             if isinstance(reply, ServerError):
                 wrong = reply.code == "WRONGTYPE"
                 self.trouble = None if wrong else str(reply)
@@ -55,26 +55,26 @@ class Registry:
             count += len(found) // 2
             if cursor == b"0" or count >= self._limit:
                 break
-            pace.took(found)
-        self._patience.end()
+            page_size.adapt(found)
+        self._deadline.end()
         self.trouble = None
         rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
-        self.overfull = rest is not None
+        self.truncated = rest is not None
         problems.note(_KEY, rest)
-        # of a registry that was read in part nobody can tell who has left it
-        return changed if self.overfull else changed | agents.end_registry()
+        # only a complete reading shows which agents have left
+        return changed if self.truncated else changed | agents.end_registry()
 
-    async def look_up(self, wire: RedisSession, agent_ids: list[str]) -> None:
-        """Read what it has of these agents alone, up to half a chunk of them."""
+    async def look_up(self, session: RedisSession, agent_ids: list[str]) -> None:
+        """Read the entries of these agents alone; at most half a chunk of them."""
         names = [self._agents.name_of(agent_id) for agent_id in agent_ids]
-        sizes = await ask(wire, [(b"HSTRLEN", _KEY, name) for name in names])
+        sizes = await ask(session, [(b"HSTRLEN", _KEY, name) for name in names])
         small = [
             name
             for name, size in zip(names, sizes, strict=True)
             if isinstance(size, int) and size <= MAX_VALUE
         ]
         for name, value in zip(
-            small, await ask(wire, [(b"HGET", _KEY, name) for name in small]), strict=True
+            small, await ask(session, [(b"HGET", _KEY, name) for name in small]), strict=True
         ):
             if isinstance(value, bytes):
                 self._entry(name, value)
@@ -90,5 +90,5 @@ class Registry:
         changed, problem = self._agents.register(agent_id, value)
         self._problems.note(_KEY, problem, name)
         if not name.isascii() and agent_id.encode() != name:
-            self._agents.keeps_name(agent_id, name)
+            self._agents.keep_name(agent_id, name)
         return changed

@@ -1,7 +1,7 @@
-"""Whether a Redis that answers lets agents beat; while it does not, their silence says nothing of them.
+"""Find out whether a Redis that answers accepts heartbeats; if it does not, silence says nothing of agents.
 
-Asked by reading alone: a Redis may be another application's, and coordd's rights may end there. What the
-server will not tell is taken for well. Pure but for :func:`standstill_of`.
+Only commands that read are sent: the Redis may belong to another application, and coordd may have no right to
+write. What the server refuses to tell counts as well. Pure, except for :func:`standstill_of`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ ASKED: tuple[Command, ...] = (("PING",), ("INFO", "memory"), ("INFO", "replicati
 _ORPHANED = "takes no writes: it is a replica that has lost its master"
 
 
-async def standstill_of(wire: RedisSession) -> str | None:
-    """Why nobody can write to it, or new clients cannot connect, said of "Redis"; None where all is well.
+async def standstill_of(session: RedisSession) -> str | None:
+    """Return why no client can write to it or connect, said of "Redis"; None if all is well.
 
     Raises:
         RedisLost: the connection failed.
     """
-    return standstill(await wire.call(*ASKED))
+    return standstill(await session.call(*ASKED))
 
 
 def standstill(replies: list[Reply]) -> str | None:
-    """The same, from the replies to :data:`ASKED`."""
+    """Return the same as :func:`standstill_of`, from the replies to :data:`ASKED`."""
     ping = replies[0]
     memory, replication, clients = map(parse_info, replies[1:])
     if isinstance(ping, ServerError) and ping.code == "MISCONF":
@@ -42,7 +42,7 @@ def standstill(replies: list[Reply]) -> str | None:
 
 
 def _is_full(memory: Mapping[str, str]) -> bool:
-    """As the server itself judges (getMaxmemoryState in its evict.c), where it may evict nothing."""
+    """Return whether writes are refused for lack of memory; as getMaxmemoryState in the server's evict.c."""
     used, limit = _number(memory, "used_memory"), _number(memory, "maxmemory")
     if not used or not limit or memory.get("maxmemory_policy") != "noeviction":
         return False

@@ -1,7 +1,7 @@
-"""Being told by Redis of changed keys: CLIENT TRACKING in broadcast mode, redirected to a subscription.
+"""Subscribe to changed keys: CLIENT TRACKING in broadcast mode, redirected to a second connection.
 
-Needs no configuration of the server, and its ``notify-keyspace-events`` stays as it is. Two connections are
-in it: the one that tracks, and one of its own that hears; the first must live as long as the second.
+Needs no configuration of the server; its ``notify-keyspace-events`` stays as it is. Two connections take
+part: the caller's, which tracks, and a second one, which receives; the first must live as long as the second.
 https://redis.io/docs/latest/develop/reference/client-side-caching/
 """
 
@@ -16,67 +16,67 @@ from coordd.sources.redis.asking import LONGEST_KEY
 
 CHANNEL = b"__redis__:invalidate"
 PATIENCE = 5.0
-"""Seconds of silence, pings unanswered, after which the subscription counts as lost."""
+"""Seconds of silence, with pings unanswered, after which the subscription counts as lost."""
 
 
 class NotPermitted(Exception):
-    """The server does not track, for this user or at all, or takes no second connection; says why."""
+    """Raised internally when the server does not track keys for this user, or takes no second connection."""
 
 
 class TrackingSubscription:
-    """The connection that hears of changes; made by :func:`track`."""
+    """Receive changed keys over a connection of its own; made by :func:`track`."""
 
-    def __init__(self, wire: RedisSession) -> None:
-        self._wire = wire
+    def __init__(self, session: RedisSession) -> None:
+        self._session = session
         self._heard = monotonic()
 
     async def changed(self) -> Collection[bytes] | None:
-        """Wait for the next keys that changed, as the server names them; None: anything may have (a flush).
+        """Wait for the next keys that changed; None means that any key may have (a flush).
 
         Raises:
-            RedisLost: the subscription is no more.
+            RedisLost: the subscription has ended.
         """
         while True:
-            reply = await self._wire.receive(largest=LONGEST_KEY + 1)
+            reply = await self._session.receive(largest=LONGEST_KEY + 1)
             self._heard = monotonic()
             if not isinstance(reply, list) or len(reply) < 3 or reply[:2] != [b"message", CHANNEL]:
-                continue  # the answer to a ping, if only that the disk is full
+                continue  # the answer to a ping, which may be an error such as a full disk
             if not isinstance(reply[2], list):
                 return None
             return [key for key in reply[2] if isinstance(key, bytes)]
 
     async def ping(self) -> None:
-        """Ask for a sign of life; to be called every few seconds.
+        """Check that the subscription still answers; to be called every few seconds.
 
         Raises:
-            RedisLost: there was none for :data:`PATIENCE` seconds, or the connection failed.
+            RedisLost: nothing came for :data:`PATIENCE` seconds, or the connection failed.
         """
         if monotonic() - self._heard > PATIENCE:
-            await self._wire.close()
+            await self._session.close()
             raise RedisLost("does not answer in time")
-        await self._wire.send("PING")
+        await self._session.send("PING")
 
     async def close(self) -> None:
-        """Let go."""
-        await self._wire.close()
+        """Close the connection."""
+        await self._session.close()
 
 
-async def track(url: str, wire: RedisSession, prefixes: Sequence[bytes]) -> TrackingSubscription:
-    """Begin to be told of keys that begin with one of the prefixes, none of which may begin another.
+async def track(url: str, session: RedisSession, prefixes: Sequence[bytes]) -> TrackingSubscription:
+    """Subscribe to changes of keys with these prefixes, none of which may begin with another.
 
     Args:
-        wire: the connection that tracks; it must be alive as long as the subscription is used.
+        session: the connection that tracks; it must live as long as the subscription is used.
 
     Raises:
         NotPermitted: the server refuses one of the steps.
-        RedisLost: a connection failed after it was made.
+        RedisLost: a connection failed after it was established.
     """
     try:
         listener = await RedisSession.open(url)
     except RedisLost as lost:
         raise NotPermitted(f"a second connection: {lost}") from None
     try:
-        refusal = await _subscribe(listener, wire, prefixes)
+        refusal = await _subscribe(listener, session, prefixes)
     except BaseException:
         await listener.close()
         raise
@@ -86,8 +86,8 @@ async def track(url: str, wire: RedisSession, prefixes: Sequence[bytes]) -> Trac
     return TrackingSubscription(listener)
 
 
-async def _subscribe(listener: RedisSession, wire: RedisSession, prefixes: Sequence[bytes]) -> str | None:
-    """Take all steps; the one that was refused, and why, or None."""
+async def _subscribe(listener: RedisSession, session: RedisSession, prefixes: Sequence[bytes]) -> str | None:
+    """Take all steps; return the one that was refused and why, None if all succeeded."""
     number = (await listener.call(("CLIENT", "ID")))[0]
     if not isinstance(number, int):
         return _refusal(number, "CLIENT ID")
@@ -97,7 +97,7 @@ async def _subscribe(listener: RedisSession, wire: RedisSession, prefixes: Seque
     command: list[bytes | str | int] = ["CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST"]
     for prefix in prefixes:
         command += ["PREFIX", prefix]
-    tracking = (await wire.call(command))[0]
+    tracking = (await session.call(command))[0]
     return None if tracking == b"OK" else _refusal(tracking, "CLIENT TRACKING")
 
 

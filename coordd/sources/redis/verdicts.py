@@ -1,6 +1,6 @@
-"""What is to be said of a Redis that answers: its version, memory, clock, and who may do what in it. Pure.
+"""Judge a Redis that answers: its version, eviction policy, memory and clock. Pure.
 
-The words of a check stand by themselves, a line each; what a server answered is data from strangers.
+The text of each check is understood by itself, on one line. What a server answered is untrusted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ State = Literal["ok", "warn", "fail"]
 
 TRACKING_SINCE = 6
 CLOCK_WARN, CLOCK_FAIL = 2.0, 5.0
-"""Seconds between two clocks; one that is 5 s ahead has its agents' heartbeats taken for unknown."""
+"""Seconds between two clocks; heartbeats written 5 s ahead of ours count as unknown."""
 NEARLY_FULL = 90.0
 """Percent of maxmemory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: ``check`` is one word, ``fix`` what to do about it (None: nothing; ``…`` is the user)."""
+    """The result of one check, one line of output.
+
+    ``check`` is its name, one word; ``fix`` is what to do, with ``…`` for the user's name (None: nothing to
+    do).
+    """
 
     check: str
     state: State
@@ -31,7 +35,7 @@ class Check:
 
 
 def of_version(server: Mapping[str, str]) -> Check:
-    """By ``INFO server``."""
+    """Judge the version, from ``INFO server``."""
     name = "Valkey" if "valkey_version" in server else "Redis"
     version = server.get("valkey_version") or server.get("redis_version")
     if version is None:
@@ -50,7 +54,7 @@ def of_version(server: Mapping[str, str]) -> Check:
 
 
 def of_eviction(memory: Mapping[str, str]) -> Check:
-    """By ``INFO memory``: what goes when the memory is full."""
+    """Judge what is dropped when the memory is full, from ``INFO memory``."""
     policy, limit = memory.get("maxmemory_policy"), _number(memory.get("maxmemory"))
     if policy is None or limit is None:
         return Check("redis_eviction", "warn", "cannot tell the eviction policy", "ACL SETUSER … +info")
@@ -74,7 +78,7 @@ def of_eviction(memory: Mapping[str, str]) -> Check:
 
 
 def of_memory(memory: Mapping[str, str]) -> Check:
-    """By ``INFO memory``: how full it is."""
+    """Judge how full the memory is, from ``INFO memory``."""
     used, limit = _number(memory.get("used_memory")), _number(memory.get("maxmemory"))
     if used is None or limit is None:
         return Check("redis_memory", "warn", "cannot tell the memory in use", "ACL SETUSER … +info")
@@ -95,7 +99,7 @@ def of_memory(memory: Mapping[str, str]) -> Check:
 
 
 def of_clock(difference: float | None) -> Check:
-    """By ``TIME``: seconds by which its clock is ahead of ours, None where it will not say."""
+    """Judge the clock: ``difference`` is how many seconds it is ahead of ours, None if TIME is forbidden."""
     if difference is None:
         return Check("redis_clock", "warn", "cannot tell its time: TIME is forbidden", "ACL SETUSER … +time")
     away = abs(difference)
@@ -111,7 +115,7 @@ def of_clock(difference: float | None) -> Check:
 
 
 def parse_info(reply: object) -> dict[str, str]:
-    """An ``INFO`` reply as its fields; empty where it was refused."""
+    """Return the fields of an ``INFO`` reply; empty if it was refused."""
     if not isinstance(reply, bytes):
         return {}
     lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())

@@ -1,8 +1,8 @@
-"""What is known of tasks in Redis: claims, progress, and what is available. Pure values that change.
+"""Keep what is known of tasks in Redis: claims, progress, and what is available. Pure values that change.
 
-A task may be claimed under either of two keys; a claim is there as long as one of them is. What is available
-comes from a set, a sorted set and any number of lists; a task that is in several is one task. A task with a
-claim that counts is not available (coordd/tasks/claim_state.py).
+A task may be claimed under either of two keys; it is claimed as long as one of them exists. A set, a sorted
+set and any number of lists offer tasks; a task in several of them is one task. A claim keeps a task from
+being available unless it has been released (coordd/tasks/claim_state.py).
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from coordd.sources.bounds import Budget, weight
 from coordd.sources.redis.parse import merge_both
 from coordd.tasks.claim_state import is_released
 
-_STEADY = 2.0  # seconds by which an end of time that is worked out from a TTL may waver
+_STEADY = 2.0  # seconds by which an expiry computed from a TTL may vary
 
 
 class Claims:
-    """Both claims of each task, and in ``merged`` what they come to."""
+    """Keep both claims of each task; ``merged`` maps each task to the one claim that they make."""
 
     def __init__(self, *, limit: int, text: Budget) -> None:
         self.merged: dict[str, Claim] = {}
         self._text = text
-        self.overfull = False
+        self.truncated = False
         self._limit = limit
         self._both: dict[str, tuple[Claim | None, Claim | None]] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         self._reading = 0
 
     def begin(self) -> None:
-        """A full reading begins."""
+        """Begin a full reading."""
         self._reading += 1
-        self.overfull = False
+        self.truncated = False
 
     def end(self) -> None:
-        """It has ended: what it did not find is no more."""
+        """End a full reading: remove the claims that it did not find."""
         reading = self._reading
         for slot in (0, 1):
             for task in [task for task, seen in self._seen.items() if seen[slot] != reading]:
                 self.put(slot, task, None)
 
     def put(self, slot: int, task: str, claim: Claim | None, expires_at: float | None = None) -> bool:
-        """One of a task's two keys says this, None where it is not there; whether the claim is another now.
+        """Set one of a task's two claims, None if its key is missing; return whether the merged one changed.
 
         Args:
-            slot: which of the keys.
+            slot: which of the two keys, 0 or 1.
             task: its id.
-            claim: what it says.
-            expires_at: when the key goes by itself, epoch seconds; counts if the claim has no such time.
+            claim: what the key says.
+            expires_at: when the key expires, epoch seconds; counts if the claim itself has no expiry.
         """
         first, second = self._both.get(task, (None, None))
         old = second if slot else first
@@ -59,7 +59,7 @@ class Claims:
             claim = replace(claim, expires_at=expires_at)
         if claim is not None:
             if old is None and (first, second) == (None, None) and len(self._both) >= self._limit:
-                self.overfull = True
+                self.truncated = True
                 return False
             seen = self._seen.get(task, (0, 0))
             self._seen[task] = (seen[0], self._reading) if slot else (self._reading, seen[1])
@@ -67,7 +67,7 @@ class Claims:
             return False
         self._text.give(weight(old))
         if claim is not None and not self._text.take(weight(claim)):
-            self.overfull = True
+            self.truncated = True
             claim = None
             if old is None:
                 if (first, second) == (None, None):
@@ -84,56 +84,56 @@ class Claims:
             self.merged[task] = merged
         return changed
 
-    def frees(self, task: str) -> bool:
-        """Whether no claim that counts keeps the task from being available."""
+    def leaves_free(self, task: str) -> bool:
+        """Return whether no claim keeps the task from being available."""
         claim = self.merged.get(task)
         return claim is None or is_released(claim.status)
 
 
-class ProgressTold:
-    """The progress of each task, in ``told``."""
+class TaskProgress:
+    """Keep the progress of each task, in ``by_task``."""
 
     def __init__(self, *, limit: int, text: Budget) -> None:
-        self.told: dict[str, Progress] = {}
+        self.by_task: dict[str, Progress] = {}
         self._text = text
-        self.overfull = False
+        self.truncated = False
         self._limit = limit
         self._seen: dict[str, int] = {}
         self._reading = 0
 
     def begin(self) -> None:
-        """A full reading begins."""
+        """Begin a full reading."""
         self._reading += 1
-        self.overfull = False
+        self.truncated = False
 
     def end(self) -> None:
-        """It has ended: what it did not find is no more."""
+        """End a full reading: remove the progress that it did not find."""
         for task in [task for task, seen in self._seen.items() if seen != self._reading]:
             self.put(task, None)
 
     def put(self, task: str, progress: Progress | None) -> bool:
-        """What is told of a task, None for nothing; whether that is another thing now."""
-        old = self.told.get(task)
-        if progress is not None and old is None and len(self.told) >= self._limit:
-            self.overfull = True
+        """Set a task's progress, None if there is none; return whether it changed."""
+        old = self.by_task.get(task)
+        if progress is not None and old is None and len(self.by_task) >= self._limit:
+            self.truncated = True
             return False
         if progress is not None and progress == old:
             self._seen[task] = self._reading
             return False
         self._text.give(weight(old))
         if progress is not None and not self._text.take(weight(progress)):
-            self.overfull = True
+            self.truncated = True
             progress = None
         if progress is None:
             self._seen.pop(task, None)
-            return self.told.pop(task, None) is not None
+            return self.by_task.pop(task, None) is not None
         self._seen[task] = self._reading
-        self.told[task] = progress
+        self.by_task[task] = progress
         return True
 
 
 class Available:
-    """The tasks that each source offers, by its key, and how many more there are than it names."""
+    """Keep the tasks that each source offers, by its key, and how many further ones it has."""
 
     def __init__(self) -> None:
         self._named: dict[bytes, tuple[str, ...]] = {}
@@ -142,32 +142,32 @@ class Available:
 
     @property
     def unnamed(self) -> int:
-        """How many tasks more there are than are named."""
+        """The number of available tasks whose ids are not kept."""
         return sum(self._unnamed.values())
 
     def sources(self) -> Iterator[bytes]:
-        """The keys that offer something."""
+        """Return the keys that offer tasks."""
         return iter(self._named)
 
     def named_by(self, key: bytes) -> int:
-        """How many tasks this source names."""
+        """Return how many task ids of this source are kept."""
         return len(self._named.get(key, ()))
 
-    def crowded(self, key: bytes, limit: int) -> bool:
-        """Whether there are so many sources already that this one finds no place."""
+    def is_full(self, key: bytes, limit: int) -> bool:
+        """Return whether there are so many sources already that this one does not fit."""
         return key not in self._named and len(self._named) >= limit
 
     @property
     def named(self) -> int:
-        """How many names all sources together take."""
+        """The number of task ids kept, of all sources together."""
         return sum(map(len, self._named.values()))
 
     def offered(self, task: str) -> bool:
-        """Whether some source names the task."""
+        """Return whether some source offers the task."""
         return task in self._offers
 
     def put(self, key: bytes, named: tuple[str, ...], unnamed: int) -> set[str]:
-        """A source offers this now; the tasks that are offered no longer, or were not before."""
+        """Set what a source offers; return the tasks that became available or ceased to be."""
         before, now = set(self._named.pop(key, ())), set(named)
         self._unnamed.pop(key, None)
         if named or unnamed:
@@ -187,12 +187,12 @@ class Available:
         return touched
 
     def keep(self, keys: Iterable[bytes]) -> set[str]:
-        """No other sources than these are there any more; the tasks that are gone with them."""
+        """Forget all sources but these; return the tasks that are no longer offered."""
         touched: set[str] = set()
         for key in self._named.keys() - set(keys):
             touched |= self.put(key, (), 0)
         return touched
 
     def free(self, claims: Claims) -> tuple[str, ...]:
-        """All tasks that are named and free, sorted."""
-        return tuple(sorted(task for task in self._offers if claims.frees(task)))
+        """Return all tasks that are offered and not claimed, sorted."""
+        return tuple(sorted(task for task in self._offers if claims.leaves_free(task)))

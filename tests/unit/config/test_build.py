@@ -1,4 +1,4 @@
-"""The configuration: what overrides what, what is refused and in which words, and that no password shows."""
+"""Test which source overrides which, what is refused and how, and that no password shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading configuration files: a project's own one may be anything at all, the owner's must be sound."""
+"""Test reading configuration files: a project's may hold anything, the owner's has to be valid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINUTE = b"[agents]\ntimeout = '60s'\n"
 
 
 class Scene:
-    """A project, and the home of who runs coordd."""
+    """A project, and the home of the user who runs coordd."""
 
     def __init__(self, directory: Path) -> None:
         self.home = directory / "home"

@@ -1,4 +1,4 @@
-"""Which layout is chosen, where its files lie, and that a clone cannot lead coordd out of itself."""
+"""Test which layout is chosen, where its files lie, and that a clone cannot lead coordd elsewhere."""
 
 from __future__ import annotations
 

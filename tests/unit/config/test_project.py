@@ -1,4 +1,4 @@
-"""A project's own file sets little and stops nothing; the owner's tables for a project say the rest."""
+"""Test that a project's own file sets few keys and stops nothing, and what the owner's tables set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build(
 
 
 def problem(text: str, **how: object) -> str:
-    """The one problem of a file that then counts for nothing."""
+    """Return the one problem of a file that then has no effect."""
     config = build(text, **how)  # type: ignore[arg-type]
     assert config == build(**how)  # type: ignore[arg-type]
     (said,) = config.problems

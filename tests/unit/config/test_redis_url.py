@@ -1,4 +1,4 @@
-"""Redis URLs: which are taken, whose they are, and that no password is shown anywhere."""
+"""Test which Redis URLs are accepted, who may use them, and that no password is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard as a second service: its files as they are filled in, and what has to be there before."""
+"""Test the dashboard as a second service: its files, and what has to exist before."""
 
 from __future__ import annotations
 

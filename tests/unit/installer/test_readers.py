@@ -1,4 +1,4 @@
-"""Whether the service can read a workspace is tried in a child; tests/systemd tries it as other users."""
+"""Test in a child process whether the service can read a workspace."""
 
 from __future__ import annotations
 

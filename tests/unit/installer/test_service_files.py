@@ -1,4 +1,4 @@
-"""The units and plists as they are filled in: systemd takes every word, launchd.plist(5) every key and type.
+"""Test that systemd accepts every word of the units, and that plists follow launchd.plist(5).
 
 What systemd does with them is shown in tests/systemd; launchd cannot be run here.
 """

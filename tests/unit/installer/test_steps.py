@@ -1,4 +1,4 @@
-"""Each step does itself, is done twice without harm, and says what to do when it fails."""
+"""Test that each step works, may be repeated, and says what to do when it fails."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.schedule import TICK, Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sinks.recorder import Recorder
-from coordd.sources.file.backend import Found
+from coordd.sources.file.backend import FoundWorkspace
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
 from coordd.tasks.board import Board
@@ -49,9 +49,9 @@ class Backend:
 
     def __init__(self) -> None:
         self.one = Reader()
-        self.found = [Found("/w", from_glob=False, remote=False)]
+        self.found = [FoundWorkspace("/w", from_glob=False, remote=False)]
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundWorkspace]:
         return self.found
 
     def reader(self, _path: str) -> Reader:

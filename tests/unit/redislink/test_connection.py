@@ -1,4 +1,4 @@
-"""redis-py's protocol over our stream: in whatever pieces it comes, and what is none of it."""
+"""Test redis-py's protocol over our stream: replies in any pieces, and bytes that are no replies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4), max_lea
 
 
 class Socket(asyncio.Transport):
-    """The other side is the test."""
+    """A transport whose other side is the test."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Socket(asyncio.Transport):
 async def connected(url: str = "redis://h") -> AsyncIterator[tuple[RedisSession, Stream, Socket]]:
     stream, target = Stream(), parse_target(url)
     connection = PackedConnection(stream, target)
-    wire = RedisSession(connection, stream, target.secrets)
+    session = RedisSession(connection, stream, target.secrets)
     stream.connection_made(socket := Socket(stream))
-    await connection.introduce()
+    await connection.handshake()
     try:
-        yield wire, stream, socket
+        yield session, stream, socket
     finally:
-        await wire.close()
+        await session.close()
 
 
 def encoded(tree: Any) -> bytes:
@@ -84,9 +84,9 @@ async def feed(stream: Stream, data: bytes, cuts: list[int]) -> None:
 @given(st.lists(trees, max_size=5), st.lists(st.integers(0, 1000), max_size=20))
 def test_replies_come_whole_however_they_are_cut(sent: list[Any], cuts: list[int]) -> None:
     async def play() -> list[Any]:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             feeding = asyncio.ensure_future(feed(stream, b"".join(map(encoded, sent)), cuts))
-            replies = [await wire.receive() for _ in sent]
+            replies = [await session.receive() for _ in sent]
             await feeding
             return replies
 
@@ -95,8 +95,8 @@ def test_replies_come_whole_however_they_are_cut(sent: list[Any], cuts: list[int
 
 def test_a_command_is_a_list_of_strings() -> None:
     async def play() -> bytes:
-        async with connected() as (wire, _, socket):
-            await wire.send(b"SET", "k\u00e4y", 12, b"\0\r\n")
+        async with connected() as (session, _, socket):
+            await session.send(b"SET", "k\u00e4y", 12, b"\0\r\n")
             return socket.sent
 
     assert asyncio.run(play()) == encoded([b"SET", "k\u00e4y".encode(), b"12", b"\0\r\n"])
@@ -117,9 +117,9 @@ def test_a_command_is_a_list_of_strings() -> None:
 )
 def test_an_error_is_a_value_in_the_words_of_the_server(words: str) -> None:
     async def play() -> tuple[Any, Any]:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             stream.data_received(b"-%b\r\n*2\r\n+OK\r\n*1\r\n-%b\r\n" % (words.encode(), words.encode()))
-            return await wire.receive(), await wire.receive()
+            return await session.receive(), await session.receive()
 
     alone, within = asyncio.run(play())
     assert isinstance(alone, ServerError)
@@ -129,17 +129,17 @@ def test_an_error_is_a_value_in_the_words_of_the_server(words: str) -> None:
 
 def test_no_error_holds_a_secret_at_any_depth() -> None:
     async def play() -> list[Any]:
-        async with connected("redis://:hunter2@h") as (wire, stream, _):
+        async with connected("redis://:hunter2@h") as (session, stream, _):
             stream.data_received(b"*2\r\n+OK\r\n*1\r\n-NOPERM no hunter2\r\n*-1\r\n$0\r\n\r\n*0\r\n")
-            return [await wire.receive() for _ in range(4)]
+            return [await session.receive() for _ in range(4)]
 
-    async def introduced(self: PackedConnection) -> None:
+    async def handshaken(self: PackedConnection) -> None:
         self.password = None  # no AUTH in this test
         await really(self)
 
-    really = PackedConnection.introduce
+    really = PackedConnection.handshake
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PackedConnection, "introduce", introduced)
+        patch.setattr(PackedConnection, "handshake", handshaken)
         whole = asyncio.run(play())
     assert whole[0][0] == b"OK"
     assert whole[0][1][0].code == "NOPERM"
@@ -167,13 +167,13 @@ GARBAGE = "does not speak the Redis protocol"
 )
 def test_what_is_no_reply(data: bytes, words: str) -> None:
     async def play() -> None:
-        async with connected() as (wire, stream, socket):
+        async with connected() as (session, stream, socket):
             stream.data_received(data)
             with pytest.raises(RedisLost, match=words):
-                while await wire.receive() == b"OK":
+                while await session.receive() == b"OK":
                     pass
             assert socket.closed
-            assert not wire.alive
+            assert not session.alive
 
     asyncio.run(play())
 
@@ -183,11 +183,11 @@ def test_a_reply_has_a_bound(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(streaming, "MAX_REPLY", 1000)
 
     async def play() -> None:
-        async with connected() as (wire, stream, socket):
+        async with connected() as (session, stream, socket):
             for _ in range(10):  # many replies may be larger together
                 stream.data_received(b"$700\r\n" + bytes(700) + b"\r\n")
-                assert await wire.receive() == bytes(700)
-            waiting = asyncio.ensure_future(wire.receive())
+                assert await session.receive() == bytes(700)
+            waiting = asyncio.ensure_future(session.receive())
             await asyncio.sleep(0)
             stream.data_received(begin)
             for _ in range(100):
@@ -203,12 +203,12 @@ def test_a_reply_has_a_bound(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")])
 def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
     async def play() -> None:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             stream.data_received(b"+OK\r\n+O")
             stream.connection_lost(error)
-            assert await wire.receive() == b"OK"
+            assert await session.receive() == b"OK"
             with pytest.raises(RedisLost, match="reset the connection" if error else "closed the connection"):
-                await wire.receive()
+                await session.receive()
 
     asyncio.run(play())
 
@@ -234,10 +234,10 @@ def test_of_a_huge_string_the_beginning_comes_and_what_follows_it_is_whole(size:
     sent = [b"x", bytes(range(256)) * (size // 256) + b"y" * (size % 256), b"z"]
 
     async def play() -> list[Any]:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             data = encoded(sent) + encoded([sent]) + encoded(b"next")
             feeding = asyncio.ensure_future(feed(stream, data, list(range(0, len(data), piece))))
-            replies = [await wire.receive() for _ in range(3)]
+            replies = [await session.receive() for _ in range(3)]
             await feeding
             return replies
 
@@ -251,8 +251,8 @@ def test_a_huge_string_is_kept_by_nobody_and_counts_for_no_bound(monkeypatch: py
 
     async def play() -> None:
         nonlocal most
-        async with connected() as (wire, stream, _):
-            waiting = asyncio.ensure_future(wire.receive())
+        async with connected() as (session, stream, _):
+            waiting = asyncio.ensure_future(session.receive())
             stream.data_received(b"*2\r\n$400000000\r\n")
             piece = bytes(80_000)
             for _ in range(400_000_000 // len(piece)):
@@ -268,10 +268,10 @@ def test_a_huge_string_is_kept_by_nobody_and_counts_for_no_bound(monkeypatch: py
 
 def test_less_of_each_string_is_kept_where_less_is_asked_for() -> None:
     async def play() -> None:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             stream.data_received(encoded([b"k" * 5000, b"k" * 10]))
-            assert await wire.receive(largest=100) == [b"k" * 100, b"k" * 10]
-            calling = asyncio.ensure_future(wire.call(("SCAN", "0"), largest=7))
+            assert await session.receive(largest=100) == [b"k" * 100, b"k" * 10]
+            calling = asyncio.ensure_future(session.call(("SCAN", "0"), largest=7))
             await asyncio.sleep(0)
             stream.data_received(encoded([b"0", [b"k" * 5000, b"short"]]))
             assert await calling == [[b"0", [b"k" * 7, b"short"]]]
@@ -292,12 +292,12 @@ def test_a_list_is_kept_up_to_a_bound_and_the_loop_turns_while_it_is_read(
             await asyncio.sleep(0)
 
     async def play() -> None:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             stream.data_received(encoded([b"a"] * 20_000) + b"+OK\r\n")
             turning = asyncio.ensure_future(turn())
-            assert await wire.receive() == [b"a"] * 5000
+            assert await session.receive() == [b"a"] * 5000
             turning.cancel()
-            assert await wire.receive() == b"OK"
+            assert await session.receive() == b"OK"
 
     asyncio.run(play())
     assert turns >= 20
@@ -309,12 +309,12 @@ def test_after_so_much_of_one_reply_strings_are_kept_no_more_but_the_connection_
     monkeypatch.setattr(connections, "MAX_KEPT", 1000)
 
     async def play() -> None:
-        async with connected() as (wire, stream, _):
+        async with connected() as (session, stream, _):
             stream.data_received(encoded([b"a" * 600] * 4) + encoded(b"b" * 600))
-            first, second, *rest = await wire.receive()  # type: ignore[misc]
+            first, second, *rest = await session.receive()  # type: ignore[misc]
             assert first == second == b"a" * 600
             assert [len(one) for one in rest] == [KEPT, KEPT]  # as if each were too large
-            assert await wire.receive() == b"b" * 600
+            assert await session.receive() == b"b" * 600
 
     asyncio.run(play())
 
@@ -325,8 +325,8 @@ def test_a_reply_that_keeps_coming_is_not_late_and_one_that_stops_is() -> None:
 
     async def play() -> None:
         nonlocal clock
-        async with connected() as (wire, stream, _):
-            calling = asyncio.ensure_future(wire.call(("GET", "x"), deadline=1.0))
+        async with connected() as (session, stream, _):
+            calling = asyncio.ensure_future(session.call(("GET", "x"), deadline=1.0))
             await asyncio.sleep(0)
             stream.data_received(b"$10000000\r\n")
             for _ in range(20):

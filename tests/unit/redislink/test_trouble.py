@@ -1,4 +1,4 @@
-"""What is wrong with a Redis, in words: every code, the system's errors, and no password in any of it."""
+"""Test the words for errors of Redis and of the system, and that none holds a password."""
 
 from __future__ import annotations
 

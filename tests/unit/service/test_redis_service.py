@@ -17,7 +17,7 @@ def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCapture
     async def run() -> list[str]:
         done: list[str] = []
 
-        async def first_look() -> None:
+        async def first_check() -> None:
             done.append("looked")
 
         late: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -25,7 +25,7 @@ def test_a_snapshot_that_does_not_come_is_done_without(caplog: pytest.LogCapture
         service: Any = RedisService.__new__(RedisService)
         service._loading, service._resuming, service._intake = None, late, None
         service._sink = SimpleNamespace(resume=lambda _: done.append("resumed"))
-        service._connection = SimpleNamespace(start=lambda: done.append("started"), first_look=first_look)
+        service._connection = SimpleNamespace(start=lambda: done.append("started"), first_check=first_check)
         await service.start()
         return done
 

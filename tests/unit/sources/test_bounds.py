@@ -27,7 +27,7 @@ from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.problems import Problems
-from coordd.sources.redis.work import Claims, ProgressTold
+from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.tasks.board import SLICE, Board
 from coordd.tasks.work import MAX_GONE, SourceTasks
 
@@ -83,7 +83,7 @@ def test_names_in_active_list_count_as_agents(tmp_path: Path) -> None:
     (agents / "active.list").write_text("".join(f"{number}\n" for number in range(20)))
     traces = WorkspaceReader(str(tmp_path), bounds=bounds).scan(0.0)
     assert len(traces.agents) == 3
-    assert "17 more" in traces.crowded["agents"]
+    assert "17 more" in traces.over_limit["agents"]
 
 
 def test_agents_beyond_the_bound_are_said_and_come_in_when_others_leave(tmp_path: Path) -> None:
@@ -95,15 +95,15 @@ def test_agents_beyond_the_bound_are_said_and_come_in_when_others_leave(tmp_path
             (agents / f"{agent}.heartbeat").touch()
         readers.append(WorkspaceReader(str(tmp_path / name), bounds=bounds))
     first, second = (reader.scan(0.0) for reader in readers)
-    assert (len(first.agents), first.crowded) == (2, {})
+    assert (len(first.agents), first.over_limit) == (2, {})
     assert len(second.agents) == 1
-    assert "1 more" in second.crowded["agents"]
+    assert "1 more" in second.over_limit["agents"]
     assert readers[1].read({"a", "b"}).agents.keys() == {"a", "b"}  # a hint makes no room
     shutil.rmtree(tmp_path / "one" / ".claude" / "coordination" / "agents")
     (tmp_path / "one" / ".claude" / "coordination" / "agents").mkdir()
     readers[0].scan(1.0)
     second = readers[1].scan(1.0)
-    assert (len(second.agents), second.crowded) == (2, {})
+    assert (len(second.agents), second.over_limit) == (2, {})
 
 
 def test_claims_and_progress_beyond_the_bound_are_unknown_not_few(tmp_path: Path) -> None:
@@ -113,17 +113,17 @@ def test_claims_and_progress_beyond_the_bound_are_unknown_not_few(tmp_path: Path
         (coordination / "claims" / f"{number}.claim").write_text('{"agent_id": "a"}')
         (coordination / "status" / f"{number}.progress").write_text('{"progress": 1}')
     traces = reader.scan(0.0)
-    assert (len(traces.claims or ()), len(traces.progress or ()), traces.crowded) == (3, 3, {})
+    assert (len(traces.claims or ()), len(traces.progress or ()), traces.over_limit) == (3, 3, {})
     (coordination / "claims" / "3.claim").touch()
     (coordination / "status" / "3.progress").touch()
     traces = reader.scan(0.0)
     assert (traces.claims, traces.progress, traces.tasks_available) == (None, None, None)
-    assert traces.crowded.keys() == {"claims", "status"}
+    assert traces.over_limit.keys() == {"claims", "status"}
     assert {str(coordination / "claims"), str(coordination / "status")} <= traces.malformed.keys()
     (coordination / "claims" / "0.claim").unlink()
     (coordination / "status" / "3.progress").unlink()
     traces = reader.scan(0.0)
-    assert ((traces.claims or {}).keys(), traces.crowded) == ({"1", "2", "3"}, {})
+    assert ((traces.claims or {}).keys(), traces.over_limit) == ({"1", "2", "3"}, {})
 
 
 def test_texts_are_bounded_as_well(tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_texts_are_bounded_as_well(tmp_path: Path) -> None:
     (coordination / "agents" / "a.active").write_text(json.dumps({"capabilities": ["c" * 200] * 50}))
     traces = reader.scan(0.0)
     assert traces.claims is not None
-    assert traces.crowded.keys() == {"agents"}
+    assert traces.over_limit.keys() == {"agents"}
     (coordination / "claims" / "2.claim").write_text(json.dumps({"description": "d" * 900}))
-    assert "claims" in reader.scan(0.0).crowded
+    assert "claims" in reader.scan(0.0).over_limit
 
 
 def test_available_tasks_beyond_the_bound_are_counted(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_available_tasks_beyond_the_bound_are_counted(tmp_path: Path) -> None:
         (coordination / "tasks" / str(number)).touch()
     traces = reader.scan(0.0)
     assert (len(traces.tasks_available or ()), traces.available_unnamed) == (3, 7)
-    assert "7 tasks" in traces.crowded["tasks"]
+    assert "7 tasks" in traces.over_limit["tasks"]
 
 
 changes = st.lists(
@@ -221,11 +221,11 @@ def test_a_scan_that_fails_halfway_gives_back_what_it_took(
 
 def test_a_long_reading_says_that_it_goes_on(tmp_path: Path) -> None:
     agents = project(tmp_path) / "agents"
-    for number in range(folders.BREATH * 3):
+    for number in range(folders.KEEPALIVE_EVERY * 3):
         (agents / f"{number}.heartbeat").touch()
-    breaths: list[None] = []
-    WorkspaceReader(str(tmp_path), breathe=lambda: breaths.append(None)).scan(0.0)
-    assert len(breaths) >= 3
+    signs: list[None] = []
+    WorkspaceReader(str(tmp_path), keepalive=lambda: signs.append(None)).scan(0.0)
+    assert len(signs) >= 3
 
 
 # Redis: the values that its answers make.
@@ -233,19 +233,19 @@ def test_a_long_reading_says_that_it_goes_on(tmp_path: Path) -> None:
 
 def test_in_redis_texts_are_bounded_and_given_back() -> None:
     text = Budget(3000)
-    claims, told = Claims(limit=100, text=text), ProgressTold(limit=100, text=text)
+    claims, progress = Claims(limit=100, text=text), TaskProgress(limit=100, text=text)
     claims.begin()
-    told.begin()
+    progress.begin()
     assert claims.put(0, "a", Claim("a", "x", description="d" * 900))
-    assert told.put("a", Progress("a", message="m" * 900))
+    assert progress.put("a", Progress("a", message="m" * 900))
     assert not claims.put(1, "b", Claim("b", "x", description="d" * 1200))
-    assert not told.put("b", Progress("b", message="m" * 1200))
-    assert claims.overfull
-    assert told.overfull
-    assert (claims.merged.keys(), told.told.keys()) == ({"a"}, {"a"})
+    assert not progress.put("b", Progress("b", message="m" * 1200))
+    assert claims.truncated
+    assert progress.truncated
+    assert (claims.merged.keys(), progress.by_task.keys()) == ({"a"}, {"a"})
     assert claims.put(0, "a", Claim("a", "x", description="e" * 5000))  # and gone it is
     assert claims.put(0, "a", None) is False
-    assert told.put("a", None)
+    assert progress.put("a", None)
     assert text.left == 3000
 
 
@@ -256,7 +256,7 @@ def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_o
     agents.begin_registry()
     agents.register("a", json.dumps({"capabilities": ["c" * 200] * 20}).encode())
     agents.register("b", b"{}")
-    assert agents.overfull
+    assert agents.truncated
     assert agents.traces.keys() == {"a"}
     registration = agents.traces["a"].registration
     assert registration is not None
@@ -352,12 +352,12 @@ class Scene:
 
 def test_a_claim_of_an_agent_that_found_no_room_is_not_orphaned() -> None:
     scene = Scene()
-    scene.store.workspaces["/w"].crowded = {"agents": "more than there is room for"}
+    scene.store.workspaces["/w"].over_limit = {"agents": "more than there is room for"}
     scene.read(claims={"t": Claim("t", "unseen")})
     for _ in range(5):
         scene.mono += 100
         assert scene.board.counts(scene.now).orphaned == 0
-    scene.store.workspaces["/w"].crowded = {}
+    scene.store.workspaces["/w"].over_limit = {}
     scene.board.rejudge_all()
     scene.board.settle(scene.now)
     scene.mono += 121

@@ -1,4 +1,4 @@
-"""Which file systems are polled."""
+"""Test which file systems are polled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces from bytes: what is said comes out, whatever else is in there survives."""
+"""Test that traces are parsed from bytes, and that bad parts leave the others valid."""
 
 from __future__ import annotations
 

@@ -414,7 +414,7 @@ def test_a_change_that_leaves_the_files_state_alone_is_seen(
     frozen = os.stat(path)
     assert beat(reader.scan(written + 0.5).agents["a"]).written == NOON
     path.write_text(LATER)
-    monkeypatch.setattr(folder_module.Entry, "is_of", lambda *_: True)
+    monkeypatch.setattr(folder_module.Entry, "matches", lambda *_: True)
     assert beat(reader.scan(written + 60).agents["a"]).written == NOON + 30
     assert frozen.st_size == path.stat().st_size
     # Read so long after its last change, nothing can hide any more.
@@ -570,7 +570,7 @@ def test_folders_and_reports_are_bounded(coordination: Path, agents: Path, tmp_p
     traces = scan(reader)
     assert len(traces.agents) == 10
     assert traces.tasks_available is None  # whatever the rest is called, nobody can tell
-    assert set(traces.crowded) == {"agents", "tasks"}
+    assert set(traces.over_limit) == {"agents", "tasks"}
     assert traces.malformed == {
         str(agents): "more than 10 entries; the rest is not read",
         str(coordination / "tasks"): "more than 10 entries; the rest is not read",

@@ -1,4 +1,4 @@
-"""Hints from the real inotify, drained by a real loop. Linux only, as what it tests."""
+"""Test hints from the real inotify, drained by a real loop; Linux only."""
 
 # ruff: noqa: ASYNC230, ASYNC240  each test is alone on its loop, so it may as well block it
 
@@ -27,7 +27,7 @@ DEADLINE = 10.0
 
 
 class Hints:
-    """What the watcher said; of an agent's heartbeat its stem alone."""
+    """Collect the watcher's hints; an agent's heartbeat counts as its stem alone."""
 
     def __init__(self) -> None:
         self.all: list[tuple[str, Hint]] = []

@@ -1,4 +1,4 @@
-"""Reading only what changed says the same as reading everything."""
+"""Test that partial readings add up to the result of a full one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def op() -> st.SearchStrategy[tuple[str, str, str]]:
 
 
 class Kept:
-    """What a follower of partial readings knows."""
+    """Keep what partial readings report, as a follower does."""
 
     def __init__(self, reader: WorkspaceReader) -> None:
         self.reader = reader

@@ -1,4 +1,4 @@
-"""From configured entries to workspaces, on real directories."""
+"""Test how configured entries become workspaces, on real directories."""
 
 from __future__ import annotations
 

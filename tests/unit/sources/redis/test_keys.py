@@ -1,4 +1,4 @@
-"""Which key means what, whatever else a database is full of."""
+"""Test what each key means among the foreign keys of a database."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from coordd.sources.redis.keys import (
     RedisKey,
     family_of,
     id_of,
+    location,
     meaning,
-    place,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.read_plan import ReadPlan
@@ -120,19 +120,19 @@ def test_whatever_the_keys_are_they_are_sorted_or_passed_over(keys: list[bytes])
 
 
 @given(st.binary(max_size=400), st.none() | st.binary(max_size=400))
-def test_a_place_can_be_written_as_json_and_is_short(key: bytes, member: bytes | None) -> None:
-    text = place(key, member)
+def test_a_location_can_be_written_as_json_and_is_short(key: bytes, member: bytes | None) -> None:
+    text = location(key, member)
     text.encode()
     assert text.startswith("redis:")
     assert len(text) < 3000
 
 
 def test_a_key_of_an_impossible_id_is_told_of_and_read_by_nobody() -> None:
-    problems, todo = Problems(), ReadPlan()
+    problems, plan = Problems(), ReadPlan()
     problems.begin()
-    todo.add([b"heartbeat:", b"agent:tasks:" + b"x" * 257, b"heartbeat:a", b"other:a"], problems)
-    assert [one.id for one in todo.beats] == ["a"]
-    assert len(todo) == 1
+    plan.add([b"heartbeat:", b"agent:tasks:" + b"x" * 257, b"heartbeat:a", b"other:a"], problems)
+    assert [one.id for one in plan.beats] == ["a"]
+    assert len(plan) == 1
     assert set(problems.end()) == {"redis:heartbeat:", "redis:agent:tasks:" + "x" * 257}
 
 
@@ -141,12 +141,12 @@ def test_problems_are_bounded_and_leave_when_mended() -> None:
     problems.begin()
     for key in (b"a", b"b", b"c"):
         problems.note(key, "bad")
-    assert problems.take_news() == {"redis:a": "bad", "redis:b": "bad"}
+    assert problems.take_new() == {"redis:a": "bad", "redis:b": "bad"}
     problems.note(b"a", None)
     problems.note(b"b", "bad")
-    assert problems.take_news() == {}
+    assert problems.take_new() == {}
     problems.note(b"hash", "worse", b"field")
-    assert problems.take_news() == {"redis:hash field": "worse"}
+    assert problems.take_new() == {"redis:hash field": "worse"}
     problems.begin()
     problems.note(b"b", "bad")
     assert problems.end() == {"redis:b": "bad"}

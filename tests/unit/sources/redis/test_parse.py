@@ -19,7 +19,7 @@ from coordd.sources.redis.parse import (
     parse_task,
     parse_tasks,
 )
-from coordd.sources.redis.slow import Slow
+from coordd.sources.redis.slow import ReadThrottle
 from coordd.sources.redis.work import Available, Claims
 from coordd.util.fields import Malformed
 
@@ -135,7 +135,7 @@ def test_whatever_the_bytes_are_no_other_error_comes_out(value: bytes) -> None:
     with contextlib.suppress(Malformed):
         parse_task(value)
     agents = known()
-    agents.beat(0, "a", value, NOON, pushed=True)
+    agents.put_heartbeat(0, "a", value, NOON, pushed=True)
     agents.register("a", value)
 
 
@@ -169,16 +169,16 @@ def heartbeat(agents: Agents, agent_id: str = "a") -> Heartbeat:
 
 def test_a_heartbeat_read_again_is_the_same_beat_and_a_pushed_one_is_another() -> None:
     agents = known()
-    agents.beat(0, "a", WRITTEN, NOON, pushed=False)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON, pushed=False)
     first = heartbeat(agents)
     assert (first.written, first.mtime) == (NOON, None)
-    agents.beat(0, "a", WRITTEN, NOON + 1, pushed=False)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON + 1, pushed=False)
     assert agents.traces["a"].heartbeat is first
-    agents.beat(0, "a", WRITTEN, NOON + 2, pushed=True)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON + 2, pushed=True)
     second = heartbeat(agents)
     assert second.mtime == NOON + 2
     assert second.identity != first.identity
-    agents.beat(0, "a", b"soon", NOON + 3, pushed=False)
+    agents.put_heartbeat(0, "a", b"soon", NOON + 3, pushed=False)
     third = heartbeat(agents)
     assert (third.written, third.mtime) == (None, NOON + 3)
     assert third.identity != second.identity
@@ -186,69 +186,69 @@ def test_a_heartbeat_read_again_is_the_same_beat_and_a_pushed_one_is_another() -
 
 def test_over_a_new_connection_equal_content_is_no_beat_and_when_another_was_written_is_not_known() -> None:
     agents = known()
-    agents.beat(0, "a", WRITTEN, NOON, pushed=True)
-    agents.beat(0, "b", WRITTEN, NOON, pushed=True)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON, pushed=True)
+    agents.put_heartbeat(0, "b", WRITTEN, NOON, pushed=True)
     before = heartbeat(agents)
     agents.begin(connected=True)
-    agents.beat(0, "a", WRITTEN, NOON + 100, pushed=False)
-    agents.beat(0, "b", b"never", NOON + 100, pushed=False)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON + 100, pushed=False)
+    agents.put_heartbeat(0, "b", b"never", NOON + 100, pushed=False)
     agents.end()
     assert heartbeat(agents) == Heartbeat(NOON, None, before.identity)
     assert heartbeat(agents, "b").mtime is None
     assert heartbeat(agents, "b").identity != before.identity
-    agents.beat(0, "b", b"ever", NOON + 101, pushed=False)
+    agents.put_heartbeat(0, "b", b"ever", NOON + 101, pushed=False)
     assert heartbeat(agents, "b").mtime == NOON + 101
 
 
 def test_of_two_heartbeats_the_later_written_one_counts_and_the_other_one_still_beats() -> None:
     agents = known()
-    agents.beat(0, "a", WRITTEN, NOON + 1, pushed=True)
-    agents.beat(1, "a", b"2026-11-21T11:00:00Z", NOON + 2, pushed=True)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON + 1, pushed=True)
+    agents.put_heartbeat(1, "a", b"2026-11-21T11:00:00Z", NOON + 2, pushed=True)
     both = heartbeat(agents)
     assert (both.written, both.mtime) == (NOON, NOON + 2)
-    agents.no_beat(0, "a")
+    agents.remove_heartbeat(0, "a")
     left = heartbeat(agents)
     assert left.written == NOON - 3600
     assert left.identity == both.identity, "a key that goes is no beat"
-    agents.no_beat(1, "a")
+    agents.remove_heartbeat(1, "a")
     assert agents.traces == {}
 
 
 def test_of_two_heartbeats_without_a_usable_time_the_one_changed_last_counts() -> None:
     agents = known()
-    agents.beat(0, "a", b"2099-01-01T00:00:00Z", NOON, pushed=True)
-    agents.beat(1, "a", b"whenever", NOON + 1, pushed=True)
+    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:00Z", NOON, pushed=True)
+    agents.put_heartbeat(1, "a", b"whenever", NOON + 1, pushed=True)
     assert heartbeat(agents).written is None
-    agents.beat(0, "a", b"2099-01-01T00:00:01Z", NOON + 2, pushed=True)
+    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:01Z", NOON + 2, pushed=True)
     assert heartbeat(agents).written is not None
 
 
 def test_a_heartbeat_that_was_gone_and_comes_back_is_a_beat() -> None:
     agents = known()
-    agents.beat(0, "a", b"", NOON, pushed=False)
+    agents.put_heartbeat(0, "a", b"", NOON, pushed=False)
     first = heartbeat(agents)
-    agents.no_beat(0, "a")
-    agents.beat(0, "a", b"", NOON + 1, pushed=False)
+    agents.remove_heartbeat(0, "a")
+    agents.put_heartbeat(0, "a", b"", NOON + 1, pushed=False)
     assert heartbeat(agents).identity != first.identity
 
 
 def test_a_refused_heartbeat_leaves_the_agent_without_one() -> None:
     agents = known()
-    agents.refused_beat(1, "a")
+    agents.refuse_heartbeat(1, "a")
     assert agents.traces["a"].heartbeat is None
-    agents.beat(1, "a", WRITTEN, NOON, pushed=False)
+    agents.put_heartbeat(1, "a", WRITTEN, NOON, pushed=False)
     assert heartbeat(agents).mtime is None
 
 
 def test_what_a_full_reading_does_not_find_is_no_more() -> None:
     agents = known()
     for agent_id in ("a", "b", "c"):
-        agents.beat(0, agent_id, WRITTEN, NOON, pushed=False)
-        agents.beat(1, agent_id, WRITTEN, NOON, pushed=False)
+        agents.put_heartbeat(0, agent_id, WRITTEN, NOON, pushed=False)
+        agents.put_heartbeat(1, agent_id, WRITTEN, NOON, pushed=False)
         agents.set_tasks(agent_id, ("t",))
     agents.register("d", b"{}")
     agents.begin(connected=False)
-    agents.beat(0, "a", WRITTEN, NOON, pushed=False)
+    agents.put_heartbeat(0, "a", WRITTEN, NOON, pushed=False)
     agents.set_tasks("b", ("t",))
     agents.begin_registry()
     assert agents.end_registry() == {"d"}
@@ -262,7 +262,7 @@ def test_agents_and_their_tasks_are_bounded() -> None:
     agents = known(limit=2, max_tasks=3)
     for agent_id in ("a", "b", "c"):
         agents.register(agent_id, b"{}")
-    assert agents.overfull
+    assert agents.truncated
     assert set(agents.traces) == {"a", "b"}
     agents.set_tasks("a", ("1", "2"))
     agents.set_tasks("b", ("1", "2"))
@@ -274,9 +274,9 @@ def test_agents_and_their_tasks_are_bounded() -> None:
 
 def test_of_two_readings_of_a_list_the_one_begun_later_counts() -> None:
     agents = known()
-    first, second = agents.ask_tasks(), agents.ask_tasks()
-    agents.set_tasks("a", ("new",), asked=second)
-    agents.set_tasks("a", ("old",), asked=first)
+    first, second = agents.next_number(), agents.next_number()
+    agents.set_tasks("a", ("new",), number=second)
+    agents.set_tasks("a", ("old",), number=first)
     assert agents.traces["a"].tasks == ("new",)
 
 
@@ -306,20 +306,20 @@ def test_a_task_that_two_sources_offer_is_there_until_both_are_gone() -> None:
 
 
 def test_what_changes_all_the_time_is_read_for_a_twentieth_of_it() -> None:
-    slow: Slow[bytes] = Slow()
+    slow: ReadThrottle[bytes] = ReadThrottle()
     assert slow.due is None
     slow.wanted.add(b"k")
-    assert slow.may(0.0)
+    assert slow.ready(0.0)
     assert slow.take() == {b"k"}
-    slow.was_read(100.0, 100.1)
+    slow.ended(100.0, 100.1)
     assert slow.due is None
     slow.wanted.add(b"k")
     assert slow.due == pytest.approx(102.1)
-    assert not slow.may(102.0)
-    assert slow.may(102.2)
-    slow.was_read(0.0, 0.0)
+    assert not slow.ready(102.0)
+    assert slow.ready(102.2)
+    slow.ended(0.0, 0.0)
     assert slow.due == 0.5
-    slow.was_read(0.0, 10.0)
+    slow.ended(0.0, 10.0)
     assert slow.due == 15.0
-    slow.was_read(0.0, 10.0, heavy=True)  # half a gigabyte that is of no use
+    slow.ended(0.0, 10.0, heavy=True)  # half a gigabyte that is of no use
     assert slow.due == 70.0

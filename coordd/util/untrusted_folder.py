@@ -1,7 +1,9 @@
-"""Opening what a stranger may have put there: nothing is followed, nothing blocks, nothing is endless.
+"""Open folders that strangers write, and read the regular files in them, by descriptor.
 
-The I/O edge of the file backend. Only regular files are opened at all: opening a FIFO would wake its writer,
-opening a device may act. Knows no file formats.
+For agents' traces and projects' own files. No link is followed, no call blocks, no file is read beyond a
+limit. Only regular files are opened: opening a FIFO would wake its writer, opening a device may act. What is
+found instead is :class:`~coordd.util.fields.Malformed`, a reason without a path, for reports that name the
+path themselves; files that coordd owns are opened with regular_files.py. Knows no file formats.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import os
 import stat
 
 from coordd.util.fields import Malformed, jsonable
+from coordd.util.regular_files import READ_FLAGS
 
-FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _TYPE = 0o170000  # S_IFMT of inode(7)
@@ -27,26 +29,27 @@ _KINDS = {
 
 
 def irregular(mode: int) -> str | None:
-    """What kind of thing this is, in words, unless it is a regular file."""
+    """Return in words what kind of file this is, or None for a regular file."""
     if mode & _TYPE == stat.S_IFREG:
         return None
     return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """A regular file's whole content and its state from just before the reading.
+    """Return a regular file's whole content, and its state (stat) from just before reading.
 
     Args:
         folder: descriptor of the directory.
-        name: the file's name in it; the caller saw a regular file there, and that is checked again.
+        name: the file's name in it; that it is a regular file is checked, whatever the caller saw.
         limit: bytes.
 
     Raises:
-        Malformed: not a regular file, or larger than ``limit``.
-        OSError: as open(2) and read(2); FileNotFoundError where it has just gone.
+        Malformed: it is not a regular file, or larger than ``limit``.
+        FileNotFoundError: it has just been removed.
+        OSError: open(2) or read(2) failed.
     """
     try:
-        fd = os.open(name, FILE_FLAGS, dir_fd=folder)
+        fd = os.open(name, READ_FLAGS, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Malformed(_KINDS[stat.S_IFLNK]) from None
@@ -61,7 +64,7 @@ def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_res
         if size > limit:
             raise _too_large(limit)
         content = os.read(fd, size + 1)
-        while content and len(content) > size:  # it grew, or its file system does not tell sizes
+        while content and len(content) > size:  # it grew, or its file system reports size 0
             if len(content) > limit:
                 raise _too_large(limit)
             size = len(content)
@@ -72,11 +75,11 @@ def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_res
 
 
 def open_folder(name: str, parent: int) -> int | None:
-    """A descriptor of the directory ``name`` in ``parent``, None where there is nothing of that name.
+    """Open the directory ``name`` in ``parent``; None if nothing has that name.
 
     Raises:
-        Malformed: it is something else, a symbolic link included.
-        OSError: as open(2).
+        Malformed: it is something else, such as a symbolic link.
+        OSError: open(2) failed.
     """
     try:
         return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
@@ -89,17 +92,17 @@ def open_folder(name: str, parent: int) -> int | None:
         raise Malformed(irregular(mode) or "a file, not a directory") from None
 
 
-def explain(error: OSError, path: str) -> str:
-    """Why ``path`` could not be read, for the person who has to mend it."""
+def explain_unreadable(error: OSError, path: str) -> str:
+    """Return why ``path`` could not be read, in words for the person who has to fix it."""
     if error.errno not in (errno.EACCES, errno.EPERM):
         return f"{error.strerror}: {jsonable(path)}"
     where, need = _denied(path)
-    who = f"the user running coordd (uid {os.geteuid()})"
-    return f"Permission denied: {jsonable(where)} — {who} needs {need} on it"
+    user = f"the user running coordd (uid {os.geteuid()})"
+    return f"Permission denied: {jsonable(where)} — {user} needs {need} on it"
 
 
 def _denied(path: str) -> tuple[str, str]:
-    """The directory above ``path`` that does not let us through, or ``path`` itself."""
+    """Return the directory above ``path`` that refuses access, or ``path``, and the permission it lacks."""
     parts = path.rstrip("/").split("/")
     for depth in range(2, len(parts) + 1):
         try:

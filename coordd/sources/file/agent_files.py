@@ -1,0 +1,109 @@
+"""Define the trace files of agents in ``agents/``: names, limits, how each is parsed and kept.
+
+Pure, but for the budgets that are charged: folder.py reads the files, reader.py combines them into agents.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+
+from coordd.agents.traces import Heartbeat, Registration
+from coordd.sources.bounds import Bounds, TextQuota
+from coordd.sources.file.parse import (
+    ACTIVE_LIST,
+    TaskIds,
+    agent_id_of,
+    parse_active_list,
+    parse_heartbeat,
+    parse_registration,
+    parse_tasks,
+)
+from coordd.sources.file.trace_file import FileKind
+from coordd.util.fields import Malformed, Parsed
+
+HEARTBEAT = ".heartbeat"
+TASKS = ".tasks"
+REGISTRATION = ".active"
+SUFFIXES = (HEARTBEAT, TASKS, REGISTRATION)
+
+AgentTrace = Heartbeat | Registration | TaskIds | frozenset[str]
+
+
+class AgentQuota(TextQuota[AgentTrace]):
+    """Keep the ids in task lists and in ``active.list`` as far as they fit; the rest is only counted."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(bounds.text)
+        self._listed = bounds.listed
+
+    def admit(self, value: AgentTrace) -> AgentTrace | None:
+        """Charge a value; of a list, keep what fits."""
+        if isinstance(value, TaskIds):
+            count = self._listed.take_some(len(value.named))
+            return TaskIds(value.named[:count], value.unnamed + len(value.named) - count)
+        if isinstance(value, frozenset):
+            count = self._listed.take_some(len(value))
+            return value if count == len(value) else frozenset(islice(value, count))
+        return super().admit(value)
+
+    def release(self, value: AgentTrace) -> None:
+        """Give back what the value was charged."""
+        if isinstance(value, TaskIds):
+            self._listed.give(len(value.named))
+        elif isinstance(value, frozenset):
+            self._listed.give(len(value))
+        else:
+            super().release(value)
+
+
+def _heartbeat(_: str, content: bytes, state: os.stat_result) -> Parsed[AgentTrace]:
+    written, problem = None, None
+    try:
+        written = parse_heartbeat(content)
+    except Malformed as error:
+        problem = str(error)
+    content_id: str | int = (
+        content.decode("latin-1")
+        if len(content) <= 64
+        else hash(content)  # hashlib would load OpenSSL, 3.6 MB; the value is only compared in this process
+    )
+    identity = (state.st_mtime_ns, state.st_ino, content_id)
+    return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, identity), problem)
+
+
+def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
+    return Parsed(*parse_tasks(content))
+
+
+def _registration(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
+    return Parsed(*parse_registration(content))
+
+
+def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
+    return Parsed(*parse_active_list(content))
+
+
+_KINDS: dict[str, FileKind[AgentTrace]] = {
+    HEARTBEAT: FileKind(64 * 1024, _heartbeat),
+    TASKS: FileKind(1024 * 1024, _tasks),
+    REGISTRATION: FileKind(64 * 1024, _registration),
+}
+_ACTIVE_LIST: FileKind[AgentTrace] = FileKind(64 * 1024, _active_list)
+
+
+def files_of_hint(hint: str) -> tuple[str, tuple[str, ...]]:
+    """Return the stem and suffixes a hint stands for: one file, or all that an agent can have."""
+    for suffix in SUFFIXES:
+        if hint.endswith(suffix):
+            return hint[: -len(suffix)], (suffix,)
+    return hint, SUFFIXES
+
+
+def agent_file_kind(name: str) -> FileKind[AgentTrace] | None:
+    """Return how the file of this name is read; None for a name that is no agent's."""
+    if name == ACTIVE_LIST:
+        return _ACTIVE_LIST
+    suffix = name[name.rfind(".") :]
+    kind = _KINDS.get(suffix)
+    return kind if kind is not None and agent_id_of(name, suffix) is not None else None

@@ -1,0 +1,90 @@
+"""Describe one trace file: how it is read, and what the last reading found.
+
+Values only: folder.py opens the files and decides when to read them again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from coordd.util.fields import Parsed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[T]):
+    """How files of one kind are read: up to ``limit`` bytes, then ``parse``, which never raises."""
+
+    limit: int
+    parse: Callable[[str, bytes, os.stat_result], Parsed[T]]
+
+
+class Entry(Generic[T]):
+    """One file as it was last read.
+
+    ``counts`` is False if the file cannot be a trace at all (a FIFO, a link, a huge file): its name then
+    stands for no agent or task. ``value`` is None if the file could not be parsed; ``problem`` says why.
+    """
+
+    __slots__ = (
+        "counts",
+        "ctime_ns",
+        "ino",
+        "kind",
+        "mtime_ns",
+        "problem",
+        "released",
+        "settled",
+        "size",
+        "value",
+    )
+
+    def __init__(
+        self,
+        kind: FileKind[T],
+        state: os.stat_result,
+        value: T | None,
+        problem: str | None,
+        *,
+        counts: bool,
+        settled: bool,
+    ) -> None:
+        self.kind = kind
+        self.mtime_ns = state.st_mtime_ns
+        self.ctime_ns = state.st_ctime_ns
+        self.ino = state.st_ino
+        self.size = state.st_size
+        self.value = value
+        self.problem = problem
+        self.counts = counts
+        self.settled = settled
+        self.released = False
+
+    def matches(self, state: os.stat_result) -> bool:
+        """Return whether the file still has the state (stat) in which it was read."""
+        return (
+            self.mtime_ns == state.st_mtime_ns
+            and self.ino == state.st_ino
+            and self.size == state.st_size
+            and self.ctime_ns == state.st_ctime_ns
+        )
+
+    def refused(self, problem: str) -> Entry[T]:
+        """Return a copy for the same file that cannot be looked at now, with the problem."""
+        other = copy(self)
+        other.value, other.problem, other.settled, other.released = None, problem, False, False
+        return other
+
+    def means_the_same_as(self, other: Entry[T] | None) -> bool:
+        """Return whether both readings have the same value and problem."""
+        return (
+            other is not None
+            and self.value == other.value
+            and self.counts == other.counts
+            and self.problem == other.problem
+        )
