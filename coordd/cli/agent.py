@@ -1,4 +1,4 @@
-"""``coordctl agent ID``: one agent in full, with the evidence for its verdict."""
+"""Implement ``coordctl agent ID``: show one agent in full, with the evidence for its verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS = {
     "rss": size,
 }
 _WORTH_SAYING = 1.0
-"""Seconds that coordd was blind; with less the two durations look the same."""
+"""Seconds without observation from which on they are mentioned; below, the two durations look the same."""
 _LISTS = ("evidence", "tasks", "claims")
 
 
@@ -50,11 +50,11 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
 
 
 def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str, Any]:
-    """The answer of agents.get.
+    """Return the answer of ``agents.get``.
 
     Raises:
-        RpcError: there is no such agent, or several; then the message names the workspaces to choose from.
-        CannotTell: an answer of another shape.
+        RpcError: there is no such agent, or there are several; then the message names their workspaces.
+        CannotTell: the answer has another shape.
     """
     params = {"agent_id": agent_id}
     if workspace is not None:
@@ -70,7 +70,7 @@ def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict
 
 
 def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
-    """An answer of agents.get as aligned lines."""
+    """Return an answer of ``agents.get`` as aligned lines."""
     facts = [[f"{shown(key)}:", _value(key, value)] for key, value in agent.items() if key not in _LISTS]
     lines = table(facts, (lambda _, column: None if column else "dim") if colour else None)
     lines += ["", paint("evidence", "bold", colour=colour)]
@@ -96,14 +96,14 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
 
 
 def signal_of(one: dict[str, Any], evidence: list[dict[str, Any]]) -> str:
-    """The name of a signal, with its source where there is more than one."""
+    """Return the name of a signal, with its source if several sources gave it."""
     sources = {other.get("source") for other in evidence if other.get("source") is not None}
     source = one.get("source")
     return shown(one.get("signal")) + (f" ({shown(source)})" if source and len(sources) > 1 else "")
 
 
 def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
-    """A line for the heartbeat that is older than the silence observed since, nothing where it is not."""
+    """Return a line that explains a heartbeat older than the observed silence; else no line."""
     lines = []
     for one in evidence:
         old, silence = number(one.get("age")), number(one.get("silence"))
@@ -125,12 +125,12 @@ def _value(key: str, value: object) -> str:
 
 
 def dicts(value: object) -> list[dict[str, Any]]:
-    """The objects in a list out of JSON."""
+    """Return the objects in a list out of JSON, without entries of other types."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _explained(error: RpcError) -> RpcError:
-    """The daemon's error, with the workspaces to choose from where the id alone is ambiguous."""
+    """Return the daemon's error, with the workspaces to choose from if the id alone is ambiguous."""
     data = error.data if isinstance(error.data, dict) else {}
     workspaces = data.get("workspaces")
     if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):

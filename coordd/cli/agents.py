@@ -1,4 +1,4 @@
-"""``coordctl agents``: all agents, page by page."""
+"""Implement ``coordctl agents``: list all agents, which the daemon sends page by page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``coordctl dashboard``: the web page, the HTTP API and Prometheus metrics, in a process of its own."""
+"""Implement ``coordctl dashboard``: check who may look, then serve the dashboard in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coordd.protocol.paths import DaemonLocation
 
 GROUP = "coordd"
-"""Who may read the system's token: the group that may open its socket."""
+"""The group that may read the system's token: the one that may open the system's socket."""
 
 
 class DashboardMissing(CoorddError):
@@ -30,7 +30,7 @@ class DashboardMissing(CoorddError):
 
 
 class TokenNeeded(CoorddError):
-    """It would be open to those who may not open the socket."""
+    """A token is needed: without one, users who may not open the socket could look."""
 
     exit_code = 2
 
@@ -120,10 +120,11 @@ def command(
 
 
 def _own_daemon(places: Sequence[DaemonLocation]) -> bool:
-    """Whether a socket of the project's or the user's is there, or none of the system's: the last place.
+    """Return whether the daemon is the project's or the user's, or the system's has no socket.
 
-    A clone may hold a file or a link where a socket is looked for, and would take the token off the system's
-    daemon: what is no socket, or is the system's by another name, does not count.
+    The system's is the last place. A clone may hold a file or a link where a socket is looked for, which must
+    not let the system's daemon be shown without a token: what is not a socket, or is the system's socket
+    under another name, does not count.
     """
     system = places[-1].socket
     return not os.path.exists(system) or any(_is_other(place.socket, system) for place in places[:-1])
@@ -156,7 +157,7 @@ def _make_token(token_file: str | None, *, system: bool) -> int:
     from coordd.dashboard.tokens import make_token, token_path
 
     path = token_file or token_path("system" if system else "user", os.environ, sys.platform)
-    # the system's is for those who may open its socket, too
+    # the system's token is also for the group that may open its socket
     group = _group() if path == token_path("system", os.environ, sys.platform) else None
     made = make_token(path, mode=0o640 if group is not None else 0o600, gid=-1 if group is None else group)
     say(f"{escape(path)} {'made' if made else 'is there already and stays as it is'}")
@@ -173,7 +174,7 @@ def _group() -> int | None:
 
 
 def missing_package() -> str | None:
-    """What the dashboard is made of and this Python does not have; None where all is there."""
+    """Return the name of a package that the dashboard needs and that is not installed; None if all are."""
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401

@@ -1,4 +1,4 @@
-"""``coordctl history``: past records out of the record files: as a table, as they are, as CSV, as a plot."""
+"""Implement ``coordctl history``: print past records as a table, JSON lines, CSV or a plot."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def command(
 
 
 class _Found:
-    """The records of a scan, counted."""
+    """Iterate over the records of a scan and count them."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan

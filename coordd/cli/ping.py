@@ -1,4 +1,4 @@
-"""``coordctl ping``: is it there, which version, and how quickly does it answer."""
+"""Implement ``coordctl ping``: show version, pid and time to answer."""
 
 from __future__ import annotations
 

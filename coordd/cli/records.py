@@ -1,4 +1,4 @@
-"""``coordctl records``: which record files are coordd's own, and giving it those that are not."""
+"""Implement ``coordctl records``: list record files that are not coordd's own, and adopt them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file with a name of coordd's; ``own`` as the manifest beside it has it."""
+    """A file with a name of coordd's; ``own`` is what the manifest beside it says."""
 
     folder: str
     name: str
@@ -118,10 +118,10 @@ def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
 
 
 def look(path: str) -> list[Found]:
-    """The files of a folder that have names of coordd's; a folder that is not there has none.
+    """Return the files of a folder that have names of coordd's; none if the folder does not exist.
 
     Raises:
-        CannotTell: it may not be read, or is a link in a project.
+        CannotTell: the folder may not be read, or is a link in a project.
     """
     folder = _open_folder(path)
     if folder is None:
@@ -144,10 +144,10 @@ def look(path: str) -> list[Found]:
 
 
 def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found]:
-    """Write files into the manifest as coordd's own; those that were.
+    """Write files into the manifest as coordd's own; yield those that were written.
 
     Raises:
-        CannotTell: it cannot be written.
+        CannotTell: the manifest cannot be written.
     """
     folder = _open_folder(path) if chosen else None
     if folder is None:
@@ -182,12 +182,12 @@ def _first_line(folder: int, name: str) -> bytes | None:
 
 
 def _mode_beside(folder: int) -> int:
-    """The mode of a manifest to be made: for the group, where the folder is (the system layout)."""
+    """Return the mode of a new manifest: readable for the group if the folder is (the system layout)."""
     return 0o640 if os.fstat(folder).st_mode & 0o050 else 0o600
 
 
 def _open_folder(path: str) -> int | None:
-    """A folder by its descriptor; a link is followed outside of projects alone, where it is its owner's."""
+    """Open a folder, None if it does not exist; in a project a link is not followed."""
     in_project = os.path.basename(os.path.dirname(path)) == ".claude"
     follow = 0 if not in_project else os.O_NOFOLLOW
     try:

@@ -1,4 +1,4 @@
-"""``coordctl reload``: have the daemon read its configuration again."""
+"""Implement ``coordctl reload``: have the daemon read its configuration again."""
 
 from __future__ import annotations
 

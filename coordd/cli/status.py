@@ -1,4 +1,4 @@
-"""``coordctl status``: one implementation for the way past click and the way through it."""
+"""Implement ``coordctl status``, for the call through click and the faster one without it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
 
 
 def show_status(target: DaemonTarget, as_json: bool) -> int:
-    """Print the status; 0 healthy, 1 degraded, 3 not running (with the last snapshot).
+    """Print the status; return 0 healthy, 1 degraded, 3 not running (with the last snapshot).
 
     Raises:
-        CannotTell: somebody is there, but gives no sound status. An error that the daemon answers is that
-            too: the exit code of other commands, 1, would say degraded.
+        CannotTell: there is a daemon, but no usable status. This includes an error that the daemon answers,
+        since the exit code 1 of other commands would say degraded here.
     """
     try:
         client = target.connect()

@@ -1,4 +1,4 @@
-"""``coordctl status`` as a click command; cli.main takes the shorter way to the same function."""
+"""Define ``coordctl status`` as a click command; plain calls reach the same function without click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``coordctl tasks``: who holds what since when and until when, what nobody holds, orphaned claims first."""
+"""Implement ``coordctl tasks``: list claims with holder, start and end, and available tasks."""
 
 from __future__ import annotations
 

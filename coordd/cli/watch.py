@@ -1,7 +1,7 @@
-"""``coordctl status --watch``: the status, again at every change.
+"""Implement ``coordctl status --watch``: show the status again at every change.
 
-On a terminal it is one screen, whose ages go on by themselves; anywhere else a block of text, or with --json
-a line, for each change.
+On a terminal it is one screen, on which ages grow as time passes; elsewhere a block of text, or with --json
+one line, for each change.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from coordd.protocol.snapshot import Snapshot
 
 CONNECTING = 1.0
-"""Seconds for which connecting may hold up the screen."""
+"""Seconds for which connecting may block the screen."""
 TICK = 1.0
 
 
 def watch_status(target: DaemonTarget, *, as_json: bool) -> int:
-    """Show the status until ``q`` is pressed, or for ever; 0.
+    """Show the status until ``q`` is pressed, or for ever; return 0.
 
     Raises:
-        CannotTell: there is a daemon, but it refuses this user or is no help.
-        OutputClosed: nobody reads the output any more.
+        CannotTell: there is a daemon, but it refuses this user or gives no usable answer.
+        OutputClosed: the reader of the output went away.
     """
     link = LiveStatus(connect=_connector(target), timeout=target.timeout)
     try:
@@ -64,7 +64,7 @@ class Fallback:
         self._sought_at = 0.0
 
     def last(self, mono: float) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
-        """Its status document, its agents and its age now, as far as there is one."""
+        """Return its status document, its agents and its age now, as far as there is a snapshot."""
         if not self._sought:
             from coordd.protocol.snapshot import last_snapshot
 
@@ -77,7 +77,7 @@ class Fallback:
 
 
 def trouble_words(link: LiveStatus, mono: float) -> str:
-    """What is wrong, in one line, and since when."""
+    """Return in one line what is wrong and since when."""
     if link.document is None:
         return "coordd is not running, trying again"
     since = f"connection lost {ago(mono - link.lost_at)}, trying again"
@@ -149,7 +149,7 @@ def _last(
 
 
 def _connector(target: DaemonTarget) -> Callable[[str | None], Client]:
-    """Connects to the daemon that the target means; once found, to that one and no other in its absence."""
+    """Return a function that connects to the target's daemon; once found, only to that one."""
     roots: dict[str, str | None] = {}
 
     def connect(path: str | None) -> Client:

@@ -1,4 +1,4 @@
-"""``coordctl why ID``: the verdict on an agent, signal by signal, and what would change it."""
+"""Implement ``coordctl why ID``: explain the verdict on an agent, signal by signal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
 
 
 def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
-    """An answer of agents.get as an explanation."""
+    """Return an answer of ``agents.get`` as lines that explain the verdict."""
     status = agent.get("status")
     verdict = agent.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
@@ -87,7 +87,7 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
 
 
 def _change(one: dict[str, Any], agent: dict[str, Any]) -> str:
-    # Only the silence that was observed counts; a signal without one has its age.
+    # Only observed silence counts; a signal without it shows its age.
     silence, limit = number(one.get("silence", one.get("age"))), number(one.get("threshold"))
     left = None if silence is None or limit is None else limit - silence
     words = {

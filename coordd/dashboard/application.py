@@ -1,4 +1,4 @@
-"""The application: which path is answered by what."""
+"""Build the application: the routes, and the endpoints without a module of their own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACE = b"<!-- wrong -->"
 
 
 class Dashboard:
-    """The routes, and the few endpoints that have no module of their own."""
+    """The routes of one dashboard, with the few endpoints that have no module of their own."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Dashboard:
         return self._assets["favicon.svg"].response(request)
 
     async def _healthz(self, _request: Request) -> Response:
-        """Whether the dashboard serves; what it knows of the daemon stands beside it and does not decide."""
+        """Answer that the dashboard serves; the state of the daemon is shown but does not decide."""
         daemon = "up" if self._upstream.down is None else "down"
         return json_response(msgspec.json.encode({"status": "ok", "daemon": daemon, "version": __version__}))
 
@@ -129,7 +129,7 @@ class Dashboard:
 
 
 def _path(template: str) -> str:
-    """An agent's id may hold slashes."""
+    """Return a path template in Starlette's form; an agent's id may hold slashes."""
     return template.replace("{id}", "{id:path}")
 
 

@@ -1,4 +1,4 @@
-"""The process: builds everything, serves until a signal ends it. The one place that builds things."""
+"""Build the dashboard and serve until a signal ends it; the only place that builds its parts."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.text import escape
 
 MAX_HEADERS = 16 * 1024
-"""Bytes of a request's line and headers."""
+"""Bytes of a request's line and headers at most."""
 GRACE = 3
-"""Seconds that answers on their way out have at the end."""
+"""Seconds that unfinished answers have at the end."""
 SPARE_DESCRIPTORS = 128
 ACCEPTS_PER_TURN = 16
-"""Newcomers that are let in before others are read: more at once would push each other out."""
+"""Connections that are accepted before others are read: more at once would displace each other."""
 LOG_BYTES = 1024 * 1024
-"""A log file's size at most; one that is full is kept."""
+"""Bytes of a log file at most; one older file is kept."""
 
 log = logging.getLogger(__name__)
 
 
 class LogFileError(CoorddError):
-    """A log file that cannot be written."""
+    """The log file cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides.
+    """The options of the command line.
 
-    ``keys`` is None where no token is asked for, ``log_file`` where stderr takes the log.
+    ``keys`` is None if no token is needed, ``log_file`` is None if the log goes to stderr.
     """
 
     address: Address
@@ -72,14 +72,14 @@ def run(
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``started`` is told the address once somebody can ask.
+    """Serve until SIGTERM or SIGINT; call ``started`` with the address once requests are answered.
 
     Raises:
-        ListenError: the address cannot be had.
+        ListenError: it is impossible to listen on the address.
         LogFileError: the log file cannot be written.
     """
     _log(options.log_file)
-    # Of what strangers send it would tell line by line; what fails in here it tells as an error.
+    # It would log a line for each bad request of a stranger; faults of ours are logged as errors.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     _raise_descriptor_limit()
     sock = bind(options.address, group_may=options.group_may)
@@ -142,7 +142,7 @@ async def _serve(
         date_header=False,
         proxy_headers=False,
         backlog=ACCEPTS_PER_TURN,
-        timeout_keep_alive=60,  # connections.py has a shorter one, and counts what it cuts
+        timeout_keep_alive=60,  # connections.py has a shorter timeout, and counts what it cuts
         timeout_graceful_shutdown=GRACE,
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
@@ -169,7 +169,7 @@ async def _serve(
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn's server that sleeps until a signal comes: its own wakes ten times a second."""
+    """A uvicorn server that sleeps until a signal comes; uvicorn's own wakes ten times a second."""
 
     def __init__(
         self, config: uvicorn.Config, *, on_start: Callable[[], Awaitable[None]], on_exit: Callable[[], None]
@@ -182,27 +182,27 @@ class HttpServer(uvicorn.Server):
         self.failed: BaseException | None = None
 
     async def main_loop(self) -> None:
-        """Wait for the end."""
+        """Wait until the server has to end."""
         await self._on_start()
         await self._ended.wait()
         self._on_exit()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
-        """A signal: the first ends in order, the second at once."""
+        """End in order at the first signal, at once at the second."""
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
         self._loop.call_soon_threadsafe(self._ended.set)
 
     def background_ended(self, task: asyncio.Task[None]) -> None:
-        """What must run as long as we do has ended: a dashboard without it would show what was."""
+        """End the server when a background task ends: without it the dashboard would show old values."""
         if not task.cancelled():
             self.failed = task.exception()
             self.handle_exit(signal.SIGTERM, None)
 
 
 def _log(path: str | None) -> None:
-    """To stderr, whose reader knows the time; or to a file of our own, where launchd keeps no log."""
+    """Log to stderr, whose reader adds the time, or to a file, since launchd keeps no log."""
     if path is None:
         plain = logging.StreamHandler()
         plain.setFormatter(logging.Formatter("%(message)s"))
@@ -221,7 +221,7 @@ def _log(path: str | None) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); nothing where it did not ask."""
+    """Tell systemd a state (sd_notify(3)), if it asked for that."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -231,7 +231,7 @@ def notify(state: str) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Room for all connections, which may have half of them: macOS gives a process 256 descriptors."""
+    """Raise the limit of descriptors; connections may have half of them, and macOS allows only 256."""
     if sys.platform == "win32":
         return
     import resource

@@ -1,6 +1,6 @@
-"""What the doctor's checks judge: gathered once, whether the daemon answers or not.
+"""Gather once all facts that the doctor's checks judge, with the daemon up or down.
 
-With the daemon down its last snapshot tells where its files are and what it watched; without one, the
+With the daemon down its last snapshot tells where its files are and what it watched; without a snapshot the
 configuration does. The configuration is read by the service's own code, in a process of its own: a client
 knows nothing of it.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 
 DEADLINE = 30.0
-"""Seconds for a command of the service: it reads one file, or asks a Redis that may be slow."""
+"""Seconds for a command of the service, which reads one file or asks a Redis that may be slow."""
 BAD_CONFIG = 78
 _WARNING = "coordd: warning: "
 _MAX_WARNINGS = 20
@@ -41,9 +41,9 @@ _MAX_WARNINGS = 20
 
 @dataclass(frozen=True, slots=True)
 class ConfigAnswer:
-    """What ``coordd check-config`` said: its exit code (None: it could not be run), words, and the values.
+    """The answer of ``coordd check-config``: exit code (None: it could not be run), message, values.
 
-    ``warnings`` are its sentences about what it passed over.
+    ``warnings`` are its sentences about what it ignored.
     """
 
     code: int | None
@@ -55,12 +55,12 @@ class ConfigAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DoctorFacts:
-    """All of it.
+    """All facts about one installation.
 
-    ``error`` is why the daemon did not answer, None where it did. ``status`` is its answer, or with it down
-    that of the last snapshot, else empty. ``daemon`` is the user it runs as, or would by what it left; ``me``
-    is that of this process. ``config_of`` is whose configuration is asked for: ``status.daemon`` where that
-    may be believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
+    ``error`` is why the daemon did not answer, None if it did. ``status`` is its answer, else that of the
+    last snapshot, else empty. ``daemon`` is the user it runs as, or by its files would run as; ``me`` is the
+    user of this process. ``config_of`` tells whose configuration to ask for: ``status.daemon`` if that may be
+    believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
     """
 
     tried: tuple[str, ...]
@@ -77,15 +77,15 @@ class DoctorFacts:
 
     @property
     def alive(self) -> bool:
-        """Whether the daemon answered."""
+        """Return whether the daemon answered."""
         return self.error is None
 
     def section(self, name: str) -> Mapping[str, Any]:
-        """A part of the status that is an object; empty where it is none."""
+        """Return a part of the status that should be an object; empty if it is missing or something else."""
         return as_dict(self.status.get(name))
 
     def directory(self, key: str) -> str | None:
-        """``metrics_dir`` or ``log_dir``: where the daemon says, else the configuration."""
+        """Return ``metrics_dir`` or ``log_dir`` by the daemon, else by the configuration."""
         for value in (self.section("daemon").get(key), as_dict(self.config.values.get("storage")).get(key)):
             if isinstance(value, str) and os.path.isabs(value):
                 return value
@@ -93,7 +93,7 @@ class DoctorFacts:
 
     @property
     def interval(self) -> float:
-        """Seconds between two samples of the host, as configured."""
+        """Return the configured seconds between two samples of the host."""
         try:
             return parse_duration(as_dict(self.config.values.get("sampling"))["interval"])
         except (KeyError, ValueError):
@@ -104,7 +104,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
     """Ask the daemon, the last snapshot, and the configuration.
 
     Raises:
-        BadUsage: the socket named by the user is none that can exist.
+        BadUsage: the user named a socket that cannot exist.
     """
     tried = tuple(place.socket for place in target.places())
     ping: Mapping[str, Any] = {}
@@ -150,13 +150,12 @@ def gather(target: DaemonTarget) -> DoctorFacts:
 
 
 def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
-    """Run ``coordd check-config`` as the daemon was run, or as it would be from here.
+    """Run ``coordd check-config`` as the daemon was run, or as it would be run from here.
 
-    ``pid`` is that of a running daemon: what counts then is its environment, or where that is not ours
-    to read, none.
+    ``pid`` is that of a running daemon: then its environment counts, or no environment if we may not read it.
     """
     arguments, file = _arguments(daemon)
-    own = arguments[:1] == ["--workspace"] and "--config" not in arguments  # unreadable, it is passed over
+    own = arguments[:1] == ["--workspace"] and "--config" not in arguments  # unreadable: ignored
     if file is not None and not own and os.path.exists(file) and not os.access(file, os.R_OK):
         return ConfigAnswer(None, file, f"{file} may not be read by this user")
     try:
@@ -178,10 +177,10 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
 
 
 def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
-    """What ``coordd check-redis`` says, as the daemon's user where we may be that user.
+    """Return what ``coordd check-redis`` reports, run as the daemon's user if we may become that user.
 
     Raises:
-        CannotTell: it could not be run, or has nothing to say.
+        CannotTell: it could not be run, or reported nothing.
     """
     pid = facts.ping.get("pid") if facts.alive else None
     other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
@@ -200,16 +199,16 @@ def run_coordd(
 
     Args:
         command: the command and its own options.
-        daemon: what status says of the daemon; leads to its configuration.
-        pid: of a running one, whose environment counts; None: ours does.
-        who: the user to run it as, which takes root; None: as we are.
+        daemon: the part of ``status`` that leads to the daemon's configuration.
+        pid: of a running daemon, whose environment counts; with None ours does.
+        who: the user to run it as, which needs root; None: our own user.
 
     Raises:
         CannotTell: it cannot be run, or takes longer than :data:`DEADLINE`.
     """
     arguments, _ = _arguments(daemon)
     environ = _environment(pid)
-    # our own package, and not what lies in the current directory (-P): that may be a stranger's
+    # with -P from our own package, never from the current directory, which may be a stranger's
     ours = os.path.dirname(os.path.dirname(coordd.__file__))
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, environ.get("PYTHONPATH")]))
     environ["PYTHONUTF8"] = "1"
@@ -248,11 +247,11 @@ def _primary_group(who: Credentials) -> int:
 
 
 def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
-    """The owner of the first socket that refuses us, or of the directory on the way to it that does."""
+    """Return the owner of the first socket, or directory on the way to it, that refuses us."""
     for path in sockets:
         try:
             obstacle = first_obstacle(path, me, WRITE)
-        except ValueError:  # a zero byte in it
+        except ValueError:  # a path with a zero byte
             continue
         if obstacle is None:
             return _owner(path)
@@ -262,7 +261,7 @@ def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
 
 
 def run_tool(*command: str) -> str | None:
-    """What a small tool of the system prints; None where it is not there, fails, or takes over 2 s."""
+    """Return what a small tool of the system prints; None if it is missing, fails or takes over 2 s."""
     if shutil.which(command[0]) is None:
         return None
     try:
@@ -275,12 +274,12 @@ def run_tool(*command: str) -> str | None:
 
 
 def as_dict(value: object) -> Mapping[str, Any]:
-    """The value where it is an object, else an empty one."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def _arguments(daemon: Mapping[str, Any]) -> tuple[list[str], str | None]:
-    """The options that lead to the daemon's configuration, and the file it is in, where that is known."""
+    """Return the options that lead to the daemon's configuration, and its file, if known."""
     layout, file = daemon.get("layout"), daemon.get("config_file")
     named = file if isinstance(file, str) else None
     if layout == "project":
@@ -300,7 +299,7 @@ def _arguments(daemon: Mapping[str, Any]) -> tuple[list[str], str | None]:
 
 
 def _project_of(daemon: Mapping[str, Any]) -> str | None:
-    """The workspace of a daemon in the project layout, by the places of its files."""
+    """Return the workspace of a daemon in the project layout, by the paths of its files."""
     for key in ("socket", "metrics_dir", "log_dir", "config_file"):
         value = daemon.get(key)
         if not isinstance(value, str) or not os.path.isabs(value):
@@ -313,10 +312,10 @@ def _project_of(daemon: Mapping[str, Any]) -> str | None:
 
 
 def _environment(pid: object) -> dict[str, str]:
-    """Our environment, with the daemon's configuration in it, or with none where that is not ours to read.
+    """Return our environment with the daemon's configuration in it, or without any if we may not read it.
 
-    Nothing else of the daemon's is taken, and the interpreter's own places stay ours: root may be asking
-    about a daemon of somebody who would like root to run something.
+    Nothing else is taken from the daemon, and the interpreter's own variables stay ours: root may ask about
+    the daemon of somebody who wants root to run something.
     """
     ours = dict(os.environ)
     if pid is None:
@@ -335,16 +334,16 @@ def _environment(pid: object) -> dict[str, str]:
 
 
 def _file_in(heading: str) -> str | None:
-    """The path in the first line of check-config: ``# layout user; file PATH (does not exist)``."""
+    """Return the path in the first line of check-config: ``# layout user; file PATH (does not exist)``."""
     _, found, rest = heading.partition("; file ")
     return rest.removesuffix(" (does not exist)") if found else None
 
 
 def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) -> Credentials | None:
-    """The user behind a socket: the kernel's word, made fuller by /proc where it is the same process.
+    """Return the user behind a socket, by the kernel; with groups and capabilities from /proc if possible.
 
-    With socket activation it was systemd that called listen(2), so that only the pid that the daemon
-    gives itself leads to it.
+    With socket activation systemd called listen(2), so that only the pid in the daemon's own answer leads to
+    the process.
     """
     if isinstance(pid, int) and (peer is None or peer[0] in (pid, 1)):
         found = process(pid)

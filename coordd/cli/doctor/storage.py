@@ -1,4 +1,4 @@
-"""Checks of the record directories: there, writable for the daemon, with room left and fresh records."""
+"""Check the record directories: they exist, are writable, have room left and hold fresh records."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _LINKS = (
 
 
 def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
-    """``metrics_dir`` and ``log_dir``: there, and the daemon's to write in."""
+    """Check that ``metrics_dir`` and ``log_dir`` exist and are writable for the daemon."""
     for key in _DIRECTORIES:
         path = facts.directory(key)
         if path is None:
@@ -69,12 +69,12 @@ def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_space(facts: DoctorFacts) -> Iterator[Finding]:
-    """Room for records, once for each file system."""
+    """Check the room for records, once for each file system."""
     seen = set()
     for key in _DIRECTORIES:
         path = facts.directory(key)
         while path is not None and not os.path.isdir(path) and path != os.path.dirname(path):
-            path = os.path.dirname(path)  # what will be made lies on the file system of what is there
+            path = os.path.dirname(path)  # missing ones will be made on this file system
         if path is None:
             continue
         try:
@@ -94,7 +94,7 @@ def check_space(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def room_left(path: str, free: int, total: int, inodes: int, all_inodes: int) -> Finding:
-    """The finding on a file system: bytes and inodes free and in all (0 inodes: it counts none)."""
+    """Return the finding on a file system: bytes and inodes, free and in all (0 inodes: not counted)."""
     counted = all_inodes > 0
     words = f"{size(free)} of {size(total)} free under {path}"
     if counted:
@@ -108,7 +108,7 @@ def room_left(path: str, free: int, total: int, inodes: int, all_inodes: int) ->
 
 
 def check_links(facts: DoctorFacts) -> Iterator[Finding]:
-    """The symlinks to the current files, which ``tail -F`` follows."""
+    """Check the symlinks to the current files, which ``tail -F`` follows."""
     wrong = []
     looked = 0
     for key, kind, extension, name in _LINKS:
@@ -134,7 +134,7 @@ def check_links(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_records(facts: DoctorFacts) -> Iterator[Finding]:
-    """Whether the last sample of the host is as fresh as it must be."""
+    """Check that the last sample of the host is fresh."""
     directory = facts.directory("metrics_dir")
     if directory is None or not os.path.isdir(directory):
         return
@@ -175,10 +175,10 @@ def check_records(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def last_sample(directory: str) -> float | None:
-    """When the host was last sampled (epoch seconds), by the files; None where there is no sound record.
+    """Return when the host was last sampled (epoch seconds), by the files; None without a sound record.
 
     Raises:
-        CannotTell: they may not be read.
+        CannotTell: the files may not be read.
     """
     follower = Follower(Series(directory, "system", "jsonl"))
     try:
@@ -213,7 +213,7 @@ def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
 
 
 def _link_problem(path: str, current: str, kind: str, extension: str) -> tuple[str, str] | None:
-    """What is wrong with a link, and what to do; None where nothing is."""
+    """Return what is wrong with a link and what to do; None if nothing is."""
     by_itself = "nothing: coordd puts it right within seconds, or when it starts"
     move = f"{_mv(path)}; coordd then makes its link within seconds, or when it starts"
     try:
@@ -236,7 +236,7 @@ def _mv(path: str) -> str:
 
 
 def check_strangers(facts: DoctorFacts) -> Iterator[Finding]:
-    """Files with names of coordd's that are not its own."""
+    """Check for files that have names of coordd's but are not its own."""
     files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values())
     if files:
         yield Finding(

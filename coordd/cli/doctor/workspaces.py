@@ -1,4 +1,4 @@
-"""Checks of the workspaces: can the daemon read them, and how does it learn of changes."""
+"""Check the workspaces: whether the daemon can read them, and how it learns of changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("agents", "claims", "tasks", "status")
 MAX_FILES = 20_000
-"""Files looked at in one folder; what there is beyond is most likely as the others are."""
+"""Files checked in one folder at most; further ones are most likely like these."""
 LONGEST = 5.0
 """Seconds for one workspace."""
 WATCHES_FIX = (
@@ -45,14 +45,14 @@ WATCHES_FIX = (
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The first obstacle in a workspace, and how many files beside it are closed in the same folder."""
+    """The first obstacle in a workspace, and how many more files in its folder cannot be read."""
 
     obstacle: Obstacle
     more: int = 0
 
 
 def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
-    """Every workspace: readable for the daemon's user, and followed."""
+    """Check that every workspace is readable for the daemon's user, and followed."""
     workspaces = _workspaces(facts)
     if not workspaces and not facts.section("redis").get("configured"):
         yield Finding(
@@ -66,7 +66,7 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
-    """The finding on one workspace; one on a hung mount must not take the others with it."""
+    """Return the finding on one workspace in limited time, so that a hung mount does not block the others."""
     try:
         return within(LONGEST, check)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
@@ -76,7 +76,7 @@ def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
 
 
 def check_workspace(path: str, state: str | None, error: str | None, who: Credentials) -> Finding:
-    """One workspace. ``state`` and ``error`` are the daemon's own word, None where it does not run."""
+    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run."""
     coordination = os.path.join(path, ".claude", "coordination")
     denied = find_denied(path, who)
     if denied is not None and denied.obstacle.error is None:
@@ -118,7 +118,7 @@ def check_workspace(path: str, state: str | None, error: str | None, who: Creden
 
 
 def find_denied(path: str, who: Credentials) -> Denied | None:
-    """What a user may not read of a workspace: the way to it, its folders, and the files in them."""
+    """Return what a user may not read of a workspace: the way to it, its folders, the files in them."""
     coordination = os.path.join(path, ".claude", "coordination")
     obstacle = first_obstacle(coordination, who, READ | SEARCH)
     if obstacle is not None:
@@ -152,7 +152,7 @@ def _closed_files(folder: str, who: Credentials) -> Iterator[Obstacle]:
                     continue
                 rights = rights_of(entry.path)
             except FileNotFoundError:
-                continue  # agents come and go
+                continue  # removed meanwhile, as agents come and go
             if not allows(rights, who, READ):
                 yield Obstacle(entry.path, READ, rights)
 
@@ -161,7 +161,7 @@ def _closed(path: str, coordination: str, denied: Denied, who: Credentials) -> F
     obstacle = denied.obstacle
     rights = obstacle.rights
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
-    # Files come new with every beat: only the folder's default entry opens those as well.
+    # A beat may write a new file, so only the folder's default ACL entry covers later files too.
     fix = (
         f"setfacl -R -m u:{who.name}:rX,d:u:{who.name}:rX {shlex.quote(coordination)}"
         f"   or: chmod -R {who_class(rights, who)}+rX {shlex.quote(coordination)}"
@@ -183,7 +183,9 @@ def _first_agent(coordination: str) -> str:
 
 
 def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
-    """Path, state and error of each: by the daemon, its snapshot, the configuration, or the current place."""
+    """Return path, state and error of each: by the daemon, its snapshot, the configuration, or the current
+    directory.
+    """
     listed = facts.status.get("workspaces")
     if isinstance(listed, list):
         return [
