@@ -57,8 +57,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
-    """Return the target and whether JSON is wanted, if the words are ``status`` with sound options; else
-    None.
+    """Return the target and whether JSON is wanted for a plain ``status``; None for any other command line.
 
     It accepts less than click does (no value that begins with a dash, for example), and nothing differently.
     """

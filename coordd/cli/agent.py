@@ -23,7 +23,7 @@ _WORDS = {
     "cpu_percent": percent,
     "rss": size,
 }
-_WORTH_SAYING = 1.0
+_LEAST_UNOBSERVED = 1.0
 """Seconds without observation from which on they are mentioned; below, the two durations look the same."""
 _LISTS = ("evidence", "tasks", "claims")
 
@@ -107,7 +107,7 @@ def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
     lines = []
     for one in evidence:
         old, silence = number(one.get("age")), number(one.get("silence"))
-        if old is not None and silence is not None and old - silence >= _WORTH_SAYING:
+        if old is not None and silence is not None and old - silence >= _LEAST_UNOBSERVED:
             lines.append(
                 f"silent for {age(silence)} of observed time "
                 f"({ago(old)}; coordd could not observe it for {age(old - silence)} of that)"

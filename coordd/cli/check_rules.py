@@ -100,8 +100,8 @@ def evaluate(
     perfdata += [_perfdata(metric, metric.read(document), Thresholds()) for metric in _FIGURES]
     problems = document.get("problems")
     if document.get("health") == "degraded" and degraded != OK:
-        said = [plain(problem) for problem in problems] if isinstance(problems, list) else []
-        found += [(degraded, words) for words in said or ["coordd is degraded"]]
+        reported = [plain(problem) for problem in problems] if isinstance(problems, list) else []
+        found += [(degraded, words) for words in reported or ["coordd is degraded"]]
     found.sort(key=lambda reason: -_SEVERITY.index(reason[0]))
     reasons = [words for _, words in found]
     return CheckResult(

@@ -44,12 +44,12 @@ class DaemonTarget:
         self.timeout = timeout
         self._root = root  # the project's directory, when its socket was found before and is asked again
 
-    def places(self) -> list[DaemonLocation]:
+    def locations(self) -> list[DaemonLocation]:
         """Return where its socket may be, in the order of search."""
-        places = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
+        locations = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
         if self._root is not None:
-            places[0].root = self._root
-        return places
+            locations[0].root = self._root
+        return locations
 
     def connect(self) -> Client:
         """Connect to it.
@@ -60,12 +60,12 @@ class DaemonTarget:
         """
         from coordd.protocol.client import connect
 
-        places = self.places()
-        if places[0].explicit:
-            problem = address_problem(places[0].socket, sys.platform)
+        locations = self.locations()
+        if locations[0].explicit:
+            problem = address_problem(locations[0].socket, sys.platform)
             if problem is not None:
-                raise BadUsage(f"{places[0].layout} {escape(places[0].socket)}: {problem}")
-        return connect(places, self.timeout)
+                raise BadUsage(f"{locations[0].layout} {escape(locations[0].socket)}: {problem}")
+        return connect(locations, self.timeout)
 
 
 def working_directory() -> str | None:

@@ -88,9 +88,9 @@ def command(
     On loopback it is open to whoever uses this machine; where that are several, name a token or a Unix
     socket. On any other address, and for the daemon of the system layout, it asks for a token by itself.
     """
-    places = target.places()
-    system = places[0].socket == system_paths(sys.platform)["socket"] or (
-        not places[0].explicit and not _own_daemon(places)
+    locations = target.locations()
+    system = locations[0].socket == system_paths(sys.platform)["socket"] or (
+        not locations[0].explicit and not _own_daemon(locations)
     )
     if make_token:
         return _make_token(token_file, system=system)
@@ -115,19 +115,21 @@ def command(
         group_may=system,
         log_file=log_file,
     )
-    run(options, places=target.places, cwd=cwd, started=started)
+    run(options, locations=target.locations, cwd=cwd, started=started)
     return 0
 
 
-def _own_daemon(places: Sequence[DaemonLocation]) -> bool:
+def _own_daemon(locations: Sequence[DaemonLocation]) -> bool:
     """Return whether the daemon is the project's or the user's, or the system's has no socket.
 
     The system's is the last place. A clone may hold a file or a link where a socket is looked for, which must
     not let the system's daemon be shown without a token: what is not a socket, or is the system's socket
     under another name, does not count.
     """
-    system = places[-1].socket
-    return not os.path.exists(system) or any(_is_other(place.socket, system) for place in places[:-1])
+    system = locations[-1].socket
+    return not os.path.exists(system) or any(
+        _is_other(location.socket, system) for location in locations[:-1]
+    )
 
 
 def _is_other(path: str, system: str) -> bool:

@@ -65,7 +65,7 @@ class LiveStatus:
         self._retry_at = 0.0
         self._notified = False
         self._behind = False
-        self._news = False
+        self._was_notified = False
 
     def fileno(self) -> int:
         """Return the descriptor to wait for before :meth:`read`; -1 without a connection."""
@@ -130,7 +130,7 @@ class LiveStatus:
         if self._client is None:
             return
         self._asked_at = mono
-        self._news = self._notified or self._behind
+        self._was_notified = self._notified or self._behind
         self._notified = False
         try:
             self._waiting = dict.fromkeys(self._client.send(calls))
@@ -159,7 +159,12 @@ class LiveStatus:
         if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
             raise CannotTell("the answer is no status document")
         agents = [agent for page in pages for agent in _list(_dict(page).get("agents")) if _dict(agent)]
-        if self._news or self.trouble or self.document is None or _told(document) != _told(self.document):
+        if (
+            self._was_notified
+            or self.trouble
+            or self.document is None
+            or _content(document) != _content(self.document)
+        ):
             self.changes += 1
         self.version += 1
         self.document, self.agents, self.heard_at, self.trouble = document, agents, mono, None
@@ -187,7 +192,7 @@ def _words(refusal: dict[str, Any]) -> str:
     return escape(str(_dict(refusal.get("error")).get("message")))
 
 
-def _told(document: dict[str, Any]) -> list[object]:
+def _content(document: dict[str, Any]) -> list[object]:
     """Return the parts of a document whose change counts by itself; the daemon notifies of records only."""
     return [document.get(name) for name in ("health", "problems", "agents", "tasks", "workspaces")]
 

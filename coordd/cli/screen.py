@@ -101,8 +101,9 @@ class Screen:
         self.redraw = False
 
     def wait(self, descriptor: int, seconds: float) -> str:
-        """Wait until a descriptor (-1: none) can be read, a key is pressed or a signal comes; return the
-        keys.
+        """Wait until a descriptor can be read, a key is pressed or a signal comes; return the keys.
+
+        A ``descriptor`` of -1 is none.
         """
         poll = select.poll()
         poll.register(self._wakeup[0], select.POLLIN)

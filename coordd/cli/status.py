@@ -51,13 +51,13 @@ def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bo
     from coordd.protocol.snapshot import last_snapshot
 
     refused: list[str] = []
-    found = last_snapshot(target.places(), os.environ, working_directory(), time.time(), refused)
+    found = last_snapshot(target.locations(), os.environ, working_directory(), time.time(), refused)
     for line in refused:
         complain(line)
     if as_json:
         complain(str(error))
-        said: dict[str, Any] = {"schema": 1} if found is None else found.status
-        say_json({**said, "daemon_running": False, "snapshot_age": None if found is None else found.age})
+        document: dict[str, Any] = {"schema": 1} if found is None else found.status
+        say_json({**document, "daemon_running": False, "snapshot_age": None if found is None else found.age})
     elif found is None:
         complain(str(error))
     else:

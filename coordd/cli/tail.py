@@ -109,18 +109,18 @@ def find_series(target: DaemonTarget, kind: str) -> Series:
 def _folders(target: DaemonTarget, kind: str) -> list[str]:
     """Return the folders of a kind for each layout; only the socket's layout if the user named a socket."""
     key = _folder_key(kind)
-    places = target.places()
-    if places[0].explicit:
-        named = os.path.abspath(places[0].socket)
+    locations = target.locations()
+    if locations[0].explicit:
+        named = os.path.abspath(locations[0].socket)
         claude = os.path.dirname(os.path.dirname(named))
         beside = project_paths(os.path.dirname(claude))
         folders = [beside[key]] if beside["socket"] == named else []
-        places = [
+        locations = [
             p for p in layout_places(os.environ, working_directory(), sys.platform) if p.socket == named
         ]
     else:
         folders = []
-    return folders + [folder for p in places if (folder := getattr(p, key)) is not None]
+    return folders + [folder for p in locations if (folder := getattr(p, key)) is not None]
 
 
 def _demand_no_link(folder: str) -> None:

@@ -57,10 +57,10 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     status = agent.get("status")
     verdict = agent.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
-    said = paint(shown(status), _STYLE.get(str(status)), colour=colour)
+    painted = paint(shown(status), _STYLE.get(str(status)), colour=colour)
     stalled = ", and stalled" if agent.get("stalled") is True else ""
     lines = [
-        f"{shown(agent.get('agent_id'))} is {said} ({shown(agent.get('reason'))}){stalled}",
+        f"{shown(agent.get('agent_id'))} is {painted} ({shown(agent.get('reason'))}){stalled}",
         f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}",
         "",
     ]

@@ -72,13 +72,13 @@ async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None =
 
     ``show`` is the part of the last known state to include: ``status``, ``agents`` or None.
     """
-    picture = await last.picture()
+    state = await last.state()
     body: dict[str, object] = {
         "error": {"kind": error.kind, "message": str(error)},
         "down_for": round(time.monotonic() - error.since, 3),
-        "snapshot_age": None if picture is None or picture.age is None else round(picture.age, 3),
+        "snapshot_age": None if state is None or state.age is None else round(state.age, 3),
     }
     if show is not None:
-        shown = None if picture is None else getattr(picture, show)
+        shown = None if state is None else getattr(state, show)
         body["snapshot"] = None if shown is None else msgspec.Raw(shown)
     return Response(msgspec.json.encode(body), 503, {"retry-after": "1"}, media_type=JSON)

@@ -47,13 +47,13 @@ class Dashboard:
         feed: Feed,
         pulse: Pulse,
         last: LastKnown,
-        room: HttpConnections,
+        connections: HttpConnections,
         access: Access,
         assets: dict[str, Asset],
     ) -> None:
         self._upstream = upstream
         self._feed = feed
-        self._room = room
+        self._connections = connections
         self._assets = assets
         self._requests = 0
         self._openapi = msgspec.json.encode(document())
@@ -74,7 +74,7 @@ class Dashboard:
             Route("/metrics", self._metrics),
             Route("/openapi.json", self._document),
             Route("/login", login.__call__, methods=["GET", "POST"]),
-            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake, room=room)),
+            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake, connections=connections)),
             *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
         ]
         handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
@@ -111,10 +111,10 @@ class Dashboard:
         except (Unavailable, ClientError, msgspec.DecodeError):
             status = None
         own = dashboard_families(
-            connections=len(self._room),
+            connections=len(self._connections),
             streams=len(self._feed),
-            refused=self._room.refused,
-            cut=self._room.cut,
+            refused=self._connections.refused,
+            cut=self._connections.cut,
             requests=self._requests,
             cpu=time.process_time(),
             reconnections=max(0, self._upstream.reconnections),

@@ -27,7 +27,7 @@ HELD_EACH = 8
 """Answers that are delayed at the same time, of all and of one address; further ones are refused at once."""
 KNOWN = 1024
 """Addresses that are remembered at most."""
-TELL_EACH = 60.0
+LOG_EVERY = 60.0
 _MOST_OVER = 8
 """Wrong tokens beyond the free ones that count at most, so that an attack is forgiven within minutes."""
 
@@ -58,13 +58,13 @@ class Brake:
         self._all = Meter(FORGIVEN_EACH_OF_ALL, FREE_OF_ALL + _MOST_OVER)
         self._each: OrderedDict[object, Meter] = OrderedDict()
         self._held: Counter[object] = Counter()
-        self._untold = 0
-        self._told_at: float | None = None
+        self._unlogged = 0
+        self._logged_at: float | None = None
 
     def penalty(self, address: object) -> float:
         """Count a wrong token; return the seconds for which to delay its answer."""
         now = self._now()
-        self._tell(address, now)
+        self._log(address, now)
         meter = self._each.pop(address, None) or Meter(FORGIVEN_EACH, FREE + _MOST_OVER)
         self._each[address] = meter
         if len(self._each) > KNOWN:
@@ -88,11 +88,11 @@ class Brake:
                 del self._held[address]
         return True
 
-    def _tell(self, address: object, now: float) -> None:
-        self._untold += 1
-        if self._told_at is None or now - self._told_at >= TELL_EACH:
+    def _log(self, address: object, now: float) -> None:
+        self._unlogged += 1
+        if self._logged_at is None or now - self._logged_at >= LOG_EVERY:
             logging.getLogger(__name__).warning(
-                "wrong tokens: %d, the last from %s", self._untold, escape(str(address))
+                "wrong tokens: %d, the last from %s", self._unlogged, escape(str(address))
             )
-            self._untold = 0
-            self._told_at = now
+            self._unlogged = 0
+            self._logged_at = now

@@ -33,7 +33,7 @@ class ChannelLost(CannotTell):
     """The connection ended, or its data is not JSON-RPC."""
 
 
-class Crowded(CannotTell):
+class Overloaded(CannotTell):
     """Too much is asked at the same time; the daemon itself works."""
 
 
@@ -108,13 +108,13 @@ class Channel:
         Raises:
             RpcError: the daemon answered with an error.
             ChannelLost: the connection is lost, or was lost while waiting.
-            Crowded: too many calls wait already, or other calls are answered but not this one in time.
+            Overloaded: too many calls wait already, or other calls are answered but not this one in time.
             CannotTell: the daemon answered nothing within ``within`` seconds.
         """
         if self._lost is not None:
             raise self._lost
         if len(self._waiting) >= MAX_WAITING:
-            raise Crowded("too many requests wait for the daemon already; ask again later.")
+            raise Overloaded("too many requests wait for the daemon already; ask again later.")
         identity, self._next_id = self._next_id, self._next_id + 1
         request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
         if params is not None:
@@ -127,7 +127,7 @@ class Channel:
                 return await future
         except TimeoutError as error:
             if asyncio.get_running_loop().time() - self.heard < within:
-                raise Crowded("the daemon is busy with other requests; ask again later.") from error
+                raise Overloaded("the daemon is busy with other requests; ask again later.") from error
             raise CannotTell(
                 f"{escape(self._path)}: no answer within {within:g} s; "
                 "the daemon may be stopped or overloaded."

@@ -75,8 +75,9 @@ class HttpConnections:
         return self._doors.subscribers_limit
 
     def enter(self, connection: HttpConnection) -> bool:
-        """Give a newcomer a place, if need be that of another; return whether it has one. If not, it may
-        wait.
+        """Give a newcomer a place, if need be that of another connection; return whether it has one.
+
+        Without a place it may wait.
         """
         self._sweep_later()
         caller = connection.caller
@@ -162,19 +163,19 @@ class Counted:
         self._transport.write(data)
         left = self.get_write_buffer_size()
         if left:
-            self._connection.room.holds(self._connection, left)
+            self._connection.limits.holds(self._connection, left)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
 class HttpConnection(H11Protocol):
-    """An HTTP/1.1 connection of uvicorn with limits; ``room`` is set by the subclass of one server.
+    """An HTTP/1.1 connection of uvicorn with limits; ``limits`` is set by the subclass of one server.
 
     The other public attributes are those that protocol/admission.py reads.
     """
 
-    room: HttpConnections
+    limits: HttpConnections
     caller: Caller
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -216,11 +217,11 @@ class HttpConnection(H11Protocol):
         self.caller = caller_of(transport)
         self._out = Counted(cast(asyncio.Transport, transport), self)
         super().connection_made(cast(asyncio.Transport, self._out))
-        self._placed = self.room.enter(self)
+        self._placed = self.limits.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Record that the connection is closed."""
-        self.room.leave(self)
+        self.limits.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -248,7 +249,7 @@ class HttpConnection(H11Protocol):
         if scope["path"] == HEALTH:
             await self._application(scope, receive, send)
         else:
-            response = problem(503, "busy", self.room.why_full)
+            response = problem(503, "busy", self.limits.why_full)
             response.headers.update({"retry-after": "5", "connection": "close"})
             response.headers.update({"cache-control": "no-store", "x-content-type-options": "nosniff"})
             await response(scope, receive, send)
@@ -256,7 +257,7 @@ class HttpConnection(H11Protocol):
     def overdue(self, now: float) -> bool:
         """Return whether its time is over, for a whole request or for reading its answer."""
         left = self._out.get_write_buffer_size()
-        self.room.holds(self, left)
+        self.limits.holds(self, left)
         taken = self._out.written - left
         if left == 0 or taken > self._taken:
             self._unread_since = None
@@ -264,14 +265,12 @@ class HttpConnection(H11Protocol):
             self._unread_since = now
         self._taken = taken
         if self._unread_since is not None:
-            return now - self._unread_since >= (self.room.idle if self.subscribed else self.room.deadline)
+            return now - self._unread_since >= (self.limits.idle if self.subscribed else self.limits.deadline)
         if self.busy and not self.incomplete:
             return False
-        return now - self.since >= (self.room.deadline if self.incomplete else self.room.idle)
+        return now - self.since >= (self.limits.deadline if self.incomplete else self.limits.idle)
 
 
-def connection_class(room: HttpConnections) -> type[HttpConnection]:
-    """Return the class of one server's connections; uvicorn makes the instances and passes on nothing of
-    ours.
-    """
-    return type("RoomConnection", (HttpConnection,), {"room": room})
+def connection_class(limits: HttpConnections) -> type[HttpConnection]:
+    """Return the class of one server's connections, for uvicorn, which makes the instances itself."""
+    return type("LimitedConnection", (HttpConnection,), {"limits": limits})

@@ -151,20 +151,20 @@ class Feed:
             self._waking.cancel()
             self._waking = None
         for reader in self._readers:
-            reader.news.set()
+            reader.ready.set()
 
 
 class Reader:
     """One stream's position in the feed; ``reset`` tells that the record it asked to go on from is gone."""
 
-    __slots__ = ("_change", "_feed", "_topics", "news", "position", "reset")
+    __slots__ = ("_change", "_feed", "_topics", "position", "ready", "reset")
 
     def __init__(self, feed: Feed, position: int, topics: frozenset[str]) -> None:
         self._feed = feed
         self._topics = topics
         self._change = 0
         self.position = position
-        self.news = asyncio.Event()
+        self.ready = asyncio.Event()
         self.reset = False
 
     def take(self) -> bytes:
@@ -177,7 +177,7 @@ class Reader:
             self.position += lost
         for topic, entry in self._feed.since(self.position):
             if size >= BATCH_BYTES:
-                self.news.set()  # the rest at the next call
+                self.ready.set()  # the rest at the next call
                 return b"".join(parts)
             self.position += 1
             if topic in self._topics:

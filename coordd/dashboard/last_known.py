@@ -50,7 +50,7 @@ class LastKnown:
         """Take the daemon's agents, as an encoded list."""
         self._agents = agents
 
-    async def picture(self) -> LastKnownState | None:
+    async def state(self) -> LastKnownState | None:
         """Return the newest known state; None if nothing is known."""
         if self._status is not None:
             return LastKnownState(time.monotonic() - self._heard_at, self._status, self._agents)

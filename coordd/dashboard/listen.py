@@ -90,8 +90,9 @@ def parse_address(text: str) -> Address:
 
 
 def bind(address: Address, *, group_may: bool = False) -> socket.socket:
-    """Return a bound, listening socket; a Unix socket is for its owner, with ``group_may`` also for the
-    group.
+    """Return a bound, listening socket.
+
+    A Unix socket is for its owner alone, with ``group_may`` also for the group.
 
     Raises:
         ListenError: another process listens there, or it is not permitted.

@@ -43,7 +43,7 @@ class Pulse:
         elif method == "lagged":
             self._feed.record("event", _missed(params))
 
-    def link_changed(self) -> None:
+    def connection_changed(self) -> None:
         """Tell streams that the connection to the daemon came up or went down."""
         self._changed.set()
 
@@ -68,8 +68,8 @@ class Pulse:
         if down is None:
             link: dict[str, object] = {"up": True, "connections": upstream.reconnections}
         else:
-            picture = await self._last.picture()
-            age = None if picture is None or picture.age is None else picture.age
+            state = await self._last.state()
+            age = None if state is None or state.age is None else state.age
             link = {
                 "up": False,
                 "kind": down.kind,

@@ -68,7 +68,7 @@ class Options:
 def run(
     options: Options,
     *,
-    places: Callable[[], Sequence[DaemonLocation]],
+    locations: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
@@ -84,7 +84,7 @@ def run(
     _raise_descriptor_limit()
     sock = bind(options.address, group_may=options.group_may)
     try:
-        asyncio.run(_serve(options, sock, places=places, cwd=cwd, started=started))
+        asyncio.run(_serve(options, sock, locations=locations, cwd=cwd, started=started))
     finally:
         sock.close()
         if options.address.path is not None:
@@ -96,29 +96,31 @@ async def _serve(
     options: Options,
     sock: socket.socket,
     *,
-    places: Callable[[], Sequence[DaemonLocation]],
+    locations: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
     log_loop_errors(asyncio.get_running_loop())
 
     def read_snapshot() -> Snapshot | None:
-        return last_snapshot(places(), os.environ, cwd, time.time())
+        return last_snapshot(locations(), os.environ, cwd, time.time())
 
     feed = Feed(epoch=f"{time.time_ns():x}")
     last = LastKnown(read_snapshot=read_snapshot)
     pulse = Pulse(feed=feed, last=last)
     layouts = frozenset({"project", "user"} | ({"system"} if options.keys else set()))
 
-    def link_changed() -> None:
+    def connection_changed() -> None:
         if upstream.down is None:
             log.info("coordd answers on %s", escape(upstream.path or ""))
         else:
             log.warning("no daemon: %s", str(upstream.down).partition("\n")[0])
-        pulse.link_changed()
+        pulse.connection_changed()
 
-    upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
-    room = HttpConnections(most=min(MOST, allowed_connections()))
+    upstream = Upstream(
+        locations=locations, on_record=pulse.take, on_change=connection_changed, layouts=layouts
+    )
+    connections = HttpConnections(most=min(MOST, allowed_connections()))
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
     access = Access(names=names, any_address=not loopback, keys=options.keys)
@@ -127,13 +129,13 @@ async def _serve(
         feed=feed,
         pulse=pulse,
         last=last,
-        room=room,
+        connections=connections,
         access=access,
         assets=load_assets(),
     )
     config = uvicorn.Config(
         dashboard.app,
-        http=connection_class(room),
+        http=connection_class(connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -147,13 +149,13 @@ async def _serve(
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
 
-    async def tell() -> None:
+    async def announce() -> None:
         sock.listen(BACKLOG)  # asyncio takes the number of accepts in one turn for the length of the queue
         port = 0 if options.address.path is not None else sock.getsockname()[1]
         started(options.address.url(port))
         notify("READY=1\nSTATUS=serving")
 
-    server = HttpServer(config, on_start=tell, on_exit=feed.close)
+    server = HttpServer(config, on_start=announce, on_exit=feed.close)
     background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
     for task in background:
         task.add_done_callback(server.background_ended)

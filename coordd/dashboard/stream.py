@@ -28,10 +28,10 @@ _HEADERS = [
 
 
 class EventStream:
-    """The endpoint; ``on_open`` is called when a stream begins, and ``room`` gives it a place."""
+    """The endpoint; ``on_open`` is called when a stream begins, and ``connections`` gives it a place."""
 
-    def __init__(self, *, feed: Feed, on_open: Callable[[], None], room: HttpConnections) -> None:
-        self._room = room
+    def __init__(self, *, feed: Feed, on_open: Callable[[], None], connections: HttpConnections) -> None:
+        self._connections = connections
         self._feed = feed
         self._on_open = on_open
 
@@ -48,15 +48,15 @@ class EventStream:
             await send({"type": "http.response.body", "body": b""})
             return
         connection = scope[CONNECTION]
-        if not self._room.begin_stream(connection):
-            why = f"all {self._room.most_streams} places for event streams are in use; try again later"
+        if not self._connections.begin_stream(connection):
+            why = f"all {self._connections.most_streams} places for event streams are in use; try again later"
             await problem(503, "busy", why)(scope, receive, send)
             return
         try:
             await send(start)
             await self._stream(after, topics, receive, send)
         finally:
-            self._room.end_stream(connection)
+            self._connections.end_stream(connection)
 
     async def _stream(self, after: str | None, topics: frozenset[str], receive: Receive, send: Send) -> None:
         reader = self._feed.reader(after=after, topics=topics)
@@ -75,14 +75,14 @@ class EventStream:
         start += message("hello", b'{"resumed":%b}' % (b"false" if reader.reset else b"true"))
         await send({"type": "http.response.body", "body": start, "more_body": True})
         while not gone.done() and not self._feed.closed:
-            reader.news.clear()
+            reader.ready.clear()
             body = reader.take()
             if body:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 continue
             try:
                 async with asyncio.timeout(PING):
-                    await reader.news.wait()
+                    await reader.ready.wait()
             except TimeoutError:
                 await send({"type": "http.response.body", "body": message("ping", b"{}"), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -91,7 +91,7 @@ class EventStream:
 async def _gone(receive: Receive, reader: Reader) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    reader.news.set()
+    reader.ready.set()
 
 
 def _asked(scope: Scope) -> tuple[frozenset[str], str | None]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from coordd.dashboard.channel import Channel, ChannelLost, Crowded
+from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
 from coordd.protocol.client import connect
 from coordd.protocol.paths import DaemonLocation
@@ -89,12 +89,12 @@ class Upstream:
     def __init__(
         self,
         *,
-        places: Callable[[], Sequence[DaemonLocation]],
+        locations: Callable[[], Sequence[DaemonLocation]],
         on_record: Callable[[str, bytes], None],
         on_change: Callable[[], None],
         layouts: frozenset[str],
     ) -> None:
-        self._places = places
+        self._locations = locations
         self._on_record = on_record
         self._on_change = on_change
         self._layouts = layouts
@@ -135,7 +135,7 @@ class Upstream:
 
         Raises:
             Unavailable: there is no daemon, or it does not answer.
-            Crowded: too much is asked at the same time.
+            Overloaded: too much is asked at the same time.
             RpcError: the daemon answered with an error.
         """
         key = (method, msgspec.json.encode(params))
@@ -144,7 +144,7 @@ class Upstream:
         if cached is None or cached.until <= now:
             if params is not None:
                 if self._particular >= MAX_PARTICULAR:
-                    raise Crowded("too many requests wait for the daemon already; ask again later.")
+                    raise Overloaded("too many requests wait for the daemon already; ask again later.")
                 self._particular += 1
             answer = asyncio.ensure_future(self._quick(method, params))
             answer.add_done_callback(_seen)
@@ -206,7 +206,7 @@ class Upstream:
         connected = self._require()
         try:
             return await connected.quick.call(method, params, within=TIMEOUT)
-        except Crowded:
+        except Overloaded:
             raise
         except CannotTell as error:
             self.silent(error)
@@ -249,15 +249,17 @@ class Upstream:
             )
 
     def _find(self) -> tuple[str, list[socket.socket]]:
-        """Return the first socket where a daemon answers, and three connections to it; errors are
-        ``coordctl``'s.
+        """Return the first socket where a daemon answers, and three connections to it.
+
+        Raises:
+            ClientError: as ``coordctl`` does.
         """
-        places = self._places()
-        first = connect(places, TIMEOUT)
+        locations = self._locations()
+        first = connect(locations, TIMEOUT)
         clients = [first]
         try:
-            (place, *_) = (place for place in places if place.socket == first.path)
-            clients.extend(connect([place], TIMEOUT) for _ in range(2))
+            (location, *_) = (location for location in locations if location.socket == first.path)
+            clients.extend(connect([location], TIMEOUT) for _ in range(2))
             return first.path, [socket.socket(fileno=client.hand_over()) for client in clients]
         finally:
             for client in clients:

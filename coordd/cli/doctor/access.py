@@ -92,21 +92,21 @@ def process(pid: int) -> Credentials | None:
         return None
 
 
-def allows(rights: FileRights, who: Credentials, wanted: int) -> bool:
+def allows(rights: FileRights, user: Credentials, wanted: int) -> bool:
     """Return whether a user has all wanted rights on a file: capabilities first, then the rules of acl(5)."""
-    if _overridden(rights, who, wanted):
+    if _overridden(rights, user, wanted):
         return True
     entries = rights.acl or _entries_of_mode(rights)
     mask = next((bits for tag, bits, _ in entries if tag == _MASK), READ | WRITE | SEARCH)
-    if who.uid == rights.uid:
+    if user.uid == rights.uid:
         return _first(entries, _USER_OBJ) & wanted == wanted
     for tag, bits, identity in entries:
-        if tag == _USER and identity == who.uid:
+        if tag == _USER and identity == user.uid:
             return bits & mask & wanted == wanted
     groups = [
         bits & mask
         for tag, bits, identity in entries
-        if (tag == _GROUP_OBJ and rights.gid in who.gids) or (tag == _GROUP and identity in who.gids)
+        if (tag == _GROUP_OBJ and rights.gid in user.gids) or (tag == _GROUP and identity in user.gids)
     ]
     if groups:
         return any(bits & wanted == wanted for bits in groups)
@@ -123,7 +123,7 @@ def rights_of(path: str) -> FileRights:
     return FileRights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
 
 
-def first_obstacle(path: str, who: Credentials, wanted: int) -> Obstacle | None:
+def first_obstacle(path: str, user: Credentials, wanted: int) -> Obstacle | None:
     """Return the first component on the way to a path that refuses a user; None if none does.
 
     Every directory above needs the right to search, the path itself the wanted rights.
@@ -134,26 +134,26 @@ def first_obstacle(path: str, who: Credentials, wanted: int) -> Obstacle | None:
             rights = rights_of(step)
         except OSError as error:
             return Obstacle(step, needed, error=error)
-        if not allows(rights, who, needed):
+        if not allows(rights, user, needed):
             return Obstacle(step, needed, rights)
     return None
 
 
-def grant(obstacle: Obstacle, who: Credentials) -> str:
+def grant(obstacle: Obstacle, user: Credentials) -> str:
     """Return commands that give a user the missing rights; the one that gives least comes first."""
     letters = in_letters(obstacle.wanted)
     path = shlex.quote(obstacle.path)
-    whose = who_class(obstacle.rights, who)
+    whose = user_class(obstacle.rights, user)
     if whose == "u":
         return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count
-    return f"setfacl -m u:{who.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
+    return f"setfacl -m u:{user.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
 
 
-def who_class(rights: FileRights | None, who: Credentials) -> str:
+def user_class(rights: FileRights | None, user: Credentials) -> str:
     """Return the letter of chmod(1) for the bits that count for a user: u, g or o."""
-    if rights is not None and rights.uid == who.uid:
+    if rights is not None and rights.uid == user.uid:
         return "u"
-    return "g" if rights is not None and rights.gid in who.gids else "o"
+    return "g" if rights is not None and rights.gid in user.gids else "o"
 
 
 def in_letters(wanted: int) -> str:
@@ -183,8 +183,9 @@ def group_name(gid: int) -> str:
 
 
 def parse_acl(data: bytes) -> Acl:
-    """Parse the extended attribute ``system.posix_acl_access``: a version, then tag, permissions and id of
-    each entry.
+    """Parse the extended attribute ``system.posix_acl_access``.
+
+    It is a version, then tag, permissions and id of each entry.
 
     Raises:
         ValueError: it has another version or shape.
@@ -203,10 +204,10 @@ def _acl(path: str) -> Acl | None:
         return None  # no ACL, or a file system without ACLs: only the mode counts
 
 
-def _overridden(rights: FileRights, who: Credentials, wanted: int) -> bool:
-    if who.capabilities & _DAC_OVERRIDE:
+def _overridden(rights: FileRights, user: Credentials, wanted: int) -> bool:
+    if user.capabilities & _DAC_OVERRIDE:
         return bool(stat.S_ISDIR(rights.mode) or not wanted & SEARCH or rights.mode & 0o111)
-    if who.capabilities & _DAC_READ_SEARCH:
+    if user.capabilities & _DAC_READ_SEARCH:
         return not wanted & WRITE and (stat.S_ISDIR(rights.mode) or wanted == READ)
     return False
 

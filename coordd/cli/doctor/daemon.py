@@ -134,16 +134,19 @@ def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     if not facts.alive:
         return
     problems = facts.status.get("problems")
-    said = [str(problem) for problem in problems] if isinstance(problems, list) else []
-    if facts.status.get("health") == "ok" and not said:
+    reported = [str(problem) for problem in problems] if isinstance(problems, list) else []
+    if facts.status.get("health") == "ok" and not reported:
         agents = facts.section("agents")
         yield Finding(
             "health", "ok", f"coordd sees no problem; {count(agents.get('active'))} agents are active"
         )
         return
-    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    more = f" and {len(reported) - _SHOWN} more" if len(reported) > _SHOWN else ""
     yield Finding(
-        "health", "warn", f"degraded: {'; '.join(said[:_SHOWN])}{more}", "'coordctl status' shows all of it"
+        "health",
+        "warn",
+        f"degraded: {'; '.join(reported[:_SHOWN])}{more}",
+        "'coordctl status' shows all of it",
     )
 
 

@@ -106,7 +106,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
     Raises:
         BadUsage: the user named a socket that cannot exist.
     """
-    tried = tuple(place.socket for place in target.places())
+    tried = tuple(location.socket for location in target.locations())
     ping: Mapping[str, Any] = {}
     status: Mapping[str, Any] = {}
     path, error, age, left_at = None, None, None, None
@@ -122,12 +122,12 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         error = problem
     asked_at = time.time()
     if isinstance(error, DaemonNotRunning):
-        snapshot = last_snapshot(target.places(), os.environ, working_directory(), asked_at)
+        snapshot = last_snapshot(target.locations(), os.environ, working_directory(), asked_at)
         if snapshot is not None:
             status, age, left_at = snapshot.status, snapshot.age, snapshot.path
     me = process(os.getpid()) or Credentials(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
-    who = (
+    user = (
         (path and _daemon_user(path, peer, ping.get("pid")))
         or (isinstance(error, CannotTell) and user_behind(tried, me))
         or _owner(daemon.get("metrics_dir"))
@@ -141,7 +141,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         ping=ping,
         status=status,
         snapshot_age=age,
-        daemon=who,
+        daemon=user,
         me=me,
         asked_at=asked_at,
         config=check_config(config_of, ping.get("pid") if error is None else None),
@@ -184,7 +184,7 @@ def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
     """
     pid = facts.ping.get("pid") if facts.alive else None
     other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
-    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, who=other)
+    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, user=other)
     try:
         return as_dict(fastjson.loads(done.stdout))
     except (ValueError, RecursionError):
@@ -193,7 +193,7 @@ def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
 
 
 def run_coordd(
-    *command: str, daemon: Mapping[str, Any], pid: object, who: Credentials | None = None
+    *command: str, daemon: Mapping[str, Any], pid: object, user: Credentials | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the service, in a process of its own, with the configuration of a daemon.
 
@@ -201,7 +201,7 @@ def run_coordd(
         command: the command and its own options.
         daemon: the part of ``status`` that leads to the daemon's configuration.
         pid: of a running daemon, whose environment counts; with None ours does.
-        who: the user to run it as, which needs root; None: our own user.
+        user: the user to run it as, which needs root; None: our own user.
 
     Raises:
         CannotTell: it cannot be run, or takes longer than :data:`DEADLINE`.
@@ -223,14 +223,14 @@ def run_coordd(
             cwd="/" if pid is not None else working_directory() or "/",
             timeout=DEADLINE,
             check=False,
-            user=None if who is None else who.uid,
-            group=None if who is None else _primary_group(who),
-            extra_groups=None if who is None else sorted(who.gids),
+            user=None if user is None else user.uid,
+            group=None if user is None else _primary_group(user),
+            extra_groups=None if user is None else sorted(user.gids),
         )
     except subprocess.TimeoutExpired:
         raise CannotTell(f"'coordd {command[0]}' takes more than {DEADLINE:g} s") from None
     except (OSError, subprocess.SubprocessError) as error:
-        whose = f" as {who.name}" if who is not None else ""
+        whose = f" as {user.name}" if user is not None else ""
         reason = getattr(error, "strerror", None) or error
         raise CannotTell(f"'coordd {command[0]}' cannot be run{whose}: {reason}") from None
 
@@ -239,11 +239,11 @@ def _complaint(done: subprocess.CompletedProcess[str]) -> list[str]:
     return done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
 
 
-def _primary_group(who: Credentials) -> int:
+def _primary_group(user: Credentials) -> int:
     try:
-        return pwd.getpwuid(who.uid).pw_gid
+        return pwd.getpwuid(user.uid).pw_gid
     except KeyError:
-        return min(who.gids, default=who.uid)
+        return min(user.gids, default=user.uid)
 
 
 def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:

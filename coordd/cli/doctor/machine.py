@@ -41,11 +41,11 @@ def check_clock(facts: DoctorFacts) -> Iterator[Finding]:
             "it may have been stepped this moment: ask again; else look for a faked or namespaced clock",
         )
         return
-    said = run_tool("timedatectl", "show", "--property=NTPSynchronized", "--value")
-    if said is not None and said.strip() == "no":
+    answer = run_tool("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    if answer is not None and answer.strip() == "no":
         yield Finding("clock", "warn", f"{now}, not synchronised by NTP", fix)
         return
-    kept = ", synchronised" if said is not None and said.strip() == "yes" else ""
+    kept = ", synchronised" if answer is not None and answer.strip() == "yes" else ""
     yield Finding(
         "clock", "ok", f"{now}{kept}" + (", the same as the daemon's" if theirs is not None else "")
     )

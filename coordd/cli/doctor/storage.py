@@ -78,7 +78,7 @@ def check_space(facts: DoctorFacts) -> Iterator[Finding]:
         if path is None:
             continue
         try:
-            device, room = os.stat(path).st_dev, os.statvfs(path)
+            device, usage = os.stat(path).st_dev, os.statvfs(path)
         except OSError as error:
             yield Finding("space", "warn", f"cannot tell for {path}: {error.strerror}", "ask as root")
             continue
@@ -86,10 +86,10 @@ def check_space(facts: DoctorFacts) -> Iterator[Finding]:
             seen.add(device)
             yield room_left(
                 path,
-                room.f_bavail * room.f_frsize,
-                room.f_blocks * room.f_frsize,
-                room.f_favail,
-                room.f_files,
+                usage.f_bavail * usage.f_frsize,
+                usage.f_blocks * usage.f_frsize,
+                usage.f_favail,
+                usage.f_files,
             )
 
 
@@ -193,22 +193,22 @@ def last_sample(directory: str) -> float | None:
 
 def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
     obstacle = first_obstacle(path, facts.daemon, READ | WRITE | SEARCH)
-    who = facts.daemon.name
+    user = facts.daemon.name
     if obstacle is None:
-        return Finding(key, "ok", f"{path} is writable for {who}")
+        return Finding(key, "ok", f"{path} is writable for {user}")
     if obstacle.rights is None:
         return Finding(
             key,
             "warn",
-            f"{path}: cannot tell whether {who} may write there: this user may not look at {obstacle.path}",
-            f"ask as root, or as {who}: sudo -u {shlex.quote(who)} coordctl doctor",
+            f"{path}: cannot tell whether {user} may write there: this user may not look at {obstacle.path}",
+            f"ask as root, or as {user}: sudo -u {shlex.quote(user)} coordctl doctor",
         )
     return Finding(
         key,
         "fail",
-        f"{path}: {who} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
+        f"{path}: {user} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
         f"({owner_and_mode(obstacle.rights)})",
-        f"chown {who} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
+        f"chown {user} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
     )
 
 
