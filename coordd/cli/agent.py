@@ -36,11 +36,13 @@ Examples:
   coordctl agent reviewer-7 --workspace ~/src/app --json""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
+@click.option(
+    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
-    """One agent in full: fields, evidence, tasks, claims."""
+    """Show one agent in full: fields, evidence, tasks, claims."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **agent})
@@ -65,7 +67,7 @@ def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict
         except RpcError as error:
             raise _explained(error) from error
         if not isinstance(agent, dict):
-            raise CannotTell(f"{client.path}: the answer is no agent.")
+            raise CannotTell(f"{client.path}: the answer is not an agent.")
     return agent
 
 

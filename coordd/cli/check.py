@@ -97,8 +97,8 @@ A RANGE says which values are fine:
 \b
 Without options: CRITICAL when coordd is not running or memory or disk are over
 95 %; WARNING when coordd is degraded (see coordctl status) or they are over
-90 %. Agents that are merely inactive are no problem. UNKNOWN when nothing can be
-told: no permission, no answer in time, or a threshold on a number that the
+90 %. Inactive agents alone are not a problem. UNKNOWN when the state cannot be
+known: no permission, no answer in time, or a threshold on a number that the
 daemon does not know.
 
 \b
@@ -116,12 +116,12 @@ In Icinga or Nagios:
     "--degraded",
     type=click.Choice(list(_DEGRADED)),
     default="warning",
-    help="What it leads to when coordd itself finds problems (default warning).",
+    help="The result when coordd itself reports problems (default warning).",
 )
 @click.option("--load-absolute", is_flag=True, help="Judge load as it is, not divided by the number of CPUs.")
 @takes_target
 def command(target: DaemonTarget, degraded: str, load_absolute: bool, **ranges: ThresholdRange | None) -> int:
-    """One line for a monitoring system, with performance data and its exit code."""
+    """Print one line for a monitoring system, with performance data and its exit code."""
     limits = {
         metric.name: Thresholds(ranges[f"warning_{metric.name}"], ranges[f"critical_{metric.name}"])
         for metric in METRICS
@@ -143,5 +143,5 @@ def check(
     except CoorddError as error:
         return without_details(UNKNOWN, str(error))
     if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
-        return without_details(UNKNOWN, f"{client.path}: the answer is no status document.")
+        return without_details(UNKNOWN, f"{client.path}: the answer is not a status document.")
     return evaluate(document, limits, degraded=degraded, per_cpu=per_cpu)

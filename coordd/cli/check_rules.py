@@ -190,7 +190,7 @@ METRICS = (
     ),
     Metric("inactive", "inactive agents", "inactive agents", _in("agents", "inactive")),
     Metric("stalled", "stalled agents", "agents that hold a task without progress", _in("agents", "stalled")),
-    Metric("unknown", "unknown agents", "agents of whom nothing can be told", _in("agents", "unknown")),
+    Metric("unknown", "unknown agents", "agents whose state is unknown", _in("agents", "unknown")),
     Metric("orphaned", "orphaned claims", "claims whose holder is gone", _in("tasks", "orphaned")),
     Metric("cpu", "cpu", "CPU use of the machine in percent", _in("system", "cpu_percent"), "%", "100"),
     Metric(

@@ -48,8 +48,8 @@ Examples:
 
 \b
 Needs the extra: pip install 'coordd[dashboard]'. Ctrl-C ends it. It only reads:
-nothing can be changed through it. It goes on without the daemon, says so, and
-finds it again by itself.""",
+nothing can be changed through it. It keeps running without the daemon, says
+so, and connects again by itself.""",
 )
 @click.option(
     "--listen",
@@ -60,19 +60,19 @@ finds it again by itself.""",
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Ask for the token in this file; by default one is asked for only where it must be.",
+    help="Require the token in this file (default: a token only where one is needed).",
 )
 @click.option(
     "--allow-host",
     "names",
     multiple=True,
     metavar="NAME",
-    help="A host name under which a proxy makes it known; may be repeated.",
+    help="Accept this host name, under which a proxy serves it; may be repeated.",
 )
 @click.option(
     "--log-file", metavar="FILE", help="Log into this file, which rotates itself, instead of to stderr."
 )
-@click.option("--make-token", is_flag=True, help="Make the token file, where there is none, and end.")
+@click.option("--make-token", is_flag=True, help="Make the token file if there is none, then exit.")
 @takes_target
 def command(
     target: DaemonTarget,
@@ -85,8 +85,9 @@ def command(
 ) -> int:
     """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
 
-    On loopback it is open to whoever uses this machine; where that are several, name a token or a Unix
-    socket. On any other address, and for the daemon of the system layout, it asks for a token by itself.
+    On loopback every user of this machine may look; if there are several, require a token or use a
+    Unix socket. On any other address, and for the daemon of the system layout, a token is always
+    required.
     """
     locations = target.locations()
     system = locations[0].socket == system_paths(sys.platform)["socket"] or (

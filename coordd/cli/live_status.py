@@ -157,7 +157,7 @@ class LiveStatus:
             document, pages = snapshot.get("status"), [snapshot]
             self._behind = self._notified = False
         if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
-            raise CannotTell("the answer is no status document")
+            raise CannotTell("the answer is not a status document")
         agents = [agent for page in pages for agent in _list(_dict(page).get("agents")) if _dict(agent)]
         if (
             self._was_notified

@@ -59,7 +59,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     seconds = parse_timeout(value)
     if seconds is None:
         raise click.BadParameter(
-            f"{value!r} is no time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.", ctx, param
+            f"{value!r} is not a time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.",
+            ctx,
+            param,
         )
     return seconds
 

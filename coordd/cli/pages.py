@@ -35,5 +35,5 @@ def all_pages(
 def _page(client: Client, method: str, name: str, params: dict[str, object]) -> dict[str, Any]:
     page = client.call(method, params)
     if not isinstance(page, dict) or not isinstance(page.get(name), list):
-        raise CannotTell(f"{client.path}: the answer is no list of {name}.")
+        raise CannotTell(f"{client.path}: the answer is not a list of {name}.")
     return page

@@ -51,7 +51,7 @@ Without a command it lists.""",
 )
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """Say which record files are not coordd's own, or give them to it."""
+    """List the record files that are not coordd's own, or give them to it."""
     return 0 if ctx.invoked_subcommand is not None else int(ctx.invoke(list_files))
 
 
@@ -63,7 +63,7 @@ Examples:
   coordctl records list --all           those that are coordd's own too
   coordctl records list --json | jq -r '.files[] | select(.own | not) | .name'""",
 )
-@click.option("--all", "everything", is_flag=True, help="Files that are coordd's own too.")
+@click.option("--all", "everything", is_flag=True, help="List files that are coordd's own as well.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: folder, name, size, own.")
 @takes_target
 def list_files(target: DaemonTarget, everything: bool, as_json: bool) -> int:
@@ -95,7 +95,7 @@ when storage.retention_days or storage.max_bytes ask for it. A daemon that runs
 notices by itself.""",
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--dry-run", is_flag=True, help="Only list them, change nothing.")
 @takes_target
 def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
     """Have coordd take files of these NAMEs, or all that are not its own."""

@@ -101,4 +101,4 @@ def _finite(digits: str) -> float:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant:.40} is no number that JSON can hold")
+    raise ValueError(f"{constant:.40} is not a number that JSON can hold")

@@ -38,7 +38,7 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
             raise CannotTell(f"{client.path}: the daemon cannot give its status: {error}") from error
     health = document.get("health") if isinstance(document, dict) else None
     if health not in ("ok", "degraded"):
-        raise CannotTell(f"{client.path}: the answer is no status document.")
+        raise CannotTell(f"{client.path}: the answer is not a status document.")
     if as_json:
         say_json(document)
     else:

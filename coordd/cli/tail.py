@@ -37,12 +37,12 @@ Works with the daemon down: then the files of the layout are read.""",
 )
 @click.argument("kind", type=click.Choice(KINDS), default="event")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=10, metavar="N", help="So many lines (default 10)."
+    "-n", "--lines", type=click.IntRange(min=0), default=10, metavar="N", help="Number of lines (default 10)."
 )
-@click.option("-f", "--follow", is_flag=True, help="Then print what is added, until interrupted.")
+@click.option("-f", "--follow", is_flag=True, help="Then print new lines until interrupted.")
 @takes_target
 def command(target: DaemonTarget, kind: str, lines: int, follow: bool) -> int:
-    """The last records of a kind: event (the default), system, agent, or performance (CSV)."""
+    """Print the last records of a kind: event (the default), system, agent, or performance (CSV)."""
     follower = Follower(find_series(target, kind))
     try:
         write_blocks(follower.last(lines))

@@ -39,11 +39,13 @@ Examples:
   coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
+@click.option(
+    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
-    """Why an agent has its verdict, and what would change it."""
+    """Explain why an agent has its verdict, and what would change it."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})

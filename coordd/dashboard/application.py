@@ -134,14 +134,14 @@ def _path(template: str) -> str:
 
 
 async def _nothing(_request: Request, _error: Exception) -> Response:
-    return problem(404, "no-such-page", "nothing is here; /openapi.json lists what is")
+    return problem(404, "no-such-page", "there is no such page; /openapi.json lists the paths")
 
 
 async def _read_only(_request: Request, error: HTTPException) -> Response:
-    response = problem(405, "method", "this is read only: GET and HEAD alone")
+    response = problem(405, "method", "the dashboard only reads: use GET or HEAD")
     response.headers.update(error.headers or {})
     return response
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:
-    return problem(500, "internal", "the dashboard failed at this; its log says how")
+    return problem(500, "internal", "the dashboard failed to answer; its log says why")

@@ -140,7 +140,7 @@ def _remove_dead(path: str) -> None:
     """Remove the socket of a dashboard that has ended; never a live one's, and no other file."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(f"{escape(path)} is there and is no socket: remove it, or name another path")
+            raise ListenError(f"{escape(path)} exists and is not a socket: remove it, or name another path")
     except FileNotFoundError:
         return
     except OSError as error:

@@ -45,7 +45,7 @@ def read_query(raw: bytes, known: Mapping[str, Kind], *, most: int = 100_000) ->
             names = ", ".join(known) or "none"
             raise BadRequest(f"unknown parameter {name[:40]!r}; known here: {names}")
         if name in found:
-            raise BadRequest(f"{name}: once, not twice")
+            raise BadRequest(f"{name}: given more than once")
         found[name] = _value(name, text, kind, most)
     return found
 

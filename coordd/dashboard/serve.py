@@ -211,7 +211,7 @@ def _log(path: str | None) -> None:
         logging.basicConfig(handlers=[Limited(plain)], level=logging.INFO)
         return
     if os.path.exists(path) and not os.path.isfile(path):  # a FIFO would never open
-        raise LogFileError(f"--log-file {escape(path)}: it is there, and no regular file")
+        raise LogFileError(f"--log-file {escape(path)}: it exists and is not a regular file")
     try:
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     except OSError as error:

@@ -241,7 +241,7 @@ class Upstream:
         try:
             layout = msgspec.json.decode(snapshot, type=_SubscribeAnswer).status.daemon.layout
         except msgspec.DecodeError as error:
-            raise CannotTell("what answers there is no coordd.") from error
+            raise CannotTell("what answers there is not coordd.") from error
         if layout not in self._layouts:
             raise CannotTell(
                 f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its "

@@ -117,7 +117,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
             answers = client.call_many([("ping", None), ("status", None)])
         ping, status = (as_dict(answer) for answer in answers)
         if not ping or not status:
-            raise CannotTell(f"{path}: the answers are none of coordd.")
+            raise CannotTell(f"{path}: the answers are not coordd's.")
     except ClientError as problem:
         error = problem
     asked_at = time.time()

@@ -63,7 +63,7 @@ def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
             yield Finding(key, result, f"{path} does not exist; coordd makes it when it starts", fix)
             continue
         if not os.path.isdir(path):
-            yield Finding(key, "fail", f"{path} is no directory", f"move it away: {_mv(path)}")
+            yield Finding(key, "fail", f"{path} is not a directory", f"move it away: {_mv(path)}")
             continue
         yield _writable(key, path, facts)
 

@@ -177,7 +177,7 @@ def test_an_answer_that_is_no_status_loses_the_connection(world: World, result: 
     world.heard(NOTIFICATION)
     world.go(PACE)
     world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i in range(1, 5)])
-    assert "no status document" in str(world.live.trouble)
+    assert "not a status document" in str(world.live.trouble)
     assert world.live.document == status_document()
 
 
