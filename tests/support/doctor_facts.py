@@ -14,8 +14,9 @@ from coordd.cli.doctor.access import (
     process,
     user_of,
 )
-from coordd.cli.doctor.facts import ConfigAnswer, DoctorFacts
+from coordd.cli.doctor.facts import DoctorFacts
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.util.timestamps import format_utc
 
 STRANGER = Credentials(uid=4_000_001, gids=frozenset([4_000_002]))

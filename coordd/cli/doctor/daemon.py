@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from coordd import __version__
 from coordd.cli.doctor.access import WRITE, first_obstacle, group_name, owner_and_mode, rights_of, user_name
-from coordd.cli.doctor.facts import BAD_CONFIG, as_dict
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.service_command import BAD_CONFIG
+from coordd.cli.doctor.tools import as_dict
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from coordd.cli.doctor.facts import run_tool
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.tools import run_tool
 from coordd.cli.doctor.workspaces import WATCHES_FIX
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import format_seconds

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.facts import check_redis as ask_redis
 from coordd.cli.doctor.findings import Finding, Result
+from coordd.cli.doctor.tools import as_dict
 from coordd.errors import CannotTell
 from coordd.util.text import number, shown
 

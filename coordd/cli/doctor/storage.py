@@ -16,8 +16,8 @@ from coordd.cli.doctor.access import (
     in_letters,
     owner_and_mode,
 )
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.findings import Finding, Result
+from coordd.cli.doctor.tools import as_dict
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
 from coordd.protocol.paths import link_in_project

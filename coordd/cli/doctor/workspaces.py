@@ -23,8 +23,8 @@ from coordd.cli.doctor.access import (
     rights_of,
     user_class,
 )
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.tools import as_dict
 from coordd.cli.patience import within
 from coordd.protocol.paths import workspace_above
 

@@ -23,7 +23,8 @@ from coordd.cli.doctor.daemon import (
     check_traces,
 )
 from coordd.cli.doctor.daemon import check_version as check_versions
-from coordd.cli.doctor.facts import ConfigAnswer, gather
+from coordd.cli.doctor.facts import gather
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.errors import CannotTell, DaemonNotRunning
 
 

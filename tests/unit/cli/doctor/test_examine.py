@@ -18,8 +18,9 @@ from coordd.cli.doctor.command import examine
 from coordd.cli.doctor.daemon import (
     check_config,
 )
-from coordd.cli.doctor.facts import ConfigAnswer, gather
+from coordd.cli.doctor.facts import gather
 from coordd.cli.doctor.findings import Finding, failed, finding_lines
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.cli.doctor.storage import check_directories
 from coordd.cli.doctor.trust import believable
 from coordd.errors import DaemonNotRunning

@@ -15,9 +15,10 @@ from coordd.cli.doctor import redis as doctor_redis
 from coordd.cli.doctor.access import (
     Credentials,
 )
-from coordd.cli.doctor.facts import ConfigAnswer, DoctorFacts
+from coordd.cli.doctor.facts import DoctorFacts
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.redis import check_redis
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.errors import CannotTell, DaemonNotRunning
 
 
