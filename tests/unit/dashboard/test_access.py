@@ -1,4 +1,4 @@
-"""Who may ask: names, origins, tokens; and the query strings that may come."""
+"""Test which requests may be answered (names, origins, tokens), and which query strings are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed: a ring that forgets, readers that only have a place in it, latest values."""
+"""Test the feed: a ring that drops old records, readers with a position in it, latest values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the dashboard must ask for a token: what lies in a clone takes none off the system's daemon."""
+"""Test when a token is required: files of a clone never open the system's daemon without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The link to the daemon, before a fake one: one question for many, a reason for each failure."""
+"""Test the connection to a fake daemon: one question for many clients, a reason for each failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
 
 
 async def linked(path: str, test: Callable[[Upstream], Awaitable[None]], **answers: Any) -> Any:
-    """Run a test with a link to a fake daemon that has these answers (methods with _ for the dot)."""
+    """Run a test connected to a fake daemon that has these answers (methods with _ for the dot)."""
     known = {"subscribe": WELCOME} | {name.replace("_", "."): value for name, value in answers.items()}
     with fake_coordd(path, known) as fake:
         upstream = make(path)
@@ -100,7 +100,7 @@ def test_too_many_questions_at_once_are_refused_and_the_link_stays(tmp_path: Pat
 
 
 def test_a_daemon_that_answers_others_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One question that takes too long is no reason to hang up on a daemon that answers."""
+    """One question that takes too long does not close the connection to a daemon that answers others."""
     monkeypatch.setattr("coordd.dashboard.upstream.TIMEOUT", 1.0)
     leave = threading.Event()
 
