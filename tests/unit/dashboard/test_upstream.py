@@ -179,8 +179,8 @@ def test_it_finds_the_daemon_again(tmp_path: Path) -> None:
     ("welcome", "words"),
     [
         ({"seq": 0, "status": {"daemon": {"layout": "system"}}}, "token"),
-        ({"hello": "world"}, "no coordd"),
-        ([1, 2], "no coordd"),
+        ({"hello": "world"}, "not coordd"),
+        ([1, 2], "not coordd"),
     ],
 )
 def test_what_is_no_daemon_of_ours_is_not_used(tmp_path: Path, welcome: object, words: str) -> None:
