@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Plays a fleet of coding agents on real files, so that coordd can be tried, tested and loaded without any.
+"""Play a fleet of coding agents with real files, to try, test and load coordd without real agents.
 
     python contrib/fleet.py --workspace /tmp/demo --agents 20 --beat 5s --duration 10m
 
 Each agent registers, beats, takes tasks, reports progress, finishes them. Some die (no more beats, their
-claims stay), some hang (they beat on, without progress), some end in good order (they take back what they
-left). Both ways of writing a beat (truncate and write; rename) and both forms of claims are played.
+claims stay), some hang (they beat on, without progress), some end in good order (they remove their files).
+Both ways of writing a beat (truncate and write; rename) and both forms of claims are played.
 
-What happens is decided by --seed alone; when, by the clock. The truth (what each agent really did) is printed
-as JSON at the end, and written to --truth each second, to compare with what coordctl says. Files stay as they
+The seed (--seed) decides what happens, the clock decides when. The truth (what each agent really did) is
+printed as JSON at the end, and written to --truth each second, to compare with coordctl's output. Files stay
+as they
 are unless --clean is given. Standard library only; one thread; a heap of events.
 """
 
@@ -32,8 +33,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-CLAIM_TTL = 300  # what the scripts in the wild claim for, and never renew
-STEPS = 10  # reports of progress a task
+CLAIM_TTL = 300  # seconds that existing scripts claim for; they never renew
+STEPS = 10  # progress reports for each task
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Agent:
 
 @dataclass
 class Options:
-    """What the command line decides; seconds and shares 0..1."""
+    """The options of the command line: seconds, and shares 0..1."""
 
     workspace: str
     agents: int = 20
@@ -69,7 +70,7 @@ class Options:
 
 @dataclass(order=True)
 class Event:
-    """Something that happens ``due`` seconds after the start; ``order`` keeps equal moments in sequence."""
+    """An event ``due`` seconds after the start; ``order`` keeps events of the same moment in sequence."""
 
     due: float
     order: int
@@ -77,7 +78,7 @@ class Event:
 
 
 class Fleet:
-    """The game. ``advance(t)`` plays all that happens up to ``t`` seconds after the start."""
+    """The played fleet; ``advance(t)`` plays all events up to ``t`` seconds after the start."""
 
     def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
         self.options = options
@@ -127,14 +128,14 @@ class Fleet:
         self._deal_fates()
 
     def advance(self, until: float) -> float | None:
-        """Play what is due up to ``until``; returns when the next event is due, None if there is none."""
+        """Play the events up to ``until``; return when the next one is due, None if there is none."""
         while self._events and self._events[0].due <= until:
             event = heapq.heappop(self._events)
             event.act(event.due)
         return self._events[0].due if self._events else None
 
     def _deal_fates(self) -> None:
-        """So many of each, to the agent: a share of 10 % of 20 agents is two, not about two."""
+        """Choose exactly as many agents for each fate as its share says: 10 % of 20 agents are two."""
         o = self.options
         deck = self.agents[:]
         self._random.shuffle(deck)
@@ -228,7 +229,7 @@ class Fleet:
         self._give_back(agent)
         self._remove(f"agents/{agent.agent_id}.active")
         self._remove(f"agents/{agent.agent_id}.heartbeat")
-        if not self._list_is_old:  # at most once a second: in a large fleet it is a long list
+        if not self._list_is_old:  # at most once a second, since a large fleet makes a long list
             self._list_is_old = True
             self._at(due + 1, lambda _: self._list_active())
 
@@ -247,10 +248,10 @@ class Fleet:
         self._order += 1
         heapq.heappush(self._events, Event(due, self._order, act))
 
-    # What it left behind.
+    # What the fleet left behind.
 
     def truth(self) -> dict[str, object]:
-        """What each agent really did, and which tasks are whose."""
+        """Return what each agent really did, and who holds which task."""
         return {
             "timestamp": self._now(),
             "workspace": os.path.abspath(self.options.workspace),
@@ -269,7 +270,7 @@ class Fleet:
         }
 
     def clean(self) -> None:
-        """Remove every file of the game, and the folders it leaves empty."""
+        """Remove every file of the fleet, and folders that are then empty."""
         for name in sorted(self._made):
             self._remove(name)
         for folder in ("agents", "claims", "tasks", "status", "."):
@@ -294,7 +295,7 @@ class Fleet:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Under a hidden name, then renamed: a reader sees all of it or what was there before."""
+    """Write under a hidden name, then rename: a reader sees the whole new text or the old one."""
     folder, name = os.path.split(path)
     half = os.path.join(folder, f".{name}.tmp")
     _write_in_place(half, text)
@@ -318,7 +319,7 @@ def _iso(epoch: float) -> str:
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line; durations become seconds and shares 0..1."""
+    """Parse the command line; durations become seconds, shares 0..1."""
     defaults = Options("")
     parser = argparse.ArgumentParser(
         description=str(__doc__).partition("\n")[0],
@@ -354,7 +355,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Play until the time is over or somebody says stop."""
+    """Play until the time is over or a signal says stop."""
     parsed = parse_arguments(arguments)
     beat = parsed.agents / parsed.rate if parsed.rate else parsed.beat
     names = ("workspace", "agents", "duration", "work", "seed", "die", "hang", "end", "tasks", "prefix")
@@ -384,7 +385,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop_signals() -> socket.socket:
-    """A socket that becomes readable with the first SIGINT or SIGTERM."""
+    """Return a socket that becomes readable with the first SIGINT or SIGTERM."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""``coordctl``: the way in, and what an error is to the shell.
+"""Run ``coordctl``, and turn errors into messages and exit codes.
 
 ``coordctl status`` stands in prompts and in loops, so it is answered before click is imported: a command line
 that is plainly ``status`` goes straight to the function that the click command would call; every other one,
@@ -20,11 +20,11 @@ CLOSED = 141
 """128 + SIGPIPE: the reader of the output went away first, as in ``coordctl agents | head -1``."""
 
 UNEXPECTED = 4
-"""It cannot tell."""
+"""The exit code of an error that nobody foresaw: as for "cannot tell"."""
 
 
 def main() -> int:
-    """Run ``coordctl`` with ``sys.argv``; the exit code."""
+    """Run ``coordctl`` with ``sys.argv``; return the exit code."""
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -57,9 +57,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
-    """The target and whether JSON is wanted, where all is plainly ``status`` with sound options; else None.
+    """Return the target and whether JSON is wanted for a plain ``status``; None for any other command line.
 
-    Takes less than click does (no value that begins with a dash, for one), and nothing differently.
+    It accepts less than click does (no value that begins with a dash, for example), and nothing differently.
     """
     seen, as_json = False, False
     values: dict[str, str] = {}

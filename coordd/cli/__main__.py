@@ -1,4 +1,4 @@
-"""``python -m coordd.cli``: the same as ``coordctl``."""
+"""Run ``coordctl`` as ``python -m coordd.cli``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``coordctl agent ID``: one agent in full, with the evidence for its verdict."""
+"""Implement ``coordctl agent ID``: show one agent in full, with the evidence for its verdict."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _WORDS = {
     "cpu_percent": percent,
     "rss": size,
 }
-_WORTH_SAYING = 1.0
-"""Seconds that coordd was blind; with less the two durations look the same."""
+_LEAST_UNOBSERVED = 1.0
+"""Seconds without observation from which on they are mentioned; below, the two durations look the same."""
 _LISTS = ("evidence", "tasks", "claims")
 
 
@@ -36,11 +36,13 @@ Examples:
   coordctl agent reviewer-7 --workspace ~/src/app --json""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
+@click.option(
+    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
-    """One agent in full: fields, evidence, tasks, claims."""
+    """Show one agent in full: fields, evidence, tasks, claims."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **agent})
@@ -50,11 +52,11 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
 
 
 def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str, Any]:
-    """The answer of agents.get.
+    """Return the answer of ``agents.get``.
 
     Raises:
-        RpcError: there is no such agent, or several; then the message names the workspaces to choose from.
-        CannotTell: an answer of another shape.
+        RpcError: there is no such agent, or there are several; then the message names their workspaces.
+        CannotTell: the answer has another shape.
     """
     params = {"agent_id": agent_id}
     if workspace is not None:
@@ -65,12 +67,12 @@ def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict
         except RpcError as error:
             raise _explained(error) from error
         if not isinstance(agent, dict):
-            raise CannotTell(f"{client.path}: the answer is no agent.")
+            raise CannotTell(f"{client.path}: the answer is not an agent.")
     return agent
 
 
 def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
-    """An answer of agents.get as aligned lines."""
+    """Return an answer of ``agents.get`` as aligned lines."""
     facts = [[f"{shown(key)}:", _value(key, value)] for key, value in agent.items() if key not in _LISTS]
     lines = table(facts, (lambda _, column: None if column else "dim") if colour else None)
     lines += ["", paint("evidence", "bold", colour=colour)]
@@ -96,18 +98,18 @@ def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
 
 
 def signal_of(one: dict[str, Any], evidence: list[dict[str, Any]]) -> str:
-    """The name of a signal, with its source where there is more than one."""
+    """Return the name of a signal, with its source if several sources gave it."""
     sources = {other.get("source") for other in evidence if other.get("source") is not None}
     source = one.get("source")
     return shown(one.get("signal")) + (f" ({shown(source)})" if source and len(sources) > 1 else "")
 
 
 def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
-    """A line for the heartbeat that is older than the silence observed since, nothing where it is not."""
+    """Return a line that explains a heartbeat older than the observed silence; else no line."""
     lines = []
     for one in evidence:
         old, silence = number(one.get("age")), number(one.get("silence"))
-        if old is not None and silence is not None and old - silence >= _WORTH_SAYING:
+        if old is not None and silence is not None and old - silence >= _LEAST_UNOBSERVED:
             lines.append(
                 f"silent for {age(silence)} of observed time "
                 f"({ago(old)}; coordd could not observe it for {age(old - silence)} of that)"
@@ -125,12 +127,12 @@ def _value(key: str, value: object) -> str:
 
 
 def dicts(value: object) -> list[dict[str, Any]]:
-    """The objects in a list out of JSON."""
+    """Return the objects in a list out of JSON, without entries of other types."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _explained(error: RpcError) -> RpcError:
-    """The daemon's error, with the workspaces to choose from where the id alone is ambiguous."""
+    """Return the daemon's error, with the workspaces to choose from if the id alone is ambiguous."""
     data = error.data if isinstance(error.data, dict) else {}
     workspaces = data.get("workspaces")
     if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):

@@ -1,4 +1,4 @@
-"""``coordctl agents``: all agents, page by page."""
+"""Implement ``coordctl agents``: list all agents, which the daemon sends page by page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Examples:
 @click.option(
     "--status", type=click.Choice(["active", "inactive", "unknown"]), help="Only agents with this verdict."
 )
-@click.option("--workspace", metavar="DIR", help="Only agents of this workspace; '' is Redis alone.")
+@click.option("--workspace", metavar="DIR", help="Only agents of this workspace; '' for Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: DaemonTarget, status: str | None, workspace: str | None, as_json: bool) -> int:
-    """All agents a row each, not-active ones first.
+    """List all agents, one row each; those that are not active come first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json
     shows all of it.

@@ -1,4 +1,4 @@
-"""The click application: commands by name, each imported when it is called.
+"""Build the click application: commands by name, each imported when it is called.
 
 A command is a module with a function ``command`` decorated by click; its line in ``_COMMANDS`` is all that it
 takes to add one. Errors of coordd pass through to cli.main; click's own become exit code 2 here.
@@ -42,14 +42,14 @@ _COMMANDS = {
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is wanted, and suggests one for a name that is none."""
+    """A group that imports a command when it is needed, and suggests the nearest name for an unknown one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """All names, in the order in which the help teaches them."""
+        """Return all names in the order of the help."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
-        """The command of this name."""
+        """Return the command of this name, None for an unknown one."""
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
@@ -59,7 +59,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name in the error."""
+        """Resolve as click does, with the nearest name in the error."""
         name = args[0] if args else ""
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
@@ -105,12 +105,12 @@ def app(ctx: click.Context, socket: str | None, timeout: float | None) -> None:
 
 
 def _message(error: click.UsageError) -> str:
-    """In one line: for choices click makes a list of lines with tabs, which an error must not hold."""
+    """Return the error's message on one line: for choices click writes several lines with tabs."""
     return error.format_message().replace("\n\t", " ").replace("\t", " ")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the application; the exit code.
+    """Run the application; return the exit code.
 
     Raises:
         CoorddError: as the command does.

@@ -1,6 +1,7 @@
-"""A part that was gzipped meanwhile, for ``tail -n`` that reaches so far back. It never grows.
+"""Read the last lines of a gzipped part, for a ``tail -n`` that reaches so far back.
 
-Read twice, once to count its lines and once to give them out, so that memory stays bounded.
+A gzipped part never grows. It is read twice, once to count its lines and once to return them, so that memory
+stays bounded.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Archive:
-    """One open gzipped part; the counterpart of follow.Part.
+    """One open gzipped part; the counterpart of :class:`~coordd.cli.follow.OpenPart`.
 
     Args:
         path: of the file, for errors.
-        descriptor: this object's to close.
-        header: how a CSV heading begins.
+        descriptor: open for reading; this object closes it.
+        header: the bytes with which a CSV heading begins.
     """
 
     def __init__(self, path: str, descriptor: int, header: bytes) -> None:
@@ -32,20 +33,20 @@ class Archive:
 
     @classmethod
     def open(cls, path: str, header: bytes) -> Archive | None:
-        """The archive at ``path``; None where it is gone or no regular file.
+        """Open the archive at ``path``; None if it is gone or not a regular file.
 
         Raises:
-            CannotTell: it is there and may not be read.
+            CannotTell: it exists and may not be read.
         """
         descriptor = open_regular(path)
         return None if descriptor is None else cls(path, descriptor, header)
 
     def close(self) -> None:
-        """Close it; whoever opened it does, once."""
+        """Close the file; whoever opened it calls this once."""
         os.close(self._descriptor)
 
     def heading(self) -> bytes:
-        """The CSV heading with its line break; empty where there is none."""
+        """Return the CSV heading with its line break; empty if there is none."""
         for block in self._blocks():
             if block:
                 first = block[: block.find(b"\n") + 1]
@@ -53,14 +54,14 @@ class Archive:
         return b""
 
     def seek_back(self, wanted: int) -> int:
-        """Let :meth:`lines` begin with the last ``wanted`` lines; how many there are."""
+        """Let :meth:`lines` begin with the last ``wanted`` lines; return how many there are."""
         heading = 1 if self.heading() else 0
         total = sum(block.count(b"\n") for block in self._blocks()) - heading
         self._skip = heading + max(0, total - wanted)
         return min(total, wanted)
 
     def lines(self) -> Iterator[bytes]:
-        """Blocks of whole lines."""
+        """Yield blocks of whole lines."""
         skip = self._skip
         for block in self._blocks():
             here = block.count(b"\n")

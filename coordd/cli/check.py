@@ -1,7 +1,7 @@
-"""``coordctl check``: a plugin for Nagios, Icinga, Naemon, Sensu and what else speaks their protocol.
+"""Implement ``coordctl check``: a plugin for Nagios, Icinga, Naemon, Sensu and others with their protocol.
 
-Monitoring Plugins Development Guidelines: one line and performance data, exit code 0 OK, 1 WARNING,
-2 CRITICAL, 3 UNKNOWN. So a command line that cannot be understood exits 3 here, not 2 as elsewhere.
+By the Monitoring Plugins Development Guidelines a plugin prints one line with performance data and exits with
+0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. So wrong usage exits with 3 here, and not with 2 as elsewhere.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _DEGRADED = {"ok": OK, "warning": WARNING, "critical": CRITICAL}
 
 
 class PluginCommand(click.Command):
-    """A command whose usage errors are a plugin's: one line on stdout, exit code 3."""
+    """A command that reports usage errors as a plugin does: one line on stdout, exit code 3."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """As click does, but for the errors."""
+        """Make the context as click does; print a usage error as a plugin does."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
@@ -97,8 +97,8 @@ A RANGE says which values are fine:
 \b
 Without options: CRITICAL when coordd is not running or memory or disk are over
 95 %; WARNING when coordd is degraded (see coordctl status) or they are over
-90 %. Agents that are merely inactive are no problem. UNKNOWN when nothing can be
-told: no permission, no answer in time, or a threshold on a number that the
+90 %. Inactive agents alone are not a problem. UNKNOWN when the state cannot be
+known: no permission, no answer in time, or a threshold on a number that the
 daemon does not know.
 
 \b
@@ -116,12 +116,12 @@ In Icinga or Nagios:
     "--degraded",
     type=click.Choice(list(_DEGRADED)),
     default="warning",
-    help="What it leads to when coordd itself finds problems (default warning).",
+    help="The result when coordd itself reports problems (default warning).",
 )
 @click.option("--load-absolute", is_flag=True, help="Judge load as it is, not divided by the number of CPUs.")
 @takes_target
 def command(target: DaemonTarget, degraded: str, load_absolute: bool, **ranges: ThresholdRange | None) -> int:
-    """One line for a monitoring system, with performance data and its exit code."""
+    """Print one line for a monitoring system, with performance data and its exit code."""
     limits = {
         metric.name: Thresholds(ranges[f"warning_{metric.name}"], ranges[f"critical_{metric.name}"])
         for metric in METRICS
@@ -134,7 +134,7 @@ def command(target: DaemonTarget, degraded: str, load_absolute: bool, **ranges: 
 def check(
     target: DaemonTarget, limits: dict[str, Thresholds], *, degraded: int, per_cpu: bool
 ) -> CheckResult:
-    """Ask the daemon and judge its answer; every failure to ask is a verdict as well."""
+    """Ask the daemon and judge its answer; a failure to ask becomes a verdict too."""
     try:
         with target.connect() as client:
             document = client.call("status")
@@ -143,5 +143,5 @@ def check(
     except CoorddError as error:
         return without_details(UNKNOWN, str(error))
     if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
-        return without_details(UNKNOWN, f"{client.path}: the answer is no status document.")
+        return without_details(UNKNOWN, f"{client.path}: the answer is not a status document.")
     return evaluate(document, limits, degraded=degraded, per_cpu=per_cpu)

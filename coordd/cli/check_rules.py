@@ -1,4 +1,4 @@
-"""What ``coordctl check`` looks at, and how a status document becomes a plugin's verdict. Pure.
+"""Judge a status document for ``coordctl check``: metrics, thresholds, verdict. Pure.
 
 One row of :data:`METRICS` for each number: where it stands in the status document, its unit, its options'
 help. What the daemon does not know is unknown here too: as performance data it is ``U``, and with a threshold
@@ -18,7 +18,7 @@ OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 _SEVERITY = (OK, UNKNOWN, WARNING, CRITICAL)
-"""From the least to the most urgent: a known problem outweighs an unknown one."""
+"""States from the least to the most urgent: a known problem outweighs an unknown one."""
 _LISTED = 50  # lines of problems below the first; monitoring cuts long output anyway
 
 Document = Mapping[str, Any]
@@ -26,11 +26,11 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number that can have thresholds.
+    """Describe one number that can have thresholds.
 
-    ``unit`` is the UOM of performance data (``%``, ``s``, ``B``, or none); ``most`` is the largest that
-    it can be. ``warning`` and ``critical`` are the defaults, None for none. ``minimum``: a bare number is the
-    least that is fine. ``label`` is that of the performance data where it is not the name.
+    ``unit`` is the UOM of performance data (``%``, ``s``, ``B``, or empty); ``most`` is the largest possible
+    value. ``warning`` and ``critical`` are the default ranges, or None. With ``minimum`` a bare number in a
+    range is the least value that is fine. ``label`` names it in the performance data, if not by ``name``.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The ranges of one metric; None asks nothing."""
+    """The ranges of one metric; None means that no value alerts."""
 
     warning: ThresholdRange | None = None
     critical: ThresholdRange | None = None
@@ -55,7 +55,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the plugin says: a state, the words of its first line and of further ones, performance data."""
+    """What the plugin prints: a state, its first line, further lines, performance data."""
 
     state: int
     headline: str
@@ -63,7 +63,7 @@ class CheckResult:
     perfdata: str = ""
 
     def text(self) -> str:
-        """All of it as lines."""
+        """Return all of it as lines."""
         first = f"COORDD {NAMES[self.state]} - {self.headline}"
         rest = list(self.details[:_LISTED])
         if len(self.details) > _LISTED:
@@ -72,7 +72,7 @@ class CheckResult:
 
 
 def without_details(state: int, message: str) -> CheckResult:
-    """A verdict where there is no status document to judge; the message's first line comes first."""
+    """Return a verdict without a status document; the message's first line becomes the plugin's."""
     head, *rest = [plain(line) for line in message.split("\n") if line.strip()] or [""]
     return CheckResult(state, head, tuple(rest))
 
@@ -80,12 +80,12 @@ def without_details(state: int, message: str) -> CheckResult:
 def evaluate(
     document: Document, limits: Mapping[str, Thresholds], *, degraded: int, per_cpu: bool
 ) -> CheckResult:
-    """The verdict on a status document.
+    """Return the verdict on a status document.
 
     Args:
-        document: ``status``, from a stranger: of any shape.
-        limits: by the name of the metric; one that is missing asks nothing.
-        degraded: the state that a daemon that finds problems leads to.
+        document: the answer of ``status``; it may have any shape.
+        limits: thresholds by the name of the metric; a metric without them never alerts.
+        degraded: the state to return when the daemon reports problems.
         per_cpu: whether load is judged divided by the number of CPUs.
     """
     found: list[tuple[int, str]] = []
@@ -100,8 +100,8 @@ def evaluate(
     perfdata += [_perfdata(metric, metric.read(document), Thresholds()) for metric in _FIGURES]
     problems = document.get("problems")
     if document.get("health") == "degraded" and degraded != OK:
-        said = [plain(problem) for problem in problems] if isinstance(problems, list) else []
-        found += [(degraded, words) for words in said or ["coordd is degraded"]]
+        reported = [plain(problem) for problem in problems] if isinstance(problems, list) else []
+        found += [(degraded, words) for words in reported or ["coordd is degraded"]]
     found.sort(key=lambda reason: -_SEVERITY.index(reason[0]))
     reasons = [words for _, words in found]
     return CheckResult(
@@ -113,7 +113,7 @@ def evaluate(
 
 
 def judge(value: float | None, limits: Thresholds) -> int:
-    """The state of one value; a threshold on what is not known leads to UNKNOWN."""
+    """Return the state of one value; an unknown value (None) with a threshold is UNKNOWN."""
     if all(asked is None or asked.never for asked in (limits.warning, limits.critical)):
         return OK
     if value is None:
@@ -124,7 +124,7 @@ def judge(value: float | None, limits: Thresholds) -> int:
 
 
 def summary(document: Document) -> str:
-    """How many agents there are, in words."""
+    """Return in words how many agents there are."""
     agents = _dict(document.get("agents"))
     active = count(agents.get("active"))
     parts = [f"{active} {'agent' if active == '1' else 'agents'} active"]
@@ -140,17 +140,17 @@ def summary(document: Document) -> str:
 
 
 def plain(value: object) -> str:
-    """A stranger's words on one line of a plugin's output, where a bar would begin performance data."""
+    """Escape a text for one line of plugin output; replace ``|``, which would begin performance data."""
     return escape(str(value)).replace("|", "/")
 
 
 def metrics(*, per_cpu: bool) -> Sequence[Metric]:
-    """All metrics that take thresholds, load as it is judged."""
+    """Return all metrics that take thresholds; ``per_cpu`` decides how load is judged."""
     return (*METRICS[:_LOAD], METRICS[_LOAD] if per_cpu else _ABSOLUTE_LOAD, *METRICS[_LOAD + 1 :])
 
 
 def _in(*keys: str) -> Callable[[Document], float | None]:
-    """The number at this path of the document; None where there is none."""
+    """Return a function that reads the number at this path of a document, or None."""
 
     def read(document: Document) -> float | None:
         value: object = document
@@ -190,7 +190,7 @@ METRICS = (
     ),
     Metric("inactive", "inactive agents", "inactive agents", _in("agents", "inactive")),
     Metric("stalled", "stalled agents", "agents that hold a task without progress", _in("agents", "stalled")),
-    Metric("unknown", "unknown agents", "agents of whom nothing can be told", _in("agents", "unknown")),
+    Metric("unknown", "unknown agents", "agents whose state is unknown", _in("agents", "unknown")),
     Metric("orphaned", "orphaned claims", "claims whose holder is gone", _in("tasks", "orphaned")),
     Metric("cpu", "cpu", "CPU use of the machine in percent", _in("system", "cpu_percent"), "%", "100"),
     Metric(
@@ -232,7 +232,7 @@ _FIGURES = (
     Metric("daemon_rss", "", "", _in("daemon", "rss"), "B"),
     Metric("daemon_uptime", "", "", _in("daemon", "uptime"), "s"),
 )
-"""Performance data that takes no thresholds."""
+"""Performance data without thresholds."""
 
 
 def _reason(metric: Metric, value: float | None, limits: Thresholds, state: int) -> str:
@@ -244,7 +244,7 @@ def _reason(metric: Metric, value: float | None, limits: Thresholds, state: int)
 
 
 def _perfdata(metric: Metric, value: float | None, limits: Thresholds) -> str:
-    """``'label'=value[UOM];warn;crit;min;max`` without what is empty at the end."""
+    """Return ``'label'=value[UOM];warn;crit;min;max`` without empty fields at the end."""
     shown = "U" if value is None else figure(value) + metric.unit
     fields = [
         shown,
@@ -257,7 +257,7 @@ def _perfdata(metric: Metric, value: float | None, limits: Thresholds) -> str:
 
 
 def figure(value: float) -> str:
-    """A number as performance data may hold it: decimal, no exponent, at most three places."""
+    """Return a number as performance data may hold it: decimal, no exponent, at most three places."""
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 

@@ -1,6 +1,6 @@
-"""What every command needs: which daemon is meant, and how its words reach the terminal or the pipe.
+"""Find the daemon that is meant, and write output and errors; shared by all commands.
 
-Light: ``coordctl status`` imports it before it may cost anything.
+Imports little: ``coordctl status`` loads this module and has to start fast.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LONGEST_TIMEOUT = 86400.0
 
 
 class BadUsage(CoorddError):
-    """A command line that means nothing, found after it was parsed."""
+    """A wrong command line that is found only after it was parsed."""
 
     exit_code = 2
 
 
 class OutputClosed(Exception):
-    """Whoever read our output went away."""
+    """The reader of the output went away."""
 
 
 class DaemonTarget:
-    """Which daemon is asked, and how long an answer may take (seconds)."""
+    """The daemon to ask, and the seconds that an answer may take."""
 
     TIMEOUT = 5.0
 
@@ -42,34 +42,34 @@ class DaemonTarget:
     ) -> None:
         self.socket = socket
         self.timeout = timeout
-        self._root = root  # of a socket that was found in a project, and is asked again
+        self._root = root  # the project's directory, when its socket was found before and is asked again
 
-    def places(self) -> list[DaemonLocation]:
-        """Where it may be, in the order of search."""
-        places = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
+    def locations(self) -> list[DaemonLocation]:
+        """Return where its socket may be, in the order of search."""
+        locations = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
         if self._root is not None:
-            places[0].root = self._root
-        return places
+            locations[0].root = self._root
+        return locations
 
     def connect(self) -> Client:
-        """A connection to it.
+        """Connect to it.
 
         Raises:
-            DaemonNotRunning, CannotTell: as client.connect.
-            BadUsage: the socket named by the user is none that can exist.
+            DaemonNotRunning, CannotTell: as :func:`coordd.protocol.client.connect`.
+            BadUsage: the user named a socket that cannot exist.
         """
         from coordd.protocol.client import connect
 
-        places = self.places()
-        if places[0].explicit:
-            problem = address_problem(places[0].socket, sys.platform)
+        locations = self.locations()
+        if locations[0].explicit:
+            problem = address_problem(locations[0].socket, sys.platform)
             if problem is not None:
-                raise BadUsage(f"{places[0].layout} {escape(places[0].socket)}: {problem}")
-        return connect(places, self.timeout)
+                raise BadUsage(f"{locations[0].layout} {escape(locations[0].socket)}: {problem}")
+        return connect(locations, self.timeout)
 
 
 def working_directory() -> str | None:
-    """The current directory; None where it no longer exists."""
+    """Return the current directory; None if it no longer exists."""
     try:
         return os.getcwd()
     except OSError:
@@ -77,7 +77,7 @@ def working_directory() -> str | None:
 
 
 def parse_timeout(text: str) -> float | None:
-    """Seconds from the command line; None for what is no time to wait."""
+    """Return seconds from the command line; None if the text is not a time to wait."""
     try:
         seconds = float(text)
     except ValueError:
@@ -86,7 +86,7 @@ def parse_timeout(text: str) -> float | None:
 
 
 def colour_wanted() -> bool:
-    """Whether stdout takes SGR colours: a terminal, and nobody said no (https://no-color.org)."""
+    """Return whether to write colours: stdout is a terminal and NO_COLOR is unset (https://no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return sys.stdout is not None and sys.stdout.isatty()
@@ -96,7 +96,7 @@ def say(text: str) -> None:
     """Write a text and a line break to stdout, whatever its encoding.
 
     Raises:
-        OutputClosed: nobody reads it any more.
+        OutputClosed: the reader of the output went away.
         CannotTell: it cannot be written (a full disk).
     """
     if sys.stdout is None:  # started with >&-
@@ -111,14 +111,14 @@ def say(text: str) -> None:
 
 
 def say_json(document: object) -> None:
-    """Write a document as JSON for people and programs: indented by two, ASCII, so safe on any terminal."""
+    """Write a document as JSON: indented by two, and ASCII only, so safe on any terminal."""
     import json
 
     say(json.dumps(document, indent=2))
 
 
 def flush() -> None:
-    """Hand over what is buffered. Raises as :func:`say`."""
+    """Flush stdout; raises as :func:`say` does."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -127,7 +127,7 @@ def flush() -> None:
 
 
 def complain(text: str) -> None:
-    """Write an error to stderr, escaped, with our name before it; if even that fails, silence is left."""
+    """Write an error to stderr, escaped, after the program's name; a failure to write is ignored."""
     try:
         sys.stderr.write(f"coordctl: {escape_lines(text)}\n")
         sys.stderr.flush()
@@ -136,10 +136,10 @@ def complain(text: str) -> None:
 
 
 def output_error(error: OSError) -> OutputClosed | CannotTell:
-    """What to raise for an error from writing to stdout, from which on nothing more is written there.
+    """Return the error to raise after a failed write to stdout, and let nothing more be written there.
 
-    The interpreter flushes stdout once more at exit; what is still buffered would fail again, with a
-    complaint and an exit code of its own.
+    The interpreter flushes stdout again at exit; what is still buffered would fail again, with a message and
+    an exit code of the interpreter's.
     """
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

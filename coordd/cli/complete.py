@@ -1,7 +1,7 @@
-"""Words for the shell to complete that only the daemon knows.
+"""Complete words that only the daemon knows, such as the ids of agents.
 
-A key press waits for the answer, so it is asked for briefly, and every failure means no suggestion. What is
-suggested lands on somebody's command line: an id that a shell could take for more than a word is left out.
+A key press waits for the answer, so the daemon gets little time, and every failure means no suggestion.
+Suggestions land on a command line: an id that a shell could take for more than a word is left out.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import click
 
 PATIENCE = 0.5
-"""Seconds that a completion may take; at most, whatever --timeout says."""
+"""Seconds that a completion may take at most, whatever --timeout says."""
 MOST = 500
-"""Suggestions; more is no help."""
+"""Suggestions at most; more would not help."""
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_][\w.@%+/-]*", re.ASCII)
 
 
 def agent_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
-    """The ids of agents that begin with what was typed, each once, in order."""
+    """Return the ids of agents that begin with the typed text, each once, in order."""
     try:
         with _target(ctx).connect() as client:
             answer = client.call("agents.list", {})
@@ -38,7 +38,7 @@ def agent_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 def _target(ctx: click.Context) -> DaemonTarget:
-    """The daemon that the words before the cursor name; while completing, click calls no command."""
+    """Return the daemon that the words before the cursor name; while completing, click calls no command."""
     socket = None
     context: click.Context | None = ctx
     while context is not None and socket is None:

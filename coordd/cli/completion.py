@@ -1,4 +1,4 @@
-"""``coordctl completion SHELL``: the script that makes a shell complete our command lines.
+"""Implement ``coordctl completion SHELL``: print the script with which a shell completes ``coordctl``.
 
 click writes the scripts and answers them (``_COORDCTL_COMPLETE``); what it completes comes from the commands
 themselves, and the ids of agents from the daemon (complete.py).

@@ -1,4 +1,4 @@
-"""``coordctl dashboard``: the web page, the HTTP API and Prometheus metrics, in a process of its own."""
+"""Implement ``coordctl dashboard``: check who may look, then serve the dashboard in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coordd.protocol.paths import DaemonLocation
 
 GROUP = "coordd"
-"""Who may read the system's token: the group that may open its socket."""
+"""The group that may read the system's token: the one that may open the system's socket."""
 
 
 class DashboardMissing(CoorddError):
@@ -30,7 +30,7 @@ class DashboardMissing(CoorddError):
 
 
 class TokenNeeded(CoorddError):
-    """It would be open to those who may not open the socket."""
+    """A token is needed: without one, users who may not open the socket could look."""
 
     exit_code = 2
 
@@ -48,8 +48,8 @@ Examples:
 
 \b
 Needs the extra: pip install 'coordd[dashboard]'. Ctrl-C ends it. It only reads:
-nothing can be changed through it. It goes on without the daemon, says so, and
-finds it again by itself.""",
+nothing can be changed through it. It keeps running without the daemon, says
+so, and connects again by itself.""",
 )
 @click.option(
     "--listen",
@@ -60,19 +60,19 @@ finds it again by itself.""",
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Ask for the token in this file; by default one is asked for only where it must be.",
+    help="Require the token in this file (default: a token only where one is needed).",
 )
 @click.option(
     "--allow-host",
     "names",
     multiple=True,
     metavar="NAME",
-    help="A host name under which a proxy makes it known; may be repeated.",
+    help="Accept this host name, under which a proxy serves it; may be repeated.",
 )
 @click.option(
     "--log-file", metavar="FILE", help="Log into this file, which rotates itself, instead of to stderr."
 )
-@click.option("--make-token", is_flag=True, help="Make the token file, where there is none, and end.")
+@click.option("--make-token", is_flag=True, help="Make the token file if there is none, then exit.")
 @takes_target
 def command(
     target: DaemonTarget,
@@ -85,12 +85,13 @@ def command(
 ) -> int:
     """Serve the dashboard: a web page, an HTTP API, and metrics for Prometheus.
 
-    On loopback it is open to whoever uses this machine; where that are several, name a token or a Unix
-    socket. On any other address, and for the daemon of the system layout, it asks for a token by itself.
+    On loopback every user of this machine may look; if there are several, require a token or use a
+    Unix socket. On any other address, and for the daemon of the system layout, a token is always
+    required.
     """
-    places = target.places()
-    system = places[0].socket == system_paths(sys.platform)["socket"] or (
-        not places[0].explicit and not _own_daemon(places)
+    locations = target.locations()
+    system = locations[0].socket == system_paths(sys.platform)["socket"] or (
+        not locations[0].explicit and not _own_daemon(locations)
     )
     if make_token:
         return _make_token(token_file, system=system)
@@ -115,18 +116,21 @@ def command(
         group_may=system,
         log_file=log_file,
     )
-    run(options, places=target.places, cwd=cwd, started=started)
+    run(options, locations=target.locations, cwd=cwd, started=started)
     return 0
 
 
-def _own_daemon(places: Sequence[DaemonLocation]) -> bool:
-    """Whether a socket of the project's or the user's is there, or none of the system's: the last place.
+def _own_daemon(locations: Sequence[DaemonLocation]) -> bool:
+    """Return whether the daemon is the project's or the user's, or the system's has no socket.
 
-    A clone may hold a file or a link where a socket is looked for, and would take the token off the system's
-    daemon: what is no socket, or is the system's by another name, does not count.
+    The system's is the last place. A clone may hold a file or a link where a socket is looked for, which must
+    not let the system's daemon be shown without a token: what is not a socket, or is the system's socket
+    under another name, does not count.
     """
-    system = places[-1].socket
-    return not os.path.exists(system) or any(_is_other(place.socket, system) for place in places[:-1])
+    system = locations[-1].socket
+    return not os.path.exists(system) or any(
+        _is_other(location.socket, system) for location in locations[:-1]
+    )
 
 
 def _is_other(path: str, system: str) -> bool:
@@ -156,7 +160,7 @@ def _make_token(token_file: str | None, *, system: bool) -> int:
     from coordd.dashboard.tokens import make_token, token_path
 
     path = token_file or token_path("system" if system else "user", os.environ, sys.platform)
-    # the system's is for those who may open its socket, too
+    # the system's token is also for the group that may open its socket
     group = _group() if path == token_path("system", os.environ, sys.platform) else None
     made = make_token(path, mode=0o640 if group is not None else 0o600, gid=-1 if group is None else group)
     say(f"{escape(path)} {'made' if made else 'is there already and stays as it is'}")
@@ -173,7 +177,7 @@ def _group() -> int | None:
 
 
 def missing_package() -> str | None:
-    """What the dashboard is made of and this Python does not have; None where all is there."""
+    """Return the name of a package that the dashboard needs and that is not installed; None if all are."""
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401

@@ -1,9 +1,9 @@
-"""Reading a series of record files: the last lines across parts, then those to come across rotation.
+"""Read the last lines of a series of record files, then follow it across rotation.
 
 The parts are ``SERIES_2026-11-22.EXT``, ``SERIES_2026-11-22.2.EXT`` and so on, in the order in which they
-were begun (ages.py), for a clock that ran ahead for a while leaves dates that are still to come; old ones are
-gzipped (archive.py). The listing of the directory is the truth, and the symlink to the current
-part is not needed. Only whole lines are ever given out. Memory is bounded by the block size and the longest
+were begun (records/ages.py): a clock that ran ahead for a while leaves dates in the future. Old parts are
+gzipped (archive.py). The directory's listing decides; the symlink to the current part is not used. Only whole
+lines are ever returned. Memory is bounded by the block size and the longest
 line, whatever the files hold.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BLOCK = 64 * 1024
 MAX_LINE = 16 * 1024 * 1024
 HEADER = b"TIMESTAMP,"
-"""How the heading of a CSV part begins; it is given out once, not once a part."""
+"""The bytes with which a CSV heading begins; it is returned once, not once for each part."""
 
 _Key = tuple[Age, str, int]
 
@@ -42,15 +42,15 @@ class Series:
         self.extension = extension
 
     def parts(self) -> list[tuple[_Key, str]]:
-        """The keys and paths of all plain parts, oldest first.
+        """Return the keys and paths of all plain parts, oldest first.
 
         Raises:
-            CannotTell: the directory is there and cannot be read.
+            CannotTell: the directory exists and cannot be read.
         """
         return self._listed("")
 
     def archives(self) -> list[tuple[_Key, str]]:
-        """The same of all gzipped parts.
+        """Return the keys and paths of all gzipped parts, oldest first.
 
         Raises:
             CannotTell: as :meth:`parts`.
@@ -77,7 +77,7 @@ class Series:
 
 
 class OpenPart:
-    """One open part and how far it was given out; ``offset`` is always the start of a line."""
+    """One open part, and the ``offset`` up to which it was returned, always the start of a line."""
 
     def __init__(self, key: _Key, path: str, descriptor: int) -> None:
         self.key = key
@@ -88,30 +88,30 @@ class OpenPart:
 
     @classmethod
     def open(cls, key: _Key, path: str) -> OpenPart | None:
-        """The part at ``path``; None where it is gone or no regular file.
+        """Open the part at ``path``; None if it is gone or not a regular file.
 
         Raises:
-            CannotTell: it is there and may not be read.
+            CannotTell: it exists and may not be read.
         """
         descriptor = open_regular(path)
         return None if descriptor is None else cls(key, path, descriptor)
 
     def close(self) -> None:
-        """Close it; whoever opened it does, once."""
+        """Close the file; whoever opened it calls this once."""
         os.close(self._descriptor)
 
     def identity(self) -> tuple[int, int]:
-        """Device and inode: another file at the same path has another one."""
+        """Return device and inode, which tell this file from another file at the same path."""
         return self._status.st_dev, self._status.st_ino
 
     def heading(self) -> bytes:
-        """The CSV heading with its line break; empty where there is none."""
+        """Return the CSV heading with its line break; empty if there is none."""
         start = os.pread(self._descriptor, 4096, 0)
         end = start.find(b"\n")
         return start[: end + 1] if start.startswith(HEADER) and end >= 0 else b""
 
     def lines(self, end: int | None = None) -> Iterator[bytes]:
-        """Blocks of whole lines from ``offset`` on, to ``end`` or as far as there are any.
+        """Yield blocks of whole lines from ``offset`` to ``end``, or to the last whole line.
 
         Raises:
             CannotTell: a line longer than MAX_LINE.
@@ -134,7 +134,7 @@ class OpenPart:
                 want *= 4
 
     def whole_end(self) -> int:
-        """Where the last whole line ends."""
+        """Return the offset at which the last whole line ends."""
         position = os.fstat(self._descriptor).st_size
         while position > 0:
             start = max(0, position - BLOCK)
@@ -145,7 +145,7 @@ class OpenPart:
         return 0
 
     def seek_back(self, wanted: int, end: int) -> int:
-        """Set ``offset`` to the start of the last ``wanted`` lines before ``end``; how many there were."""
+        """Set ``offset`` to the start of the last ``wanted`` lines before ``end``; return their number."""
         floor = len(self.heading())
         breaks, position = 0, end
         while position > floor:
@@ -165,31 +165,31 @@ class OpenPart:
 
 
 class Follower:
-    """Gives out the last lines of a series, and then, as often as asked, those that were added.
+    """Return the last lines of a series, then at each call the lines that were added.
 
-    Every part is looked at, not only the newest: a wall clock stepped back makes an older one grow. The part
-    that grew last stays open, for its directory may be removed before all of it was given out.
+    Every part is checked, not only the newest: after the wall clock was stepped back an older part grows. The
+    part that grew last stays open, since its directory may be removed before all of it was returned.
     """
 
     def __init__(self, series: Series) -> None:
         self._series = series
         self._part: OpenPart | None = None
-        self._given: dict[str, tuple[tuple[int, int], int]] = {}  # path → identity, bytes done with
+        self._given: dict[str, tuple[tuple[int, int], int]] = {}  # path → identity, bytes already returned
         self._heading_given = False
 
     def close(self) -> None:
-        """Close the part that is open."""
+        """Close the open part."""
         if self._part is not None:
             self._part.close()
             self._part = None
 
     def last(self, wanted: int) -> Iterator[bytes]:
-        """The last ``wanted`` lines, across as many parts as that takes, gzipped ones too."""
+        """Yield the last ``wanted`` lines, across as many parts as needed, gzipped ones too."""
         chosen: list[tuple[OpenPart, int] | Archive] = []
         archives = dict(self._series.archives())
         plain = dict(self._series.parts())
         for key in sorted({**archives, **plain}, reverse=True):
-            # after the listing it may have been compressed; where there are both, the plain one counts
+            # it may have been compressed after the listing; if both exist, the plain one counts
             part = OpenPart.open(key, plain[key]) if key in plain else None
             if part is not None:
                 end = part.whole_end()
@@ -218,10 +218,10 @@ class Follower:
                 yield from self._part.lines(end)
 
     def added(self) -> Iterator[bytes]:
-        """The whole lines added since, oldest part first."""
+        """Yield the whole lines that were added since, oldest part first."""
         parts = (
             self._series.parts()
-        )  # first: what the open part lacks now was written before the next was made
+        )  # first, since what is left of the open part was written before the next part was made
         if self._part is not None:
             yield from self._lines(self._part)
         for key, path in parts:
@@ -235,7 +235,7 @@ class Follower:
             yield from self._lines(part)
 
     def _unread_from(self, path: str) -> int | None:
-        """From which byte the part at ``path`` must be read; None where all of it was given out."""
+        """Return the byte from which the part at ``path`` has to be read; None if all of it was returned."""
         try:
             status = os.stat(path, follow_symlinks=False)
         except OSError:
@@ -244,7 +244,7 @@ class Follower:
         if identity != (status.st_dev, status.st_ino) or status.st_size < done:
             return 0
         if self._part is not None and self._part.path == path:
-            return None  # it is open, and has just been read; what is left is no whole line
+            return None  # it is open and has just been read; what is left is half a line
         return done if status.st_size > done else None
 
     def _lines(self, part: OpenPart) -> Iterator[bytes]:

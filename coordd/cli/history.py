@@ -1,4 +1,4 @@
-"""``coordctl history``: past records out of the record files: as a table, as they are, as CSV, as a plot."""
+"""Implement ``coordctl history``: print past records as a table, JSON lines, CSV or a plot."""
 
 from __future__ import annotations
 
@@ -53,12 +53,24 @@ no zone), or epoch seconds. --since is part of the range, --until is not.
 Works with the daemon down: then the files of the layout are read.""",
 )
 @click.argument("type", type=click.Choice(TYPES))
-@click.option("--since", metavar="TIME", help="From here on (default: 1h before the end).")
-@click.option("--until", metavar="TIME", help="Up to here (default: no end).")
-@click.option("--agent", "agent_id", metavar="ID", shell_complete=agent_ids, help="Of this agent only.")
-@click.option("--workspace", metavar="DIR", help="Of this workspace only.")
-@click.option("--step", metavar="DURATION", help="One record for so much time: numbers by mean, min and max.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", help="How (default table).")
+@click.option("--since", metavar="TIME", help="Start of the range (default: 1h before its end).")
+@click.option("--until", metavar="TIME", help="End of the range (default: none).")
+@click.option(
+    "--agent", "agent_id", metavar="ID", shell_complete=agent_ids, help="Only records of this agent."
+)
+@click.option("--workspace", metavar="DIR", help="Only records of this workspace.")
+@click.option(
+    "--step",
+    metavar="DURATION",
+    help="One record for each span of this length: numbers by mean, min and max.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    help="Format of the output (default table).",
+)
 @takes_target
 def command(
     target: DaemonTarget,
@@ -71,7 +83,7 @@ def command(
     step: str | None,
     form: str,
 ) -> int:
-    """Past records of a type: system, agent or event."""
+    """Show past records of a type: system, agent or event."""
     now = time.time()
     try:
         question = RecordQuery(
@@ -103,7 +115,7 @@ def command(
 
 
 class _Found:
-    """The records of a scan, counted."""
+    """Iterate over the records of a scan and count them."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan

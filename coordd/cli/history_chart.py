@@ -1,6 +1,6 @@
-"""Past records as a plot in the terminal, drawn by plotext (an optional extra: ``coordd[chart]``).
+"""Draw past records as a plot in the terminal, with plotext (an optional extra: ``coordd[chart]``).
 
-As many points as the plot has columns, so memory does not depend on how much is plotted.
+There are as many points as the plot has columns, so memory does not depend on the number of records.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_VALUE = 1e15  # more is no measurement, and makes sums and scales infinite
 
 
 class _Curve:
-    """Values by column; what falls on one column is its mean."""
+    """Collect values by column; several values in one column become their mean."""
 
     def __init__(self) -> None:
         self._sums: dict[int, tuple[float, int]] = {}
@@ -47,7 +47,7 @@ class _Curve:
 
 
 def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float) -> bytes:
-    """The plot: cpu and memory of the system, an agent's tasks, how many agents or events there were.
+    """Return the plot: CPU and memory of the host, an agent's tasks, or the number of agents or events.
 
     Raises:
         CannotTell: plotext is not installed.

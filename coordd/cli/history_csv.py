@@ -1,10 +1,10 @@
-"""Past records as CSV (RFC 4180, but lines end with a plain newline): one header line, unknown is empty.
+"""Write past records as CSV (RFC 4180 with plain newlines): one header line, unknown values empty.
 
-A spreadsheet takes a cell for a formula by its first character, and ids and messages are strangers' words: a
-text that begins like one gets a ``'`` before it, which makes it text. Numbers stay numbers.
+A spreadsheet takes a cell for a formula by its first character, and strangers write ids and messages: a text
+that begins like a formula gets a ``'`` before it, which makes it text. Numbers stay numbers.
 
-Nested fields are columns with dots, ``memory_usage.percent``. The columns of a type are always the same ones,
-so that files can be put together; thinned numbers take three: ``cpu_percent.mean``, ``.min``, ``.max``.
+Nested fields are columns with dots, ``memory_usage.percent``. A type always has the same columns, so that
+files can be concatenated; a thinned number has three: ``cpu_percent.mean``, ``.min``, ``.max``.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ _COLUMNS = {
     "event": ("timestamp", "host", "kind", "subject", "message", "detail"),
 }
 _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b")
-"""What formulas begin with, also in full width and the small forms of East Asian input."""
+"""Characters with which formulas begin, also in the full width and small forms of East Asian input."""
 _BLANK = frozenset("\t\r\n")
-"""Some programs cut these off, others end the cell here."""
+"""Characters that some programs cut off, and at which others end the cell."""
 _ENDLESS = float("inf")
 _THIN = ("mean", "min", "max")
 _ROWS = 500
 
 
 def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -> Iterator[bytes]:
-    """The header, then rows, in blocks of whole lines."""
+    """Yield the header, then the rows, in blocks of whole lines."""
     columns = [name for name in _COLUMNS[type] if not (thinned and name == "pid")]
     heading = columns
     if thinned:
@@ -95,14 +95,14 @@ def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -
 
 
 class _Buffer(io.StringIO):
-    """Takes whole rows that end with CR LF, keeps the LF.
+    """Collect rows for :mod:`csv`, which end with CR LF, and keep only the LF.
 
-    Python quotes a cell for the line breaks of its rows: with a plain LF, one that holds a CR would stand
-    there bare, and what follows the CR would begin a row, or a formula.
+    Python quotes a cell that holds a character of the row's line break. With a plain LF, a cell with a CR
+    would not be quoted, and the text after the CR would begin a row, or a formula.
     """
 
     def write(self, row: str, /) -> int:
-        """Keep one row."""
+        """Add one row."""
         return super().write(row.removesuffix("\r\n") + "\n")
 
 
@@ -128,14 +128,14 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return harmless(value)
     if isinstance(value, float) and not -_ENDLESS < value < _ENDLESS:
-        return None  # Infinity and NaN, which JSON does not know, are no numbers
+        return None  # Infinity and NaN count as unknown: JSON does not have them
     return value
 
 
 def harmless(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula: with ``'`` before it where need be.
+    """Return a text as a cell that no spreadsheet takes for a formula, with ``'`` before it if needed.
 
-    White space and invisible characters do not count, for some programs cut them off before they look.
+    Leading white space and invisible characters are skipped in the check, since some programs remove them.
     """
     if text[:1] in _BLANK:
         return f"'{text}"

@@ -1,6 +1,6 @@
-"""Past records as a table for people, a page at a time, so that a month of them never lies in memory.
+"""Write past records as a table for people, page by page, so that memory stays bounded.
 
-Columns only ever grow wider from page to page. Thinned numbers show their mean, and least and most behind it.
+From page to page columns only grow wider. A thinned number shows its mean, then least and most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Row = list[str]
 def table_blocks(
     type: str, records: Iterable[dict[str, Any]], *, thinned: bool, with_workspace: bool
 ) -> Iterator[bytes]:
-    """A heading, then a row a record, in blocks of whole lines."""
+    """Yield a heading, then one row for each record, in blocks of whole lines."""
     heading, row = _KINDS[type](with_workspace)
     if thinned:
         heading = [heading[0], "RECORDS", *heading[1:]]
@@ -118,7 +118,7 @@ def _part(record: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _number(value: Any, words: Callable[[object], str]) -> str:
-    """A number in words; a thinned one as ``12.3 % (4.0 % to 50.1 %)``, where it was not always the same."""
+    """Return a number in words; a thinned one as ``12.3 % (4.0 % to 50.1 %)``, unless it never changed."""
     if not isinstance(value, dict):
         return words(value)
     mean, least, most = value.get("mean"), value.get("min"), value.get("max")

@@ -1,4 +1,4 @@
-"""Lines out of record files on their way to stdout: as they are to a pipe, escaped to a terminal."""
+"""Write lines of record files to stdout: unchanged to a pipe, escaped to a terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def write_blocks(blocks: Iterable[bytes], *, escaped: bool = False) -> None:
-    """Write blocks of whole lines, each at once.
+    """Write blocks of whole lines, and flush after each.
 
     Args:
-        blocks: the lines.
-        escaped: they hold nothing of strangers that is not escaped already, and may hold colours.
+        blocks: whole lines each.
+        escaped: they are escaped already, and may hold colours.
 
     Raises:
-        OutputClosed: nobody reads them any more.
+        OutputClosed: the reader of the output went away.
         CannotTell: they cannot be written (a full disk).
     """
     if sys.stdout is None:  # started with >&-

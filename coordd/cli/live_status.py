@@ -1,8 +1,8 @@
-"""A subscription that is kept: the daemon is asked again when something happens, and found again when lost.
+"""Keep a status up to date by a subscription, and find the daemon again when it is lost.
 
-A notification says that something changed, and the daemon is asked what there is now: all numbers are the
-daemon's own. This is a state machine on monotonic time that is passed in; it waits for nothing but
-connecting, and whoever drives it waits on :meth:`LiveStatus.fileno` for at most :meth:`LiveStatus.due`.
+A notification says that something changed; then the daemon is asked for the present status, so all numbers
+are its own. This is a state machine on monotonic time, which is passed in. It blocks only while connecting;
+its caller waits on :meth:`LiveStatus.fileno` for at most :meth:`LiveStatus.due`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from coordd.protocol.client import Client
 
 PACE = 0.5
-"""Seconds from one question to the next at the least: two looks a second are all that eyes can use."""
+"""Seconds between two questions at least: two updates a second are enough for a person."""
 IDLE = 5.0
-"""Seconds from one question to the next at the most: what comes without a notification, and a daemon that
-hangs without hanging up, is noticed then."""
+"""Seconds between two questions at most, to notice changes without a notification, and a daemon that hangs
+but keeps the connection.
+"""
 RETRY = 1.0
 """Seconds between two attempts to connect."""
 OVERDUE = 1.5
-"""Seconds after which an answer that has not come is worth a word."""
+"""Seconds after which a missing answer is mentioned."""
 
 _ORDER = ("inactive", "unknown", "active")
 _LOOK: list[tuple[str, object]] = [
@@ -39,11 +40,11 @@ _SUBSCRIBE: list[tuple[str, object]] = [("subscribe", None)]
 
 
 class LiveStatus:
-    """The latest status document and agents, and how old they are.
+    """Hold the latest status document and agents, and how old they are.
 
-    ``connect`` gives a connected client, of the daemon on ``path`` once that is known.
-    ``version`` grows with all that is heard, ``changes`` only when it is more than the passing of time.
-    ``document`` is None until something was heard at ``heard_at``; ``trouble`` is why nothing is heard since
+    ``connect`` returns a connected client; once ``path`` is known, of the daemon there. ``version`` grows
+    with every answer, ``changes`` only when more than the time has changed. ``document`` is None until the
+    first answer; ``heard_at`` is when the last one came. ``trouble`` is why there has been no daemon since
     ``lost_at``.
     """
 
@@ -64,14 +65,14 @@ class LiveStatus:
         self._retry_at = 0.0
         self._notified = False
         self._behind = False
-        self._news = False
+        self._was_notified = False
 
     def fileno(self) -> int:
-        """The descriptor to wait for before :meth:`read`; -1 while there is none."""
+        """Return the descriptor to wait for before :meth:`read`; -1 without a connection."""
         return -1 if self._client is None else self._client.fileno()
 
     def due(self, mono: float) -> float:
-        """Seconds until :meth:`step` has something to do."""
+        """Return the seconds until :meth:`step` has something to do."""
         if self._client is None:
             at = self._retry_at
         elif self._waiting:
@@ -81,7 +82,7 @@ class LiveStatus:
         return max(0.0, at - mono)
 
     def overdue(self, mono: float) -> float | None:
-        """For how long an answer is awaited, where that is longer than it should take."""
+        """Return for how many seconds an answer is overdue, counted from the question; None if it is not."""
         waited = mono - self._asked_at if self._waiting else 0.0
         return waited if waited >= OVERDUE else None
 
@@ -89,7 +90,7 @@ class LiveStatus:
         """Do what is due: connect, ask, or give up waiting.
 
         Raises:
-            CannotTell: there is a daemon that was never of use: it refuses, or knows no subscriptions.
+            CannotTell: the daemon refuses, or knows no subscriptions, and has never answered before.
         """
         if self.due(mono) > 0:
             return
@@ -101,7 +102,7 @@ class LiveStatus:
             self._ask(_SUBSCRIBE if self._behind else _LOOK, mono)
 
     def read(self, mono: float) -> None:
-        """Take in what has come. Raises as :meth:`step`."""
+        """Read what has arrived; raises as :meth:`step` does."""
         if self._client is None:
             return
         try:
@@ -111,7 +112,7 @@ class LiveStatus:
             self._lose(error, mono)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -129,7 +130,7 @@ class LiveStatus:
         if self._client is None:
             return
         self._asked_at = mono
-        self._news = self._notified or self._behind
+        self._was_notified = self._notified or self._behind
         self._notified = False
         try:
             self._waiting = dict.fromkeys(self._client.send(calls))
@@ -156,9 +157,14 @@ class LiveStatus:
             document, pages = snapshot.get("status"), [snapshot]
             self._behind = self._notified = False
         if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
-            raise CannotTell("the answer is no status document")
+            raise CannotTell("the answer is not a status document")
         agents = [agent for page in pages for agent in _list(_dict(page).get("agents")) if _dict(agent)]
-        if self._news or self.trouble or self.document is None or _told(document) != _told(self.document):
+        if (
+            self._was_notified
+            or self.trouble
+            or self.document is None
+            or _content(document) != _content(self.document)
+        ):
             self.changes += 1
         self.version += 1
         self.document, self.agents, self.heard_at, self.trouble = document, agents, mono, None
@@ -166,7 +172,7 @@ class LiveStatus:
             self.path = self._client.path
 
     def _lose(self, error: ClientError, mono: float, *, since: float | None = None) -> None:
-        """Hang up and try again soon."""
+        """Close the connection after an error, and try again soon."""
         self.close()
         if isinstance(error, RpcError):
             unknown = error.code == METHOD_NOT_FOUND
@@ -186,8 +192,8 @@ def _words(refusal: dict[str, Any]) -> str:
     return escape(str(_dict(refusal.get("error")).get("message")))
 
 
-def _told(document: dict[str, Any]) -> list[object]:
-    """What of a document is news by itself: the daemon notifies of records only."""
+def _content(document: dict[str, Any]) -> list[object]:
+    """Return the parts of a document whose change counts by itself; the daemon notifies of records only."""
     return [document.get(name) for name in ("health", "problems", "agents", "tasks", "workspaces")]
 
 

@@ -1,4 +1,4 @@
-"""``--socket`` and ``--timeout``, understood before the command and after it; after it wins."""
+"""Add ``--socket`` and ``--timeout`` before and after a command; the one after it wins."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def socket_option(function: Callback) -> Callback:
-    """Add ``--socket PATH``."""
+    """Add the option ``--socket PATH`` to a command."""
     return click.option("--socket", metavar="PATH", help="Ask the daemon behind this socket, and no other.")(
         function
     )
 
 
 def timeout_option(function: Callback) -> Callback:
-    """Add ``--timeout SECONDS``."""
+    """Add the option ``--timeout SECONDS`` to a command."""
     return click.option(
         "--timeout",
         callback=_seconds,
@@ -34,7 +34,7 @@ def timeout_option(function: Callback) -> Callback:
 
 
 def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -> DaemonTarget:
-    """The target of this context: what is given here, else what an outer command was given."""
+    """Return the target of this context: its own options, else those of an outer command."""
     outer = ctx.find_object(DaemonTarget) or DaemonTarget()
     target = DaemonTarget(
         outer.socket if socket is None else socket, outer.timeout if timeout is None else timeout
@@ -44,7 +44,7 @@ def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -
 
 
 def takes_target(function: Callable[..., int]) -> Callable[..., int]:
-    """Add both options to a command, and pass it the Target they mean as its first argument."""
+    """Add both options to a command, and pass it the :class:`DaemonTarget` as its first argument."""
 
     @functools.wraps(function)
     def with_target(*, socket: str | None, timeout: float | None, **others: Any) -> int:
@@ -59,11 +59,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     seconds = parse_timeout(value)
     if seconds is None:
         raise click.BadParameter(
-            f"{value!r} is no time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.", ctx, param
+            f"{value!r} is not a time to wait: more than 0, at most {LONGEST_TIMEOUT:.0f} seconds.",
+            ctx,
+            param,
         )
     return seconds
 
 
 def workspace_key(directory: str | None) -> str | None:
-    """A workspace as the daemon knows it: its absolute path; "" stands for the agents of Redis alone."""
+    """Return a workspace as the daemon knows it: its absolute path; "" for agents of Redis alone."""
     return os.path.abspath(directory) if directory else directory

@@ -1,4 +1,4 @@
-"""Lists that the daemon answers page by page, put together."""
+"""Fetch a list that the daemon answers page by page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 def all_pages(
     client: Client, method: str, name: str, params: dict[str, object]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The first page, and the entries of its list ``name`` and of those of all later pages.
+    """Return the first page, and the entries of the list ``name`` of all pages.
 
     Raises:
-        CannotTell: an answer of another shape, or a cursor that comes back: such a list has no end.
+        CannotTell: the answer has another shape, or a cursor repeats, so that the list would never end.
     """
     entries: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -35,5 +35,5 @@ def all_pages(
 def _page(client: Client, method: str, name: str, params: dict[str, object]) -> dict[str, Any]:
     page = client.call(method, params)
     if not isinstance(page, dict) or not isinstance(page.get(name), list):
-        raise CannotTell(f"{client.path}: the answer is no list of {name}.")
+        raise CannotTell(f"{client.path}: the answer is not a list of {name}.")
     return page

@@ -1,4 +1,4 @@
-"""A deadline for what cannot be interrupted: calls into a file system that may hang (NFS, FUSE)."""
+"""Set a deadline for calls that cannot be interrupted, into a file system that may hang (NFS, FUSE)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """The function's result, or its exception; its thread is left behind where it takes longer.
+    """Call a function in a thread and return its result or raise its exception; if late, abandon the thread.
 
     Raises:
         TimeoutError: it did not return in time.
@@ -23,7 +23,7 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     def run() -> None:
         try:
             done.put(([function()], None))
-        except BaseException as error:  # handed over to the caller, who raises it
+        except BaseException as error:  # passed to the caller, who raises it
             done.put(([], error))
 
     threading.Thread(target=run, daemon=True).start()

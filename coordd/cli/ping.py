@@ -1,4 +1,4 @@
-"""``coordctl ping``: is it there, which version, and how quickly does it answer."""
+"""Implement ``coordctl ping``: show version, pid and time to answer."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Examples:
 )
 @takes_target
 def command(target: DaemonTarget) -> int:
-    """Ask for a sign of life."""
+    """Check that the daemon answers, and how quickly."""
     with target.connect() as client:
         asked = time.monotonic()
         answer = client.call("ping")
         took = time.monotonic() - asked
         if not isinstance(answer, dict):
-            raise CannotTell(f"{client.path}: the answer is none to a ping.")
+            raise CannotTell(f"{client.path}: the answer is not one to a ping.")
     say(
         f"coordd {shown(answer.get('version'))}, pid {shown(answer.get('pid'))}, "
         f"up {duration(answer.get('uptime'))}, answered in {took * 1000:.1f} ms at {escape(client.path)}"

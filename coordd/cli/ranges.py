@@ -1,4 +1,4 @@
-"""Threshold ranges as monitoring plugins take them. Pure.
+"""Parse the threshold ranges of monitoring plugins. Pure.
 
 The syntax is that of the Monitoring Plugins Development Guidelines, "Threshold and ranges": a range says
 which values are fine, ``@`` turns it round.
@@ -24,7 +24,7 @@ _RANGE = re.compile(rf"(@?)(?:(~|{_NUMBER})?(:))?({_NUMBER})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRange:
-    """What was asked for: ``text`` as it was written, for performance data repeats it."""
+    """One range; ``text`` is as it was written, since performance data repeats it."""
 
     start: float
     end: float
@@ -32,23 +32,23 @@ class ThresholdRange:
     text: str
 
     def alerts(self, value: float) -> bool:
-        """Whether this value is one to be told of."""
+        """Return whether this value alerts."""
         inside = self.start <= value <= self.end
         return inside if self.inverted else not inside
 
     @property
     def never(self) -> bool:
-        """Whether no value alerts: ``~:``."""
+        """Return whether no value alerts, as with ``~:``."""
         return self.start == -math.inf and self.end == math.inf and not self.inverted
 
 
 def parse_range(text: str, *, minimum: bool = False) -> ThresholdRange:
-    """A range from its text.
+    """Return the range that a text describes.
 
-    With ``minimum`` a bare number is the least that is fine: ``10`` means ``10:``.
+    With ``minimum`` a bare number is the least value that is fine: ``10`` means ``10:``.
 
     Raises:
-        ValueError: no range, or one that ends before it begins.
+        ValueError: the text is not a range, or the range ends before it begins.
     """
     text = text.strip()
     match = _RANGE.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Opening a record file that somebody else writes, rotates and removes."""
+"""Open a record file that another process writes, rotates and removes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from coordd.util.text import escape
 
 
 def open_regular(path: str) -> int | None:
-    """A descriptor to read from; None where nothing is there, or nothing that is a regular file.
+    """Return a descriptor to read from; None if there is no regular file.
 
     Raises:
-        CannotTell: it is there and may not be read.
+        CannotTell: the file exists and may not be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""``coordctl records``: which record files are coordd's own, and giving it those that are not."""
+"""Implement ``coordctl records``: list record files that are not coordd's own, and adopt them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file with a name of coordd's; ``own`` as the manifest beside it has it."""
+    """A file with a name of coordd's; ``own`` is what the manifest beside it says."""
 
     folder: str
     name: str
@@ -51,7 +51,7 @@ Without a command it lists.""",
 )
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """Say which record files are not coordd's own, or give them to it."""
+    """List the record files that are not coordd's own, or give them to it."""
     return 0 if ctx.invoked_subcommand is not None else int(ctx.invoke(list_files))
 
 
@@ -63,7 +63,7 @@ Examples:
   coordctl records list --all           those that are coordd's own too
   coordctl records list --json | jq -r '.files[] | select(.own | not) | .name'""",
 )
-@click.option("--all", "everything", is_flag=True, help="Files that are coordd's own too.")
+@click.option("--all", "everything", is_flag=True, help="List files that are coordd's own as well.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: folder, name, size, own.")
 @takes_target
 def list_files(target: DaemonTarget, everything: bool, as_json: bool) -> int:
@@ -95,7 +95,7 @@ when storage.retention_days or storage.max_bytes ask for it. A daemon that runs
 notices by itself.""",
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--dry-run", is_flag=True, help="Only list them, change nothing.")
 @takes_target
 def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
     """Have coordd take files of these NAMEs, or all that are not its own."""
@@ -118,10 +118,10 @@ def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
 
 
 def look(path: str) -> list[Found]:
-    """The files of a folder that have names of coordd's; a folder that is not there has none.
+    """Return the files of a folder that have names of coordd's; none if the folder does not exist.
 
     Raises:
-        CannotTell: it may not be read, or is a link in a project.
+        CannotTell: the folder may not be read, or is a link in a project.
     """
     folder = _open_folder(path)
     if folder is None:
@@ -144,10 +144,10 @@ def look(path: str) -> list[Found]:
 
 
 def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found]:
-    """Write files into the manifest as coordd's own; those that were.
+    """Write files into the manifest as coordd's own; yield those that were written.
 
     Raises:
-        CannotTell: it cannot be written.
+        CannotTell: the manifest cannot be written.
     """
     folder = _open_folder(path) if chosen else None
     if folder is None:
@@ -182,12 +182,12 @@ def _first_line(folder: int, name: str) -> bytes | None:
 
 
 def _mode_beside(folder: int) -> int:
-    """The mode of a manifest to be made: for the group, where the folder is (the system layout)."""
+    """Return the mode of a new manifest: readable for the group if the folder is (the system layout)."""
     return 0o640 if os.fstat(folder).st_mode & 0o050 else 0o600
 
 
 def _open_folder(path: str) -> int | None:
-    """A folder by its descriptor; a link is followed outside of projects alone, where it is its owner's."""
+    """Open a folder, None if it does not exist; in a project a link is not followed."""
     in_project = os.path.basename(os.path.dirname(path)) == ".claude"
     follow = 0 if not in_project else os.O_NOFOLLOW
     try:

@@ -1,4 +1,4 @@
-"""``coordctl reload``: have the daemon read its configuration again."""
+"""Implement ``coordctl reload``: have the daemon read its configuration again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command(target: DaemonTarget) -> int:
     with target.connect() as client:
         answer = client.call("reload")
         if not isinstance(answer, dict):
-            raise CannotTell(f"{client.path}: the answer is none to a reload.")
+            raise CannotTell(f"{client.path}: the answer is not one to a reload.")
     changed, waiting = _keys(answer.get("changed")), _keys(answer.get("restart_required"))
     say(f"changed: {', '.join(changed)}" if changed else "nothing changed")
     if waiting:

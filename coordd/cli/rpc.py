@@ -1,4 +1,4 @@
-"""``coordctl rpc METHOD [JSON]``: any method of the control socket, as it stands."""
+"""Implement ``coordctl rpc METHOD [JSON]``: call any method of the control socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coordd.protocol.client import Client
 
 MAX_PARAMS = 1024 * 1024
-"""Bytes; the daemon refuses longer requests."""
+"""Bytes of parameters at most; the daemon refuses longer requests."""
 
 
 @click.command(
@@ -54,11 +54,11 @@ def command(target: DaemonTarget, method: str, params: str | None) -> int:
 
 
 def print_stream(client: Client, snapshot: object) -> NoReturn:
-    """Print the snapshot and whatever follows it, a line each.
+    """Print the snapshot and every notification after it, one line each.
 
     Raises:
-        CannotTell: the daemon hung up.
-        OutputClosed: nobody reads any more.
+        CannotTell: the daemon closed the connection.
+        OutputClosed: the reader of the output went away.
     """
     say(json.dumps(snapshot))
     while True:
@@ -69,10 +69,10 @@ def print_stream(client: Client, snapshot: object) -> NoReturn:
 
 
 def parse_params(text: str) -> Any:
-    """An object or an array.
+    """Parse JSON parameters: an object or an array.
 
     Raises:
-        BadUsage: anything else.
+        BadUsage: the text is anything else.
     """
     try:
         params = json.loads(text, parse_constant=_refuse, parse_float=_finite)
@@ -101,4 +101,4 @@ def _finite(digits: str) -> float:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant:.40} is no number that JSON can hold")
+    raise ValueError(f"{constant:.40} is not a number that JSON can hold")

@@ -1,8 +1,8 @@
-"""A terminal that is redrawn in place, and left as it was found whatever ends the program.
+"""Redraw a terminal in place, and restore it whatever ends the program.
 
 The alternate screen, the cursor and line wrapping are switched with the private modes 1049, 25 and 7 (xterm,
-https://invisible-island.net/xterm/ctlseqs/); with wrapping off the terminal itself cuts what is too long, by
-its own idea of how wide a character is. Text comes in escaped.
+https://invisible-island.net/xterm/ctlseqs/); with wrapping off the terminal cuts long lines itself, by its
+own idea of a character's width. Text has to be escaped before.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 USUAL_ROWS = 24
-"""Of a terminal that does not know its size and says 0 (a serial line, a container's)."""
+"""Rows to assume for a terminal that reports 0 rows (a serial line, a container's)."""
 
 
 class Ended(BaseException):
-    """A signal asks the process to end; the terminal comes first."""
+    """A signal asked the process to end; raised so that the terminal is restored first."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -39,14 +39,14 @@ class Ended(BaseException):
 
 
 def is_screen() -> bool:
-    """Whether stdout is a terminal that can be redrawn."""
+    """Return whether stdout is a terminal that can be redrawn."""
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Screen:
-    """Use it as a context manager; inside, SIGTERM and SIGHUP raise :class:`Ended`.
+    """Switch the terminal to a screen, as a context manager; inside, SIGTERM and SIGHUP raise :class:`Ended`.
 
-    Keys are read where stdin is a terminal too. Ctrl-Z gives the terminal back for as long as it takes.
+    Keys are read if stdin is a terminal too. Ctrl-Z restores the terminal until the process goes on.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Screen:
         }
         try:
             for number, handler in handlers.items():
-                if signal.getsignal(number) in (signal.SIG_DFL, None):  # what somebody ignores stays ignored
+                if signal.getsignal(number) in (signal.SIG_DFL, None):  # else ignored: stays so
                     self._handlers[number] = signal.SIG_DFL
                     signal.signal(number, handler)
             self._take_terminal()
@@ -80,7 +80,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError, termios.error):  # the terminal may be what went away
+        with contextlib.suppress(OSError, termios.error):  # the terminal itself may be gone
             self._give_terminal_back()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -89,7 +89,7 @@ class Screen:
             os.close(descriptor)
 
     def draw(self, lines: Sequence[str], footer: str) -> None:
-        """Show the lines, as many as fit, and the footer below them."""
+        """Show as many lines as fit, and the footer below them."""
         rows = max(os.get_terminal_size(sys.stdout.fileno()).lines or USUAL_ROWS, 2)
         if len(lines) > rows - 1:
             hidden = len(lines) - (rows - 2)
@@ -101,7 +101,10 @@ class Screen:
         self.redraw = False
 
     def wait(self, descriptor: int, seconds: float) -> str:
-        """Wait until the descriptor (-1: none) can be read, a key is pressed or a signal comes; the keys."""
+        """Wait until a descriptor can be read, a key is pressed or a signal comes; return the keys.
+
+        A ``descriptor`` of -1 is none.
+        """
         poll = select.poll()
         poll.register(self._wakeup[0], select.POLLIN)
         if descriptor >= 0:
@@ -126,7 +129,7 @@ class Screen:
             descriptor = sys.stdin.fileno()
             self._cooked = termios.tcgetattr(descriptor)
             mode = termios.tcgetattr(descriptor)
-            mode[3] &= ~(termios.ICANON | termios.ECHO)  # signals stay: Ctrl-C and Ctrl-Z are the terminal's
+            mode[3] &= ~(termios.ICANON | termios.ECHO)  # signals stay: Ctrl-C and Ctrl-Z work
             mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
             termios.tcsetattr(descriptor, termios.TCSADRAIN, mode)
         self._write(_ENTER)
@@ -156,7 +159,7 @@ class Screen:
 
 
 def _pipe() -> tuple[int, int]:
-    """As pipe2(2), which macOS lacks."""
+    """Make a pipe as pipe2(2) does, which macOS lacks."""
     ends = os.pipe()
     for end in ends:
         os.set_blocking(end, False)

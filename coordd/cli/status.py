@@ -1,4 +1,4 @@
-"""``coordctl status``: one implementation for the way past click and the way through it."""
+"""Implement ``coordctl status``, for the call through click and the faster one without it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
 
 
 def show_status(target: DaemonTarget, as_json: bool) -> int:
-    """Print the status; 0 healthy, 1 degraded, 3 not running (with the last snapshot).
+    """Print the status; return 0 healthy, 1 degraded, 3 not running (with the last snapshot).
 
     Raises:
-        CannotTell: somebody is there, but gives no sound status. An error that the daemon answers is that
-            too: the exit code of other commands, 1, would say degraded.
+        CannotTell: there is a daemon, but no usable status. This includes an error that the daemon answers,
+        since the exit code 1 of other commands would say degraded here.
     """
     try:
         client = target.connect()
@@ -38,7 +38,7 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
             raise CannotTell(f"{client.path}: the daemon cannot give its status: {error}") from error
     health = document.get("health") if isinstance(document, dict) else None
     if health not in ("ok", "degraded"):
-        raise CannotTell(f"{client.path}: the answer is no status document.")
+        raise CannotTell(f"{client.path}: the answer is not a status document.")
     if as_json:
         say_json(document)
     else:
@@ -51,13 +51,13 @@ def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bo
     from coordd.protocol.snapshot import last_snapshot
 
     refused: list[str] = []
-    found = last_snapshot(target.places(), os.environ, working_directory(), time.time(), refused)
+    found = last_snapshot(target.locations(), os.environ, working_directory(), time.time(), refused)
     for line in refused:
         complain(line)
     if as_json:
         complain(str(error))
-        said: dict[str, Any] = {"schema": 1} if found is None else found.status
-        say_json({**said, "daemon_running": False, "snapshot_age": None if found is None else found.age})
+        document: dict[str, Any] = {"schema": 1} if found is None else found.status
+        say_json({**document, "daemon_running": False, "snapshot_age": None if found is None else found.age})
     elif found is None:
         complain(str(error))
     else:

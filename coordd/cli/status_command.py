@@ -1,4 +1,4 @@
-"""``coordctl status`` as a click command; cli.main takes the shorter way to the same function."""
+"""Define ``coordctl status`` as a click command; plain calls reach the same function without click."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Exit codes: 0 healthy, 1 degraded (there are problems), 3 coordd is not running
 (the last snapshot is shown), 4 cannot tell. With --watch: 0 once q is pressed.
 
 \b
---watch goes on until q or Ctrl-C, also while coordd is down: what was heard last
-stays, marked as old. Into a pipe it prints the status again at each change, at
+--watch goes on until q or Ctrl-C, also while coordd is down: the last status stays,
+marked as old. Into a pipe it prints the status again at each change, at
 most twice a second, with an empty line between; with --json a line each.""",
 )
 @click.option("--json", "as_json", is_flag=True, help="The whole status document as JSON.")
-@click.option("-w", "--watch", is_flag=True, help="Keep it on the screen, up to date.")
+@click.option("-w", "--watch", is_flag=True, help="Keep the status on the screen, up to date.")
 @takes_target
 def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:
-    """Health, problems, Redis, host, tasks, and the agents, not-active ones first."""
+    """Show health, problems, Redis, host, tasks, and agents, those that are not active first."""
     if watch:
         return watch_status(target, as_json=as_json)
     return show_status(target, as_json)

@@ -1,7 +1,7 @@
-"""The status document as text for people. Pure: documents in, lines out.
+"""Write the status document as text for people. Pure: documents in, lines out.
 
-The document may come from another version of the daemon, or out of a stranger's file: whatever is missing or
-of another type is shown as ``-``.
+The document may come from another version of the daemon or from a stranger's file: whatever is missing or has
+another type is shown as ``-``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 ROWS = 20
-"""Agents that status shows; ``coordctl agents`` shows all."""
+"""Agents that ``status`` shows at most; ``coordctl agents`` shows all."""
 
-_LISTED = 5  # workspaces and problems of a snapshot are a stranger's: a bound on lines, not a wish
+_LISTED = 5  # a bound on lines, since a stranger may have written the snapshot's workspaces and problems
 
 
 def running_text(
     document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, later: float = 0.0
 ) -> str:
-    """What a daemon answered ``later`` seconds ago: the status document and entries of agents.list."""
+    """Return the text of a running daemon's answers: the status document and entries of ``agents.list``.
+
+    The answers are ``later`` seconds old."""
     health = document.get("health")
     daemon = _dict(document.get("daemon"))
     style = "green" if health == "ok" else "yellow"
@@ -61,7 +63,7 @@ def stopped_text(
     snapshot_age: float | None,
     colour: bool,
 ) -> str:
-    """The last snapshot of a daemon that is not running, marked as old, and which sockets were tried."""
+    """Return the text of a stopped daemon's last snapshot, marked as old, and of the sockets tried."""
     when = ago(snapshot_age) if snapshot_age is not None else "of unknown age"
     first = paint("coordd is not running.", "red", colour=colour)
     lines = [
@@ -83,7 +85,7 @@ def lost_text(
     age: float | None,
     colour: bool,
 ) -> str:
-    """The last that was heard ``age`` seconds ago, if anything was, under what is wrong since then."""
+    """Return the text of a lost daemon: the trouble, then its last answer, ``age`` seconds old, if any."""
     first = paint(escape(trouble), "red", colour=colour)
     if document is None:
         return first
@@ -210,7 +212,7 @@ def _tasks(tasks: dict[str, Any]) -> str:
 
 
 def _workspaces(workspaces: object, *, redis: bool) -> list[tuple[str, str]]:
-    """A line for the number of workspaces, and one for each of the first that are not watched."""
+    """Return a line for the number of workspaces, and one for each of the first that are not watched."""
     if not isinstance(workspaces, list):
         return []
     if not workspaces and redis:

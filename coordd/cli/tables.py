@@ -1,4 +1,4 @@
-"""The table of agents, as ``status`` and ``agents`` show it. Pure: entries of ``agents.list`` to lines."""
+"""Make the table of agents for ``status`` and ``agents``. Pure: entries of ``agents.list`` to lines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 _ORDER = {"inactive": 0, "unknown": 1, "active": 2}
 ID_COLUMNS = 40
-"""Columns of an id in a table, on a terminal and in a pipe alike; what is longer shows whole with --json."""
+"""Columns of an id in a table, on a terminal and in a pipe; --json shows longer ids in full."""
 _STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
 
 
 def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Inactive, unknown, active; within each by id and workspace; each (workspace, id) once."""
+    """Sort agents: inactive, unknown, active, then by id and workspace; keep each (workspace, id) once."""
     unique: dict[tuple[str, str], dict[str, Any]] = {}
     for agent in agents:
         unique.setdefault((str(agent.get("workspace")), str(agent.get("agent_id"))), agent)
@@ -29,10 +29,10 @@ def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def agent_lines(
     agents: Sequence[dict[str, Any]], *, colour: bool, snapshot_age: float | None = None, old: bool = False
 ) -> list[str]:
-    """A heading and a row an agent.
+    """Return a heading and one row for each agent.
 
-    ``old`` says that the entries come from a snapshot: the verdict is headed WAS. They are ``snapshot_age``
-    seconds old (None: nobody knows, or just now), and the age of a beat is counted to this moment.
+    With ``old`` the entries come from a snapshot, and the verdict's heading is WAS. They are ``snapshot_age``
+    seconds old (None: unknown, or just now), which is added to the age of a beat.
     """
     workspaces = {str(agent.get("workspace")) for agent in agents}
     heading = ["AGENT", "WAS" if old else "STATUS", "REASON", "TASKS", "LAST BEAT"]

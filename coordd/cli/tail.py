@@ -1,4 +1,4 @@
-"""``coordctl tail``: the last records, and those to come, as the files have them."""
+"""Implement ``coordctl tail``: print the last records, and new ones, as the files have them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coordd.protocol.paths import layout_locations, link_in_project, project_pat
 from coordd.util.text import escape
 
 INTERVAL = 0.25
-"""Seconds between looks at the files with -f."""
+"""Seconds between two looks at the files with -f."""
 _KEYS = ("metrics_dir", "log_dir")
 KINDS = ("system", "agent", "event", "performance")
 
@@ -37,12 +37,12 @@ Works with the daemon down: then the files of the layout are read.""",
 )
 @click.argument("kind", type=click.Choice(KINDS), default="event")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=10, metavar="N", help="So many lines (default 10)."
+    "-n", "--lines", type=click.IntRange(min=0), default=10, metavar="N", help="Number of lines (default 10)."
 )
-@click.option("-f", "--follow", is_flag=True, help="Then print what is added, until interrupted.")
+@click.option("-f", "--follow", is_flag=True, help="Then print new lines until interrupted.")
 @takes_target
 def command(target: DaemonTarget, kind: str, lines: int, follow: bool) -> int:
-    """The last records of a kind: event (the default), system, agent, or performance (CSV)."""
+    """Print the last records of a kind: event (the default), system, agent, or performance (CSV)."""
     follower = Follower(find_series(target, kind))
     try:
         write_blocks(follower.last(lines))
@@ -55,10 +55,10 @@ def command(target: DaemonTarget, kind: str, lines: int, follow: bool) -> int:
 
 
 def find_folders(target: DaemonTarget) -> list[str]:
-    """The two directories of record files: where the daemon says, else of the first layout that has them.
+    """Return the two directories of record files: the daemon's, else those of the first layout that has them.
 
     Raises:
-        DaemonNotRunning: it is down, and no layout has such directories.
+        DaemonNotRunning: the daemon is down, and no layout has such directories.
         CannotTell: it does not say.
     """
     try:
@@ -82,10 +82,10 @@ def find_folders(target: DaemonTarget) -> list[str]:
 
 
 def find_series(target: DaemonTarget, kind: str) -> Series:
-    """The files of a kind: where the daemon says they are; with it down, the first layout's that has any.
+    """Return the files of a kind: in the daemon's directory, else in the first layout that has any.
 
     Raises:
-        DaemonNotRunning: it is down, and no layout has such files.
+        DaemonNotRunning: the daemon is down, and no layout has such files.
         CannotTell: it does not say.
     """
     try:
@@ -107,20 +107,20 @@ def find_series(target: DaemonTarget, kind: str) -> Series:
 
 
 def _folders(target: DaemonTarget, kind: str) -> list[str]:
-    """Where files of a kind lie by layout; of the layout of the socket, where the user named one."""
+    """Return the folders of a kind for each layout; only the socket's layout if the user named a socket."""
     key = _folder_key(kind)
-    places = target.places()
-    if places[0].explicit:
-        named = os.path.abspath(places[0].socket)
+    locations = target.locations()
+    if locations[0].explicit:
+        named = os.path.abspath(locations[0].socket)
         claude = os.path.dirname(os.path.dirname(named))
         beside = project_paths(os.path.dirname(claude))
         folders = [beside[key]] if beside["socket"] == named else []
-        places = [
+        locations = [
             p for p in layout_locations(os.environ, working_directory(), sys.platform) if p.socket == named
         ]
     else:
         folders = []
-    return folders + [folder for p in places if (folder := getattr(p, key)) is not None]
+    return folders + [folder for p in locations if (folder := getattr(p, key)) is not None]
 
 
 def _demand_no_link(folder: str) -> None:
@@ -138,18 +138,18 @@ def _series(folder: str, kind: str) -> Series:
 
 
 def _pause() -> None:
-    """Wait for the next look, and notice meanwhile that the reader of a pipe has gone.
+    """Wait for the next look, and notice when the reader of the pipe goes away.
 
-    poll(2) reports POLLERR and POLLHUP unasked; without it ``tail -f | head -1`` would live
-    until the next record.
+    poll(2) reports POLLERR and POLLHUP without being asked; without it ``tail -f | head -1`` would run until
+    the next record.
 
     Raises:
-        OutputClosed: it has.
+        OutputClosed: the reader went away.
     """
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     events = poll.poll(INTERVAL * 1000)
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in events):
         raise OutputClosed
-    if events:  # POLLNVAL: a device that this system cannot poll
+    if events:  # POLLNVAL: the system cannot poll this device
         time.sleep(INTERVAL)

@@ -1,4 +1,4 @@
-"""The table of tasks, as ``tasks``, ``agent`` and ``why`` show it. Pure: tasks to lines."""
+"""Make the table of tasks for ``tasks``, ``agent`` and ``why``. Pure: tasks to lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLE = {"orphaned": "red", "expired": "yellow", "held": "green"}
 
 
 def task_lines(tasks: Sequence[dict[str, Any]], asked: object, *, colour: bool) -> list[str]:
-    """A heading and a row a task; times are told as they were at ``asked``, the answer's own timestamp."""
+    """Return a heading and one row for each task; times are relative to ``asked``, the answer's timestamp."""
     moment = epoch_of(asked)
     workspaces = {str(task.get("workspace")) for task in tasks}
     heading = ["TASK", "STATE", "HOLDER", "SINCE", "UNTIL", "PROGRESS"]
@@ -54,7 +54,7 @@ def _holder(task: dict[str, Any]) -> str:
 
 
 def _when(timestamp: object, asked: float | None) -> str:
-    """``5 min ago`` or ``in 5 min``."""
+    """Return a time as ``5 min ago`` or ``in 5 min``."""
     then = epoch_of(timestamp)
     if then is None or asked is None:
         return shown(timestamp)

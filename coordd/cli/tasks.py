@@ -1,4 +1,4 @@
-"""``coordctl tasks``: who holds what since when and until when, what nobody holds, orphaned claims first."""
+"""Implement ``coordctl tasks``: list claims with holder, start and end, and available tasks."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ States:
     type=click.Choice(["available", "held", "expired", "orphaned"]),
     help="Only tasks in this state.",
 )
-@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace; '' is Redis alone.")
+@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace; '' for Redis alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
 @takes_target
 def command(target: DaemonTarget, state: str | None, workspace: str | None, as_json: bool) -> int:
-    """All tasks and claims a row each, orphaned claims first.
+    """List all tasks and claims, one row each; orphaned claims come first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json shows all of it.
     """

@@ -1,4 +1,4 @@
-"""Waiting for a daemon to say something, as part of a pipe."""
+"""Wait for a daemon's message, and notice when the reader of stdout goes away."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from coordd.cli.common import OutputClosed
 
 
 def wait_for(descriptor: int, seconds: float | None) -> None:
-    """Wait until a descriptor (-1: none) can be read or the time is over, if it ever is.
+    """Wait until a descriptor (-1: none) can be read or the time is over (None: never).
 
-    poll(2) reports POLLERR and POLLHUP unasked; without it ``--watch | head -1`` would live until the next
-    change.
+    poll(2) reports POLLERR and POLLHUP without being asked; without it ``--watch | head -1`` would run until
+    the next change.
 
     Raises:
-        OutputClosed: whoever read our output went away.
+        OutputClosed: the reader of the output went away.
     """
     if sys.stdout is None:  # started with >&-
         raise OutputClosed
@@ -28,6 +28,6 @@ def wait_for(descriptor: int, seconds: float | None) -> None:
     of_stdout = dict(poll.poll(timeout)).get(out, 0)
     if of_stdout & (select.POLLERR | select.POLLHUP):
         raise OutputClosed
-    if of_stdout:  # POLLNVAL: a device that this system cannot poll
+    if of_stdout:  # POLLNVAL: the system cannot poll this device
         poll.unregister(out)
         poll.poll(timeout)

@@ -1,7 +1,7 @@
-"""``coordctl status --watch``: the status, again at every change.
+"""Implement ``coordctl status --watch``: show the status again at every change.
 
-On a terminal it is one screen, whose ages go on by themselves; anywhere else a block of text, or with --json
-a line, for each change.
+On a terminal it is one screen, on which ages grow as time passes; elsewhere a block of text, or with --json
+one line, for each change.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from coordd.protocol.snapshot import Snapshot
 
 CONNECTING = 1.0
-"""Seconds for which connecting may hold up the screen."""
+"""Seconds for which connecting may block the screen."""
 TICK = 1.0
 
 
 def watch_status(target: DaemonTarget, *, as_json: bool) -> int:
-    """Show the status until ``q`` is pressed, or for ever; 0.
+    """Show the status until ``q`` is pressed, or for ever; return 0.
 
     Raises:
-        CannotTell: there is a daemon, but it refuses this user or is no help.
-        OutputClosed: nobody reads the output any more.
+        CannotTell: there is a daemon, but it refuses this user or gives no usable answer.
+        OutputClosed: the reader of the output went away.
     """
-    link = LiveStatus(connect=_connector(target), timeout=target.timeout)
+    live = LiveStatus(connect=_connector(target), timeout=target.timeout)
     try:
         if as_json or not is_screen():
-            _print_changes(link, Fallback(target), as_json=as_json)
+            _print_changes(live, Fallback(target), as_json=as_json)
         else:
             with Screen() as screen:
-                _keep_drawn(link, Fallback(target), screen)
+                _keep_drawn(live, Fallback(target), screen)
     except Ended as ended:
         signal.signal(ended.number, signal.SIG_DFL)
         os.kill(os.getpid(), ended.number)
     except OSError as error:  # the terminal is gone
         raise output_error(error) from error
     finally:
-        link.close()
+        live.close()
     return 0
 
 
@@ -64,92 +64,94 @@ class Fallback:
         self._sought_at = 0.0
 
     def last(self, mono: float) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
-        """Its status document, its agents and its age now, as far as there is one."""
+        """Return its status document, its agents and its age now, as far as there is a snapshot."""
         if not self._sought:
             from coordd.protocol.snapshot import last_snapshot
 
             self._sought, self._sought_at = True, mono
-            self._found = last_snapshot(self._target.places(), os.environ, working_directory(), time.time())
+            self._found = last_snapshot(
+                self._target.locations(), os.environ, working_directory(), time.time()
+            )
         if self._found is None:
             return None, [], None
         age = self._found.age
         return self._found.status, self._found.agents, None if age is None else age + mono - self._sought_at
 
 
-def trouble_words(link: LiveStatus, mono: float) -> str:
-    """What is wrong, in one line, and since when."""
-    if link.document is None:
+def trouble_words(live: LiveStatus, mono: float) -> str:
+    """Return in one line what is wrong and since when."""
+    if live.document is None:
         return "coordd is not running, trying again"
-    since = f"connection lost {ago(mono - link.lost_at)}, trying again"
-    if isinstance(link.trouble, DaemonNotRunning):
+    since = f"connection lost {ago(mono - live.lost_at)}, trying again"
+    if isinstance(live.trouble, DaemonNotRunning):
         return f"{since}: coordd is not running."
-    why = str(link.trouble).removeprefix(f"{escape(link.path or '')}: ")
+    why = str(live.trouble).removeprefix(f"{escape(live.path or '')}: ")
     return f"{since}: {why.rstrip('.')}."
 
 
-def _keep_drawn(link: LiveStatus, fallback: Fallback, screen: Screen) -> None:
+def _keep_drawn(live: LiveStatus, fallback: Fallback, screen: Screen) -> None:
     drawn, drawn_at = -1, 0.0
     while True:
         mono = time.monotonic()
-        link.step(mono)
+        live.step(mono)
         mono = time.monotonic()
-        if screen.redraw or link.version != drawn or mono - drawn_at >= TICK:
+        if screen.redraw or live.version != drawn or mono - drawn_at >= TICK:
             footer = "q quits"
-            if (waited := link.overdue(mono)) is not None and link.trouble is None:
+            if (waited := live.overdue(mono)) is not None and live.trouble is None:
                 footer = f"no answer for {duration(waited)}  {footer}"
-            screen.draw(_text(link, fallback, mono, colour=colour_wanted()).split("\n"), footer)
-            drawn, drawn_at = link.version, mono
-        keys = screen.wait(link.fileno(), min(link.due(mono), max(0.0, drawn_at + TICK - mono)))
+            screen.draw(_text(live, fallback, mono, colour=colour_wanted()).split("\n"), footer)
+            drawn, drawn_at = live.version, mono
+        keys = screen.wait(live.fileno(), min(live.due(mono), max(0.0, drawn_at + TICK - mono)))
         if "q" in keys or "Q" in keys:
             return
-        link.read(time.monotonic())
+        live.read(time.monotonic())
 
 
-def _print_changes(link: LiveStatus, fallback: Fallback, *, as_json: bool) -> None:
+def _print_changes(live: LiveStatus, fallback: Fallback, *, as_json: bool) -> None:
     printed = 0
     while True:
-        link.step(time.monotonic())
+        live.step(time.monotonic())
         mono = time.monotonic()
-        if link.changes != printed:
+        if live.changes != printed:
             if as_json:
-                say(_line(link, fallback, mono))
+                say(_line(live, fallback, mono))
             else:
-                say(("\n" if printed else "") + _text(link, fallback, mono, colour=False))
+                say(("\n" if printed else "") + _text(live, fallback, mono, colour=False))
             flush()
-            printed = link.changes
-        wait_for(link.fileno(), link.due(mono))
-        link.read(time.monotonic())
+            printed = live.changes
+        wait_for(live.fileno(), live.due(mono))
+        live.read(time.monotonic())
 
 
-def _text(link: LiveStatus, fallback: Fallback, mono: float, *, colour: bool) -> str:
-    if link.trouble is None and link.document is not None:
-        return running_text(link.document, link.agents, colour=colour, later=mono - link.heard_at)
-    if link.trouble is None:
+def _text(live: LiveStatus, fallback: Fallback, mono: float, *, colour: bool) -> str:
+    if live.trouble is None and live.document is not None:
+        return running_text(live.document, live.agents, colour=colour, later=mono - live.heard_at)
+    if live.trouble is None:
         return "connecting"
-    document, agents, age = _last(link, fallback, mono)
-    return lost_text(document, agents, trouble_words(link, mono), age=age, colour=colour)
+    document, agents, age = _last(live, fallback, mono)
+    return lost_text(document, agents, trouble_words(live, mono), age=age, colour=colour)
 
 
-def _line(link: LiveStatus, fallback: Fallback, mono: float) -> str:
+def _line(live: LiveStatus, fallback: Fallback, mono: float) -> str:
     import json
 
-    if link.trouble is None:
-        return json.dumps(link.document)
-    document, _, age = _last(link, fallback, mono)
+    if live.trouble is None:
+        return json.dumps(live.document)
+    document, _, age = _last(live, fallback, mono)
     known = {"schema": 1} if document is None else document
     return json.dumps({**known, "daemon_running": False, "snapshot_age": age})
 
 
 def _last(
-    link: LiveStatus, fallback: Fallback, mono: float
+    live: LiveStatus, fallback: Fallback, mono: float
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
-    if link.document is None:
+    if live.document is None:
         return fallback.last(mono)
-    return link.document, link.agents, mono - link.heard_at
+    return live.document, live.agents, mono - live.heard_at
 
 
 def _connector(target: DaemonTarget) -> Callable[[str | None], Client]:
-    """Connects to the daemon that the target means; once found, to that one and no other in its absence."""
+    """Return a function that connects to the target's daemon; once found, only to that one."""
     roots: dict[str, str | None] = {}
 
     def connect(path: str | None) -> Client:

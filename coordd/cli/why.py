@@ -1,4 +1,4 @@
-"""``coordctl why ID``: the verdict on an agent, signal by signal, and what would change it."""
+"""Implement ``coordctl why ID``: explain the verdict on an agent, signal by signal."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ Examples:
   coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict""",
 )
 @click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option("--workspace", metavar="DIR", help="Which one, where several have this id; '' is Redis alone.")
+@click.option(
+    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @takes_target
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
-    """Why an agent has its verdict, and what would change it."""
+    """Explain why an agent has its verdict, and what would change it."""
     agent = agent_of(target, agent_id, workspace_key(workspace))
     if as_json:
         say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})
@@ -53,14 +55,14 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
 
 
 def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
-    """An answer of agents.get as an explanation."""
+    """Return an answer of ``agents.get`` as lines that explain the verdict."""
     status = agent.get("status")
     verdict = agent.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
-    said = paint(shown(status), _STYLE.get(str(status)), colour=colour)
+    painted = paint(shown(status), _STYLE.get(str(status)), colour=colour)
     stalled = ", and stalled" if agent.get("stalled") is True else ""
     lines = [
-        f"{shown(agent.get('agent_id'))} is {said} ({shown(agent.get('reason'))}){stalled}",
+        f"{shown(agent.get('agent_id'))} is {painted} ({shown(agent.get('reason'))}){stalled}",
         f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}",
         "",
     ]
@@ -87,7 +89,7 @@ def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
 
 
 def _change(one: dict[str, Any], agent: dict[str, Any]) -> str:
-    # Only the silence that was observed counts; a signal without one has its age.
+    # Only observed silence counts; a signal without it shows its age.
     silence, limit = number(one.get("silence", one.get("age"))), number(one.get("threshold"))
     left = None if silence is None or limit is None else limit - silence
     words = {

@@ -1,9 +1,9 @@
-"""Who may ask: a table of rules over a request's headers, the first that objects decides. Pure.
+"""Decide whether a request may be answered: the first rule that objects to its headers wins. Pure.
 
 A browser is a way past the control socket's rights: any page on the web can make it send requests to
-127.0.0.1. So a name in ``Host`` must be one of ours (a page whose own name was pointed at 127.0.0.1, DNS
-rebinding, still sends its own name), ``Origin`` must be this very site, and what Fetch Metadata calls
-cross-site is refused unless somebody merely followed a link here.
+127.0.0.1. So a name in ``Host`` must be one of ours (after DNS rebinding, a page whose name was pointed at
+127.0.0.1 still sends its own name), ``Origin`` must be this site, and a request that Fetch Metadata calls
+cross-site is refused unless it follows a link.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from coordd.dashboard.tokens import COOKIE, Keys
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PUBLIC = frozenset({"/healthz", "/login"})
-"""What needs no token, besides the files of the page."""
+"""Paths that need no token, beside the files of the page."""
 STATIC = "/static/"
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The headers that decide; None where they are missing. ``hosts`` counts how often Host came."""
+    """The headers that decide; None if missing. ``hosts`` is how many Host headers there are."""
 
     host: str | None
     hosts: int
@@ -37,7 +37,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why not: HTTP status, kind and words."""
+    """Why a request is refused: HTTP status, kind and message."""
 
     status: int
     kind: str
@@ -46,13 +46,13 @@ class Refusal:
 
 
 class Access:
-    """The rules.
+    """The rules of one dashboard.
 
     Args:
         names: host names and addresses under which the dashboard is known, lower case, without ports.
-        any_address: whether every IP address in ``Host`` is ours: it listens on more than loopback. An
-            address is never the fruit of a rebinding, which needs a name.
-        keys: what opens it; None where no token is asked for.
+        any_address: whether every IP address in ``Host`` counts as ours, for a dashboard that listens on more
+        than loopback. DNS rebinding needs a name, so an address is safe.
+        keys: compares tokens and cookies; None if no token is needed.
     """
 
     def __init__(self, *, names: Iterable[str], any_address: bool, keys: Keys | None) -> None:
@@ -61,7 +61,7 @@ class Access:
         self.keys = keys
 
     def refusal(self, method: str, path: str, headers: Headers, now: float) -> Refusal | None:
-        """Why this request is refused; None where it is not. ``now`` is epoch seconds."""
+        """Return why this request is refused; None if it is allowed. ``now`` is epoch seconds."""
         return self._wrong_site(method, headers) or self._locked(path, headers, now)
 
     def _wrong_site(self, method: str, headers: Headers) -> Refusal | None:
@@ -75,7 +75,7 @@ class Access:
                 f"this dashboard is not known as {headers.host[:100]!r}; "
                 "start it with --allow-host NAME where it should be",
             )
-        # Our own login form: no-referrer makes browsers send Origin: null with it.
+        # Our own login form: because of no-referrer, browsers send Origin: null with it.
         own_form = headers.origin == "null" and headers.site == "same-origin"
         if headers.origin is not None and not own_form:
             origin = origin_host(headers.origin)
@@ -115,7 +115,7 @@ class Access:
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a Host header, lower case, without brackets and port; None for what is none."""
+    """Return the name or address in a Host header: lower case, no brackets, no port; None if malformed."""
     text = host.lower()
     if text.startswith("["):
         name, bracket, rest = text[1:].partition("]")
@@ -130,7 +130,7 @@ def host_name(host: str) -> str | None:
 
 
 def origin_host(origin: str) -> str | None:
-    """The host and port of an Origin header as a Host header has them; None for ``null`` and nonsense."""
+    """Return host and port of an Origin header, in the form of Host; None for ``null`` and nonsense."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -147,7 +147,7 @@ def origin_host(origin: str) -> str | None:
 
 
 def cookie_of(header: str | None) -> str | None:
-    """Our cookie in a Cookie header; whatever others on this host have set beside it is passed over."""
+    """Return our cookie from a Cookie header; cookies of other services on this host are ignored."""
     for part in (header or "").split(";"):
         name, _, value = part.strip().partition("=")
         if name == COOKIE:

@@ -1,7 +1,7 @@
-"""Answers of the HTTP API: JSON as it comes from the daemon, and errors of one shape.
+"""Build the answers of the HTTP API: JSON as the daemon sent it, and errors of one shape.
 
-An error is ``{"error": {"kind", "message", …}}``. With the daemon down it is 503, says how old the last
-picture is, and where one was asked for, shows it.
+An error is ``{"error": {"kind", "message", …}}``. With the daemon down its status is 503, and it tells the
+age of the last known state, and shows that state where the endpoint asks for it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _STATUS_OF_KIND = {
 
 
 class BadRequest(Exception):
-    """A query that means nothing, in words."""
+    """A query string that cannot be used; the message says why."""
 
 
 def json_response(body: bytes, *, status: int = 200) -> Response:
-    """Encoded JSON, whole."""
+    """Return a response of JSON that is encoded already."""
     return Response(body, status, media_type=JSON)
 
 
 def problem(status: int, kind: str, message: str, **more: object) -> Response:
-    """An error."""
+    """Return an error response."""
     headers = {"retry-after": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="coordd"'
@@ -49,14 +49,14 @@ def problem(status: int, kind: str, message: str, **more: object) -> Response:
 
 
 def refused(refusal: Refusal) -> Response:
-    """What access.py objects to. Whatever of a body may come is not read."""
+    """Return the response for a refused request; it closes the connection, so that no body is read."""
     response = problem(refusal.status, refusal.kind, refusal.message)
     response.headers["connection"] = "close"
     return response
 
 
 def daemon_error(error: ClientError) -> Response:
-    """What the daemon objects to, or that it cannot be asked now, though it is there."""
+    """Return the response for an error of the daemon, or for a daemon that is up but cannot be asked now."""
     if not isinstance(error, RpcError):
         return problem(503, "busy", str(error))
     data = error.data if isinstance(error.data, dict) else {}
@@ -68,14 +68,17 @@ def daemon_error(error: ClientError) -> Response:
 
 
 async def unavailable(error: Unavailable, last: LastKnown, *, show: str | None = None) -> Response:
-    """No daemon. ``show`` (``status``, ``agents``): what of the last picture the answer has."""
-    picture = await last.picture()
+    """Return the response for a question without a daemon to ask.
+
+    ``show`` is the part of the last known state to include: ``status``, ``agents`` or None.
+    """
+    state = await last.state()
     body: dict[str, object] = {
         "error": {"kind": error.kind, "message": str(error)},
         "down_for": round(time.monotonic() - error.since, 3),
-        "snapshot_age": None if picture is None or picture.age is None else round(picture.age, 3),
+        "snapshot_age": None if state is None or state.age is None else round(state.age, 3),
     }
     if show is not None:
-        shown = None if picture is None else getattr(picture, show)
+        shown = None if state is None else getattr(state, show)
         body["snapshot"] = None if shown is None else msgspec.Raw(shown)
     return Response(msgspec.json.encode(body), 503, {"retry-after": "1"}, media_type=JSON)

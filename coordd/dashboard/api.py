@@ -1,7 +1,6 @@
-"""The endpoints that answer JSON: what each takes, what it asks the daemon, and how the answer looks.
+"""Answer the JSON endpoints: check parameters, ask the daemon, pass its answer on.
 
-The bytes that the daemon sent are passed on wherever they can be. ``ENDPOINTS`` is what the OpenAPI
-document is made from.
+The daemon's bytes are passed on unchanged wherever possible. The OpenAPI document is made from ``ENDPOINTS``.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ log = logging.getLogger(__name__)
 STATUSES = ("active", "inactive", "unknown")
 TASK_STATES = ("available", "held", "expired", "orphaned")
 RECENT_WINDOWS = ("2m", "30m", "24h")
-"""How far back recent events are looked for, nearer first: a large fleet makes thousands an hour."""
+"""Spans in which recent events are looked for, the shortest first: a large fleet makes thousands an hour."""
 RECENT_MOST = 1000
 RECENT_OF_PAGE = 200
-"""How many of them the page asks for."""
+"""Recent events that the page asks for."""
 
 _SPAN: dict[str, Kind] = {"since": str, "until": str}
 _PAGE: dict[str, Kind] = {"workspace": str, "limit": int, "cursor": str}
@@ -43,7 +42,7 @@ _SCHEMA = b'{"schema":%d,' % SCHEMA
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path with its parameters; ``show`` is what of the last picture a 503 carries."""
+    """A path with its parameters; ``show`` is the part of the last known state that a 503 includes."""
 
     path: str
     name: str
@@ -135,7 +134,7 @@ class Api:
         self._series: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
 
     def handler(self, endpoint: Endpoint) -> Handler:
-        """What answers an endpoint."""
+        """Return the handler of an endpoint."""
         answer: Callable[[dict[str, Any], Request], Awaitable[bytes]] = getattr(self, f"_{endpoint.name}")
 
         async def handle(request: Request) -> Response:
@@ -227,7 +226,7 @@ class Api:
                 type=_Recent,
             )
             if found.truncated and newest.records:
-                break  # its end is missing, and that is what was asked for
+                break  # its end is missing, which is the part that was asked for
             newest = found
             if len(newest.records) >= limit:
                 break
@@ -236,7 +235,7 @@ class Api:
 
 
 def _with_ids(raw: bytes) -> bytes:
-    """A page of ``agents.list`` as a list, each agent with its id as ``id`` too."""
+    """Return the agents of an ``agents.list`` page as a list, each with its id also as ``id``."""
     agents = msgspec.json.decode(raw)["agents"]
     return msgspec.json.encode([{"id": agent["agent_id"], **agent} for agent in agents])
 

@@ -1,4 +1,4 @@
-"""The application: which path is answered by what."""
+"""Build the application: the routes, and the endpoints without a module of their own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACE = b"<!-- wrong -->"
 
 
 class Dashboard:
-    """The routes, and the few endpoints that have no module of their own."""
+    """The routes of one dashboard, with the few endpoints that have no module of their own."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class Dashboard:
         feed: Feed,
         pulse: Pulse,
         last: LastKnown,
-        room: HttpConnections,
+        connections: HttpConnections,
         access: Access,
         assets: dict[str, Asset],
     ) -> None:
         self._upstream = upstream
         self._feed = feed
-        self._room = room
+        self._connections = connections
         self._assets = assets
         self._requests = 0
         self._openapi = msgspec.json.encode(document())
@@ -74,7 +74,7 @@ class Dashboard:
             Route("/metrics", self._metrics),
             Route("/openapi.json", self._document),
             Route("/login", login.__call__, methods=["GET", "POST"]),
-            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake, room=room)),
+            Route("/api/events", EventStream(feed=feed, on_open=pulse.wake, connections=connections)),
             *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
         ]
         handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
@@ -101,7 +101,7 @@ class Dashboard:
         return self._assets["favicon.svg"].response(request)
 
     async def _healthz(self, _request: Request) -> Response:
-        """Whether the dashboard serves; what it knows of the daemon stands beside it and does not decide."""
+        """Answer that the dashboard serves; the state of the daemon is shown but does not decide."""
         daemon = "up" if self._upstream.down is None else "down"
         return json_response(msgspec.json.encode({"status": "ok", "daemon": daemon, "version": __version__}))
 
@@ -111,10 +111,10 @@ class Dashboard:
         except (Unavailable, ClientError, msgspec.DecodeError):
             status = None
         own = dashboard_families(
-            connections=len(self._room),
+            connections=len(self._connections),
             streams=len(self._feed),
-            refused=self._room.refused,
-            cut=self._room.cut,
+            refused=self._connections.refused,
+            cut=self._connections.cut,
             requests=self._requests,
             cpu=time.process_time(),
             reconnections=max(0, self._upstream.reconnections),
@@ -129,19 +129,19 @@ class Dashboard:
 
 
 def _path(template: str) -> str:
-    """An agent's id may hold slashes."""
+    """Return a path template in Starlette's form; an agent's id may hold slashes."""
     return template.replace("{id}", "{id:path}")
 
 
 async def _nothing(_request: Request, _error: Exception) -> Response:
-    return problem(404, "no-such-page", "nothing is here; /openapi.json lists what is")
+    return problem(404, "no-such-page", "there is no such page; /openapi.json lists the paths")
 
 
 async def _read_only(_request: Request, error: HTTPException) -> Response:
-    response = problem(405, "method", "this is read only: GET and HEAD alone")
+    response = problem(405, "method", "the dashboard only reads: use GET or HEAD")
     response.headers.update(error.headers or {})
     return response
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:
-    return problem(500, "internal", "the dashboard failed at this; its log says how")
+    return problem(500, "internal", "the dashboard failed to answer; its log says why")

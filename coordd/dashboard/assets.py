@@ -1,6 +1,6 @@
-"""The files of the page: read once, gzipped once, sent with an ETag.
+"""Serve the files of the page: read once, gzipped once, sent with an ETag.
 
-Only files that are in the package are known; no path is ever made of what was asked for. The page is one HTML
+Only files of the package are known; no path is ever made from a request. The page is one HTML
 file whose scripts and styles are files beside it, so that the Content-Security-Policy needs no exception.
 """
 
@@ -24,7 +24,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file as it is sent."""
+    """A file, ready to be sent."""
 
     body: bytes
     packed: bytes
@@ -32,7 +32,7 @@ class Asset:
     etag: str
 
     def response(self, request: Request, *, status: int = 200) -> Response:
-        """The answer to a request, 304 where the browser has it."""
+        """Return the response to a request, 304 if the browser has the file already."""
         headers = {"etag": self.etag, "cache-control": "no-cache", "vary": "accept-encoding"}
         if status == 200 and self.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -43,7 +43,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Every file of the page by its name."""
+    """Return every file of the page by its name."""
     folder = resources.files("coordd.dashboard") / "static"
     return {
         file.name: asset(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]])
@@ -53,6 +53,6 @@ def load_assets() -> dict[str, Asset]:
 
 
 def asset(body: bytes, media_type: str) -> Asset:
-    """A file's content, ready to be sent."""
+    """Return a file's content as an :class:`Asset`."""
     packed = gzip.compress(body, 9, mtime=0)
     return Asset(body, packed, media_type, f'"{zlib.crc32(body):08x}-{len(body):x}"')

@@ -1,6 +1,6 @@
-"""The brake on wrong tokens: each further one from an address, and from all together, is answered later.
+"""Slow down wrong tokens: each further one, of an address and of all together, is answered later.
 
-The right token is never held up, whatever else comes from its address: it is compared first. What keeps a
+The right token is never delayed, whatever else comes from its address: it is compared first. What keeps a
 token from being guessed is its length (tokens.py); the brake keeps guessing slow, quiet in the log, and seen.
 """
 
@@ -16,24 +16,24 @@ from coordd.util.text import escape
 
 FREE = 5
 FREE_OF_ALL = 50
-"""Wrong tokens that are answered at once: of one address, and of all."""
+"""Wrong tokens that are answered at once: of one address, and of all together."""
 FORGIVEN_EACH = 10.0
 FORGIVEN_EACH_OF_ALL = 1.0
-"""Seconds after which one wrong token is forgotten."""
+"""Seconds after which one wrong token is forgotten: of one address, and of all together."""
 LONGEST = 2.0
-"""Seconds for which an answer is held back at most; twice as long each time, from an eighth of one on."""
+"""Seconds for which an answer is delayed at most; the delay begins at 1/8 s and doubles each time."""
 HELD = 32
 HELD_EACH = 8
-"""Answers that are held back at once, of all and of one address; beyond it they are refused, and not held."""
+"""Answers that are delayed at the same time, of all and of one address; further ones are refused at once."""
 KNOWN = 1024
-"""Addresses that are remembered."""
-TELL_EACH = 60.0
+"""Addresses that are remembered at most."""
+LOG_EVERY = 60.0
 _MOST_OVER = 8
-"""Wrong tokens beyond the free ones that count: what an attack leaves behind is forgiven in minutes."""
+"""Wrong tokens beyond the free ones that count at most, so that an attack is forgiven within minutes."""
 
 
 class Meter:
-    """Counts what leaks away: one each ``forgiven_each`` seconds, up to ``most``. Pure."""
+    """A leaky counter: it loses one in ``forgiven_each`` seconds and counts up to ``most``. Pure."""
 
     __slots__ = ("_at", "_each", "_level", "_most")
 
@@ -44,27 +44,27 @@ class Meter:
         self._at = 0.0
 
     def add(self, now: float) -> float:
-        """One more; how many there are."""
+        """Count one more; return the count."""
         self._level = min(self._most, max(0.0, self._level - (now - self._at) / self._each) + 1)
         self._at = now
         return self._level
 
 
 class Brake:
-    """Wrong tokens, by address and together."""
+    """Count wrong tokens by address and together, and delay their answers."""
 
     def __init__(self, *, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._all = Meter(FORGIVEN_EACH_OF_ALL, FREE_OF_ALL + _MOST_OVER)
         self._each: OrderedDict[object, Meter] = OrderedDict()
         self._held: Counter[object] = Counter()
-        self._untold = 0
-        self._told_at: float | None = None
+        self._unlogged = 0
+        self._logged_at: float | None = None
 
     def penalty(self, address: object) -> float:
-        """Count a wrong token; seconds for which its answer is to be held back."""
+        """Count a wrong token; return the seconds for which to delay its answer."""
         now = self._now()
-        self._tell(address, now)
+        self._log(address, now)
         meter = self._each.pop(address, None) or Meter(FORGIVEN_EACH, FREE + _MOST_OVER)
         self._each[address] = meter
         if len(self._each) > KNOWN:
@@ -73,7 +73,7 @@ class Brake:
         return 0.0 if over <= 0 else min(LONGEST, 0.125 * 2.0**over)
 
     async def wrong(self, address: object) -> bool:
-        """Hold a wrong token's answer back; False when too many are held already: refuse it at once."""
+        """Wait before a wrong token is answered; return False at once if too many answers wait already."""
         pause = self.penalty(address)
         if not pause:
             return True
@@ -88,11 +88,11 @@ class Brake:
                 del self._held[address]
         return True
 
-    def _tell(self, address: object, now: float) -> None:
-        self._untold += 1
-        if self._told_at is None or now - self._told_at >= TELL_EACH:
+    def _log(self, address: object, now: float) -> None:
+        self._unlogged += 1
+        if self._logged_at is None or now - self._logged_at >= LOG_EVERY:
             logging.getLogger(__name__).warning(
-                "wrong tokens: %d, the last from %s", self._untold, escape(str(address))
+                "wrong tokens: %d, the last from %s", self._unlogged, escape(str(address))
             )
-            self._untold = 0
-            self._told_at = now
+            self._unlogged = 0
+            self._logged_at = now

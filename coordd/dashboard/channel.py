@@ -1,7 +1,7 @@
-"""One asynchronous connection to the control socket: calls with a deadline, and notifications as they come.
+"""Call the daemon over one asynchronous connection, and receive its notifications.
 
-Results stay the bytes that the daemon sent: most are passed on as they are. Whoever calls must cope with
-:class:`ChannelLost` at any time; a channel that is lost never comes back, a new one takes its place.
+Results stay the bytes that the daemon sent, as most are passed on unchanged. Callers must expect
+:class:`ChannelLost` at any time; a lost channel never comes back, a new one replaces it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from coordd.errors import CannotTell, ClientError, RpcError
 from coordd.util.text import escape
 
 MAX_LINE = 64 * 1024 * 1024
-"""Bytes of one answer; 100,000 agents make about 40 MiB."""
+"""Bytes of one answer at most; 100,000 agents make about 40 MiB."""
 
 MAX_WAITING = 256
 """Calls that may wait for their answers at once."""
 
 _TURN = 256
-"""Lines taken before others have their turn."""
+"""Lines that are read before other tasks have a turn."""
 
 OnNotification = Callable[[str, bytes], None]
-"""A notification's method and its parameters, encoded."""
+"""A function that takes a notification's method and its encoded parameters."""
 
 
 class ChannelLost(CannotTell):
-    """The connection ended, or what comes over it is no JSON-RPC."""
+    """The connection ended, or its data is not JSON-RPC."""
 
 
-class Crowded(CannotTell):
-    """Too much is asked at once; the daemon is not to blame."""
+class Overloaded(CannotTell):
+    """Too much is asked at the same time; the daemon itself works."""
 
 
 class _Fault(msgspec.Struct):
@@ -56,7 +56,7 @@ _decoder = msgspec.json.Decoder(_Message)
 
 
 class Channel:
-    """A connection. ``open`` makes one; ``closed`` is done when it is lost, with the reason."""
+    """One connection; ``open`` makes it, and ``closed`` is done with the reason when it is lost."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._lost: ChannelLost | None = None
         self.heard = 0.0
-        """When it last answered, on the loop's clock."""
+        """When the daemon last sent something, by the loop's clock."""
         self.closed = asyncio.create_task(self._read())
 
     @classmethod
@@ -86,10 +86,10 @@ class Channel:
         on_notification: OnNotification | None = None,
         sock: socket.socket | None = None,
     ) -> Channel:
-        """Connect to the socket at ``path`` within ``within`` seconds, or take ``sock``, which is connected.
+        """Connect to the socket at ``path`` within ``within`` seconds, or take the connected ``sock``.
 
         Raises:
-            CannotTell: it cannot be connected to.
+            CannotTell: the socket cannot be connected to.
         """
         try:
             async with asyncio.timeout(within):
@@ -103,18 +103,18 @@ class Channel:
         return cls(path=path, reader=reader, writer=writer, on_notification=on_notification)
 
     async def call(self, method: str, params: object, *, within: float) -> bytes:
-        """The encoded result of a call.
+        """Call a method and return its encoded result.
 
         Raises:
             RpcError: the daemon answered with an error.
-            Lost: the connection is, or was while waiting.
-            Crowded: too many calls wait already, or it answers others and not this one in time.
-            CannotTell: no answer to anything within ``within`` seconds.
+            ChannelLost: the connection is lost, or was lost while waiting.
+            Overloaded: too many calls wait already, or other calls are answered but not this one in time.
+            CannotTell: the daemon answered nothing within ``within`` seconds.
         """
         if self._lost is not None:
             raise self._lost
         if len(self._waiting) >= MAX_WAITING:
-            raise Crowded("too many requests wait for the daemon already; ask again later.")
+            raise Overloaded("too many requests wait for the daemon already; ask again later.")
         identity, self._next_id = self._next_id, self._next_id + 1
         request: dict[str, object] = {"jsonrpc": "2.0", "id": identity, "method": method}
         if params is not None:
@@ -127,7 +127,7 @@ class Channel:
                 return await future
         except TimeoutError as error:
             if asyncio.get_running_loop().time() - self.heard < within:
-                raise Crowded("the daemon is busy with other requests; ask again later.") from error
+                raise Overloaded("the daemon is busy with other requests; ask again later.") from error
             raise CannotTell(
                 f"{escape(self._path)}: no answer within {within:g} s; "
                 "the daemon may be stopped or overloaded."
@@ -136,11 +136,11 @@ class Channel:
             self._waiting.pop(identity, None)
 
     def close(self) -> None:
-        """Hang up; again does nothing."""
+        """Close the connection; a second call has no effect."""
         self._end(ChannelLost(f"{escape(self._path)}: the connection is closed."))
 
     async def _read(self) -> ClientError:
-        """Take lines until there are no more; why not."""
+        """Read lines until the connection ends; return the reason."""
         lines = 0
         try:
             while True:
@@ -165,7 +165,7 @@ class Channel:
                 self._notify(message.method, bytes(message.params))
             return
         if message.id is None:
-            if message.error is not None:  # refused as a whole: full, or shutting down
+            if message.error is not None:  # the connection is refused: full, or shutting down
                 self._end(
                     ChannelLost(f"{escape(self._path)}: the daemon refused: {escape(message.error.message)}")
                 )
@@ -181,12 +181,12 @@ class Channel:
             future.set_result(bytes(message.result))
 
     def _end(self, reason: ChannelLost) -> ChannelLost:
-        """Hang up; the reason, which is the first one given."""
+        """Close the connection; return the first reason that was given."""
         self._lost = self._lost or reason
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(self._lost)
         self._waiting.clear()
-        with suppress(OSError, RuntimeError):  # the loop may be closing
+        with suppress(OSError, RuntimeError):  # the loop may be closing already
             self._writer.transport.abort()
         return self._lost

@@ -1,10 +1,10 @@
-"""HTTP connections that cannot cost more than their share: counted, timed, cut.
+"""Limit what HTTP connections may cost: count them, time them, cut them.
 
-uvicorn has a timeout between two requests and none within one: a client that connects and says nothing, or a
+uvicorn has a timeout between two requests and none within one: a client that connects and sends nothing, or a
 header line each second, would stay for ever, and so would an answer that nobody reads. Here a request has
-:data:`DEADLINE` seconds to become whole, and a client so many to read a byte of what waits for it. When all
-places are taken somebody gives way, as admission.py decides; a newcomer for whom nobody does is asked what it
-wants all the same: ``/healthz`` is answered always, everything else with 503.
+:data:`DEADLINE` seconds to become whole, and a client as many to read a byte of its answer. When all places
+are taken, a connection gives way by the rules of protocol/admission.py. If none can, the newcomer's request
+is still read: ``/healthz`` is always answered, everything else with 503.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from coordd.protocol.memory_shares import Memory
 MOST = 1024
 DEADLINE = 5.0
 GRACE = 1.0
-"""Seconds for which a newcomer may be silent before it gives way like others that bring no request: a turn of
-this loop takes a while when it serves hundreds of streams."""
+"""Seconds for which a newcomer may be silent before it gives way like other connections without a request:
+with hundreds of streams one turn of the loop takes a while.
+"""
 IDLE = 10.0
-"""Seconds for which a connection is kept between two requests, and an event stream whose reader stops."""
+"""Seconds for which a connection is kept between two requests, and an event stream after its reader stops."""
 SWEEP = 1.0
 """Seconds between two looks at all connections, while there are any."""
 MOST_WAITING = 64
-"""Newcomers without a place whose request is waited for; beyond it the oldest of them is told at once."""
+"""Newcomers without a place whose request is awaited; beyond that the oldest gets its 503 at once."""
 MOST_UNREAD = 64 * 1024 * 1024
-"""Bytes of answers of all connections that are not read yet."""
+"""Bytes of unread answers that all connections may have together."""
 HEALTH = "/healthz"
 CONNECTION = "coordd.control.connection"
-"""Where an application finds its connection in the scope."""
+"""The key under which an application finds its connection in the ASGI scope."""
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
@@ -46,9 +47,9 @@ _FULL = (
 
 
 class HttpConnections:
-    """All connections of one server, the limits they have, and what became of those that broke them.
+    """All connections of one server, their limits, and counts of those that were refused or cut.
 
-    ``most``: connections at once. ``deadline``, ``idle``: seconds, as above.
+    ``most`` is how many connections there may be; ``deadline`` and ``idle`` are seconds, as above.
     """
 
     def __init__(self, *, most: int = MOST, deadline: float = DEADLINE, idle: float = IDLE) -> None:
@@ -57,7 +58,7 @@ class HttpConnections:
         self.idle = idle
         self.refused = 0
         self.cut = 0
-        self._doors: Admission[HttpConnection] = Admission(limit=most, grace=GRACE)
+        self._admission: Admission[HttpConnection] = Admission(limit=most, grace=GRACE)
         self._memory: Memory[HttpConnection] = Memory(MOST_UNREAD)
         self._waiting: dict[HttpConnection, None] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -66,52 +67,55 @@ class HttpConnections:
         self._full = _FULL % (len(text), text)
 
     def __len__(self) -> int:
-        return len(self._doors)
+        return len(self._admission)
 
     @property
     def most_streams(self) -> int:
-        """Event streams at once."""
-        return self._doors.subscribers_limit
+        """Return how many event streams there may be."""
+        return self._admission.subscribers_limit
 
     def enter(self, connection: HttpConnection) -> bool:
-        """Give a newcomer a place, if need be another's; whether it has one. Without, it may wait."""
+        """Give a newcomer a place, if need be that of another connection; return whether it has one.
+
+        Without a place it may wait.
+        """
         self._sweep_later()
         caller = connection.caller
-        if self._doors.full(caller):
-            other = self._doors.connection_to_drop(caller, connection.loop.time())
+        if self._admission.full(caller):
+            other = self._admission.connection_to_drop(caller, connection.loop.time())
             if other is None:
                 self._let_wait(connection)
                 return False
             self._drop(other)
-        self._doors.add(connection)
+        self._admission.add(connection)
         return True
 
     def leave(self, connection: HttpConnection) -> None:
-        """A connection is no more."""
-        self._doors.remove(connection)
+        """Record that a connection has ended."""
+        self._admission.remove(connection)
         self._waiting.pop(connection, None)
         self._memory.holds(connection, 0)
 
     def begin_stream(self, connection: HttpConnection) -> bool:
-        """Count an event stream if there is room for one; whether there was. Half of all may be streams."""
-        if self._doors.subscribe(connection):
+        """Count an event stream if there is room; return whether there was. Half of all may be streams."""
+        if self._admission.subscribe(connection):
             connection.subscribed = True
             return True
-        other = self._doors.subscriber_to_drop(connection.caller)
+        other = self._admission.subscriber_to_drop(connection.caller)
         if other is None:
             self.refused += 1
             return False
         self._drop(other)
-        connection.subscribed = self._doors.subscribe(connection)
+        connection.subscribed = self._admission.subscribe(connection)
         return connection.subscribed
 
     def end_stream(self, connection: HttpConnection) -> None:
-        """It is a stream no more."""
+        """Record that a connection's event stream has ended."""
         connection.subscribed = False
-        self._doors.unsubscribe(connection)
+        self._admission.unsubscribe(connection)
 
     def holds(self, connection: HttpConnection, size: int) -> None:
-        """So many bytes wait to be read by it."""
+        """Record how many bytes of answers a connection has not read."""
         self._memory.holds(connection, size)
         while (heaviest := self._memory.heaviest()) is not None:
             self.cut += 1
@@ -136,16 +140,16 @@ class HttpConnections:
     def _sweep(self) -> None:
         self._sweeping = None
         now = asyncio.get_running_loop().time()
-        for connection in (*self._doors.connections(), *self._waiting):
+        for connection in (*self._admission.connections(), *self._waiting):
             if connection.overdue(now):
                 self.cut += 1
                 connection.transport.abort()
-        if len(self._doors) or self._waiting:
+        if len(self._admission) or self._waiting:
             self._sweep_later()
 
 
 class Counted:
-    """A transport that counts what is written to it: what of it was taken tells a slow reader from none."""
+    """Wrap a transport and count what is written, to tell a slow reader from one that does not read."""
 
     def __init__(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
         self._transport = transport
@@ -154,24 +158,24 @@ class Counted:
         self.get_write_buffer_size = transport.get_write_buffer_size
 
     def write(self, data: bytes) -> None:
-        """As the transport's own."""
+        """Count the data and write it."""
         self.written += len(data)
         self._transport.write(data)
         left = self.get_write_buffer_size()
         if left:
-            self._connection.room.holds(self._connection, left)
+            self._connection.limits.holds(self._connection, left)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
 class HttpConnection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, with limits. ``room`` is set by a subclass made for one server.
+    """An HTTP/1.1 connection of uvicorn with limits; ``limits`` is set by the subclass of one server.
 
-    The other public attributes are what admission.py asks.
+    The other public attributes are those that protocol/admission.py reads.
     """
 
-    room: HttpConnections
+    limits: HttpConnections
     caller: Caller
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -181,7 +185,7 @@ class HttpConnection(H11Protocol):
         self.since = self.loop.time()
         self.silent = True
         self.subscribed = False
-        self.incomplete = True  # kept up to date, for all are looked at whenever a newcomer needs a place
+        self.incomplete = True  # kept up to date: a newcomer checks all connections
         self._placed = False
         self._taken = 0
         self._unread_since: float | None = None
@@ -192,11 +196,11 @@ class HttpConnection(H11Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being answered."""
+        """Return whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _is_incomplete(self) -> bool:
-        """Whether no request ever came whole, or one has begun and not ended, its body included."""
+        """Return whether no request was ever whole, or one has begun and not ended, its body included."""
         if not self._asked:
             return True
         if self.busy:
@@ -205,23 +209,23 @@ class HttpConnection(H11Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether it is for the client to speak, or to read what it asked for."""
+        """Return whether the client has to act: to send a request, or to read its answer."""
         return self.incomplete or not self.busy or bool(self._out.get_write_buffer_size())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The client is connected, and let in or not."""
+        """Take a new client, and give it a place or let it wait."""
         self.caller = caller_of(transport)
         self._out = Counted(cast(asyncio.Transport, transport), self)
         super().connection_made(cast(asyncio.Transport, self._out))
-        self._placed = self.room.enter(self)
+        self._placed = self.limits.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self.room.leave(self)
+        """Record that the connection is closed."""
+        self.limits.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests."""
+        """Take bytes of requests."""
         if self.silent or not (self.busy or self.incomplete):
             self.since = self.loop.time()  # of this request
         self.silent = False
@@ -229,14 +233,14 @@ class HttpConnection(H11Protocol):
         self.incomplete = self._is_incomplete()
 
     def on_response_complete(self) -> None:
-        """From here on it has its time for the next request."""
+        """Start the time for the next request."""
         if not self._is_incomplete():
             self.since = self.loop.time()
         super().on_response_complete()
         self.incomplete = self._is_incomplete()
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on to the application, or say that there is no room."""
+        """Pass a request on to the application, or answer that there is no room."""
         scope[CONNECTION] = self
         if self._placed:
             await self._application(scope, receive, send)
@@ -245,15 +249,15 @@ class HttpConnection(H11Protocol):
         if scope["path"] == HEALTH:
             await self._application(scope, receive, send)
         else:
-            response = problem(503, "busy", self.room.why_full)
+            response = problem(503, "busy", self.limits.why_full)
             response.headers.update({"retry-after": "5", "connection": "close"})
             response.headers.update({"cache-control": "no-store", "x-content-type-options": "nosniff"})
             await response(scope, receive, send)
 
     def overdue(self, now: float) -> bool:
-        """Whether it has had its time: without a whole request, or without reading what waits for it."""
+        """Return whether its time is over, for a whole request or for reading its answer."""
         left = self._out.get_write_buffer_size()
-        self.room.holds(self, left)
+        self.limits.holds(self, left)
         taken = self._out.written - left
         if left == 0 or taken > self._taken:
             self._unread_since = None
@@ -261,12 +265,12 @@ class HttpConnection(H11Protocol):
             self._unread_since = now
         self._taken = taken
         if self._unread_since is not None:
-            return now - self._unread_since >= (self.room.idle if self.subscribed else self.room.deadline)
+            return now - self._unread_since >= (self.limits.idle if self.subscribed else self.limits.deadline)
         if self.busy and not self.incomplete:
             return False
-        return now - self.since >= (self.room.deadline if self.incomplete else self.room.idle)
+        return now - self.since >= (self.limits.deadline if self.incomplete else self.limits.idle)
 
 
-def connection_class(room: HttpConnections) -> type[HttpConnection]:
-    """The class of one server's connections: uvicorn makes them, and passes nothing of ours on."""
-    return type("RoomConnection", (HttpConnection,), {"room": room})
+def connection_class(limits: HttpConnections) -> type[HttpConnection]:
+    """Return the class of one server's connections, for uvicorn, which makes the instances itself."""
+    return type("LimitedConnection", (HttpConnection,), {"limits": limits})

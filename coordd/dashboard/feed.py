@@ -1,11 +1,10 @@
-"""What open streams are sent: the newest records in a ring, and the latest value of what only has one.
+"""Hold what event streams are sent: the newest records in a ring, and latest values.
 
-There is no queue for each reader. A reader keeps a position; one who is too slow finds that the ring has
-moved on, and is told how much it missed. A thousand readers cost a thousand positions. Nothing here does
-I/O.
+There is no queue for each reader. A reader keeps a position; a slow one finds that the ring has moved on, and
+is told how much it missed. A thousand readers cost a thousand positions. Nothing here does I/O.
 
-An event's id is ``<epoch>-<number>``: the epoch is this process's, so that an id of an earlier one, whose
-ring is gone, is not taken for one of ours.
+An event's id is ``<epoch>-<number>``. The epoch is this process's own, so an id of an earlier process, whose
+ring is gone, is recognized.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RECORDS = ("event", "agent", "system")
-"""Topics of which every record counts; they have ids, and are sent again to who lost the connection."""
+"""Topics of which every record counts; they have ids and are sent again after a lost connection."""
 LATEST = ("link", "status", "tasks")
 """Topics of which only the latest value counts; they have no ids."""
 TOPICS = (*RECORDS, *LATEST)
@@ -34,13 +33,13 @@ class RingBounds:
 
 
 class Feed:
-    """The ring and the latest values."""
+    """The ring of records and the latest values."""
 
     def __init__(self, *, epoch: str, bounds: RingBounds | None = None) -> None:
         self._epoch = epoch
         self._bounds = bounds or RingBounds()
         self._ring: list[tuple[str, bytes] | None] = []
-        self._gone = 0  # entries at its beginning that are no more; taken out when they are half of it
+        self._gone = 0  # dropped entries at the list's beginning; removed when they are half of it
         self._bytes = 0
         self._end = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
@@ -54,17 +53,17 @@ class Feed:
 
     @property
     def end(self) -> int:
-        """The number of the newest record."""
+        """Return the number of the newest record."""
         return self._end
 
     @property
     def begin(self) -> int:
-        """The number of the oldest record in the ring."""
+        """Return the number of the oldest record in the ring."""
         return self._end - len(self._ring) + self._gone
 
     @property
     def last_id(self) -> str:
-        """The id of the newest record."""
+        """Return the id of the newest record."""
         return f"{self._epoch}-{self._end}"
 
     def record(self, topic: str, data: bytes) -> None:
@@ -83,7 +82,7 @@ class Feed:
         self._wake_soon()
 
     def latest(self, topic: str, data: bytes) -> None:
-        """Replace the latest value of a topic; the same value again is no news."""
+        """Replace the latest value of a topic; the same value again wakes nobody."""
         entry = message(topic, data)
         known = self._latest.get(topic)
         if known is not None and known[1] == entry:
@@ -93,11 +92,11 @@ class Feed:
         self._wake_soon()
 
     def forget(self, topic: str) -> None:
-        """There is no latest value of this topic any more."""
+        """Remove the latest value of a topic."""
         self._latest.pop(topic, None)
 
     def reader(self, *, after: str | None, topics: frozenset[str]) -> Reader:
-        """Begin to read behind the record with the id ``after``; with None, at the end."""
+        """Return a reader that begins after the record with the id ``after``; with None, at the end."""
         position = self._position(after)
         reader = Reader(self, self._end if position is None else position, topics)
         reader.reset = after is not None and position is None
@@ -105,7 +104,7 @@ class Feed:
         return reader
 
     def leave(self, reader: Reader) -> None:
-        """Called by a reader that ends."""
+        """Remove a reader that ends."""
         self._readers.discard(reader)
 
     def close(self) -> None:
@@ -114,14 +113,14 @@ class Feed:
         self._wake()
 
     def since(self, position: int) -> Iterator[tuple[str, bytes]]:
-        """The entries behind a position that is in the ring."""
+        """Yield the entries after a position in the ring."""
         for index in range(self._gone + max(0, position - self.begin), len(self._ring)):
             entry = self._ring[index]
             if entry is not None:
                 yield entry
 
     def newer(self, change: int, topics: frozenset[str]) -> list[tuple[int, bytes]]:
-        """The latest values that changed after ``change``, in the order in which they did."""
+        """Return the latest values that changed after ``change``, in the order of their changes."""
         found = [one for topic, one in self._latest.items() if one[0] > change and topic in topics]
         return sorted(found)
 
@@ -152,24 +151,24 @@ class Feed:
             self._waking.cancel()
             self._waking = None
         for reader in self._readers:
-            reader.news.set()
+            reader.ready.set()
 
 
 class Reader:
-    """One stream's place in the feed. ``reset`` says that what it asked to go on from is gone."""
+    """One stream's position in the feed; ``reset`` tells that the record it asked to go on from is gone."""
 
-    __slots__ = ("_change", "_feed", "_topics", "news", "position", "reset")
+    __slots__ = ("_change", "_feed", "_topics", "position", "ready", "reset")
 
     def __init__(self, feed: Feed, position: int, topics: frozenset[str]) -> None:
         self._feed = feed
         self._topics = topics
         self._change = 0
         self.position = position
-        self.news = asyncio.Event()
+        self.ready = asyncio.Event()
         self.reset = False
 
     def take(self) -> bytes:
-        """What is new, as server-sent events of about :data:`BATCH_BYTES`; nothing when there is nothing."""
+        """Return what is new as server-sent events of about :data:`BATCH_BYTES`; empty if nothing is."""
         parts: list[bytes] = []
         size = 0
         lost = self._feed.begin - self.position
@@ -178,7 +177,7 @@ class Reader:
             self.position += lost
         for topic, entry in self._feed.since(self.position):
             if size >= BATCH_BYTES:
-                self.news.set()  # more of it at the next turn
+                self.ready.set()  # the rest at the next call
                 return b"".join(parts)
             self.position += 1
             if topic in self._topics:
@@ -190,10 +189,10 @@ class Reader:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Leave."""
+        """Leave the feed."""
         self._feed.leave(self)
 
 
 def message(topic: str, data: bytes) -> bytes:
-    """A server-sent event without an id (HTML standard, section 9.2)."""
+    """Return a server-sent event without an id (HTML standard, section 9.2)."""
     return b"event: %b\ndata: %b\n\n" % (topic.encode(), data)

@@ -1,6 +1,6 @@
-"""What every request passes: the rules of access.py before it, the security headers after it.
+"""Apply the rules of access.py before every request, and security headers after it.
 
-Plain ASGI around the application, so that nothing answers without it, errors included.
+This is plain ASGI around the application, so that every answer passes it, errors included.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POLICY = "; ".join(
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",  # text can never become HTML, not even by mistake
+        "require-trusted-types-for 'script'",  # text can never become HTML, even by mistake
     )
 )
 SECURITY_HEADERS = [
@@ -46,7 +46,7 @@ TOO_MANY = Refusal(429, "token", "too many wrong tokens; try again later")
 
 
 class Guard:
-    """An ASGI application around another one; ``count`` is called for each request."""
+    """An ASGI application that guards another one; ``count`` is called for each request."""
 
     def __init__(self, app: ASGIApp, *, access: Access, brake: Brake, count: Callable[[], None]) -> None:
         self._app = app
@@ -55,7 +55,7 @@ class Guard:
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on."""
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             return
         self._count()
@@ -82,7 +82,7 @@ class Guard:
 
 
 def address_of(scope: Scope) -> object:
-    """What a client counts as."""
+    """Return the address, or user, under which a client is counted."""
     connection = scope.get(CONNECTION)
     return None if connection is None else connection.caller.user
 

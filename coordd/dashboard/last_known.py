@@ -1,6 +1,6 @@
-"""What was last known of the daemon, for as long as there is none to ask.
+"""Remember the last known state of the daemon for the time in which it is down.
 
-What this process itself has heard counts first; a dashboard that was started without a daemon looks for the
+Answers that this process received count first; a dashboard that was started without a daemon looks for the
 snapshot that the daemon left.
 """
 
@@ -17,14 +17,14 @@ import msgspec
 from coordd.protocol.snapshot import Snapshot
 
 LOOK_AGAIN = 5.0
-"""Seconds after which the file is looked for again."""
+"""Seconds after which the snapshot is looked for again."""
 DEADLINE = 2.0
-"""Seconds for reading it: a file system may hang."""
+"""Seconds for reading the snapshot: a file system may hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastKnownState:
-    """A status document and a list of agents, encoded, and how old they are in seconds; None is unknown."""
+    """A status document and a list of agents, encoded, and their age in seconds (None: unknown)."""
 
     age: float | None
     status: bytes
@@ -32,7 +32,7 @@ class LastKnownState:
 
 
 class LastKnown:
-    """Remembers. ``read_snapshot`` blocks; it runs in a thread."""
+    """Keep the newest known state; ``read_snapshot`` blocks, so it runs in a thread."""
 
     def __init__(self, *, read_snapshot: Callable[[], Snapshot | None]) -> None:
         self._read = read_snapshot
@@ -43,15 +43,15 @@ class LastKnown:
         self._looked_at: float | None = None
 
     def heard_status(self, status: bytes) -> None:
-        """The daemon has just answered this."""
+        """Take a status document that the daemon has just answered."""
         self._status, self._heard_at = status, time.monotonic()
 
     def heard_agents(self, agents: bytes) -> None:
-        """Its agents, as an encoded list."""
+        """Take the daemon's agents, as an encoded list."""
         self._agents = agents
 
-    async def picture(self) -> LastKnownState | None:
-        """The newest there is; None where nothing is known."""
+    async def state(self) -> LastKnownState | None:
+        """Return the newest known state; None if nothing is known."""
         if self._status is not None:
             return LastKnownState(time.monotonic() - self._heard_at, self._status, self._agents)
         now = time.monotonic()

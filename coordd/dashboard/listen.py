@@ -1,4 +1,4 @@
-"""Where the dashboard listens: an address as people write it, and the bound socket.
+"""Parse the address to listen on, and bind the socket.
 
 ``127.0.0.1:8000``, ``8000``, ``[::1]:8000``, ``localhost:8000``, ``unix:/run/coordd/dashboard.sock``.
 """
@@ -21,11 +21,11 @@ BACKLOG = 1024
 
 
 class ListenError(CoorddError):
-    """An address that cannot be listened on."""
+    """It is impossible to listen on this address."""
 
 
 class BadAddress(CoorddError):
-    """Words that are no address."""
+    """A text that is not an address."""
 
     exit_code = 2
 
@@ -40,13 +40,13 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach it; a Unix socket is guarded by its own rights."""
+        """Return whether only this machine can reach it; a Unix socket is guarded by its own rights."""
         if self.host is None:
             return True
         return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
 
     def url(self, port: int) -> str:
-        """What to type into a browser; ``port`` is the one that was bound."""
+        """Return the URL to type into a browser; ``port`` is the one that was bound."""
         if self.path is not None:
             return f"unix:{self.path}"
         host = self.host or "localhost"
@@ -56,11 +56,11 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """An address from the command line.
+    """Parse an address from the command line.
 
     Raises:
-        BadAddress: it is none. Names other than localhost are refused: what they mean changes, and with it
-            who can reach the dashboard.
+        BadAddress: the text is not an address. Names other than localhost are refused: their meaning can
+        change, and with it who can reach the dashboard.
     """
     if text.startswith("unix:"):
         path = os.path.abspath(text.removeprefix("unix:"))
@@ -90,10 +90,12 @@ def parse_address(text: str) -> Address:
 
 
 def bind(address: Address, *, group_may: bool = False) -> socket.socket:
-    """A bound, listening socket. A Unix socket is for its owner alone, with ``group_may`` for the group too.
+    """Return a bound, listening socket.
+
+    A Unix socket is for its owner alone, with ``group_may`` also for the group.
 
     Raises:
-        ListenError: somebody else listens there, or it is not allowed.
+        ListenError: another process listens there, or it is not permitted.
     """
     if address.path is not None:
         return _bind_path(address.path, 0o660 if group_may else 0o600)
@@ -120,7 +122,7 @@ def bind(address: Address, *, group_may: bool = False) -> socket.socket:
 def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_dead(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # never open to others, not even before chmod
+    before = os.umask(0o177)  # closed to others from the start, before chmod too
     try:
         sock.bind(path)
         os.chmod(path, mode)
@@ -135,10 +137,10 @@ def _bind_path(path: str, mode: int) -> socket.socket:
 
 
 def _remove_dead(path: str) -> None:
-    """Take away the socket of a dashboard that is no more; never a live one's, nor any other file."""
+    """Remove the socket of a dashboard that has ended; never a live one's, and no other file."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(f"{escape(path)} is there and is no socket: remove it, or name another path")
+            raise ListenError(f"{escape(path)} exists and is not a socket: remove it, or name another path")
     except FileNotFoundError:
         return
     except OSError as error:

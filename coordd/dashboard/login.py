@@ -1,4 +1,4 @@
-"""The login form: it takes the token and gives a cookie that stands for it."""
+"""Serve the login form: it takes the token and returns a cookie that stands for it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from coordd.dashboard.guard import TOO_MANY, address_of
 from coordd.dashboard.tokens import COOKIE, COOKIE_AGE, Keys
 
 MAX_FORM = 1024
-"""Bytes of the form."""
+"""Bytes of a sent form at most."""
 DEADLINE = 5.0
 
 
 class Login:
-    """``GET`` shows the form, ``POST`` judges it. ``keys`` is None where nobody has to log in."""
+    """The login endpoint: ``GET`` shows the form, ``POST`` checks it; without ``keys`` no login is needed."""
 
     def __init__(self, *, form: Asset, failed: Asset, keys: Keys | None, brake: Brake) -> None:
         self._form = form
@@ -30,7 +30,7 @@ class Login:
         self._brake = brake
 
     async def __call__(self, request: Request) -> Response:
-        """Answer either."""
+        """Answer ``GET`` or ``POST``."""
         if self._keys is None:
             return RedirectResponse("/", 303)
         if request.method != "POST":
@@ -42,14 +42,14 @@ class Login:
             async with asyncio.timeout(DEADLINE):
                 body = await _body(request)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to hear it
+            return Response(status_code=400)  # the client has gone
         except TimeoutError:
             return _closing(problem(408, "slow", f"the form did not come within {DEADLINE:g} s"))
         if body is None:
             return _closing(problem(413, "body", f"a form of more than {MAX_FORM} bytes"))
         try:
             fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
-        except ValueError:  # more fields than our form has
+        except ValueError:  # the form has more fields than ours
             fields = {}
         token = fields.get("token", [""])[0]
         if not keys.opens(token.strip().encode()):
@@ -74,7 +74,7 @@ class Login:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body, None where it is too long."""
+    """Return the body; None if it is too long."""
     body = b""
     async for chunk in request.stream():
         body += chunk

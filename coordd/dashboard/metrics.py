@@ -1,9 +1,9 @@
-"""The status document as Prometheus metrics.
+"""Turn the status document into Prometheus metrics.
 
-Names follow the Prometheus conventions: base units, a unit as suffix, ``_total`` for what only grows. What is
-unknown has no sample, never 0. No label ever holds an agent's, a task's or a workspace's name: strangers
-choose those, and a fleet has thousands. With the daemon down there is ``coordd_up 0``, and what it would
-have said is absent.
+Names follow the Prometheus conventions: base units, a unit as suffix, ``_total`` for counters. An unknown
+value has no sample, never 0. No label ever holds an agent's, a task's or a workspace's name: strangers
+choose those, and a fleet has thousands. With the daemon down there is ``coordd_up 0``, and its own metrics
+are absent.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from prometheus_client.registry import Collector
 from coordd.util.text import epoch_of, number
 
 RATIO = 0.01
-"""Percent to the 0..1 that Prometheus expects."""
+"""The factor from percent to the ratio 0..1 that Prometheus expects."""
 
 
 class Page(Collector):
-    """The metrics of one scrape: made of a status document, or of None where there is none."""
+    """The metrics of one scrape, made of a status document, or of None without a daemon."""
 
     def __init__(self, status: dict[str, Any] | None, own: Iterable[Metric]) -> None:
         self._status = status
         self._own = own
 
     def collect(self) -> Iterator[Metric]:
-        """The families, those of the dashboard itself last."""
+        """Yield the metric families, the dashboard's own last."""
         up = GaugeMetricFamily("coordd_up", "Whether the daemon answers.")
         up.add_metric([], 0.0 if self._status is None else 1.0)
         yield up
@@ -40,7 +40,7 @@ class Page(Collector):
 
 
 def families(status: dict[str, Any]) -> Iterator[Metric]:
-    """All that a status document says in numbers."""
+    """Yield the metric families of a status document."""
     daemon, system = _dict(status.get("daemon")), _dict(status.get("system"))
     yield from _daemon(status, daemon)
     yield from _agents(status)
@@ -152,7 +152,7 @@ def _sinks(sinks: dict[str, Any]) -> Iterator[Metric]:
         ),
         GaugeMetricFamily("coordd_sink_backlog_records", "Records that wait for a sink.", labels=["sink"]),
     )
-    for name, sink in list(sinks.items())[:16]:  # the daemon has three or so
+    for name, sink in list(sinks.items())[:16]:  # the daemon has about three
         known = _dict(sink)
         values = (
             (states, _is(known.get("state"), "ok")),
@@ -182,7 +182,7 @@ def _own_cost(daemon: dict[str, Any], own: dict[str, Any]) -> Iterator[Metric]:
 def dashboard_families(
     *, connections: int, streams: int, refused: int, cut: int, requests: int, cpu: float, reconnections: int
 ) -> list[Metric]:
-    """What the dashboard says of itself; ``cpu`` in seconds."""
+    """Return the metrics of the dashboard itself; ``cpu`` is in seconds."""
     return [
         _gauge("coordd_dashboard_connections", "Open HTTP connections.", connections),
         _gauge("coordd_dashboard_streams", "Open event streams.", streams),
@@ -224,7 +224,7 @@ def _by(name: str, words: str, label: str, values: dict[str, Any]) -> Metric:
 
 
 def _states(name: str, words: str, label: str, names: tuple[str, ...], state: object) -> Metric:
-    """One sample for each state, 1 for the one that is; none where that is not known."""
+    """Return a metric with one sample for each state, 1 for the present one; no samples if unknown."""
     if state not in names:
         return GaugeMetricFamily(name, words, labels=[label])
     return _by(name, words, label, {one: float(one == state) for one in names})

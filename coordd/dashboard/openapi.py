@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the endpoints and from the records' own types. Pure."""
+"""Build the OpenAPI 3.1 document from the endpoints and the types of the records. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OF_DAEMON = (502,)
 
 
 def document() -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     paths = {endpoint.path: {"get": _operation(endpoint)} for endpoint in ENDPOINTS}
     return {
         "openapi": "3.1.0",
@@ -99,7 +99,7 @@ def _parameter(name: str, kind: Kind, most: int) -> dict[str, Any]:
 
 
 def _others() -> dict[str, Any]:
-    """What does not answer JSON records."""
+    """Return the paths that answer no JSON records."""
     refusals = {str(code): _json(_TEXT[code], "Problem") for code in _ALWAYS}
     text = {"schema": {"type": "string"}}
     events = {

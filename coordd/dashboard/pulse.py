@@ -1,7 +1,7 @@
-"""What the dashboard asks of its own accord: the status while somebody looks, and whether the daemon answers.
+"""Ask the daemon regularly: for the status while streams are open, and whether it answers.
 
-Records come as notifications; what has none (counts, problems, Redis, the task queue) is asked for each
-:data:`LOOK` seconds while streams are open, and each :data:`IDLE` seconds otherwise.
+Records come as notifications. What has no notification (counts, problems, Redis, the task queue) is asked for
+every :data:`LOOK` seconds while streams are open, and every :data:`IDLE` seconds otherwise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Tasks(msgspec.Struct):
 
 
 class Pulse:
-    """Feeds streams with what it hears of the daemon."""
+    """Pass on to event streams what the daemon sends and answers."""
 
     def __init__(self, *, feed: Feed, last: LastKnown) -> None:
         self._feed = feed
@@ -37,18 +37,18 @@ class Pulse:
         self._changed = asyncio.Event()
 
     def take(self, method: str, params: bytes) -> None:
-        """A notification of the daemon's."""
+        """Take a notification from the daemon."""
         if method in RECORDS:
             self._feed.record(method, params)
         elif method == "lagged":
             self._feed.record("event", _missed(params))
 
-    def link_changed(self) -> None:
-        """The link came up or went down."""
+    def connection_changed(self) -> None:
+        """Tell streams that the connection to the daemon came up or went down."""
         self._changed.set()
 
     async def run(self, upstream: Upstream) -> None:
-        """Ask and tell; never returns."""
+        """Ask the daemon and tell the streams; never returns."""
         while True:
             self._changed.clear()
             await self._tell_link(upstream)
@@ -60,7 +60,7 @@ class Pulse:
                 pass
 
     def wake(self) -> None:
-        """Somebody began to look."""
+        """Ask soon, since a stream has been opened."""
         self._changed.set()
 
     async def _tell_link(self, upstream: Upstream) -> None:
@@ -68,13 +68,13 @@ class Pulse:
         if down is None:
             link: dict[str, object] = {"up": True, "connections": upstream.reconnections}
         else:
-            picture = await self._last.picture()
-            age = None if picture is None or picture.age is None else picture.age
+            state = await self._last.state()
+            age = None if state is None or state.age is None else state.age
             link = {
                 "up": False,
                 "kind": down.kind,
                 "message": str(down),
-                # moments, not ages: the same value again is no news
+                # moments, not ages, so that an unchanged value stays the same
                 "since": _wall(time.monotonic() - down.since),
                 "snapshot_at": None if age is None else _wall(age),
             }
@@ -90,10 +90,10 @@ class Pulse:
         except Unavailable:
             self._feed.forget("status")
         except (ClientError, msgspec.DecodeError):
-            pass  # it is there; perhaps the next turn's answer is one
+            pass  # the daemon is up; its next answer may be usable
 
     async def _look_at_tasks(self, upstream: Upstream) -> None:
-        """Tell that tasks have changed; who wants them asks for them."""
+        """Tell streams that tasks have changed; a page that shows tasks asks for them."""
         found = msgspec.json.decode(await upstream.ask("tasks.list"), type=_Tasks)
         tasks = (bytes(found.tasks), bytes(found.unknown))
         if tasks != self._tasks:
@@ -107,7 +107,7 @@ def _wall(ago: float) -> float:
 
 
 def _missed(params: bytes) -> bytes:
-    """The daemon sent more than we took: that is said as an event is."""
+    """Return the notice that the daemon dropped notifications, in the form of an event."""
     dropped = msgspec.json.decode(params).get("dropped")
     return msgspec.json.encode(
         {

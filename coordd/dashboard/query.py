@@ -1,4 +1,4 @@
-"""Query strings, checked: what is not known, comes twice or is too long is an error in words. Pure."""
+"""Parse query strings strictly: an unknown, repeated or overlong parameter is an error. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from urllib.parse import parse_qsl
 from coordd.dashboard.answers import BadRequest
 
 MAX_QUERY = 8192
-"""Bytes of a query string."""
+"""Bytes of a query string at most."""
 MAX_TEXT = 4096
-"""Characters of a value: a path has at most so many."""
+"""Characters of a value at most: as many as a path may have."""
 
 Kind = type[str] | type[int] | tuple[str, ...]
-"""Of a parameter: text, a whole number from 1, or one of some words."""
+"""The kind of a parameter: text, a whole number from 1, or one of some words."""
 
 
 def read_query(raw: bytes, known: Mapping[str, Kind], *, most: int = 100_000) -> dict[str, object]:
-    """The parameters in a raw query string, by name.
+    """Return the parameters in a raw query string by name.
 
     Raises:
-        BadRequest: it is none of those that are known.
+        BadRequest: a parameter is unknown, repeated, too long or has a wrong value.
     """
     if not raw:
         return {}
@@ -34,7 +34,7 @@ def read_query(raw: bytes, known: Mapping[str, Kind], *, most: int = 100_000) ->
             errors="strict",
             max_num_fields=32,
         )
-    except ValueError as error:  # a UnicodeDecodeError is one
+    except ValueError as error:  # includes UnicodeDecodeError
         raise BadRequest(
             "the query string cannot be read: name=value pairs in UTF-8, percent-encoded"
         ) from error
@@ -45,7 +45,7 @@ def read_query(raw: bytes, known: Mapping[str, Kind], *, most: int = 100_000) ->
             names = ", ".join(known) or "none"
             raise BadRequest(f"unknown parameter {name[:40]!r}; known here: {names}")
         if name in found:
-            raise BadRequest(f"{name}: once, not twice")
+            raise BadRequest(f"{name}: given more than once")
         found[name] = _value(name, text, kind, most)
     return found
 

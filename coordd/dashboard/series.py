@@ -1,7 +1,7 @@
-"""The host's past as columns of numbers, for charts: a few hundred points whatever the range. Pure.
+"""Turn past samples of the host into columns for charts, of a few hundred points for any range. Pure.
 
-A sample has some hundred numbers, thinned ones three times as many; a page draws sixteen. What is unknown
-stays None; a stretch without a sample has no point, and is a gap where it is longer than ``gap``.
+A sample has some hundred numbers, a thinned one three times as many; a page draws sixteen. An unknown number
+stays None. A time without samples has no point, and is a gap if it is longer than ``gap``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coordd.util.text import epoch_of, number
 
 @dataclass(frozen=True, slots=True)
 class ChartRange:
-    """How far back, how fine, and for how long an answer may be given again; all in seconds."""
+    """How far back a chart goes, how fine it is, and how long its answer may be reused; all in seconds."""
 
     span: int
     step: int
@@ -35,7 +35,7 @@ RANGES = {
 }
 DEFAULT = "6h"
 GAP = 2.5
-"""So many times the usual distance of two points without one is a gap."""
+"""The factor of the usual distance between two points from which on a distance is a gap."""
 
 _PATHS: dict[str, tuple[str | int, ...]] = {
     "cpu": ("cpu_percent",),
@@ -56,11 +56,11 @@ _PATHS: dict[str, tuple[str | int, ...]] = {
     "own_cpu": ("self", "cpu_percent"),
 }
 _BANDS = ("cpu", "memory", "load1", "read", "write", "sent", "received", "own_cpu")
-"""Of these the least and the most are told too."""
+"""Columns for which the least and the most are included too."""
 
 
 def series(records: Iterable[dict[str, Any]], chosen: ChartRange, now: float) -> bytes:
-    """``{"since", "until", "step", "gap", "times", "series"}``, encoded; moments are epoch seconds."""
+    """Return ``{"since", "until", "step", "gap", "times", "series"}``, encoded; moments are epoch seconds."""
     rows = [
         (moment, record) for record in records if (moment := epoch_of(record.get("timestamp"))) is not None
     ]
@@ -96,6 +96,6 @@ def _at(record: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def _part(value: Any, part: str) -> float | None:
-    """A number to four digits behind the point; of a thinned one its mean, least or most."""
+    """Return a number rounded to four decimals; of a thinned number its mean, least or most."""
     known = number(value.get(part) if isinstance(value, dict) else value)
     return None if known is None else round(known, 4)

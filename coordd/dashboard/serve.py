@@ -1,4 +1,4 @@
-"""The process: builds everything, serves until a signal ends it. The one place that builds things."""
+"""Build the dashboard and serve until a signal ends it; the only place that builds its parts."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.text import escape
 
 MAX_HEADERS = 16 * 1024
-"""Bytes of a request's line and headers."""
+"""Bytes of a request's line and headers at most."""
 GRACE = 3
-"""Seconds that answers on their way out have at the end."""
+"""Seconds that unfinished answers have at the end."""
 SPARE_DESCRIPTORS = 128
 ACCEPTS_PER_TURN = 16
-"""Newcomers that are let in before others are read: more at once would push each other out."""
+"""Connections that are accepted before others are read: more at once would displace each other."""
 LOG_BYTES = 1024 * 1024
-"""A log file's size at most; one that is full is kept."""
+"""Bytes of a log file at most; one older file is kept."""
 
 log = logging.getLogger(__name__)
 
 
 class LogFileError(CoorddError):
-    """A log file that cannot be written."""
+    """The log file cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides.
+    """The options of the command line.
 
-    ``keys`` is None where no token is asked for, ``log_file`` where stderr takes the log.
+    ``keys`` is None if no token is needed, ``log_file`` is None if the log goes to stderr.
     """
 
     address: Address
@@ -68,23 +68,23 @@ class Options:
 def run(
     options: Options,
     *,
-    places: Callable[[], Sequence[DaemonLocation]],
+    locations: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``started`` is told the address once somebody can ask.
+    """Serve until SIGTERM or SIGINT; call ``started`` with the address once requests are answered.
 
     Raises:
-        ListenError: the address cannot be had.
+        ListenError: it is impossible to listen on the address.
         LogFileError: the log file cannot be written.
     """
     _log(options.log_file)
-    # Of what strangers send it would tell line by line; what fails in here it tells as an error.
+    # It would log a line for each bad request of a stranger; faults of ours are logged as errors.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     _raise_descriptor_limit()
     sock = bind(options.address, group_may=options.group_may)
     try:
-        asyncio.run(_serve(options, sock, places=places, cwd=cwd, started=started))
+        asyncio.run(_serve(options, sock, locations=locations, cwd=cwd, started=started))
     finally:
         sock.close()
         if options.address.path is not None:
@@ -96,29 +96,31 @@ async def _serve(
     options: Options,
     sock: socket.socket,
     *,
-    places: Callable[[], Sequence[DaemonLocation]],
+    locations: Callable[[], Sequence[DaemonLocation]],
     cwd: str | None,
     started: Callable[[str], None],
 ) -> None:
     log_loop_errors(asyncio.get_running_loop())
 
     def read_snapshot() -> Snapshot | None:
-        return last_snapshot(places(), os.environ, cwd, time.time())
+        return last_snapshot(locations(), os.environ, cwd, time.time())
 
     feed = Feed(epoch=f"{time.time_ns():x}")
     last = LastKnown(read_snapshot=read_snapshot)
     pulse = Pulse(feed=feed, last=last)
     layouts = frozenset({"project", "user"} | ({"system"} if options.keys else set()))
 
-    def link_changed() -> None:
+    def connection_changed() -> None:
         if upstream.down is None:
             log.info("coordd answers on %s", escape(upstream.path or ""))
         else:
             log.warning("no daemon: %s", str(upstream.down).partition("\n")[0])
-        pulse.link_changed()
+        pulse.connection_changed()
 
-    upstream = Upstream(places=places, on_record=pulse.take, on_change=link_changed, layouts=layouts)
-    room = HttpConnections(most=min(MOST, allowed_connections()))
+    upstream = Upstream(
+        locations=locations, on_record=pulse.take, on_change=connection_changed, layouts=layouts
+    )
+    connections = HttpConnections(most=min(MOST, allowed_connections()))
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})
     access = Access(names=names, any_address=not loopback, keys=options.keys)
@@ -127,13 +129,13 @@ async def _serve(
         feed=feed,
         pulse=pulse,
         last=last,
-        room=room,
+        connections=connections,
         access=access,
         assets=load_assets(),
     )
     config = uvicorn.Config(
         dashboard.app,
-        http=connection_class(room),
+        http=connection_class(connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -142,18 +144,18 @@ async def _serve(
         date_header=False,
         proxy_headers=False,
         backlog=ACCEPTS_PER_TURN,
-        timeout_keep_alive=60,  # connections.py has a shorter one, and counts what it cuts
+        timeout_keep_alive=60,  # connections.py has a shorter timeout, and counts what it cuts
         timeout_graceful_shutdown=GRACE,
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
 
-    async def tell() -> None:
+    async def announce() -> None:
         sock.listen(BACKLOG)  # asyncio takes the number of accepts in one turn for the length of the queue
         port = 0 if options.address.path is not None else sock.getsockname()[1]
         started(options.address.url(port))
         notify("READY=1\nSTATUS=serving")
 
-    server = HttpServer(config, on_start=tell, on_exit=feed.close)
+    server = HttpServer(config, on_start=announce, on_exit=feed.close)
     background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
     for task in background:
         task.add_done_callback(server.background_ended)
@@ -169,7 +171,7 @@ async def _serve(
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn's server that sleeps until a signal comes: its own wakes ten times a second."""
+    """A uvicorn server that sleeps until a signal comes; uvicorn's own wakes ten times a second."""
 
     def __init__(
         self, config: uvicorn.Config, *, on_start: Callable[[], Awaitable[None]], on_exit: Callable[[], None]
@@ -182,34 +184,34 @@ class HttpServer(uvicorn.Server):
         self.failed: BaseException | None = None
 
     async def main_loop(self) -> None:
-        """Wait for the end."""
+        """Wait until the server has to end."""
         await self._on_start()
         await self._ended.wait()
         self._on_exit()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
-        """A signal: the first ends in order, the second at once."""
+        """End in order at the first signal, at once at the second."""
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
         self._loop.call_soon_threadsafe(self._ended.set)
 
     def background_ended(self, task: asyncio.Task[None]) -> None:
-        """What must run as long as we do has ended: a dashboard without it would show what was."""
+        """End the server when a background task ends: without it the dashboard would show old values."""
         if not task.cancelled():
             self.failed = task.exception()
             self.handle_exit(signal.SIGTERM, None)
 
 
 def _log(path: str | None) -> None:
-    """To stderr, whose reader knows the time; or to a file of our own, where launchd keeps no log."""
+    """Log to stderr, whose reader adds the time, or to a file, since launchd keeps no log."""
     if path is None:
         plain = logging.StreamHandler()
         plain.setFormatter(logging.Formatter("%(message)s"))
         logging.basicConfig(handlers=[Limited(plain)], level=logging.INFO)
         return
     if os.path.exists(path) and not os.path.isfile(path):  # a FIFO would never open
-        raise LogFileError(f"--log-file {escape(path)}: it is there, and no regular file")
+        raise LogFileError(f"--log-file {escape(path)}: it exists and is not a regular file")
     try:
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     except OSError as error:
@@ -221,7 +223,7 @@ def _log(path: str | None) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); nothing where it did not ask."""
+    """Tell systemd a state (sd_notify(3)), if it asked for that."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -231,7 +233,7 @@ def notify(state: str) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Room for all connections, which may have half of them: macOS gives a process 256 descriptors."""
+    """Raise the limit of descriptors; connections may have half of them, and macOS allows only 256."""
     if sys.platform == "win32":
         return
     import resource

@@ -1,7 +1,7 @@
-"""``/api/events``: server-sent events, resumable, one task a stream and nothing queued for it.
+"""Serve ``/api/events``: resumable server-sent events, one task for each stream, without queues.
 
-A stream is an ASGI application of its own, for it has to notice both that there is news and that its reader
-left. A reader that stops reading is cut by connections.py.
+A stream is an ASGI application of its own, since it has to notice both new records and that its reader left.
+A reader that stops reading is cut by connections.py.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from coordd.dashboard.feed import TOPICS, Feed, Reader, message
 from coordd.dashboard.query import read_query
 
 PING = 5.0
-"""Seconds of silence after which an event says that the stream lives; a comment would reach no script."""
+"""Seconds without events after which a ping is sent; it is an event, as a comment reaches no script."""
 RETRY_MS = 1000
-"""How soon a browser comes back after a broken connection."""
+"""Milliseconds after which a browser reconnects."""
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"x-accel-buffering", b"no"),  # nginx passes it on as it comes
+    (b"x-accel-buffering", b"no"),  # tells nginx to pass events on without buffering
 ]
 
 
 class EventStream:
-    """The endpoint; ``on_open`` is called when a stream begins, and ``room`` asked for a place for it."""
+    """The endpoint; ``on_open`` is called when a stream begins, and ``connections`` gives it a place."""
 
-    def __init__(self, *, feed: Feed, on_open: Callable[[], None], room: HttpConnections) -> None:
-        self._room = room
+    def __init__(self, *, feed: Feed, on_open: Callable[[], None], connections: HttpConnections) -> None:
+        self._connections = connections
         self._feed = feed
         self._on_open = on_open
 
@@ -48,15 +48,15 @@ class EventStream:
             await send({"type": "http.response.body", "body": b""})
             return
         connection = scope[CONNECTION]
-        if not self._room.begin_stream(connection):
-            why = f"all {self._room.most_streams} places for event streams are in use; try again later"
+        if not self._connections.begin_stream(connection):
+            why = f"all {self._connections.most_streams} places for event streams are in use; try again later"
             await problem(503, "busy", why)(scope, receive, send)
             return
         try:
             await send(start)
             await self._stream(after, topics, receive, send)
         finally:
-            self._room.end_stream(connection)
+            self._connections.end_stream(connection)
 
     async def _stream(self, after: str | None, topics: frozenset[str], receive: Receive, send: Send) -> None:
         reader = self._feed.reader(after=after, topics=topics)
@@ -70,19 +70,19 @@ class EventStream:
 
     async def _serve(self, reader: Reader, gone: asyncio.Task[None], send: Send) -> None:
         start = b"retry: %d\n" % RETRY_MS
-        # the id of "hello" is where a reader goes on that is cut off before its first record
+        # with the id of "hello" a reader goes on that is cut off before its first record
         start += b"id: %b\n" % self._feed.last_id.encode() if reader.position == self._feed.end else b""
         start += message("hello", b'{"resumed":%b}' % (b"false" if reader.reset else b"true"))
         await send({"type": "http.response.body", "body": start, "more_body": True})
         while not gone.done() and not self._feed.closed:
-            reader.news.clear()
+            reader.ready.clear()
             body = reader.take()
             if body:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 continue
             try:
                 async with asyncio.timeout(PING):
-                    await reader.news.wait()
+                    await reader.ready.wait()
             except TimeoutError:
                 await send({"type": "http.response.body", "body": message("ping", b"{}"), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -91,11 +91,11 @@ class EventStream:
 async def _gone(receive: Receive, reader: Reader) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    reader.news.set()
+    reader.ready.set()
 
 
 def _asked(scope: Scope) -> tuple[frozenset[str], str | None]:
-    """The topics, and the id to go on from: of the header that browsers send, or of the query."""
+    """Return the topics, and the id to go on from, by the header that browsers send or by the query."""
     query = read_query(scope["query_string"], {"topics": str, "last_event_id": str})
     header = next((value for name, value in scope["headers"] if name == b"last-event-id"), None)
     after = header.decode("latin-1") if header is not None else query.get("last_event_id")

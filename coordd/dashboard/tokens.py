@@ -1,4 +1,4 @@
-"""The token that opens the dashboard where the socket's own rights do not: made, read, compared.
+"""Make, read and compare the token that opens the dashboard.
 
 A token is 32 random bytes as text, alone in a file. In the system layout the installer makes it, owned by
 root and readable by the socket's group. What a browser keeps is not the token but a cookie signed with it:
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 NAME = "dashboard.token"
 COOKIE = "coordd_dashboard"
 COOKIE_AGE = 30 * 86400
-"""Seconds for which a login lasts."""
+"""Seconds that a login lasts."""
 _LEAST, _MOST = 16, 256
 
 
 class TokenError(CoorddError):
-    """A token file that cannot be made, read or trusted."""
+    """A token file cannot be made, read or trusted."""
 
 
 def token_path(layout: str, environ: Mapping[str, str], platform: str) -> str:
-    """Where a layout's token lies: beside its configuration file."""
+    """Return the path of a layout's token: beside its configuration file."""
     paths = system_paths(platform) if layout == "system" else user_paths(environ, platform)
     return os.path.join(os.path.dirname(paths["config_file"]), NAME)
 
 
 def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
-    """Make a token file, unless there is one; whether it was made. Its directory is made too.
+    """Make a token file and its directory, unless there is one; return whether it was made.
 
-    ``gid`` is the group that may read it with mode 0o640; -1 leaves it.
+    ``gid`` is the group that may read it with mode 0o640; -1 leaves the group unchanged.
 
     Raises:
-        TokenError: it cannot be written.
+        TokenError: the file cannot be written.
     """
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -66,16 +66,16 @@ def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
             os.fsync(descriptor)
     except OSError as error:
         with suppress(OSError):
-            os.unlink(path)  # half of a token is none
+            os.unlink(path)  # half a token is useless
         raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
     return True
 
 
 def read_token(path: str) -> str:
-    """The token in a file.
+    """Read the token from a file.
 
     Raises:
-        TokenError: it is missing, unreadable, readable by everybody, or holds no token.
+        TokenError: the file is missing, unreadable, readable by everybody, or holds no token.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -106,22 +106,22 @@ def read_token(path: str) -> str:
 
 
 class Keys:
-    """Compares what a client shows with the token, in constant time."""
+    """Compare tokens and cookies of clients with the token, in constant time."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def opens(self, shown: bytes) -> bool:
-        """Whether this is the token."""
+        """Return whether this is the token."""
         return hmac.compare_digest(shown, self._token)
 
     def cookie(self, now: float) -> str:
-        """A cookie that opens until :data:`COOKIE_AGE` seconds after ``now`` (epoch)."""
+        """Return a cookie that is valid until :data:`COOKIE_AGE` seconds after ``now`` (epoch)."""
         until = str(int(now) + COOKIE_AGE)
         return f"{until}.{self._signature(until)}"
 
     def takes_cookie(self, value: str, now: float) -> bool:
-        """Whether it is one of ours, and not too old."""
+        """Return whether a cookie is one of ours and not too old."""
         until, _, signature = value.partition(".")
         genuine = hmac.compare_digest(signature.encode(), self._signature(until).encode())
         return genuine and until.isascii() and until.isdigit() and int(until) > now

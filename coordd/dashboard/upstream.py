@@ -1,9 +1,9 @@
-"""The daemon as the dashboard knows it: connected or not and why, its answers, and what was last heard of it.
+"""Keep the dashboard connected to the daemon, and ask it questions.
 
-Three connections, however many readers there are: one that is subscribed, one for quick questions, one for
-history, so that a long query holds up nothing else. The same question within :data:`FRESH` seconds gets the
-same answer; a hundred who ask at once are one question. When the connection is lost it is looked for again
-each :data:`RETRY` seconds, in the places where ``coordctl`` looks.
+There are three connections, however many readers: one with the subscription, one for quick questions, one for
+history, so that a long query delays nothing else. The same question within :data:`FRESH` seconds gets the
+same answer; a hundred who ask at the same time cause one question. A lost daemon is looked for every
+:data:`RETRY` seconds, in the places where ``coordctl`` looks.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dataclasses import dataclass
 
 import msgspec
 
-from coordd.dashboard.channel import Channel, ChannelLost, Crowded
+from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
 from coordd.protocol.client import connect
 from coordd.protocol.paths import DaemonLocation
 from coordd.util.text import escape
 
 TIMEOUT = 5.0
-"""Seconds for an answer."""
+"""Seconds that an answer may take."""
 HISTORY_TIMEOUT = 15.0
-"""Seconds for one of history; the daemon itself gives up after ten."""
+"""Seconds that an answer of history may take; the daemon itself gives up after ten."""
 MAX_HISTORY = 16
-"""Queries of history that may wait at once."""
+"""Queries of history that may wait at the same time."""
 MAX_PARTICULAR = 64
-"""Quick questions with parameters that may wait at once; those without are few, and always have room."""
+"""Quick questions with parameters that may wait at the same time; those without always have room."""
 FRESH = 0.5
-"""Seconds for which an answer may be given again."""
+"""Seconds for which an answer may be reused."""
 RETRY = 1.0
 CACHED = 32
 
@@ -53,7 +53,7 @@ class _SubscribeAnswer(msgspec.Struct):
 
 
 class Unavailable(ClientError):
-    """There is no daemon to ask. ``kind``: ``daemon-down`` or ``daemon-silent``; ``since``: monotonic."""
+    """There is no daemon to ask; ``kind`` is ``daemon-down`` or ``daemon-silent``, ``since`` is monotonic."""
 
     def __init__(self, kind: str, message: str, since: float) -> None:
         self.kind = kind
@@ -79,22 +79,22 @@ class _Connected:
 
 
 class Upstream:
-    """The link to the daemon.
+    """The connection to the daemon.
 
-    ``on_record`` is told each notification (method, encoded parameters), ``on_change`` that the link has
-    come up or gone down. ``down`` is None while it is up. A daemon of a layout that is not in ``layouts``
-    is not used: whoever may open this dashboard may not open its socket.
+    ``on_record`` is called with each notification (method, encoded parameters), ``on_change`` when the
+    connection has come up or gone down. ``down`` is None while it is up. A daemon of a layout that is not in
+    ``layouts`` is not used: this dashboard may be open to users who may not open that socket.
     """
 
     def __init__(
         self,
         *,
-        places: Callable[[], Sequence[DaemonLocation]],
+        locations: Callable[[], Sequence[DaemonLocation]],
         on_record: Callable[[str, bytes], None],
         on_change: Callable[[], None],
         layouts: frozenset[str],
     ) -> None:
-        self._places = places
+        self._locations = locations
         self._on_record = on_record
         self._on_change = on_change
         self._layouts = layouts
@@ -102,7 +102,7 @@ class Upstream:
         self._cache: OrderedDict[tuple[str, bytes], _CachedAnswer] = OrderedDict()
         self._history_waiting = 0
         self._particular = 0
-        # connect(2) and the search for sockets block; they never run on the loop
+        # connect(2) and the search for sockets block, so they run in a thread
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="connect")
         self.path: str | None = None
         self.down: Unavailable | None = Unavailable(
@@ -111,7 +111,7 @@ class Upstream:
         self.reconnections = -1
 
     async def run(self) -> None:
-        """Keep the link; never returns."""
+        """Keep the connection up; never returns."""
         try:
             while True:
                 try:
@@ -121,7 +121,7 @@ class Upstream:
                 else:
                     self._up(connected)
                     reason = await connected.events.closed
-                    if self._connected is connected:  # else it was hung up on, for a better reason
+                    if self._connected is connected:  # otherwise it was closed already, for a better reason
                         self._lose(reason)
                 await asyncio.sleep(RETRY)
         finally:
@@ -129,12 +129,14 @@ class Upstream:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, method: str, params: Params | None = None, *, fresh: float = FRESH) -> bytes:
-        """The encoded answer to a quick question, at most ``fresh`` seconds old; it must not be changed.
+        """Return the encoded answer to a quick question, at most ``fresh`` seconds old.
+
+        It is shared with other callers, so it must not be changed.
 
         Raises:
             Unavailable: there is no daemon, or it does not answer.
-            Crowded: too much is asked at once.
-            RpcError: it answered with an error.
+            Overloaded: too much is asked at the same time.
+            RpcError: the daemon answered with an error.
         """
         key = (method, msgspec.json.encode(params))
         now = time.monotonic()
@@ -142,7 +144,7 @@ class Upstream:
         if cached is None or cached.until <= now:
             if params is not None:
                 if self._particular >= MAX_PARTICULAR:
-                    raise Crowded("too many requests wait for the daemon already; ask again later.")
+                    raise Overloaded("too many requests wait for the daemon already; ask again later.")
                 self._particular += 1
             answer = asyncio.ensure_future(self._quick(method, params))
             answer.add_done_callback(_seen)
@@ -155,11 +157,11 @@ class Upstream:
         return await asyncio.shield(cached.answer)
 
     async def history(self, params: Params, *, of_page: bool = False) -> bytes:
-        """The encoded answer of ``history.query``; the few that the page asks always have room.
+        """Return the encoded answer of ``history.query``; the few queries of the page always have room.
 
         Raises:
             Unavailable, RpcError: as :meth:`ask`.
-            CannotTell: it takes too long, or too many wait.
+            CannotTell: the answer takes too long, or too many queries wait.
         """
         connected = self._require()
         if of_page:
@@ -183,12 +185,12 @@ class Upstream:
         self._particular -= 1
 
     def silent(self, error: ClientError) -> None:
-        """It is connected but does not answer: hang up, and look for it again."""
+        """Close the connection to a daemon that does not answer, and look for it again."""
         if self._connected is not None:
             self._lose(error)
 
     def _tidy(self, now: float) -> None:
-        """Let go of answers that are too old to be given again, and of the oldest beyond the bound."""
+        """Drop answers that are too old to be reused, and the oldest beyond the bound."""
         while self._cache:
             key, oldest = next(iter(self._cache.items()))
             if oldest.until > now and len(self._cache) <= CACHED:
@@ -204,7 +206,7 @@ class Upstream:
         connected = self._require()
         try:
             return await connected.quick.call(method, params, within=TIMEOUT)
-        except Crowded:
+        except Overloaded:
             raise
         except CannotTell as error:
             self.silent(error)
@@ -239,7 +241,7 @@ class Upstream:
         try:
             layout = msgspec.json.decode(snapshot, type=_SubscribeAnswer).status.daemon.layout
         except msgspec.DecodeError as error:
-            raise CannotTell("what answers there is no coordd.") from error
+            raise CannotTell("what answers there is not coordd.") from error
         if layout not in self._layouts:
             raise CannotTell(
                 f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its "
@@ -247,13 +249,17 @@ class Upstream:
             )
 
     def _find(self) -> tuple[str, list[socket.socket]]:
-        """The first socket where somebody answers, and three connections to it; errors as ``coordctl``'s."""
-        places = self._places()
-        first = connect(places, TIMEOUT)
+        """Return the first socket where a daemon answers, and three connections to it.
+
+        Raises:
+            ClientError: as ``coordctl`` does.
+        """
+        locations = self._locations()
+        first = connect(locations, TIMEOUT)
         clients = [first]
         try:
-            (place, *_) = (place for place in places if place.socket == first.path)
-            clients.extend(connect([place], TIMEOUT) for _ in range(2))
+            (location, *_) = (location for location in locations if location.socket == first.path)
+            clients.extend(connect([location], TIMEOUT) for _ in range(2))
             return first.path, [socket.socket(fileno=client.hand_over()) for client in clients]
         finally:
             for client in clients:
@@ -284,6 +290,6 @@ class Upstream:
 
 
 def _seen(answer: asyncio.Future[bytes]) -> None:
-    """An error that nobody waits for any more is no news for the log."""
+    """Mark an answer's error as seen, so that asyncio does not log it when nobody waits for it."""
     if not answer.cancelled():
         answer.exception()

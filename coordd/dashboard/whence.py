@@ -1,4 +1,4 @@
-"""Where a client comes from: the address that it counts as, or its user behind a Unix socket."""
+"""Find the address or user under which a client is counted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contextlib import suppress
 from coordd.protocol.admission import Caller
 
 _IPV6_NETWORK = 64
-"""Bits of an IPv6 address that a network hands out: whoever has one such network has all of its addresses."""
+"""Bits of an IPv6 network's prefix: whoever has such a network has all of its addresses."""
 
 
 def caller_of(transport: asyncio.BaseTransport) -> Caller:
-    """Who is at the other end of an accepted connection; behind loopback all are the same."""
+    """Return who is at the other end of an accepted connection; all clients on loopback count as one."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return _user(sock)
@@ -25,7 +25,7 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
 
 
 def network_of(address: str) -> str:
-    """The address of IPv4, the network of IPv6."""
+    """Return an IPv4 address as it is, of an IPv6 address its network."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -38,7 +38,7 @@ def network_of(address: str) -> str:
 
 
 def _user(sock: socket.socket) -> Caller:
-    """Uid and pid by the kernel's word (SO_PEERCRED, unix(7)), where it tells."""
+    """Return uid and pid from the kernel (SO_PEERCRED, unix(7)), if it tells."""
     with suppress(OSError, struct.error):
         if sys.platform == "linux":
             raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the manual pages from what the commands and the configuration say of themselves.
+"""Write the manual pages from the help of the commands and the table of configuration keys.
 
 ``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows;
 ``coordd.toml.5`` from the table of configuration keys. After a change of either::
@@ -51,7 +51,7 @@ _FILES = {
 
 
 def pages() -> dict[str, str]:
-    """Every page by the name of its file."""
+    """Return every page by the name of its file."""
     return {
         "coordctl.1": _program(coordctl, "coordctl", "coordd(1), coordd.toml(5)", _ENVIRONMENT),
         "coordd.1": _program(coordd, "coordd", "coordctl(1), coordd.toml(5)", _daemon_environment()),
@@ -60,13 +60,13 @@ def pages() -> dict[str, str]:
 
 
 def escaped(text: str) -> str:
-    """Text that roff shows as it is, one line."""
+    """Escape a text so that roff shows it unchanged, on one line."""
     line = "".join([_SPECIAL.get(c, c) for c in text])
     return "\\&" + line if line.startswith(".") else line
 
 
 def prose(text: str) -> Iterator[str]:
-    r"""A ``help`` or an ``epilog`` as roff: paragraphs; what is indented after a ``\b`` stays as it is."""
+    r"""Yield a ``help`` or ``epilog`` as roff: paragraphs, and unchanged lines after a ``\b``."""
     for block in _blocks(text):
         lines = block.split("\n")
         kept = lines[0].strip() == "\b"
@@ -239,7 +239,7 @@ def _daemon_environment() -> dict[str, str]:
 
 
 def _layouts() -> list[tuple[str, dict[str, str]]]:
-    # '~' for HOME, and the variables by their names: a page is the same for everybody
+    # '~' for HOME, and variables by their names, so that the page is the same everywhere
     environ = {"HOME": "~", "XDG_RUNTIME_DIR": "/run/user/UID"}
     return [
         ("project", project_paths("PROJECT")),

@@ -382,7 +382,7 @@ def test_version(ctl: Any) -> None:
         (["statsu"], "Did you mean 'status'?"),
         (["zzz\x1b"], "No such command 'zzz\\x1b'.\n"),
         (["status", "--jsn"], "--json"),
-        (["status", "--timeout", "-1"], "'-1' is no time to wait"),
+        (["status", "--timeout", "-1"], "'-1' is not a time to wait"),
         (["agents", "--status", "dead"], "'inactive'"),
         (["tail", "-n", "-1"], "-1"),
     ],

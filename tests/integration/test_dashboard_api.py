@@ -117,8 +117,8 @@ def test_history_thinned_and_as_columns(fleet: tuple[Project, Coordd, Dashboard]
         ("/api/agents/" + "a" * 300, 400, "params", "256"),
         ("/api/agents/", 400, "params", "256"),
         ("/nothing", 404, "no-such-page", "openapi.json"),
-        ("/static/../serve.py", 404, "no-such-page", "nothing"),
-        ("/static/login.html", 404, "no-such-page", "nothing"),
+        ("/static/../serve.py", 404, "no-such-page", "no such page"),
+        ("/static/login.html", 404, "no-such-page", "no such page"),
     ],
 )
 def test_errors_have_one_shape_and_say_what_to_do(

@@ -1,8 +1,9 @@
-"""Who may read what: a user's rights on a path, one component after the other, by modes and POSIX ACLs.
+"""Find which component of a path refuses a user, by modes and POSIX ACLs.
 
 access(2) answers for the process that asks; the doctor asks for the daemon, another user, and wants to know
-which component refuses. Rules: path_resolution(7), acl(5), capabilities(7). What no mode shows (a sandbox, a
-mount, NFS's root squash, SELinux) stays unseen: the daemon's own word in ``status`` covers that.
+which component refuses. Rules: path_resolution(7), acl(5), capabilities(7). Limits that no mode shows (a
+sandbox, a mount, NFS's root squash, SELinux) are not found here; the daemon's own report in ``status`` covers
+them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32  # linu
 _ACL_VERSION = 2
 
 Acl = tuple[tuple[int, int, int], ...]
-"""Entries of tag, permission bits, and the uid or gid that a named one is for."""
+"""ACL entries: tag, permission bits, and the uid or gid of a named entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user as the kernel sees a process of it; ``capabilities`` as in CapEff of /proc/PID/status."""
+    """A user as the kernel sees its processes; ``capabilities`` as in CapEff of /proc/PID/status."""
 
     uid: int
     gids: frozenset[int]
@@ -36,13 +37,13 @@ class Credentials:
 
     @property
     def name(self) -> str:
-        """The user's name, or its number where it has none."""
+        """Return the user's name, or its number without a name."""
         return user_name(self.uid)
 
 
 @dataclass(frozen=True, slots=True)
 class FileRights:
-    """What stat(2) and the ACL of one file say."""
+    """The rights on one file, by stat(2) and its ACL."""
 
     mode: int
     uid: int
@@ -52,9 +53,9 @@ class FileRights:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Where a walk along a path ended, and for want of which rights (READ | WRITE | SEARCH).
+    """The component that ended a walk along a path, and the missing rights (READ | WRITE | SEARCH).
 
-    ``error`` is set where this process could not look, so that nothing is known of the other user's rights.
+    ``error`` is set if this process could not look, so that the other user's rights are unknown.
     """
 
     path: str
@@ -64,12 +65,12 @@ class Obstacle:
 
     @property
     def missing(self) -> bool:
-        """Whether there is nothing at this path."""
+        """Return whether there is nothing at this path."""
         return isinstance(self.error, (FileNotFoundError, NotADirectoryError))
 
 
 def user_of(uid: int) -> Credentials:
-    """A user by the user database, with all its groups; uid 0 may do anything."""
+    """Return a user from the user database, with all its groups; uid 0 may do anything."""
     try:
         entry = pwd.getpwuid(uid)
         gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
@@ -79,11 +80,11 @@ def user_of(uid: int) -> Credentials:
 
 
 def process(pid: int) -> Credentials | None:
-    """The user a process acts as, with its real groups and capabilities; None where nothing tells."""
+    """Return the user a process acts as, with its real groups and capabilities; None if unknown."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
-        # real, effective, saved, file system: the last one counts for files
+        # real, effective, saved, file system: for files the last one counts
         uid, gid = (int(fields[name].split()[3]) for name in ("Uid", "Gid"))
         groups = frozenset([gid, *map(int, fields["Groups"].split())])
         return Credentials(uid, groups, int(fields["CapEff"], 16))
@@ -91,21 +92,21 @@ def process(pid: int) -> Credentials | None:
         return None
 
 
-def allows(rights: FileRights, who: Credentials, wanted: int) -> bool:
-    """Whether a user has all wanted rights on a file: the algorithm of acl(5), capabilities first."""
-    if _overridden(rights, who, wanted):
+def allows(rights: FileRights, user: Credentials, wanted: int) -> bool:
+    """Return whether a user has all wanted rights on a file: capabilities first, then the rules of acl(5)."""
+    if _overridden(rights, user, wanted):
         return True
     entries = rights.acl or _entries_of_mode(rights)
     mask = next((bits for tag, bits, _ in entries if tag == _MASK), READ | WRITE | SEARCH)
-    if who.uid == rights.uid:
+    if user.uid == rights.uid:
         return _first(entries, _USER_OBJ) & wanted == wanted
     for tag, bits, identity in entries:
-        if tag == _USER and identity == who.uid:
+        if tag == _USER and identity == user.uid:
             return bits & mask & wanted == wanted
     groups = [
         bits & mask
         for tag, bits, identity in entries
-        if (tag == _GROUP_OBJ and rights.gid in who.gids) or (tag == _GROUP and identity in who.gids)
+        if (tag == _GROUP_OBJ and rights.gid in user.gids) or (tag == _GROUP and identity in user.gids)
     ]
     if groups:
         return any(bits & wanted == wanted for bits in groups)
@@ -113,7 +114,7 @@ def allows(rights: FileRights, who: Credentials, wanted: int) -> bool:
 
 
 def rights_of(path: str) -> FileRights:
-    """What the file system says of a path, symbolic links followed.
+    """Return the rights on a path; symbolic links are followed.
 
     Raises:
         OSError: as stat(2).
@@ -122,10 +123,10 @@ def rights_of(path: str) -> FileRights:
     return FileRights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
 
 
-def first_obstacle(path: str, who: Credentials, wanted: int) -> Obstacle | None:
-    """The first component on the way to a path that refuses a user; None where all is well.
+def first_obstacle(path: str, user: Credentials, wanted: int) -> Obstacle | None:
+    """Return the first component on the way to a path that refuses a user; None if none does.
 
-    Every directory above needs the right to search, the path itself the wanted ones.
+    Every directory above needs the right to search, the path itself the wanted rights.
     """
     steps = [(above, SEARCH) for above in _above(os.path.realpath(path))]
     for step, needed in [*steps, (os.path.realpath(path), wanted)]:
@@ -133,40 +134,40 @@ def first_obstacle(path: str, who: Credentials, wanted: int) -> Obstacle | None:
             rights = rights_of(step)
         except OSError as error:
             return Obstacle(step, needed, error=error)
-        if not allows(rights, who, needed):
+        if not allows(rights, user, needed):
             return Obstacle(step, needed, rights)
     return None
 
 
-def grant(obstacle: Obstacle, who: Credentials) -> str:
-    """The command that gives a user what is missing; the narrow one first."""
+def grant(obstacle: Obstacle, user: Credentials) -> str:
+    """Return commands that give a user the missing rights; the one that gives least comes first."""
     letters = in_letters(obstacle.wanted)
     path = shlex.quote(obstacle.path)
-    whose = who_class(obstacle.rights, who)
+    whose = user_class(obstacle.rights, user)
     if whose == "u":
-        return f"chmod u+{letters} {path}"  # an owner's rights come from no other entry
-    return f"setfacl -m u:{who.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
+        return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count
+    return f"setfacl -m u:{user.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
 
 
-def who_class(rights: FileRights | None, who: Credentials) -> str:
-    """The letter of chmod(1) for the bits that count for a user: u, g or o."""
-    if rights is not None and rights.uid == who.uid:
+def user_class(rights: FileRights | None, user: Credentials) -> str:
+    """Return the letter of chmod(1) for the bits that count for a user: u, g or o."""
+    if rights is not None and rights.uid == user.uid:
         return "u"
-    return "g" if rights is not None and rights.gid in who.gids else "o"
+    return "g" if rights is not None and rights.gid in user.gids else "o"
 
 
 def in_letters(wanted: int) -> str:
-    """``rx`` for READ | SEARCH."""
+    """Return rights in letters: ``rx`` for READ | SEARCH."""
     return "".join([letter for bit, letter in ((READ, "r"), (WRITE, "w"), (SEARCH, "x")) if wanted & bit])
 
 
 def owner_and_mode(rights: FileRights) -> str:
-    """``ann:staff drwxr-x---``."""
+    """Return owner, group and mode as ``ann:staff drwxr-x---``."""
     return f"{user_name(rights.uid)}:{group_name(rights.gid)} {stat.filemode(rights.mode)}"
 
 
 def user_name(uid: int) -> str:
-    """A user's name, or its number where it has none."""
+    """Return a user's name, or its number without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -174,7 +175,7 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """A group's name, or its number where it has none."""
+    """Return a group's name, or its number without a name."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -182,10 +183,12 @@ def group_name(gid: int) -> str:
 
 
 def parse_acl(data: bytes) -> Acl:
-    """The extended attribute ``system.posix_acl_access``: a version, then tag, permissions, id of each entry.
+    """Parse the extended attribute ``system.posix_acl_access``.
+
+    It is a version, then tag, permissions and id of each entry.
 
     Raises:
-        ValueError: of another version or shape.
+        ValueError: it has another version or shape.
     """
     if len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != _ACL_VERSION:
         raise ValueError("an access control list of another version")
@@ -198,13 +201,13 @@ def _acl(path: str) -> Acl | None:
     try:
         return parse_acl(os.getxattr(path, "system.posix_acl_access"))
     except (OSError, ValueError):
-        return None  # none there, or a file system without them: the mode is all there is
+        return None  # no ACL, or a file system without ACLs: only the mode counts
 
 
-def _overridden(rights: FileRights, who: Credentials, wanted: int) -> bool:
-    if who.capabilities & _DAC_OVERRIDE:
+def _overridden(rights: FileRights, user: Credentials, wanted: int) -> bool:
+    if user.capabilities & _DAC_OVERRIDE:
         return bool(stat.S_ISDIR(rights.mode) or not wanted & SEARCH or rights.mode & 0o111)
-    if who.capabilities & _DAC_READ_SEARCH:
+    if user.capabilities & _DAC_READ_SEARCH:
         return not wanted & WRITE and (stat.S_ISDIR(rights.mode) or wanted == READ)
     return False
 
@@ -219,7 +222,7 @@ def _first(entries: Acl, wanted: int) -> int:
 
 
 def _above(path: str) -> Iterator[str]:
-    """``/``, ``/home`` for ``/home/ann``."""
+    """Yield the directories above a path: ``/``, ``/home`` for ``/home/ann``."""
     parts = path.split(os.sep)
     for count in range(1, len(parts)):
         yield os.sep.join(parts[:count]) or os.sep

@@ -1,4 +1,4 @@
-"""``coordctl doctor``: what is wrong and how to put it right, a line a check, with the daemon up or down."""
+"""Implement ``coordctl doctor``: run all checks, and print one line and a fix for each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 OK, FAILED = 0, 1
 LONGEST = 60.0
-"""Seconds for one check; each workspace has a shorter time of its own."""
+"""Seconds for one check; each workspace has a shorter limit of its own."""
 
 CHECKS = (
     check_socket,
@@ -97,7 +97,7 @@ def command(target: DaemonTarget, as_json: bool, strict: bool) -> int:
 
 
 def examine(facts: DoctorFacts) -> list[Finding]:
-    """What all checks find; one that the system does not let look is a finding too."""
+    """Run all checks and return their findings; a check that the system does not permit is one too."""
     findings: list[Finding] = []
     for check in CHECKS:
         try:

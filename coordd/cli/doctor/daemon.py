@@ -1,4 +1,4 @@
-"""Checks of the daemon itself: is it there, may this user ask, is it of our version, what ails it."""
+"""Check the daemon: whether it runs, lets this user ask, has this version, and reports problems."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from coordd import __version__
 from coordd.cli.doctor.access import WRITE, first_obstacle, group_name, owner_and_mode, rights_of, user_name
-from coordd.cli.doctor.facts import BAD_CONFIG, as_dict
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.service_command import BAD_CONFIG
+from coordd.cli.doctor.tools import as_dict
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from coordd.cli.doctor.facts import DoctorFacts
 
 _START = "start it: 'coordd start' in a project, or as a service: 'coordd service install'"
-_SHOWN = 3  # malformed traces and problems that are named
+_SHOWN = 3  # malformed traces and problems that are named at most
 _LOCK_BYTES = 4096
 
 
 def check_socket(facts: DoctorFacts) -> Iterator[Finding]:
-    """Whether somebody answers, and if not, why this user gets no answer."""
+    """Check whether the daemon answers, and if not, why this user gets no answer."""
     if facts.alive and facts.socket is not None:
         yield Finding(
             "socket",
@@ -47,7 +48,7 @@ def check_socket(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_lock(facts: DoctorFacts) -> Iterator[Finding]:
-    """Who holds the lock of the metrics directory: one that does not answer is a daemon gone astray."""
+    """Check who holds the lock of the metrics directory; a holder that does not answer has gone astray."""
     metrics = facts.directory("metrics_dir")
     if metrics is None or link_in_project(metrics) is not None:
         return
@@ -56,7 +57,7 @@ def check_lock(facts: DoctorFacts) -> Iterator[Finding]:
         inode = os.lstat(path).st_ino
         pid = as_dict(fastjson.loads(read_file(path, _LOCK_BYTES).decode())).get("pid")
     except (OSError, ValueError, RecursionError):
-        return  # never started, or not for our eyes; what records need is checked where they lie
+        return  # never started, or not readable for us; other checks cover the directories of records
     held = isinstance(pid, int) and _holds(pid, inode)
     if facts.alive:
         own = facts.ping.get("pid")
@@ -84,7 +85,7 @@ def check_lock(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_version(facts: DoctorFacts) -> Iterator[Finding]:
-    """Daemon and client of one version."""
+    """Check that daemon and client have the same version."""
     if not facts.alive:
         return
     theirs = shown(facts.ping.get("version"))
@@ -100,7 +101,7 @@ def check_version(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_config(facts: DoctorFacts) -> Iterator[Finding]:
-    """Whether the configuration can be used, as the service itself sees it."""
+    """Check whether the configuration can be used, by the service's own code."""
     answer = facts.config
     where = answer.file or "the configuration"
     for warning in answer.warnings if answer.code == 0 else ():
@@ -130,25 +131,28 @@ def check_config(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_health(facts: DoctorFacts) -> Iterator[Finding]:
-    """What the daemon itself counts as a problem."""
+    """Check whether the daemon reports problems."""
     if not facts.alive:
         return
     problems = facts.status.get("problems")
-    said = [str(problem) for problem in problems] if isinstance(problems, list) else []
-    if facts.status.get("health") == "ok" and not said:
+    reported = [str(problem) for problem in problems] if isinstance(problems, list) else []
+    if facts.status.get("health") == "ok" and not reported:
         agents = facts.section("agents")
         yield Finding(
             "health", "ok", f"coordd sees no problem; {count(agents.get('active'))} agents are active"
         )
         return
-    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    more = f" and {len(reported) - _SHOWN} more" if len(reported) > _SHOWN else ""
     yield Finding(
-        "health", "warn", f"degraded: {'; '.join(said[:_SHOWN])}{more}", "'coordctl status' shows all of it"
+        "health",
+        "warn",
+        f"degraded: {'; '.join(reported[:_SHOWN])}{more}",
+        "'coordctl status' shows all of it",
     )
 
 
 def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
-    """Whether what was sampled is also written."""
+    """Check whether every sink writes its samples."""
     if not facts.alive:
         return
     bad = False
@@ -176,7 +180,7 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_traces(facts: DoctorFacts) -> Iterator[Finding]:
-    """Files of agents that could not be used."""
+    """Check whether some traces of agents could not be used."""
     if not facts.alive:
         return
     malformed = facts.section("traces_malformed")
@@ -201,7 +205,7 @@ def check_traces(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def _refused(facts: DoctorFacts) -> Finding:
-    """Somebody may be there, but this user gets no answer."""
+    """Return the finding for a daemon that may run but gives this user no answer."""
     message = str(facts.error)
     for path in facts.tried:
         obstacle = first_obstacle(path, facts.me, WRITE)
@@ -248,9 +252,9 @@ def _is_socket(path: str) -> bool:
 
 
 def _holds(pid: int, inode: int) -> bool:
-    """Whether a process holds an flock on this inode: read from /proc/locks, for trying would take the lock.
+    """Return whether a process holds an flock on this inode, by /proc/locks; trying would take the lock.
 
-    The device is not compared: what stat(2) says of it differs from the kernel's on overlayfs and btrfs.
+    The device is not compared: on overlayfs and btrfs stat(2) gives another one than the kernel.
     """
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:

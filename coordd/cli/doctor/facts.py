@@ -1,6 +1,6 @@
-"""What the doctor's checks judge: gathered once, whether the daemon answers or not.
+"""Gather once all facts that the doctor's checks judge, with the daemon up or down.
 
-With the daemon down its last snapshot tells where its files are and what it watched; without one, the
+With the daemon down its last snapshot tells where its files are and what it watched; without a snapshot the
 configuration does. The configuration is read by the service's own code, in a process of its own: a client
 knows nothing of it.
 """
@@ -8,59 +8,33 @@ knows nothing of it.
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import site
-import subprocess
-import sys
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import coordd
 from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import WRITE, Credentials, first_obstacle, process, user_of
 from coordd.cli.doctor.trust import believable
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
-from coordd.protocol.paths import project_paths, system_paths, user_paths
 from coordd.protocol.snapshot import last_snapshot
 from coordd.util import fastjson
 from coordd.util.units import parse_duration
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
-
-DEADLINE = 30.0
-"""Seconds for a command of the service: it reads one file, or asks a Redis that may be slow."""
-BAD_CONFIG = 78
-_WARNING = "coordd: warning: "
-_MAX_WARNINGS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigAnswer:
-    """What ``coordd check-config`` said: its exit code (None: it could not be run), words, and the values.
-
-    ``warnings`` are its sentences about what it passed over.
-    """
-
-    code: int | None
-    file: str | None
-    error: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+from coordd.cli.doctor.service_command import ConfigAnswer, check_config, complaint, run_coordd
+from coordd.cli.doctor.tools import as_dict
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorFacts:
-    """All of it.
+    """All facts about one installation.
 
-    ``error`` is why the daemon did not answer, None where it did. ``status`` is its answer, or with it down
-    that of the last snapshot, else empty. ``daemon`` is the user it runs as, or would by what it left; ``me``
-    is that of this process. ``config_of`` is whose configuration is asked for: ``status.daemon`` where that
-    may be believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
+    ``error`` is why the daemon did not answer, None if it did. ``status`` is its answer, else that of the
+    last snapshot, else empty. ``daemon`` is the user it runs as, or by its files would run as; ``me`` is the
+    user of this process. ``config_of`` tells whose configuration to ask for: ``status.daemon`` if that may be
+    believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
     """
 
     tried: tuple[str, ...]
@@ -77,15 +51,15 @@ class DoctorFacts:
 
     @property
     def alive(self) -> bool:
-        """Whether the daemon answered."""
+        """Return whether the daemon answered."""
         return self.error is None
 
     def section(self, name: str) -> Mapping[str, Any]:
-        """A part of the status that is an object; empty where it is none."""
+        """Return a part of the status that should be an object; empty if it is missing or something else."""
         return as_dict(self.status.get(name))
 
     def directory(self, key: str) -> str | None:
-        """``metrics_dir`` or ``log_dir``: where the daemon says, else the configuration."""
+        """Return ``metrics_dir`` or ``log_dir`` by the daemon, else by the configuration."""
         for value in (self.section("daemon").get(key), as_dict(self.config.values.get("storage")).get(key)):
             if isinstance(value, str) and os.path.isabs(value):
                 return value
@@ -93,7 +67,7 @@ class DoctorFacts:
 
     @property
     def interval(self) -> float:
-        """Seconds between two samples of the host, as configured."""
+        """Return the configured seconds between two samples of the host."""
         try:
             return parse_duration(as_dict(self.config.values.get("sampling"))["interval"])
         except (KeyError, ValueError):
@@ -104,9 +78,9 @@ def gather(target: DaemonTarget) -> DoctorFacts:
     """Ask the daemon, the last snapshot, and the configuration.
 
     Raises:
-        BadUsage: the socket named by the user is none that can exist.
+        BadUsage: the user named a socket that cannot exist.
     """
-    tried = tuple(place.socket for place in target.places())
+    tried = tuple(location.socket for location in target.locations())
     ping: Mapping[str, Any] = {}
     status: Mapping[str, Any] = {}
     path, error, age, left_at = None, None, None, None
@@ -117,17 +91,17 @@ def gather(target: DaemonTarget) -> DoctorFacts:
             answers = client.call_many([("ping", None), ("status", None)])
         ping, status = (as_dict(answer) for answer in answers)
         if not ping or not status:
-            raise CannotTell(f"{path}: the answers are none of coordd.")
+            raise CannotTell(f"{path}: the answers are not coordd's.")
     except ClientError as problem:
         error = problem
     asked_at = time.time()
     if isinstance(error, DaemonNotRunning):
-        snapshot = last_snapshot(target.places(), os.environ, working_directory(), asked_at)
+        snapshot = last_snapshot(target.locations(), os.environ, working_directory(), asked_at)
         if snapshot is not None:
             status, age, left_at = snapshot.status, snapshot.age, snapshot.path
     me = process(os.getpid()) or Credentials(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
     daemon = as_dict(status.get("daemon"))
-    who = (
+    user = (
         (path and _daemon_user(path, peer, ping.get("pid")))
         or (isinstance(error, CannotTell) and user_behind(tried, me))
         or _owner(daemon.get("metrics_dir"))
@@ -141,7 +115,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         ping=ping,
         status=status,
         snapshot_age=age,
-        daemon=who,
+        daemon=user,
         me=me,
         asked_at=asked_at,
         config=check_config(config_of, ping.get("pid") if error is None else None),
@@ -149,110 +123,28 @@ def gather(target: DaemonTarget) -> DoctorFacts:
     )
 
 
-def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
-    """Run ``coordd check-config`` as the daemon was run, or as it would be from here.
-
-    ``pid`` is that of a running daemon: what counts then is its environment, or where that is not ours
-    to read, none.
-    """
-    arguments, file = _arguments(daemon)
-    own = arguments[:1] == ["--workspace"] and "--config" not in arguments  # unreadable, it is passed over
-    if file is not None and not own and os.path.exists(file) and not os.access(file, os.R_OK):
-        return ConfigAnswer(None, file, f"{file} may not be read by this user")
-    try:
-        done = run_coordd("check-config", daemon=daemon, pid=pid)
-    except CannotTell as error:
-        return ConfigAnswer(None, file, str(error))
-    if done.returncode:
-        words = _complaint(done)
-        return ConfigAnswer(done.returncode, file, words[0] if done.returncode == BAD_CONFIG else words[-1])
-    try:
-        values = tomllib.loads(done.stdout)
-    except tomllib.TOMLDecodeError:
-        values = {}
-    heading = done.stdout.partition("\n")[0]
-    warnings = [line.removeprefix(_WARNING) for line in done.stderr.splitlines() if line.startswith(_WARNING)]
-    return ConfigAnswer(
-        0, file or _file_in(heading), heading.removeprefix("# "), values, tuple(warnings[:_MAX_WARNINGS])
-    )
-
-
 def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
-    """What ``coordd check-redis`` says, as the daemon's user where we may be that user.
+    """Return what ``coordd check-redis`` reports, run as the daemon's user if we may become that user.
 
     Raises:
-        CannotTell: it could not be run, or has nothing to say.
+        CannotTell: it could not be run, or reported nothing.
     """
     pid = facts.ping.get("pid") if facts.alive else None
     other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
-    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, who=other)
+    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, user=other)
     try:
         return as_dict(fastjson.loads(done.stdout))
     except (ValueError, RecursionError):
         whose = f" as {other.name}" if other is not None else ""
-        raise CannotTell(f"'coordd check-redis'{whose} fails: {_complaint(done)[-1]}") from None
-
-
-def run_coordd(
-    *command: str, daemon: Mapping[str, Any], pid: object, who: Credentials | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command of the service, in a process of its own, with the configuration of a daemon.
-
-    Args:
-        command: the command and its own options.
-        daemon: what status says of the daemon; leads to its configuration.
-        pid: of a running one, whose environment counts; None: ours does.
-        who: the user to run it as, which takes root; None: as we are.
-
-    Raises:
-        CannotTell: it cannot be run, or takes longer than :data:`DEADLINE`.
-    """
-    arguments, _ = _arguments(daemon)
-    environ = _environment(pid)
-    # our own package, and not what lies in the current directory (-P): that may be a stranger's
-    ours = os.path.dirname(os.path.dirname(coordd.__file__))
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ours, environ.get("PYTHONPATH")]))
-    environ["PYTHONUTF8"] = "1"
-    try:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "coordd", *command, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environ,
-            cwd="/" if pid is not None else working_directory() or "/",
-            timeout=DEADLINE,
-            check=False,
-            user=None if who is None else who.uid,
-            group=None if who is None else _primary_group(who),
-            extra_groups=None if who is None else sorted(who.gids),
-        )
-    except subprocess.TimeoutExpired:
-        raise CannotTell(f"'coordd {command[0]}' takes more than {DEADLINE:g} s") from None
-    except (OSError, subprocess.SubprocessError) as error:
-        whose = f" as {who.name}" if who is not None else ""
-        reason = getattr(error, "strerror", None) or error
-        raise CannotTell(f"'coordd {command[0]}' cannot be run{whose}: {reason}") from None
-
-
-def _complaint(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
-
-
-def _primary_group(who: Credentials) -> int:
-    try:
-        return pwd.getpwuid(who.uid).pw_gid
-    except KeyError:
-        return min(who.gids, default=who.uid)
+        raise CannotTell(f"'coordd check-redis'{whose} fails: {complaint(done)[-1]}") from None
 
 
 def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
-    """The owner of the first socket that refuses us, or of the directory on the way to it that does."""
+    """Return the owner of the first socket, or directory on the way to it, that refuses us."""
     for path in sockets:
         try:
             obstacle = first_obstacle(path, me, WRITE)
-        except ValueError:  # a zero byte in it
+        except ValueError:  # a path with a zero byte
             continue
         if obstacle is None:
             return _owner(path)
@@ -261,90 +153,11 @@ def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
     return None
 
 
-def run_tool(*command: str) -> str | None:
-    """What a small tool of the system prints; None where it is not there, fails, or takes over 2 s."""
-    if shutil.which(command[0]) is None:
-        return None
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2, check=True
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return done.stdout
-
-
-def as_dict(value: object) -> Mapping[str, Any]:
-    """The value where it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def _arguments(daemon: Mapping[str, Any]) -> tuple[list[str], str | None]:
-    """The options that lead to the daemon's configuration, and the file it is in, where that is known."""
-    layout, file = daemon.get("layout"), daemon.get("config_file")
-    named = file if isinstance(file, str) else None
-    if layout == "project":
-        root = _project_of(daemon)
-        if root is None:
-            return (["--config", named], named) if named else ([], None)
-        arguments, default = ["--workspace", root], project_paths(root)["config_file"]
-    elif layout == "user":
-        arguments, default = ["--layout", "user"], user_paths(os.environ, sys.platform)["config_file"]
-    elif layout == "system":
-        arguments, default = ["--layout", "system"], system_paths(sys.platform)["config_file"]
-    else:
-        return [], None
-    if named is not None and named != default:
-        arguments += ["--config", named]
-    return arguments, named or default
-
-
-def _project_of(daemon: Mapping[str, Any]) -> str | None:
-    """The workspace of a daemon in the project layout, by the places of its files."""
-    for key in ("socket", "metrics_dir", "log_dir", "config_file"):
-        value = daemon.get(key)
-        if not isinstance(value, str) or not os.path.isabs(value):
-            continue
-        root = os.path.dirname(os.path.dirname(value))
-        for above in (root, os.path.dirname(root)):
-            if project_paths(above)[key] == value:
-                return above
-    return None
-
-
-def _environment(pid: object) -> dict[str, str]:
-    """Our environment, with the daemon's configuration in it, or with none where that is not ours to read.
-
-    Nothing else of the daemon's is taken, and the interpreter's own places stay ours: root may be asking
-    about a daemon of somebody who would like root to run something.
-    """
-    ours = dict(os.environ)
-    if pid is None:
-        return ours
-    kept = {k: v for k, v in ours.items() if not k.startswith("COORDD_") and k != "REDIS_URL"}
-    try:
-        with open(f"/proc/{int(str(pid))}/environ", "rb") as file:
-            pairs = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
-    except (OSError, ValueError):
-        return kept
-    theirs = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-    wanted = {
-        k: v for k, v in theirs.items() if k.startswith(("COORDD_", "XDG_")) or k in ("REDIS_URL", "HOME")
-    }
-    return {**kept, "PYTHONUSERBASE": site.getuserbase(), **wanted}
-
-
-def _file_in(heading: str) -> str | None:
-    """The path in the first line of check-config: ``# layout user; file PATH (does not exist)``."""
-    _, found, rest = heading.partition("; file ")
-    return rest.removesuffix(" (does not exist)") if found else None
-
-
 def _daemon_user(path: str, peer: tuple[int | None, int] | None, pid: object) -> Credentials | None:
-    """The user behind a socket: the kernel's word, made fuller by /proc where it is the same process.
+    """Return the user behind a socket, by the kernel; with groups and capabilities from /proc if possible.
 
-    With socket activation it was systemd that called listen(2), so that only the pid that the daemon
-    gives itself leads to it.
+    With socket activation systemd called listen(2), so that only the pid in the daemon's own answer leads to
+    the process.
     """
     if isinstance(pid, int) and (peer is None or peer[0] in (pid, 1)):
         found = process(pid)

@@ -1,4 +1,4 @@
-"""What the doctor finds: a value for each check, as lines and as an exit code. Pure."""
+"""Hold the doctor's findings, and turn them into lines, JSON and an exit code. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: ``name`` is one word, ``fix`` what to do about it (None: nothing).
+    """The result of one check: ``name`` is one word, ``fix`` is what to do about it, or None.
 
-    Strings may hold what strangers wrote; they are escaped where they are shown.
+    Strings may hold a stranger's text; they are escaped when they are shown.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Finding:
 
 
 def finding_lines(findings: Sequence[Finding], *, colour: bool) -> list[str]:
-    """A line a check, its fix on the next one, and the sum at the end."""
+    """Return one line for each check, its fix on the next line, and the count at the end."""
     margin = max((len(finding.name) for finding in findings), default=0)
     lines = []
     for finding in findings:
@@ -42,7 +42,7 @@ def finding_lines(findings: Sequence[Finding], *, colour: bool) -> list[str]:
 
 
 def finding_document(finding: Finding) -> dict[str, object]:
-    """One entry of ``checks`` in ``doctor --json``."""
+    """Return one entry of ``checks`` in ``doctor --json``."""
     return {
         "name": finding.name,
         "result": finding.result,
@@ -52,7 +52,7 @@ def finding_document(finding: Finding) -> dict[str, object]:
 
 
 def failed(findings: Sequence[Finding], *, strict: bool) -> bool:
-    """Whether any of them fails; strictly, whether any is not ok."""
+    """Return whether a check failed; with ``strict``, whether a check is not ok."""
     return any(f.result == "fail" or (strict and f.result == "warn") for f in findings)
 
 

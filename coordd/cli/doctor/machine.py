@@ -1,4 +1,4 @@
-"""Checks of the machine: its clock, and what inotify may still take."""
+"""Check the machine: its clock, and what is left of the limits of inotify."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from coordd.cli.doctor.facts import run_tool
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.tools import run_tool
 from coordd.cli.doctor.workspaces import WATCHES_FIX
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import format_seconds
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from coordd.cli.doctor.facts import DoctorFacts
 
 RELEASED = 1_767_225_600.0
-"""2026-01-01T00:00:00Z: coordd is younger than that, so a clock before it is wrong."""
+"""2026-01-01T00:00:00Z, before coordd was first released: an earlier clock is wrong."""
 APART = 2.0
-"""Seconds that daemon and client, on one machine, may differ by."""
+"""Seconds by which the clocks of daemon and client, on one machine, may differ."""
 FULL = 0.8
 """The share of an inotify limit above which a warning is due."""
 
 
 def check_clock(facts: DoctorFacts) -> Iterator[Finding]:
-    """The wall clock: of this age, the same for the daemon, and kept by NTP where systemd tells."""
+    """Check the wall clock: plausible, the same as the daemon's, and kept by NTP if systemd tells."""
     now = format_seconds(facts.asked_at)
     fix = "set it right: 'timedatectl set-ntp true', or chrony; records carry the time it shows"
     if facts.asked_at < RELEASED:
@@ -41,18 +41,18 @@ def check_clock(facts: DoctorFacts) -> Iterator[Finding]:
             "it may have been stepped this moment: ask again; else look for a faked or namespaced clock",
         )
         return
-    said = run_tool("timedatectl", "show", "--property=NTPSynchronized", "--value")
-    if said is not None and said.strip() == "no":
+    answer = run_tool("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    if answer is not None and answer.strip() == "no":
         yield Finding("clock", "warn", f"{now}, not synchronised by NTP", fix)
         return
-    kept = ", synchronised" if said is not None and said.strip() == "yes" else ""
+    kept = ", synchronised" if answer is not None and answer.strip() == "yes" else ""
     yield Finding(
         "clock", "ok", f"{now}{kept}" + (", the same as the daemon's" if theirs is not None else "")
     )
 
 
 def check_inotify(facts: DoctorFacts) -> Iterator[Finding]:
-    """How much of the kernel's limits the daemon's user has taken, as far as this user may see."""
+    """Check how much of the limits of inotify the daemon's user has taken, as far as this user may see."""
     if sys.platform != "linux":
         return
     try:
@@ -64,7 +64,7 @@ def check_inotify(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def inotify_use(limits: dict[str, int], taken: dict[str, int], name: str) -> Finding:
-    """The finding on limits and what is taken of each."""
+    """Return the finding on limits and what is taken of each."""
     words = ", ".join(f"{taken[key]} of {limit} {key.split('_')[2]}" for key, limit in limits.items())
     full = next((key for key, limit in limits.items() if taken[key] > limit * FULL), None)
     fix = None if full is None else WATCHES_FIX.format(key=f"fs.inotify.{full}")
@@ -72,7 +72,7 @@ def inotify_use(limits: dict[str, int], taken: dict[str, int], name: str) -> Fin
 
 
 def used(uid: int) -> tuple[int, int]:
-    """Instances and watches of a user's processes; those that are not ours to look into count nothing."""
+    """Return instances and watches of a user's processes; processes that we may not inspect are left out."""
     instances = watches = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -85,7 +85,7 @@ def used(uid: int) -> tuple[int, int]:
                 with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as file:
                     watches += sum(line.startswith("inotify ") for line in file)
         except OSError:
-            continue  # it ended, or is not ours to look into
+            continue  # it ended, or we may not inspect it
     return instances, watches
 
 

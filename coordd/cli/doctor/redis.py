@@ -1,4 +1,4 @@
-"""Checks of the Redis: the daemon's own word, and what ``coordd check-redis`` finds when it asks there.
+"""Check the Redis: what the daemon reports, and what ``coordd check-redis`` finds.
 
 coordctl speaks no Redis; the service's command does, in a process of its own, with the daemon up or down.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.facts import check_redis as ask_redis
 from coordd.cli.doctor.findings import Finding, Result
+from coordd.cli.doctor.tools import as_dict
 from coordd.errors import CannotTell
 from coordd.util.text import number, shown
 
@@ -24,7 +24,7 @@ _ELSEWHERE = "run 'coordd check-redis' as the daemon's user, with its environmen
 
 
 def check_redis(facts: DoctorFacts) -> Iterator[Finding]:
-    """The Redis, where one is configured."""
+    """Check the Redis, if one is configured."""
     redis = facts.section("redis") if facts.alive else {}
     configured = as_dict(facts.config.values.get("coordination")).get("redis_url") is not None
     if facts.alive and redis.get("configured") is True:
@@ -33,7 +33,7 @@ def check_redis(facts: DoctorFacts) -> Iterator[Finding]:
         return
     if facts.config.code is None:
         yield Finding("redis_check", "warn", f"cannot ask it: {facts.config.error}", _ELSEWHERE)
-    elif facts.config.code == 0:  # what is wrong with a bad configuration is said where that is checked
+    elif facts.config.code == 0:  # a bad configuration is reported by its own check
         yield from _asked(facts, redis)
 
 
@@ -82,7 +82,7 @@ def _asked(facts: DoctorFacts, redis: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _differing(finding: Finding | None, redis: Mapping[str, Any]) -> Finding | None:
-    """Whether it answers was said already: only where we get another answer than the daemon is it news."""
+    """Return the finding on whether Redis answers only if it differs from what the daemon reported."""
     if finding is None or finding.result == "ok" or redis.get("connected") is not True:
         return None
     return Finding("redis_check", "warn", f"cannot tell more, for here {finding.message}", _ELSEWHERE)

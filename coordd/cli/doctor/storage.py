@@ -1,4 +1,4 @@
-"""Checks of the record directories: there, writable for the daemon, with room left and fresh records."""
+"""Check the record directories: they exist, are writable, have room left and hold fresh records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from coordd.cli.doctor.access import (
     in_letters,
     owner_and_mode,
 )
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.findings import Finding, Result
+from coordd.cli.doctor.tools import as_dict
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
 from coordd.protocol.paths import link_in_project
@@ -44,7 +44,7 @@ _LINKS = (
 
 
 def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
-    """``metrics_dir`` and ``log_dir``: there, and the daemon's to write in."""
+    """Check that ``metrics_dir`` and ``log_dir`` exist and are writable for the daemon."""
     for key in _DIRECTORIES:
         path = facts.directory(key)
         if path is None:
@@ -63,22 +63,22 @@ def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
             yield Finding(key, result, f"{path} does not exist; coordd makes it when it starts", fix)
             continue
         if not os.path.isdir(path):
-            yield Finding(key, "fail", f"{path} is no directory", f"move it away: {_mv(path)}")
+            yield Finding(key, "fail", f"{path} is not a directory", f"move it away: {_mv(path)}")
             continue
         yield _writable(key, path, facts)
 
 
 def check_space(facts: DoctorFacts) -> Iterator[Finding]:
-    """Room for records, once for each file system."""
+    """Check the room for records, once for each file system."""
     seen = set()
     for key in _DIRECTORIES:
         path = facts.directory(key)
         while path is not None and not os.path.isdir(path) and path != os.path.dirname(path):
-            path = os.path.dirname(path)  # what will be made lies on the file system of what is there
+            path = os.path.dirname(path)  # missing ones will be made on this file system
         if path is None:
             continue
         try:
-            device, room = os.stat(path).st_dev, os.statvfs(path)
+            device, usage = os.stat(path).st_dev, os.statvfs(path)
         except OSError as error:
             yield Finding("space", "warn", f"cannot tell for {path}: {error.strerror}", "ask as root")
             continue
@@ -86,15 +86,15 @@ def check_space(facts: DoctorFacts) -> Iterator[Finding]:
             seen.add(device)
             yield room_left(
                 path,
-                room.f_bavail * room.f_frsize,
-                room.f_blocks * room.f_frsize,
-                room.f_favail,
-                room.f_files,
+                usage.f_bavail * usage.f_frsize,
+                usage.f_blocks * usage.f_frsize,
+                usage.f_favail,
+                usage.f_files,
             )
 
 
 def room_left(path: str, free: int, total: int, inodes: int, all_inodes: int) -> Finding:
-    """The finding on a file system: bytes and inodes free and in all (0 inodes: it counts none)."""
+    """Return the finding on a file system: bytes and inodes, free and in all (0 inodes: not counted)."""
     counted = all_inodes > 0
     words = f"{size(free)} of {size(total)} free under {path}"
     if counted:
@@ -108,7 +108,7 @@ def room_left(path: str, free: int, total: int, inodes: int, all_inodes: int) ->
 
 
 def check_links(facts: DoctorFacts) -> Iterator[Finding]:
-    """The symlinks to the current files, which ``tail -F`` follows."""
+    """Check the symlinks to the current files, which ``tail -F`` follows."""
     wrong = []
     looked = 0
     for key, kind, extension, name in _LINKS:
@@ -134,7 +134,7 @@ def check_links(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def check_records(facts: DoctorFacts) -> Iterator[Finding]:
-    """Whether the last sample of the host is as fresh as it must be."""
+    """Check that the last sample of the host is fresh."""
     directory = facts.directory("metrics_dir")
     if directory is None or not os.path.isdir(directory):
         return
@@ -175,10 +175,10 @@ def check_records(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def last_sample(directory: str) -> float | None:
-    """When the host was last sampled (epoch seconds), by the files; None where there is no sound record.
+    """Return when the host was last sampled (epoch seconds), by the files; None without a sound record.
 
     Raises:
-        CannotTell: they may not be read.
+        CannotTell: the files may not be read.
     """
     follower = Follower(Series(directory, "system", "jsonl"))
     try:
@@ -193,27 +193,27 @@ def last_sample(directory: str) -> float | None:
 
 def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
     obstacle = first_obstacle(path, facts.daemon, READ | WRITE | SEARCH)
-    who = facts.daemon.name
+    user = facts.daemon.name
     if obstacle is None:
-        return Finding(key, "ok", f"{path} is writable for {who}")
+        return Finding(key, "ok", f"{path} is writable for {user}")
     if obstacle.rights is None:
         return Finding(
             key,
             "warn",
-            f"{path}: cannot tell whether {who} may write there: this user may not look at {obstacle.path}",
-            f"ask as root, or as {who}: sudo -u {shlex.quote(who)} coordctl doctor",
+            f"{path}: cannot tell whether {user} may write there: this user may not look at {obstacle.path}",
+            f"ask as root, or as {user}: sudo -u {shlex.quote(user)} coordctl doctor",
         )
     return Finding(
         key,
         "fail",
-        f"{path}: {who} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
+        f"{path}: {user} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
         f"({owner_and_mode(obstacle.rights)})",
-        f"chown {who} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
+        f"chown {user} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
     )
 
 
 def _link_problem(path: str, current: str, kind: str, extension: str) -> tuple[str, str] | None:
-    """What is wrong with a link, and what to do; None where nothing is."""
+    """Return what is wrong with a link and what to do; None if nothing is."""
     by_itself = "nothing: coordd puts it right within seconds, or when it starts"
     move = f"{_mv(path)}; coordd then makes its link within seconds, or when it starts"
     try:
@@ -236,7 +236,7 @@ def _mv(path: str) -> str:
 
 
 def check_strangers(facts: DoctorFacts) -> Iterator[Finding]:
-    """Files with names of coordd's that are not its own."""
+    """Check for files that have names of coordd's but are not its own."""
     files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in facts.section("sinks").values())
     if files:
         yield Finding(

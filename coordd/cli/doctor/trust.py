@@ -1,7 +1,7 @@
-"""Whose word leads the doctor to a configuration: that of whoever may make this user connect to a Redis.
+"""Decide whether to believe what a daemon or a snapshot says of its configuration file.
 
 The configuration names the Redis that ``coordd check-redis`` connects to, with this user's rights. A snapshot
-may have come with a clone, and whoever answers on a named socket may be somebody else.
+may have come with a clone, and another user may answer on a named socket.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 def believable(
     daemon: Mapping[str, Any], *, left_at: str | None, by: int | None, me: int
 ) -> Mapping[str, Any]:
-    """What may lead to a configuration: whoever names the file makes us connect to the Redis that it names.
+    """Return the part of ``daemon`` that may lead to a configuration.
 
-    A snapshot in a project may have come with the clone, so that only its place counts, and whoever answers
-    on a socket may be another user, whose word for a file of ours or of root's alone counts.
+    Whoever names the file makes us connect to the Redis in it. A snapshot in a project may have come with the
+    clone, so only its place counts. Another user who answers on a socket is believed only about a file of
+    ours or of root's.
 
     Args:
-        daemon: what the answer, or the snapshot, says of the daemon.
-        left_at: the snapshot that says it; None: the daemon answered, or nothing says it.
-        by: uid of who answered on the very connection; None where the system does not tell.
-        me: uid of who asks.
+        daemon: what the answer or the snapshot says of the daemon.
+        left_at: path of the snapshot; None if the daemon answered, or there is neither.
+        by: uid of the process that answered on this connection; None if the system does not tell.
+        me: uid of this process.
     """
     if left_at is not None:
         if left_at in (
@@ -43,7 +44,7 @@ def believable(
     file = daemon.get("config_file")
     if me == 0 or by in (0, me) or not isinstance(file, str):
         return daemon
-    with suppress(OSError, ValueError):  # ValueError: a zero byte in it
+    with suppress(OSError, ValueError):  # ValueError: a path with a zero byte
         if os.stat(file).st_uid == 0:
             return daemon
     return {name: value for name, value in daemon.items() if name != "config_file"}

@@ -1,4 +1,4 @@
-"""Checks of the workspaces: can the daemon read them, and how does it learn of changes."""
+"""Check the workspaces: whether the daemon can read them, and how it learns of changes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from coordd.cli.doctor.access import (
     in_letters,
     owner_and_mode,
     rights_of,
-    who_class,
+    user_class,
 )
-from coordd.cli.doctor.facts import as_dict
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.tools import as_dict
 from coordd.cli.patience import within
 from coordd.protocol.paths import workspace_above
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("agents", "claims", "tasks", "status")
 MAX_FILES = 20_000
-"""Files looked at in one folder; what there is beyond is most likely as the others are."""
+"""Files checked in one folder at most; further ones are most likely like these."""
 LONGEST = 5.0
 """Seconds for one workspace."""
 WATCHES_FIX = (
@@ -45,14 +45,14 @@ WATCHES_FIX = (
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The first obstacle in a workspace, and how many files beside it are closed in the same folder."""
+    """The first obstacle in a workspace, and how many more files in its folder cannot be read."""
 
     obstacle: Obstacle
     more: int = 0
 
 
 def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
-    """Every workspace: readable for the daemon's user, and followed."""
+    """Check that every workspace is readable for the daemon's user, and followed."""
     workspaces = _workspaces(facts)
     if not workspaces and not facts.section("redis").get("configured"):
         yield Finding(
@@ -66,7 +66,7 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
 
 
 def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
-    """The finding on one workspace; one on a hung mount must not take the others with it."""
+    """Return the finding on one workspace in limited time, so that a hung mount does not block the others."""
     try:
         return within(LONGEST, check)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
@@ -75,12 +75,12 @@ def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
         )
 
 
-def check_workspace(path: str, state: str | None, error: str | None, who: Credentials) -> Finding:
-    """One workspace. ``state`` and ``error`` are the daemon's own word, None where it does not run."""
+def check_workspace(path: str, state: str | None, error: str | None, user: Credentials) -> Finding:
+    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run."""
     coordination = os.path.join(path, ".claude", "coordination")
-    denied = find_denied(path, who)
+    denied = find_denied(path, user)
     if denied is not None and denied.obstacle.error is None:
-        return _closed(path, coordination, denied, who)
+        return _closed(path, coordination, denied, user)
     if denied is not None and denied.obstacle.missing:
         gone = not os.path.isdir(path)
         return Finding(
@@ -94,16 +94,16 @@ def check_workspace(path: str, state: str | None, error: str | None, who: Creden
         return Finding(
             "workspace",
             "fail",
-            f"{path} cannot be read by the daemon: {error}; its modes would allow {who.name} to",
+            f"{path} cannot be read by the daemon: {error}; its modes would allow {user.name} to",
             "look for a sandbox (ProtectHome=, ReadWritePaths= of the service), a hung mount, or SELinux",
         )
     if denied is not None:
         return Finding(
             "workspace",
             "warn",
-            f"{path}: cannot tell whether {who.name} may read it, for this user may not look at "
+            f"{path}: cannot tell whether {user.name} may read it, for this user may not look at "
             f"{denied.obstacle.path}",
-            f"ask as root, or as {who.name}: sudo -u {shlex.quote(who.name)} coordctl doctor",
+            f"ask as root, or as {user.name}: sudo -u {shlex.quote(user.name)} coordctl doctor",
         )
     if state == "poll":
         key = next((k for k in ("max_user_watches", "max_user_instances") if k in str(error)), None)
@@ -114,13 +114,13 @@ def check_workspace(path: str, state: str | None, error: str | None, who: Creden
             None if key is None else WATCHES_FIX.format(key=f"fs.inotify.{key}"),
         )
     followed = ", and followed by inotify" if state == "inotify" else ""
-    return Finding("workspace", "ok", f"{path} is readable for {who.name}{followed}")
+    return Finding("workspace", "ok", f"{path} is readable for {user.name}{followed}")
 
 
-def find_denied(path: str, who: Credentials) -> Denied | None:
-    """What a user may not read of a workspace: the way to it, its folders, and the files in them."""
+def find_denied(path: str, user: Credentials) -> Denied | None:
+    """Return what a user may not read of a workspace: the way to it, its folders, the files in them."""
     coordination = os.path.join(path, ".claude", "coordination")
-    obstacle = first_obstacle(coordination, who, READ | SEARCH)
+    obstacle = first_obstacle(coordination, user, READ | SEARCH)
     if obstacle is not None:
         return Denied(obstacle)
     for name in FOLDERS:
@@ -130,9 +130,9 @@ def find_denied(path: str, who: Credentials) -> Denied | None:
             if not stat.S_ISDIR(status.st_mode):
                 continue  # coordd follows no link here
             rights = rights_of(folder)
-            if not allows(rights, who, READ | SEARCH):
+            if not allows(rights, user, READ | SEARCH):
                 return Denied(Obstacle(folder, READ | SEARCH, rights))
-            closed = list(_closed_files(folder, who))
+            closed = list(_closed_files(folder, user))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -142,7 +142,7 @@ def find_denied(path: str, who: Credentials) -> Denied | None:
     return None
 
 
-def _closed_files(folder: str, who: Credentials) -> Iterator[Obstacle]:
+def _closed_files(folder: str, user: Credentials) -> Iterator[Obstacle]:
     with os.scandir(folder) as entries:
         for seen, entry in enumerate(entries):
             if seen >= MAX_FILES:
@@ -152,27 +152,27 @@ def _closed_files(folder: str, who: Credentials) -> Iterator[Obstacle]:
                     continue
                 rights = rights_of(entry.path)
             except FileNotFoundError:
-                continue  # agents come and go
-            if not allows(rights, who, READ):
+                continue  # removed meanwhile, as agents come and go
+            if not allows(rights, user, READ):
                 yield Obstacle(entry.path, READ, rights)
 
 
-def _closed(path: str, coordination: str, denied: Denied, who: Credentials) -> Finding:
+def _closed(path: str, coordination: str, denied: Denied, user: Credentials) -> Finding:
     obstacle = denied.obstacle
     rights = obstacle.rights
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
-    # Files come new with every beat: only the folder's default entry opens those as well.
+    # A beat may write a new file, so only the folder's default ACL entry covers later files too.
     fix = (
-        f"setfacl -R -m u:{who.name}:rX,d:u:{who.name}:rX {shlex.quote(coordination)}"
-        f"   or: chmod -R {who_class(rights, who)}+rX {shlex.quote(coordination)}"
+        f"setfacl -R -m u:{user.name}:rX,d:u:{user.name}:rX {shlex.quote(coordination)}"
+        f"   or: chmod -R {user_class(rights, user)}+rX {shlex.quote(coordination)}"
         if inside
-        else grant(obstacle, who)
+        else grant(obstacle, user)
     )
     more = f" and {denied.more} more there" if denied.more else ""
     return Finding(
         "workspace",
         "fail",
-        f"{path}: {who.name} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
+        f"{path}: {user.name} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
         f"({owner_and_mode(rights) if rights else '?'}){more}",
         fix,
     )
@@ -183,7 +183,10 @@ def _first_agent(coordination: str) -> str:
 
 
 def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
-    """Path, state and error of each: by the daemon, its snapshot, the configuration, or the current place."""
+    """Return path, state and error of each workspace.
+
+    They are the daemon's, else its snapshot's, the configuration's, or the current directory.
+    """
     listed = facts.status.get("workspaces")
     if isinstance(listed, list):
         return [

@@ -1,4 +1,4 @@
-// One agent in full: the verdict with its evidence, what it holds, and how it has been.
+// Show one agent in full: verdict and evidence, tasks, and past verdicts.
 import { ask, moment, now, since, state } from "./data.js";
 import { byId, el, icon, svg } from "./dom.js";
 import { ago, clock, count, DASH, duration, plain } from "./format.js";
@@ -53,7 +53,7 @@ function grid(heads, rows) {
   return el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((c) => el("td", {}, c))))));
 }
 
-// Its verdicts over the last hours: higher is better, and nothing where nothing was recorded.
+// Draw the verdicts of the last hours: higher is better; hours without records stay empty.
 function strip(records) {
   const width = 600, until = now() / 1000, from = until - HOURS * 3600;
   const picture = svg("svg", { class: "strip", viewBox: `0 0 ${width} 44`, role: "img", "aria-label": `Verdicts of the last ${HOURS} hours` });

@@ -1,4 +1,4 @@
-// All agents, those that are not active first; their beats age as one looks.
+// Show all agents, those that are not active first; the age of a beat grows as time passes.
 import { key, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
 import { ago, count, DASH, duration, plain } from "./format.js";
@@ -9,7 +9,7 @@ export const STATUSES = ["active", "inactive", "unknown"];
 const RANK = { inactive: 0, unknown: 1, active: 2 };
 let wanted = "", words = "", table, rename, drawn = 0, timer = 0;
 
-// A status is a shape and a word, and then a colour.
+// Show a status by shape and word, and only then by colour.
 export function verdict(cell, status, label = status) {
   if (cell.dataset.status !== status) {
     cell.dataset.status = status;
@@ -63,7 +63,7 @@ function empty() {
   return "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME";
 }
 
-// A thousand agents beat 33 times a second; eyes need four.
+// A thousand agents beat 33 times a second; four redraws a second are enough for people.
 function soon() {
   timer ||= setTimeout(draw, Math.max(0, (state.agents.size > 300 ? 1000 : 250) - (performance.now() - drawn)));
 }

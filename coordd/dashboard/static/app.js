@@ -1,4 +1,4 @@
-// Puts the page together, and lets what ages age.
+// Build the page, and update ages every second.
 import * as agents from "./agents.js";
 import * as data from "./data.js";
 import { byId } from "./dom.js";

@@ -1,4 +1,4 @@
-// Time series as SVG: axes with units, gaps as gaps, a band from least to most, a crosshair shared by all charts.
+// Draw time series as SVG: axes with units, gaps as gaps, a band from least to most, a crosshair shared by all charts.
 import { el, svg, text } from "./dom.js";
 import { clock, day, moment } from "./format.js";
 
@@ -6,7 +6,7 @@ const LEFT = 46, RIGHT = 6, TOP = 6, BOTTOM = 17;
 const STEPS = [60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800];
 const charts = new Set();
 
-// Round values of an axis from 0 to at least `most`; powers of two for bytes.
+// Return round values of an axis from 0 to at least `most`; powers of two for bytes.
 export function ticks(most, binary = false, wanted = 3) {
   const rough = Math.max(most, 1e-9) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = binary ? 2 ** Math.ceil(Math.log2(rough)) : [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
@@ -15,7 +15,7 @@ export function ticks(most, binary = false, wanted = 3) {
   return found;
 }
 
-// Runs of neighbouring points that are known: [[first, last], …].
+// Return runs of neighbouring known points: [[first, last], …].
 export function runs(times, values, gap) {
   const found = [];
   let first = -1;
@@ -128,7 +128,7 @@ export class Chart {
     }
   }
 
-  // What a screen reader says of the picture.
+  // The text that a screen reader reads for the chart.
   label(rows) {
     const said = this.lines.map(({ label, key }, i) => {
       const values = (this.stacked ? this.data.series[key] : rows[i]).filter((v) => v !== null);
@@ -187,7 +187,7 @@ function nearest(times, at) {
   return low > 0 && at - times[low - 1] < times[low] - at ? low - 1 : low;
 }
 
-// Where nothing was measured, from the first point on: [[from, to], …].
+// Return the spans without measurements, from the first point on: [[from, to], …].
 export function gaps(times, since, until, gap) {
   const found = [];
   for (let i = 1; i < times.length; i += 1) if (times[i] - times[i - 1] > gap) found.push([times[i - 1], times[i]]);

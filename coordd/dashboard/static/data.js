@@ -1,5 +1,5 @@
-// What the page knows, and how it hears: one event stream, and questions where a whole picture is needed.
-// Moments are the server's clock, carried on by the monotonic one: a wrong or stepped local clock ages nothing.
+// Hold the page's data: one event stream, and questions to the API for whole documents.
+// Moments are by the server's clock, continued by the monotonic one, so a wrong local clock changes no age.
 
 const SILENCE = 12; // seconds without a word on the stream, which pings each 5, after which it counts as lost
 const EVENTS = 500;
@@ -27,7 +27,7 @@ function tell(...topics) {
   for (const topic of topics) for (const listener of listeners.get(topic) ?? []) listener();
 }
 
-// A question to the API: its body and status, or null where nobody answers.
+// Ask the API; return body and status, or null without an answer.
 export async function ask(path) {
   try {
     const answer = await fetch(path, { signal: AbortSignal.timeout(20000) });
@@ -51,7 +51,7 @@ function takeAgent(record) {
   state.agents.set(id, prepared(record));
 }
 
-// With the moments that ages are counted from, parsed once.
+// Add the moments from which ages are counted, parsed once.
 function prepared(agent) {
   agent.beatAt = moment(agent.last_heartbeat);
   if (agent.last_heartbeat_age !== undefined && agent.last_heartbeat_age !== null) agent.beatAt = moment(agent.timestamp) - agent.last_heartbeat_age * 1000;
@@ -74,7 +74,7 @@ function takeEvents(records) {
   tell("events");
 }
 
-// The whole picture: at the start, and whenever something may have been missed.
+// Load everything: at the start, and whenever something may have been missed.
 async function loadAll() {
   if (pending) return pending;
   pending = (async () => {
@@ -118,7 +118,7 @@ async function loadSeries() {
   tell("series");
 }
 
-// A daemon that has just begun has minutes to show, not hours: until somebody chooses, the range follows.
+// A daemon that has just started has minutes to show, not hours: the range follows until somebody chooses one.
 function fitRange() {
   if (state.chosen) return;
   const { times, until } = state.series;
@@ -133,7 +133,7 @@ export function setRange(range) {
   loadSeries();
 }
 
-// At most once in so many seconds, however often it is asked for.
+// Run a function at most once in so many seconds, however often it is called.
 function soon(timer, seconds, load) {
   return timer || setTimeout(() => { load(); }, seconds * 1000);
 }
@@ -174,7 +174,7 @@ function connect() {
   });
   source.addEventListener("error", () => {
     lost();
-    // refused: the browser gives up, we do not; and a question tells whether to log in
+    // refused: the browser gives up, so try again here; a question to the API tells whether to log in
     if (source.readyState === EventSource.CLOSED) setTimeout(() => { ask("/api/status"); connect(); }, 2000);
   });
 }

@@ -1,4 +1,4 @@
-// Elements without HTML: text is only ever text.
+// Make elements without HTML, so that text stays text.
 const SVG = "http://www.w3.org/2000/svg";
 
 export function el(tag, props = {}, ...children) {
@@ -24,7 +24,7 @@ export function icon(name) {
   return svg("svg", { class: "i", "aria-hidden": "true", viewBox: "0 0 10 10" }, svg("use", { href: `#i-${name}` }));
 }
 
-// Sets text only where it differs: a thousand writes that change nothing cost nothing.
+// Set text only if it differs, which makes a thousand unchanged writes cheap.
 export function text(node, value) {
   if (node.textContent !== value) node.textContent = value;
 }
@@ -36,7 +36,7 @@ export function attr(node, name, value) {
 
 export const byId = (id) => document.getElementById(id);
 
-// A group of radio buttons that look like chips; returns a function that renames one.
+// Make a group of radio buttons that look like chips; returns a function that renames one.
 export function chips(fieldset, name, options, chosen, onChange) {
   const labels = {};
   for (const [value, label] of options) {

@@ -1,4 +1,4 @@
-// What happened, the newest on top.
+// Show events, the newest on top.
 import { moment, on, state, waiting } from "./data.js";
 import { byId, chips, el, icon, text } from "./dom.js";
 import { exact, moment as whole, plain } from "./format.js";
@@ -16,7 +16,7 @@ function row(event) {
     el("span", { title: plain(event.kind) }, plain(event.message)));
 }
 
-// Only what is new is made; what is too old goes.
+// Make only new rows, and remove old ones.
 function draw() {
   timer = 0;
   const fitting = state.events.filter((e) => !wanted || KINDS[wanted].test(e.kind)).slice(-MOST).reverse();

@@ -1,4 +1,4 @@
-// Numbers as words, as coordctl has them; what is unknown is a dash, never 0.
+// Format numbers as coordctl does; an unknown one is a dash, never 0.
 export const DASH = "–";
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -19,7 +19,7 @@ export function bytes(value) {
 
 export const rate = (value) => (known(value) ? `${bytes(value)}/s` : DASH);
 
-// How long ago: the largest unit of which there are two.
+// Return how long ago: in the largest unit of which there are two.
 export function age(seconds) {
   if (!known(seconds)) return DASH;
   const s = Math.max(0, seconds);
@@ -30,7 +30,7 @@ export function age(seconds) {
 
 export const ago = (seconds) => (known(seconds) ? `${age(seconds)} ago` : DASH);
 
-// How long: the two largest units.
+// Return how long: in the two largest units.
 export function duration(seconds) {
   if (!known(seconds)) return DASH;
   let rest = Math.floor(Math.max(0, seconds));
@@ -45,7 +45,7 @@ export function duration(seconds) {
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
-// Control and format characters as escapes: an id must not turn the line around.
+// Escape control and format characters: an id must not reverse the line.
 export function plain(value) {
   return String(value ?? DASH).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 }

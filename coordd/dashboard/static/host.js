@@ -1,4 +1,4 @@
-// The host's charts with their present values.
+// Show the host's charts with their present values.
 import { Chart } from "./chart.js";
 import { moment, on, setRange, since, state } from "./data.js";
 import { byId, chips, text } from "./dom.js";

@@ -1,4 +1,4 @@
-// The line at the top, the problems, the tiles, and what is said when something is lost.
+// Show the line at the top, the problems, the tiles, and a banner when the connection is lost.
 import { now, on, since, state } from "./data.js";
 import { attr, byId, el, icon, text } from "./dom.js";
 import { age, ago, bytes, count, duration, fixed, plain, plural } from "./format.js";
@@ -57,7 +57,7 @@ function problems(list) {
   ul.replaceChildren(...list.map((problem) => el("li", { "data-text": problem }, icon("warn"), el("span", {}, plain(problem)))));
 }
 
-// What is said, and how: the page is never silent about what it does not know.
+// Choose the banner's text and style: the page always says what it does not know.
 function link() {
   const s = state.status, down = state.link && !state.link.up;
   const old = !state.live || down;
@@ -71,7 +71,7 @@ function link() {
   banner(down);
 }
 
-// What is lost is an alert, said once; for how long is not, for that changes each second.
+// Announce a loss once as an alert, without its duration, which changes each second.
 function banner(down) {
   let what = "", more = "";
   if (!state.live && state.lostAt !== null) {

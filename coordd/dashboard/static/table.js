@@ -1,4 +1,4 @@
-// A table of any length that has rows only where one looks: sortable, with the keyboard too.
+// A table of any length with elements for visible rows only; sortable, also by keyboard.
 import { attr, el, text } from "./dom.js";
 
 const MORE = 8; // rows beyond the edges

@@ -1,4 +1,4 @@
-// The task queue: orphaned claims first, then who holds what, then what waits.
+// Show the task queue: orphaned claims first, then held tasks, then available ones.
 import { moment, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
 import { age, ago, count, DASH, plain } from "./format.js";
@@ -19,7 +19,7 @@ function mark(cell, task) {
 
 const holder = (t) => (t.agent_id === null ? DASH : t.holder_status === "active" ? plain(t.agent_id) : `${plain(t.agent_id)} (${t.holder_status ?? "no trace"})`);
 
-// How far, as a bar and in words; what was said of it last is the tooltip.
+// Show progress as a bar and in words; the last message is the tooltip.
 function meter(cell, task) {
   if (!cell.firstChild) cell.append(el("span", { class: "meter", "aria-hidden": "true" }, el("i")), el("span"));
   const known = task.progress !== null;
@@ -41,7 +41,7 @@ function draw() {
   const counts = Object.fromEntries(STATES.map((s) => [s, 0]));
   for (const task of state.tasks ?? []) counts[task.state] += 1;
   table.set((state.tasks ?? []).filter((task) => !wanted || task.state === wanted));
-  // what cannot be read is unknown, not none
+  // tasks that cannot be read are unknown, not absent
   const shown = (n) => count(state.tasks === null || (n === 0 && state.unknownTasks.length) ? null : n);
   rename("", `all ${shown(state.tasks?.length)}`);
   for (const s of STATES) rename(s, `${s} ${shown(counts[s])}`);

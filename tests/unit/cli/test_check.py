@@ -1,4 +1,4 @@
-"""The monitoring plugin: ranges, verdicts, and its one line, as the plugin guidelines have them."""
+"""Test the monitoring plugin: ranges, verdicts, and its one line, by the plugin guidelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion of command lines: the scripts, and what a key press gets, in real shells where there are any."""
+"""Test completion: the scripts, and what a key press gets, in the real shells of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV for a spreadsheet: no cell of a stranger's words is a formula there, and numbers stay numbers."""
+"""Test CSV for spreadsheets: no cell with a stranger's text is a formula, and numbers stay numbers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_in_lists_and_in_thinned_records(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\r=1", "a\n=1", "a\r\n=1", 'a"\r"=1', "a,\r=1"])
 def test_a_line_break_in_a_text_begins_no_row_and_no_cell(text: str) -> None:
-    """A bare CR ended the row for a spreadsheet: what came after it was a cell of its own."""
+    """A spreadsheet ends a row at a bare CR: the text after it would become a cell of its own."""
     (raw,) = csv_blocks("event", [{"message": text}, {"message": "x"}], thinned=False)
     assert b'"' in raw.split(b"\n", 1)[1]
     assert [row["message"] for row in rows("event", [{"message": text}, {"message": "x"}])] == [text, "x"]
@@ -105,7 +105,7 @@ def test_numbers_that_are_numbers_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("number", [float("inf"), -float("inf"), float("nan")])
 def test_endless_numbers_are_unknown(number: float) -> None:
-    """``-inf`` is the beginning of a formula, and no number in any spreadsheet."""
+    """``-inf`` begins like a formula, and is not a number in any spreadsheet."""
     (row,) = rows("agent", [{"uptime": number, "agent_id": "a"}])
     assert row["uptime"] == ""
 

@@ -1,4 +1,4 @@
-"""What contrib/ holds for the dashboard, read by the programs that it is for."""
+"""Test the dashboard's files in contrib/ with the programs that read them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def expressions(node: Any) -> Iterator[str]:
 
 
 def tool(name: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str] | None:
-    """Run a program that CI has; where somebody's machine lacks it, None."""
+    """Run a program that CI has; return None if this machine lacks it."""
     if shutil.which(name) is None:
         assert not os.environ.get("CI"), f"{name} is missing"
         return None

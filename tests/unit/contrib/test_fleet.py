@@ -1,4 +1,4 @@
-"""contrib/fleet.py: the files tell the same as the truth, and a seed tells the same story twice."""
+"""Test contrib/fleet.py: its files match its truth, and a seed plays the same events twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fleet() -> ModuleType:
 
 
 class Game:
-    """A fleet whose clock is turned by hand."""
+    """A fleet whose clock the test sets."""
 
     def __init__(self, fleet: ModuleType, workspace: Path, **options: Any) -> None:
         self.elapsed = 0.0

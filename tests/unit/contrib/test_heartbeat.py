@@ -1,4 +1,4 @@
-"""contrib/heartbeat.sh under each shell of this machine: a beat arrives whole, and nothing else happens."""
+"""Test contrib/heartbeat.sh in each shell of this machine: a beat arrives whole, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def beat(shell: list[str], *arguments: str, cwd: Path, stdin: str = "", **environ: str) -> None:
-    """Run it; whatever happened, it says nothing and succeeds."""
+    """Run the script, and check that it prints nothing and succeeds."""
     run = subprocess.run(
         [*shell, str(SCRIPT), *arguments],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""Who may ask: names, origins, tokens; and the query strings that may come."""
+"""Test which requests may be answered (names, origins, tokens), and which query strings are accepted."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_unix_socket_replaces_a_dead_one_and_nothing_else(tmp_path: Path) -> N
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     path.unlink()
     path.write_text("mine")
-    with pytest.raises(ListenError, match="no socket"):
+    with pytest.raises(ListenError, match="not a socket"):
         bind(Address(None, 0, str(path)))
     assert path.read_text() == "mine"
     with pytest.raises(ListenError, match="No such file"):

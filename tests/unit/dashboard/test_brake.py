@@ -1,4 +1,4 @@
-"""The brake on wrong tokens: by address and together, and what clients are counted as."""
+"""Test how wrong tokens are slowed down, by address and together, and how clients are counted."""
 
 from __future__ import annotations
 

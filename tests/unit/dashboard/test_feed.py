@@ -1,4 +1,4 @@
-"""The feed: a ring that forgets, readers that only have a place in it, latest values."""
+"""Test the feed: a ring that drops old records, readers with a position in it, latest values."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ async def test_much_comes_in_batches_and_readers_are_woken() -> None:
     for _ in range(200):
         feed.record("event", json.dumps({"text": "x" * 1000}).encode())
     async with asyncio.timeout(30):
-        await reader.news.wait()
-    reader.news.clear()
+        await reader.ready.wait()
+    reader.ready.clear()
     first = reader.take()
     assert BATCH_BYTES <= len(first) < BATCH_BYTES + 2000
-    assert reader.news.is_set()  # there is more
+    assert reader.ready.is_set()  # there is more
     count = first.count(b"event: event")
     while body := reader.take():
         count += body.count(b"event: event")
@@ -152,4 +152,4 @@ async def test_closing_wakes_everybody() -> None:
     readers = [feed.reader(after=None, topics=ALL) for _ in range(3)]
     feed.close()
     assert feed.closed
-    assert all(reader.news.is_set() for reader in readers)
+    assert all(reader.ready.is_set() for reader in readers)

@@ -1,4 +1,4 @@
-"""Metrics and columns: from the daemon's documents, with nothing made up."""
+"""Test metrics and chart columns: every number comes from the daemon's documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the dashboard must ask for a token: what lies in a clone takes none off the system's daemon."""
+"""Test when a token is required: files of a clone never open the system's daemon without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def listen(path: Path) -> None:
         sock.bind(str(path))
 
 
-def places(directory: Path) -> list[DaemonLocation]:
+def locations(directory: Path) -> list[DaemonLocation]:
     return [
         DaemonLocation(name, str(directory / name), "s", "m", "l") for name in ("project", "user", "system")
     ]
@@ -38,7 +38,7 @@ def test_what_is_no_socket_of_its_own_is_no_daemon(
 ) -> None:
     listen(tmp_path / "system")
     make(tmp_path / "project", tmp_path / "system")
-    assert not _own_daemon(places(tmp_path))
+    assert not _own_daemon(locations(tmp_path))
 
 
 def test_a_folder_that_leads_to_the_systems_is_not_one_of_the_project(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_a_folder_that_leads_to_the_systems_is_not_one_of_the_project(tmp_path: 
 def test_a_socket_of_ones_own_is_one(tmp_path: Path) -> None:
     listen(tmp_path / "system")
     listen(tmp_path / "user")
-    assert _own_daemon(places(tmp_path))
+    assert _own_daemon(locations(tmp_path))
 
 
 def test_without_a_daemon_of_the_systems_there_is_nothing_to_guard(tmp_path: Path) -> None:
-    assert _own_daemon(places(tmp_path))
+    assert _own_daemon(locations(tmp_path))

@@ -1,4 +1,4 @@
-"""The link to the daemon, before a fake one: one question for many, a reason for each failure."""
+"""Test the connection to a fake daemon: one question for many clients, a reason for each failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_coordd import RpcFault, fake_coordd
 
-from coordd.dashboard.channel import Channel, ChannelLost, Crowded
+from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import MAX_PARTICULAR, Unavailable, Upstream
 from coordd.errors import CannotTell, RpcError
@@ -24,7 +24,7 @@ WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
 
 
 async def linked(path: str, test: Callable[[Upstream], Awaitable[None]], **answers: Any) -> Any:
-    """Run a test with a link to a fake daemon that has these answers (methods with _ for the dot)."""
+    """Run a test connected to a fake daemon that has these answers (methods with _ for the dot)."""
     known = {"subscribe": WELCOME} | {name.replace("_", "."): value for name, value in answers.items()}
     with fake_coordd(path, known) as fake:
         upstream = make(path)
@@ -40,7 +40,7 @@ async def linked(path: str, test: Callable[[Upstream], Awaitable[None]], **answe
 
 def make(path: str, layouts: frozenset[str] = frozenset({"project"})) -> Upstream:
     return Upstream(
-        places=lambda: [DaemonLocation("--socket", path, None, None, None)],
+        locations=lambda: [DaemonLocation("--socket", path, None, None, None)],
         on_record=lambda _method, _params: None,
         on_change=lambda: None,
         layouts=layouts,
@@ -91,7 +91,7 @@ def test_too_many_questions_at_once_are_refused_and_the_link_stays(tmp_path: Pat
         gate.set()
         said = await asyncio.gather(*asked, return_exceptions=True)
         assert [one for one in said if isinstance(one, bytes)] == [b"{}"] * MAX_PARTICULAR
-        assert {type(one) for one in said} == {bytes, Crowded}
+        assert {type(one) for one in said} == {bytes, Overloaded}
         assert await status == b"{}"  # what has no parameters has room
         assert upstream.down is None
         assert upstream.reconnections == 0
@@ -100,7 +100,7 @@ def test_too_many_questions_at_once_are_refused_and_the_link_stays(tmp_path: Pat
 
 
 def test_a_daemon_that_answers_others_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One question that takes too long is no reason to hang up on a daemon that answers."""
+    """One question that takes too long does not close the connection to a daemon that answers others."""
     monkeypatch.setattr("coordd.dashboard.upstream.TIMEOUT", 1.0)
     leave = threading.Event()
 
@@ -122,7 +122,7 @@ def test_a_daemon_that_answers_others_is_not_silent(tmp_path: Path, monkeypatch:
             slow = asyncio.create_task(upstream.ask("agents.get", {"agent_id": "a"}))
             while not slow.done():
                 await upstream.ask("status", fresh=0)
-            assert isinstance(slow.exception(), Crowded)
+            assert isinstance(slow.exception(), Overloaded)
             assert upstream.down is None
         finally:
             keeping.cancel()
@@ -152,7 +152,7 @@ def test_it_finds_the_daemon_again(tmp_path: Path) -> None:
     async def test() -> None:
         changes = []
         upstream = Upstream(
-            places=lambda: [DaemonLocation("--socket", path, None, None, None)],
+            locations=lambda: [DaemonLocation("--socket", path, None, None, None)],
             on_record=lambda _method, _params: None,
             on_change=lambda: changes.append(upstream.down is None),
             layouts=frozenset({"project"}),
@@ -179,8 +179,8 @@ def test_it_finds_the_daemon_again(tmp_path: Path) -> None:
     ("welcome", "words"),
     [
         ({"seq": 0, "status": {"daemon": {"layout": "system"}}}, "token"),
-        ({"hello": "world"}, "no coordd"),
-        ([1, 2], "no coordd"),
+        ({"hello": "world"}, "not coordd"),
+        ([1, 2], "not coordd"),
     ],
 )
 def test_what_is_no_daemon_of_ours_is_not_used(tmp_path: Path, welcome: object, words: str) -> None:
@@ -279,20 +279,20 @@ def test_what_was_heard_last_counts_before_what_was_left(tmp_path: Path) -> None
 
     async def test() -> None:
         last = LastKnown(read_snapshot=read)
-        found = await last.picture()
+        found = await last.state()
         assert found is not None
         assert (found.status, found.agents) == (b'{"health":"ok"}', b'[{"id":"a","agent_id":"a"}]')
         assert found.age is not None
         assert found.age >= 60
-        await last.picture()
+        await last.state()
         assert len(looked) == 1
         last.heard_status(b'{"health":"degraded"}')
-        found = await last.picture()
+        found = await last.state()
         assert found is not None
         assert found.status == b'{"health":"degraded"}'
         assert found.age is not None
         assert found.age < 60
         nothing = LastKnown(read_snapshot=lambda: None)
-        assert await nothing.picture() is None
+        assert await nothing.state() is None
 
     asyncio.run(test())

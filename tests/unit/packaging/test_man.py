@@ -1,4 +1,4 @@
-"""The manual pages say what the commands and the configuration say, and roff has nothing against them.
+"""Test that the manual pages match the commands and the configuration, and that roff accepts them.
 
 The examples of every help text are command lines that the commands take.
 """
@@ -28,7 +28,7 @@ MACROS = {"TH", "SH", "SS", "PP", "TP", "B", "BR", "RS", "RE", "EX", "EE", "nf",
 
 
 def load_builder() -> ModuleType:
-    """build.py, which lies in no package."""
+    """Load build.py, which is in no package."""
     spec = importlib.util.spec_from_file_location("man_build", MAN / "build.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""What an installed coordd has to carry: programs, types, and the files that ``coordd service`` writes."""
+"""Test what an installed coordd contains: programs, types, and the files that ``coordd service`` writes."""
 
 from __future__ import annotations
 

@@ -57,14 +57,14 @@ class FakeClient:
 
 
 class World:
-    """A link with a daemon that is up or down, and the clock."""
+    """A live status of a daemon that is up or down, and the clock."""
 
     def __init__(self) -> None:
         self.mono = 100.0
         self.error: Exception | None = None
         self.paths: list[str | None] = []
         self.client = FakeClient("/d")
-        self.link = LiveStatus(connect=self.connect, timeout=TIMEOUT)  # type: ignore[arg-type]
+        self.live = LiveStatus(connect=self.connect, timeout=TIMEOUT)  # type: ignore[arg-type]
 
     def connect(self, path: str | None) -> FakeClient:
         self.paths.append(path)
@@ -75,12 +75,12 @@ class World:
 
     def go(self, seconds: float = 0.0) -> None:
         self.mono += seconds
-        self.link.step(self.mono)
-        self.link.read(self.mono)
+        self.live.step(self.mono)
+        self.live.read(self.mono)
 
     def heard(self, *messages: Any) -> None:
         self.client.coming += messages
-        self.link.read(self.mono)
+        self.live.read(self.mono)
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def world() -> World:
     assert world.client.sent == [["subscribe"]]
     world.client.answer([agent("a")])
     world.go()
-    assert world.link.document == status_document()
-    assert world.link.agents == [agent("a")]
-    assert (world.link.changes, world.link.trouble) == (1, None)
+    assert world.live.document == status_document()
+    assert world.live.agents == [agent("a")]
+    assert (world.live.changes, world.live.trouble) == (1, None)
     return world
 
 
@@ -104,13 +104,13 @@ def test_a_notification_makes_it_look_but_not_more_than_twice_a_second(world: Wo
     world.heard(NOTIFICATION, NOTIFICATION)
     world.go(PACE / 2)
     assert len(world.client.sent) == 1
-    assert world.link.due(world.mono) == pytest.approx(PACE / 2)
+    assert world.live.due(world.mono) == pytest.approx(PACE / 2)
     world.go(PACE / 2)
     assert world.client.sent[1:] == [LOOK]
     world.heard(NOTIFICATION)
     world.client.answer()
     world.go()
-    assert (world.link.changes, world.link.version) == (2, 2)
+    assert (world.live.changes, world.live.version) == (2, 2)
     world.go(PACE)
     assert world.client.sent[2:] == [LOOK]
 
@@ -121,11 +121,11 @@ def test_left_alone_it_looks_now_and_then_and_only_news_count_as_a_change(world:
     world.go(0.1)
     world.client.answer(timestamp="2026-11-22T06:05:05.000Z")
     world.go()
-    assert (world.link.changes, world.link.version) == (1, 2)
+    assert (world.live.changes, world.live.version) == (1, 2)
     world.go(IDLE)
     world.client.answer(health="degraded", problems=["the host sample is late"])
     world.go()
-    assert (world.link.changes, world.link.version) == (2, 3)
+    assert (world.live.changes, world.live.version) == (2, 3)
 
 
 def test_one_that_was_told_lagged_takes_a_new_snapshot(world: World) -> None:
@@ -134,42 +134,42 @@ def test_one_that_was_told_lagged_takes_a_new_snapshot(world: World) -> None:
     assert world.client.sent[1:] == [["subscribe"]]
     world.client.answer()
     world.go()
-    assert world.link.changes == 2
+    assert world.live.changes == 2
     world.go(PACE)
     assert len(world.client.sent) == 2  # what came before the snapshot is in it
 
 
 def test_a_lost_connection_is_tried_again_at_the_same_socket(world: World) -> None:
     world.heard(CannotTell("/d: the daemon closed the connection."))
-    assert world.link.trouble is not None
-    assert (world.link.lost_at, world.link.changes, world.link.fileno()) == (world.mono, 2, -1)
+    assert world.live.trouble is not None
+    assert (world.live.lost_at, world.live.changes, world.live.fileno()) == (world.mono, 2, -1)
     lost_at = world.mono
     world.error = DaemonNotRunning([("/d", "nothing there")])
     world.go(RETRY)
     world.go(RETRY)
-    assert world.link.lost_at == lost_at
-    assert world.link.changes == 2
-    assert world.link.document is not None
+    assert world.live.lost_at == lost_at
+    assert world.live.changes == 2
+    assert world.live.document is not None
     world.error = None
     world.go(RETRY)
     assert world.paths == [None, "/d", "/d", "/d"]
-    assert world.link.trouble is not None  # connected is not answered
+    assert world.live.trouble is not None  # connected is not answered
     world.client.answer()
     world.go()
-    assert (world.link.trouble, world.link.changes) == (None, 3)
+    assert (world.live.trouble, world.live.changes) == (None, 3)
 
 
 def test_one_that_hangs_is_seen_and_given_up(world: World) -> None:
     world.go(IDLE)
     asked = world.mono
-    assert world.link.overdue(world.mono) is None
+    assert world.live.overdue(world.mono) is None
     world.go(OVERDUE)
-    assert world.link.overdue(world.mono) == OVERDUE
+    assert world.live.overdue(world.mono) == OVERDUE
     old = world.client
     world.go(TIMEOUT - OVERDUE)
     assert not old.open
-    assert str(world.link.trouble) == "no answer within 5 s"
-    assert world.link.lost_at == asked
+    assert str(world.live.trouble) == "no answer within 5 s"
+    assert world.live.lost_at == asked
 
 
 @pytest.mark.parametrize("result", [None, [], {}, {"health": "fine"}])
@@ -177,8 +177,8 @@ def test_an_answer_that_is_no_status_loses_the_connection(world: World, result: 
     world.heard(NOTIFICATION)
     world.go(PACE)
     world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i in range(1, 5)])
-    assert "no status document" in str(world.link.trouble)
-    assert world.link.document == status_document()
+    assert "not a status document" in str(world.live.trouble)
+    assert world.live.document == status_document()
 
 
 def test_pages_that_are_nonsense_are_no_agents(world: World) -> None:
@@ -186,30 +186,30 @@ def test_pages_that_are_nonsense_are_no_agents(world: World) -> None:
     world.go(PACE)
     results = [status_document(), None, {"agents": "x"}, {"agents": [1, None, agent("b")]}]
     world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i, result in enumerate(results, 1)])
-    assert world.link.agents == [agent("b")]
+    assert world.live.agents == [agent("b")]
 
 
 def test_an_error_for_a_look_or_for_nobody_loses_the_connection(world: World) -> None:
     world.heard({"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "in use\x1b"}})
-    assert str(world.link.trouble) == "the daemon refused: in use\\x1b"
+    assert str(world.live.trouble) == "the daemon refused: in use\\x1b"
 
 
 def test_answers_to_nobody_are_passed_over(world: World) -> None:
     world.heard({"jsonrpc": "2.0", "id": 77, "result": 1}, {"jsonrpc": "2.0", "id": 0, "result": 1})
-    assert (world.link.trouble, world.link.version) == (None, 1)
+    assert (world.live.trouble, world.live.version) == (None, 1)
 
 
 def test_a_daemon_that_is_down_from_the_start_is_waited_for() -> None:
     world = World()
     world.error = DaemonNotRunning([])
     world.go()
-    assert (world.link.document, world.link.changes) == (None, 1)
-    assert world.link.due(world.mono) == RETRY
+    assert (world.live.document, world.live.changes) == (None, 1)
+    assert world.live.due(world.mono) == RETRY
     world.error = None
     world.go(RETRY)
     world.client.answer()
     world.go()
-    assert (world.link.trouble, world.link.changes) == (None, 2)
+    assert (world.live.trouble, world.live.changes) == (None, 2)
 
 
 def test_a_daemon_that_never_was_of_use_is_an_error() -> None:

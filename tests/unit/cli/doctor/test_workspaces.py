@@ -1,0 +1,94 @@
+"""Checks of the workspaces: readable, followed, and each within its time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctor_facts import facts, only, workspace
+from fake_coordd import status_document
+
+from coordd.cli.doctor import workspaces as doctor_workspaces
+from coordd.cli.doctor.access import (
+    Credentials,
+)
+from coordd.cli.doctor.workspaces import check_workspace, check_workspaces
+from coordd.cli.patience import within
+
+
+def test_a_workspace_that_can_be_read(tmp_path: Path) -> None:
+    root = workspace(tmp_path)
+    found = check_workspace(str(root), "inotify", None, facts().me)
+    assert (found.result, "followed by inotify" in found.message) == ("ok", True)
+    polled = check_workspace(str(root), "poll", "nfs: inotify does not see it", facts().me)
+    assert (polled.result, polled.fix) == ("ok", None)
+    out = check_workspace(str(root), "poll", "raise fs.inotify.max_user_watches", facts().me)
+    assert (out.result, "fs.inotify.max_user_watches=524288" in str(out.fix)) == ("warn", True)
+
+
+def test_a_file_that_the_daemon_may_not_read_is_named_with_all_the_others(tmp_path: Path) -> None:
+    root = workspace(tmp_path)
+    agents = root / ".claude" / "coordination" / "agents"
+    for name in ("b.heartbeat", "c.heartbeat"):
+        (agents / name).touch()
+    for path in agents.iterdir():
+        path.chmod(0)
+    me = Credentials(os.geteuid(), frozenset())  # no capabilities, so that root is like any owner
+    found = check_workspace(str(root), "inotify", None, me)
+    assert found.result == "fail"
+    assert "lacks r on" in found.message
+    assert found.message.endswith("and 2 more there")
+    assert found.fix is not None
+    subprocess.run(found.fix.partition("or: ")[2], shell=True, check=True)
+    assert check_workspace(str(root), "inotify", None, me).result == "ok"
+
+
+def test_a_workspace_that_waits_or_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    waiting = check_workspace(str(tmp_path / "empty"), "waiting", None, facts().me)
+    assert (waiting.result, "mkdir -p" in str(waiting.fix)) == ("warn", True)
+    gone = check_workspace(str(tmp_path / "gone"), "unreadable", "No such file or directory", facts().me)
+    assert (gone.result, gone.fix) == ("fail", "correct coordination.workspaces")
+
+
+def test_what_the_daemon_cannot_read_fails_even_where_modes_allow_it(tmp_path: Path) -> None:
+    found = check_workspace(str(workspace(tmp_path)), "unreadable", "Permission denied", facts().me)
+    assert (found.result, "ProtectHome" in str(found.fix)) == ("fail", True)
+
+
+def test_a_hung_mount_costs_one_workspace_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sound, hung = str(workspace(tmp_path)), str(tmp_path / "hung")
+    really, over = doctor_workspaces.find_denied, threading.Event()
+
+    def look(path: str, who: Credentials) -> Any:
+        if path == hung:
+            over.wait()
+        return really(path, who)
+
+    monkeypatch.setattr(doctor_workspaces, "find_denied", look)
+    monkeypatch.setattr(doctor_workspaces, "LONGEST", 1.0)
+    listed = [{"path": hung, "state": "unreadable"}, {"path": sound, "state": "inotify"}]
+    listed.append({"path": "/nul\0byte", "state": "inotify"})
+    try:
+        found = list(check_workspaces(facts(status=status_document(workspaces=listed))))
+    finally:
+        over.set()
+    assert [finding.result for finding in found] == ["warn", "ok", "warn"]
+    assert "does the file system hang?" in found[0].message
+
+
+def test_what_a_check_raises_comes_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+
+
+def test_no_workspace_is_worth_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = only(check_workspaces(facts(status=status_document(workspaces=[]))))
+    assert (found.result, "--workspace" in str(found.fix)) == ("warn", True)
