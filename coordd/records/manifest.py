@@ -326,7 +326,7 @@ def _replace(folder: int, data: bytes, mode: int) -> None:
 
 
 def _end_of(descriptor: int) -> bytes:
-    """The last MAX_BYTES, from the beginning of a line on: what coordd itself adds is always in them."""
+    """Return the last MAX_BYTES, from the beginning of a line: what coordd itself adds is always in them."""
     size = os.fstat(descriptor).st_size
     begin = max(0, size - MAX_BYTES)
     data = b""

@@ -54,7 +54,7 @@ def _keep_a_strangers(folder: int, name: str, *, begins: bytes) -> None:
         descriptor = open_file(name, directory=folder)
     except FileNotFoundError:
         return
-    except OSError:  # no regular file, which has nothing to lose, or closed to us
+    except OSError:  # not a regular file, which has nothing to lose, or not readable
         return
     try:
         found = os.read(descriptor, len(begins))
