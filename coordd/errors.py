@@ -20,7 +20,7 @@ its top level::
         ├── DaemonNotRunning  nothing answers on any socket that was tried                     exit 3
         ├── CannotTell        something is there, but refuses or does not answer               exit 4
         │   ├── ChannelLost   the connection ended under a request (dashboard.channel)         exit 4
-        │   └── Crowded       too many requests wait for the daemon (dashboard.channel)        exit 4
+        │   └── Overloaded    too many requests wait for the daemon (dashboard.channel)        exit 4
         ├── RpcError          the daemon answered with a JSON-RPC error                        exit 1
         └── Unavailable       the dashboard has no daemon to ask (dashboard.upstream)          exit 1
 
