@@ -122,7 +122,7 @@ class MemoryServer:
 
 
 class MemorySession:
-    """A connection to a :class:`MemoryServer`; of no use once it broke, or the server was started anew."""
+    """A connection to a :class:`MemoryServer`; it fails after a break or a restart of the server."""
 
     def __init__(self, server: MemoryServer, pause: Callable[[], Any] | None = None) -> None:
         self.server = server
