@@ -134,7 +134,7 @@ def look(path: str) -> list[Found]:
                 continue
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
-                own = manifest.proves(claims, folder, name)
+                own = manifest.is_own(claims, folder, name)
                 found.append(Found(path, name, status.st_size, own))
     except OSError as error:
         raise CannotTell(f"{escape(error.filename or path)}: {error.strerror}") from error
@@ -159,7 +159,9 @@ def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found
             if line is None:
                 say(f"{escape(os.path.join(path, one.name))} has no whole line; it stays as it is")
                 continue
-            lines.append(manifest.announcement(manifest.plain_name(one.name), line, adopted=True))
+            name = manifest.plain_name(one.name)
+            origin = manifest.origin_here(folder)
+            lines.append(manifest.announcement(name, line, adopted=True, origin=origin))
             given.append(one)
         if lines and not dry_run:
             manifest.append(folder, b"".join(lines), mode=_mode_beside(folder), shown=path)

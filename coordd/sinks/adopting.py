@@ -1,8 +1,11 @@
-"""Tell whether an older coordd, which had no manifest, wrote a record file: every line has to show it.
+"""Tell from the lines of a record file whether coordd wrote all of it: every line has to show it.
+
+Asked of files that an older coordd, which had no manifest, may have left, and of every file before it is
+gzipped or removed: others write into the same files, and a manifest may come with a clone.
 
 Every JSON line of coordd's has ``host``, and a field that only its type has: ``cause`` (agent), ``kind``
-(event), ``self`` (system). A CSV file proves nothing. A tail without its newline is what a kill leaves, and
-is left out of the decision.
+(event), ``self`` (system). A CSV file proves nothing by itself. A tail without its newline is what a kill
+leaves, and is left out of the decision.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import msgspec
 
 from coordd.records.blocks import UnreadableCount, gunzipped, plain
+from coordd.records.shapes import HEADER, ROW, may_begin
 
 _BLOCK = 64 * 1024
 
@@ -61,6 +65,51 @@ def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool
         if damage.count:
             return False
     return seen and not damage.count
+
+
+def only_records(descriptor: int, series: str, *, compressed: bool, damaged: bool = False) -> bool:
+    """Return whether all lines of an open file, and what a kill left of one, may be coordd's.
+
+    Args:
+        descriptor: at the beginning of the file.
+        series: of the records.
+        compressed: it is gzipped.
+        damaged: each line is what was left of a record.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    damage = UnreadableCount()
+    if compressed:
+        blocks = gunzipped(descriptor, damage)
+    else:
+        end = _whole_end(descriptor)
+        rest = os.fstat(descriptor).st_size - end
+        if not _may_begin(os.pread(descriptor, min(rest, _BLOCK), end).rstrip(b"\0"), series):
+            return False
+        blocks = plain(descriptor, 0, end, damage)
+    is_record = _may_begin if damaged else _is_record
+    for buffer, size in blocks:
+        for line in bytes(memoryview(buffer)[:size]).split(b"\n"):
+            if line.strip(b"\0") and not is_record(line, series):
+                return False
+        if damage.count:
+            return False
+    return not damage.count
+
+
+def _is_record(line: bytes, series: str) -> bool:
+    if series not in _TYPES:
+        return line == HEADER or ROW.fullmatch(line) is not None
+    try:
+        msgspec.json.decode(line, type=_TYPES[series])
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _may_begin(line: bytes, series: str) -> bool:
+    return may_begin(line, table=series not in _TYPES)
 
 
 def _whole_end(descriptor: int) -> int:

@@ -29,6 +29,8 @@ _BLOCK = 256 * 1024
 _LEVEL = 6
 _GZIP = 31  # zlib's window bits for a gzip header and trailer (RFC 1952)
 
+_MAGIC = b"\x1f\x8b"
+
 Remove = Callable[[str], bool]
 """Unlinks a file by its name unless a writer has it open; returns whether it did."""
 
@@ -50,10 +52,13 @@ def is_own_copy(folder: Folder, temporary: str, claims: Claims) -> bool:
     descriptor, _ = folder.open(temporary, os.O_RDONLY)
     try:
         line, whole = first_line(descriptor, compressed=True)
+        begin = os.pread(descriptor, len(_MAGIC), 0)
     finally:
         os.close(descriptor)
     plain = temporary[1 : -len(".gz.tmp")]
-    return not whole or claims.prove(plain, line, whole=True)
+    if not whole:
+        return begin == _MAGIC[: len(begin)]
+    return claims.prove(plain, line, whole=True)
 
 
 def compress(folder: Folder, name: str, remove: Remove) -> bool:

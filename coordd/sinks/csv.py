@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from coordd.model import PerformanceRow
+from coordd.records.shapes import HEADER
 from coordd.sinks.base import Batch
 from coordd.sinks.file_sink import FileSink
 from coordd.sinks.held import HeldFolder
@@ -13,7 +14,6 @@ from coordd.sinks.ledger import Ledger, sync_file
 from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 from coordd.util.timestamps import format_seconds
 
-HEADER = b"TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
 _SERIES = "performance"
 
 

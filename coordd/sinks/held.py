@@ -60,6 +60,7 @@ class HeldFolder:
         self._accepting = False
         self._claims = Claims()
         self._data = b""
+        self._parsed = b""  # what the claims have of it
         self._stamp: tuple[int, ...] | None = None
 
     def folder(self) -> Folder:
@@ -118,7 +119,12 @@ class HeldFolder:
                 data = manifest.read(folder.fd, folder.path)
                 if data is not None:
                     data = data[: data.rfind(b"\n") + 1]
-                    self._claims, self._data, self._stamp = Claims.parse(data), data, stamp
+                    if self._parsed and data.startswith(self._parsed):
+                        self._claims.add(data[len(self._parsed) :])
+                    else:
+                        self._claims = Claims.parse(data)
+                    self._parsed = self._data = data
+                    self._stamp = stamp
             return self._claims
 
     def announce(self, folder: Folder, lines: bytes) -> None:
@@ -154,7 +160,7 @@ class HeldFolder:
         """Read the manifest of a directory just opened; begin one where there is none."""
         folder = Folder(self.path, opened.fd)
         self._opened = opened
-        self._claims, self._data, self._stamp = Claims(), b"", None
+        self._claims, self._data, self._parsed, self._stamp = Claims(), b"", b"", None
         if folder.exists(manifest.NAME):
             self.claims(folder)
         else:

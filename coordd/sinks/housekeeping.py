@@ -22,9 +22,9 @@ from datetime import date
 from typing import Protocol
 
 from coordd.records.ages import Age, ages_of
-from coordd.records.manifest import Claims, announcement, first_line, plain_name, proves
+from coordd.records.manifest import Claims, announcement, first_line, is_own, plain_name, remark
 from coordd.records.names import Part, parse_part
-from coordd.sinks.adopting import written_by_coordd
+from coordd.sinks.adopting import only_records, written_by_coordd
 from coordd.sinks.base import Notice
 from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
 from coordd.sinks.folder import Folder
@@ -36,6 +36,8 @@ from coordd.util.timestamps import utc_date
 log = logging.getLogger(__name__)
 
 _COPY = ".gz.tmp"
+_GAP = 30
+"""Days without records, after which the first day with some takes no other day's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Housekeeper:
         self.policy = policy
         self._failed: set[tuple[str, str]] = set()
         self._judged: set[tuple[int, ...]] = set()
+        self._pure: set[tuple[int, ...]] = set()
 
     def run(self, wall: float, *, doubtful: bool = False) -> Report:
         """Go over all series once; blocks for as long as gzip takes, and raises nothing for a bad file.
@@ -134,6 +137,7 @@ class Housekeeper:
                     utc_date(wall),
                     doubtful=doubtful,
                     judged=self._judged,
+                    pure=self._pure,
                     report=report,
                     failures=failures,
                 ).run()
@@ -166,6 +170,7 @@ class _Series:
         *,
         doubtful: bool,
         judged: set[tuple[int, ...]],
+        pure: set[tuple[int, ...]],
         report: Report,
         failures: dict[tuple[str, str], str],
     ) -> None:
@@ -175,6 +180,7 @@ class _Series:
         self._today = today
         self._doubtful = doubtful
         self._judged = judged
+        self._pure = pure
         self._report = report
         self._failures = failures
         self._claims = Claims()
@@ -201,7 +207,7 @@ class _Series:
             status = None if part is None else self._folder.regular(name)
             if part is None or status is None:
                 continue
-            if proves(self._claims, self._folder.fd, name):
+            if is_own(self._claims, self._folder.fd, name):
                 found.append((name, part, status.st_size))
             else:
                 unproven += 1
@@ -270,7 +276,8 @@ class _Series:
     def _drop_old_dates(self) -> None:
         files = self._files()
         dates = sorted({file.age.date for file in files})
-        kept = set(dates[-self._policy.retention_days - self._doubtful :])
+        doubtful = self._doubtful or _is_far_from(dates[-2:], self._today)
+        kept = set(dates[-self._policy.retention_days - doubtful :])
         for file in files:
             if file.age.date not in kept and not self._is_current(file):
                 self._drop(file)
@@ -290,6 +297,7 @@ class _Series:
                     self._is_due(file.age.date)
                     and file.size <= self._policy.max_bytes
                     and not self._folder.exists(twin)  # somebody else's: the file stays as it is
+                    and self._is_all_own(file.name)
                 ):
                     self._compress_one(file)
             except FileNotFoundError:  # somebody removed it meanwhile
@@ -342,7 +350,7 @@ class _Series:
 
     def _drop(self, file: _File) -> bool:
         try:
-            gone = self._remove(file.name)
+            gone = self._is_all_own(file.name) and self._remove(file.name)
         except FileNotFoundError:
             return True
         except OSError as error:
@@ -356,6 +364,31 @@ class _Series:
     def _remove(self, name: str) -> bool:
         return self._writer.unless_open(name, lambda: self._folder.unlink(name))
 
+    def _is_all_own(self, name: str) -> bool:
+        """Return whether a file has no lines of others; where it has, say so in the manifest."""
+        if self._claims.given(plain_name(name), self._folder.fd):
+            return True
+        descriptor, _ = self._folder.open(name, os.O_RDONLY)
+        try:
+            status = os.fstat(descriptor)
+            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen in self._pure:
+                return True
+            if only_records(
+                descriptor,
+                self._writer.series,
+                compressed=name.endswith(".gz"),
+                damaged=name.endswith(DAMAGED),
+            ):
+                self._pure.add(seen)
+                return True
+        finally:
+            os.close(descriptor)
+        self._writer.folder.announce(self._folder, remark(plain_name(name), mixed=True))
+        self._claims = self._writer.folder.claims(self._folder)
+        self._writer.unproven += 1
+        return False
+
     def _fail(self, path: str, what: str, reason: str) -> None:
         self._failures[path, what] = reason
 
@@ -366,6 +399,17 @@ def _part_name_in(name: str) -> str:
         return name
     base, _, number = name.removesuffix(DAMAGED).rpartition(".")
     return base if number.isdecimal() else name.removesuffix(DAMAGED)
+
+
+def _is_far_from(last_two: Sequence[str], today: str) -> bool:
+    """Return whether today follows a gap: coordd was not there, or the clock is wrong; nobody can tell."""
+    if len(last_two) < 2 or last_two[-1] != today:
+        return False
+    try:
+        before, now = (date.fromisoformat(day) for day in last_two)
+    except ValueError:
+        return False
+    return (now - before).days > _GAP
 
 
 def _be_nice() -> None:

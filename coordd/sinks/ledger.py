@@ -54,13 +54,14 @@ class Unsynced:
     """The lines of one descriptor that a failed fsync left in doubt.
 
     ``lines`` may or may not be on disk, oldest first; ``forgotten`` more are no longer in memory. ``safe`` is
-    the size up to which the file is known to be on disk.
+    the size up to which the file is known to be on disk, ``size`` the one that it has.
     """
 
     descriptor: int
     lines: Sequence[bytes]
     forgotten: int
     safe: int
+    size: int
 
 
 @dataclass(slots=True)
@@ -105,6 +106,7 @@ class _Open:
     taken: bool = False
     retired: bool = False
     cut: bool = False
+    shared: bool = False
 
 
 class Ledger:
@@ -201,9 +203,16 @@ class Ledger:
                 if one.owner is owner and one.suspect is not None:
                     tail, one.suspect, one.taken = one.suspect, None, True
                     one.size = _size_of(descriptor)
-                    found.append(Unsynced(descriptor, list(tail.lines), tail.forgotten, one.safe))
+                    if one.retired and one.size != one.end:  # somebody added something since it was closed
+                        one.shared = True
+                    found.append(Unsynced(descriptor, list(tail.lines), tail.forgotten, one.safe, one.size))
             self.failed = any(one.suspect is not None for one in self._open.values())
         return found
+
+    def shared(self, descriptor: int) -> None:
+        """Never cut this file: somebody else wrote to it too."""
+        with self._lock:
+            self._open[descriptor].shared = True
 
     def renew(self, descriptor: int) -> None:
         """Record that a taken descriptor's file was emptied, and will be written again."""
@@ -245,7 +254,9 @@ class Ledger:
                     del self._open[descriptor]
             for descriptor, one in ended:
                 with contextlib.suppress(OSError):  # its fsync has already told
-                    if one.cut and _size_of(descriptor) == one.size:  # else somebody added to it
+                    if (
+                        one.cut and not one.shared and _size_of(descriptor) == one.size
+                    ):  # else somebody added to it
                         os.ftruncate(descriptor, one.safe)
                         self._fsync(descriptor)
                 with contextlib.suppress(OSError):

@@ -1,18 +1,23 @@
 """Choose the part of a series that lines are written to: the last one of coordd's, or a new one behind it.
 
 Only a file that coordd made, as the manifest proves, gets more lines. A name that another file has is passed
-over. Nothing here opens a part for writing lines; record_file.py does.
+over. Those who used the plain names of the days before are left the one of today (``_DATE.2`` is used), for
+they will append to it. Nothing here opens a part for writing lines; record_file.py does.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 
-from coordd.records.manifest import Claims, announcement, proven, proves
+from coordd.records.manifest import Claims, announcement, is_own, proven, proves, remark
 from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import Damage, repair_file
+
+_LOOK_BACK = 2
+"""Days whose plain names tell whether somebody else uses those."""
 
 
 def choose_part(
@@ -29,15 +34,18 @@ def choose_part(
     Raises:
         OSError: with ``filename``; the directory cannot be read, or no number is left.
     """
-    taken = parts_of(folder.names(), series=series, date=date, extension=extension)
-    last = 0
+    names = folder.names()
+    taken = parts_of(names, series=series, date=date, extension=extension)
+    plain_names = [part_name(series, Part(before, 1), extension) for before in _days_before(date)]
+    last = int(any(_is_others(folder, claims, name, set(names)) for name in plain_names))
     for part in sorted(taken, reverse=True):
         name = part_name(series, part, extension)
         if not proves(claims, folder.fd, name):
             continue
-        if _may_grow(folder, part, name, taken, max_bytes):
+        is_packed = part.compressed or Part(part.date, part.number, compressed=True) in taken
+        if not is_packed and _may_grow(folder, claims, part, name, max_bytes):
             return part
-        last = part.number
+        last = max(last, part.number)
         break
     numbers = {part.number for part in taken}
     number = next(n for n in range(last + 1, MAX_NUMBER + 2) if n not in numbers)
@@ -62,12 +70,15 @@ def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes, 
     Raises:
         OSError: with ``filename``; the part may not be written yet.
     """
-    if not held.claims(folder).announces(name):
+    claims = held.claims(folder)
+    if not claims.announces(name):
         # Before the file: an empty one that is found after a kill has to be known as coordd's.
         held.announce(folder, announcement(name, header))
         return None
     if folder.regular(name) is None:
         return None
+    if claims.sizes.get(name) is not None:
+        held.announce(folder, remark(name, size=None))
     # A tail torn by an earlier process, or copied back by a person, would swallow the next line.
     return repair_file(folder, name, held, mode=mode)
 
@@ -78,9 +89,24 @@ def demand_own(held: HeldFolder, folder: Folder, descriptor: int, name: str) -> 
         raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
 
 
-def _may_grow(folder: Folder, part: Part, name: str, taken: set[Part], max_bytes: int) -> bool:
-    """Return whether lines may be added to a part: neither form is compressed, and it is not full."""
-    if part.compressed or Part(part.date, part.number, compressed=True) in taken:
+def _may_grow(folder: Folder, claims: Claims, part: Part, name: str, max_bytes: int) -> bool:
+    """Return whether lines may be added to a part: nobody else writes to it, and it is not full."""
+    if name in claims.adopted or (part.number == 1 and name in claims.met):
+        return False
+    if not is_own(claims, folder.fd, name):
         return False
     status = folder.regular(name)
     return status is not None and status.st_size < max_bytes
+
+
+def _is_others(folder: Folder, claims: Claims, plain: str, names: set[str]) -> bool:
+    """Return whether somebody else's lines are in a file of this name, in either form."""
+    return any(
+        plain in claims.met or plain in claims.mixed or not is_own(claims, folder.fd, name)
+        for name in names & {plain, f"{plain}.gz"}
+    )
+
+
+def _days_before(day: str) -> list[str]:
+    date = dt.date.fromisoformat(day)
+    return [str(date - dt.timedelta(days=n)) for n in range(1, _LOOK_BACK + 1) if date.toordinal() > n]

@@ -2,14 +2,18 @@
 
 A :class:`RecordFile` decides which part is current, rotates, keeps the symlink, and notices when somebody
 removed or replaced what it writes to. Only files that coordd made are written to (records/manifest.py): a
-name that somebody else's file has is passed over for the next one.
+name that somebody else's file has is passed over for the next one. Others may write into a file of coordd's,
+which has a name that they are used to: coordd then goes on in the next part, and says in the manifest that
+the file is shared.
 
 A line that did not fit (a full disk) is never cut off again, because tail would then start over::
 
     a line is         what happens to it next
     torn              its rest is written first, when space returns
     torn, and the     it is written whole, as the first line of the new file
-    file was lost
+    file was lost, or
+    others wrote
+    behind it
     whole             it waits for an fsync (ledger.py); if that fails, start_over() gives it back
 
 This module knows lines, not what they say. The caller writes again what was not taken, and syncs.
@@ -17,11 +21,12 @@ This module knows lines, not what they say. The caller writes again what was not
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 
-from coordd.records.manifest import announcement
+from coordd.records.manifest import announcement, remark, row_announcement
 from coordd.records.names import Part, part_name
 from coordd.sinks.appending import Appended, RecordFileListener, Rewrite, TornLine, write_all
 from coordd.sinks.folder import Folder
@@ -88,6 +93,7 @@ class RecordFile:
         self._name = ""  # of the part
         self._size = 0
         self._announced: bytes | None = None
+        self._met = False  # somebody else wrote to the current part, and the manifest does not say so yet
         self._torn: TornLine | None = None
         self._unwritten: bytes | None = None
         self._vanished: str | None = None
@@ -134,6 +140,7 @@ class RecordFile:
             if not lines:
                 return Appended(0)
             self._announce(lines[0])
+            self._announce_row(lines[0])
         except OSError as failure:
             return Appended(0, failure)
         done, error = self._write_all(data)
@@ -153,17 +160,21 @@ class RecordFile:
         """
         if self._descriptor is not None and not self._in_place():
             self._let_go()
+        if self._met:
+            self._share()
         if self._descriptor is None:
             self._open(now)
         if self._torn is not None:
             self._finish_torn()
         if self._part is None or self._part.date != utc_date(now) or self._size >= self.max_part_bytes:
-            self._close()
+            self._close_for_good()
             self._open(now)
         if self._size == 0 and self._header is not None:
             self._write_line(self._header + b"\n", is_record=False)
         if self._unwritten is not None:
-            line, self._unwritten = self._unwritten, None
+            line = self._unwritten
+            self._announce_row(line[:-1])
+            self._unwritten = None
             self._write_line(line, is_record=True)
 
     def check(self, now: float) -> bool:
@@ -216,8 +227,13 @@ class RecordFile:
                 self._superseded.append(one.descriptor)
                 continue
             self._start_torn_over()
-            if self._is_replacement and one.safe == 0 and self._emptied():
+            if self._met or one.size != self._size:
+                self._ledger.shared(one.descriptor)
+                with contextlib.suppress(OSError):  # housekeeping looks at the lines too
+                    self._say_shared()
+            elif self._is_replacement and one.safe == 0 and self._emptied():
                 continue
+            self._met = False
             self._superseded.append(one.descriptor)
             self._descriptor, self._is_replacement = None, True
         unwritten, self._unwritten = self._unwritten, None
@@ -236,6 +252,10 @@ class RecordFile:
     def close(self) -> bool:
         """Let go of the current part; return whether a torn line stays torn in it."""
         torn, self._torn, self._unwritten = self.torn, None, None
+        with contextlib.suppress(OSError):  # the directory is gone, or the disk is full
+            if self._descriptor is not None and self._in_place() and self._met:
+                self._say_shared()
+            self._say_size()
         self._close()
         for descriptor in self._superseded:
             self._ledger.retire(descriptor)
@@ -272,12 +292,57 @@ class RecordFile:
             there = os.stat(self._name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
+        if (there.st_dev, there.st_ino) != self._identity:
+            return False
+        self._met = self._met or there.st_size > self._size
         self._size = there.st_size
-        return (there.st_dev, there.st_ino) == self._identity
+        return True
+
+    def _share(self) -> None:
+        """Say that somebody else writes to the current part, and leave them the plain name of the day.
+
+        A record torn in it is written whole later, for what they wrote stands behind its beginning. A part
+        with a number is gone on with: others reach it by the symlink, and would reach each next one too.
+
+        Raises:
+            OSError: the manifest cannot be written.
+        """
+        self._say_shared()
+        if self._descriptor is not None:
+            self._ledger.shared(self._descriptor)
+        self._start_torn_over()
+        if self._part is not None and self._part.number == 1:
+            self._close()
+        elif self._descriptor is not None and os.pread(self._descriptor, 1, max(0, self._size - 1)) != b"\n":
+            self._write_line(b"\n", is_record=False)
+
+    def _say_shared(self) -> None:
+        """Say in the manifest that the current part has lines of others.
+
+        Rows of a table tell nothing of who wrote them, so a table is mixed from now on; of other records
+        housekeeping looks at each.
+        """
+        if self._opened_folder is None:
+            return
+        claims = self.folder.claims(self._opened_folder)
+        mixed = {"mixed": True} if self._header is not None else {}
+        if self._name not in (claims.mixed if mixed else claims.met):
+            self.folder.announce(self._opened_folder, remark(self._name, met=True, **mixed))
+        self._met = False
+
+    def _say_size(self) -> None:
+        """Say in the manifest at what size a table is closed: what is added later is somebody else's."""
+        if self._header is not None and self._opened_folder is not None and self._descriptor is not None:
+            self.folder.announce(self._opened_folder, remark(self._name, size=self._size))
+
+    def _close_for_good(self) -> None:
+        with contextlib.suppress(OSError):  # without it, housekeeping looks at the rows
+            self._say_size()
+        self._close()
 
     def _let_go(self) -> None:
         """Close the part that is gone from its path; a record torn in it is written whole in the next one."""
-        self._vanished = self.path
+        self._vanished, self._met = self.path, False
         self._close()
         self._start_torn_over()
 
@@ -316,7 +381,7 @@ class RecordFile:
         self._descriptor, self._part, self._name, self._opened_folder = descriptor, part, name, folder
         self.opened += 1
         self._identity, self._size = (there.st_dev, there.st_ino), there.st_size
-        self._announced = None
+        self._announced, self._met = None, False
         self._point()
         if self._vanished is not None:
             self._listener.recreated(self._vanished)
@@ -333,6 +398,16 @@ class RecordFile:
         if line != self._header:  # the header was announced when the part was opened
             self.folder.announce(self._opened_folder, announcement(self._name, line))
         self._announced = line
+
+    def _announce_row(self, line: bytes) -> None:
+        """Say in the manifest how the first row of a table reads, before it is written.
+
+        Raises:
+            OSError: the manifest cannot be written.
+        """
+        if self._header is None or self._opened_folder is None or self._size != len(self._header) + 1:
+            return
+        self.folder.announce(self._opened_folder, row_announcement(self._name, line))
 
     def _point(self) -> bool:
         """Point the symlink at the current part; a failure is a warning, and keeps no record waiting."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordd.records.manifest import MAX_LINE, announcement, proves
+from coordd.records.manifest import MAX_LINE, announcement, is_own, proves
 from coordd.records.names import parse_part
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
@@ -46,7 +46,7 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
     found = []
     for name in names:
         part = parse_part(name, series, extension)
-        if part is None or part.compressed or not proves(claims, folder.fd, name):
+        if part is None or part.compressed or not is_own(claims, folder.fd, name):
             continue
         try:
             damage = repair_file(folder, name, held, mode=mode)

@@ -95,7 +95,8 @@ def part(directory: Path, day: int, count: int, pad: int = 0) -> None:
     name = f"agent_2026-11-{day}.jsonl"
     with (directory / name).open("wb") as file:
         for n in range(count):
-            record = {"timestamp": format_utc(start + n * 0.01), "agent_id": "a", "n": n}
+            record: dict[str, object] = {"timestamp": format_utc(start + n * 0.01), "host": "h"}
+            record |= {"agent_id": "a", "cause": "start", "n": n}
             if pad:
                 record["pad"] = os.urandom(pad).hex()
             line = json.dumps(record, separators=(",", ":")).encode()

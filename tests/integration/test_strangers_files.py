@@ -117,6 +117,63 @@ def test_every_byte_of_a_projects_own_scripts_stays(project: Project, tmp_path: 
     assert contents(made) == before
 
 
+SCRIPT = r"""
+cd "$1"; mkdir -p .claude/metrics .claude/logs
+day=$(date -u +%Y-%m-%d); now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+metrics=.claude/metrics
+printf '{"timestamp": "%s", "cpu_percent": 1.5, "run": %s}\n' $now $2 >> $metrics/system_$day.jsonl
+printf '{"timestamp": "%s", "agent_id": "theirs", "run": %s}\n' $now $2 >> $metrics/agent_$day.jsonl
+table=.claude/logs/performance_$day.csv
+[ -e $table ] || echo TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE > $table
+echo "$now,1.5,40.0,1,$2,file" >> $table
+echo "$now,1.5,40.0,2,$2,file" >> .claude/logs/performance.log
+"""
+"""What a project's own scripts do each minute, as the project had them before coordd."""
+
+
+def test_scripts_go_on_writing_the_same_files_day_after_day(project: Project, tmp_path: Path) -> None:
+    """They append, and coordd with the tightest bounds takes away nothing but its own."""
+    offset = tmp_path / "offset"
+    clock = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    clock["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+    bounds = {"COORDD_STORAGE_RETENTION_DAYS": "1", "COORDD_STORAGE_COMPRESS_AFTER_DAYS": "0"}
+    metrics, logs = project.claude / "metrics", project.claude / "logs"
+    runs: list[str] = []
+
+    def run_script() -> None:
+        runs.append(str(len(runs)))
+        command = ["bash", "-c", SCRIPT, "script", str(project.root), runs[-1]]
+        subprocess.run(command, env={**os.environ, **clock}, check=True, timeout=60)
+
+    for day in range(3):
+        offset.write_text(f"+{day * 86_400}")
+        with watching(project, tmp_path, **clock, **bounds) as coordd:
+            eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["written"], within=120)
+            run_script()
+            project.beat(f"on-day-{day}", "")
+            eventually(lambda: f"on-day-{day}" in coordd.statuses())  # noqa: B023
+            run_script()
+            project.beat(f"on-day-{day}-too", "")
+            found = ["history", "agent", "--since", "1h", "--format", "jsonl"]
+            eventually(lambda: f"on-day-{day}-too" in coordd.ctl(*found).stdout, within=60)  # noqa: B023
+            assert f"on-day-{day}" in coordd.ctl("tail", "agent", "-n", "50").stdout
+            if day:
+                yesterday = metrics / f"event_{days_ago(1 - day)}.jsonl"
+                eventually(lambda: not yesterday.exists(), what="coordd's own is removed")  # noqa: B023
+                eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["unproven"])
+            assert coordd.stop() == 0
+        run_script()
+    kept = b"\n".join(
+        gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for path in (*metrics.glob("*_*"), *logs.glob("*_*"))
+        if path.is_file() and not path.is_symlink()
+    )
+    for number in runs:
+        assert kept.count(f'"run": {number}}}\n'.encode()) == 2
+        assert kept.count(f",40.0,1,{number},file\n".encode()) == 1
+        assert kept.count(f",40.0,2,{number},file\n".encode()) == 1
+
+
 def test_readers_read_on_beside_a_strangers_files(project: Project, tmp_path: Path) -> None:
     plant(project, range(3))
     with watching(project, tmp_path) as coordd:

@@ -66,12 +66,27 @@ def test_a_line_that_is_none_says_nothing(line: bytes) -> None:
 
 @given(line=LINES.filter(bool), data=st.data())
 def test_a_part_of_the_first_line_is_what_a_kill_leaves(line: bytes, data: st.DataObject) -> None:
-    known = Claims.parse(announcement(NAME, line))
+    name = "coordd.log"
+    known = Claims.parse(announcement(name, line))
     part = line[: data.draw(st.integers(0, len(line)))]
-    assert known.prove(NAME, part, whole=False)
-    assert known.prove(NAME, part + bytes(9), whole=False), "NUL bytes of a power loss"
-    assert not known.prove(NAME, line + b"more", whole=False)
+    assert known.prove(name, part, whole=False)
+    assert known.prove(name, part + bytes(9), whole=False), "NUL bytes of a power loss"
+    assert not known.prove(name, line + b"more", whole=False)
     assert not known.prove("other", part, whole=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (NAME, b'{"timestamp":"2026-11-22T12:00:00.123Z","host":"h","cause":"start"}'),
+        ("performance_2026-11-22.csv", b"TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"),
+    ],
+)
+def test_a_part_of_a_first_record_looks_like_one(name: str, line: bytes) -> None:
+    known = Claims.parse(manifest.remark(name, sha256="of something else", length=10**9))
+    assert all(known.prove(name, line[:end], whole=False) for end in range(len(line)))
+    for other in (b"x", b'{"timestamp": "2026', b"{}", b"TIMESTAMP;", line[:10] + b"#" + line[11:]):
+        assert not known.prove(name, other, whole=False)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -226,3 +241,18 @@ def test_a_large_one_is_shortened_whatever_stood_in_it(
     assert manifest.compact(folder, lambda name: name == NAME, mode=0o600)
     assert (tmp_path / manifest.NAME).stat().st_size < 20_000
     assert claims(folder).prove(NAME, b"mine", whole=True)
+
+
+def test_a_shortened_one_has_the_size_that_was_said_last(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "COMPACT_FROM", 1000)
+    table = "performance_2026-11-22.csv"
+    lines = [announcement(table, b"head")] + [manifest.remark("gone", met=True)] * 500
+    for size in (100, None, 150, None):
+        lines += [manifest.remark(table, size=size), *[manifest.remark("gone too", size=size)] * 100]
+    lines.append(manifest.remark(table, mixed=True))
+    (tmp_path / manifest.NAME).write_bytes(b"".join(lines))
+    assert manifest.compact(folder, lambda name: name == table, mode=0o600)
+    after = claims(folder)
+    assert (after.sizes[table], after.mixed) == (None, {table})

@@ -314,7 +314,7 @@ def test_a_file_that_took_the_place_of_ours_is_not_written_to(tmp_path, make):
 def test_the_manifest_comes_before_the_first_line(tmp_path, make, disk, size):
     """A kill right behind the first bytes of a file leaves one that is known as coordd's all the same."""
     disk.room = size
-    make().append([b"12345678"], NOON)
+    make().append([b'{"timestamp":"2026-11-22T12:00:00.123Z","host":"h"}'], NOON)
     disk.room = None
     make().append([b"next"], NOON)
     assert sorted(path.name for path in (tmp_path / "m").glob("agent_*.jsonl")) == ["agent_2026-11-22.jsonl"]

@@ -36,8 +36,7 @@ class Fleet:
         self.sink.folder.folder()
 
     def write(self, wall: float, count: int = 1, size: int = 100) -> None:
-        stamp = b'{"timestamp":"2026-11-22T12:00:00.000Z","pad":"%s"}'
-        lines = [stamp % (b"x" * size) for _ in range(count)]
+        lines = [line(size) for _ in range(count)]
         self.sink.write(Batch(agent=lines), wall=wall, mono=0.0)
 
     def run(self, wall: float = NOON, **policy: int) -> Report:
@@ -64,7 +63,13 @@ def fleet(tmp_path: Path) -> Fleet:
 
 def put(directory: Path, name: str, size: int = 1000) -> Path:
     """A file that coordd made, of one line of so many bytes."""
-    return ours(directory, name, b"x" * (size - 1) + b"\n")
+    return ours(directory, name, line(size - 1 - len(line(0))) + b"\n")
+
+
+def line(size: int) -> bytes:
+    """A record that is one of any series, with ``size`` bytes of no use."""
+    stamp = b'"timestamp":"2026-11-22T12:00:00.000Z","host":"h"'
+    return b'{%s,"cause":"start","kind":"x","self":{},"pad":"%s"}' % (stamp, b"x" * size)
 
 
 def ours(directory: Path, name: str, content: bytes) -> Path:
@@ -150,8 +155,12 @@ def test_a_clock_that_was_set_far_evicts_nothing_as_long_as_it_may_be_wrong(flee
     fleet.housekeeper.policy = Policy(retention_days=22, compress_after_days=36500, max_bytes=1 << 30)
     fleet.housekeeper.run(NOON + 366 * DAY, doubtful=True)
     assert fleet.names() == [*days(1, 22), "agent_2027-11-23.jsonl"]
+    # a restart does not know that it was set, but that no records lead up to this day
     fleet.housekeeper.run(NOON + 366 * DAY)
-    assert fleet.names() == [*days(2, 22), "agent_2027-11-23.jsonl"]
+    assert fleet.names() == [*days(1, 22), "agent_2027-11-23.jsonl"]
+    fleet.write(NOON + 367 * DAY)
+    fleet.housekeeper.run(NOON + 367 * DAY)
+    assert fleet.names() == [*days(3, 22), "agent_2027-11-23.jsonl", "agent_2027-11-24.jsonl"]
 
 
 def test_a_strangers_files_are_counted_and_evict_nothing(fleet: Fleet) -> None:
@@ -237,7 +246,8 @@ def current_name(fleet: Fleet) -> str:
 
 
 def test_a_gzipped_part_keeps_content_mode_and_mtime(fleet: Fleet) -> None:
-    content = random.Random(1).randbytes(700_000).hex().encode() + b"\n"
+    pads = (random.Random(n).randbytes(50_000).hex().encode() for n in range(14))
+    content = b"".join(line(0).replace(b'""', b'"%s"' % pad) + b"\n" for pad in pads)
     path = ours(fleet.directory, "agent_2026-11-01.jsonl", content)
     path.chmod(0o604)
     os.utime(path, ns=(5, 1_700_000_000_123_456_789))
