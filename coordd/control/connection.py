@@ -10,7 +10,6 @@ the kernel takes them: what its client does not read stays in the subscription, 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -24,6 +23,9 @@ from coordd.protocol.jsonrpc import INVALID_REQUEST, MAX_REQUEST, AnswerAndClose
 
 ANSWERS_PER_TURN = 64
 """So many requests that a client sent at once are answered before others have their turn."""
+
+READ = 64 * 1024
+"""Bytes that are read of a client at once, so that what a thousand of them send together stays small."""
 
 NOTIFICATIONS_PER_TURN = 64 * 1024
 """Bytes of notifications that are written at once, and that may lie unread outside of the bounded queue."""
@@ -78,7 +80,11 @@ Raises ``Close(answer)`` when the connection has to end after the answer.
 """
 
 
-class ControlConnection(asyncio.Protocol):
+# One for all: the loop fills it and passes it on in one go, so it is never filled for two.
+_BUFFER = memoryview(bytearray(READ))
+
+
+class ControlConnection(asyncio.BufferedProtocol):
     """One client.
 
     ``refusal`` makes the line that refuses with a Fault. The public attributes are what doors.py asks.
@@ -107,10 +113,8 @@ class ControlConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._queue: deque[bytes] = deque()
         self._busy: asyncio.Task[None] | None = None
         self._turn = False
-        self._chunk = 0
         self._holds = 0
         self._last_words: bytes | None = None
         self._subscription: Subscription | None = None
@@ -128,7 +132,7 @@ class ControlConnection(asyncio.Protocol):
     @property
     def waits(self) -> bool:
         """Whether it is for the client to speak, or to read what it asked for."""
-        return self._unread is not None or (self._busy is None and not self._queue)
+        return self._unread is not None or (self._busy is None and not self._lines.waiting)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is connected."""
@@ -138,23 +142,29 @@ class ControlConnection(asyncio.Protocol):
         if self._ended:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
+        """Where the loop puts what it reads."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes were read."""
+        self._received(bytes(_BUFFER[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         """Bytes of requests; what is whole is answered."""
         if self._ended or self._last_words is not None:
             return
         self.silent = False
-        self._chunk = len(data)
         now = monotonic()
         if not self._lines.pending:
             self.since = now
         try:
-            for line in self._lines.feed(data):
-                self._queue.append(line)
+            if self._lines.feed(data):
                 self._asked = True
                 self.since = now
                 self._stop_watching()
         except TooLong:
-            self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
+            self._too_long()
             return
         self._watch_request()
         self._work()
@@ -164,7 +174,7 @@ class ControlConnection(asyncio.Protocol):
         """The client sends no more, and may still read."""
         # `printf … | socat` closes its side first: answer what is queued, then close. A last line that lacks
         # its newline is whole all the same, or no JSON.
-        self.data_received(b"\n")
+        self._received(b"\n")
         self._eof = True
         self._work()
         return True
@@ -172,7 +182,6 @@ class ControlConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """The connection is gone, for whatever reason."""
         self._ended = True
-        self._queue.clear()
         for handle in (self._deadline, self._unread, self._tell_turn, self._busy):
             if handle:
                 handle.cancel()
@@ -207,7 +216,6 @@ class ControlConnection(asyncio.Protocol):
         if self._ended or self._transport is None:
             return
         self._ended = True
-        self._queue.clear()
         if answer:
             self._transport.write(answer)
         if self._subscription and self._unread is None:
@@ -222,14 +230,18 @@ class ControlConnection(asyncio.Protocol):
         """Answer queued requests in order, as long as the client reads the answers."""
         left = ANSWERS_PER_TURN
         turns = self._house.turns
-        while self._queue and not self._held() and self._transport and not self._ended:
+        while self._lines.waiting and not self._held() and self._transport and not self._gone():
             if left == 0 or not turns.granted():
                 self._turn = True
                 turns.later(self.peer, self._next_turn)
                 break
             left -= 1
             try:
-                answer = self._dispatch(self._queue.popleft(), self.peer)
+                line = self._lines.take()
+                answer = None if line is None else self._dispatch(line, self.peer)
+            except TooLong:
+                self._too_long()
+                return
             except AnswerAndClose as close:
                 self.close(close.answer)
                 return
@@ -241,7 +253,7 @@ class ControlConnection(asyncio.Protocol):
                 self._transport.write(answer)
             elif answer is not None:
                 self._busy = asyncio.ensure_future(self._finish(answer))
-        if not self._queue and not self._held() and (self._eof or self._last_words is not None):
+        if not self._lines.waiting and not self._held() and (self._eof or self._last_words is not None):
             self.close(self._last_words)
         self._steer()
 
@@ -253,11 +265,13 @@ class ControlConnection(asyncio.Protocol):
     def _held(self) -> bool:
         return self._turn or self._busy is not None or self._unread is not None
 
+    def _gone(self) -> bool:
+        """Whether nothing is to be sent any more: the kernel said so at the last write, or it was ended."""
+        return self._ended or self._transport is None or self._transport.is_closing()
+
     def _weigh(self) -> None:
         """Tell how much lies here: half a request, requests that wait, answers that are not read."""
         size = self._lines.held
-        if self._queue:
-            size += self._chunk
         if self._unread is not None and self._transport is not None:
             size += self._transport.get_write_buffer_size()
         if size != self._holds:
@@ -269,7 +283,7 @@ class ControlConnection(asyncio.Protocol):
             line = await answer
         finally:
             self._busy = None
-        if self._transport and line is not None and not self._ended:
+        if self._transport and line is not None and not self._gone():
             self._transport.write(line)
         self._work()
         self._weigh()
@@ -304,7 +318,7 @@ class ControlConnection(asyncio.Protocol):
 
     def _tell(self) -> None:
         self._tell_turn = None
-        if self._transport is None or self._subscription is None or self._unread or self._ended:
+        if self._transport is None or self._subscription is None or self._unread or self._gone():
             return
         self._telling = True
         self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
@@ -316,7 +330,7 @@ class ControlConnection(asyncio.Protocol):
         """Read on only when nothing waits here: what a client sends meanwhile waits in the kernel."""
         if self._transport is None or self._transport.is_closing() or self._eof:
             return
-        if self._queue or self._unread is not None or self._last_words is not None:
+        if self._lines.waiting or self._unread is not None or self._last_words is not None:
             self._transport.pause_reading()
             self._stop_watching()
         else:
@@ -334,6 +348,9 @@ class ControlConnection(asyncio.Protocol):
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
+
+    def _too_long(self) -> None:
+        self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
 
     def _too_slow(self) -> None:
         text = f"No whole request within {self._limits.whole_request:g} s"

@@ -7,8 +7,9 @@ the others out.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 MOST = 1024
@@ -16,6 +17,11 @@ KEPT = 4
 """Places that only root and the daemon's own user may take."""
 GRACE = 0.25
 """Seconds for which a newcomer may be silent before it counts as one who brings no request."""
+LITTLE = 4
+"""Who holds a fourth of what another user, or process, does holds little: in a rush of theirs its bytes wait
+in the kernel, and that its request is not whole is no reason to send it away before them."""
+REUSED = 0.02
+"""Seconds for which an order in which guests give way is good: in a rush, many newcomers come in one turn."""
 
 
 class Caller(NamedTuple):
@@ -68,6 +74,11 @@ class Doors(Generic[G]):
         self._users: Counter[object] = Counter()
         self._whos: Counter[object] = Counter()
         self._privileged = 0
+        self._order: deque[tuple[G, float]] = deque()
+        self._young: deque[tuple[G, float]] = deque()
+        self._ordered_at = 0.0
+        self._of_everybody = False
+        self._barren = False
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -78,6 +89,7 @@ class Doors(Generic[G]):
 
     def enter(self, guest: G) -> None:
         """Count a newcomer."""
+        self._barren = False
         self._guests[guest] = None
         self._count(guest.caller, 1)
 
@@ -94,26 +106,75 @@ class Doors(Generic[G]):
 
     def gives_way(self, newcomer: Caller, now: float) -> G | None:
         """Whose place a newcomer takes; None when it has to be refused."""
-        guests = self._those_who_may_give_way(newcomer)
-        largest = max(self._users.values(), default=0)
+        everybody = newcomer.privileged or self._privileged > self._kept
+        if everybody != self._of_everybody or not 0 <= now - self._ordered_at < REUSED:
+            self._of_everybody = everybody
+            self._forget_order()
+        guest = self._first(self._order)
+        if guest is None and not self._barren:
+            self._look(now)
+            guest = self._first(self._order)
+        if guest is not None:
+            return guest
+        # Those who are left are being answered, or subscribed, or have hardly come.
+        greedy = self._greedy(newcomer, self._users, self._whos, self.limit)
+        if greedy is not None:
+            for guest in reversed(self._guests):
+                if not guest.subscribed and greedy(guest) and (everybody or not guest.caller.privileged):
+                    return guest
+        guest = self._first(self._young)
+        if guest is not None and self._holds(guest.caller) < self._holds(newcomer):
+            self._young.appendleft((guest, guest.since))  # who has most does not push out who has less
+            return None
+        return guest
+
+    def _first(self, order: deque[tuple[G, float]]) -> G | None:
+        """The next that still gives way; what has spoken or was answered meanwhile is another matter."""
+        while order:
+            guest, since = order.popleft()
+            if guest in self._guests and guest.since == since and self._gives(guest):
+                return guest
+        return None
+
+    def _forget_order(self) -> None:
+        self._order.clear()
+        self._young.clear()
+        self._barren = False
+
+    def _look(self, now: float) -> None:
+        """Find the first of those who give way: a few, for who holds most changes with them."""
+        most_of_user = max(self._users.values(), default=0)
+        most_of_who = max(self._whos.values(), default=0)
         incomplete, idle, young = [], [], []
-        for guest in guests:
-            if guest.subscribed or not guest.waits:
+        for guest in self._guests:
+            if not self._gives(guest):
                 continue
+            caller = guest.caller
             if not guest.incomplete:
                 idle.append(guest)
-            elif now - guest.since < self._grace and (
-                guest.silent or self._users[guest.caller.user] < largest
+            elif (
+                self._users[caller.user] * LITTLE <= most_of_user
+                or self._whos[caller.who] * LITTLE <= most_of_who
+                or (
+                    now - guest.since < self._grace
+                    and (guest.silent or self._users[caller.user] < most_of_user)
+                )
             ):
                 young.append(guest)
             else:
                 incomplete.append(guest)
-        for those in (incomplete, idle, young):
-            if those:
-                return min(those, key=self._share)
-        # Those who are left are being answered, or subscribed.
-        greedy = self._greedy(newcomer, self._users, self._whos, self.limit)
-        return next((guest for guest in reversed(guests) if greedy(guest) and not guest.subscribed), None)
+        few = max(1, self.limit // 64)
+        self._order.extend((one, one.since) for one in nsmallest(few, incomplete or idle, key=self._share))
+        self._young = deque((one, one.since) for one in nsmallest(few, young, key=self._share))
+        self._ordered_at = now
+        self._barren = not self._order  # and so until somebody comes, or for a while
+
+    def _holds(self, caller: Caller) -> tuple[int, int]:
+        return self._users[caller.user], self._whos[caller.who]
+
+    def _gives(self, guest: G) -> bool:
+        """Whether nothing is being done for it, or to come for it, and its place is not one that is kept."""
+        return guest.waits and not guest.subscribed and (self._of_everybody or not guest.caller.privileged)
 
     def subscribe(self, guest: G) -> bool:
         """Count a subscriber, if there is room for one; whether there was."""
@@ -128,15 +189,14 @@ class Doors(Generic[G]):
         self._subscribers.pop(guest, None)
 
     def gives_up(self, newcomer: Caller) -> G | None:
-        """Whose subscription ends for that of another process; None unless one has more than half of all."""
-        guests = list(self._subscribers)
-        users: Counter[object] = Counter(guest.caller.user for guest in guests)
-        whos: Counter[object] = Counter(guest.caller.who for guest in guests)
+        """Whose subscription ends for that of another process; None unless one has too large a share."""
+        users: Counter[object] = Counter(guest.caller.user for guest in self._subscribers)
+        whos: Counter[object] = Counter(guest.caller.who for guest in self._subscribers)
         greedy = self._greedy(newcomer, users, whos, self.subscribers_limit)
-        return next(
-            (one for one in reversed(guests) if greedy(one) and newcomer.privileged >= one.caller.privileged),
-            None,
-        )
+        if greedy is None:
+            return None
+        found = (one for one in reversed(self._subscribers) if newcomer.privileged >= one.caller.privileged)
+        return next((one for one in found if greedy(one)), None)
 
     def _full_of_subscribers(self, newcomer: Caller) -> bool:
         privileged = sum(guest.caller.privileged for guest in self._subscribers)
@@ -148,23 +208,17 @@ class Doors(Generic[G]):
             return taken
         return taken + max(0, self._kept - privileged)
 
-    def _those_who_may_give_way(self, newcomer: Caller) -> list[G]:
-        """No stranger takes one of the places that are kept."""
-        if newcomer.privileged or self._privileged > self._kept:
-            return list(self._guests)
-        return [guest for guest in self._guests if not guest.caller.privileged]
-
+    @staticmethod
     def _greedy(
-        self, newcomer: Caller, users: Counter[object], whos: Counter[object], places: int
-    ) -> Callable[[G], bool]:
-        """Tells those of another user, or of another process, that has more than half of the places."""
-
-        def greedy(guest: G) -> bool:
-            user, who = guest.caller.user, guest.caller.who
-            other_user = user != newcomer.user and users[user] * 2 > places
-            return other_user or (who != newcomer.who and whos[who] * 2 > places)
-
-        return greedy
+        newcomer: Caller, users: Counter[object], whos: Counter[object], places: int
+    ) -> Callable[[G], bool] | None:
+        """Tells those of another user, or of another process, that has more than half of the places, or more
+        than an equal share of them while the newcomer's has less; None where there is none."""
+        large_users = _large(users, newcomer.user, places)
+        large_whos = _large(whos, newcomer.who, places)
+        if not large_users and not large_whos:
+            return None
+        return lambda guest: guest.caller.user in large_users or guest.caller.who in large_whos
 
     def _share(self, guest: G) -> tuple[int, int, float]:
         """Sorts those first whose user, and whose process, hold most; then the longest waiting."""
@@ -176,6 +230,14 @@ class Doors(Generic[G]):
             counter[key] += by
             if not counter[key]:
                 del counter[key]
+
+
+def _large(counted: Counter[object], newcomer: object, places: int) -> frozenset[object]:
+    """Those with more than all would have if each had as many, or half of all if the newcomer has that."""
+    share = places / (len(counted) + (newcomer not in counted))
+    if counted[newcomer] + 1 > share:
+        share = places / 2
+    return frozenset(one for one, count in counted.items() if count > share and one != newcomer)
 
 
 def allowed_connections() -> int:

@@ -25,22 +25,31 @@ class Memory(Generic[H]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._sizes: dict[H, int] = {}
+        self._sizes: dict[object, dict[H, int]] = {}  # by process, for all are looked at when it is too much
+        self._of_who: Counter[object] = Counter()
         self._total = 0
 
     def holds(self, holder: H, size: int) -> None:
         """So many bytes lie there for it now."""
-        self._total += size - self._sizes.get(holder, 0)
+        who = holder.caller.who
+        sizes = self._sizes.get(who)
+        if sizes is None:
+            if not size:
+                return
+            sizes = self._sizes[who] = {}
+        more = size - sizes.get(holder, 0)
+        self._total += more
+        self._of_who[who] += more
         if size:
-            self._sizes[holder] = size
+            sizes[holder] = size
         else:
-            self._sizes.pop(holder, None)
+            sizes.pop(holder, None)
+            if not sizes:
+                del self._sizes[who], self._of_who[who]
 
     def heaviest(self) -> H | None:
         """Who has to let go: of the process that holds most, who holds most; None while all have room."""
         if self._total <= self._most:
             return None
-        whos: Counter[object] = Counter()
-        for holder, size in self._sizes.items():
-            whos[holder.caller.who] += size
-        return max(self._sizes, key=lambda one: (whos[one.caller.who], self._sizes[one]))
+        sizes = self._sizes[max(self._of_who, key=self._of_who.__getitem__)]
+        return max(sizes, key=sizes.__getitem__)

@@ -202,3 +202,67 @@ def test_the_heaviest_of_the_process_that_holds_most_lets_go() -> None:
     assert memory.heaviest() is large
     memory.holds(large, 0)
     assert memory.heaviest() is None
+
+
+def test_several_processes_that_share_all_places_give_one_up_to_another() -> None:
+    """None of them has half of all, and each has more than an equal share."""
+    many = [One(Caller(1000, 10 + number % 3), 0, waits=False) for number in range(12)]
+    place = doors(12, *many)
+    assert place.gives_way(Caller(1000, 99), LONG) is many[-1]
+    assert place.gives_way(OTHER, LONG) is many[-1]
+    assert place.gives_way(Caller(1000, 10), LONG) is None
+
+
+def test_subscribers_that_share_all_places_give_one_up_to_another() -> None:
+    many = [One(Caller(1000 + number % 3, 7), 0) for number in range(12)]
+    place = doors(24, *many)
+    assert all(place.subscribe(one) for one in many)
+    assert place.gives_up(Caller(99, 99)) is many[-1]
+    assert place.gives_up(many[0].caller) is None
+
+
+def test_processes_that_have_one_place_each_keep_it() -> None:
+    place = doors(12, *(One(Caller(1000, number), 0, waits=False) for number in range(12)))
+    assert place.gives_way(Caller(1000, 99), LONG) is None
+
+
+def test_one_who_holds_little_is_not_sent_away_before_those_who_hold_much() -> None:
+    """In a rush of theirs its request lies unread in the kernel for longer than the moment of grace."""
+    honest = One(OTHER, 1, incomplete=True, silent=True)
+    idle = [One(ME, number) for number in range(8)]
+    place = doors(9, honest, *idle)
+    assert place.gives_way(ME, LONG) is idle[0]
+    same_user = One(Caller(1000, 9), 1, incomplete=True, silent=True)
+    place = doors(9, same_user, *idle)
+    assert place.gives_way(ME, LONG) is idle[0]
+
+
+def test_an_order_that_is_used_again_knows_what_happened_meanwhile() -> None:
+    idle = [One(ME, number) for number in range(1024)]
+    place = doors(1024, *idle)
+    assert place.gives_way(OTHER, LONG) is idle[0]
+    place.leave(idle[0])
+    place.leave(idle[1])
+    idle[2].since = LONG  # it has spoken
+    idle[3].waits = False
+    idle[4].subscribed = True
+    assert place.gives_way(OTHER, LONG) is idle[5]
+    assert place.gives_way(OTHER, LONG + 1) is idle[2]  # looked at anew
+
+
+def test_a_privileged_one_that_nobody_gives_way_for_leaves_the_order_of_others_alone() -> None:
+    root, idle = One(ROOT, 0), [One(ME, number) for number in range(1, 12)]
+    place = doors(12, root, *idle, kept=3)
+    assert place.gives_way(OTHER, LONG) is idle[0]
+    assert place.gives_way(ROOT, LONG) is not None
+    place = doors(4, *(One(ROOT, 0) for _ in range(4)), kept=4)
+    assert place.gives_way(ROOT, LONG) is not None
+
+
+def test_one_who_has_hardly_come_is_not_pushed_out_by_who_holds_most() -> None:
+    """All others are being answered: their next connection is refused, and another's takes one of theirs."""
+    honest = One(OTHER, LONG, incomplete=True, silent=True)
+    busy = [One(Caller(1000, 10 + number % 3), 0, waits=False) for number in range(11)]
+    place = doors(12, *busy, honest)
+    assert place.gives_way(busy[0].caller, LONG * 2) is None
+    assert place.gives_way(Caller(1002, 5), LONG * 2) is busy[-1]
