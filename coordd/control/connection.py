@@ -25,7 +25,6 @@ piece at a time, while "unread" does not hold: the rest stays in the subscriptio
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -39,6 +38,9 @@ from coordd.protocol.jsonrpc import INVALID_REQUEST, MAX_REQUEST, AnswerAndClose
 
 ANSWERS_PER_TURN = 64
 """Requests of one client that are answered before others have their turn."""
+
+READ = 64 * 1024
+"""Bytes that are read of a client at once, so that what a thousand of them send together stays small."""
 
 NOTIFICATIONS_PER_TURN = 64 * 1024
 """Bytes of notifications that are written at once, and may be unread outside of the bounded queue."""
@@ -93,7 +95,11 @@ Raises ``AnswerAndClose`` when the connection has to end after the answer.
 """
 
 
-class ControlConnection(asyncio.Protocol):
+# One for all: the loop fills it and passes it on in one go, so it is never filled for two.
+_BUFFER = memoryview(bytearray(READ))
+
+
+class ControlConnection(asyncio.BufferedProtocol):
     """Serve one client.
 
     ``refusal`` makes an error line of a Fault. The public attributes are those of admission.Connection.
@@ -122,10 +128,8 @@ class ControlConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._queue: deque[bytes] = deque()
         self._busy: asyncio.Task[None] | None = None
         self._awaits_turn = False
-        self._last_size = 0
         self._reported_bytes = 0
         self._final_error: bytes | None = None
         self._subscription: Subscription | None = None
@@ -143,7 +147,7 @@ class ControlConnection(asyncio.Protocol):
     @property
     def waits(self) -> bool:
         """Return whether the server waits for the client, to send or to read."""
-        return self._unread is not None or (self._busy is None and not self._queue)
+        return self._unread is not None or (self._busy is None and not self._lines.waiting)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve the client: it is connected."""
@@ -153,23 +157,29 @@ class ControlConnection(asyncio.Protocol):
         if self._ended:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
+        """Return the memory into which the loop reads."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the bytes that were read."""
+        self._received(bytes(_BUFFER[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         """Take bytes of requests, and answer those that are whole."""
         if self._ended or self._final_error is not None:
             return
         self.silent = False
-        self._last_size = len(data)
         now = monotonic()
         if not self._lines.pending:
             self.since = now
         try:
-            for line in self._lines.feed(data):
-                self._queue.append(line)
+            if self._lines.feed(data):
                 self._has_asked = True
                 self.since = now
                 self._stop_watching()
         except TooLong:
-            self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
+            self._too_long()
             return
         self._watch_request()
         self._work()
@@ -178,7 +188,7 @@ class ControlConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what is queued, then close: the client sends no more, and may still read."""
         # `printf … | socat` closes its side first. A last line without its newline is a request as well.
-        self.data_received(b"\n")
+        self._received(b"\n")
         self._eof = True
         self._work()
         return True
@@ -186,7 +196,6 @@ class ControlConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Let go of everything: the connection has ended, for whatever reason."""
         self._ended = True
-        self._queue.clear()
         for handle in (self._deadline, self._unread, self._sending, self._busy):
             if handle:
                 handle.cancel()
@@ -221,7 +230,6 @@ class ControlConnection(asyncio.Protocol):
         if self._ended or self._transport is None:
             return
         self._ended = True
-        self._queue.clear()
         if answer:
             self._transport.write(answer)
         if self._subscription and self._unread is None:
@@ -236,14 +244,18 @@ class ControlConnection(asyncio.Protocol):
         """Answer queued requests in order, as long as the client reads the answers."""
         left = ANSWERS_PER_TURN
         turns = self._registry.turns
-        while self._queue and not self._must_wait() and self._transport and not self._ended:
+        while self._lines.waiting and not self._must_wait() and self._transport and not self._gone():
             if left == 0 or not turns.granted():
                 self._awaits_turn = True
                 turns.later(self.peer, self._next_turn)
                 break
             left -= 1
             try:
-                answer = self._dispatch(self._queue.popleft(), self.peer)
+                line = self._lines.take()
+                answer = None if line is None else self._dispatch(line, self.peer)
+            except TooLong:
+                self._too_long()
+                return
             except AnswerAndClose as close:
                 self.close(close.answer)
                 return
@@ -255,7 +267,7 @@ class ControlConnection(asyncio.Protocol):
                 self._transport.write(answer)
             elif answer is not None:
                 self._busy = asyncio.ensure_future(self._finish(answer))
-        if not self._queue and not self._must_wait() and (self._eof or self._final_error is not None):
+        if not self._lines.waiting and not self._must_wait() and (self._eof or self._final_error is not None):
             self.close(self._final_error)
         self._control_reading()
 
@@ -267,11 +279,13 @@ class ControlConnection(asyncio.Protocol):
     def _must_wait(self) -> bool:
         return self._awaits_turn or self._busy is not None or self._unread is not None
 
+    def _gone(self) -> bool:
+        """Return whether nothing can be sent: the kernel said so at the last write, or it was ended."""
+        return self._ended or self._transport is None or self._transport.is_closing()
+
     def _report_memory(self) -> None:
-        """Report the memory taken: an unfinished request, queued requests, unread answers."""
+        """Report the memory taken: unfinished and queued requests, unread answers."""
         size = self._lines.held
-        if self._queue:
-            size += self._last_size
         if self._unread is not None and self._transport is not None:
             size += self._transport.get_write_buffer_size()
         if size != self._reported_bytes:
@@ -283,7 +297,7 @@ class ControlConnection(asyncio.Protocol):
             line = await answer
         finally:
             self._busy = None
-        if self._transport and line is not None and not self._ended:
+        if self._transport and line is not None and not self._gone():
             self._transport.write(line)
         self._work()
         self._report_memory()
@@ -318,7 +332,7 @@ class ControlConnection(asyncio.Protocol):
 
     def _send_notifications(self) -> None:
         self._sending = None
-        if self._transport is None or self._subscription is None or self._unread or self._ended:
+        if self._transport is None or self._subscription is None or self._unread or self._gone():
             return
         self._sends_notifications = True
         self._transport.write(self._subscription.take(NOTIFICATIONS_PER_TURN))
@@ -330,7 +344,7 @@ class ControlConnection(asyncio.Protocol):
         """Read from the socket only when nothing waits here: the rest can wait in the kernel."""
         if self._transport is None or self._transport.is_closing() or self._eof:
             return
-        if self._queue or self._unread is not None or self._final_error is not None:
+        if self._lines.waiting or self._unread is not None or self._final_error is not None:
             self._transport.pause_reading()
             self._stop_watching()
         else:
@@ -348,6 +362,9 @@ class ControlConnection(asyncio.Protocol):
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
+
+    def _too_long(self) -> None:
+        self._end_after(Fault(INVALID_REQUEST, "Request too long", kind="too-long"))
 
     def _too_slow(self) -> None:
         text = f"No whole request within {self._limits.whole_request:g} s"

@@ -121,7 +121,14 @@ class Dashboard:
         )
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Page(status, own))
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (
+            TypeError,
+            ValueError,
+        ):  # it compares the version "a.b" with numbers
+            encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"content-type": content_type})
 
     async def _document(self, _request: Request) -> Response:

@@ -39,11 +39,12 @@ HEALTH = "/healthz"
 CONNECTION = "coordd.control.connection"
 """The key under which an application finds its connection in the ASGI scope."""
 
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\nretry-after: 5\r\n"
-    b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n%b"
+_LAST = (
+    b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
+    b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%b"
 )
+_FULL = b"503 Service Unavailable\r\nretry-after: 5"
+_BAD = b'{"error":{"kind":"http","message":"this is not a request of HTTP/1.1"}}'
 
 
 class HttpConnections:
@@ -64,7 +65,7 @@ class HttpConnections:
         self._sweeping: asyncio.TimerHandle | None = None
         self.why_full = f"all {most} connections are in use; try again later"
         text = b'{"error":{"kind":"busy","message":"%b"}}' % self.why_full.encode()
-        self._full = _FULL % (len(text), text)
+        self._full = _LAST % (_FULL, len(text), text)
 
     def __len__(self) -> int:
         return len(self._admission)
@@ -231,6 +232,21 @@ class HttpConnection(H11Protocol):
         self.silent = False
         super().data_received(data)
         self.incomplete = self._is_incomplete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
+        """Answer what is no HTTP, unless an answer has begun: that one is the last then, whole or not.
+
+        A request whose body turns out to be none is being answered meanwhile; nothing more is sent for it.
+        """
+        head = False
+        if self.cycle is not None:
+            head = not self.cycle.response_complete and self.cycle.scope["method"] == "HEAD"
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            # Not by way of h11, which refuses to send what its own bookkeeping did not expect.
+            self.transport.write(_LAST % (b"400 Bad Request", len(_BAD), b"" if head else _BAD))
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Start the time for the next request."""

@@ -6,16 +6,19 @@ client can keep the others out. When the server is full, the first of these is d
 
     1. one without a whole request: none was ever made, or one has begun and not ended
     2. one that is idle: it waits for its client
-    3. one that would be in 1, but is younger than GRACE and not of the user with most connections
-    4. one of another user or process with more than half of all connections, even while it is answered
+    3. one of another user or process with more than an equal share of all connections, while the newcomer's
+       has less, or with more than half; even while it is answered
+    4. one that would be in 1, but is of a user or process with few connections (LITTLE), or younger than
+       GRACE; never for a newcomer whose user or process holds more
 
 Subscribers are never dropped for a newcomer's connection, only for a newcomer's subscription.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 MOST = 1024
@@ -23,6 +26,11 @@ RESERVED = 4
 """Connections that are reserved for root and the daemon's own user."""
 GRACE = 0.25
 """Seconds for which a newcomer may be silent before it counts as having no request."""
+LITTLE = 4
+"""A user or process with at most one in so many of another's connections has few. While the other rushes in,
+its bytes wait in the kernel: that its request is not whole is no reason to drop it before the other's."""
+REUSED = 0.02
+"""Seconds for which an order of connections to drop is used again: a rush brings many newcomers at once."""
 
 
 class Caller(NamedTuple):
@@ -78,6 +86,11 @@ class Admission(Generic[C]):
         self._users: Counter[object] = Counter()
         self._processes: Counter[object] = Counter()
         self._privileged = 0
+        self._order: deque[tuple[C, float]] = deque()
+        self._young: deque[tuple[C, float]] = deque()
+        self._ordered_at = 0.0
+        self._of_everybody = False
+        self._barren = False
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -88,6 +101,7 @@ class Admission(Generic[C]):
 
     def add(self, connection: C) -> None:
         """Count a new connection."""
+        self._barren = False
         self._connections[connection] = None
         self._count(connection.caller, 1)
 
@@ -104,33 +118,28 @@ class Admission(Generic[C]):
 
     def connection_to_drop(self, newcomer: Caller, now: float) -> C | None:
         """Return the connection to drop for a newcomer; None when the newcomer has to be refused."""
-        connections = self._droppable(newcomer)
-        largest = max(self._users.values(), default=0)
-        incomplete, idle, young = [], [], []
-        for connection in connections:
-            if connection.subscribed or not connection.waits:
-                continue
-            if not connection.incomplete:
-                idle.append(connection)
-            elif now - connection.since < self._grace and (
-                connection.silent or self._users[connection.caller.user] < largest
-            ):
-                young.append(connection)
-            else:
-                incomplete.append(connection)
-        for candidates in (incomplete, idle, young):
-            if candidates:
-                return min(candidates, key=self._share)
-        # The rest are being answered, or subscribed.
+        everybody = newcomer.privileged or self._privileged > self._reserved
+        if everybody != self._of_everybody or not 0 <= now - self._ordered_at < REUSED:
+            self._of_everybody = everybody
+            self._forget_order()
+        connection = self._first(self._order)
+        if connection is None and not self._barren:
+            self._find_order(now)
+            connection = self._first(self._order)
+        if connection is not None:
+            return connection
+        # The rest are being answered, or subscribed, or have hardly come.
         greedy = self._greedy(newcomer, self._users, self._processes, self.limit)
-        return next(
-            (
-                connection
-                for connection in reversed(connections)
-                if greedy(connection) and not connection.subscribed
-            ),
-            None,
-        )
+        if greedy is not None:
+            for connection in reversed(self._connections):
+                may_go = everybody or not connection.caller.privileged
+                if not connection.subscribed and greedy(connection) and may_go:
+                    return connection
+        connection = self._first(self._young)
+        if connection is not None and self._held_by(connection.caller) < self._held_by(newcomer):
+            self._young.appendleft((connection, connection.since))  # who has most drops nobody who has less
+            return None
+        return connection
 
     def subscribe(self, connection: C) -> bool:
         """Count a subscriber if there is room for one; return whether there was."""
@@ -145,18 +154,65 @@ class Admission(Generic[C]):
         self._subscribers.pop(connection, None)
 
     def subscriber_to_drop(self, newcomer: Caller) -> C | None:
-        """Return the subscriber to drop for another process; None unless one process has more than half."""
-        connections = list(self._subscribers)
-        users: Counter[object] = Counter(connection.caller.user for connection in connections)
-        processes: Counter[object] = Counter(connection.caller.key for connection in connections)
+        """Return the subscriber to drop for another process; None unless one has too large a share."""
+        users: Counter[object] = Counter(one.caller.user for one in self._subscribers)
+        processes: Counter[object] = Counter(one.caller.key for one in self._subscribers)
         greedy = self._greedy(newcomer, users, processes, self.subscribers_limit)
-        return next(
-            (
-                one
-                for one in reversed(connections)
-                if greedy(one) and newcomer.privileged >= one.caller.privileged
-            ),
-            None,
+        if greedy is None:
+            return None
+        found = (one for one in reversed(self._subscribers) if newcomer.privileged >= one.caller.privileged)
+        return next((one for one in found if greedy(one)), None)
+
+    def _first(self, order: deque[tuple[C, float]]) -> C | None:
+        """Take the next connection that still may be dropped: it neither spoke nor was answered meanwhile."""
+        while order:
+            connection, since = order.popleft()
+            if connection in self._connections and connection.since == since and self._droppable(connection):
+                return connection
+        return None
+
+    def _forget_order(self) -> None:
+        self._order.clear()
+        self._young.clear()
+        self._barren = False
+
+    def _find_order(self, now: float) -> None:
+        """Order the first few connections to drop; only a few, for each that goes changes who holds most."""
+        most_of_user = max(self._users.values(), default=0)
+        most_of_process = max(self._processes.values(), default=0)
+        incomplete, idle, young = [], [], []
+        for connection in self._connections:
+            if not self._droppable(connection):
+                continue
+            caller = connection.caller
+            if not connection.incomplete:
+                idle.append(connection)
+            elif (
+                self._users[caller.user] * LITTLE <= most_of_user
+                or self._processes[caller.key] * LITTLE <= most_of_process
+                or (
+                    now - connection.since < self._grace
+                    and (connection.silent or self._users[caller.user] < most_of_user)
+                )
+            ):
+                young.append(connection)
+            else:
+                incomplete.append(connection)
+        few = max(1, self.limit // 64)
+        self._order.extend((one, one.since) for one in nsmallest(few, incomplete or idle, key=self._share))
+        self._young = deque((one, one.since) for one in nsmallest(few, young, key=self._share))
+        self._ordered_at = now
+        self._barren = not self._order  # until somebody comes, or for a while
+
+    def _held_by(self, caller: Caller) -> tuple[int, int]:
+        return self._users[caller.user], self._processes[caller.key]
+
+    def _droppable(self, connection: C) -> bool:
+        """Return whether nothing is done or coming for a connection, and it is not a reserved one."""
+        return (
+            connection.waits
+            and not connection.subscribed
+            and (self._of_everybody or not connection.caller.privileged)
         )
 
     def _full_of_subscribers(self, newcomer: Caller) -> bool:
@@ -169,23 +225,20 @@ class Admission(Generic[C]):
             return taken
         return taken + max(0, self._reserved - privileged)
 
-    def _droppable(self, newcomer: Caller) -> list[C]:
-        """Return the connections that may be dropped; for the privileged also the reserved ones."""
-        if newcomer.privileged or self._privileged > self._reserved:
-            return list(self._connections)
-        return [connection for connection in self._connections if not connection.caller.privileged]
-
+    @staticmethod
     def _greedy(
-        self, newcomer: Caller, users: Counter[object], processes: Counter[object], limit: int
-    ) -> Callable[[C], bool]:
-        """Return a test for connections of another user or process that has more than half of ``limit``."""
+        newcomer: Caller, users: Counter[object], processes: Counter[object], limit: int
+    ) -> Callable[[C], bool] | None:
+        """Return a test for connections of another user or process with too many of ``limit``.
 
-        def greedy(connection: C) -> bool:
-            user, process = connection.caller.user, connection.caller.key
-            other_user = user != newcomer.user and users[user] * 2 > limit
-            return other_user or (process != newcomer.key and processes[process] * 2 > limit)
-
-        return greedy
+        Too many are more than half, or more than an equal share while the newcomer's has less. None where
+        nobody has too many.
+        """
+        large_users = _large(users, newcomer.user, limit)
+        large_processes = _large(processes, newcomer.key, limit)
+        if not large_users and not large_processes:
+            return None
+        return lambda one: one.caller.user in large_users or one.caller.key in large_processes
 
     def _share(self, connection: C) -> tuple[int, int, float]:
         """Return a sort key: first those of the user and process with most, then the longest waiting."""
@@ -197,6 +250,14 @@ class Admission(Generic[C]):
             counter[key] += by
             if not counter[key]:
                 del counter[key]
+
+
+def _large(counted: Counter[object], newcomer: object, limit: int) -> frozenset[object]:
+    """Return those with more than an equal share of ``limit``, or than half if the newcomer has its share."""
+    share = limit / (len(counted) + (newcomer not in counted))
+    if counted[newcomer] + 1 > share:
+        share = limit / 2
+    return frozenset(one for one, count in counted.items() if count > share and one != newcomer)
 
 
 def allowed_connections() -> int:

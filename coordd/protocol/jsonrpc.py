@@ -6,10 +6,6 @@ defined here. Source: https://www.jsonrpc.org/specification; batches are refused
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for True; a client's start is too short for typing
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PROTOCOL = 1
 """Version of the methods and documents, as ``describe`` reports it."""
 
@@ -117,40 +113,73 @@ class TooLong(Exception):
 
 
 class LineSplitter:
-    """Make lines of chunks; keeps at most one unfinished line of at most ``limit`` bytes."""
+    """Split chunks into lines, each when it is asked for; the rest stays as it came.
+
+    Holds the chunks of which lines are left, and one unfinished line of at most ``limit`` bytes.
+    """
 
     def __init__(self, limit: int = MAX_REQUEST) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
-        self._held = 0
+        self._begun = 0
+        self._whole = b""
+        self._at = 0
 
     @property
     def pending(self) -> bool:
         """Return whether a line has begun and not ended."""
-        return self._held > 0
+        return self._begun > 0
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether whole lines are left; they may hold white space alone."""
+        return bool(self._whole)
 
     @property
     def held(self) -> int:
-        """Return the number of bytes of the unfinished line."""
-        return self._held
+        """Return the number of bytes that came and were not taken."""
+        return self._begun + len(self._whole)
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the lines that ``chunk`` completes, without their newline; blank lines are passed over.
+    def feed(self, chunk: bytes) -> bool:
+        """Keep a chunk; return whether a line with more than white space ends in it.
 
         Raises:
-            TooLong: a line, whole or not, exceeds the limit. Nothing after it can be trusted.
+            TooLong: the line that has begun exceeds the limit.
         """
-        *lines, rest = chunk.split(b"\n")
-        for piece in lines:
-            if self._held + len(piece) > self._limit:
+        end = chunk.rfind(b"\n") + 1
+        asks = False
+        if end:
+            whole = chunk[:end]
+            if self._parts:
+                whole = b"".join((*self._parts, whole))
+                self._parts.clear()
+                self._begun = 0
+            asks = not whole.isspace()
+            self._whole = self._whole[self._at :] + whole if self._whole else whole
+            self._at = 0
+        if end < len(chunk):
+            self._parts.append(chunk[end:])
+            self._begun += len(chunk) - end
+            if self._begun > self._limit:
                 raise TooLong
-            line = b"".join((*self._parts, piece)) if self._held else piece
-            self._parts.clear()
-            self._held = 0
+        return asks
+
+    def take(self) -> bytes | None:
+        """Return the next whole line without its newline, or None; lines of white space alone are skipped.
+
+        Raises:
+            TooLong: it exceeds the limit. Nothing after it can be trusted.
+        """
+        while self._whole:
+            end = self._whole.index(b"\n", self._at)
+            if end - self._at > self._limit:
+                self._whole = b""
+                raise TooLong
+            line = self._whole[self._at : end]
+            self._at = end + 1
+            if self._at == len(self._whole):
+                self._whole = b""
+                self._at = 0
             if line and not line.isspace():
-                yield line
-        if rest:
-            self._held += len(rest)
-            if self._held > self._limit:
-                raise TooLong
-            self._parts.append(rest)
+                return line
+        return None

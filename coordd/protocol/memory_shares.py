@@ -25,22 +25,32 @@ class Memory(Generic[H]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._sizes: dict[H, int] = {}
+        # by process, for all of them are compared when it is too much
+        self._sizes: dict[object, dict[H, int]] = {}
+        self._of_process: Counter[object] = Counter()
         self._total = 0
 
     def holds(self, holder: H, size: int) -> None:
         """Set how many bytes a connection takes now."""
-        self._total += size - self._sizes.get(holder, 0)
+        process = holder.caller.key
+        sizes = self._sizes.get(process)
+        if sizes is None:
+            if not size:
+                return
+            sizes = self._sizes[process] = {}
+        more = size - sizes.get(holder, 0)
+        self._total += more
+        self._of_process[process] += more
         if size:
-            self._sizes[holder] = size
+            sizes[holder] = size
         else:
-            self._sizes.pop(holder, None)
+            sizes.pop(holder, None)
+            if not sizes:
+                del self._sizes[process], self._of_process[process]
 
     def heaviest(self) -> H | None:
         """Return the largest holder of the process that holds most; None while there is room."""
         if self._total <= self._most:
             return None
-        processes: Counter[object] = Counter()
-        for holder, size in self._sizes.items():
-            processes[holder.caller.key] += size
-        return max(self._sizes, key=lambda one: (processes[one.caller.key], self._sizes[one]))
+        sizes = self._sizes[max(self._of_process, key=self._of_process.__getitem__)]
+        return max(sizes, key=sizes.__getitem__)

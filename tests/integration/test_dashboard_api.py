@@ -376,3 +376,15 @@ def start(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["text/plain;version=a.b", "application/openmetrics-text; version=x.y; escaping=\xff", ";;;,=", "\xff"],
+)
+def test_metrics_are_given_whatever_is_accepted(
+    fleet: tuple[Project, Coordd, Dashboard], accept: str
+) -> None:
+    answer = fleet[2].get("/metrics", accept=accept)
+    assert answer.status == 200
+    assert b"coordd_" in answer.body

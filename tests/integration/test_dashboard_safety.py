@@ -250,6 +250,45 @@ def test_bodies_and_headers_are_bounded(dash: Dashboard) -> None:
     assert dash.get("/api/status").status == 200
 
 
+CHUNKED = b"Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at-once", "later"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"POST /login", b"POST /api/status", b"GET /api/status", b"GET /api/events", b"HEAD /api/events"),
+        *(b"OPTIONS *", b"PUT /static/page.js", b"GET /healthz"),
+    ],
+)
+def test_a_body_that_turns_out_to_be_none_fails_nothing(dash: Dashboard, line: bytes, *, apart: bool) -> None:
+    expect = b"Expect: 100-continue\r\n"
+    for head in (CHUNKED, expect + CHUNKED, CHUNKED.replace(b"chunked", b"chunked\r\nConnection: close")):
+        for body in (b"zz\r\n", b"3\r\nabc", b"5\r\nabcde\r\n0\r\nX: \0\r\n\r\n", b"\0" * 70_000):
+            sent = line + b" HTTP/1.1\r\n" + head
+            with (
+                contextlib.suppress(OSError),  # cut while we still send
+                dash.raw(sent if apart else sent + body) as sock,
+            ):
+                if apart:
+                    dash.get("/healthz")  # by now it has seen the head
+                    sock.sendall(body)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+    assert dash.get("/healthz").status == 200
+    assert "Traceback" not in dash.log.read_text()
+
+
+def test_what_is_no_http_is_told_so(dash: Dashboard) -> None:
+    for nonsense in (b"\x16\x03\x01\r\n\r\n", b"POST /login HTTP/1.1\r\n" + CHUNKED + b"zz\r\n"):
+        with dash.raw(nonsense) as sock:
+            answer = sock.makefile("rb").read()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert json.loads(body)["error"]["kind"] == "http"
+
+
 def test_slow_and_silent_clients_are_cut(place: tuple[Path, Path]) -> None:
     """All at once, for each takes its time: silent, a letter now and then, idle, an answer not read."""
     with dashboard(sock=place[0], home=place[1]) as dash:

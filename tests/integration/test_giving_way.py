@@ -21,6 +21,7 @@ from coordd.util.timestamps import format_utc
 
 MOST = 1024
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+SUBSCRIBE = b'{"jsonrpc":"2.0","id":1,"method":"subscribe"}\n'
 
 
 @pytest.fixture
@@ -168,6 +169,66 @@ def test_a_thousand_pipelines_leave_others_their_turn(project: Project, tmp_path
                 one.send(
                     b'{"jsonrpc":"2.0","method":"status"}\n' * 3000
                 )  # no answer that could be left unread
+        all_is_well(coordd)
+
+
+def memory(coordd: Coordd) -> int:
+    """Bytes of it in memory."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{coordd.pid}/status").read_text())[0]) * 1024
+
+
+def test_requests_that_wait_lie_in_memory_as_they_came_and_few_of_each_client(
+    project: Project, tmp_path: Path
+) -> None:
+    """A client may have sent a mebibyte of small requests; what is not its turn yet stays in the kernel."""
+    with watching(project, tmp_path) as coordd, clients(coordd, 400) as held:
+        before = memory(coordd)
+        for one in held:
+            one.setblocking(False)
+            with contextlib.suppress(OSError):
+                one.send(PING * 20_000)
+        all_is_well(coordd)
+        assert memory(coordd) - before < 100 * 1024 * 1024
+
+
+def test_a_client_that_is_gone_is_answered_no_more(project: Project, tmp_path: Path) -> None:
+    with watching(project, tmp_path) as coordd:
+        for _ in range(20):
+            with clients(coordd, 20, PING * 500):
+                pass
+        all_is_well(coordd)
+        assert "socket.send()" not in coordd.logged()
+
+
+def test_processes_that_share_all_places_shut_nobody_out(project: Project, tmp_path: Path) -> None:
+    """Three of them, each with less than half, whose connections are all being answered."""
+    script = (
+        "import socket, sys, time\n"
+        "made = []\n"
+        "for _ in range(40):\n"
+        "    one = socket.socket(socket.AF_UNIX)\n"
+        "    one.connect(sys.argv[1])\n"
+        f"    one.sendall({SUBSCRIBE!r})\n"
+        "    one.makefile('rb').readline()\n"
+        "    made.append(one)\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with contextlib.ExitStack() as stack:
+        coordd = stack.enter_context(watching(project, tmp_path, prefix=["prlimit", "--nofile=400:400"]))
+        for _ in range(3):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-I", "-c", script, str(coordd.socket)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline()
+        with clients(coordd, 1, SUBSCRIBE) as (mine,):
+            assert "result" in line(mine)
         all_is_well(coordd)
 
 

@@ -204,3 +204,67 @@ def test_the_heaviest_of_the_process_that_holds_most_lets_go() -> None:
     assert memory.heaviest() is large
     memory.holds(large, 0)
     assert memory.heaviest() is None
+
+
+def test_several_processes_that_share_all_places_give_one_up_to_another() -> None:
+    """None of them has half of all, and each has more than an equal share."""
+    many = [One(Caller(1000, 10 + number % 3), 0, waits=False) for number in range(12)]
+    admitted = admission(12, *many)
+    assert admitted.connection_to_drop(Caller(1000, 99), LONG) is many[-1]
+    assert admitted.connection_to_drop(OTHER, LONG) is many[-1]
+    assert admitted.connection_to_drop(Caller(1000, 10), LONG) is None
+
+
+def test_subscribers_that_share_all_places_give_one_up_to_another() -> None:
+    many = [One(Caller(1000 + number % 3, 7), 0) for number in range(12)]
+    admitted = admission(24, *many)
+    assert all(admitted.subscribe(one) for one in many)
+    assert admitted.subscriber_to_drop(Caller(99, 99)) is many[-1]
+    assert admitted.subscriber_to_drop(many[0].caller) is None
+
+
+def test_processes_that_have_one_place_each_keep_it() -> None:
+    admitted = admission(12, *(One(Caller(1000, number), 0, waits=False) for number in range(12)))
+    assert admitted.connection_to_drop(Caller(1000, 99), LONG) is None
+
+
+def test_one_who_holds_little_is_not_sent_away_before_those_who_hold_much() -> None:
+    """In a rush of theirs its request lies unread in the kernel for longer than the moment of grace."""
+    honest = One(OTHER, 1, incomplete=True, silent=True)
+    idle = [One(ME, number) for number in range(8)]
+    admitted = admission(9, honest, *idle)
+    assert admitted.connection_to_drop(ME, LONG) is idle[0]
+    same_user = One(Caller(1000, 9), 1, incomplete=True, silent=True)
+    admitted = admission(9, same_user, *idle)
+    assert admitted.connection_to_drop(ME, LONG) is idle[0]
+
+
+def test_an_order_that_is_used_again_knows_what_happened_meanwhile() -> None:
+    idle = [One(ME, number) for number in range(1024)]
+    admitted = admission(1024, *idle)
+    assert admitted.connection_to_drop(OTHER, LONG) is idle[0]
+    admitted.remove(idle[0])
+    admitted.remove(idle[1])
+    idle[2].since = LONG  # it has spoken
+    idle[3].waits = False
+    idle[4].subscribed = True
+    assert admitted.connection_to_drop(OTHER, LONG) is idle[5]
+    assert admitted.connection_to_drop(OTHER, LONG + 1) is idle[2]  # looked at anew
+
+
+def test_a_privileged_one_that_nobody_gives_way_for_leaves_the_order_of_others_alone() -> None:
+    root, idle = One(ROOT, 0), [One(ME, number) for number in range(1, 12)]
+    admitted = admission(12, root, *idle, reserved=3)
+    assert admitted.connection_to_drop(OTHER, LONG) is idle[0]
+    assert admitted.connection_to_drop(ROOT, LONG) is not None
+    admitted = admission(4, *(One(ROOT, 0) for _ in range(4)), reserved=4)
+    assert admitted.connection_to_drop(ROOT, LONG) is not None
+
+
+def test_one_who_has_hardly_come_is_not_pushed_out_by_who_holds_most() -> None:
+    """All others are being answered: their next connection is refused, and another's takes one of theirs."""
+    honest = One(OTHER, LONG, incomplete=True, silent=True)
+    busy = [One(Caller(1000, 10 + number % 3), 0, waits=False) for number in range(11)]
+    admitted = admission(12, *busy, honest)
+    assert admitted.connection_to_drop(busy[0].caller, LONG * 2) is None
+    assert admitted.connection_to_drop(Caller(1002, 5), LONG * 2) is busy[-1]

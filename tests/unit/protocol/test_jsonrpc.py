@@ -20,14 +20,28 @@ from coordd.protocol.jsonrpc import (
 )
 
 
+def fed(splitter: LineSplitter, chunk: bytes) -> list[bytes]:
+    """The lines that are whole with this chunk."""
+    splitter.feed(chunk)
+    return list(iter(splitter.take, None))
+
+
 def split(chunks: list[bytes], limit: int = MAX_REQUEST) -> tuple[list[bytes], bool]:
     splitter = LineSplitter(limit)
     lines: list[bytes] = []
-    try:
-        for chunk in chunks:
-            lines += splitter.feed(chunk)
-    except TooLong:
-        return lines, True
+    for chunk in chunks:
+        too_long = False
+        try:
+            splitter.feed(chunk)
+        except TooLong:
+            too_long = True
+        try:
+            while (line := splitter.take()) is not None:
+                lines += [line]
+        except TooLong:
+            too_long = True
+        if too_long:
+            return lines, True
     return lines, False
 
 
@@ -62,19 +76,19 @@ def test_the_limit_holds_for_any_chunking(lengths: list[int], cuts: list[int]) -
 def test_an_unfinished_line_is_pending_and_a_whole_one_is_not() -> None:
     splitter = LineSplitter()
     assert not splitter.pending
-    assert list(splitter.feed(b"{")) == []
+    assert fed(splitter, b"{") == []
     assert splitter.pending
-    assert list(splitter.feed(b"}\n")) == [b"{}"]
+    assert fed(splitter, b"}\n") == [b"{}"]
     assert not splitter.pending
-    assert list(splitter.feed(b"\n\n")) == []
+    assert fed(splitter, b"\n\n") == []
     assert not splitter.pending
 
 
 def test_an_unfinished_line_longer_than_the_limit_is_too_long_at_once() -> None:
     splitter = LineSplitter(4)
-    assert list(splitter.feed(b"1234")) == []
+    assert fed(splitter, b"1234") == []
     with pytest.raises(TooLong):
-        list(splitter.feed(b"5"))
+        splitter.feed(b"5")
 
 
 @pytest.mark.parametrize(
@@ -120,3 +134,27 @@ def test_without_an_id_it_is_a_notification() -> None:
 @pytest.mark.parametrize("message", [None, [], {}, {"id": True}, {"id": []}, {"id": {}}])
 def test_a_bad_request_is_answered_without_an_id_it_does_not_have(message: object) -> None:
     assert request_id(message) is None
+
+
+def test_lines_are_made_when_they_are_asked_for_and_the_rest_stays_as_it_came() -> None:
+    splitter = LineSplitter(8)
+    assert splitter.feed(b"1\n\n2\n" + b"3" * 9 + b"\n4\n5")
+    assert splitter.waiting
+    assert splitter.pending
+    assert splitter.held == 18
+    assert splitter.take() == b"1"
+    assert splitter.feed(b"\n")  # while others wait
+    assert splitter.take() == b"2"
+    with pytest.raises(TooLong):
+        splitter.take()
+    assert not splitter.waiting
+
+
+def test_white_space_alone_asks_for_nothing() -> None:
+    splitter = LineSplitter()
+    assert not splitter.feed(b"\r\n \n")
+    assert splitter.waiting
+    assert splitter.take() is None
+    assert not splitter.waiting
+    assert not splitter.feed(b"x")
+    assert splitter.feed(b"\n")
