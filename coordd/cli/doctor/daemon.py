@@ -138,9 +138,7 @@ def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     reported = [str(problem) for problem in problems] if isinstance(problems, list) else []
     if facts.status.get("health") == "ok" and not reported:
         agents = facts.section("agents")
-        yield Finding(
-            "health", "ok", f"coordd sees no problem; {count(agents.get('active'))} agents are active"
-        )
+        yield Finding("health", "ok", f"coordd sees no problem; active agents: {count(agents.get('active'))}")
         return
     more = f" and {len(reported) - _SHOWN} more" if len(reported) > _SHOWN else ""
     yield Finding(
