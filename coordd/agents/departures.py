@@ -79,7 +79,7 @@ class Departures:
         return traces
 
     def _missing(self, agent_id: str, *, wiped: bool) -> AgentTraces | None:
-        """Return None for an agent that has left, blank traces for one that is only silent."""
+        """Return what to report of an agent without a key: None if it left, else traces without content."""
         old = self._known(agent_id)
         registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
         if old is None or (registered and not wiped):

@@ -112,7 +112,7 @@ class AgentStore:
         return replace(merged, verdict=agent.verdict, cause=agent.cause)
 
     def would_move(self, key: Key, *, there: bool) -> tuple[KnownAgent, bool] | None:
-        """Return the agent of Redis that begins or ends to be shown alone if an observation comes or goes.
+        """Return the agent of Redis that gains or loses its own entry if a workspace's agent comes or goes.
 
         Args:
             key: the key of the observation, in a workspace.
@@ -315,7 +315,7 @@ class AgentStore:
                 self.on_change(shown_key)
 
     def _share_verdict(self, shown_key: Key, verdict: Verdict, cause: Cause) -> None:
-        """Give all observations of one agent the verdict of its last record."""
+        """Store the verdict and cause last recorded for an agent in each of its observations."""
         for one in self._observations.of(shown_key):
             if (one.verdict, one.cause) != (verdict, cause):
                 self._observations.replace(replace(one, verdict=verdict, cause=cause))

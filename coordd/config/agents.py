@@ -39,7 +39,7 @@ def overlay(
     project: Mapping[str, Given],
     problems: ProjectFileProblems,
 ) -> None:
-    """Set a project's values where the owner gave none; a value that contradicts what holds is a problem."""
+    """Add a project's values where the owner gave none; report one that contradicts a value in force."""
     found = {name: one for name, one in project.items() if name not in given}
     parsed: dict[str, Any] = {
         name: BY_NAME[name].kind.parse(one.value, one.around) for name, one in found.items()

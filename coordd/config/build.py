@@ -238,7 +238,7 @@ def _borrowed(
     stronger: Sequence[Mapping[str, Given]],
     warnings: list[str],
 ) -> Given | None:
-    """Return the Redis that REDIS_URL gives, if no stronger source names one and it can be used."""
+    """Return the Redis that REDIS_URL names, unless coordd's own settings name one or the mode is file."""
     foreign = environ.get("REDIS_URL")
     if not foreign or values["coordination.mode"] == "file" or any(_URL in source for source in stronger):
         return None

@@ -42,7 +42,7 @@ class FairQueue(Generic[T]):
         return None
 
     def give_up(self, newcomer: PeerKey) -> T | None:
-        """Remove and return the newest item of the process with most, if it has 2 more than the newcomer."""
+        """Remove and return the newest item of the longest queue, if 2 longer than the newcomer's."""
         lengths = [(len(queue), (uid, pid)) for uid, ps in self._users.items() for pid, queue in ps.items()]
         if not lengths:
             return None

@@ -130,7 +130,7 @@ class AgentIntake:
         await self._record(step)
 
     def read_all(self, path: str, found: Collection[str]) -> None:
-        """Drop what is remembered of forgotten agents that a full reading of the source did not find."""
+        """Drop the forgotten agents that a full reading of a source did not find."""
         gone = [key for key in self._forgotten if key[0] == (path or None) and key[1] not in found]
         for key in gone:
             del self._forgotten[key]
@@ -249,7 +249,7 @@ class AgentIntake:
         await self._record_moved(step)
 
     async def _record_moved(self, step: _Step) -> None:
-        """Record moves that no step foresaw, as two sources saw an agent come or go at the same time."""
+        """Record agents of Redis whose own entry appeared or went while two sources were taken in at once."""
         late = _Step(now().wall)
         for key, alone in self._store.take_moved():
             redis = self._store.observation(key)

@@ -253,7 +253,7 @@ class Admission(Generic[C]):
 
 
 def _large(counted: Counter[object], newcomer: object, limit: int) -> frozenset[object]:
-    """Return those with more than an equal share of ``limit``, or than half if the newcomer has its share."""
+    """Return the users, or processes, that hold more than their share of ``limit``."""
     share = limit / (len(counted) + (newcomer not in counted))
     if counted[newcomer] + 1 > share:
         share = limit / 2

@@ -159,7 +159,7 @@ class Ledger:
             self._open[descriptor] = _Open(path, owner, size, size, size)
 
     def entered(self, folder: Folder) -> None:
-        """Record that a name was added to a directory: its records are durable once the directory is synced.
+        """Note that a file was created in this directory, so that the next sync includes the directory.
 
         Raises:
             OSError: the directory cannot be opened.
@@ -215,7 +215,7 @@ class Ledger:
             self._open[descriptor].shared = True
 
     def renew(self, descriptor: int) -> None:
-        """Record that a taken descriptor's file was emptied, and will be written again."""
+        """Reset a descriptor whose doubtful lines were given back: its file is empty again."""
         with self._lock:
             one = self._open[descriptor]
             one.taken, one.safe, one.safe_before, one.end, one.covered = False, 0, 0, 0, None

@@ -201,7 +201,7 @@ def _decisive(
 
 
 def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered, *, back: float) -> None:
-    """Apply one record to the known agents; ``back`` is how far its clock was ahead of today's, in seconds.
+    """Apply one record to the known agents, its time corrected by ``back`` seconds if it lies in the future.
 
     The time of a heartbeat stays as it was recorded, because the heartbeat is recognised by it.
     """

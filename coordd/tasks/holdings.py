@@ -60,7 +60,7 @@ class Holdings:
         self._due.update((path, agent_id) for agent_id in self._source_tasks[path].holdings)
 
     def moved(self, path: str) -> None:
-        """Judge the stalled agents of a source at the next :meth:`settle`, as something in it has changed."""
+        """Mark all stalled agents that hold something in this source to be judged again."""
         source = self._source_tasks[path]
         self._due.update((path, key[1]) for key in self.stalled if key[1] in source.holdings)
 

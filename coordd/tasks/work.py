@@ -103,7 +103,7 @@ class SourceTasks:
         return WorkChange(claims, progress)
 
     def finish_filling(self) -> bool:
-        """Note that all of :meth:`compare` is taken over; return whether :attr:`knows` changed."""
+        """End the stepwise taking over of a full reading; return whether it changed what is known."""
         before = self.knows
         if self.filling is not None:
             self.knows_claims, self.knows_progress, self.knows_available = self.filling

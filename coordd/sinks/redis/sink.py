@@ -253,7 +253,7 @@ class RedisSink:
             writer.all_missing()
 
     def _age(self) -> None:
-        """Give up what would not live in Redis any more."""
+        """Stop counting samples that are older than their time to live in Redis."""
         moment = self._now()
         if self._aged_at <= moment.mono < self._aged_at + _AGE_EVERY:
             return

@@ -55,7 +55,7 @@ class TopicQueue:
 
     @property
     def behind(self) -> bool:
-        """Return whether the record files must be read before kept records may be written."""
+        """Return whether older records may be missing in Redis and have to be read from the files first."""
         return self._missing_since is not None
 
     @property

@@ -75,7 +75,7 @@ class Entry(Generic[T]):
         )
 
     def refused(self, problem: str) -> Entry[T]:
-        """Return a copy for the same file that cannot be looked at now, with the problem."""
+        """Return this entry without its value, with the reason why the file cannot be read now."""
         other = copy(self)
         other.value, other.problem, other.settled, other.released = None, problem, False, False
         return other
