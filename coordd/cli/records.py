@@ -13,7 +13,7 @@ from coordd.cli.common import say, say_json
 from coordd.cli.options import takes_target
 from coordd.cli.tail import find_folders
 from coordd.errors import CannotTell
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file, provenance
 from coordd.records.names import series_of
 from coordd.util.text import escape, size
 
@@ -127,14 +127,14 @@ def look(path: str) -> list[Found]:
     if folder is None:
         return []
     try:
-        claims = manifest.Claims.parse(manifest.read(folder, path) or b"")
+        claims = manifest.Claims.parse(manifest_file.read(folder, path) or b"")
         found = []
         for name in sorted(os.listdir(folder)):
             if series_of(name) is None:
                 continue
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
-                own = manifest.is_own(claims, folder, name)
+                own = provenance.is_own(claims, folder, name)
                 found.append(Found(path, name, status.st_size, own))
     except OSError as error:
         raise CannotTell(f"{escape(error.filename or path)}: {error.strerror}") from error
@@ -164,7 +164,7 @@ def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found
             lines.append(manifest.announcement(name, line, adopted=True, origin=origin))
             given.append(one)
         if lines and not dry_run:
-            manifest.append(folder, b"".join(lines), mode=_mode_beside(folder), shown=path)
+            manifest_file.append(folder, b"".join(lines), mode=_mode_beside(folder), shown=path)
         yield from given
     except OSError as error:
         raise CannotTell(f"{escape(error.filename or path)}: {error.strerror}") from error
@@ -177,7 +177,7 @@ def _first_line(folder: int, name: str) -> bytes | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        line, whole = manifest.first_line(descriptor, compressed=name.endswith(".gz"))
+        line, whole = provenance.first_line(descriptor, compressed=name.endswith(".gz"))
     finally:
         os.close(descriptor)
     return line if whole else None

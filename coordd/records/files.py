@@ -12,7 +12,7 @@ import stat
 import time
 from dataclasses import dataclass
 
-from coordd.records import manifest
+from coordd.records import manifest_file
 from coordd.records.ages import ages_of
 from coordd.records.manifest import Claims
 from coordd.records.moments import Span
@@ -70,7 +70,7 @@ def claims_of(directory: str) -> Claims:
     except OSError:
         return Claims()
     try:
-        return Claims.parse(manifest.read(descriptor, directory) or b"")
+        return Claims.parse(manifest_file.read(descriptor, directory) or b"")
     except OSError:
         return Claims()
     finally:

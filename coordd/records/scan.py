@@ -19,9 +19,10 @@ from typing import Any
 
 from coordd.records.blocks import Block, UnreadableCount, gunzipped, plain
 from coordd.records.files import EDGE, Chosen, choose, claims_of, open_part
-from coordd.records.manifest import plain_name, proven
+from coordd.records.manifest import plain_name
 from coordd.records.moments import Span, moment_of
 from coordd.records.names import part_name
+from coordd.records.provenance import proven
 from coordd.records.seek import stretches
 from coordd.util.timestamps import format_utc, parse_timestamp
 
@@ -80,7 +81,7 @@ class Scan:
         directory: the metrics directory.
         query: which records to find.
         decode: decodes a line; raises ValueError where it is not JSON. The service passes a faster decoder.
-        owned: read only files that coordd made, or that an older coordd may have made (manifest.py).
+        owned: read only files that coordd made, or that an older coordd may have made (provenance.py).
             Otherwise every file with the name is read; where there is a manifest, only those lines of other
             files that have coordd's own fields.
     """

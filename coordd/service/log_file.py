@@ -2,7 +2,7 @@
 
 Lines that do not fit on a full disk are lost silently: there is nowhere to say so, and logging must never end
 the daemon. The file is opened as record files are: not through a link, only a regular file, in a directory
-that is held open. A ``coordd.log`` or ``coordd.log.3`` that coordd did not make (records/manifest.py) is
+that is held open. A ``coordd.log`` or ``coordd.log.3`` that coordd did not make (records/provenance.py) is
 neither written, renamed nor removed; the next name is used. Only a file named with ``--log-file`` is used as
 it is.
 """
@@ -20,8 +20,9 @@ from coordd.config.build import Config
 from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.errors import StartError
-from coordd.records import manifest
-from coordd.records.manifest import Claims, first_line, proven, proves
+from coordd.records import manifest, manifest_file
+from coordd.records.manifest import Claims
+from coordd.records.provenance import first_line, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.util.directories import OpenDirectory, open_directory
@@ -126,7 +127,7 @@ class LogFile(RotatingFileHandler):
 
     def _open(self) -> io.TextIOWrapper:
         folder = self._folder
-        data = manifest.read(folder.fd, folder.path) or b""
+        data = manifest_file.read(folder.fd, folder.path) or b""
         claims = Claims.parse(data)
         begins = folder.regular(self._file)
         first = f"{format_utc(time.time())} info     the log of coordd, pid {os.getpid()}, begins".encode()
@@ -150,13 +151,13 @@ class LogFile(RotatingFileHandler):
         """Announce the file in the manifest; where that fails (a full disk), the file is never removed."""
         with contextlib.suppress(OSError):
             folder = self._folder
-            manifest.append(
+            manifest_file.append(
                 folder.fd, manifest.announcement(self._file, line), mode=self._mode, shown=folder.path
             )
 
     def _shift(self) -> None:
         folder = self._folder
-        claims = Claims.parse(manifest.read(folder.fd, folder.path) or b"")
+        claims = Claims.parse(manifest_file.read(folder.fd, folder.path) or b"")
         if not self._is_ours(folder, self._file, claims):
             # Somebody replaced it: theirs stays.
             raise FileExistsError(self._file)

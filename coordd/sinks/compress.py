@@ -21,7 +21,8 @@ import zlib
 from collections.abc import Callable
 
 from coordd.records.blocks import UnreadableCount, inflated
-from coordd.records.manifest import Claims, first_line
+from coordd.records.manifest import Claims
+from coordd.records.provenance import first_line
 from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
 

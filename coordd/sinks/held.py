@@ -17,7 +17,7 @@ import stat
 import threading
 from collections.abc import Callable
 
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.records.manifest import Claims
 from coordd.records.names import series_of
 from coordd.sinks.folder import Folder
@@ -111,12 +111,12 @@ class HeldFolder:
         """
         with self._lock:
             try:
-                status = os.stat(manifest.NAME, dir_fd=folder.fd, follow_symlinks=False)
+                status = os.stat(manifest_file.NAME, dir_fd=folder.fd, follow_symlinks=False)
             except FileNotFoundError:
                 return Claims.parse(self._data)
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
-                data = manifest.read(folder.fd, folder.path)
+                data = manifest_file.read(folder.fd, folder.path)
                 if data is not None:
                     data = data[: data.rfind(b"\n") + 1]
                     if self._parsed and data.startswith(self._parsed):
@@ -134,7 +134,7 @@ class HeldFolder:
             OSError: with ``filename``; nothing may be written yet.
         """
         with self._lock:
-            manifest.append(folder.fd, lines, mode=self._file_mode, shown=folder.path, before=self._data)
+            manifest_file.append(folder.fd, lines, mode=self._file_mode, shown=folder.path, before=self._data)
             self._data, self._stamp = self._data + lines, None
 
     def restore(self, folder: Folder) -> None:
@@ -144,24 +144,24 @@ class HeldFolder:
             OSError: with ``filename``.
         """
         with self._lock:
-            if self._data and not folder.exists(manifest.NAME):
+            if self._data and not folder.exists(manifest_file.NAME):
                 self.announce(folder, b"")
 
     def compact(self, folder: Folder, present: Callable[[str], bool]) -> None:
-        """Shorten a manifest that has grown large; see manifest.compact.
+        """Shorten a manifest that has grown large; see manifest_file.compact.
 
         Raises:
             OSError: it is as it was.
         """
         with self._lock:
-            manifest.compact(folder.fd, present, mode=self._file_mode)
+            manifest_file.compact(folder.fd, present, mode=self._file_mode)
 
     def _begin(self, opened: OpenDirectory) -> Folder:
         """Read the manifest of a directory just opened; begin one where there is none."""
         folder = Folder(self.path, opened.fd)
         self._opened = opened
         self._claims, self._data, self._parsed, self._stamp = Claims(), b"", b"", None
-        if folder.exists(manifest.NAME):
+        if folder.exists(manifest_file.NAME):
             self.claims(folder)
         else:
             self._announce_found(folder)
@@ -191,7 +191,7 @@ class HeldFolder:
             return False
         status = os.fstat(found.fd)
         try:
-            os.stat(manifest.NAME, dir_fd=found.fd, follow_symlinks=False)
+            os.stat(manifest_file.NAME, dir_fd=found.fd, follow_symlinks=False)
         except FileNotFoundError:
             return status.st_uid == os.geteuid() and holds_nothing(found)
         # Inode numbers are used again, so "made by this process" proves nothing without a manifest.

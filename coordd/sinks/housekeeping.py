@@ -1,12 +1,7 @@
-"""Keep the record files bounded: remove old dates, gzip closed parts, then remove the oldest by size.
+"""Keep the record files bounded: go over all series, one after the other, and report what failed.
 
-Runs in a thread of its own, because gzipping takes seconds. It never touches the part that is being written,
-follows no link, and touches only files that coordd made, as the manifest proves (records/manifest.py). Every
-run is complete in itself, and first finishes what a kill in an earlier run left behind.
-
-Dates are counted among those that exist, so a wrong clock alone deletes nothing; they are ordered by when
-their files were begun (records/ages.py), so a false date evicts no true one. What cannot be removed or
-compressed is reported once, and tried again in every run.
+Runs in a thread of its own, because gzipping takes seconds. What is done with one series is in
+series_housekeeping.py. What cannot be removed or compressed is reported once, and tried again in every run.
 """
 
 from __future__ import annotations
@@ -15,90 +10,17 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import date
-from typing import Protocol
 
-from coordd.records.ages import Age, ages_of
-from coordd.records.manifest import Claims, announcement, first_line, is_own, plain_name, remark
-from coordd.records.names import Part, parse_part
-from coordd.sinks.adopting import only_records, written_by_coordd
 from coordd.sinks.base import Notice
-from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
-from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
-from coordd.sinks.repair import DAMAGED
+from coordd.sinks.content_verdicts import ContentVerdicts
+from coordd.sinks.retention import Policy
+from coordd.sinks.series_housekeeping import Report, SeriesRound, SeriesWriter
 from coordd.util.regular_files import explain
 from coordd.util.timestamps import utc_date
 
 log = logging.getLogger(__name__)
-
-_COPY = ".gz.tmp"
-_GAP = 30
-"""Days without records, after which the first day with some takes no other day's place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Limit what is kept of each type of record.
-
-    ``retention_days``: how many of the newest existing dates are kept. ``compress_after_days``: a closed part
-    is gzipped when that many whole days have passed since its own; 0: as soon as it is closed. ``max_bytes``:
-    all files together, with what the current part may still grow to.
-    """
-
-    retention_days: int
-    compress_after_days: int
-    max_bytes: int
-
-
-class SeriesWriter(Protocol):
-    """Tell housekeeping about one series; record_file.py implements it."""
-
-    unproven: int
-
-    @property
-    def folder(self) -> HeldFolder:
-        """Return the directory of the files."""
-
-    @property
-    def series(self) -> str:
-        """Return the name of the series, such as ``agent``."""
-
-    @property
-    def extension(self) -> str:
-        """Return the extension without its dot, such as ``jsonl``."""
-
-    @property
-    def name(self) -> str | None:
-        """Return the name of the current part; None before the first one."""
-
-    @property
-    def max_part_bytes(self) -> int:
-        """Return the size in bytes that a part may grow to."""
-
-    def unless_open(self, name: str, act: Callable[[], None]) -> bool:
-        """Call ``act`` unless the file is being written; return whether it was called."""
-
-
-@dataclass(slots=True)
-class Report:
-    """Count what one run did; ``notices`` are of what failed for the first time."""
-
-    removed: int = 0
-    compressed: int = 0
-    freed: int = 0
-    notices: list[Notice] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _File:
-    age: Age
-    name: str
-    part: Part
-    size: int
 
 
 class Housekeeper:
@@ -108,8 +30,7 @@ class Housekeeper:
         self._writers = writers
         self.policy = policy
         self._failed: set[tuple[str, str]] = set()
-        self._judged: set[tuple[int, ...]] = set()
-        self._pure: set[tuple[int, ...]] = set()
+        self._verdicts = ContentVerdicts()
 
     def run(self, wall: float, *, doubtful: bool = False) -> Report:
         """Go over all series once; blocks for as long as gzip takes, and raises nothing for a bad file.
@@ -130,14 +51,13 @@ class Housekeeper:
             if folder is None:
                 continue
             try:
-                _Series(
+                SeriesRound(
                     writer,
                     folder,
                     self.policy,
                     utc_date(wall),
                     doubtful=doubtful,
-                    judged=self._judged,
-                    pure=self._pure,
+                    verdicts=self._verdicts,
                     report=report,
                     failures=failures,
                 ).run()
@@ -156,260 +76,6 @@ class Housekeeper:
                 report.freed,
             )
         return report
-
-
-class _Series:
-    """Go over one series once, in a directory that is held open: no other directory is touched."""
-
-    def __init__(
-        self,
-        writer: SeriesWriter,
-        folder: Folder,
-        policy: Policy,
-        today: str,
-        *,
-        doubtful: bool,
-        judged: set[tuple[int, ...]],
-        pure: set[tuple[int, ...]],
-        report: Report,
-        failures: dict[tuple[str, str], str],
-    ) -> None:
-        self._writer = writer
-        self._folder = folder
-        self._policy = policy
-        self._today = today
-        self._doubtful = doubtful
-        self._judged = judged
-        self._pure = pure
-        self._report = report
-        self._failures = failures
-        self._claims = Claims()
-
-    def run(self) -> None:
-        try:
-            self._claims = self._writer.folder.claims(self._folder)
-            names = self._folder.names()
-            self._adopt(names)
-            self._drop_stale_copies(names)
-            self._drop_old_dates()
-            self._compress()
-            self._drop_to_size()
-            self._writer.folder.compact(self._folder, self._is_there)
-        except OSError as error:
-            self._fail(self._folder.path, "kept in order", explain(error))
-
-    def _files(self) -> list[_File]:
-        """Return coordd's own files of the series, oldest first, with those set aside as damaged."""
-        found: list[tuple[str, Part, int]] = []
-        unproven = 0
-        for name in self._folder.names():
-            part = self._part(_part_name_in(name))
-            status = None if part is None else self._folder.regular(name)
-            if part is None or status is None:
-                continue
-            if is_own(self._claims, self._folder.fd, name):
-                found.append((name, part, status.st_size))
-            else:
-                unproven += 1
-        self._writer.unproven = unproven
-        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
-        return sorted(_File(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
-
-    def _part(self, name: str) -> Part | None:
-        return parse_part(name, self._writer.series, self._writer.extension)
-
-    def _path(self, name: str) -> str:
-        return self._folder.path_of(name)
-
-    def _is_current(self, file: _File) -> bool:
-        return file.name == self._writer.name
-
-    def _is_there(self, name: str) -> bool:
-        return any(self._folder.exists(form) for form in (name, f"{name}.gz"))
-
-    def _adopt(self, names: list[str]) -> None:
-        """Announce files of an older coordd without a manifest, where every line shows that it wrote them."""
-        lines = []
-        for name in names:
-            plain = plain_name(name)
-            if self._part(name) is None or plain not in self._claims.found or self._claims.announces(plain):
-                continue
-            with suppress(FileNotFoundError):
-                lines += self._judge(name, plain)
-        if lines:
-            self._writer.folder.announce(self._folder, b"".join(lines))
-            self._claims = self._writer.folder.claims(self._folder)
-
-    def _judge(self, name: str, plain: str) -> list[bytes]:
-        """Return the manifest line for a file that its content proves; [] where it does not."""
-        descriptor, _ = self._folder.open(name, os.O_RDONLY)
-        try:
-            status = os.fstat(descriptor)
-            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen in self._judged:
-                return []
-            compressed = name.endswith(".gz")
-            if written_by_coordd(descriptor, self._writer.series, compressed=compressed):
-                os.lseek(descriptor, 0, os.SEEK_SET)
-                line, whole = first_line(descriptor, compressed=compressed)
-                return [announcement(plain, line, adopted=True)] if whole else []
-            self._judged.add(seen)
-        except OSError as error:
-            self._fail(self._path(name), "read", explain(error))
-        finally:
-            os.close(descriptor)
-        return []
-
-    def _drop_stale_copies(self, names: list[str]) -> None:
-        """Remove the copies that a killed run did not finish."""
-        for name in names:
-            plain = name[1 : -len(_COPY)] if name.startswith(".") and name.endswith(_COPY) else ""
-            part = self._part(plain)
-            if part is None or part.compressed:
-                continue
-            try:
-                if is_own_copy(self._folder, name, self._claims):
-                    self._folder.unlink(name)
-            except OSError as error:
-                self._fail(self._path(name), "removed", explain(error))
-
-    def _drop_old_dates(self) -> None:
-        files = self._files()
-        dates = sorted({file.age.date for file in files})
-        doubtful = self._doubtful or _is_far_from(dates[-2:], self._today)
-        kept = set(dates[-self._policy.retention_days - doubtful :])
-        for file in files:
-            if file.age.date not in kept and not self._is_current(file):
-                self._drop(file)
-
-    def _compress(self) -> None:
-        files = self._files()
-        names = {file.name for file in files}
-        for file in files:
-            if DAMAGED in file.name or file.part.compressed or self._is_current(file):
-                continue
-            twin = compressed_name(file.name)
-            try:
-                if twin in names and not self._finish(file):
-                    continue
-                # a file above the budget is removed anyway: none of coordd's own grows that large
-                if (
-                    self._is_due(file.age.date)
-                    and file.size <= self._policy.max_bytes
-                    and not self._folder.exists(twin)  # somebody else's: the file stays as it is
-                    and self._is_all_own(file.name)
-                ):
-                    self._compress_one(file)
-            except FileNotFoundError:  # somebody removed it meanwhile
-                continue
-            except OSError as error:
-                self._fail(self._path(file.name), "compressed", explain(error))
-
-    def _finish(self, file: _File) -> bool:
-        """Keep one of both forms; return whether the plain file is still there, and alone."""
-        if finish(self._folder, file.name, self._remove):
-            return self._folder.exists(file.name) and not self._folder.exists(compressed_name(file.name))
-        self._fail(
-            self._path(file.name),
-            "compressed",
-            "it is there gzipped too, and each holds something of its own",
-        )
-        return False
-
-    def _compress_one(self, file: _File) -> None:
-        temporary = temporary_of(file.name)
-        if not self._claims.announces(temporary):
-            self._writer.folder.announce(self._folder, announcement(temporary, b""))
-            self._claims = self._writer.folder.claims(self._folder)
-        if compress(self._folder, file.name, self._remove):
-            self._report.compressed += 1
-            with suppress(OSError):
-                packed = self._folder.stat(compressed_name(file.name))
-                self._report.freed += file.size - packed.st_size
-
-    def _is_due(self, day: str) -> bool:
-        try:
-            days = (date.fromisoformat(self._today) - date.fromisoformat(day)).days
-        except ValueError:  # 2026-13-45: has the form of a date and is none
-            return False
-        return max(0, days - 1) >= self._policy.compress_after_days
-
-    def _drop_to_size(self) -> None:
-        files = self._files()
-        current = sum(file.size for file in files if self._is_current(file))
-        allowed = self._policy.max_bytes - max(
-            current, min(self._writer.max_part_bytes, self._policy.max_bytes)
-        )
-        closed = [file for file in files if not self._is_current(file)]
-        used = sum(file.size for file in closed)
-        for file in closed:
-            if used <= allowed:
-                return
-            if self._drop(file):
-                used -= file.size
-
-    def _drop(self, file: _File) -> bool:
-        try:
-            gone = self._is_all_own(file.name) and self._remove(file.name)
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            self._fail(self._path(file.name), "removed", explain(error))
-            return False
-        if gone:
-            self._report.removed += 1
-            self._report.freed += file.size
-        return gone
-
-    def _remove(self, name: str) -> bool:
-        return self._writer.unless_open(name, lambda: self._folder.unlink(name))
-
-    def _is_all_own(self, name: str) -> bool:
-        """Return whether a file has no lines of others; where it has, say so in the manifest."""
-        if self._claims.given(plain_name(name), self._folder.fd):
-            return True
-        descriptor, _ = self._folder.open(name, os.O_RDONLY)
-        try:
-            status = os.fstat(descriptor)
-            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen in self._pure:
-                return True
-            if only_records(
-                descriptor,
-                self._writer.series,
-                compressed=name.endswith(".gz"),
-                damaged=name.endswith(DAMAGED),
-            ):
-                self._pure.add(seen)
-                return True
-        finally:
-            os.close(descriptor)
-        self._writer.folder.announce(self._folder, remark(plain_name(name), mixed=True))
-        self._claims = self._writer.folder.claims(self._folder)
-        self._writer.unproven += 1
-        return False
-
-    def _fail(self, path: str, what: str, reason: str) -> None:
-        self._failures[path, what] = reason
-
-
-def _part_name_in(name: str) -> str:
-    """Return the part that a file is, or was set aside from: ``….jsonl`` for ``….jsonl.2.damaged``."""
-    if not name.endswith(DAMAGED):
-        return name
-    base, _, number = name.removesuffix(DAMAGED).rpartition(".")
-    return base if number.isdecimal() else name.removesuffix(DAMAGED)
-
-
-def _is_far_from(last_two: Sequence[str], today: str) -> bool:
-    """Return whether today follows a gap: coordd was not there, or the clock is wrong; nobody can tell."""
-    if len(last_two) < 2 or last_two[-1] != today:
-        return False
-    try:
-        before, now = (date.fromisoformat(day) for day in last_two)
-    except ValueError:
-        return False
-    return (now - before).days > _GAP
 
 
 def _be_nice() -> None:

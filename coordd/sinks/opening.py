@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import errno
 
-from coordd.records.manifest import Claims, announcement, is_own, proven, proves, remark
+from coordd.records.manifest import Claims, announcement, remark
 from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
+from coordd.records.provenance import is_own, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import Damage, repair_file

@@ -1,7 +1,7 @@
 """Write one series of record files: only at the end, in whole lines, so that ``tail -F`` can follow.
 
 A :class:`RecordFile` decides which part is current, rotates, keeps the symlink, and notices when somebody
-removed or replaced what it writes to. Only files that coordd made are written to (records/manifest.py): a
+removed or replaced what it writes to. Only files that coordd made are written to (records/provenance.py): a
 name that somebody else's file has is passed over for the next one. Others may write into a file of coordd's,
 which has a name that they are used to: coordd then goes on in the next part, and says in the manifest that
 the file is shared.

@@ -1,7 +1,7 @@
 """Set aside what a kill or a power loss left behind the last whole line of a record file.
 
 The tail is written to ``<file>.damaged`` and synced before the file is cut, so a kill in between leaves at
-most a second copy there. Only tails are read, and only of files that coordd made (records/manifest.py). NUL
+most a second copy there. Only tails are read, and only of files that coordd made (records/provenance.py). NUL
 bytes, which a power loss leaves at the end of a file that had grown, are not kept.
 """
 
@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordd.records.manifest import MAX_LINE, announcement, is_own, proves
+from coordd.records.manifest import announcement
 from coordd.records.names import parse_part
+from coordd.records.provenance import MAX_LINE, is_own, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.util.regular_files import explain

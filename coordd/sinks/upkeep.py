@@ -14,8 +14,9 @@ from functools import partial
 from coordd.config.build import StorageConfig
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.housekeeping import Housekeeper, Policy
+from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
+from coordd.sinks.retention import Policy
 
 log = logging.getLogger(__name__)
 

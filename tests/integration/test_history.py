@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from live import Project, RpcFailed, coordctl, environment, eventually, watching
 
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.util.timestamps import format_utc, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -355,7 +355,7 @@ def closed(metrics: Path) -> list[str]:
 def test_house_is_kept_at_start(project: Project, old_files: Path, tmp_path: Path) -> None:
     half = old_files / ".agent_2020-01-01.jsonl.gz.tmp"
     half.write_bytes(b"half")
-    (old_files / manifest.NAME).write_bytes(
+    (old_files / manifest_file.NAME).write_bytes(
         b"".join(manifest.finding(path.name) for path in sorted(old_files.glob("agent_*")))
         + manifest.announcement(half.name, b"")
     )
@@ -407,7 +407,7 @@ def test_what_cannot_be_kept_is_an_event(project: Project, tmp_path: Path) -> No
     line = part.read_bytes()
     part.write_bytes(line + b"one thing\n")
     part.with_name(f"{part.name}.gz").write_bytes(gzip.compress(line + b"something else\n"))
-    (metrics / manifest.NAME).write_bytes(manifest.announcement(part.name, line[:-1]))
+    (metrics / manifest_file.NAME).write_bytes(manifest.announcement(part.name, line[:-1]))
     with watching(project, tmp_path):
 
         def failed() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.records.scan import RecordQuery, Scan
 from coordd.util.timestamps import format_utc
 
@@ -20,8 +20,9 @@ DAY = 86400.0
 
 HOUSEKEEPING = """
 import os, sys
-from coordd.sinks.housekeeping import Housekeeper, Policy
+from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.jsonl import JsonlSink
+from coordd.sinks.retention import Policy
 
 def keep_house(directory):
     sink = JsonlSink(metrics_dir=directory, random=lambda: 0.5)
@@ -34,7 +35,6 @@ AT_EVERY_CALL = (
     HOUSEKEEPING
     + """
 import gzip, itertools, json, shutil
-from coordd.records import manifest
 from coordd.records.scan import RecordQuery, Scan
 
 KERNEL = ("posix", "fcntl")  # the calls that change what is on disk, and those between which a kill can fall
@@ -101,7 +101,7 @@ def part(directory: Path, day: int, count: int, pad: int = 0) -> None:
                 record["pad"] = os.urandom(pad).hex()
             line = json.dumps(record, separators=(",", ":")).encode()
             if n == 0:
-                with (directory / manifest.NAME).open("ab") as listed:
+                with (directory / manifest_file.NAME).open("ab") as listed:
                     listed.write(manifest.announcement(name, line))
             file.write(line + b"\n")
 
@@ -151,14 +151,14 @@ def test_sigkill_again_and_again(tmp_path: Path) -> None:
         process.stdout.close()
         assert identities(tmp_path) == expected
     subprocess.run([sys.executable, "-c", UNTIL_KILLED, str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
-    left = sorted(name for name in os.listdir(tmp_path) if name != manifest.NAME)
+    left = sorted(name for name in os.listdir(tmp_path) if name != manifest_file.NAME)
     assert left == [f"agent_2026-11-{day}.jsonl.gz" for day in range(10, 16)]
     assert identities(tmp_path) == expected
 
 
 WRITING_AT_EVERY_CALL = """
 import itertools, os, shutil, sys
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file, provenance
 from coordd.sinks.base import Batch
 from coordd.sinks.jsonl import JsonlSink
 
@@ -183,8 +183,8 @@ def write(directory, told):
 def files(directory):
     found = {name for name in os.listdir(directory) if name.startswith("agent_")}
     folder = os.open(directory, os.O_RDONLY)
-    claims = manifest.Claims.parse(manifest.read(folder) or b"")
-    unproven = {name for name in found if not manifest.proves(claims, folder, name)}
+    claims = manifest.Claims.parse(manifest_file.read(folder) or b"")
+    unproven = {name for name in found if not provenance.proves(claims, folder, name)}
     os.close(folder)
     return found, unproven
 

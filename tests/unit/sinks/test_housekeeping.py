@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.records.moments import Span
 from coordd.records.scan import RecordQuery, Scan
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress, finish, temporary_of
 from coordd.sinks.folder import Folder
-from coordd.sinks.housekeeping import Housekeeper, Policy, Report
+from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.jsonl import JsonlSink
+from coordd.sinks.retention import Policy
+from coordd.sinks.series_housekeeping import Report
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86400.0
@@ -75,7 +77,7 @@ def line(size: int) -> bytes:
 def ours(directory: Path, name: str, content: bytes) -> Path:
     path = directory / name
     line = content.partition(b"\n")[0]
-    with (directory / manifest.NAME).open("ab") as file:
+    with (directory / manifest_file.NAME).open("ab") as file:
         file.write(manifest.announcement(manifest.plain_name(name), line))
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return path

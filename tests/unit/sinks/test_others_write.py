@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from coordd.model import PerformanceRow
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.sinks.base import Batch
 from coordd.sinks.csv import HEADER, CsvSink
-from coordd.sinks.housekeeping import Housekeeper, Policy
+from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.jsonl import JsonlSink
+from coordd.sinks.retention import Policy
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
 DAY = 86400.0
@@ -311,7 +312,7 @@ CLAIMED: dict[str, tuple[bytes, Callable[[str], bytes]]] = {
 def test_a_manifest_that_came_with_a_clone_costs_nobody_a_byte(tmp_path: Path, name: str) -> None:
     content, claim = CLAIMED[name]
     (tmp_path / name).write_bytes(content)
-    (tmp_path / manifest.NAME).write_bytes(claim(manifest.plain_name(name)))
+    (tmp_path / manifest_file.NAME).write_bytes(claim(manifest.plain_name(name)))
     place = Place(tmp_path)
     place.write()
     place.keep_house(NOON)
@@ -328,7 +329,7 @@ def test_what_its_owner_gave_is_given_in_this_very_folder(place: Place, tmp_path
     folder = os.open(place.directory, os.O_RDONLY)
     origin = manifest.origin_here(folder)
     claim = manifest.announcement(theirs, HEADER, adopted=True, origin=origin)
-    manifest.append(folder, claim, mode=0o600)
+    manifest_file.append(folder, claim, mode=0o600)
     os.close(folder)
     copy = tmp_path / "copy"
     shutil.copytree(place.directory, copy, symlinks=True)

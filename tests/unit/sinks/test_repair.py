@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordd.records import manifest
+from coordd.records import manifest, manifest_file
 from coordd.sinks import repair as module
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import Damage, repair, repair_file
@@ -76,7 +76,7 @@ def test_the_tail_is_synced_before_the_file_is_cut(tmp_path, monkeypatch):
     made = [os.path.basename(call) for call in calls]
     # the manifest (made anew, then in its directory), the tail, its name, and only then the file itself
     assert made[-4:] == [f"{NAME}.damaged", tmp_path.name, "cut", NAME]
-    assert made[:2] == [f"{manifest.NAME}.tmp", tmp_path.name]
+    assert made[:2] == [f"{manifest_file.NAME}.tmp", tmp_path.name]
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "link"])
@@ -103,7 +103,7 @@ def test_all_plain_parts_of_the_series_that_are_ours_and_nothing_else(tmp_path):
     strange = ["agent_2026-11-16.jsonl", "agent_2026-11-15.jsonl"]
     for name in [*names, *strange]:
         (tmp_path / name).write_bytes(b"a\nb" if name not in strange else b"c\nd")
-    with (tmp_path / manifest.NAME).open("wb") as file:
+    with (tmp_path / manifest_file.NAME).open("wb") as file:
         for name in [*names, "agent_2026-11-19.jsonl", "agent_2026-11-18.jsonl", strange[0]]:
             file.write(manifest.announcement(name.removesuffix(".gz"), b"a"))
     secret = tmp_path / "secret"
