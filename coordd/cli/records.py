@@ -127,7 +127,7 @@ def look(path: str) -> list[Found]:
     if folder is None:
         return []
     try:
-        claims = manifest.Claims.parse(manifest_file.read(folder, path) or b"")
+        claims = manifest.ManifestClaims.parse(manifest_file.read(folder, path) or b"")
         found = []
         for name in sorted(os.listdir(folder)):
             if series_of(name) is None:

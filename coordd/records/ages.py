@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coordd.records.manifest import Claims, plain_name
+from coordd.records.manifest import ManifestClaims, plain_name
 from coordd.records.names import Part
 
 
@@ -35,7 +35,7 @@ class Age:
     number: int
 
 
-def ages_of(parts: Iterable[tuple[str, Part]], claims: Claims, today: str) -> dict[str, Age]:
+def ages_of(parts: Iterable[tuple[str, Part]], claims: ManifestClaims, today: str) -> dict[str, Age]:
     """Return the age of each file.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from coordd.records import manifest_file
 from coordd.records.ages import ages_of
-from coordd.records.manifest import Claims
+from coordd.records.manifest import ManifestClaims
 from coordd.records.moments import Span
 from coordd.records.names import Part, parse_part, part_name
 from coordd.util.timestamps import utc_date
@@ -63,16 +63,16 @@ def choose(directory: str, series: str, span: Span, *, today: str | None = None)
     ]
 
 
-def claims_of(directory: str) -> Claims:
+def claims_of(directory: str) -> ManifestClaims:
     """Return what the manifest of a directory says; nothing where it has none or it cannot be read."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return Claims()
+        return ManifestClaims()
     try:
-        return Claims.parse(manifest_file.read(descriptor, directory) or b"")
+        return ManifestClaims.parse(manifest_file.read(descriptor, directory) or b"")
     except OSError:
-        return Claims()
+        return ManifestClaims()
     finally:
         os.close(descriptor)
 

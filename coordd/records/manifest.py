@@ -43,7 +43,7 @@ RECORDS = ".jsonl"
 TABLE = ".csv"
 
 
-class Claims:
+class ManifestClaims:
     """What a manifest says.
 
     ``order`` numbers the names by their first mention, which is the order of writing; ``adopted`` and
@@ -76,7 +76,7 @@ class Claims:
         self._lengths: dict[str, int] = {}
 
     @classmethod
-    def parse(cls, data: bytes) -> Claims:
+    def parse(cls, data: bytes) -> ManifestClaims:
         """Read a manifest; other lines in it are passed over."""
         claims = cls()
         claims.add(data)

@@ -15,7 +15,7 @@ import shlex
 import stat
 from collections.abc import Callable
 
-from coordd.records.manifest import Claims
+from coordd.records.manifest import ManifestClaims
 from coordd.util.regular_files import SAFE
 
 NAME = ".coordd-files.jsonl"
@@ -125,14 +125,14 @@ def _last_sizes(lines: list[bytes]) -> list[bytes]:
     """Return the lines with the last size of each table alone, for the order of sizes counts."""
     last = {}
     for line in lines:
-        for name in Claims.parse(line).sizes:
+        for name in ManifestClaims.parse(line).sizes:
             last[name] = line
-    others = [line for line in lines if not Claims.parse(line).sizes]
+    others = [line for line in lines if not ManifestClaims.parse(line).sizes]
     return others + list(last.values())
 
 
 def _is_present(line: bytes, present: Callable[[str], bool]) -> bool:
-    return any(present(name) for name in Claims.parse(line).order)
+    return any(present(name) for name in ManifestClaims.parse(line).order)
 
 
 def _open(folder: int, flags: int, shown: str) -> int:

@@ -11,7 +11,7 @@ import stat
 import zlib
 from collections.abc import Iterable
 
-from coordd.records.manifest import TABLE, Claims, plain_name
+from coordd.records.manifest import TABLE, ManifestClaims, plain_name
 from coordd.util.regular_files import SAFE
 
 MAX_LINE = 4 * 1024 * 1024
@@ -19,7 +19,7 @@ MAX_LINE = 4 * 1024 * 1024
 _BLOCK = 64 * 1024
 
 
-def is_own(claims: Claims, folder: int, name: str) -> bool:
+def is_own(claims: ManifestClaims, folder: int, name: str) -> bool:
     """Return whether a file in an open directory is coordd's, and known to have no lines of others."""
     plain = plain_name(name)
     if not proves(claims, folder, name):
@@ -32,7 +32,7 @@ def is_own(claims: Claims, folder: int, name: str) -> bool:
     return _has_size(claims, folder, name)
 
 
-def proves(claims: Claims, folder: int, name: str) -> bool:
+def proves(claims: ManifestClaims, folder: int, name: str) -> bool:
     """Return as :func:`proven`, for a file by its name in an open directory."""
     if not claims.announces(plain_name(name)):
         return False
@@ -46,7 +46,7 @@ def proves(claims: Claims, folder: int, name: str) -> bool:
         os.close(descriptor)
 
 
-def proven(claims: Claims, descriptor: int, name: str) -> bool:
+def proven(claims: ManifestClaims, descriptor: int, name: str) -> bool:
     """Return whether coordd made an open file of this name (plain or gzipped); False if unreadable.
 
     Others may have written to it since: see :func:`is_own`.
@@ -70,7 +70,7 @@ def proven(claims: Claims, descriptor: int, name: str) -> bool:
     return claims.prove_row(plain, second, whole=second_whole)
 
 
-def _has_size(claims: Claims, folder: int, name: str) -> bool:
+def _has_size(claims: ManifestClaims, folder: int, name: str) -> bool:
     """Return whether a table has the size at which it was closed, where that is known."""
     size = claims.sizes.get(plain_name(name))
     if size is None or not plain_name(name).endswith(TABLE):

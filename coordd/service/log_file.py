@@ -21,7 +21,7 @@ from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.errors import StartError
 from coordd.records import manifest, manifest_file
-from coordd.records.manifest import Claims
+from coordd.records.manifest import ManifestClaims
 from coordd.records.provenance import first_line, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
@@ -128,7 +128,7 @@ class LogFile(RotatingFileHandler):
     def _open(self) -> io.TextIOWrapper:
         folder = self._folder
         data = manifest_file.read(folder.fd, folder.path) or b""
-        claims = Claims.parse(data)
+        claims = ManifestClaims.parse(data)
         begins = folder.regular(self._file)
         first = f"{format_utc(time.time())} info     the log of coordd, pid {os.getpid()}, begins".encode()
         if begins is None or begins.st_size == 0:
@@ -157,7 +157,7 @@ class LogFile(RotatingFileHandler):
 
     def _shift(self) -> None:
         folder = self._folder
-        claims = Claims.parse(manifest_file.read(folder.fd, folder.path) or b"")
+        claims = ManifestClaims.parse(manifest_file.read(folder.fd, folder.path) or b"")
         if not self._is_ours(folder, self._file, claims):
             # Somebody replaced it: theirs stays.
             raise FileExistsError(self._file)
@@ -176,7 +176,7 @@ class LogFile(RotatingFileHandler):
             if folder.exists(younger):
                 folder.move(younger, older)
 
-    def _is_ours(self, folder: Folder, name: str, claims: Claims) -> bool:
+    def _is_ours(self, folder: Folder, name: str, claims: ManifestClaims) -> bool:
         """Return whether a file begins as one of coordd's log files did, whatever number it has by now."""
         try:
             descriptor, _ = folder.open(name, os.O_RDONLY)

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable
 
 from coordd.records.blocks import UnreadableCount, inflated
-from coordd.records.manifest import Claims
+from coordd.records.manifest import ManifestClaims
 from coordd.records.provenance import first_line
 from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
@@ -46,7 +46,7 @@ def temporary_of(name: str) -> str:
     return f".{name}.gz.tmp"
 
 
-def is_own_copy(folder: Folder, temporary: str, claims: Claims) -> bool:
+def is_own_copy(folder: Folder, temporary: str, claims: ManifestClaims) -> bool:
     """Return whether a file is an unfinished copy by compress(): announced, and of the announced content."""
     if not claims.announces(temporary):
         return False

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 
 from coordd.records import manifest, manifest_file
-from coordd.records.manifest import Claims
+from coordd.records.manifest import ManifestClaims
 from coordd.records.names import series_of
 from coordd.sinks.folder import Folder
 from coordd.util.directories import OpenDirectory, made_here
@@ -58,7 +58,7 @@ class HeldFolder:
         self._lost = False
         self._displaced: str | None = None
         self._accepting = False
-        self._claims = Claims()
+        self._claims = ManifestClaims()
         self._data = b""
         self._parsed = b""  # what the claims have of it
         self._stamp: tuple[int, ...] | None = None
@@ -103,7 +103,7 @@ class HeldFolder:
             self._opened = None
             self._directory.close()
 
-    def claims(self, folder: Folder) -> Claims:
+    def claims(self, folder: Folder) -> ManifestClaims:
         """Return what the manifest says now.
 
         Raises:
@@ -113,7 +113,7 @@ class HeldFolder:
             try:
                 status = os.stat(manifest_file.NAME, dir_fd=folder.fd, follow_symlinks=False)
             except FileNotFoundError:
-                return Claims.parse(self._data)
+                return ManifestClaims.parse(self._data)
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
                 data = manifest_file.read(folder.fd, folder.path)
@@ -122,7 +122,7 @@ class HeldFolder:
                     if self._parsed and data.startswith(self._parsed):
                         self._claims.add(data[len(self._parsed) :])
                     else:
-                        self._claims = Claims.parse(data)
+                        self._claims = ManifestClaims.parse(data)
                     self._parsed = self._data = data
                     self._stamp = stamp
             return self._claims
@@ -160,7 +160,7 @@ class HeldFolder:
         """Read the manifest of a directory just opened; begin one where there is none."""
         folder = Folder(self.path, opened.fd)
         self._opened = opened
-        self._claims, self._data, self._parsed, self._stamp = Claims(), b"", b"", None
+        self._claims, self._data, self._parsed, self._stamp = ManifestClaims(), b"", b"", None
         if folder.exists(manifest_file.NAME):
             self.claims(folder)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 
-from coordd.records.manifest import Claims, announcement, remark
+from coordd.records.manifest import ManifestClaims, announcement, remark
 from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
 from coordd.records.provenance import is_own, proven, proves
 from coordd.sinks.folder import Folder
@@ -22,7 +22,7 @@ _LOOK_BACK = 2
 
 
 def choose_part(
-    folder: Folder, claims: Claims, *, series: str, extension: str, date: str, max_bytes: int
+    folder: Folder, claims: ManifestClaims, *, series: str, extension: str, date: str, max_bytes: int
 ) -> Part:
     """Return the highest part of a date that is coordd's and may grow, or the next number that is free.
 
@@ -90,7 +90,7 @@ def demand_own(held: HeldFolder, folder: Folder, descriptor: int, name: str) -> 
         raise OSError(errno.EAGAIN, "somebody else made it just now", folder.path_of(name))
 
 
-def _may_grow(folder: Folder, claims: Claims, part: Part, name: str, max_bytes: int) -> bool:
+def _may_grow(folder: Folder, claims: ManifestClaims, part: Part, name: str, max_bytes: int) -> bool:
     """Return whether lines may be added to a part: nobody else writes to it, and it is not full."""
     if name in claims.adopted or (part.number == 1 and name in claims.met):
         return False
@@ -100,7 +100,7 @@ def _may_grow(folder: Folder, claims: Claims, part: Part, name: str, max_bytes: 
     return status is not None and status.st_size < max_bytes
 
 
-def _is_others(folder: Folder, claims: Claims, plain: str, names: set[str]) -> bool:
+def _is_others(folder: Folder, claims: ManifestClaims, plain: str, names: set[str]) -> bool:
     """Return whether somebody else's lines are in a file of this name, in either form."""
     return any(
         plain in claims.met or plain in claims.mixed or not is_own(claims, folder.fd, name)

@@ -32,7 +32,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class RecordFile:
+class RetainedFile:
     """One of coordd's own record files; they sort oldest first."""
 
     age: Age
@@ -41,7 +41,9 @@ class RecordFile:
     size: int
 
 
-def outdated(files: Sequence[RecordFile], policy: Policy, today: str, *, doubtful: bool) -> list[RecordFile]:
+def outdated(
+    files: Sequence[RetainedFile], policy: Policy, today: str, *, doubtful: bool
+) -> list[RetainedFile]:
     """Return the files whose date is not among the newest ones that are kept.
 
     Args:

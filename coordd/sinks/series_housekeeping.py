@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordd.records.ages import ages_of
-from coordd.records.manifest import Claims, announcement, plain_name, remark
+from coordd.records.manifest import ManifestClaims, announcement, plain_name, remark
 from coordd.records.names import Part, parse_part
 from coordd.records.provenance import is_own
 from coordd.sinks.base import Notice
@@ -23,7 +23,7 @@ from coordd.sinks.content_verdicts import ContentVerdicts
 from coordd.sinks.folder import Folder
 from coordd.sinks.held import HeldFolder
 from coordd.sinks.repair import DAMAGED
-from coordd.sinks.retention import Policy, RecordFile, is_due, outdated, room_for_closed
+from coordd.sinks.retention import Policy, RetainedFile, is_due, outdated, room_for_closed
 from coordd.util.regular_files import explain
 
 _COPY = ".gz.tmp"
@@ -91,7 +91,7 @@ class SeriesRound:
         self._verdicts = verdicts
         self._report = report
         self._failures = failures
-        self._claims = Claims()
+        self._claims = ManifestClaims()
 
     def run(self) -> None:
         """Adopt, remove and gzip what is due; what fails goes into ``failures``."""
@@ -107,7 +107,7 @@ class SeriesRound:
         except OSError as error:
             self._fail(self._folder.path, "kept in order", explain(error))
 
-    def _files(self) -> list[RecordFile]:
+    def _files(self) -> list[RetainedFile]:
         """Return coordd's own files of the series, oldest first, with those set aside as damaged."""
         found: list[tuple[str, Part, int]] = []
         unproven = 0
@@ -122,7 +122,7 @@ class SeriesRound:
                 unproven += 1
         self._writer.unproven = unproven
         ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
-        return sorted(RecordFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
+        return sorted(RetainedFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
 
     def _part(self, name: str) -> Part | None:
         return parse_part(name, self._writer.series, self._writer.extension)
@@ -130,7 +130,7 @@ class SeriesRound:
     def _path(self, name: str) -> str:
         return self._folder.path_of(name)
 
-    def _is_current(self, file: RecordFile) -> bool:
+    def _is_current(self, file: RetainedFile) -> bool:
         return file.name == self._writer.name
 
     def _is_there(self, name: str) -> bool:
@@ -204,7 +204,7 @@ class SeriesRound:
             except OSError as error:
                 self._fail(self._path(file.name), "compressed", explain(error))
 
-    def _finish(self, file: RecordFile) -> bool:
+    def _finish(self, file: RetainedFile) -> bool:
         """Keep one of both forms; return whether the plain file is still there, and alone."""
         if finish(self._folder, file.name, self._remove):
             return self._folder.exists(file.name) and not self._folder.exists(compressed_name(file.name))
@@ -215,7 +215,7 @@ class SeriesRound:
         )
         return False
 
-    def _compress_one(self, file: RecordFile) -> None:
+    def _compress_one(self, file: RetainedFile) -> None:
         temporary = temporary_of(file.name)
         if not self._claims.announces(temporary):
             self._writer.folder.announce(self._folder, announcement(temporary, b""))
@@ -238,7 +238,7 @@ class SeriesRound:
             if self._drop(file):
                 used -= file.size
 
-    def _drop(self, file: RecordFile) -> bool:
+    def _drop(self, file: RetainedFile) -> bool:
         try:
             gone = self._is_all_own(file.name) and self._remove(file.name)
         except FileNotFoundError:

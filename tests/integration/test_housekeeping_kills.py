@@ -183,7 +183,7 @@ def write(directory, told):
 def files(directory):
     found = {name for name in os.listdir(directory) if name.startswith("agent_")}
     folder = os.open(directory, os.O_RDONLY)
-    claims = manifest.Claims.parse(manifest_file.read(folder) or b"")
+    claims = manifest.ManifestClaims.parse(manifest_file.read(folder) or b"")
     unproven = {name for name in found if not provenance.proves(claims, folder, name)}
     os.close(folder)
     return found, unproven

@@ -52,7 +52,7 @@ class FileRights:
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class AccessObstacle:
     """The component that ended a walk along a path, and the missing rights (READ | WRITE | SEARCH).
 
     ``error`` is set if this process could not look, so that the other user's rights are unknown.
@@ -123,7 +123,7 @@ def rights_of(path: str) -> FileRights:
     return FileRights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
 
 
-def first_obstacle(path: str, user: Credentials, wanted: int) -> Obstacle | None:
+def first_obstacle(path: str, user: Credentials, wanted: int) -> AccessObstacle | None:
     """Return the first component on the way to a path that refuses a user; None if none does.
 
     Every directory above needs the right to search, the path itself the wanted rights.
@@ -133,13 +133,13 @@ def first_obstacle(path: str, user: Credentials, wanted: int) -> Obstacle | None
         try:
             rights = rights_of(step)
         except OSError as error:
-            return Obstacle(step, needed, error=error)
+            return AccessObstacle(step, needed, error=error)
         if not allows(rights, user, needed):
-            return Obstacle(step, needed, rights)
+            return AccessObstacle(step, needed, rights)
     return None
 
 
-def grant(obstacle: Obstacle, user: Credentials) -> str:
+def grant(obstacle: AccessObstacle, user: Credentials) -> str:
     """Return commands that give a user the missing rights; the one that gives least comes first."""
     letters = in_letters(obstacle.wanted)
     path = shlex.quote(obstacle.path)

@@ -13,8 +13,8 @@ from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
     SEARCH,
+    AccessObstacle,
     Credentials,
-    Obstacle,
     allows,
     first_obstacle,
     grant,
@@ -47,7 +47,7 @@ WATCHES_FIX = (
 class Denied:
     """The first obstacle in a workspace, and how many more files in its folder cannot be read."""
 
-    obstacle: Obstacle
+    obstacle: AccessObstacle
     more: int = 0
 
 
@@ -131,18 +131,18 @@ def find_denied(path: str, user: Credentials) -> Denied | None:
                 continue  # coordd follows no link here
             rights = rights_of(folder)
             if not allows(rights, user, READ | SEARCH):
-                return Denied(Obstacle(folder, READ | SEARCH, rights))
+                return Denied(AccessObstacle(folder, READ | SEARCH, rights))
             closed = list(_closed_files(folder, user))
         except FileNotFoundError:
             continue
         except OSError as error:
-            return Denied(Obstacle(folder, READ | SEARCH, error=error))
+            return Denied(AccessObstacle(folder, READ | SEARCH, error=error))
         if closed:
             return Denied(closed[0], len(closed) - 1)
     return None
 
 
-def _closed_files(folder: str, user: Credentials) -> Iterator[Obstacle]:
+def _closed_files(folder: str, user: Credentials) -> Iterator[AccessObstacle]:
     with os.scandir(folder) as entries:
         for seen, entry in enumerate(entries):
             if seen >= MAX_FILES:
@@ -154,7 +154,7 @@ def _closed_files(folder: str, user: Credentials) -> Iterator[Obstacle]:
             except FileNotFoundError:
                 continue  # removed meanwhile, as agents come and go
             if not allows(rights, user, READ):
-                yield Obstacle(entry.path, READ, rights)
+                yield AccessObstacle(entry.path, READ, rights)
 
 
 def _closed(path: str, coordination: str, denied: Denied, user: Credentials) -> Finding:

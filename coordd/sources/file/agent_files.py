@@ -1,6 +1,6 @@
 """Define the trace files of agents in ``agents/``: names, limits, how each is parsed and kept.
 
-Pure, but for the budgets that are charged: folder.py reads the files, reader.py combines them into agents.
+Pure, but for the budgets that are charged: trace_folder.py reads the files, reader.py makes agents of them.
 """
 
 from __future__ import annotations

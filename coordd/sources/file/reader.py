@@ -33,13 +33,13 @@ from coordd.sources.file.agent_files import (
     agent_file_kind,
     files_of_hint,
 )
-from coordd.sources.file.folder import MAX_ENTRIES, Folder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.parse import (
     ACTIVE_LIST,
     MAX_ID,
     TaskIds,
 )
+from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.sources.file.work import Work, WorkReader
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder
@@ -71,7 +71,7 @@ class WorkspaceReader:
         self._left_out: set[str] = set()
         self._coordination = os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
-        self._folder: Folder[AgentTrace] = Folder(
+        self._folder: TraceFolder[AgentTrace] = TraceFolder(
             path=self._agents_path,
             kind_of=agent_file_kind,
             max_entries=max_entries,

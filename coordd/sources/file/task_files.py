@@ -14,7 +14,7 @@ from itertools import islice
 from coordd.agents.traces import Claim
 from coordd.sources.bounds import Budget
 from coordd.sources.file.claims import task_names_of
-from coordd.sources.file.folder import MAX_MALFORMED, list_names
+from coordd.sources.file.trace_folder import MAX_MALFORMED, list_names
 from coordd.tasks.claim_state import is_released
 from coordd.util.fields import Malformed
 

@@ -1,6 +1,6 @@
 """Describe one trace file: how it is read, and what the last reading found.
 
-Values only: folder.py opens the files and decides when to read them again.
+Values only: trace_folder.py opens the files and decides when to read them again.
 """
 
 from __future__ import annotations

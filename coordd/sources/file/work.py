@@ -1,6 +1,6 @@
 """Read ``claims/``, ``tasks/`` and ``status/`` of one workspace.
 
-folder.py does the I/O, claims.py the parsing. A missing folder counts as empty; the content of a folder that
+trace_folder.py does the I/O, claims.py the parsing. A missing folder counts as empty; what is in a folder that
 cannot be read is None, and that is reported. Knows nothing of agents.
 
 :meth:`WorkReader.scan` looks at every file and is authoritative; :meth:`WorkReader.read` looks only at files
@@ -25,10 +25,10 @@ from coordd.sources.file.claims import (
     parse_progress,
     progress_task_of,
 )
-from coordd.sources.file.folder import MAX_ENTRIES, Folder
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.task_files import TaskFiles
 from coordd.sources.file.trace_file import FileKind
+from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.util.fields import Malformed, Parsed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
@@ -72,7 +72,7 @@ class WorkReader:
     ) -> None:
         self._path = path
         bounds = bounds or Bounds()
-        self._claims: Folder[Claim] = Folder(
+        self._claims: TraceFolder[Claim] = TraceFolder(
             path=f"{path}/claims",
             kind_of=_claim_kind,
             max_entries=max_entries,
@@ -80,7 +80,7 @@ class WorkReader:
             quota=TextQuota(bounds.text),
             keepalive=keepalive,
         )
-        self._progress: Folder[Progress] = Folder(
+        self._progress: TraceFolder[Progress] = TraceFolder(
             path=f"{path}/status",
             kind_of=_progress_kind,
             max_entries=max_entries,
@@ -164,7 +164,7 @@ class WorkReader:
 
     def problems_of(self, files: Collection[WorkFile]) -> Iterator[tuple[str, str]]:
         """Yield path and reason of those of these files that could not be used."""
-        folders: dict[str, Folder[Claim] | Folder[Progress]] = {
+        folders: dict[str, TraceFolder[Claim] | TraceFolder[Progress]] = {
             "claims": self._claims,
             "status": self._progress,
         }
@@ -251,7 +251,7 @@ class WorkReader:
         task = claimed_task_of(name) if entry is not None and entry.counts else None
         return None if entry is None or task is None else entry.value or Claim(task)
 
-    def _scanned(self, folder: Folder[T], name: str, coordination: int, now: float) -> bool:
+    def _scanned(self, folder: TraceFolder[T], name: str, coordination: int, now: float) -> bool:
         try:
             fd = open_folder(name, coordination)
             if fd is None:
@@ -267,7 +267,7 @@ class WorkReader:
         return True
 
     @staticmethod
-    def _refreshed(folder: Folder[T], name: str, coordination: int, names: list[str]) -> list[str]:
+    def _refreshed(folder: TraceFolder[T], name: str, coordination: int, names: list[str]) -> list[str]:
         """Look at these files; return the names whose meaning changed."""
         if not names:
             return []

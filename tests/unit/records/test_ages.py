@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.records.ages import ages_of
-from coordd.records.manifest import Claims, announcement, finding
+from coordd.records.manifest import ManifestClaims, announcement, finding
 from coordd.records.names import Part, part_name
 
 TODAY = date(2026, 11, 22)
@@ -19,12 +19,12 @@ def named(day: date | str, number: int = 1) -> tuple[str, Part]:
     return part_name("agent", part, "jsonl"), part
 
 
-def begun(files: list[tuple[str, Part]], *, adopted: frozenset[str] = frozenset()) -> Claims:
+def begun(files: list[tuple[str, Part]], *, adopted: frozenset[str] = frozenset()) -> ManifestClaims:
     lines = (announcement(name, b"", adopted=name in adopted) for name, _ in files)
-    return Claims.parse(b"".join(lines))
+    return ManifestClaims.parse(b"".join(lines))
 
 
-def dates(files: list[tuple[str, Part]], claims: Claims, today: str = str(TODAY)) -> list[str]:
+def dates(files: list[tuple[str, Part]], claims: ManifestClaims, today: str = str(TODAY)) -> list[str]:
     ages = ages_of(files, claims, today)
     return [ages[name].date for name, _ in files]
 
@@ -59,12 +59,12 @@ def test_what_was_there_before_the_manifest_keeps_its_place() -> None:
     lines = [finding(name) for name, _ in files[:2]]
     lines += [announcement(files[2][0], b"")]
     lines += [announcement(name, b"", adopted=True) for name, _ in files[:2]]
-    assert dates(files, Claims.parse(b"".join(lines))) == ["2026-11-20", "2026-11-21", "2026-11-22"]
+    assert dates(files, ManifestClaims.parse(b"".join(lines))) == ["2026-11-20", "2026-11-21", "2026-11-22"]
 
 
 def test_without_a_manifest_names_are_all_there_is() -> None:
     files = [named("2026-11-20"), named("2099-01-01")]
-    assert dates(files, Claims()) == ["2026-11-20", "2099-01-01"]
+    assert dates(files, ManifestClaims()) == ["2026-11-20", "2099-01-01"]
 
 
 @given(

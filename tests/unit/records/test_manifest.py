@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordd.records import manifest, manifest_file, provenance
-from coordd.records.manifest import Claims, announcement
+from coordd.records.manifest import ManifestClaims, announcement
 
 NAME = "agent_2026-11-22.jsonl"
 NAMES = st.sampled_from([NAME, "agent_2026-11-22.2.jsonl", "coordd.log", "é"])
@@ -27,22 +27,22 @@ def folder(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def claims(folder: int) -> Claims:
-    return Claims.parse(manifest_file.read(folder) or b"")
+def claims(folder: int) -> ManifestClaims:
+    return ManifestClaims.parse(manifest_file.read(folder) or b"")
 
 
 @given(announced=st.lists(st.tuples(NAMES, LINES), max_size=8), name=NAMES, line=LINES)
 def test_a_whole_line_proves_what_was_announced_under_its_name(
     announced: list[tuple[str, bytes]], name: str, line: bytes
 ) -> None:
-    known = Claims.parse(b"".join(announcement(one, first) for one, first in announced))
+    known = ManifestClaims.parse(b"".join(announcement(one, first) for one, first in announced))
     assert known.prove(name, line, whole=True) == ((name, line) in announced)
     assert list(known.order) == list(dict.fromkeys(one for one, _ in announced))
 
 
 @given(data=st.binary(max_size=200))
 def test_a_manifest_may_hold_anything(data: bytes) -> None:
-    known = Claims.parse(data + b"\n" + announcement(NAME, b"x"))
+    known = ManifestClaims.parse(data + b"\n" + announcement(NAME, b"x"))
     assert known.prove(NAME, b"x", whole=True)
 
 
@@ -60,14 +60,14 @@ def test_a_manifest_may_hold_anything(data: bytes) -> None:
     ],
 )
 def test_a_line_that_is_none_says_nothing(line: bytes) -> None:
-    known = Claims.parse(line)
+    known = ManifestClaims.parse(line)
     assert (known.order, known.adopted, known.found) == ({}, set(), set())
 
 
 @given(line=LINES.filter(bool), data=st.data())
 def test_a_part_of_the_first_line_is_what_a_kill_leaves(line: bytes, data: st.DataObject) -> None:
     name = "coordd.log"
-    known = Claims.parse(announcement(name, line))
+    known = ManifestClaims.parse(announcement(name, line))
     part = line[: data.draw(st.integers(0, len(line)))]
     assert known.prove(name, part, whole=False)
     assert known.prove(name, part + bytes(9), whole=False), "NUL bytes of a power loss"
@@ -83,7 +83,7 @@ def test_a_part_of_the_first_line_is_what_a_kill_leaves(line: bytes, data: st.Da
     ],
 )
 def test_a_part_of_a_first_record_looks_like_one(name: str, line: bytes) -> None:
-    known = Claims.parse(manifest.remark(name, sha256="of something else", length=10**9))
+    known = ManifestClaims.parse(manifest.remark(name, sha256="of something else", length=10**9))
     assert all(known.prove(name, line[:end], whole=False) for end in range(len(line)))
     for other in (b"x", b'{"timestamp": "2026', b"{}", b"TIMESTAMP;", line[:10] + b"#" + line[11:]):
         assert not known.prove(name, other, whole=False)
@@ -99,7 +99,7 @@ def test_a_gzipped_file_is_as_much_proven_as_the_plain_one(
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(first + b"\n" + rest))
     for name in (NAME, f"{NAME}.gz"):
         assert provenance.proves(claims(folder), folder, name)
-        assert not provenance.proves(Claims(), folder, name)
+        assert not provenance.proves(ManifestClaims(), folder, name)
     (tmp_path / NAME).write_bytes(b"x" + first + b"\n" + rest)
     assert not provenance.proves(claims(folder), folder, NAME)
 

@@ -68,13 +68,12 @@ def make(tmp_path, disk, heard, ledger):
     made = []
 
     def factory(**options):
-        options = {"series": "agent", "extension": "jsonl", "link": "agent.jsonl"} | options
+        defaults = {"series": "agent", "extension": "jsonl", "link": "agent.jsonl", "ledger": ledger}
         file = RecordFile(
             folder=HeldFolder(str(tmp_path / "m")),
-            ledger=ledger,
             listener=heard,
             write=disk.write,
-            **options,
+            **(defaults | options),
         )
         made.append(file)
         return file
@@ -399,8 +398,7 @@ def fail(_descriptor):
 
 def test_what_a_failed_fsync_made_doubtful_is_given_back_in_order(tmp_path, make, disk):
     ledger = Ledger()
-    file = make()
-    file._ledger = ledger
+    file = make(ledger=ledger)
     for line in (b"safe", b"called safe"):
         file.append([line], NOON)
         ledger.sync()
@@ -431,8 +429,7 @@ def test_what_a_failed_fsync_made_doubtful_is_given_back_in_order(tmp_path, make
 
 def test_a_record_written_around_a_failed_fsync_is_doubtful_as_well(make):
     ledger = Ledger(fsync=fail)
-    file = make()
-    file._ledger = ledger
+    file = make(ledger=ledger)
     file.append([b"one"], NOON)
 
     def write_then_fail(descriptor, data):
@@ -449,8 +446,7 @@ def test_a_record_written_around_a_failed_fsync_is_doubtful_as_well(make):
 
 def test_a_disk_that_stays_full_gets_no_more_files(tmp_path, make):
     ledger = Ledger(fsync=fail)
-    file = make()
-    file._ledger = ledger
+    file = make(ledger=ledger)
     lines = [b"one", b"two"]
     for _ in range(5):
         file.append(lines, NOON)

@@ -104,7 +104,7 @@ class Histories(RuleBasedStateMachine):
         self.written_before += status.written
         self.dropped_before += status.dropped
         for file in self.sink._files.values():  # what the kernel does with a dead process's descriptors
-            file._close()
+            file._current.close()
         self.sink._ledger.sync()
         self.start()
 

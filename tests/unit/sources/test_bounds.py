@@ -22,7 +22,7 @@ from coordd.agents.workspace import Workspace
 from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.sources.bounds import Bounds, Budget
-from coordd.sources.file import folder as folders
+from coordd.sources.file import trace_folder as folders
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.redis.agents import Agents

@@ -20,9 +20,9 @@ from coordd.cli.doctor.access import (
     READ,
     SEARCH,
     WRITE,
+    AccessObstacle,
     Credentials,
     FileRights,
-    Obstacle,
     allows,
     first_obstacle,
     grant,
@@ -107,7 +107,7 @@ def test_the_first_closed_component_is_named(open_directory: Path) -> None:
 
 
 def test_a_grant_is_as_narrow_as_it_can_be() -> None:
-    theirs = Obstacle("/home/ann x", SEARCH, FileRights(stat.S_IFDIR | 0o700, 1, 2))
+    theirs = AccessObstacle("/home/ann x", SEARCH, FileRights(stat.S_IFDIR | 0o700, 1, 2))
     assert grant(theirs, STRANGER) == "setfacl -m u:4000001:x '/home/ann x'   or: chmod o+x '/home/ann x'"
     assert grant(theirs, Credentials(9, frozenset([2]))).endswith("or: chmod g+x '/home/ann x'")
     assert grant(theirs, Credentials(1, frozenset())) == "chmod u+x '/home/ann x'"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
-from coordd.sources.file import folder as folder_module
+from coordd.sources.file import trace_folder as folder_module
 from coordd.sources.file.hints import Signal
 from coordd.sources.file.reader import WorkspaceReader
 

@@ -28,7 +28,7 @@ KEEPALIVE_EVERY = 100
 RACY_SECONDS = 2.0  # the coarsest timestamps in use, those of FAT
 
 
-class Folder(Generic[T]):
+class TraceFolder(Generic[T]):
     """Keep the trace files of one folder.
 
     Args:
