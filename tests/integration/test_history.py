@@ -354,7 +354,7 @@ def closed(metrics: Path) -> list[str]:
 
 def test_house_is_kept_at_start(project: Project, old_files: Path, tmp_path: Path) -> None:
     half = old_files / ".agent_2020-01-01.jsonl.gz.tmp"
-    half.write_bytes(b"half")
+    half.write_bytes(gzip.compress(b"cut off by a kill")[:12])
     (old_files / manifest_file.NAME).write_bytes(
         b"".join(manifest.finding(path.name) for path in sorted(old_files.glob("agent_*")))
         + manifest.announcement(half.name, b"")

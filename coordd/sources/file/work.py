@@ -1,6 +1,6 @@
 """Read ``claims/``, ``tasks/`` and ``status/`` of one workspace.
 
-trace_folder.py does the I/O, claims.py the parsing. A missing folder counts as empty; what is in a folder that
+trace_folder.py does the I/O, claims.py the parsing. A missing folder counts as empty; one that
 cannot be read is None, and that is reported. Knows nothing of agents.
 
 :meth:`WorkReader.scan` looks at every file and is authoritative; :meth:`WorkReader.read` looks only at files
