@@ -19,15 +19,15 @@ from coordd.dashboard.access import Access
 from coordd.dashboard.answers import json_response, problem
 from coordd.dashboard.api import ENDPOINTS, Api
 from coordd.dashboard.assets import Asset, asset
-from coordd.dashboard.brake import Brake
 from coordd.dashboard.connections import HttpConnections
+from coordd.dashboard.daemon_poll import Pulse
 from coordd.dashboard.feed import Feed
 from coordd.dashboard.guard import Guard
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.login import Login
+from coordd.dashboard.login_brake import Brake
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
-from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.stream import EventStream
 from coordd.dashboard.upstream import Unavailable, Upstream
 from coordd.errors import ClientError

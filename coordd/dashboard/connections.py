@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordd.dashboard.answers import problem
-from coordd.dashboard.whence import caller_of
+from coordd.dashboard.client_address import caller_of
 from coordd.protocol.admission import Admission, Caller
 from coordd.protocol.memory_shares import Memory
 

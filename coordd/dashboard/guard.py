@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordd.dashboard.access import Access, Headers, Refusal
 from coordd.dashboard.answers import refused
-from coordd.dashboard.brake import Brake
 from coordd.dashboard.connections import CONNECTION
+from coordd.dashboard.login_brake import Brake
 
 LOGIN = "/login"
 

@@ -11,8 +11,8 @@ from starlette.responses import RedirectResponse, Response
 
 from coordd.dashboard.answers import problem
 from coordd.dashboard.assets import Asset
-from coordd.dashboard.brake import Brake
 from coordd.dashboard.guard import TOO_MANY, address_of
+from coordd.dashboard.login_brake import Brake
 from coordd.dashboard.tokens import COOKIE, COOKIE_AGE, Keys
 
 MAX_FORM = 1024

@@ -21,10 +21,10 @@ from coordd.dashboard.access import LOOPBACK, Access
 from coordd.dashboard.application import Dashboard
 from coordd.dashboard.assets import load_assets
 from coordd.dashboard.connections import MOST, HttpConnections, connection_class
+from coordd.dashboard.daemon_poll import Pulse
 from coordd.dashboard.feed import Feed
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.listen import BACKLOG, Address, bind
-from coordd.dashboard.pulse import Pulse
 from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
 from coordd.errors import CoorddError

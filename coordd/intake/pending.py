@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from coordd.sources.redis.asking import LONGEST_KEY
+from coordd.sources.redis.requests import LONGEST_KEY
 
 MAX_PENDING = 50_000
 """The number of announced keys that may wait to be read; beyond it everything is read."""

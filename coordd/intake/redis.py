@@ -42,7 +42,7 @@ from coordd.redislink.facts import RedisFacts
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import Schedule, now
-from coordd.sources.redis.listening import ChangeListener
+from coordd.sources.redis.change_listener import ChangeListener
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.standstill import standstill_of
 

@@ -24,7 +24,7 @@ from coordd.records import manifest, manifest_file
 from coordd.records.manifest import ManifestClaims
 from coordd.records.provenance import first_line, proven, proves
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.util.directories import OpenDirectory, open_directory
 from coordd.util.regular_files import explain
 from coordd.util.timestamps import format_utc

@@ -9,7 +9,7 @@ from coordd.model import PerformanceRow
 from coordd.records.shapes import HEADER
 from coordd.sinks.base import Batch
 from coordd.sinks.file_sink import FileSink
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
 from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 from coordd.util.timestamps import format_seconds

@@ -17,7 +17,7 @@ from coordd.records.manifest import announcement, remark, row_announcement
 from coordd.records.names import Part, part_name
 from coordd.sinks.appending import RecordFileListener
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.opening import choose_part, demand_own, prepare_part
 from coordd.util.regular_files import explain

@@ -20,7 +20,7 @@ from coordd.model import SinkStatus
 from coordd.runtime.backoff import Backoff
 from coordd.sinks.backlog import Backlog
 from coordd.sinks.base import Batch, Notice
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.record_file import RecordFile
 from coordd.sinks.repair import Damage, repair

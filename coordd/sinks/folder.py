@@ -1,7 +1,7 @@
 """Work with the files of one directory by its open descriptor, whatever takes the directory's name later.
 
 No link is followed, neither as the directory nor in it. Every error has the whole path as its ``filename``.
-This module knows neither records nor who made the files (held.py does).
+This module knows neither records nor who made the files (held_folder.py does).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from coordd.sinks.base import Batch
 from coordd.sinks.file_sink import FileSink
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger, sync_file
 from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 

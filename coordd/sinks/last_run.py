@@ -13,7 +13,7 @@ from coordd.agents.reducer import KnownAgent
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.restore import FIELD, covered, restore
-from coordd.sinks.snapshot import write_snapshot
+from coordd.sinks.snapshot_writer import write_snapshot
 from coordd.util.held_directory import HeldDirectory
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from coordd.records.manifest import ManifestClaims, announcement, remark
 from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
 from coordd.records.provenance import is_own, proven, proves
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.repair import Damage, repair_file
 
 _LOOK_BACK = 2

@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 
 from coordd.sinks.appending import Appended, RecordFileListener, Rewrite, TornLine, write_all
 from coordd.sinks.current_part import CurrentPart
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 
 MAX_PART_BYTES = 256 * 1024 * 1024

@@ -16,7 +16,7 @@ from coordd.records.manifest import announcement
 from coordd.records.names import parse_part
 from coordd.records.provenance import MAX_LINE, is_own, proves
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.util.regular_files import explain
 
 DAMAGED = ".damaged"

@@ -28,7 +28,7 @@ from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import FUTURE, Key, KnownAgent
 from coordd.model import Cause, Reason, Status
 from coordd.records.names import Part, parse_part
-from coordd.sinks.snapshot_file import read_snapshot
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.regular_files import open_file
 from coordd.util.timestamps import parse_timestamp, utc_date
 
@@ -113,7 +113,7 @@ def restore(
         directory: descriptor of the directory with the ``agent_*.jsonl`` parts; gzipped parts are too old to
             matter. None where it does not exist.
         now: wall clock, epoch seconds.
-        root: a project's canonical path: what lies below it may be a stranger's; see snapshot_file.py.
+        root: a project's canonical path: what lies below it may be a stranger's; see snapshot_reader.py.
         host: this machine's name; records of other hosts are then passed over.
     """
     known: dict[Key, KnownAgent] = {}

@@ -21,7 +21,7 @@ from coordd.sinks.base import Notice
 from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
 from coordd.sinks.content_verdicts import ContentVerdicts
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.repair import DAMAGED
 from coordd.sinks.retention import Policy, RetainedFile, is_due, outdated, room_for_closed
 from coordd.util.regular_files import explain

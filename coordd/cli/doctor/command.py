@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordd.cli.call_deadline import within
 from coordd.cli.common import colour_wanted, say, say_json
 from coordd.cli.doctor.daemon import (
     check_config,
@@ -30,7 +31,6 @@ from coordd.cli.doctor.storage import (
 )
 from coordd.cli.doctor.workspaces import check_workspaces
 from coordd.cli.options import takes_target
-from coordd.cli.patience import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from coordd.cli.call_deadline import within
 from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
@@ -25,7 +26,6 @@ from coordd.cli.doctor.access import (
 )
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.tools import as_dict
-from coordd.cli.patience import within
 from coordd.protocol.paths import workspace_above
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from coordd.sinks.snapshot_file import read_snapshot
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.timestamps import parse_timestamp
 
 FIELD = "redis_samples"

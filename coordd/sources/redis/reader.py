@@ -17,9 +17,9 @@ from coordd.redislink.session import CHUNK, Command, RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.bounds import MAX_NAMED, Bounds
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import LONGEST_KEY, SLICE, Tally, Unusable, ask, page
-from coordd.sources.redis.beats import HeartbeatReader
-from coordd.sources.redis.holds import ClaimReader
+from coordd.sources.redis.available import MAX_SOURCES, AvailableReader
+from coordd.sources.redis.claims import ClaimReader
+from coordd.sources.redis.heartbeats import HeartbeatReader
 from coordd.sources.redis.keys import (
     AGENT_TASKS,
     BEATS,
@@ -29,12 +29,12 @@ from coordd.sources.redis.keys import (
     SCAN_PATTERN,
     family_of,
 )
-from coordd.sources.redis.lists import TaskListReader
-from coordd.sources.redis.offers import MAX_SOURCES, AvailableReader
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.read_plan import ReadPlan
 from coordd.sources.redis.registry import RegistryReader
-from coordd.sources.redis.slow import ReadThrottle
+from coordd.sources.redis.requests import LONGEST_KEY, SLICE, Tally, Unusable, ask, page
+from coordd.sources.redis.task_lists import TaskListReader
+from coordd.sources.redis.throttle import ReadThrottle
 from coordd.sources.redis.work import Available, Claims, TaskProgress
 
 MAX_ENTRIES = 100_000

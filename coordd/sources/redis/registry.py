@@ -5,10 +5,10 @@ from __future__ import annotations
 from coordd.redislink.session import RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import PageSize, ReplyDeadline, ask, page
 from coordd.sources.redis.keys import REGISTRY, id_of
 from coordd.sources.redis.parse import MAX_VALUE
 from coordd.sources.redis.problems import Problems, refusal
+from coordd.sources.redis.requests import PageSize, ReplyDeadline, ask, page
 from coordd.util.fields import Malformed
 
 _KEY = REGISTRY.encode()

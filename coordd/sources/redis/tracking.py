@@ -12,7 +12,7 @@ from time import monotonic
 
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.sources.redis.asking import LONGEST_KEY
+from coordd.sources.redis.requests import LONGEST_KEY
 
 CHANNEL = b"__redis__:invalidate"
 PATIENCE = 5.0

@@ -21,7 +21,7 @@ from coordd.model import AgentSample
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import TICK, Schedule, now
-from coordd.sources.redis import listening
+from coordd.sources.redis import change_listener
 from coordd.sources.redis.tracking import TrackingSubscription
 from coordd.tasks.board import Board
 
@@ -154,7 +154,7 @@ def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.M
                 pushes: Any = scene.pushes
                 return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
 
-            monkeypatch.setattr(listening, "track", track)
+            monkeypatch.setattr(change_listener, "track", track)
             scene.schedule.start()
             try:
                 await function(scene)

@@ -18,7 +18,7 @@ from coordd.cli.status import show_status
 from coordd.cli.status_text import lost_text, stopped_text
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.protocol.snapshot import NotBelieved, read_snapshot
-from coordd.sinks.snapshot import write_snapshot
+from coordd.sinks.snapshot_writer import write_snapshot
 from coordd.util.directories import open_directory
 
 NOW = 1_795_327_500.0

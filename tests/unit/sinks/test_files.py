@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from coordd.sinks.folder import Folder
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.record_file import RecordFile
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coordd.records import manifest, manifest_file
 from coordd.sinks import repair as module
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.repair import Damage, repair, repair_file
 
 NAME = "agent_2026-11-22.jsonl"

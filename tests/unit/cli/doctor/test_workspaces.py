@@ -12,12 +12,12 @@ import pytest
 from doctor_facts import facts, only, workspace
 from fake_coordd import status_document
 
+from coordd.cli.call_deadline import within
 from coordd.cli.doctor import workspaces as doctor_workspaces
 from coordd.cli.doctor.access import (
     Credentials,
 )
 from coordd.cli.doctor.workspaces import check_workspace, check_workspaces
-from coordd.cli.patience import within
 
 
 def test_a_workspace_that_can_be_read(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.sinks.redis.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint, with_checkpoint
-from coordd.sinks.snapshot import write_snapshot
-from coordd.sinks.snapshot_file import MAX_BYTES
+from coordd.sinks.snapshot_reader import MAX_BYTES
+from coordd.sinks.snapshot_writer import write_snapshot
 from coordd.util.directories import open_directory
 
 CHECKPOINT = {"run_id": "abc", "until": "2026-11-22T12:00:00.000Z", "place": "redis://localhost:6379/0"}

@@ -19,7 +19,7 @@ from coordd.sources.redis.parse import (
     parse_task,
     parse_tasks,
 )
-from coordd.sources.redis.slow import ReadThrottle
+from coordd.sources.redis.throttle import ReadThrottle
 from coordd.sources.redis.work import Available, Claims
 from coordd.util.fields import Malformed
 

@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from coordd.dashboard import brake as module
-from coordd.dashboard.brake import FREE, FREE_OF_ALL, HELD, HELD_EACH, KNOWN, LONGEST, Brake
-from coordd.dashboard.whence import network_of
+from coordd.dashboard import login_brake as module
+from coordd.dashboard.client_address import network_of
+from coordd.dashboard.login_brake import FREE, FREE_OF_ALL, HELD, HELD_EACH, KNOWN, LONGEST, Brake
 
 
 class Clock:

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from coordd.redislink.session import RedisSession, Reply
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import Tally, read_strings
 from coordd.sources.redis.keys import BEATS
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
+from coordd.sources.redis.requests import Tally, read_strings
 
 
 class HeartbeatReader:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coordd.records import manifest
-from coordd.sinks.held import HeldFolder
+from coordd.sinks.held_folder import HeldFolder
 
 
 @pytest.fixture

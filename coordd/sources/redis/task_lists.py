@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.asking import SLICE, PageSize, ReplyDeadline, Tally, ask, page
 from coordd.sources.redis.keys import AGENT_TASKS
 from coordd.sources.redis.parse import either, parse_tasks
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
+from coordd.sources.redis.requests import SLICE, PageSize, ReplyDeadline, Tally, ask, page
 
 _FEW = 200  # members of a set that is read whole
 

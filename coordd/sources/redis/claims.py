@@ -8,11 +8,11 @@ from coordd.agents.traces import Claim
 from coordd.redislink.session import CHUNK, Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError
 from coordd.sources.file.claims import parse_claim, parse_progress
-from coordd.sources.redis.asking import END, Tally, ask, read_strings
 from coordd.sources.redis.keys import CLAIMED, CLAIMS, PROGRESS
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_claimed
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
+from coordd.sources.redis.requests import END, Tally, ask, read_strings
 from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.util.timestamps import within_calendar
 

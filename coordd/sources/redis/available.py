@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 
 from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.sources.redis.asking import PageSize, ReplyDeadline, ask, elements, page
 from coordd.sources.redis.keys import AVAILABLE, QUEUE
 from coordd.sources.redis.parse import MAX_VALUE, either, parse_tasks
 from coordd.sources.redis.problems import Problems, refusal
+from coordd.sources.redis.requests import PageSize, ReplyDeadline, ask, elements, page
 from coordd.sources.redis.work import Available
 from coordd.util.fields import Parsed
 
