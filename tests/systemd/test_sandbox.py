@@ -6,7 +6,7 @@ import json
 
 import pytest
 from box import REPOSITORY, Box, beat
-from live import eventually
+from live import eventually, utc_now
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
@@ -137,7 +137,7 @@ def test_a_redis_is_reached_from_inside(box: Box, url: str) -> None:
     box.run("systemd-run", "--unit=redis-test", "sh", "-c", serve)
     try:
         eventually(lambda: "PONG" in box.try_("redis-cli", "ping").stdout)
-        box.run("redis-cli", "set", "heartbeat:far", "2026-11-24T00:00:00Z")
+        box.run("redis-cli", "set", "heartbeat:far", utc_now())
         path = box.path("/etc/coordd/coordd.toml")
         path.write_text(f'[coordination]\nredis_url = "{url}"\n')
         box.run("systemctl", "restart", "coordd")
