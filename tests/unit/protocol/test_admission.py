@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coordd.protocol.admission import GRACE, Admission, Caller, allowed_connections
@@ -157,14 +157,36 @@ ones = st.builds(
 
 
 @given(arrivals=st.lists(ones, max_size=60), limit=st.integers(1, 12))
+@example(
+    arrivals=[
+        One(Caller(0, 0)),
+        One(Caller(0, 0), 100.0, incomplete=True, silent=True),
+        One(Caller(1, 0), waits=False),
+        One(Caller(0, 0), waits=False),
+        One(Caller(1, 0), waits=False),
+        One(Caller(1, 0), waits=False),
+    ],
+    limit=3,
+)
 def test_the_limit_holds_and_no_process_can_shut_out_another(arrivals: list[One], limit: int) -> None:
     admitted: Admission[One] = admission(limit)
     for one in arrivals:
         if admitted.full(one.caller):
             other = admitted.connection_to_drop(one.caller, 100.0)
             if other is None:
-                holders = [connection.caller.key for connection in admitted.connections()]
-                assert not any(connection.waits for connection in admitted.connections())
+                there = [connection.caller for connection in admitted.connections()]
+                holders = [caller.key for caller in there]
+                users = [caller.user for caller in there]
+
+                def held(caller: Caller, users: list[object], keys: list[object]) -> tuple[int, int]:
+                    return users.count(caller.user), keys.count(caller.key)
+
+                # who holds most is refused rather than that one who has hardly come is dropped for it
+                own = held(one.caller, users, list(holders))
+                assert not any(
+                    connection.waits and held(connection.caller, users, list(holders)) >= own
+                    for connection in admitted.connections()
+                )
                 assert not [
                     who for who in set(holders) if who != one.caller.key and holders.count(who) * 2 > limit
                 ]

@@ -224,6 +224,7 @@ def _as_stranger(path: str) -> str:
     """What connect() says to a user who may not, in a process of that user where we are root."""
     code = f"""
         import grp, os, pwd  # all imports before the rights go: this Python may lie in root's home
+        import coordd.protocol.access
         from coordd.protocol.client import connect
         from coordd.errors import CannotTell
         from coordd.protocol.paths import DaemonLocation
