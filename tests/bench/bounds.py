@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness import Client, Daemon, Settings, daemon, resident, timestamp, workspace
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
 from redisd import RedisServer, redis_server
 
 WATCHED = 40.0

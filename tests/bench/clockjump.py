@@ -12,7 +12,7 @@ import time
 from glob import glob
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from live import Coordd, Project, watching
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness import ROOT
 
-sys.path[:0] = [str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "tests" / "support")]
 
 # ruff: noqa: E402 - what is imported from the tests is found only now
 from lineserver import LineServer
