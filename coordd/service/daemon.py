@@ -99,6 +99,7 @@ class Daemon:
             notifier=notifier,
             on_clock_step=self._clock_stepped,
             on_gap=self._gap,
+            on_sleep=self._slept,
             on_replaced=self._replaced,
         )
 
@@ -188,9 +189,19 @@ class Daemon:
         self._parts.recorder.event(
             "clock.stepped",
             "clock",
-            f"the wall clock moved by {seconds:+.1f} s (it was set, or this machine slept)",
+            f"the wall clock was set: it moved by {seconds:+.1f} s",
             {"seconds": round(seconds, 3)},
         )
+        self._wall_moved()
+
+    def _slept(self, seconds: float) -> None:
+        self._parts.recorder.event(
+            "clock.slept", "clock", f"this machine slept for {seconds:.1f} s", {"seconds": round(seconds, 3)}
+        )
+        self._wall_moved()
+
+    def _wall_moved(self) -> None:
+        """Do what depends on the date anew, and read everything again: agents may have written unnoticed."""
         self._await_midnight()
         self._parts.schedule.once("records.roll", 0.0, self._parts.recorder.roll)
         # The times in it are then of the new clock.

@@ -34,7 +34,7 @@ from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.reloading import Reloading
@@ -65,6 +65,7 @@ class Parts:
         notifier: tells the service manager.
         on_clock_step: called when the wall clock was set, with the seconds by which it moved.
         on_gap: called when the process did not run, with the seconds that it missed.
+        on_sleep: called when the machine slept, with the seconds of it.
         on_replaced: called when the metrics directory belongs to another daemon by now.
     """
 
@@ -78,13 +79,16 @@ class Parts:
         notifier: Notifier,
         on_clock_step: Callable[[float], None],
         on_gap: Callable[[float], None],
+        on_sleep: Callable[[float], None],
         on_replaced: Callable[[], None],
     ) -> None:
         host = socket.gethostname()
         self._mode = config.coordination.mode
         self._runtime_files = runtime_files
-        loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
-        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap)
+        loop_monitor = LoopMonitor()
+        self.schedule = Schedule(
+            loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
+        )
         self.store = AgentStore(timeout=config.agents.timeout, loop_monitor=loop_monitor)
         self.board = Board(store=self.store, stall_after=config.agents.stall_after)
         self.store.on_change = self.board.touched

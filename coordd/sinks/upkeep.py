@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from coordd.config.build import StorageConfig
+from coordd.runtime.clock_watch import uptime
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.housekeeping import Housekeeper
@@ -65,7 +65,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Schedule the runs; they happen in the background."""
-        self._offset = now().wall - _uptime()
+        self._offset = now().wall - uptime()
         self._opened = self._parts_opened()
         self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
 
@@ -103,7 +103,7 @@ class Upkeep:
         try:
             wall = now().wall
             # A clock that was set by days does not tell which files are old.
-            doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
+            doubtful = abs(wall - uptime() - self._offset) > DOUBTFUL_AFTER
             round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
             report = await self._worker.run(round_of, deadline=DEADLINE)
         except DeadlineMissed as late:
@@ -132,11 +132,6 @@ class Upkeep:
     def _bound_parts(self, storage: StorageConfig) -> None:
         for file in self._files:
             file.max_part_bytes = min(MAX_PART_BYTES, storage.max_bytes // PARTS)
-
-
-def _uptime() -> float:
-    """Return the seconds since the machine was started, with those asleep where the system counts them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _policy(storage: StorageConfig) -> Policy:

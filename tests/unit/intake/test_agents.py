@@ -59,7 +59,7 @@ class Scene:
     """An agent intake over Redis and two workspaces."""
 
     def __init__(self, *paths: str) -> None:
-        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=LoopMonitor(interval=2.0, mono=monotonic()))
+        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=LoopMonitor())
         for path in paths or ("", "/a", "/b"):
             self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
         self.records = Records()
@@ -339,7 +339,8 @@ async def test_a_stall_before_its_tick_makes_no_agent_silent(scene: Scene) -> No
     redis = await scene.read("", scene.traces(100))
     await scene.read("/a", scene.traces(10))
     scene.records.clear()
-    scene.store._loop_monitor.start(monotonic() - 3600)  # the loop did not turn for an hour
+    hour_ago = monotonic() - 3600
+    scene.store._loop_monitor.expect(hour_ago, hour_ago)  # the loop did not turn for an hour
     for agent in (scene.store.observation(("/a", "x")), scene.store.observation((None, "x"))):
         assert agent is not None
         assert agent.beat_at is not None

@@ -20,7 +20,7 @@ from coordd.intake.tasks import TaskIntake
 from coordd.model import AgentSample
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.sources.redis import change_listener
 from coordd.sources.redis.tracking import TrackingSubscription
 from coordd.tasks.board import Board
@@ -94,7 +94,7 @@ class Scene:
     """An intake of Redis with everything behind it, over a fake Redis."""
 
     def __init__(self) -> None:
-        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
         self.store = AgentStore(timeout=120, loop_monitor=loop_monitor)
         self.board = Board(store=self.store, stall_after=900)

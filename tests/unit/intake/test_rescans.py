@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Any
 
 import pytest
+from ticking import tick
 
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
@@ -18,7 +19,7 @@ from coordd.intake.files import FULL_READ_PAUSE, FileIntake, WorkspaceSource
 from coordd.intake.source import TraceLog
 from coordd.intake.tasks import TaskIntake
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sinks.recorder import Recorder
 from coordd.sources.file.backend import FoundWorkspace
@@ -84,7 +85,7 @@ def intake_over(
 
 
 async def storm() -> tuple[Reader, float, int]:
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+    loop_monitor = LoopMonitor()
     schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
     store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     board = Board(store=store, stall_after=900)
@@ -123,7 +124,8 @@ def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
 
 def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
     """Otherwise the agent would fall silent too late, by the length of the stall."""
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic() - 100)
+    loop_monitor = LoopMonitor()
+    tick(loop_monitor, monotonic() - 100)
     schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
     store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     worker = Worker("w")
@@ -143,13 +145,13 @@ def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -
     )
     reading = intake._reading(source, pushed=True)
     now = monotonic()
-    clock.skip(loop_monitor.tick(now))
+    clock.skip(tick(loop_monitor, now))
     assert reading.observed <= clock.now(now)
 
 
 def test_questions_during_and_after_the_drop_of_a_workspace_are_answered() -> None:
     async def run() -> None:
-        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        loop_monitor = LoopMonitor()
         schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
         store = AgentStore(timeout=120, loop_monitor=loop_monitor)
         board = Board(store=store, stall_after=900)
@@ -194,7 +196,7 @@ class AskingRecorder:
 def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordd.intake.files.MAX_HINTS", 10)
     monkeypatch.setattr("coordd.intake.files.FileIntake._await_batch", lambda _self, _source: None)
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+    loop_monitor = LoopMonitor()
     schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
     store = AgentStore(timeout=120, loop_monitor=loop_monitor)
     backend: Any = Backend()
