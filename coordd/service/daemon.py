@@ -38,8 +38,6 @@ from coordd.util.timestamps import format_utc
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 60.0
-CHECK_EVERY = 4.0
-"""Seconds between two checks that lock, record directories and socket are still in their places."""
 DRAIN = 5.0
 """Seconds for writing what waits at the end."""
 LOAD_DEADLINE = 60.0
@@ -135,7 +133,7 @@ class Daemon:
             "host.sample", parts.reloading.config.sampling.interval, parts.sample, first=FIRST_AFTER
         )
         parts.schedule.every("snapshot", SNAPSHOT_EVERY, parts.write_snapshot, first=1.0)
-        parts.schedule.every("records.check", CHECK_EVERY, parts.ownership_check.make)
+        parts.ownership_check.start()
         self._await_midnight()
         parts.upkeep.start()
         parts.schedule.once("memory.trim", TRIM_AFTER, self._trim)
@@ -149,6 +147,7 @@ class Daemon:
         parts = self._parts
         parts.supervision.stopping()
         parts.upkeep.close()
+        parts.ownership_check.close()
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):

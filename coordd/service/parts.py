@@ -112,6 +112,7 @@ class Parts:
             schedule=self.schedule,
             on_event=self.recorder.event,
         )
+        self.recorder.settled = self.upkeep.look
         bounds = Bounds()
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         self._agents = AgentIntake(
@@ -237,8 +238,8 @@ class Parts:
         self.ownership_check = OwnershipCheck(
             runtime_files=runtime_files,
             recorder=self.recorder,
-            upkeep=self.upkeep,
             server=self.server,
+            schedule=self.schedule,
             replaced=on_replaced,
         )
 

@@ -57,7 +57,7 @@ class Upkeep:
         self._worker = worker
         self._schedule = schedule
         self._on_event = on_event
-        self._opened = 0
+        self._opened: int | None = None
         self._round: asyncio.Task[None] | None = None
         self._again = False
         self._offset = 0.0
@@ -78,9 +78,9 @@ class Upkeep:
             self._soon()
 
     def look(self) -> None:
-        """Run soon if a part was begun since the last call; called every few seconds."""
+        """Run soon if a part was begun since the last call; called after each batch of records."""
         opened = self._parts_opened()
-        if opened != self._opened:
+        if self._opened is not None and opened != self._opened:
             self._opened = opened
             self._soon()
 
@@ -95,6 +95,7 @@ class Upkeep:
 
     def close(self) -> None:
         """Stop waiting; what the thread is doing ends with the process, and the next process finishes it."""
+        self._opened = None
         if self._round is not None:
             self._round.cancel()
         self._worker.close()

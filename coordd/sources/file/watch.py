@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.agent_files import SUFFIXES
 from coordd.sources.file.chain import Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
 from coordd.sources.file.reader import COORDINATION
+from coordd.util import inotify as ino
 
 _STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
 
