@@ -180,7 +180,7 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         self.files = Files(directory)
         self.schedule = Schedule(loop_monitor=LoopMonitor(), on_step=lambda _: None, on_gap=lambda _: None)
-        self.replaced = 0
+        self.replaced = self.changes = 0
         self.events: list[str] = []
         self.served: list[object] = []
         self.late = False
@@ -191,7 +191,11 @@ class Scene:
             server=played,
             schedule=self.schedule,
             replaced=self.end,
+            changed=self.change,
         )
+
+    def change(self) -> None:
+        self.changes += 1
 
     def end(self) -> None:
         self.replaced += 1
@@ -259,9 +263,11 @@ async def test_trouble_is_looked_at_again_until_it_is_over(
     scene.files.displaced = True
     await scene.check_of.make()
     assert 0 < scene.wait() <= RETRY
+    changes = scene.changes
     scene.files.displaced = False
     await scene.check_of.make()
     assert scene.wait() > RETRY
+    assert scene.changes == changes + 1
 
 
 async def test_a_bug_in_the_check_does_not_end_the_checks(scene: Scene) -> None:
