@@ -34,8 +34,9 @@ class Own:
         self.run.mkdir()
         (self.metrics / "part").write_text("")
         self.socket = self.run / "coordd.sock"
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(str(self.socket))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.socket))  # stays open, so its inode stays
+        self.listener.listen()
         self.told = 0
         self.watch = OwnershipWatch(on_change=self.tell)
         self.watch.start()
@@ -56,6 +57,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Own]:
     yield own
     own.watch.close()
     own.watch.close()
+    own.listener.close()
 
 
 def replace(path: Path) -> None:
@@ -96,6 +98,7 @@ async def test_a_link_on_the_way_that_is_changed_is_told(tmp_path: Path) -> None
     (tmp_path / "link").unlink()
     await until(lambda: own.told)
     own.watch.close()
+    own.listener.close()
 
 
 async def test_what_coordd_does_all_the_time_is_not_told(own: Own) -> None:
