@@ -14,9 +14,11 @@ import msgspec
 
 from coordd import __version__
 from coordd.agents.evidence import evidence_of
+from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.liveness import deciding_row
-from coordd.agents.reducer import view_of
+from coordd.agents.samples import view_of
 from coordd.agents.shown import ShownAgent
+from coordd.agents.source import SourceState
 from coordd.agents.store import AgentStore
 from coordd.model import SCHEMA, AgentView, OwnCost, SinkStatus, TaskView
 from coordd.redislink.state import RedisState
@@ -111,9 +113,9 @@ class Documents:
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
-                {"path": w.path, "state": w.state, "error": w.error}
-                for w in self._store.workspaces.values()
-                if w.path
+                {"path": path, "state": source.state, "error": source.error}
+                for path, source in self._store.workspaces.items()
+                if path != NO_WORKSPACE
             ],
             "traces_malformed": self._malformed(),
         }
@@ -147,7 +149,7 @@ class Documents:
         document["verdict"] = {"row": row.number, "when": row.when}
         document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
         document["evidence"] = evidence_of(
-            self._store.look_at_sources(shown.agent.key, now.mono),
+            self._store.look_at_sources(shown.agent, now.mono),
             stall=self._tasks.stall_evidence(shown.agent.key, now),
             stall_after=self._board.holdings.stall_after,
             wall=now.wall,
@@ -211,13 +213,13 @@ class Documents:
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
-            f"workspace {workspace.path} cannot be read: {workspace.error}"
-            for workspace in self._store.workspaces.values()
-            if workspace.path and workspace.state == "unreadable"
+            f"workspace {path} cannot be read: {source.error}"
+            for path, source in self._store.workspaces.items()
+            if path != NO_WORKSPACE and source.state == "unreadable"
         )
         problems.extend(
-            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
-            for source in self._store.workspaces.values()
+            f"{_named(source)}: {kind}: {words}"
+            for source in self._store.sources.values()
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
@@ -228,6 +230,12 @@ class Documents:
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
         return {
-            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.workspaces.values()),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _named(source: SourceState) -> str:
+    return (
+        f"workspace {source.workspace}" if source.workspace != NO_WORKSPACE else source.name.kind.capitalize()
+    )

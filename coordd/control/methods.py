@@ -19,7 +19,8 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 
 from coordd import __version__
-from coordd.agents.reducer import Key, KnownAgent
+from coordd.agents.join import Agent
+from coordd.agents.key import AgentKey
 from coordd.agents.shown import ShownAgent
 from coordd.agents.store import AgentStore
 from coordd.control.documents import Documents
@@ -205,7 +206,7 @@ class Methods:
         answer = _joined(now, b"agents", views, {"cursor": cursor})
         return self._keep(self._lists, params, _CachedPage(self._store.version, now.mono + CACHE, answer))
 
-    async def _agents_in_slices(self, params: ListParams, now: Moment, after: Key | None) -> Raw:
+    async def _agents_in_slices(self, params: ListParams, now: Moment, after: AgentKey | None) -> Raw:
         """Encode agents some at a time, the event loop running in between; each as it is at that moment."""
         version, parts, cursor, left = self._store.version, [], None, params.limit or math.inf
         while True:
@@ -305,11 +306,11 @@ class Methods:
         changed, restart_required = await self._reloader.reload()
         return {"changed": changed, "restart_required": restart_required}
 
-    def _find(self, params: GetParams) -> KnownAgent:
+    def _find(self, params: GetParams) -> Agent:
         found = [
             agent
             for agent in self._store.named(params.agent_id)
-            if params.workspace is None or (agent.key[0] or "") == params.workspace
+            if params.workspace is None or agent.key.workspace == params.workspace
         ]
         if not found:
             raise Fault(jsonrpc.SERVER_ERROR, f"No agent {params.agent_id!r} is known", kind="no-such-agent")
@@ -318,7 +319,7 @@ class Methods:
                 jsonrpc.INVALID_PARAMS,
                 f"Agent {params.agent_id!r} exists in {len(found)} workspaces: name one",
                 kind="ambiguous",
-                workspaces=[agent.key[0] for agent in found],
+                workspaces=[agent.key.recorded_workspace for agent in found],
             )
         return found[0]
 
@@ -349,8 +350,8 @@ def _cursor_of(position: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
-def _key_of(cursor: str) -> Key:
-    key: Key = _decoded_cursor(cursor, Key)
+def _key_of(cursor: str) -> AgentKey:
+    key: AgentKey = _decoded_cursor(cursor, AgentKey)
     return key
 
 

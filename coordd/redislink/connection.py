@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -47,7 +47,11 @@ class ConnectionUser(Protocol):
 
 
 class RedisConnection:
-    """Keep a connection to ``url``; ``on_change`` is called when it is established or lost."""
+    """Keep a connection to ``url``; ``on_change`` is called when it is established or lost.
+
+    ``users`` are told when it comes and goes; ``looks`` are called over it at each check, so that what they
+    ask shares one wake-up with it; they raise RedisLost where a connection of their own has failed.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class RedisConnection:
         self.shown_url = public_url(url)
         self.facts = RedisFacts()
         self.users: list[ConnectionUser] = []
+        self.looks: list[Callable[[RedisSession], Awaitable[None]]] = []
         self._on_change = on_change
         self._backoff = Backoff(random=random, first=0.1, longest=1.0)
         self._session: RedisSession | None = None
@@ -158,6 +163,9 @@ class RedisConnection:
                 keys=measured.keys,
                 used_memory=measured.used_memory,
             )
+        for look in self.looks:
+            if self.facts.connected:
+                await look(session)
 
     async def _measure(self, session: RedisSession) -> RedisFacts:
         began = monotonic()

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 
-from coordd.agents.reducer import KnownAgent
+from coordd.agents.remembered import RememberedAgent
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.restore import FIELD, covered, restore
@@ -50,7 +50,7 @@ class LastRun:
         self._host = host if root is not None else None
         self._writer = writer
 
-    async def read(self) -> list[KnownAgent]:
+    async def read(self) -> list[RememberedAgent]:
         """Return the agents as the last run knew them."""
         try:
             return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
@@ -78,7 +78,7 @@ class LastRun:
         else:
             self.problem = None
 
-    def _read(self, wall: float) -> list[KnownAgent]:
+    def _read(self, wall: float) -> list[RememberedAgent]:
         metrics = self._metrics.look()
         directory = None if metrics is None else metrics.fd
         return restore(self.path, directory, now=wall, root=self.root, host=self._host)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import redis
 from redisd import RedisServer, redis_server
 
-from coordd.agents.traces import AgentsChange, AgentTraces, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
 from coordd.redislink.session import RedisSession
 from coordd.sources.redis.reader import RedisReader
 
@@ -35,7 +35,7 @@ class Reading:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(coroutine)
 
-    def scan(self) -> WorkspaceTraces:
+    def scan(self) -> SourceTraces:
         return self.run(self.reader.scan(self.session, self.now))
 
     def read(self, *keys: str | bytes, pushed: bool = True) -> AgentsChange:
@@ -80,7 +80,7 @@ def emptied(server: RedisServer) -> redis.Redis:
     return client
 
 
-def agent(traces: WorkspaceTraces | AgentsChange, agent_id: str) -> AgentTraces:
+def agent(traces: SourceTraces | AgentsChange, agent_id: str) -> AgentTraces:
     found = traces.agents[agent_id]
     assert found is not None
     return found

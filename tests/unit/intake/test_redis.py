@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, SourceTraces
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.redis import BATCH, RedisIntake
@@ -56,10 +56,10 @@ class Reader:
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
 
-    async def scan(self, _session: object, _wall: float) -> WorkspaceTraces:
+    async def scan(self, _session: object, _wall: float) -> SourceTraces:
         if self.fails:
             raise self.fails
-        return WorkspaceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
+        return SourceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
 
     async def read(self, _session: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
         ids = [key.decode().partition(":")[2] for key in keys]

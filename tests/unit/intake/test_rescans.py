@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, SourceTraces
 from coordd.agents.workspace import Workspace
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
@@ -35,9 +35,9 @@ class Reader:
         self.agents: dict[str, AgentTraces] = {}
         self.reads: list[Collection[Hint]] = []
 
-    def scan(self, _now: float) -> WorkspaceTraces:
+    def scan(self, _now: float) -> SourceTraces:
         self.scans += 1
-        return WorkspaceTraces("/w", "read", agents=self.agents)
+        return SourceTraces("/w", "read", agents=self.agents)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
         self.reads.append(hints)

@@ -17,7 +17,7 @@ from coordd.agents.departures import Departures
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
 from coordd.agents.workspace import Workspace
 from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
@@ -189,7 +189,7 @@ def test_what_was_taken_is_given_back_whatever_happens(played: list[tuple[str, s
             shutil.rmtree(coordination / folder)
             (coordination / folder).mkdir()
         traces = reader.scan(0.0)
-        assert traces == WorkspaceTraces(directory, "read")
+        assert traces == SourceTraces(directory, "read")
         assert untouched(bounds)
 
 
@@ -316,7 +316,7 @@ def test_malformed_traces_are_named_up_to_a_bound_logged_up_to_another_and_all_c
         2 * MAX_MALFORMED,
     )
     assert len(caplog.records) == 51
-    source.found_all(WorkspaceTraces("/w", "read"))
+    source.found_all(SourceTraces("/w", "read"))
     assert (source.workspace.malformed, source.workspace.malformed_unnamed) == ({}, 0)
 
 
@@ -347,7 +347,7 @@ class Scene:
         )
 
     def read(self, **traces: Any) -> None:
-        self.board.take_all("/w", WorkspaceTraces("/w", "read", **traces), self.now, fresh=False)
+        self.board.take_all("/w", SourceTraces("/w", "read", **traces), self.now, fresh=False)
 
 
 def test_a_claim_of_an_agent_that_found_no_room_is_not_orphaned() -> None:
@@ -383,7 +383,7 @@ def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end(
     for agent in range(3):
         scene.show(f"a{agent}")
     claims = {f"t{number}": Claim(f"t{number}", f"a{number % 3}") for number in range(3 * SLICE)}
-    traces = WorkspaceTraces("/w", "read", claims=claims)
+    traces = SourceTraces("/w", "read", claims=claims)
     steps = 0
     for _ in scene.board.take_in_slices("/w", traces, lambda: scene.now, fresh=True):
         steps += 1
@@ -391,14 +391,14 @@ def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end(
             assert scene.board.counts(scene.now).claimed is None
     assert steps >= 6
     assert scene.board.counts(scene.now).claimed == 3 * SLICE
-    for _ in scene.board.take_in_slices("/w", WorkspaceTraces("/w", "read"), lambda: scene.now, fresh=False):
+    for _ in scene.board.take_in_slices("/w", SourceTraces("/w", "read"), lambda: scene.now, fresh=False):
         assert scene.board.counts(scene.now).claimed is not None  # known all the while
 
 
 def test_a_workspace_that_is_lost_in_the_middle_of_a_reading_stays_lost() -> None:
     scene = Scene()
     claims = {f"t{number}": Claim(f"t{number}", "a") for number in range(3 * SLICE)}
-    traces = WorkspaceTraces("/w", "read", claims=claims)
+    traces = SourceTraces("/w", "read", claims=claims)
     steps = scene.board.take_in_slices("/w", traces, lambda: scene.now, fresh=True)
     next(steps)
     scene.board.lost("/w")

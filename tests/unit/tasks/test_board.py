@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from coordd.agents.liveness import judge
 from coordd.agents.reducer import Key, KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
 from coordd.agents.workspace import Workspace
 from coordd.model import TaskCounts
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
@@ -134,8 +134,8 @@ class Model(RuleBasedStateMachine):
         self.board.take_all(path, self.traces(path), self.now, fresh=False)
         self.readable[path] = True
 
-    def traces(self, path: str) -> WorkspaceTraces:
-        return WorkspaceTraces(
+    def traces(self, path: str) -> SourceTraces:
+        return SourceTraces(
             path,
             "read",
             claims={task: seen.claim for task, seen in self.claims[path].items()},
@@ -307,7 +307,7 @@ class Scene:
             self.board.settle(self.now)
 
     def read(self, *claims: Claim, progress: tuple[Progress, ...] = (), fresh: bool = False) -> None:
-        traces = WorkspaceTraces(
+        traces = SourceTraces(
             "/w", "read", claims={c.task: c for c in claims}, progress={p.task: p for p in progress}
         )
         self.board.take_all("/w", traces, self.now, fresh=fresh)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
 from coordd.agents.workspace import Workspace
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.tasks.board import Board
@@ -38,7 +38,7 @@ class Scene:
         for path in PATHS:
             self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
             if path in read:
-                self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
+                self.board.take_all(path, SourceTraces(path, "read"), self.now, fresh=False)
 
     @property
     def now(self) -> Moment:
@@ -163,7 +163,7 @@ def test_what_a_workspaces_agent_claims_in_a_redis_that_is_lost_is_unknown() -> 
     scene.board.lost("")
     assert scene.list.claims_of(("/a", "x"), scene.now) is None
     assert scene.list.is_stalled(("/a", "x"), scene.now) is None
-    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=False)
+    scene.board.take_all("", SourceTraces("", "read"), scene.now, fresh=False)
     assert scene.list.claims_of(("/a", "x"), scene.now) == []
 
 
@@ -176,7 +176,7 @@ def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() 
     scene.board.lost("/a")
     assert scene.shown() == [(None, "t", "held", ("redis",))]
     assert [view.task_id for view in scene.list.claims_of((None, "x"), scene.now) or ()] == []
-    scene.board.take_all("/a", WorkspaceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
+    scene.board.take_all("/a", SourceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
     assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
     assert scene.events() == []
 
@@ -190,7 +190,7 @@ def test_claims_older_than_the_first_reading_make_no_events_however_late_it_is()
     claims = {task: Claim(task, who) for task, who in (("t1", "x"), ("t2", "y"), ("t3", "z"))}
     scene.beat(None, "y", age=200)  # died while nobody looked; "z" was dead already
     scene.beat(None, "z", age=200)
-    scene.board.take_all("", WorkspaceTraces("", "read", claims=claims), scene.now, fresh=True)
+    scene.board.take_all("", SourceTraces("", "read", claims=claims), scene.now, fresh=True)
     assert scene.events() == [("claim.orphaned", "t2")]
     scene.claim("", "t4", "x")
     assert scene.events() == [("task.claimed", "t4")]
@@ -202,7 +202,7 @@ def test_a_claim_in_redis_orphaned_during_the_restart_makes_an_event() -> None:
     scene.beat("/a", "x", age=200)
     for path in PATHS:
         claims = CLAIMS if not path else {}
-        scene.board.take_all(path, WorkspaceTraces(path, "read", claims=claims), scene.now, fresh=True)
+        scene.board.take_all(path, SourceTraces(path, "read", claims=claims), scene.now, fresh=True)
     assert scene.events() == [("claim.orphaned", "t")]
 
 
@@ -214,7 +214,7 @@ def test_a_claim_whose_holder_may_be_in_a_lost_redis_is_not_orphaned() -> None:
         scene.wait(TIMEOUT)
         assert {state for _, _, state, _ in scene.shown()} == {"held"}
     scene.beat(None, "x")
-    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=True)
+    scene.board.take_all("", SourceTraces("", "read"), scene.now, fresh=True)
     scene.wait(TIMEOUT - 1)
     assert {state for _, _, state, _ in scene.shown()} == {"held"}
     scene.beat(None, "x")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.sources.file import trace_folder as folder_module
 from coordd.sources.file.hints import Signal
 from coordd.sources.file.reader import WorkspaceReader
@@ -77,11 +77,11 @@ def rights(path: Path, mode: int) -> Iterator[None]:
         path.chmod(before)
 
 
-def scan(reader: WorkspaceReader) -> WorkspaceTraces:
+def scan(reader: WorkspaceReader) -> SourceTraces:
     return reader.scan(time.time())
 
 
-def settled(reader: WorkspaceReader) -> WorkspaceTraces:
+def settled(reader: WorkspaceReader) -> SourceTraces:
     """A reading long after the last change."""
     return reader.scan(time.time() + 60)
 
@@ -124,13 +124,13 @@ def test_any_one_trace_makes_an_agent(agents: Path, reader: WorkspaceReader) -> 
 
 def test_half_a_world_is_no_error(tmp_path: Path) -> None:
     reader = WorkspaceReader(str(tmp_path / "p"))
-    assert scan(reader) == WorkspaceTraces(str(tmp_path / "p"), "waiting")
+    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "waiting")
     (tmp_path / "p").mkdir()
     assert scan(reader).state == "waiting"
     (tmp_path / "p" / ".claude").mkdir()
     assert scan(reader).state == "waiting"
     (tmp_path / "p" / ".claude" / "coordination").mkdir()
-    assert scan(reader) == WorkspaceTraces(str(tmp_path / "p"), "read")
+    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "read")
 
 
 def test_what_was_there_and_is_gone_is_unreadable_until_it_returns(
