@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from live import eventually
+from waiting import eventually
 
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams
