@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
+from waiting import eventually
 
 BLIND = 6.0
 """Seconds out of sight: more than a late tick of coordd is allowed, less than the timeout."""

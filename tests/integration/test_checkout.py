@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, RpcFailed, coordctl, environment, eventually, watching
+from live import Coordd, Project, RpcFailed, coordctl, environment, watching
+from waiting import eventually
 
 PARTS = (".claude/run", ".claude/metrics", ".claude/logs", ".claude")
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from dash import Dashboard, dashboard
 from fake_coordd import fake_coordd
-from live import PATIENCE, Project, environment, eventually, watching
+from live import Project, environment, watching
+from waiting import PATIENCE, eventually
 
 MOST = 1024
 

@@ -22,9 +22,10 @@ from dash import Dashboard, dashboard
 from fake_coordd import fake_coordd, status_document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live import Coordd, Project, environment, eventually, watching
+from live import Coordd, Project, environment, watching
 from redisd import redis_server
 from strange import ENDLESS, NUMBERS, TEXTS, TIMES, values
+from waiting import eventually
 
 INTERNAL = -32603
 

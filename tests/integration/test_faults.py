@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from live import Coordd, Project, eventually, read_records, watching
+from live import Coordd, Project, read_records, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PATIENCE, Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
+from waiting import PATIENCE, eventually
 
 from coordd.runtime.schedule import now
 from coordd.util.timestamps import format_utc

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, RpcFailed, coordctl, environment, eventually, watching
+from live import Project, RpcFailed, coordctl, environment, watching
+from waiting import eventually
 
 from coordd.records import manifest, manifest_file
 from coordd.util.timestamps import format_utc, utc_date

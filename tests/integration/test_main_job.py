@@ -13,17 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import (
-    Project,
-    RpcFailed,
-    coordctl,
-    environment,
-    eventually,
-    owners_file,
-    read_records,
-    running,
-    watching,
-)
+from live import Project, RpcFailed, coordctl, environment, owners_file, read_records, running, watching
+from waiting import eventually
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, eventually, owners_file, running, utc_now, watching
+from live import Coordd, Project, owners_file, running, utc_now, watching
 from redisd import KINDS, RedisServer, redis_server
+from waiting import eventually
 
 
 @pytest.fixture(params=KINDS)

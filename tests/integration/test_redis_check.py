@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PATIENCE, Project, coordctl, environment, watching
+from live import Project, coordctl, environment, watching
 from redisd import KINDS, RedisServer, free_port, redis_server
+from waiting import PATIENCE
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

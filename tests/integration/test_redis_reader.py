@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from live import eventually
 from redisd import KINDS, RedisServer
 from redisreading import NOW, Reading, agent, emptied, reading, shared_server
+from waiting import eventually
 
 from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.redislink.session import RedisLost

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, coordctl, eventually, read_records, running, watching
+from live import Project, coordctl, read_records, running, watching
+from waiting import eventually
 
 HEADER = "TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")

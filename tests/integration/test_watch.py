@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, environment, eventually, watching
+from live import Coordd, Project, environment, watching
+from waiting import PATIENCE, eventually
 
-PATIENCE = 30.0
 CTL = [sys.executable, "-m", "coordd.cli"]
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from live import PATIENCE, RpcFailed, eventually
+from live import RpcFailed
+from waiting import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"

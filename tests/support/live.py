@@ -11,35 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
-
-PATIENCE = 30.0
-"""Seconds to wait for what must happen: generous, for a loaded machine."""
+from waiting import PATIENCE, NotYet, eventually
 
 
-def eventually(probe: Callable[[], T], *, what: str = "", within: float = PATIENCE) -> T:
-    """Wait until ``probe`` returns something true without an AssertionError, and return it."""
-    deadline = time.monotonic() + within
-    problem: object = None
-    while True:
-        try:
-            result = probe()
-            if result:
-                return result
-            problem = result
-        except (AssertionError, OSError, LookupError, ValueError, RpcFailed) as error:
-            problem = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what or probe} (last: {problem!r})")
-        time.sleep(0.02)
-
-
-class RpcFailed(Exception):
+class RpcFailed(NotYet):
     """Raised when the daemon answers with an error object."""
 
     def __init__(self, error: dict[str, Any]) -> None:

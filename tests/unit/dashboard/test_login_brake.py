@@ -48,28 +48,25 @@ def test_many_addresses_together_are_braked_too_and_not_all_remembered() -> None
     assert len(brake._each) == KNOWN
 
 
-def test_few_answers_are_held_and_the_rest_refused() -> None:
-    async def test() -> None:
-        brake = Brake(now=Clock())
+async def test_few_answers_are_held_and_the_rest_refused() -> None:
+    brake = Brake(now=Clock())
+    for _ in range(FREE + 8):
+        brake.penalty("a")
+    held = [asyncio.create_task(brake.wrong("a")) for _ in range(HELD_EACH)]
+    await asyncio.sleep(0)
+    assert not await brake.wrong("a")
+    for number in range(HELD):
+        address = f"b{number}"
         for _ in range(FREE + 8):
-            brake.penalty("a")
-        held = [asyncio.create_task(brake.wrong("a")) for _ in range(HELD_EACH)]
+            brake.penalty(address)
+        held.append(asyncio.create_task(brake.wrong(address)))
         await asyncio.sleep(0)
-        assert not await brake.wrong("a")
-        for number in range(HELD):
-            address = f"b{number}"
-            for _ in range(FREE + 8):
-                brake.penalty(address)
-            held.append(asyncio.create_task(brake.wrong(address)))
-            await asyncio.sleep(0)
-        refused = [task for task in held if task.done() and not task.result()]
-        assert len(refused) == HELD_EACH
-        for task in held:
-            task.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
-        assert not brake._held
-
-    asyncio.run(test())
+    refused = [task for task in held if task.done() and not task.result()]
+    assert len(refused) == HELD_EACH
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    assert not brake._held
 
 
 def test_the_log_tells_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

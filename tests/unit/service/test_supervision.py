@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, cast
 
 import pytest
+from waiting import PATIENCE, until
 
 from coordd.agents.store import AgentStore
 from coordd.model import SystemSample
@@ -16,7 +17,6 @@ from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import TICK, Schedule
 from coordd.service.supervision import Supervision
 
-PATIENCE = 20.0
 WATCHDOG = 0.3
 SAMPLE = cast("SystemSample", object())  # only its being there counts
 
@@ -50,28 +50,18 @@ class Scene:
         return self.heard.count("WATCHDOG=1")
 
 
-def run(test: Callable[[Scene], Coroutine[Any, Any, None]], **options: Any) -> Scene:
+@asynccontextmanager
+async def supervised(**options: Any) -> AsyncIterator[Scene]:
     scene = Scene(**options)
-
-    async def bounded() -> None:
-        scene.schedule.start()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await test(scene)
-        finally:
-            scene.schedule.stop()
-
-    asyncio.run(bounded())
-    return scene
+    scene.schedule.start()
+    try:
+        yield scene
+    finally:
+        scene.schedule.stop()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110  # a timer has no event to wait for
-        await asyncio.sleep(0.005)
-
-
-def test_ready_with_the_first_sample_and_not_before() -> None:
-    async def test(scene: Scene) -> None:
+async def test_ready_with_the_first_sample_and_not_before() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.supervision.sampled()  # the attempt failed
         assert scene.heard == []
         with scene.supervision.reloading():
@@ -85,11 +75,10 @@ def test_ready_with_the_first_sample_and_not_before() -> None:
         scene.supervision.sampled()
         assert scene.heard[1:] == ["STATUS=degraded"]
 
-    run(test, watchdog=None)
 
-
-def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
-    async def test(scene: Scene) -> None:
+async def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    async with supervised() as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 4)
@@ -103,12 +92,9 @@ def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFi
         scene.late = 0.0
         await until(lambda: scene.signs() > before)
 
-    with caplog.at_level(logging.ERROR):
-        run(test)
 
-
-def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
-    async def test(scene: Scene) -> None:
+async def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
+    async with supervised() as scene:
         scene.store.system = SAMPLE
         scene.loop_monitor.start(monotonic() - 60)  # the loop's last tick is a minute ago
         scene.supervision.sampled()
@@ -116,20 +102,16 @@ def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
         assert scene.signs() == 0
         await until(lambda: scene.signs() > 0)  # the tick has come
 
-    run(test)
 
-
-def test_no_manager_that_wants_signs_no_timer() -> None:
-    async def test(scene: Scene) -> None:
+async def test_no_manager_that_wants_signs_no_timer() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         assert scene.schedule.waiting("watchdog") is None
 
-    run(test, watchdog=None)
 
-
-def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
-    async def test(scene: Scene) -> None:
+async def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         del scene.heard[:]
@@ -146,11 +128,9 @@ def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
         assert told == pytest.approx(monotonic(), abs=PATIENCE)
         assert done == "READY=1\nSTATUS=all well"
 
-    run(test, watchdog=None)
 
-
-def test_at_the_end_no_more_signs() -> None:
-    async def test(scene: Scene) -> None:
+async def test_at_the_end_no_more_signs() -> None:
+    async with supervised() as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 1)
@@ -162,5 +142,3 @@ def test_at_the_end_no_more_signs() -> None:
         with scene.supervision.reloading():
             pass
         assert scene.heard == heard
-
-    run(test)
