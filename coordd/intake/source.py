@@ -114,8 +114,6 @@ class SourceIntake:
             return
         state = self.state
         self.first.set()
-        if state.error != trouble:
-            log.warning("%s cannot be read: %s", _words(state.name.kind, state.name.path), trouble)
         known = state.state == "unreadable"
         state.state, state.error = "unreadable", trouble
         if known and not self._read_once and not state.clock.readable:
@@ -266,6 +264,8 @@ class SourceIntake:
         if gone:
             self._drop(self)
         elif epoch == self._epoch and not self._ended:
+            if self.state.error != trouble:
+                log.warning("%s cannot be read: %s", _words(*self.state.name), trouble)
             self.lost(trouble)
             self._await_next()
 
