@@ -189,10 +189,11 @@ class SourceIntake:
         following = await self.source.follow()
         if epoch != self._epoch:
             return
+        reading = now().mono
         traces = await self.source.read_all()
         if epoch != self._epoch:
             return
-        self._pace.ended(began, now().mono)
+        self._pace.ended(reading, now().mono)
         state = self.state
         state.state = traces.state if traces.state == "waiting" else following.state
         state.error = following.reason
