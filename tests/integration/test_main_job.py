@@ -19,11 +19,6 @@ from waiting import eventually
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 

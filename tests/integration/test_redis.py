@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from live import Coordd, Project, owners_file, running, utc_now, watching
-from redisd import KINDS, RedisServer, redis_server
+from redisd import RedisServer
 from waiting import eventually
-
-
-@pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", kind=request.param) as running:
-        yield running
 
 
 def beat(server: RedisServer, agent: str, *, ttl: int = 120, when: str | None = None) -> None:

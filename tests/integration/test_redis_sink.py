@@ -10,9 +10,8 @@ import os
 import random
 from time import monotonic, time
 
-import pytest
 from redis_samples import agent_record, system_record
-from redisd import KINDS, RedisServer, redis_server
+from redisd import RedisServer, redis_server
 from waiting import until
 
 from coordd.redislink.connection import RedisConnection
@@ -113,12 +112,6 @@ class Host:
 
     async def all_there(self, server):
         await until(lambda: not self.missing(server), what="all samples are there")
-
-
-@pytest.fixture(params=KINDS)
-def server(request, tmp_path):
-    with redis_server(tmp_path / "server", kind=request.param) as one:
-        yield one
 
 
 def removed(path):

@@ -93,11 +93,6 @@ class Subscriber:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
-@pytest.fixture
 def subscribed() -> Iterator[Callable[..., Subscriber]]:
     subscribers: list[Subscriber] = []
 
