@@ -463,3 +463,4 @@ def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> No
         assert not coordd.mapped("libcrypto", "/_ssl.", "/_hashlib.")
         assert "coordd.service.daemon" in coordd.imported()
         assert not coordd.imported() & {"redis", "redis.exceptions"}  # 8 MB, for who has one
+        assert not coordd.imported() & {"click", "importlib.metadata", "multiprocessing", "zoneinfo"}  # 5 MB
