@@ -18,6 +18,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from coordd.runtime.clocks import LoopMonitor, Moment
+from coordd.runtime.footprint import import_apscheduler
 
 if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
@@ -67,11 +68,12 @@ class Schedule:
     @staticmethod
     def load() -> None:
         """Import what :meth:`start` needs; it takes 50 ms and may run in any thread."""
-        import_module("apscheduler.schedulers.asyncio")
+        import_apscheduler()
         import_module("coordd.runtime.steady")
 
     def start(self) -> None:
         """Start the jobs that are set; needs a running loop."""
+        self.load()
         from apscheduler.events import EVENT_JOB_ERROR
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -133,9 +135,11 @@ class Schedule:
         if self._scheduler is None or self._zone is None:
             self._before_start[name] = lambda: self.once(name, max(0.0, due - monotonic()), job)
             return
+        from coordd.runtime.steady import OnceTrigger
+
         # A job may set itself again while it still runs; APScheduler would skip that run silently.
         self._scheduler.add_job(
-            run, "date", run_date=self._zone.now(delay), id=name, replace_existing=True, max_instances=1000
+            run, OnceTrigger(self._zone.now(delay)), id=name, replace_existing=True, max_instances=1000
         )
 
     def waiting(self, name: str) -> float | None:

@@ -1,8 +1,8 @@
-"""Make APScheduler count on the monotonic clock: a time zone, and a trigger that skips missed runs.
+"""Make APScheduler count on the monotonic clock: a time zone, and triggers.
 
 APScheduler asks ``datetime.now(timezone)`` for the time, and lists every run of an interval between the last
 one and that time. So the scheduler's time zone is :class:`MonotonicZone`, whose time follows the monotonic
-clock whatever the wall clock says; and an interval is an :class:`IntervalTrigger`, which names one next run,
+clock whatever the wall clock says; an interval is an :class:`IntervalTrigger`, which names one next run,
 however long nothing ran. Moments in this zone serve timers only and mean nothing to people.
 """
 
@@ -58,6 +58,23 @@ class IntervalTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships n
             return now + self._interval
         missed = max(0, (now - previous_fire_time) // self._interval)
         return previous_fire_time + (missed + 1) * self._interval
+
+
+class OnceTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """Trigger one run at the moment ``at``."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def get_next_fire_time(
+        self,
+        previous_fire_time: datetime | None,
+        now: datetime,  # noqa: ARG002 - part of the interface
+    ) -> datetime | None:
+        """Return the moment, and None once it has been."""
+        return self._at if previous_fire_time is None else None
 
 
 def _bounded(seconds: float) -> float:

@@ -135,6 +135,7 @@ def test_openssl_stays_out_of_a_daemon_with_redis(server: RedisServer, tmp_path:
     extra = {"COORDD_REDIS_URL": server.url, "PYTHONPROFILEIMPORTTIME": "1"}
     with watching(Project(tmp_path / "app"), tmp_path, **extra) as daemon:
         eventually(lambda: status(daemon)["redis"]["feed"] == "push")
+        eventually((tmp_path / "app" / ".claude" / "run" / "snapshot.json").exists)
         assert "redis.asyncio.connection" in daemon.imported()
         assert not daemon.mapped("libcrypto", "/_ssl.", "/_hashlib.")
 
