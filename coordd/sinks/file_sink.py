@@ -24,6 +24,7 @@ from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.record_file import RecordFile
 from coordd.sinks.repair import Damage, repair
+from coordd.sinks.transitions import Transitions
 from coordd.util.regular_files import explain
 
 _CHUNK = 1000
@@ -61,10 +62,8 @@ class FileSink(ABC):
         self._recreated: list[str] = []
         self._lock = threading.Lock()  # guards what follows: sync and status are called by other threads
         self._errors: dict[str, str] = {}
-        self._failing = False
-        self._dropped_before = 0
-        self._dropping = False
         self._notices: deque[Notice] = deque(maxlen=_NOTICES)
+        self._transitions = Transitions(name, self._notices.append, unexplained="it is closed")
 
     @abstractmethod
     def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
@@ -137,7 +136,7 @@ class FileSink(ABC):
     def sync(self) -> None:
         """Bring what was written to stable storage; may run in another thread than the writer's."""
         self._ledger.sync()
-        self._note_transition()
+        self._note_transitions()
 
     def close(self, *, wall: float, mono: float) -> None:
         """Try once more, drop what still waits, sync and close. Later records are dropped and counted."""
@@ -237,7 +236,7 @@ class FileSink(ABC):
                 self._backlog.dropped += len(rewrite.lines) + rewrite.forgotten
             file.close()
         self._ledger.sync()
-        self._note_dropping()
+        self._note_transitions(recovered=False)
 
     def _each(self, action: Callable[[RecordFile], object]) -> None:
         if self._closed:
@@ -304,8 +303,7 @@ class FileSink(ABC):
             self._retry_at = None
         elif self._retry_at is None:
             self._retry_at = mono + self._backoff.next()
-        self._note_dropping()
-        self._note_transition()
+        self._note_transitions()
 
     def _note_recreated(self) -> None:
         paths, self._recreated = sorted(set(self._recreated)), []
@@ -314,30 +312,9 @@ class FileSink(ABC):
         with self._lock:
             self._notices.append(Notice("records.recreated", self._folder.path, message, detail))
 
-    def _note_dropping(self) -> None:
+    def _note_transitions(self, *, recovered: bool = True) -> None:
         with self._lock:
-            if self._dropping or self._backlog.dropped == self._dropped_before:
-                return
-            self._dropping = True
-            message = f"the {self._name} sink gives up records: {self._error() or 'it is closed'}"
-            self._notices.append(
-                Notice("sink.dropping", self._name, message, {"dropped": self._backlog.dropped})
-            )
-
-    def _note_transition(self) -> None:
-        with self._lock:
-            error = self._error()
-            if (error is not None) == self._failing:
-                return
-            self._failing = error is not None
-            if error is not None:
-                message = f"the {self._name} sink cannot record: {error}"
-                self._notices.append(Notice("sink.failed", self._name, message, {"error": error}))
-                return
-            lost = self._backlog.dropped - self._dropped_before
-            self._dropped_before, self._dropping = self._backlog.dropped, False
-            message = f"the {self._name} sink records again; {lost} records were dropped meanwhile"
-            self._notices.append(Notice("sink.recovered", self._name, message, {"dropped": lost}))
+            self._transitions.note(self._error(), dropped=self._backlog.dropped, recovered=recovered)
 
     def _error(self) -> str | None:
         for error in self._errors.values():
