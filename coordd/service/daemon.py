@@ -114,12 +114,13 @@ class Daemon:
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
         if parts.redis is not None:
-            parts.redis.load(parts.last_run.path, parts.last_run.root)
+            parts.redis.load()
         parts.backend.start(parts.file_intake.hint)
         parts.supervision.say("reading back the records of the last run")
-        await parts.file_intake.start(await parts.last_run.read())
+        memory = await parts.last_run.read()
+        await parts.file_intake.start(memory.agents)
         if parts.redis is not None:
-            await parts.redis.start()
+            await parts.redis.start(memory.checkpoint)
         parts.deadline_timer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # where there is a Redis, it is one of them

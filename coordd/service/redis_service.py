@@ -6,10 +6,11 @@ Imported by parts.py only in that case: redis-py takes 8 MB of memory, which oth
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+
+from msgspec import Raw
 
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config
@@ -22,13 +23,11 @@ from coordd.model import SinkStatus
 from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.checkpoint import load_checkpoint, with_checkpoint
+from coordd.runtime.worker import Worker
+from coordd.sinks.redis.checkpoint import with_checkpoint
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
-
-log = logging.getLogger(__name__)
 
 LOAD_DEADLINE = 60.0
 FLUSH_PAUSE = 5.0
@@ -92,25 +91,20 @@ class RedisService:
             self._connection.users.append(self._sink)
         state.follow(lambda: self._connection.facts)
         self._loading: asyncio.Future[None] | None = None
-        self._resuming: asyncio.Future[object] | None = None
 
-    def load(self, snapshot: str, root: str | None) -> None:
-        """Begin to import redis-py, and to read the last run's checkpoint, in a thread."""
-        if self._sink is not None:
-            self._resuming = asyncio.ensure_future(
-                self._worker.run(load_checkpoint, snapshot, root, deadline=LOAD_DEADLINE)
-            )
+    def load(self) -> None:
+        """Begin to import redis-py, in a thread."""
         self._loading = asyncio.ensure_future(self._worker.run(self._connection.load, deadline=LOAD_DEADLINE))
 
-    async def start(self) -> None:
-        """Connect and read everything once; returns after :data:`FIRST_READING` seconds at the latest."""
+    async def start(self, checkpoint: Raw | bytes) -> None:
+        """Connect and read everything once; returns after :data:`FIRST_READING` seconds at the latest.
+
+        ``checkpoint`` is that of the last run, as JSON.
+        """
         if self._loading is not None:
             await self._loading
-        if self._sink is not None and self._resuming is not None:
-            try:
-                self._sink.resume(await self._resuming)
-            except DeadlineMissed:  # the disk hangs; without a checkpoint nothing is lost, only written again
-                log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
+        if self._sink is not None:
+            self._sink.resume(checkpoint)
         self._connection.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READING):

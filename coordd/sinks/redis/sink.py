@@ -16,6 +16,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from msgspec import Raw
+
 from coordd.model import SinkStatus
 from coordd.records.moments import EARLIEST, LATEST, key
 from coordd.redislink.facts import RedisFacts
@@ -182,11 +184,11 @@ class RedisSink:
         until = format_utc(self._now().wall) if oldest == LATEST else oldest.decode()
         return {"run_id": self._run_id, "until": until, "place": self._shown_url}
 
-    def resume(self, checkpoint: object) -> None:
+    def resume(self, checkpoint: Raw | bytes) -> None:
         """Continue where the last run ended; called before the first :meth:`up`.
 
         Args:
-            checkpoint: the snapshot's field; anything but a checkpoint of this Redis is ignored.
+            checkpoint: the snapshot's field as JSON; anything but a checkpoint of this Redis is ignored.
         """
         known = parse_checkpoint(checkpoint)
         if known is None or known.place != self._shown_url:

@@ -227,7 +227,7 @@ def restarted(known: KnownAgent, wall: float, tmp: str) -> KnownAgent:
         file.write(msgspec.json.encode(sample) + b"\n")
     directory = os.open(tmp, os.O_RDONLY)
     try:
-        (memory,) = restore(f"{tmp}/none", directory, now=wall)
+        (memory,) = restore(None, directory, now=wall)
     finally:
         os.close(directory)
     seen = memory.restored_seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import monotonic
@@ -491,7 +492,7 @@ async def next_run(bench, checkpoint, **more):
     await bench.sink.stop()
     bench.server.exchanges.clear()
     bench.sink = bench.make(**more)
-    bench.sink.resume(checkpoint)
+    bench.sink.resume(json.dumps(checkpoint).encode())
     bench.up()
     await bench.until(lambda: bench.caught_up)
     yield sum(command[0] == "HSET" for exchange in bench.server.exchanges for command in exchange)
@@ -603,7 +604,7 @@ class World(Bench):
         await self.sink.stop()
         self.checkpoint = self.sink.checkpoint() if how == "in order" else self.checkpoint
         self.sink = self.make()
-        self.sink.resume(self.checkpoint)
+        self.sink.resume(json.dumps(self.checkpoint).encode())
         self.notices.clear()
         self.connected = False
 
