@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from coordd.records.manifest import announcement
-from coordd.records.names import parse_part
+from coordd.records.names import RecordSeries, parse_part
 from coordd.records.provenance import MAX_LINE, is_own, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
@@ -33,7 +33,7 @@ class Damage:
     error: str | None = None
 
 
-def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) -> list[Damage]:
+def repair(held: HeldFolder, series: RecordSeries) -> list[Damage]:
     """Repair every uncompressed part of a series that coordd made; return what was found.
 
     Raises nothing: a failure is in the list.
@@ -46,11 +46,11 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
         return [Damage(held.path, 0, explain(error))]
     found = []
     for name in names:
-        part = parse_part(name, series, extension)
+        part = parse_part(name, series.name, series.extension)
         if part is None or part.compressed or not is_own(claims, folder.fd, name):
             continue
         try:
-            damage = repair_file(folder, name, held, mode=mode)
+            damage = repair_file(folder, name, held)
         except OSError as error:
             damage = Damage(folder.path_of(name), 0, explain(error))
         if damage is not None:
@@ -58,8 +58,8 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
     return found
 
 
-def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o640) -> Damage | None:
-    """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged`` (made with ``mode``).
+def repair_file(folder: Folder, name: str, held: HeldFolder) -> Damage | None:
+    """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged``.
 
     Where somebody else's file has that name, the next one is used: ``<name>.2.damaged``.
 
@@ -83,7 +83,7 @@ def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o64
         end = _end_of_text(descriptor, begin, size)
         if end > begin:
             aside = _announced_name(folder, name, held, _first_line(descriptor, begin, end))
-            _set_aside(descriptor, begin, end, folder, aside, mode=mode)
+            _set_aside(descriptor, begin, end, folder, aside, mode=held.file_mode)
         os.ftruncate(descriptor, begin)
         os.fsync(descriptor)
     finally:

@@ -21,6 +21,7 @@ from coordd.runtime.worker import Worker
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress
 from coordd.sinks.folder import Folder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
@@ -40,7 +41,9 @@ class Host:
         self.written = {}
         self.count = 0
         self.worker = Worker("history", replaceable=True)
-        self.jsonl = JsonlSink(metrics_dir=str(self.directory), random=random.random, max_part_bytes=part)
+        self.jsonl = JsonlSink(
+            folder=HeldFolder(str(self.directory)), random=random.random, max_part_bytes=part
+        )
         self.jsonl.open(wall=self.wall, mono=0.0)
         self.link = RedisConnection(url=url, random=random.random)
         self.sink = RedisSink(

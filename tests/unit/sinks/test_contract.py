@@ -8,6 +8,7 @@ import pytest
 from coordd.model import PerformanceRow
 from coordd.sinks.base import Batch
 from coordd.sinks.csv import CsvSink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -59,7 +60,9 @@ class Rig:
 
 class JsonlRig(Rig):
     def make(self):
-        return JsonlSink(metrics_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+        return JsonlSink(
+            folder=HeldFolder(str(self.place)), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync
+        )
 
     def read(self):
         return [int(line) for line in (self.place / "event.jsonl").read_text().splitlines()]
@@ -67,7 +70,9 @@ class JsonlRig(Rig):
 
 class CsvRig(Rig):
     def make(self):
-        return CsvSink(log_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+        return CsvSink(
+            folder=HeldFolder(str(self.place)), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync
+        )
 
     def batch(self, *numbers):
         return Batch(performance=[PerformanceRow(NOON, None, None, None, n, "redis") for n in numbers])
