@@ -278,10 +278,10 @@ class Parts:
         self.backend.entries = self._workspaces(new)
         self.rescan_soon()
 
-    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+    def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
         if self.redis is not None:
-            self.redis.offer(topic, records)
+            self.redis.offer(topic, records, made_of)
 
     def _sink_statuses(self) -> Mapping[str, SinkStatus]:
         statuses = self.recorder.statuses()

@@ -25,6 +25,7 @@ from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sinks.redis.checkpoint import with_checkpoint
+from coordd.sinks.redis.commands import TOPICS, samples_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
@@ -128,10 +129,10 @@ class RedisService:
         if self._sink is not None:
             self._sink.ttl = config.redis.ttl
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Queue records for Redis that were just written to the record files."""
-        if self._sink is not None:
-            self._sink.offer(topic, records)
+    def offer(self, topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> None:
+        """Queue samples for Redis of records that were just written to the files; see samples_of()."""
+        if self._sink is not None and topic in TOPICS:
+            self._sink.offer(topic, samples_of(topic, records, made_of))
 
     def statuses(self) -> dict[str, SinkStatus]:
         """Return the sink's status by its name; {} where no samples are written to Redis."""

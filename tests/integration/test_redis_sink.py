@@ -12,7 +12,7 @@ from time import monotonic, time
 
 import pytest
 from live import PATIENCE
-from redis_samples import agent_record, system_record
+from redis_samples import agent_record, samples_in, system_record
 from redisd import KINDS, RedisServer, redis_server
 
 from coordd.redislink.connection import RedisConnection
@@ -23,7 +23,6 @@ from coordd.sinks.compress import compress
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.util.timestamps import format_utc
 
@@ -81,10 +80,10 @@ class Host:
         )
         self.jsonl.write(batch, wall=wall if written_at is None else written_at, mono=0.0)
         for topic, records in (("agent", batch.agent), ("system", batch.system)):
-            self.sink.offer(topic, records)
-            for record in records:
-                sample = sample_of(topic, record)
-                self.written[sample.key, sample.field] = (sample.epoch, record)
+            samples = samples_in(topic, *records)
+            self.sink.offer(topic, samples)
+            for sample in samples:
+                self.written[sample.key, sample.field] = (sample.epoch, sample.value)
 
     async def wait(self, condition, what):
         async with asyncio.timeout(PATIENCE):

@@ -26,7 +26,7 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.base import Notice
 from coordd.sinks.redis.checkpoint import parse_checkpoint
-from coordd.sinks.redis.commands import TOPICS
+from coordd.sinks.redis.commands import TOPICS, Sample
 from coordd.sinks.redis.refusals import CATCHING_UP
 from coordd.sinks.redis.topic_queue import KEEP, TopicQueue
 from coordd.sinks.redis.topic_writer import Exchange, Refused, TopicWriter
@@ -103,17 +103,16 @@ class RedisSink:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Queue records that were just written to the record files; never waits.
+    def offer(self, topic: str, samples: Sequence[Sample]) -> None:
+        """Queue samples that were just written to the record files, in that order; never waits.
 
         Args:
-            topic: ``agent`` or ``system``; records of other topics are not for Redis and are ignored.
-            records: JSON objects, in the order of writing.
+            topic: ``agent`` or ``system``.
+            samples: all of that topic.
         """
-        writer = self._by_topic.get(topic)
-        if writer is None or not records:
+        if not samples:
             return
-        writer.queue.put(records)
+        self._by_topic[topic].queue.put(samples)
         if self._session is not None:
             self._wake.set()
         else:
