@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Iterable
 
+from coordd.records.blocks import UnreadableCount, inflated
 from coordd.records.manifest import TABLE, ManifestClaims, plain_name
 from coordd.util.regular_files import SAFE
 
@@ -96,24 +96,23 @@ def first_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
     Raises:
         OSError: it cannot be read.
     """
-    ended: list[bool] = []
-    pieces = _inflated(descriptor, ended) if compressed else _read(descriptor)
-    line = b""
-    for piece in pieces:
+    damage = UnreadableCount()
+    line, ended = b"", False
+    for piece in inflated(descriptor, damage) if compressed else _read(descriptor):
         end = piece.find(b"\n")
         if end >= 0:
             return line + piece[:end], True
         line += piece
         if len(line) > MAX_LINE:
-            break
-    return line, bool(ended)
+            return line, False
+        ended = compressed
+    return line, ended and not damage.count
 
 
 def second_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
     """Return as :func:`first_line`, for the line behind it; empty where it is too far off."""
-    ended: list[bool] = []
     head = b""
-    for piece in _inflated(descriptor, ended) if compressed else _read(descriptor):
+    for piece in inflated(descriptor, UnreadableCount()) if compressed else _read(descriptor):
         head += piece
         if head.count(b"\n") >= 2 or len(head) > _BLOCK:
             break
@@ -126,18 +125,3 @@ def _read(descriptor: int) -> Iterable[bytes]:
     while piece := os.pread(descriptor, _BLOCK, offset):
         offset += len(piece)
         yield piece
-
-
-def _inflated(descriptor: int, ended: list[bool]) -> Iterable[bytes]:
-    inflate = zlib.decompressobj(wbits=31)
-    for chunk in _read(descriptor):
-        fed = chunk
-        while fed and not inflate.eof:
-            try:
-                yield inflate.decompress(fed, _BLOCK)
-            except zlib.error:
-                return
-            fed = inflate.unconsumed_tail
-        if inflate.eof:
-            ended.append(True)
-            return

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from coordd.records.backwards import blocks_backwards, whole_end
 from coordd.records.manifest import announcement
 from coordd.records.names import RecordSeries, parse_part
 from coordd.records.provenance import MAX_LINE, is_own, proves
@@ -79,7 +79,7 @@ def repair_file(folder: Folder, name: str, held: HeldFolder) -> Damage | None:
         size = os.fstat(descriptor).st_size
         if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
             return None
-        begin = _last(descriptor, size, b"\n")
+        begin = whole_end(descriptor)
         end = _end_of_text(descriptor, begin, size)
         if end > begin:
             aside = _announced_name(folder, name, held, _first_line(descriptor, begin, end))
@@ -91,26 +91,9 @@ def repair_file(folder: Folder, name: str, held: HeldFolder) -> Damage | None:
     return Damage(folder.path_of(name), size - begin)
 
 
-def _backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the blocks of a range with their offsets, from the last one back."""
-    while end > begin:
-        start = max(begin, end - _BLOCK)
-        yield start, os.pread(descriptor, end - start, start)
-        end = start
-
-
-def _last(descriptor: int, size: int, byte: bytes) -> int:
-    """Return the offset behind the last ``byte``; 0 where there is none."""
-    for start, block in _backwards(descriptor, 0, size):
-        index = block.rfind(byte)
-        if index >= 0:
-            return start + index + 1
-    return 0
-
-
 def _end_of_text(descriptor: int, begin: int, end: int) -> int:
     """Return the offset behind the last byte other than NUL; ``begin`` where there is none."""
-    for start, block in _backwards(descriptor, begin, end):
+    for start, block in blocks_backwards(descriptor, begin, end):
         kept = len(block.rstrip(b"\0"))
         if kept:
             return start + kept

@@ -27,6 +27,7 @@ import msgspec
 from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import FUTURE, Key, KnownAgent
 from coordd.model import Cause, Reason, Status
+from coordd.records.backwards import lines_backwards
 from coordd.records.names import Part, parse_part
 from coordd.sinks.snapshot_reader import Count, LastSnapshot, Time
 from coordd.util.regular_files import open_file
@@ -41,7 +42,6 @@ MAX_RECORDS = 64 * 1024 * 1024
 MAX_LINE = 1024 * 1024
 OVERLAP = 120.0
 """Seconds of records read again from before a snapshot that does not say what it covers."""
-_BLOCK = 256 * 1024
 _MAX_KEPT = 10
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -268,21 +268,9 @@ def _lines_backwards(directory: int, name: str, start: int, budget: int) -> Iter
         if not isinstance(error, FileNotFoundError):
             log.warning("%s of the last run is passed over: %s", name, error.strerror or error)
         return
-    with os.fdopen(descriptor, "rb") as file:
-        position = os.fstat(descriptor).st_size
-        floor = max(start, position - budget)
-        rest = b""
-        while position > floor:
-            size = min(_BLOCK, position - floor)
-            position -= size
-            try:
-                file.seek(position)
-                block = file.read(size)
-            except OSError as error:
-                log.warning("%s of the last run cannot be read: %s", name, error.strerror or error)
-                return
-            first, *lines = (block + rest).split(b"\n")
-            rest = first if len(first) <= MAX_LINE else b""
-            yield from (line for line in reversed(lines) if line)
-        if rest and position == start:
-            yield rest
+    try:
+        yield from lines_backwards(descriptor, start, most=budget, longest=MAX_LINE)
+    except OSError as error:
+        log.warning("%s of the last run cannot be read: %s", name, error.strerror or error)
+    finally:
+        os.close(descriptor)

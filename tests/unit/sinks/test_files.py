@@ -74,7 +74,7 @@ def make(tmp_path, disk, heard, ledger):
         file = RecordFile(
             folder=HeldFolder(str(tmp_path / "m")),
             series=replace(AGENT, header=options.pop("header", None)),
-            ledger=ledger,
+            ledger=options.pop("ledger", ledger),
             listener=heard,
             write=disk.write,
             **options,

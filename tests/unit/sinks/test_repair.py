@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordd.records import manifest, manifest_file
+from coordd.records import backwards, manifest, manifest_file
 from coordd.records.names import RecordSeries
 from coordd.sinks import repair as module
 from coordd.sinks.held_folder import HeldFolder
@@ -39,6 +39,7 @@ def test_whole_lines_stay_and_the_tail_is_kept_aside(tmp_path_factory, whole, ta
     path.write_bytes(before + tail + bytes(nuls))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
+        patch.setattr(backwards, "_BLOCK", block)
         damage = mend(path.parent)
     assert path.read_bytes() == before
     aside = directory / f"{NAME}.damaged"

@@ -187,19 +187,6 @@ def test_no_more_is_read_than_the_budget(place: Place, monkeypatch: pytest.Monke
     assert "a99" in known
 
 
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")), max_size=30), st.integers(1, 9))
-def test_lines_come_backwards_whatever_the_block(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], block: int
-) -> None:
-    path = tmp_path_factory.mktemp("lines") / "f"
-    path.write_bytes(b"\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch, open_directory(str(path.parent)) as directory:
-        patch.setattr(restore_module, "_BLOCK", block)
-        found = list(restore_module._lines_backwards(directory.fd, "f", 0, 10_000))
-    assert found == [line for line in reversed(lines) if line]
-
-
 # clocks that were wrong for a while
 
 
