@@ -7,12 +7,11 @@ one too. Files may be plain or gzipped; only their beginnings are read, and no l
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 
 from coordd.records.blocks import UnreadableCount, inflated
 from coordd.records.manifest import TABLE, ManifestClaims, plain_name
-from coordd.util.regular_files import SAFE
+from coordd.util.regular_files import open_file
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of the longest first line that proves anything."""
@@ -37,11 +36,11 @@ def proves(claims: ManifestClaims, folder: int, name: str) -> bool:
     if not claims.announces(plain_name(name)):
         return False
     try:
-        descriptor = os.open(name, os.O_RDONLY | SAFE, dir_fd=folder)
+        descriptor = open_file(name, directory=folder)
     except OSError:
         return False
     try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and proven(claims, descriptor, name)
+        return proven(claims, descriptor, name)
     finally:
         os.close(descriptor)
 
@@ -78,7 +77,7 @@ def _has_size(claims: ManifestClaims, folder: int, name: str) -> bool:
     try:
         if not name.endswith(".gz"):
             return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size == size
-        descriptor = os.open(name, os.O_RDONLY | SAFE, dir_fd=folder)
+        descriptor = open_file(name, directory=folder)
         try:  # its last four bytes are the size of what is in it (RFC 1952)
             end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4))
         finally:

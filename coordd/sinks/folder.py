@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from coordd.records.names import RecordSeries, parse_part
 from coordd.util.directories import sync_directory
-from coordd.util.regular_files import open_regular, surprise
+from coordd.util.regular_files import make_file, open_own, surprise
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -73,8 +73,8 @@ class Folder:
                 os.close(fd)
 
     def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
-        """Open a regular file; arguments and result as :func:`coordd.util.regular_files.open_regular`."""
-        return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
+        """Open a regular file; arguments and result as :func:`coordd.util.regular_files.open_own`."""
+        return open_own(name, flags, mode=mode, directory=self.fd, shown=self.path_of(name))
 
     def make(self, name: str, *, mode: int) -> int:
         """Create a file with exactly this mode, and open it for writing.
@@ -82,11 +82,7 @@ class Folder:
         Raises:
             FileExistsError: the name is taken, by anything at all.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._named(name):
-            descriptor = os.open(name, flags, mode, dir_fd=self.fd)
-            os.fchmod(descriptor, mode)
-        return descriptor
+        return make_file(name, mode=mode, directory=self.fd, shown=self.path_of(name))
 
     def stat(self, name: str) -> os.stat_result:
         """Return the status of what has a name; a link is not followed."""
