@@ -148,13 +148,13 @@ def make_file(
     return descriptor
 
 
-def open_file(path: str, *, directory: int | None = None, follow: bool = False) -> int:
+def open_file(path: str, *, directory: int | None = None) -> int:
     """Open a regular file for reading; arguments and errors as in :func:`read_file`."""
 
     def refuse(kind: str) -> OSError:
         return OSError(errno.EEXIST, f"{kind}, no regular file", path)
 
-    return open_regular(path, os.O_RDONLY, refuse=refuse, directory=directory, follow=follow)
+    return open_regular(path, os.O_RDONLY, refuse=refuse, directory=directory)
 
 
 def open_if_regular(path: str, *, directory: int | None = None) -> int | None:
