@@ -113,10 +113,11 @@ class Daemon:
         parts.recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
-        parts.redis.load(parts.last_run.path, parts.last_run.root)
+        parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
-        await parts.intake.start(await parts.last_run.read())
-        await parts.redis.start()
+        memory = await parts.last_run.read()
+        await parts.intake.start(memory.agents)
+        await parts.redis.start(memory.checkpoint)
         await parts.intake.first_readings()
         parts.deadline_timer.start()
         parts.server.start(self._runtime_files.socket)

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
@@ -43,6 +43,7 @@ from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
 from coordd.sinks.csv import CsvSink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.last_run import LastRun
 from coordd.sinks.recorder import Recorder
@@ -269,9 +270,9 @@ class Parts:
         self.backend.entries = self._workspaces(new)
         self.intake.scan_soon()
 
-    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+    def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
-        self.redis.offer(topic, records)
+        self.redis.offer(topic, records, made_of)
 
     def _sink_statuses(self) -> Mapping[str, SinkStatus]:
         return {**self.recorder.statuses(), **self.redis.statuses()}
@@ -289,18 +290,12 @@ class Parts:
 
 def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:
     storage = config.storage
-    common: dict[str, Any] = {
-        "random": random.random,
-        "backlog": storage.backlog,
-        "mode": rights.file,
-        "directory_mode": rights.directory,
-        "gitignore": rights.gitignore,
-        "root": rights.root,
-    }
-    jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+    metrics = HeldFolder.of(storage.metrics_dir, rights)
     # One directory for both is held once, or each would take the other's work for a stranger's.
-    same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
-    return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
+    same = os.path.abspath(storage.log_dir) == metrics.path
+    logs = metrics if same else HeldFolder.of(storage.log_dir, rights)
+    jsonl = JsonlSink(folder=metrics, random=random.random, backlog=storage.backlog)
+    return jsonl, CsvSink(folder=logs, random=random.random, backlog=storage.backlog)
 
 
 def _identity(

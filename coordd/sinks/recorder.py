@@ -66,8 +66,8 @@ class _Outcome:
 class Recorder:
     """Write records to the sinks, from the event loop.
 
-    ``publish`` gets all records but the performance rows, encoded, after they were written and before
-    :meth:`record` returns, in the order of writing.
+    ``publish`` gets all records but the performance rows after they were written and before :meth:`record`
+    returns, in the order of writing: the topic, the records encoded, and what each was encoded from.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Recorder:
         schedule: Schedule,
         host: str,
         fsync_interval: float,
-        publish: Callable[[Topic, Sequence[bytes]], None] = lambda _topic, _records: None,
+        publish: Callable[[Topic, Sequence[bytes], Sequence[object]], None] = lambda *_: None,
     ) -> None:
         self._sinks = sinks
         self._writer = writer
@@ -140,9 +140,9 @@ class Recorder:
             lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
             records=len(system) + len(agent) + len(events) + len(performance),
         )
-        self._publish("agent", batch.agent)
-        self._publish("event", batch.event)
-        self._publish("system", batch.system)
+        self._publish("agent", batch.agent, agent)
+        self._publish("event", batch.event, events)
+        self._publish("system", batch.system, system)
 
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None

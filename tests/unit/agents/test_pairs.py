@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from coordd.agents.merge import merge
+from coordd.agents.reducer import Key, KnownAgent
+from coordd.agents.workspace import Workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.liveness import Evidence, Verdict, judge
-from coordd.agents.merge import merge
-from coordd.agents.reducer import Key, KnownAgent
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Registration
-from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 

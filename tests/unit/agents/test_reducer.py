@@ -7,10 +7,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-
-from coordd.agents.liveness import Verdict
 from coordd.agents.reducer import (
     FUTURE,
     KnownAgent,
@@ -21,6 +17,10 @@ from coordd.agents.reducer import (
     uptime,
     view_of,
 )
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from coordd.agents.liveness import Verdict
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.model import AgentSample
 from coordd.sinks.restore import restore
@@ -227,7 +227,7 @@ def restarted(known: KnownAgent, wall: float, tmp: str) -> KnownAgent:
         file.write(msgspec.json.encode(sample) + b"\n")
     directory = os.open(tmp, os.O_RDONLY)
     try:
-        (memory,) = restore(f"{tmp}/none", directory, now=wall)
+        (memory,) = restore(None, directory, now=wall)
     finally:
         os.close(directory)
     seen = memory.restored_seen

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from coordd.agents.reducer import Key, KnownAgent
+from coordd.agents.workspace import Workspace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coordd.agents.liveness import Verdict, judge
-from coordd.agents.reducer import Key, KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.workspace import Workspace
 from coordd.model import AgentCounts
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.deadlines import SPARE

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coordd.agents.reducer import KnownAgent, Reading, advance, view_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.agents.reducer import KnownAgent, Reading, advance, view_of
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
-from coordd.sinks.redis.checkpoint import load_checkpoint
 from coordd.sinks.restore import covered, restore
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.directories import open_directory
 from coordd.util.timestamps import format_utc
 
@@ -65,7 +65,8 @@ class Place:
 
     def known(self) -> dict[str, KnownAgent]:
         with open_directory(str(self.directory)) as directory:
-            found = restore(str(self.snapshot), directory.fd, now=self.now, root=self.root, host=self.host)
+            snapshot = read_snapshot(str(self.snapshot), root=self.root)
+            found = restore(snapshot, directory.fd, now=self.now, host=self.host)
         return {agent.key[1]: agent for agent in found}
 
 
@@ -76,7 +77,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_without_any_memory_nobody_is_known(place: Place) -> None:
     assert place.known() == {}
-    assert restore(str(place.snapshot), None, now=T0) == []
+    assert restore(None, None, now=T0) == []
 
 
 def test_the_last_record_of_each_agent_is_what_is_known(place: Place) -> None:
@@ -184,19 +185,6 @@ def test_no_more_is_read_than_the_budget(place: Place, monkeypatch: pytest.Monke
     known = place.known()
     assert 8 <= len(known) <= 10
     assert "a99" in known
-
-
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")), max_size=30), st.integers(1, 9))
-def test_lines_come_backwards_whatever_the_block(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], block: int
-) -> None:
-    path = tmp_path_factory.mktemp("lines") / "f"
-    path.write_bytes(b"\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch, open_directory(str(path.parent)) as directory:
-        patch.setattr(restore_module, "_BLOCK", block)
-        found = list(restore_module._lines_backwards(directory.fd, "f", 0, 10_000))
-    assert found == [line for line in reversed(lines) if line]
 
 
 # clocks that were wrong for a while
@@ -387,7 +375,6 @@ def test_any_snapshot_and_any_records_are_survived(
     place.snapshot.write_bytes(snapshot if isinstance(snapshot, bytes) else json.dumps(snapshot).encode())
     place.records(*lines)
     check(place.known())
-    assert load_checkpoint(str(place.snapshot)) is None
 
 
 def test_sparse_files_of_ten_gigabytes_cost_nothing(place: Place) -> None:

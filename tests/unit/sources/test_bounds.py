@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from coordd.agents.departures import Departures
+from coordd.agents.reducer import KnownAgent
+from coordd.agents.workspace import Workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.agents.departures import Departures
 from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
-from coordd.agents.workspace import Workspace
+from coordd.agents.traces import AgentTraces, Claim, Progress, SourceTraces, WorkChange
 from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.sources.bounds import Bounds, Budget

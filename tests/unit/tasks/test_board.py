@@ -6,15 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+from coordd.agents.reducer import Key, KnownAgent
+from coordd.agents.workspace import Workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coordd.agents.liveness import judge
-from coordd.agents.reducer import Key, KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
-from coordd.agents.workspace import Workspace
+from coordd.agents.traces import AgentTraces, Claim, Progress, SourceTraces, WorkChange
 from coordd.model import TaskCounts
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.runtime.deadlines import Deadlines

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordd.agents.reducer import KnownAgent
+from coordd.agents.workspace import Workspace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import KnownAgent
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, SourceTraces
-from coordd.agents.workspace import Workspace
+from coordd.agents.traces import AgentTraces, Claim, Progress, SourceTraces, WorkChange
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
