@@ -96,6 +96,8 @@ class FileIntake:
         self._sources: dict[str, WorkspaceSource] = {}
         self._trace_log = trace_log
         self._entries: tuple[str, ...] = ()
+        self._finding = False
+        self._find_after = 0.0
         self._deadline_timer = deadline_timer
 
     async def start(self, restored: Iterable[KnownAgent]) -> None:
@@ -138,6 +140,24 @@ class FileIntake:
     def rescan_soon(self) -> None:
         """Read everything again now, before the next rescan is due."""
         self._schedule.once("agents.rescan-now", 0.0, self.rescan)
+
+    def find_soon(self) -> None:
+        """Look for workspaces again soon; called on the loop, up to thousands of times a second."""
+        if not self._finding:
+            self._finding = True
+            self._schedule.once("workspaces.find", max(BATCH, self._find_after - now().mono), self._find)
+
+    async def _find(self) -> None:
+        """Look for workspaces again, and read the new ones in full."""
+        self._finding = False
+        known = set(self._sources)
+        began = now().mono
+        await self._expand()
+        ended = now().mono
+        self._find_after = ended + min(FULL_READ_SHARE * (ended - began), FULL_READ_PAUSE[1])
+        await asyncio.gather(
+            *(self._scan(source) for path, source in list(self._sources.items()) if path not in known)
+        )
 
     async def rescan(self) -> None:
         """Find the workspaces again and read each in full, which corrects whatever hints missed."""

@@ -115,7 +115,7 @@ class Daemon:
         )
         if parts.redis is not None:
             parts.redis.load(parts.last_run.path, parts.last_run.root)
-        parts.backend.start(parts.file_intake.hint)
+        parts.backend.start(parts.file_intake.hint, parts.file_intake.find_soon)
         parts.supervision.say("reading back the records of the last run")
         await parts.file_intake.start(await parts.last_run.read())
         if parts.redis is not None:
