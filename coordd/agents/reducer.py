@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.traces import AgentTraces
-from coordd.model import AgentSample, AgentView, Cause
+from coordd.model import AgentSample, Cause
 from coordd.util.timestamps import format_utc
 
 FUTURE = 5.0
@@ -192,10 +192,13 @@ def sample_of(agent: KnownAgent, *, verdict: Verdict, wall: float, host: str) ->
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
-def view_of(agent: KnownAgent, *, verdict: Verdict, age: float | None, wall: float, host: str) -> AgentView:
-    """Return the agent as an answer shows it at the moment ``wall``, ``age`` seconds after its last beat."""
-    rounded = None if age is None else round(age, 3)
-    return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=rounded)
+def view_fields(
+    agent: KnownAgent, *, verdict: Verdict, age: float | None, wall: float, host: str
+) -> dict[str, Any]:
+    """Return the fields of its view at the moment ``wall``, ``age`` seconds after the last beat."""
+    fields = _fields(agent, verdict, wall, host)
+    fields["last_heartbeat_age"] = None if age is None else round(age, 3)
+    return fields
 
 
 def _fields(agent: KnownAgent, verdict: Verdict, wall: float, host: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.agents.reducer import KnownAgent, Reading, advance, view_of
+from coordd.agents.reducer import KnownAgent, Reading, advance, view_fields
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
@@ -327,7 +327,7 @@ def check(known: dict[str, KnownAgent]) -> None:
         moment = Moment(T0 + 1000, 5000.0)
         seen = agent.restored_seen
         assert seen is None or math.isfinite(seen)
-        view_of(agent, verdict=agent.verdict, age=1.0, wall=moment.wall, host="h")
+        view_fields(agent, verdict=agent.verdict, age=1.0, wall=moment.wall, host="h")
         assert len(agent.key[1]) <= 256 and set(agent.sources) <= {"file", "redis"}
 
 
