@@ -18,13 +18,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ANSWERS_PER_TURN, ConnectionLimits
 from coordd.control.hub import Hub
 from coordd.control.methods import SubscribeParams
 from coordd.control.peer import Peer
-from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
+from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.control.turns import SLICE
@@ -86,7 +87,8 @@ async def serving(path: str, limits: ConnectionLimits | None = None) -> AsyncIte
             "subscribe",
             "",
             lambda params, _peer: Opened(
-                Raw(b'"snapshot"'), hub.subscribe(params.topics if params.topics is not None else TOPICS)
+                Raw(b'"snapshot"'),
+                hub.subscribe(params.topics if params.topics is not None else TOPICS),
             ),
             SubscribeParams,
         ),

@@ -15,14 +15,14 @@ from coordd.agents.reducer import (
     changed,
     sample_of,
     uptime,
-    view_of,
+    view_fields,
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from coordd.agents.liveness import Verdict
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
-from coordd.model import AgentSample
+from coordd.model import AgentSample, AgentView
 from coordd.sinks.restore import restore
 from coordd.util.timestamps import format_utc
 
@@ -216,7 +216,7 @@ def test_what_a_record_and_an_answer_show() -> None:
         declared_status="working",
         sources=("file",),
     )
-    view = view_of(known, verdict=known.verdict, age=3.00049, wall=T0, host="h")
+    view = AgentView(**view_fields(known, verdict=known.verdict, age=3.00049, wall=T0, host="h"))
     assert view.last_heartbeat_age == 3.0
 
 

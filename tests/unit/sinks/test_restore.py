@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coordd.agents.reducer import KnownAgent, Reading, advance, view_of
+from coordd.agents.reducer import KnownAgent, Reading, advance, view_fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -315,7 +315,7 @@ def check(known: dict[str, KnownAgent]) -> None:
         moment = Moment(T0 + 1000, 5000.0)
         seen = agent.restored_seen
         assert seen is None or math.isfinite(seen)
-        view_of(agent, verdict=agent.verdict, age=1.0, wall=moment.wall, host="h")
+        view_fields(agent, verdict=agent.verdict, age=1.0, wall=moment.wall, host="h")
         assert len(agent.key[1]) <= 256 and set(agent.sources) <= {"file", "redis"}
 
 
