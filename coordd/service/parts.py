@@ -35,7 +35,7 @@ from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
@@ -69,6 +69,7 @@ class Parts:
         notifier: tells the service manager.
         on_clock_step: called when the wall clock was set, with the seconds by which it moved.
         on_gap: called when the process did not run, with the seconds that it missed.
+        on_sleep: called when the machine slept, with the seconds of it.
         on_replaced: called when the metrics directory belongs to another daemon by now.
     """
 
@@ -82,13 +83,16 @@ class Parts:
         notifier: Notifier,
         on_clock_step: Callable[[float], None],
         on_gap: Callable[[float], None],
+        on_sleep: Callable[[float], None],
         on_replaced: Callable[[], None],
     ) -> None:
         host = socket.gethostname()
         self._mode = config.coordination.mode
         self._runtime_files = runtime_files
-        loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
-        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap)
+        loop_monitor = LoopMonitor()
+        self.schedule = Schedule(
+            loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
+        )
         self.store = AgentStore(
             timeout=config.agents.timeout,
             forget_after=config.agents.forget_after,
@@ -116,6 +120,7 @@ class Parts:
             schedule=self.schedule,
             on_event=self.recorder.event,
         )
+        self.recorder.settled = self.upkeep.look
         bounds = Bounds()
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
@@ -233,8 +238,8 @@ class Parts:
         self.ownership_check = OwnershipCheck(
             runtime_files=runtime_files,
             recorder=self.recorder,
-            upkeep=self.upkeep,
             server=self.server,
+            schedule=self.schedule,
             replaced=on_replaced,
         )
 

@@ -68,6 +68,7 @@ class Recorder:
 
     ``publish`` gets all records but the performance rows after they were written and before :meth:`record`
     returns, in the order of writing: the topic, the records encoded, and what each was encoded from.
+    ``settled`` is called when the sinks have done something.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Recorder:
         self._host = host
         self._fsync_interval = fsync_interval
         self._publish = publish
+        self.settled: Callable[[], None] = lambda: None
         self._encode = msgspec.json.Encoder().encode
         self._statuses: Mapping[str, SinkStatus] = {sink.name: SinkStatus() for sink in sinks}
         self._events: list[Event] = []
@@ -248,6 +250,7 @@ class Recorder:
 
     def _settle(self, outcome: _Outcome) -> None:
         self._statuses = outcome.statuses
+        self.settled()
         for notice in outcome.notices:
             self.event(notice.kind, notice.subject, notice.message, notice.detail)
         if outcome.retry_at is not None:

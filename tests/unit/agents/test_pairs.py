@@ -45,7 +45,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.mono = 1000.0
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.loop_monitor = LoopMonitor()
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.known: dict[Key, KnownAgent] = {}
         self.recorded: dict[Key, Verdict] = {}
@@ -108,7 +108,6 @@ class Model(RuleBasedStateMachine):
     @rule(seconds=st.integers(min_value=1, max_value=130))
     def wait(self, seconds: int) -> None:
         self.mono += seconds
-        self.loop_monitor.start(self.mono)
 
     @rule(path=st.sampled_from(PATHS))
     def lost(self, path: str) -> None:

@@ -11,6 +11,7 @@ from coordd.agents.workspace import Workspace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ticking import tick
 
 from coordd.agents.liveness import Verdict, judge
 from coordd.agents.store import AgentStore
@@ -33,7 +34,8 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.mono = self.ticked = 1000.0
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.loop_monitor = LoopMonitor()
+        tick(self.loop_monitor, self.mono)
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.known: dict[Key, KnownAgent] = {}
         for path in PATHS:
@@ -73,14 +75,14 @@ class Model(RuleBasedStateMachine):
 
     def tick(self, mono: float) -> None:
         self.mono = self.ticked = mono
-        assert self.loop_monitor.tick(mono) == 0.0
+        assert tick(self.loop_monitor, mono) == 0.0
 
     @rule(seconds=waits, asked_meanwhile=st.booleans())
     def gap(self, seconds: float, asked_meanwhile: bool) -> None:
         self.mono += seconds
         if asked_meanwhile:
             assert self.store.counts(self.mono) == self.recount()
-        gap = self.loop_monitor.tick(self.mono)
+        gap = tick(self.loop_monitor, self.mono)
         self.ticked = self.mono
         if gap:
             for workspace in self.store.workspaces.values():
@@ -156,7 +158,8 @@ TestPicture.settings = settings(deadline=None, max_examples=150, stateful_step_c
 
 
 def store_of(agents: set[Key]) -> AgentStore:
-    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
+    loop_monitor = LoopMonitor()
+    tick(loop_monitor, 0.0)
     store = AgentStore(timeout=TIMEOUT, loop_monitor=loop_monitor)
     for path in {key[0] or "" for key in agents}:
         store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
@@ -227,8 +230,8 @@ def test_what_can_change_an_answer_changes_the_version() -> None:
     version = store.version
     store.counts(1.0)
     assert store.version == version
-    for tick in range(2, 124, 2):
-        store._loop_monitor.tick(float(tick))
+    for mono in range(2, 124, 2):
+        tick(store._loop_monitor, float(mono))
     store.expire(122.0)
     assert store.version > version
 
@@ -244,18 +247,18 @@ def test_an_age_goes_on_while_the_silence_stands_still() -> None:
         assert [one.age for one in store.shown(mono)] == [shown.age]
         return shown.age, shown.evidence.silence
 
-    store._loop_monitor.tick(2.0)
+    tick(store._loop_monitor, 2.0)
     assert age_and_silence(2.0) == (2.0, 2.0)
-    assert age_and_silence(10.0) == (10.0, 4.0)  # the gap is not over: only its beginning is surely silence
-    clock.skip(store._loop_monitor.tick(10.0))
-    assert age_and_silence(10.0) == (10.0, 4.0)
+    assert age_and_silence(10.0) == (10.0, 3.5)  # the gap is not over: only its beginning is surely silence
+    clock.skip(tick(store._loop_monitor, 10.0))
+    assert age_and_silence(10.0) == (10.0, 3.5)
     clock.lost(10.0)
-    for tick in range(12, 42, 2):
-        store._loop_monitor.tick(float(tick))
-    assert age_and_silence(40.0) == (40.0, 34.0)
+    for mono in range(12, 42, 2):
+        tick(store._loop_monitor, float(mono))
+    assert age_and_silence(40.0) == (40.0, 33.5)
     clock.regained(40.0)
     store.publish(replace(agent, cause="verdict"), 40.0)
-    assert age_and_silence(40.0) == (40.0, 4.0)
+    assert age_and_silence(40.0) == (40.0, 3.5)
 
     agent = replace(agent, beat_at=clock.now(40.0) - 1.0)
     store.publish(agent, 40.0)

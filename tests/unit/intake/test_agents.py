@@ -62,7 +62,7 @@ class Scene:
     """An agent intake over Redis ("") and workspaces."""
 
     def __init__(self, *paths: str) -> None:
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=monotonic())
+        self.loop_monitor = LoopMonitor()
         self.store = AgentStore(timeout=TIMEOUT, forget_after=FORGET, loop_monitor=self.loop_monitor)
         self.records = Records()
         recorder: Any = self.records
@@ -324,7 +324,8 @@ async def test_a_stall_before_its_tick_makes_no_agent_silent(scene: Scene) -> No
     redis = await scene.read("", scene.traces(100))
     await scene.read("/a", scene.traces(10))
     scene.records.clear()
-    scene.loop_monitor.start(monotonic() - 3600)  # the loop did not turn for an hour
+    hour_ago = monotonic() - 3600
+    scene.loop_monitor.expect(hour_ago, hour_ago)  # the loop did not turn for an hour
     scene.age(3600)
     assert redis is not None
     observed = scene.sources[""].clock.now(scene.store.horizon(monotonic()))

@@ -22,7 +22,7 @@ from coordd.intake.trace_log import TraceLog
 from coordd.model import AgentSample
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.sources.redis import change_listener
 from coordd.sources.redis.source import RedisSource
 from coordd.sources.redis.tracking import TrackingSubscription
@@ -97,7 +97,7 @@ class Scene:
     """An intake of Redis with everything behind it, over a fake Redis."""
 
     def __init__(self) -> None:
-        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
         self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=loop_monitor)
         self.board = Board(store=self.store, stall_after=900)

@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Any
 
 import pytest
+from ticking import tick
 from waiting import until
 
 from coordd.agents.key import AgentKey
@@ -21,7 +22,7 @@ from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.pace import PAUSE
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sources.file.backend import FoundWorkspace
 from coordd.sources.file.finder import FileFinder
@@ -69,7 +70,7 @@ class Backend:
     def unfollow(self, _path: str) -> None:
         return
 
-    def start(self, _on_hint: object) -> None:
+    def start(self, _on_hint: object, _on_search: object) -> None:
         return
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class Scene:
     """The intake of one workspace with everything behind it, over a backend that the test sets."""
 
     def __init__(self) -> None:
-        self.loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        self.loop_monitor = LoopMonitor()
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
@@ -162,11 +163,11 @@ async def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen(scen
 async def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future(scene: Scene) -> None:
     """Otherwise the agent would fall silent too late, by the length of the stall."""
     await scene.start()
-    scene.loop_monitor.start(monotonic() - 100)
+    scene.loop_monitor.expect(monotonic() - 100, monotonic() - 100)
     source = scene.source()
     reading = source._reading(pushed=True, fresh=False)
     now = monotonic()
-    source.state.clock.skip(scene.loop_monitor.tick(now))
+    source.state.clock.skip(tick(scene.loop_monitor, now))
     assert reading.observed <= source.state.clock.now(now)
 
 

@@ -326,7 +326,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.mono = 1000.0
-        self.store = AgentStore(timeout=120, loop_monitor=LoopMonitor(interval=1e9, mono=0))
+        self.store = AgentStore(timeout=120, loop_monitor=LoopMonitor())
         self.store.workspaces["/w"] = Workspace("/w", ObservedClock())
         self.board = Board(store=self.store, stall_after=900)
         self.store.on_change = self.board.touched

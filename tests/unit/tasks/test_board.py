@@ -11,6 +11,7 @@ from coordd.agents.workspace import Workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ticking import tick
 
 from coordd.agents.liveness import judge
 from coordd.agents.store import AgentStore
@@ -52,7 +53,8 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.mono = self.ticked = 1024.0
         self.offset = EPOCH
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.loop_monitor = LoopMonitor()
+        tick(self.loop_monitor, self.mono)
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
@@ -155,7 +157,7 @@ class Model(RuleBasedStateMachine):
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.mono = self.ticked = self.ticked + 2.0
-            assert self.loop_monitor.tick(self.mono) == 0.0
+            assert tick(self.loop_monitor, self.mono) == 0.0
             self.recheck()
         self.mono = until
 
@@ -271,7 +273,8 @@ class Scene:
 
     def __init__(self, *, active_before: tuple[Key, ...] | None = None) -> None:
         self.mono, self.offset = 1000.0, EPOCH
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.loop_monitor = LoopMonitor()
+        tick(self.loop_monitor, self.mono)
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.store.workspaces["/w"] = Workspace(path="/w", clock=ObservedClock())
         self.board = Board(store=self.store, stall_after=STALL)
@@ -287,7 +290,7 @@ class Scene:
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
             self.mono += 2.0
-            self.loop_monitor.tick(self.mono)
+            tick(self.loop_monitor, self.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
         agent = KnownAgent(

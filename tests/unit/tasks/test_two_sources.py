@@ -30,7 +30,7 @@ class Scene:
 
     def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
         self.mono = 1000.0
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
+        self.loop_monitor = LoopMonitor()
         self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
@@ -61,7 +61,6 @@ class Scene:
 
     def wait(self, seconds: float) -> None:
         self.mono += seconds
-        self.loop_monitor.start(self.mono)
 
     def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
         views = [view for _, view in self.list.shown(self.now)]
