@@ -43,6 +43,7 @@ NotRedis        redislink.stream          the trouble of the Redis connection (R
 CannotDial      redislink.dial            the trouble of the Redis connection (RedisLost)
 RedisLost       redislink.session         the trouble of the Redis connection in the status
 Unusable        sources.redis.requests      the part of Redis that the status reports as unreadable
+SourceLost      sources.base              an unreadable source in the status
 NotPermitted    sources.redis.tracking    polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers         an HTTP answer with status 400
 ==============  ========================  ==================================================================
