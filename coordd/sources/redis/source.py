@@ -80,6 +80,7 @@ class RedisSource:
         self._listener: SourceListener | None = None
         self._departures = Departures(known={})
         self._session: RedisSession | None = None
+        self._run_id: str | None = None
         self._listening: asyncio.Future[None] | None = None
         self._read_once = False
 
@@ -97,6 +98,7 @@ class RedisSource:
     def up(self, session: RedisSession, facts: RedisFacts) -> None:
         """Begin to follow Redis over a new connection."""
         self._session = session
+        self._run_id = facts.run_id
         self._departures.connected(facts.run_id)
         if self._listener is not None:
             self._listener.readable()
@@ -128,6 +130,9 @@ class RedisSource:
         """Begin to tell of changes, once there is a connection."""
         self._listener = listener
         self._departures = Departures(known=known)
+        if self._session is not None:
+            self._departures.connected(self._run_id)
+            listener.readable()
 
     async def follow(self) -> Following:
         """Ask the server to announce changes; where it refuses, ask again now and then."""
