@@ -9,10 +9,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from coordd import __version__
-from coordd.cli.doctor.access import WRITE, first_obstacle, group_name, owner_and_mode, rights_of, user_name
+from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
 from coordd.cli.doctor.tools import as_dict
+from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson
@@ -239,9 +240,10 @@ def _groups_by_database(uid: int) -> set[int]:
 
 def _rights(path: str) -> str:
     try:
-        return owner_and_mode(rights_of(path))
+        state = os.stat(path)
     except OSError as error:
         return str(error.strerror)
+    return owner_and_mode(FileRights(state.st_mode, state.st_uid, state.st_gid))
 
 
 def _is_socket(path: str) -> bool:
