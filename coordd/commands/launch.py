@@ -5,25 +5,38 @@ The command line is read before anything heavy is imported; the service is impor
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from coordd.config.file import ConfigSources
-from coordd.config.layout import choose_layout
+from coordd.config.layout import LayoutName, choose_layout
+from coordd.config.schema import Level
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
     from coordd.util.sdnotify import Notifier
 
-Decorated = Callable[..., Any]
 
+def takes_sources(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options --workspace, --layout, --config and --socket; pass on :class:`ConfigSources`."""
 
-def where_options(function: Decorated) -> Decorated:
-    """Add the options --workspace, --layout, --config and --socket to a command."""
+    @functools.wraps(function)
+    def with_sources(
+        *,
+        workspaces: tuple[str, ...],
+        layout: str | None,
+        config: str | None,
+        socket: str | None,
+        log_level: str | None = None,
+        **others: Any,
+    ) -> None:
+        function(_sources(workspaces, layout, config, socket, log_level), **others)
+
     for option in (
         click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
         click.option(
@@ -31,7 +44,7 @@ def where_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--layout",
-            type=click.Choice(["project", "user", "system"]),
+            type=click.Choice(get_args(LayoutName)),
             help="Where configuration, socket and records lie.",
         ),
         click.option(
@@ -43,19 +56,19 @@ def where_options(function: Decorated) -> Decorated:
             help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
         ),
     ):
-        function = option(function)
-    return function
+        with_sources = option(with_sources)
+    return with_sources
 
 
-def log_options(function: Decorated) -> Decorated:
-    """Add the options --log-level and --log-file to a command."""
+def takes_log(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options --log-level and --log-file to a command that takes sources."""
     for option in (
         click.option(
             "--log-file", metavar="FILE", help="Log to this file, which rotates itself.", type=click.Path()
         ),
         click.option(
             "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
+            type=click.Choice(get_args(Level)),
             help="The least important message that is logged.",
         ),
     ):
@@ -63,7 +76,7 @@ def log_options(function: Decorated) -> Decorated:
     return function
 
 
-def sources_of(
+def _sources(
     workspaces: tuple[str, ...],
     layout: str | None,
     config: str | None,

@@ -12,13 +12,13 @@ from coordd import __version__
 from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
-from coordd.cli.doctor.tools import as_dict
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson
 from coordd.util.regular_files import read_file
 from coordd.util.text import count, duration, number, shown
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
