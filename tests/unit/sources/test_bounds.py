@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, Works
 from coordd.agents.workspace import Workspace
 from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
-from coordd.sources.bounds import Bounds, Budget
+from coordd.sources.bounds import Bounds, Budget, weight
 from coordd.sources.file import trace_folder as folders
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
@@ -148,6 +149,13 @@ def test_available_tasks_beyond_the_bound_are_counted(tmp_path: Path) -> None:
     traces = reader.scan(0.0)
     assert (len(traces.tasks_available or ()), traces.available_unnamed) == (3, 7)
     assert "7 tasks" in traces.over_limit["tasks"]
+
+
+def test_a_text_weighs_the_same_before_and_after_it_was_sent() -> None:
+    claim = Claim("t", description="".join(["ü"] * 900), status="x")
+    before = weight(claim)
+    msgspec.json.encode(claim)  # leaves the encoded text with the string
+    assert weight(claim) == before > 0
 
 
 changes = st.lists(
