@@ -17,13 +17,13 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from coordd.cli.doctor.access import READ, SEARCH, Credentials, first_obstacle, grant, user_name
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.workspaces import FOLDERS, check_workspace
 from coordd.errors import InstallError
+from coordd.util.regular_files import open_if_regular
 
 DEADLINE = 10.0
 """Seconds for all of it as the other user; a hung mount must not hold up the installation."""
@@ -160,9 +160,9 @@ def read_workspace(path: str) -> str | None:
                 continue
             for file in sorted(os.listdir(folder))[:MAX_FILES]:
                 full = os.path.join(folder, file)
-                with suppress(FileNotFoundError):  # agents come and go
-                    if not file.startswith(".") and stat.S_ISREG(os.lstat(full).st_mode):
-                        os.close(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+                descriptor = None if file.startswith(".") else open_if_regular(full)
+                if descriptor is not None:
+                    os.close(descriptor)
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return None

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from coordd.config.redis_url import public_url
 from coordd.redislink.facts import RedisFacts
-from coordd.redislink.session import RedisLost, RedisSession, Reply
+from coordd.redislink.info import number_of, parse_info, version_of
+from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.runtime.backoff import Backoff
 from coordd.runtime.footprint import import_redis_without_ssl
@@ -29,9 +30,6 @@ CHECK_EVERY = 2.0
 server closes is found at once."""
 PAUSE = 1.0
 """The least number of seconds between two attempts; the backoff is added."""
-
-_UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
-"""Errors that every command would get: such a Redis answers but cannot be used."""
 
 
 class ConnectionUser(Protocol):
@@ -139,15 +137,14 @@ class RedisConnection:
 
     async def _begin(self, session: RedisSession) -> None:
         measured = await self._measure(session)
-        server = (await session.call(("INFO", "server")))[0]
-        version = _info_field(server, "valkey_version") or _info_field(server, "redis_version")
+        server = parse_info((await session.call(("INFO", "server")))[0])
         self._set_facts(
             replace(
                 measured,
                 connected=True,
                 since=monotonic(),
-                version=version,
-                run_id=_info_field(server, "run_id"),
+                version=version_of(server),
+                run_id=server.get("run_id"),
             )
         )
         for user in self.users:
@@ -171,12 +168,12 @@ class RedisConnection:
         began = monotonic()
         ping, keys, memory = await session.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
         latency = round((monotonic() - began) * 1000, 3)
-        if isinstance(ping, ServerError) and ping.code in _UNUSABLE:
+        if isinstance(ping, ServerError) and ping.means.unusable:
             raise RedisLost(str(ping), ping.code)
         return RedisFacts(
             latency_ms=latency,
             keys=keys if isinstance(keys, int) else None,
-            used_memory=_number(_info_field(memory, "used_memory")),
+            used_memory=number_of(parse_info(memory), "used_memory"),
         )
 
     def _mark_down(self, lost: RedisLost) -> None:
@@ -208,18 +205,3 @@ def _call_safely(callback: Callable[..., None], *about: object) -> None:
         callback(*about)
     except Exception:
         log.exception("a callback for a change of the Redis connection failed")
-
-
-def _info_field(info: Reply, name: str) -> str | None:
-    """Return one field of an INFO reply; None if it is missing."""
-    if not isinstance(info, bytes):
-        return None
-    for line in info.splitlines():
-        key, _, value = line.partition(b":")
-        if key == name.encode():
-            return value.decode("ascii", "replace").strip()[:100]
-    return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() and len(text) < 20 else None

@@ -66,8 +66,9 @@ class _Outcome:
 class Recorder:
     """Write records to the sinks, from the event loop.
 
-    ``publish`` gets all records but the performance rows, encoded, after they were written and before
-    :meth:`record` returns, in the order of writing.
+    ``publish`` gets all records but the performance rows after they were written and before :meth:`record`
+    returns, in the order of writing: the topic, the records encoded, and what each was encoded from.
+    ``settled`` is called when the sinks have done something.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Recorder:
         schedule: Schedule,
         host: str,
         fsync_interval: float,
-        publish: Callable[[Topic, Sequence[bytes]], None] = lambda _topic, _records: None,
+        publish: Callable[[Topic, Sequence[bytes], Sequence[object]], None] = lambda *_: None,
     ) -> None:
         self._sinks = sinks
         self._writer = writer
@@ -88,6 +89,7 @@ class Recorder:
         self._host = host
         self._fsync_interval = fsync_interval
         self._publish = publish
+        self.settled: Callable[[], None] = lambda: None
         self._encode = msgspec.json.Encoder().encode
         self._statuses: Mapping[str, SinkStatus] = {sink.name: SinkStatus() for sink in sinks}
         self._events: list[Event] = []
@@ -140,9 +142,9 @@ class Recorder:
             lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
             records=len(system) + len(agent) + len(events) + len(performance),
         )
-        self._publish("agent", batch.agent)
-        self._publish("event", batch.event)
-        self._publish("system", batch.system)
+        self._publish("agent", batch.agent, agent)
+        self._publish("event", batch.event, events)
+        self._publish("system", batch.system, system)
 
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
@@ -248,6 +250,7 @@ class Recorder:
 
     def _settle(self, outcome: _Outcome) -> None:
         self._statuses = outcome.statuses
+        self.settled()
         for notice in outcome.notices:
             self.event(notice.kind, notice.subject, notice.message, notice.detail)
         if outcome.retry_at is not None:

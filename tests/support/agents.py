@@ -65,7 +65,6 @@ class Agents:
     Args:
         paths: the sources, by their workspaces; "" is Redis.
         states: further sources.
-        interval: the seconds between two ticks of the loop.
     """
 
     def __init__(
@@ -75,10 +74,9 @@ class Agents:
         timeout: float = TIMEOUT,
         forget_after: float = 86_400.0,
         mono: float = 1000.0,
-        interval: float = 2.0,
     ) -> None:
         self.mono = mono
-        self.loop_monitor = LoopMonitor(interval=interval, mono=mono)
+        self.loop_monitor = LoopMonitor()
         self.store = AgentStore(timeout=timeout, forget_after=forget_after, loop_monitor=self.loop_monitor)
         self.observations = Observations()
         for state in (*map(state_of, paths), *states):

@@ -32,8 +32,8 @@ class FileFinder:
         self._sources: dict[str, FileSource] = {}
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to listen for changes in the workspaces; new ones are found by looking."""
-        self._backend.start(self.hint)
+        """Begin to listen for changes in the workspaces, and for new ones."""
+        self._backend.start(self.hint, changed)
 
     def stop(self) -> None:
         """Stop listening."""

@@ -108,6 +108,7 @@ class RedisSource:
         """
         self._session = None
         self.state.standstill = None
+        self._end_listening()
         if self._listener is not None:
             self._listener.lost(trouble)
 
@@ -167,10 +168,8 @@ class RedisSource:
             return self._completed(await self._reader.reread(session, agent_ids, now().wall))
 
     def lost(self, _trouble: str) -> None:
-        """End listening if the connection is gone; with the next one it begins anew."""
+        """Take the next full reading for the first one; listening goes on while the connection lives."""
         self._read_once = False
-        if self._session is None:
-            self._end_listening()
 
     async def stop(self) -> None:
         """End."""

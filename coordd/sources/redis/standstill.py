@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from coordd.redislink.info import number_of, parse_info
 from coordd.redislink.session import Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError, meaning
-from coordd.sources.redis.verdicts import parse_info
 
 ASKED: tuple[Command, ...] = (("PING",), ("INFO", "memory"), ("INFO", "replication"), ("INFO", "clients"))
 _ORPHANED = "takes no writes: it is a replica that has lost its master"
@@ -35,7 +35,7 @@ def standstill(replies: list[Reply]) -> str | None:
         return meaning("OOM", "")
     if replication.get("role") == "slave" and replication.get("master_link_status") == "down":
         return _ORPHANED
-    connected, limit = _number(clients, "connected_clients"), _number(clients, "maxclients")
+    connected, limit = number_of(clients, "connected_clients"), number_of(clients, "maxclients")
     if connected is not None and limit is not None and connected >= limit:
         return meaning("MAXCLIENTS", "")
     return None
@@ -43,12 +43,7 @@ def standstill(replies: list[Reply]) -> str | None:
 
 def _is_full(memory: Mapping[str, str]) -> bool:
     """Return whether writes are refused for lack of memory; as getMaxmemoryState in the server's evict.c."""
-    used, limit = _number(memory, "used_memory"), _number(memory, "maxmemory")
+    used, limit = number_of(memory, "used_memory"), number_of(memory, "maxmemory")
     if not used or not limit or memory.get("maxmemory_policy") != "noeviction":
         return False
-    return used - (_number(memory, "mem_not_counted_for_evict") or 0) > limit
-
-
-def _number(info: Mapping[str, str], name: str) -> int | None:
-    text = info.get(name, "")
-    return int(text) if text.isdigit() and len(text) < 20 else None
+    return used - (number_of(memory, "mem_not_counted_for_evict") or 0) > limit

@@ -186,7 +186,7 @@ def restarted(known: Agent, wall: float, tmp: str) -> Agent:
         file.write(msgspec.json.encode(sample) + b"\n")
     directory = os.open(tmp, os.O_RDONLY)
     try:
-        (memory,) = restore(f"{tmp}/none", directory, now=wall)
+        (memory,) = restore(None, directory, now=wall)
     finally:
         os.close(directory)
     observations = memory.observations([state_of("/w")], Moment(wall=wall, mono=wall - T0))

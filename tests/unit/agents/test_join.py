@@ -15,10 +15,10 @@ from coordd.agents.join import Agent, difference, join
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine
 from coordd.agents.observation import Observation
-from coordd.agents.samples import sample_of, uptime, view_of
+from coordd.agents.samples import sample_of, uptime, view_fields
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
-from coordd.model import AgentSample
+from coordd.model import AgentSample, AgentView
 from coordd.util.timestamps import format_utc
 
 KEY = AgentKey("/a", "x")
@@ -241,7 +241,7 @@ def test_what_a_record_and_an_answer_show() -> None:
         declared_status="working",
         sources=("file",),
     )
-    view = view_of(known, verdict=known.verdict, age=3.00049, wall=T0, host="h")
+    view = AgentView(**view_fields(known, verdict=known.verdict, age=3.00049, wall=T0, host="h"))
     assert view.last_heartbeat_age == 3.0
 
 

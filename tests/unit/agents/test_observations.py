@@ -117,7 +117,6 @@ class Model(RuleBasedStateMachine):
     @rule(seconds=st.integers(min_value=1, max_value=130))
     def wait(self, seconds: int) -> None:
         self.agents.mono += seconds
-        self.agents.loop_monitor.start(self.mono)
 
     @rule(name=st.sampled_from(SOURCES))
     def lost(self, name: SourceName) -> None:

@@ -18,6 +18,7 @@ from coordd.records.scan import RecordQuery, Scan
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress, finish, temporary_of
 from coordd.sinks.folder import Folder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.retention import Policy
@@ -33,7 +34,9 @@ class Fleet:
 
     def __init__(self, directory: Path, policy: Policy = ROOMY, part_bytes: int = 1 << 20) -> None:
         self.directory = directory
-        self.sink = JsonlSink(metrics_dir=str(directory), random=lambda: 0.5, max_part_bytes=part_bytes)
+        self.sink = JsonlSink(
+            folder=HeldFolder(str(directory)), random=lambda: 0.5, max_part_bytes=part_bytes
+        )
         self.housekeeper = Housekeeper(writers=self.sink.files, policy=policy)
         self.sink.folder.folder()
 

@@ -18,14 +18,14 @@ from coordd.agents.beats import Reading
 from coordd.agents.join import Agent
 from coordd.agents.observation import observe
 from coordd.agents.remembered import RememberedAgent
-from coordd.agents.samples import view_of
+from coordd.agents.samples import view_fields
 from coordd.agents.source import SourceState
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
-from coordd.sinks.redis.checkpoint import load_checkpoint
 from coordd.sinks.restore import covered, restore
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.directories import open_directory
 from coordd.util.timestamps import format_utc
 
@@ -71,7 +71,8 @@ class Place:
 
     def known(self) -> dict[str, RememberedAgent]:
         with open_directory(str(self.directory)) as directory:
-            found = restore(str(self.snapshot), directory.fd, now=self.now, root=self.root, host=self.host)
+            snapshot = read_snapshot(str(self.snapshot), root=self.root)
+            found = restore(snapshot, directory.fd, now=self.now, host=self.host)
         return {agent.key.agent_id: agent for agent in found}
 
 
@@ -88,7 +89,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_without_any_memory_nobody_is_known(place: Place) -> None:
     assert place.known() == {}
-    assert restore(str(place.snapshot), None, now=T0) == []
+    assert restore(None, None, now=T0) == []
 
 
 def test_the_last_record_of_each_agent_is_what_is_known(place: Place) -> None:
@@ -196,19 +197,6 @@ def test_no_more_is_read_than_the_budget(place: Place, monkeypatch: pytest.Monke
     known = place.known()
     assert 8 <= len(known) <= 10
     assert "a99" in known
-
-
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")), max_size=30), st.integers(1, 9))
-def test_lines_come_backwards_whatever_the_block(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], block: int
-) -> None:
-    path = tmp_path_factory.mktemp("lines") / "f"
-    path.write_bytes(b"\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch, open_directory(str(path.parent)) as directory:
-        patch.setattr(restore_module, "_BLOCK", block)
-        found = list(restore_module._lines_backwards(directory.fd, "f", 0, 10_000))
-    assert found == [line for line in reversed(lines) if line]
 
 
 # clocks that were wrong for a while
@@ -379,7 +367,7 @@ def check(known: dict[str, RememberedAgent]) -> None:
         )
         if observations:
             agent = one.agent(observations)
-            view_of(agent, verdict=agent.verdict, age=1.0, wall=T0 + 1000, host="h")
+            view_fields(agent, verdict=agent.verdict, age=1.0, wall=T0 + 1000, host="h")
 
 
 @settings(deadline=None, max_examples=400)
@@ -438,7 +426,6 @@ def test_any_snapshot_and_any_records_are_survived(
     place.snapshot.write_bytes(snapshot if isinstance(snapshot, bytes) else json.dumps(snapshot).encode())
     place.records(*lines)
     check(place.known())
-    assert load_checkpoint(str(place.snapshot)) is None
 
 
 def test_sparse_files_of_ten_gigabytes_cost_nothing(place: Place) -> None:

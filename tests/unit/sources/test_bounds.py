@@ -31,6 +31,7 @@ from coordd.tasks.board import SLICE, Board
 from coordd.tasks.work import MAX_GONE, SourceTasks
 
 LIMITS = {"agents": 3, "files": 6, "claims": 3, "progress": 3, "listed": 5, "offered": 3, "text": 2000}
+WIDE = "\N{GRINNING FACE}" * 256  # the longest text of a field, at four bytes a character
 
 
 def small(**limits: int) -> Bounds:
@@ -131,7 +132,7 @@ def test_texts_are_bounded_as_well(tmp_path: Path) -> None:
     (coordination / "claims" / "0.claim").write_text(json.dumps({"description": "d" * 900}))
     assert (reader.scan(0.0).claims or {}).keys() == {"0"}
     (coordination / "claims" / "1.claim").write_text(json.dumps({"description": "d" * 900}))
-    (coordination / "agents" / "a.active").write_text(json.dumps({"capabilities": ["c" * 200] * 50}))
+    (coordination / "agents" / "a.active").write_text(json.dumps({"status": WIDE, "hostname": WIDE}))
     traces = reader.scan(0.0)
     assert traces.claims is not None
     assert traces.over_limit.keys() == {"agents"}
@@ -253,14 +254,14 @@ def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_o
     agents = RedisAgents(limit=100, bounds=bounds)
     assert bounds.agents.take(2)  # those in files
     agents.begin_registry()
-    agents.register("a", json.dumps({"capabilities": ["c" * 200] * 20}).encode())
+    agents.register("a", json.dumps({"status": WIDE, "hostname": WIDE}).encode())
     agents.register("b", b"{}")
     assert agents.truncated
     assert agents.traces.keys() == {"a"}
     registration = agents.traces["a"].registration
     assert registration is not None
-    assert registration.capabilities is None
-    agents.register("a", json.dumps({"capabilities": ["c"] * 20}).encode())
+    assert registration.status is None
+    agents.register("a", json.dumps({"status": "c"}).encode())
     agents.begin_registry()
     agents.end_registry()
     bounds.agents.give(2)
@@ -319,7 +320,7 @@ class Scene:
     """A board over one workspace, at a time that only the test moves."""
 
     def __init__(self) -> None:
-        self.agents = Agents("/w", interval=1e9)
+        self.agents = Agents("/w")
         self.board = Board(store=self.agents.store, stall_after=900)
         self.agents.store.on_change = self.board.touched
 

@@ -10,6 +10,7 @@ from agents import EPOCH, TIMEOUT, Agents, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ticking import tick
 
 from coordd.agents.key import AgentKey
 from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
@@ -49,6 +50,7 @@ class Model(RuleBasedStateMachine):
         self.agents = Agents(*PATHS, mono=1024.0)
         self.store = self.agents.store
         self.ticked = self.mono
+        tick(self.agents.loop_monitor, self.mono)
         self.offset = EPOCH
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
@@ -143,7 +145,7 @@ class Model(RuleBasedStateMachine):
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.agents.mono = self.ticked = self.ticked + 2.0
-            assert self.agents.loop_monitor.tick(self.mono) == 0.0
+            assert tick(self.agents.loop_monitor, self.mono) == 0.0
             self.recheck()
         self.agents.mono = until
 
@@ -254,6 +256,7 @@ class Scene:
 
     def __init__(self, *, active_before: tuple[AgentKey, ...] | None = None) -> None:
         self.agents = Agents("/w")
+        tick(self.agents.loop_monitor, self.agents.mono)
         self.store = self.agents.store
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
@@ -268,7 +271,7 @@ class Scene:
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
             self.agents.mono += 2.0
-            self.agents.loop_monitor.tick(self.agents.mono)
+            tick(self.agents.loop_monitor, self.agents.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
         self.agents.see("/w", agent_id, age, tasks=tasks)

@@ -63,7 +63,6 @@ class Scene:
 
     def wait(self, seconds: float) -> None:
         self.agents.mono += seconds
-        self.agents.loop_monitor.start(self.agents.mono)
 
     def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
         views = [view for _, view in self.list.shown(self.now)]
