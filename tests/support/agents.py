@@ -108,8 +108,7 @@ class Agents:
         at = None if age is None else clock.now(self.mono) - age
         return Observation(
             source=name,
-            agent_id=agent_id,
-            workspace=self.store.sources[name].workspace if workspace is None else workspace,
+            key=AgentKey(self.store.sources[name].workspace if workspace is None else workspace, agent_id),
             traces=AgentTraces(agent_id, **fields),
             beat_wall=None if age is None else self.now.wall - age,
             beat_at=at,
