@@ -292,7 +292,7 @@ def test_names_that_live_for_a_second_are_not_remembered_for_a_day() -> None:
     for number in range(10):
         agent_id = f"a{number}"
         traces = AgentTraces(agent_id)
-        known[agent_id] = Observation(REDIS, agent_id, "", traces)
+        known[agent_id] = Observation(REDIS, AgentKey("", agent_id), traces)
         found = departures.of_some({agent_id: None})[agent_id]
         assert found is (None if number >= 3 else traces)
         if number >= 3:
