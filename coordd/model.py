@@ -7,7 +7,7 @@ Pure values: nothing here reads, measures or decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -110,6 +110,21 @@ class AgentView(AgentSample):
     """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat."""
 
     last_heartbeat_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInFull(AgentView):
+    """An agent at the moment of asking, with why it has its status and what it holds.
+
+    ``verdict`` is the row of the table of verdicts that decided. ``tasks`` and ``claims`` are None where they
+    are unknown.
+    """
+
+    verdict: Mapping[str, object] = field(default_factory=dict)
+    stalled: bool | None = None
+    evidence: Sequence[Mapping[str, object]] = ()
+    tasks: tuple[str, ...] | None = None
+    claims: Sequence[TaskView] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from coordd.agents.beats import started_at
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
-from coordd.model import AgentSample, AgentView
+from coordd.model import AgentSample
 from coordd.util.timestamps import format_utc
 
 
@@ -16,10 +16,13 @@ def sample_of(agent: Agent, *, verdict: Verdict, wall: float, host: str) -> Agen
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
-def view_of(agent: Agent, *, verdict: Verdict, age: float | None, wall: float, host: str) -> AgentView:
-    """Return the agent as an answer shows it at the moment ``wall``, ``age`` seconds after its last beat."""
-    rounded = None if age is None else round(age, 3)
-    return AgentView(**_fields(agent, verdict, wall, host), last_heartbeat_age=rounded)
+def view_fields(
+    agent: Agent, *, verdict: Verdict, age: float | None, wall: float, host: str
+) -> dict[str, Any]:
+    """Return the fields of its view at the moment ``wall``, ``age`` seconds after the last beat."""
+    fields = _fields(agent, verdict, wall, host)
+    fields["last_heartbeat_age"] = None if age is None else round(age, 3)
+    return fields
 
 
 def _fields(agent: Agent, verdict: Verdict, wall: float, host: str) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class AgentStore:
     """Hold all agents, their sources and the latest system sample, with counters kept as they change.
 
     ``sources`` has every source by name, ``workspaces`` those that hold tasks beside agents, by workspace.
-    ``on_change`` is called with the key of each agent that appears, leaves, or changes its status or tasks.
-    ``version`` grows with every change.
+    ``on_change`` is called with the key of each agent that appears, leaves, or changes its status, its tasks
+    or who tells of it. ``version`` grows with every change.
 
     Args:
         timeout: agents.timeout in seconds; it may be changed, before :meth:`rejudge_all`.
@@ -103,7 +103,7 @@ class AgentStore:
         self._agents[key] = agent
         if before is None:
             self._keys_of[key.agent_id] = tuple(sorted((*self._keys_of.get(key.agent_id, ()), key)))
-        if before is None or _tasks(before) != _tasks(agent):
+        if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
         self._update(agent, mono)
@@ -249,6 +249,11 @@ class AgentStore:
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:
     return (agent.traces.tasks, agent.traces.unnamed_tasks) if agent.traces else None
+
+
+def _tellers(agent: Agent) -> list[tuple[SourceName, str]]:
+    """Return what tells of the agent: that decides which claims may mean it, and whether all are known."""
+    return [(one.source, one.workspace) for one in agent.observations]
 
 
 def _age(beat_mono: float | None, mono: float) -> float | None:

@@ -38,8 +38,6 @@ class Registration:
 
     started_at: float | None = None
     status: str | None = None
-    capabilities: tuple[str, ...] | None = None
-    project_type: str | None = None
     hostname: str | None = None
     pid: int | None = None
     proc_start: float | None = None

@@ -60,7 +60,7 @@ KEYS: tuple[ConfigKey, ...] = (
         "workspaces",
         paths(),
         None,
-        "Project directories that hold .claude/coordination; patterns (~/src/*) are expanded at each rescan.",
+        "Project directories that hold .claude/coordination; patterns (~/src/*) find new ones at once.",
         short="COORDD_WORKSPACES",
         flag="--workspace",
         reload=True,

@@ -114,8 +114,6 @@ class SourceIntake:
             return
         state = self.state
         self.first.set()
-        if state.error != trouble:
-            log.warning("%s cannot be read: %s", _words(state.name.kind, state.name.path), trouble)
         known = state.state == "unreadable"
         state.state, state.error = "unreadable", trouble
         if known and not self._read_once and not state.clock.readable:
@@ -191,10 +189,11 @@ class SourceIntake:
         following = await self.source.follow()
         if epoch != self._epoch:
             return
+        reading = now().mono
         traces = await self.source.read_all()
         if epoch != self._epoch:
             return
-        self._pace.ended(began, now().mono)
+        self._pace.ended(reading, now().mono)
         state = self.state
         state.state = traces.state if traces.state == "waiting" else following.state
         state.error = following.reason
@@ -266,6 +265,8 @@ class SourceIntake:
         if gone:
             self._drop(self)
         elif epoch == self._epoch and not self._ended:
+            if self.state.error != trouble:
+                log.warning("%s cannot be read: %s", _words(*self.state.name), trouble)
             self.lost(trouble)
             self._await_next()
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName
-from coordd.intake.source import SourceIntake, Stores
+from coordd.intake.source import BATCH, SourceIntake, Stores
+from coordd.runtime.pace import PAUSE, Pace
 from coordd.runtime.schedule import now
 from coordd.sources.base import RESCAN, SourceFinder
 
@@ -27,6 +28,7 @@ class Intake:
         self._sources: dict[SourceName, SourceIntake] = {}
         self._found: list[set[SourceName]] = [set() for _ in finders]
         self._finding = asyncio.Lock()
+        self._pace = Pace((0.0, PAUSE[1]))
         self._removals: set[asyncio.Future[None]] = set()
         self._ended = False
         stores.deadline_timer.reread = self.reread
@@ -61,13 +63,17 @@ class Intake:
         await asyncio.gather(*(first_of(one) for one in self._sources.values()))
 
     def find_soon(self) -> None:
-        """Look for sources now: some may have come or gone."""
-        self._stores.schedule.once("sources.find-now", 0.0, self.find)
+        """Look for sources soon: some may have come or gone; may be called thousands of times a second."""
+        if self._stores.schedule.waiting("sources.find-soon") is None:
+            delay = max(BATCH, self._pace.after - now().mono)
+            self._stores.schedule.once("sources.find-soon", delay, self.find)
 
     async def find(self) -> None:
         """Look for sources; follow those that are new, and let go of those that are there no longer."""
+        began = now().mono
         for one in await self._find():
             one.start()
+        self._pace.ended(began, now().mono)
 
     def scan_soon(self) -> None:
         """Look for sources, and read each in full, now rather than in its time."""

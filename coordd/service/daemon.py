@@ -38,8 +38,8 @@ from coordd.util.timestamps import format_utc
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 60.0
-CHECK_EVERY = 4.0
-"""Seconds between two checks that lock, record directories and socket are still in their places."""
+SNAPSHOT_SLACK = 10.0
+"""Seconds that a snapshot waits for a sample of the host, to be written in the same wake-ups."""
 DRAIN = 5.0
 """Seconds for writing what waits at the end."""
 LOAD_DEADLINE = 60.0
@@ -99,6 +99,7 @@ class Daemon:
             notifier=notifier,
             on_clock_step=self._clock_stepped,
             on_gap=self._gap,
+            on_sleep=self._slept,
             on_replaced=self._replaced,
         )
 
@@ -113,10 +114,11 @@ class Daemon:
         parts.recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
-        parts.redis.load(parts.last_run.path, parts.last_run.root)
+        parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
-        await parts.intake.start(await parts.last_run.read())
-        await parts.redis.start()
+        memory = await parts.last_run.read()
+        await parts.intake.start(memory.agents)
+        await parts.redis.start(memory.checkpoint)
         await parts.intake.first_readings()
         parts.deadline_timer.start()
         parts.server.start(self._runtime_files.socket)
@@ -131,8 +133,14 @@ class Daemon:
         parts.schedule.every(
             "host.sample", parts.reloading.config.sampling.interval, parts.sample, first=FIRST_AFTER
         )
-        parts.schedule.every("snapshot", SNAPSHOT_EVERY, parts.write_snapshot, first=1.0)
-        parts.schedule.every("records.check", CHECK_EVERY, parts.ownership_check.make)
+        parts.schedule.every(
+            "snapshot",
+            SNAPSHOT_EVERY,
+            parts.write_snapshot_with_sample,
+            first=0.0,
+            slack=SNAPSHOT_SLACK,
+        )
+        parts.ownership_check.start()
         self._await_midnight()
         parts.upkeep.start()
         parts.schedule.once("memory.trim", TRIM_AFTER, self._trim)
@@ -146,6 +154,7 @@ class Daemon:
         parts = self._parts
         parts.supervision.stopping()
         parts.upkeep.close()
+        parts.ownership_check.close()
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
@@ -182,9 +191,19 @@ class Daemon:
         self._parts.recorder.event(
             "clock.stepped",
             "clock",
-            f"the wall clock moved by {seconds:+.1f} s (it was set, or this machine slept)",
+            f"the wall clock was set: it moved by {seconds:+.1f} s",
             {"seconds": round(seconds, 3)},
         )
+        self._wall_moved()
+
+    def _slept(self, seconds: float) -> None:
+        self._parts.recorder.event(
+            "clock.slept", "clock", f"this machine slept for {seconds:.1f} s", {"seconds": round(seconds, 3)}
+        )
+        self._wall_moved()
+
+    def _wall_moved(self) -> None:
+        """Do what depends on the date anew, and read everything again: agents may have written unnoticed."""
         self._await_midnight()
         self._parts.schedule.once("records.roll", 0.0, self._parts.recorder.roll)
         # The times in it are then of the new clock.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import Raw
+
 from coordd.config.build import Config
 from coordd.model import SinkStatus
 from coordd.sources.base import OneSource
@@ -18,10 +20,10 @@ class NoRedis:
     def __init__(self) -> None:
         self.finder = OneSource()
 
-    def load(self, snapshot: str, root: str | None) -> None:
+    def load(self) -> None:
         """Import nothing."""
 
-    async def start(self) -> None:
+    async def start(self, checkpoint: Raw | bytes) -> None:
         """Connect to nothing."""
 
     def gap(self) -> None:
@@ -30,7 +32,7 @@ class NoRedis:
     def apply(self, config: Config) -> None:
         """Leave everything as it is."""
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
+    def offer(self, topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         """Take no records."""
 
     def statuses(self) -> dict[str, SinkStatus]:

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
@@ -35,7 +35,7 @@ from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
@@ -43,6 +43,7 @@ from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
 from coordd.sinks.csv import CsvSink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.last_run import LastRun
 from coordd.sinks.recorder import Recorder
@@ -68,6 +69,7 @@ class Parts:
         notifier: tells the service manager.
         on_clock_step: called when the wall clock was set, with the seconds by which it moved.
         on_gap: called when the process did not run, with the seconds that it missed.
+        on_sleep: called when the machine slept, with the seconds of it.
         on_replaced: called when the metrics directory belongs to another daemon by now.
     """
 
@@ -81,13 +83,16 @@ class Parts:
         notifier: Notifier,
         on_clock_step: Callable[[float], None],
         on_gap: Callable[[float], None],
+        on_sleep: Callable[[float], None],
         on_replaced: Callable[[], None],
     ) -> None:
         host = socket.gethostname()
         self._mode = config.coordination.mode
         self._runtime_files = runtime_files
-        loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
-        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap)
+        loop_monitor = LoopMonitor()
+        self.schedule = Schedule(
+            loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
+        )
         self.store = AgentStore(
             timeout=config.agents.timeout,
             forget_after=config.agents.forget_after,
@@ -95,14 +100,14 @@ class Parts:
         )
         self.board = Board(store=self.store, stall_after=config.agents.stall_after)
         self.store.on_change = self.board.touched
-        writer = Worker("coordd-writer")
+        writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
         self.record_sinks = _record_sinks(config, runtime_files.rights)
         self.recorder = Recorder(
             sinks=self.record_sinks,
             writer=writer,
-            syncer=Worker("coordd-fsync"),
+            syncer=syncer,
             schedule=self.schedule,
             host=host,
             fsync_interval=config.storage.fsync_interval,
@@ -115,6 +120,7 @@ class Parts:
             schedule=self.schedule,
             on_event=self.recorder.event,
         )
+        self.recorder.settled = self.upkeep.look
         bounds = Bounds()
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
@@ -228,19 +234,26 @@ class Parts:
             root=runtime_files.rights.root,
             host=host,
             writer=writer,
+            syncer=syncer,
         )
         self.ownership_check = OwnershipCheck(
             runtime_files=runtime_files,
             recorder=self.recorder,
-            upkeep=self.upkeep,
             server=self.server,
+            schedule=self.schedule,
             replaced=on_replaced,
+            changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
     async def sample(self) -> None:
         """Sample the host, and tell the service manager."""
         await self.sampling.sample()
         self.supervision.sampled()
+
+    async def write_snapshot_with_sample(self) -> None:
+        """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""
+        await self.sampling.measured()
+        await self.write_snapshot()
 
     async def write_snapshot(self) -> None:
         """Write the snapshot for clients and for the next run."""
@@ -269,9 +282,9 @@ class Parts:
         self.backend.entries = self._workspaces(new)
         self.intake.scan_soon()
 
-    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+    def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
-        self.redis.offer(topic, records)
+        self.redis.offer(topic, records, made_of)
 
     def _sink_statuses(self) -> Mapping[str, SinkStatus]:
         return {**self.recorder.statuses(), **self.redis.statuses()}
@@ -289,18 +302,12 @@ class Parts:
 
 def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:
     storage = config.storage
-    common: dict[str, Any] = {
-        "random": random.random,
-        "backlog": storage.backlog,
-        "mode": rights.file,
-        "directory_mode": rights.directory,
-        "gitignore": rights.gitignore,
-        "root": rights.root,
-    }
-    jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+    metrics = HeldFolder.of(storage.metrics_dir, rights)
     # One directory for both is held once, or each would take the other's work for a stranger's.
-    same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
-    return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
+    same = os.path.abspath(storage.log_dir) == metrics.path
+    logs = metrics if same else HeldFolder.of(storage.log_dir, rights)
+    jsonl = JsonlSink(folder=metrics, random=random.random, backlog=storage.backlog)
+    return jsonl, CsvSink(folder=logs, random=random.random, backlog=storage.backlog)
 
 
 def _identity(

@@ -6,24 +6,24 @@ Imported by parts.py only in that case: redis-py takes 8 MB of memory, which oth
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Mapping, Sequence
+
+from msgspec import Raw
 
 from coordd.config.build import Config
 from coordd.model import SinkStatus
 from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.checkpoint import load_checkpoint, with_checkpoint
+from coordd.runtime.worker import Worker
+from coordd.sinks.redis.checkpoint import with_checkpoint
+from coordd.sinks.redis.commands import TOPICS, samples_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.base import OneSource
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
-
-log = logging.getLogger(__name__)
 
 LOAD_DEADLINE = 60.0
 FLUSH_PAUSE = 5.0
@@ -56,7 +56,7 @@ class RedisService:
             )
             self.finder = OneSource(source)
             self._connection.users.append(source)
-            self._connection.looks.append(source.look)
+            self._connection.exchanged.append(source.exchanged)
             state.feed = lambda: source.mode
             state.troubles = lambda: source.troubles
             state.standstill = lambda: source.state.standstill
@@ -75,25 +75,20 @@ class RedisService:
             self._connection.users.append(self._sink)
         state.follow(lambda: self._connection.facts)
         self._loading: asyncio.Future[None] | None = None
-        self._resuming: asyncio.Future[object] | None = None
 
-    def load(self, snapshot: str, root: str | None) -> None:
-        """Begin to import redis-py, and to read the last run's checkpoint, in a thread."""
-        if self._sink is not None:
-            self._resuming = asyncio.ensure_future(
-                self._worker.run(load_checkpoint, snapshot, root, deadline=LOAD_DEADLINE)
-            )
+    def load(self) -> None:
+        """Begin to import redis-py, in a thread."""
         self._loading = asyncio.ensure_future(self._worker.run(self._connection.load, deadline=LOAD_DEADLINE))
 
-    async def start(self) -> None:
-        """Begin to connect; the source tells when it can be read."""
+    async def start(self, checkpoint: Raw | bytes) -> None:
+        """Begin to connect; the source tells when it can be read.
+
+        ``checkpoint`` is that of the last run, as JSON.
+        """
         if self._loading is not None:
             await self._loading
-        if self._sink is not None and self._resuming is not None:
-            try:
-                self._sink.resume(await self._resuming)
-            except DeadlineMissed:  # the disk hangs; without a checkpoint nothing is lost, only written again
-                log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
+        if self._sink is not None:
+            self._sink.resume(checkpoint)
         self._connection.start()
 
     def gap(self) -> None:
@@ -105,10 +100,10 @@ class RedisService:
         if self._sink is not None:
             self._sink.ttl = config.redis.ttl
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Queue records for Redis that were just written to the record files."""
-        if self._sink is not None:
-            self._sink.offer(topic, records)
+    def offer(self, topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> None:
+        """Queue samples for Redis of records that were just written to the files; see samples_of()."""
+        if self._sink is not None and topic in TOPICS:
+            self._sink.offer(topic, samples_of(topic, records, made_of))
 
     def statuses(self) -> dict[str, SinkStatus]:
         """Return the sink's status by its name; {} where no samples are written to Redis."""

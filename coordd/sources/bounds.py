@@ -104,7 +104,7 @@ def weight(value: object) -> int:
     elif isinstance(value, Progress):
         texts = (value.message,)
     elif isinstance(value, Registration):
-        texts = (value.status, value.project_type, value.hostname, *(value.capabilities or ()))
+        texts = (value.status, value.hostname)
     else:
         return 0
     return sum(getsizeof(text) for text in texts if text is not None)

@@ -146,7 +146,7 @@ class Board:
             self._counts[held.state] -= 1
             self._recount_duplicate(task)
         self.orphans = {key for key in self.orphans if key[0] != path}
-        self.holdings.drop(path)
+        self.holdings.dropped()
         self._version += 1
 
     def rejudge_all(self) -> None:

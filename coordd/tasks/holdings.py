@@ -63,9 +63,9 @@ class Holdings:
         source = self._source_tasks[path]
         self._due.update(AgentKey(path, key[1]) for key in self.stalled if key[1] in source.holdings)
 
-    def drop(self, path: str) -> None:
-        """Forget the stalled agents of a source that is read no longer."""
-        self.stalled = {key for key in self.stalled if key[0] != path}
+    def dropped(self) -> None:
+        """Mark all stalled agents to be judged again: what they held may have gone with its source."""
+        self._due.update(self.stalled)
 
     def settle(self, now: Moment) -> None:
         """Judge the agents that a change or the time has affected, up to this moment."""
@@ -127,9 +127,12 @@ class Holdings:
         agent_id = key[1]
         if self._store.status_of(key) is None:
             self.stalled.discard(key)
+        if key in self.stalled:
+            self._due.add(key)
         claims: list[TaskKey] = []
-        # Claims in Redis may name an agent of a workspace, and claims in any workspace an agent of Redis.
-        for path in dict.fromkeys([key[0], ""] if key[0] else ["", *self._source_tasks]):
+        # Claims in Redis may name an agent of a workspace, and claims in any workspace one that Redis names.
+        holding_it = [path for path, source in self._source_tasks.items() if agent_id in source.holdings]
+        for path in dict.fromkeys([key.workspace, *holding_it]):
             holding = self._changed_in(path, agent_id, now)
             if holding is not None:
                 claims += [(path, task) for task in holding.claims]

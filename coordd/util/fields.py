@@ -17,7 +17,6 @@ from coordd.util.timestamps import parse_timestamp
 T = TypeVar("T")
 
 MAX_TEXT = 256
-MAX_ITEMS = 256
 
 
 class Malformed(ValueError):
@@ -152,18 +151,6 @@ class Fields:
         if isinstance(value, str):
             return jsonable(value[:limit])
         self._bad(name, "not text")
-        return None
-
-    def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return a list of up to 256 texts."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        if isinstance(value, list) and len(value) <= MAX_ITEMS:
-            found = tuple(jsonable(item) for item in value if isinstance(item, str))
-            if len(found) == len(value) and all(len(item) <= MAX_TEXT for item in found):
-                return found
-        self._bad(name, "not a list of texts")
         return None
 
     def _bad(self, name: str, expected: str) -> None:

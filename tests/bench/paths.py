@@ -115,6 +115,7 @@ def wrong_day(base: Path) -> None:
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "COORDD_SAMPLING_INTERVAL": "1s",  # the daemon notices when it wakes: libfaketime moves no timer
     }
     project = Project(base / "project")
 

@@ -209,7 +209,7 @@ ENTRIES = st.sampled_from(
         "{",
         "",
         '{"started_at": 100, "status": "active", "capabilities": ["code"], "hostname": "h", "pid": 7}',
-        '{"started_at": "soon", "status": "idle", "pid": -1, "project_type": "python"}',
+        '{"started_at": "soon", "status": "idle", "pid": -1, "hostname": "h"}',
     )
 )
 CLAIMS = st.sampled_from(

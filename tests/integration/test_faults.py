@@ -19,11 +19,6 @@ pytestmark = pytest.mark.root
 OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
 def problems(coordd: Coordd) -> str:
     return " ".join(coordd.rpc("status")["problems"])
 

@@ -75,11 +75,6 @@ def put(metrics: Path, kind: str, records: list[dict[str, Any]], *, packed: bool
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
-@pytest.fixture
 def past(project: Project) -> list[dict[str, Any]]:
     """Three days of records of two agents, long ago: one gzipped, one rotated, one with a damaged line."""
     metrics = project.claude / "metrics"

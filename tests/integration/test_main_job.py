@@ -19,11 +19,6 @@ from waiting import eventually
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
@@ -450,6 +445,8 @@ def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> No
     """hashlib or ssl anywhere in its imports would load it: a sixth of the daemon's memory."""
     with watching(project, tmp_path, PYTHONPROFILEIMPORTTIME="1") as coordd:
         eventually(lambda: project.records("system"))
+        eventually((project.root / ".claude" / "run" / "snapshot.json").exists)
         assert not coordd.mapped("libcrypto", "/_ssl.", "/_hashlib.")
         assert "coordd.service.daemon" in coordd.imported()
         assert not coordd.imported() & {"redis", "redis.exceptions"}  # 8 MB, for who has one
+        assert not coordd.imported() & {"click", "importlib.metadata", "multiprocessing", "zoneinfo"}  # 5 MB

@@ -19,11 +19,6 @@ COMMAND = "a%0D%0Adelete%20session%0D%0Ab:x@"
 """A user whose name is a line of its own to a server that takes lines."""
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
 @pytest.fixture(params=["unix", "port"])
 def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LineServer]:
     server = LineServer(str(tmp_path / "memcached.sock") if request.param == "unix" else None)

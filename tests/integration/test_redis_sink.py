@@ -10,9 +10,8 @@ import os
 import random
 from time import monotonic, time
 
-import pytest
-from redis_samples import agent_record, system_record
-from redisd import KINDS, RedisServer, redis_server
+from redis_samples import agent_record, samples_in, system_record
+from redisd import RedisServer, redis_server
 from waiting import until
 
 from coordd.redislink.connection import RedisConnection
@@ -21,8 +20,8 @@ from coordd.runtime.worker import Worker
 from coordd.sinks.base import Batch
 from coordd.sinks.compress import compress
 from coordd.sinks.folder import Folder
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.util.timestamps import format_utc
 
@@ -40,7 +39,9 @@ class Host:
         self.written = {}
         self.count = 0
         self.worker = Worker("history", replaceable=True)
-        self.jsonl = JsonlSink(metrics_dir=str(self.directory), random=random.random, max_part_bytes=part)
+        self.jsonl = JsonlSink(
+            folder=HeldFolder(str(self.directory)), random=random.random, max_part_bytes=part
+        )
         self.jsonl.open(wall=self.wall, mono=0.0)
         self.link = RedisConnection(url=url, random=random.random)
         self.sink = RedisSink(
@@ -78,10 +79,10 @@ class Host:
         )
         self.jsonl.write(batch, wall=wall if written_at is None else written_at, mono=0.0)
         for topic, records in (("agent", batch.agent), ("system", batch.system)):
-            self.sink.offer(topic, records)
-            for record in records:
-                sample = sample_of(topic, record)
-                self.written[sample.key, sample.field] = (sample.epoch, record)
+            samples = samples_in(topic, *records)
+            self.sink.offer(topic, samples)
+            for sample in samples:
+                self.written[sample.key, sample.field] = (sample.epoch, sample.value)
 
     async def healthy(self):
         await until(
@@ -113,12 +114,6 @@ class Host:
 
     async def all_there(self, server):
         await until(lambda: not self.missing(server), what="all samples are there")
-
-
-@pytest.fixture(params=KINDS)
-def server(request, tmp_path):
-    with redis_server(tmp_path / "server", kind=request.param) as one:
-        yield one
 
 
 def removed(path):

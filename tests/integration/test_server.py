@@ -10,7 +10,6 @@ import resource
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,13 +18,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ANSWERS_PER_TURN, ConnectionLimits
 from coordd.control.hub import Hub
 from coordd.control.methods import SubscribeParams
 from coordd.control.peer import Peer
-from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
+from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.control.turns import SLICE
@@ -87,7 +87,8 @@ async def serving(path: str, limits: ConnectionLimits | None = None) -> AsyncIte
             "subscribe",
             "",
             lambda params, _peer: Opened(
-                Raw(b'"snapshot"'), hub.subscribe(params.topics if params.topics is not None else TOPICS)
+                Raw(b'"snapshot"'),
+                hub.subscribe(params.topics if params.topics is not None else TOPICS),
             ),
             SubscribeParams,
         ),
@@ -493,19 +494,17 @@ sys.stdout.buffer.write(client.makefile("rb").read())
 
 
 @pytest.mark.root
-async def test_another_user_may_ask_and_not_control() -> None:
-    with tempfile.TemporaryDirectory(prefix="coordd-test-") as open_directory:  # pytest's own are closed
-        os.chmod(open_directory, 0o755)
-        path = f"{open_directory}/s"
-        async with serving(path):
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-c", ASK, path, stdout=subprocess.PIPE
-            )
-            out, _ = await child.communicate()
-            assert child.returncode == 0
-            forbidden, pong = (json.loads(line) for line in out.splitlines())
-            assert forbidden["error"]["data"]["kind"] == "forbidden"
-            assert pong["result"] == "pong"
+async def test_another_user_may_ask_and_not_control(open_directory: Path) -> None:
+    path = f"{open_directory}/s"
+    async with serving(path):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-c", ASK, path, stdout=subprocess.PIPE
+        )
+        out, _ = await child.communicate()
+        assert child.returncode == 0
+        forbidden, pong = (json.loads(line) for line in out.splitlines())
+        assert forbidden["error"]["data"]["kind"] == "forbidden"
+        assert pong["result"] == "pong"
 
 
 HOARD = """
@@ -536,7 +535,7 @@ print(held)
 
 
 @pytest.mark.root
-async def test_one_user_shuts_out_neither_another_nor_root() -> None:
+async def test_one_user_shuts_out_neither_another_nor_root(open_directory: Path) -> None:
     async def hoard(path: str, uid: int, many: int) -> asyncio.subprocess.Process:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-c", HOARD, path, str(uid), str(many)),
@@ -551,26 +550,24 @@ async def test_one_user_shuts_out_neither_another_nor_root() -> None:
         out, _ = await child.communicate(b"\n")
         return int(out)
 
-    with tempfile.TemporaryDirectory(prefix="coordd-test-") as open_directory:  # pytest's own are closed
-        os.chmod(open_directory, 0o755)
-        path = f"{open_directory}/s"
-        async with serving(path, ConnectionLimits(connections=64)) as service:
-            honest = await hoard(path, 65533, 5)
-            greedy = await hoard(path, 65534, 200)
-            assert len(service.server) == 60  # four are kept
-            roots = [await service.connect() for _ in range(4)]
-            for client in roots:
-                await ping(client)
-            assert len(service.server) == 64
-            more = [await service.connect() for _ in range(4)]
-            for client in more:
-                await ping(client)
-            late = await hoard(path, 65532, 5)
-            assert await held(honest) == 5
-            assert await held(late) == 5
-            assert await held(greedy) == 64 - 5 - 5 - 8
-            for client in (*roots, *more):
-                await ping(client)
+    path = f"{open_directory}/s"
+    async with serving(path, ConnectionLimits(connections=64)) as service:
+        honest = await hoard(path, 65533, 5)
+        greedy = await hoard(path, 65534, 200)
+        assert len(service.server) == 60  # four are kept
+        roots = [await service.connect() for _ in range(4)]
+        for client in roots:
+            await ping(client)
+        assert len(service.server) == 64
+        more = [await service.connect() for _ in range(4)]
+        for client in more:
+            await ping(client)
+        late = await hoard(path, 65532, 5)
+        assert await held(honest) == 5
+        assert await held(late) == 5
+        assert await held(greedy) == 64 - 5 - 5 - 8
+        for client in (*roots, *more):
+            await ping(client)
 
 
 STARVED = """

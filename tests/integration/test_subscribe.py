@@ -18,11 +18,12 @@ from typing import Any
 import psutil
 import pytest
 from live import Coordd, Project, watching
+from msgspec import Raw
 from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ConnectionLimits
 from coordd.control.hub import Hub, SubscriberBounds
-from coordd.control.rpc import Dispatcher, Method, NoParams, Opened, Raw
+from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.model import TOPICS
@@ -90,11 +91,6 @@ class Subscriber:
     def close(self) -> None:
         self._lines.close()
         self.socket.close()
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 @pytest.fixture
@@ -317,7 +313,12 @@ async def serving(path: str, limits: ConnectionLimits) -> AsyncIterator[tuple[Hu
     rows = (
         Method("ping", "", lambda _params, _peer: "pong", NoParams),
         Method("big", "", lambda _params, _peer: Raw(b'"' + b"x" * 8_000_000 + b'"'), NoParams),
-        Method("subscribe", "", lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(TOPICS)), NoParams),
+        Method(
+            "subscribe",
+            "",
+            lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(TOPICS)),
+            NoParams,
+        ),
     )
     dispatcher = Dispatcher(methods={row.name: row for row in rows}, own_uid=os.geteuid())
     listener = listen(path, mode=0o600)

@@ -97,11 +97,6 @@ class Terminal:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
-
-
-@pytest.fixture
 def terminal(tmp_path: Path, project: Project) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 

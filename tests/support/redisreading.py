@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,12 +84,3 @@ def agent(traces: SourceTraces | AgentsChange, agent_id: str) -> AgentTraces:
     found = traces.agents[agent_id]
     assert found is not None
     return found
-
-
-def commands_of(server: RedisServer, calls: Iterable[Any]) -> int:
-    """Return how many commands the server processed during the calls, made one after another."""
-    with server.client as client:
-        before = client.info("stats")["total_commands_processed"]
-        for _ in calls:
-            pass
-        return int(client.info("stats")["total_commands_processed"] - before - 1)

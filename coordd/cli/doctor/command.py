@@ -31,6 +31,7 @@ from coordd.cli.doctor.storage import (
 )
 from coordd.cli.doctor.workspaces import check_workspaces
 from coordd.cli.options import takes_target
+from coordd.errors import CannotTell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ def examine(facts: DoctorFacts) -> list[Finding]:
     for check in CHECKS:
         try:
             findings += within(LONGEST, partial(_listed, check, facts))
-        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        except (OSError, ValueError, CannotTell) as error:  # ValueError: a path with a zero byte in it
             name = check.__name__.removeprefix("check_")
             findings.append(Finding(name, "warn", f"cannot tell: {error}", "ask as root"))
     return findings

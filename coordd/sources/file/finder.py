@@ -31,9 +31,9 @@ class FileFinder:
         self._entries: tuple[str, ...] = ()
         self._sources: dict[str, FileSource] = {}
 
-    def start(self, _changed: Callable[[], None]) -> None:
-        """Begin to listen for changes in the workspaces; new ones are found by looking."""
-        self._backend.start(self.hint)
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to listen for changes in the workspaces, and for new ones."""
+        self._backend.start(self.hint, changed)
 
     def stop(self) -> None:
         """Stop listening."""

@@ -80,7 +80,7 @@ async def track(url: str, session: RedisSession, prefixes: Sequence[bytes]) -> T
     except RedisLost as lost:
         raise NotPermitted(f"a second connection: {lost}") from None
     try:
-        refusal = await _subscribe(listener, session, prefixes)
+        refusal = await subscribe(listener, session, prefixes)
     except BaseException:
         await listener.close()
         raise
@@ -90,8 +90,12 @@ async def track(url: str, session: RedisSession, prefixes: Sequence[bytes]) -> T
     return TrackingSubscription(listener)
 
 
-async def _subscribe(listener: RedisSession, session: RedisSession, prefixes: Sequence[bytes]) -> str | None:
-    """Take all steps; return the one that was refused and why, None if all succeeded."""
+async def subscribe(listener: RedisSession, session: RedisSession, prefixes: Sequence[bytes]) -> str | None:
+    """Take all steps of :func:`track` with connections at hand; return the one that was refused and why.
+
+    Raises:
+        RedisLost: a connection failed.
+    """
     number = (await listener.call(("CLIENT", "ID")))[0]
     if not isinstance(number, int):
         return _refusal(number, "CLIENT ID")

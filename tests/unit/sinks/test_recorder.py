@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
-from time import monotonic
 
 import pytest
 from waiting import PATIENCE, until
 
 from coordd.model import PerformanceRow, SinkStatus
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule
+from coordd.runtime.schedule import Schedule
 from coordd.runtime.worker import Worker
 from coordd.sinks import recorder as recorder_module
 from coordd.sinks.base import Batch, Notice
@@ -65,7 +64,7 @@ class Bench:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.schedule = Schedule(
-            loop_monitor=LoopMonitor(interval=TICK, mono=monotonic()),
+            loop_monitor=LoopMonitor(),
             on_step=lambda _: None,
             on_gap=lambda _: None,
         )

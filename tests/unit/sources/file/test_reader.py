@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -333,15 +332,13 @@ def test_limits_are_64_kib_and_1_mib_for_tasks(agents: Path, reader: WorkspaceRe
 
 
 @pytest.fixture
-def open_agents() -> Iterator[Path]:
+def open_agents(open_directory: Path) -> Path:
     """An agents folder that other users reach, unlike everything in tmp_path."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        path = Path(name) / ".claude" / "coordination" / "agents"
-        path.mkdir(parents=True)
-        for agent_id in "ab":
-            (path / f"{agent_id}.heartbeat").write_text(BEAT)
-        yield path
+    path = open_directory / ".claude" / "coordination" / "agents"
+    path.mkdir(parents=True)
+    for agent_id in "ab":
+        (path / f"{agent_id}.heartbeat").write_text(BEAT)
+    return path
 
 
 def test_a_file_that_may_not_be_read_is_unknown_not_absent(open_agents: Path) -> None:
