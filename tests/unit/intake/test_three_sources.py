@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -207,6 +207,7 @@ class Daemon:
         self.read_batches = 0
         self.story: dict[AgentKey, AgentSample] = {}
         self.beats_seen: dict[AgentKey, float | None] = {}
+        self.sources: dict[AgentKey, tuple[str, ...]] = {}  # those shown; that one leaves is no record
         self.finder = Finder(order, places)
         self.coordd: Coordd | None = None
 
@@ -216,9 +217,10 @@ class Daemon:
         path.write_bytes(b"".join(lines))
         descriptor = os.open(directory, os.O_RDONLY)
         try:
-            remembered = restore("/nowhere", descriptor, now=self._clock.time())
+            remembered = restore(None, descriptor, now=self._clock.time())
         finally:
             os.close(descriptor)
+        self.sources.clear()
         self.finder = Finder(self._order, self._places)
         self.coordd = Coordd(
             clock=self._clock,
@@ -246,7 +248,10 @@ class Daemon:
                     assert last is not None, f"removed, and was not there: {one}"
                     del self.story[key]
                     continue
-                assert last is None or said(one) != said(last), f"recorded twice: {one}"
+                if last is not None:
+                    last = replace(last, sources=self.sources.get(key, last.sources))
+                    assert said(one) != said(last), f"recorded twice: {one}"
+                self.sources.pop(key, None)
                 assert (last is None) == (one.cause in ("appeared", "start")), one
                 self.story[key] = one
                 if one.status == "active" and one.cause in ("heartbeat", "appeared"):
@@ -476,6 +481,7 @@ class ThreeSources(RuleBasedStateMachine):
                     recorded = daemon.story[key]
                     assert (recorded.status, recorded.active_tasks) == (status, active_tasks), key
                     assert set(sources) <= set(recorded.sources)
+                    daemon.sources[key] = sources
 
     def _nothing_failed_that_may_not(self) -> None:
         for daemon in self.daemons:
