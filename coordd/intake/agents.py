@@ -121,11 +121,11 @@ class AgentIntake:
         known = self.known(state.name)
         for agent_id, traces in agents.items():
             old = known.get(agent_id)
-            if old is not None and old.traces is traces:
-                continue  # only time can change the verdict, and a deadline watches it
             if traces is None:
                 touched |= self._observations.remove(state.name, agent_id)
                 continue
+            if old is not None and old.traces is traces:
+                continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
             if new is not old:
                 touched |= self._observations.put(new)
