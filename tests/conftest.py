@@ -15,7 +15,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As pytest's own, with a shorter name: the path of a socket in it may have 107 bytes."""
     return tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:20])
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter; pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="coordd-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 LONGEST = 3 * PATIENCE

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from coordd.config.redis_url import public_url
 from coordd.redislink.facts import RedisFacts
+from coordd.redislink.info import number_of, version_of
 from coordd.redislink.server_info import ASKED, ServerInfo
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.target import parse_target
@@ -38,9 +39,6 @@ CHECK_EVERY = 15.0
 nothing changes. Whoever wants to know something of the server regularly has it from there (``exchanged``)."""
 PAUSE = 1.0
 """The least number of seconds between two attempts; the backoff is added."""
-
-_UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
-"""Errors that every command would get: such a Redis answers but cannot be used."""
 
 
 class ConnectionUser(Protocol):
@@ -58,7 +56,8 @@ class ConnectionUser(Protocol):
 class RedisConnection:
     """Keep a connection to ``url``; ``on_change`` is called when it is established or lost.
 
-    ``exchanged`` are called with what each regular exchange told, the first time after ``up`` of the users.
+    ``users`` are told when it comes and goes. ``exchanged`` are called with what each regular exchange told,
+    the first time after ``up`` of the users.
     """
 
     def __init__(
@@ -148,14 +147,13 @@ class RedisConnection:
 
     async def _begin(self, session: RedisSession) -> None:
         info, measured = await self._measure(session)
-        fields = info.fields
         self._set_facts(
             replace(
                 measured,
                 connected=True,
                 since=monotonic(),
-                version=fields.get("valkey_version") or fields.get("redis_version"),
-                run_id=fields.get("run_id"),
+                version=version_of(info.fields),
+                run_id=info.fields.get("run_id"),
             )
         )
         for user in self.users:
@@ -182,12 +180,12 @@ class RedisConnection:
         began = monotonic()
         info = ServerInfo.of(await session.call(*ASKED))
         latency = round((monotonic() - began) * 1000, 3)
-        if info.trouble is not None and info.trouble.code in _UNUSABLE:
+        if info.trouble is not None and info.trouble.means.unusable:
             raise RedisLost(str(info.trouble), info.trouble.code)
         return info, RedisFacts(
             latency_ms=latency,
             keys=info.keys(self._database),
-            used_memory=info.number("used_memory"),
+            used_memory=number_of(info.fields, "used_memory"),
         )
 
     def _mark_down(self, lost: RedisLost) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from coordd.redislink.info import parse_info
 from coordd.redislink.session import Command, Reply
 from coordd.redislink.trouble import ServerError
 
 ASKED: tuple[Command, ...] = (("PING",), ("INFO",))
 """The commands of the exchange."""
-
-_LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +33,6 @@ class ServerInfo:
         ping, info = replies
         return cls(ping if isinstance(ping, ServerError) else None, parse_info(info))
 
-    def number(self, name: str) -> int | None:
-        """Return a field that is a whole number; None where it is missing or is none."""
-        text = self.fields.get(name, "")
-        return int(text) if text.isdigit() and len(text) < 20 else None
-
     def keys(self, database: int) -> int | None:
         """Return the number of keys in a database; None where INFO is not permitted."""
         if not self.fields:
@@ -46,11 +40,3 @@ class ServerInfo:
         counts = self.fields.get(f"db{database}", "keys=0")  # a database without keys is not listed
         text = counts.partition("keys=")[2].partition(",")[0]
         return int(text) if text.isdigit() and len(text) < 20 else None
-
-
-def parse_info(reply: Reply) -> dict[str, str]:
-    """Return the fields of an INFO reply, each value at most 100 characters; {} of anything else."""
-    if not isinstance(reply, bytes):
-        return {}
-    lines = (line.partition(":") for line in reply.decode("ascii", "replace").splitlines())
-    return {name: value.strip()[:_LONGEST] for name, colon, value in lines if colon}

@@ -18,6 +18,8 @@ from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from coordd.runtime.footprint import import_apscheduler
+
 if TYPE_CHECKING:
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -44,7 +46,7 @@ class Alarm:
     @staticmethod
     def load() -> None:
         """Import what :meth:`start` needs; it takes 50 ms and may run in any thread."""
-        import_module("apscheduler.schedulers.asyncio")
+        import_apscheduler()
         import_module("coordd.runtime.steady")
 
     @property
@@ -59,6 +61,7 @@ class Alarm:
 
     def start(self) -> None:
         """Begin; needs a running loop."""
+        self.load()
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
         from coordd.runtime.steady import MonotonicZone, SetByHand

@@ -114,13 +114,12 @@ class Daemon:
         parts.recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
-        if parts.redis is not None:
-            parts.redis.load(parts.last_run.path, parts.last_run.root)
-        parts.backend.start(parts.file_intake.hint)
+        parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
-        await parts.file_intake.start(await parts.last_run.read())
-        if parts.redis is not None:
-            await parts.redis.start()
+        memory = await parts.last_run.read()
+        await parts.intake.start(memory.agents)
+        await parts.redis.start(memory.checkpoint)
+        await parts.intake.first_readings()
         parts.deadline_timer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # where there is a Redis, it is one of them
@@ -159,20 +158,16 @@ class Daemon:
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                if parts.redis is not None:
-                    await parts.redis.stop_reading()
-                await parts.file_intake.stop()
+                await parts.intake.stop()
                 parts.deadline_timer.stop()
                 # after the last events of a reading that was under way
                 parts.recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
-                if parts.redis is not None:
-                    await parts.redis.stop()
+                await parts.redis.stop()
                 await parts.write_snapshot()
                 await parts.recorder.close()
         parts.schedule.stop()
-        parts.backend.close()
 
     async def _trim(self) -> None:
         give_back_memory()
@@ -213,13 +208,12 @@ class Daemon:
         self._parts.schedule.once("records.roll", 0.0, self._parts.recorder.roll)
         # The times in it are then of the new clock.
         self._parts.schedule.once("snapshot.clock", 0.0, self._parts.write_snapshot)
-        self._parts.rescan_soon()
+        self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
-        if self._parts.redis is not None:
-            self._parts.redis.gap(seconds)  # before all agents are judged again
-        self._parts.file_intake.gap(seconds)
+        self._parts.redis.gap()
+        self._parts.intake.gap(seconds)
 
     def _await_midnight(self) -> None:
         wall = now().wall

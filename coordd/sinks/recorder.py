@@ -67,8 +67,9 @@ class _Outcome:
 class Recorder:
     """Write records to the sinks, from the event loop.
 
-    ``publish`` gets all records but the performance rows, encoded, after they were written and before
-    :meth:`record` returns, in the order of writing. ``settled`` is called when the sinks have done something.
+    ``publish`` gets all records but the performance rows after they were written and before :meth:`record`
+    returns, in the order of writing: the topic, the records encoded, and what each was encoded from.
+    ``settled`` is called when the sinks have done something.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Recorder:
         schedule: Schedule,
         host: str,
         fsync_interval: float,
-        publish: Callable[[Topic, Sequence[bytes]], None] = lambda _topic, _records: None,
+        publish: Callable[[Topic, Sequence[bytes], Sequence[object]], None] = lambda *_: None,
     ) -> None:
         self._sinks = sinks
         self._writer = writer
@@ -143,9 +144,9 @@ class Recorder:
             lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
             records=len(system) + len(agent) + len(events) + len(performance),
         )
-        self._publish("agent", batch.agent)
-        self._publish("event", batch.event)
-        self._publish("system", batch.system)
+        self._publish("agent", batch.agent, agent)
+        self._publish("event", batch.event, events)
+        self._publish("system", batch.system, system)
 
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None

@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from live import Project, coordctl, environment, eventually, watching
+from live import Project, coordctl, environment, watching
+from waiting import eventually
 
 LATER = 12.0
 """Seconds that a daemon is left with what was put in its way: three of its rounds, and a snapshot."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -109,8 +110,3 @@ def test_a_daemon_killed_on_the_false_day_samples_no_beat_of_it_twice(
         assert [record for record in project.records("agent") if record not in before] == []
         project.beat("a", f"{time.time():.3f}")
         eventually(lambda: last_beats(project, before))
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")

@@ -55,6 +55,11 @@ class Project:
         """Write an ``.active`` file."""
         (self.agents / f"{agent}.active").write_text(json.dumps({"id": agent, **fields}))
 
+    def git(self, *arguments: str) -> None:
+        """Run git, as somebody, in the workspace."""
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
+        subprocess.run(command, cwd=self.root, check=True, capture_output=True, timeout=PATIENCE)
+
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Return all records of a kind, oldest first; every line must be whole."""
         return read_records(self.claude / "metrics", kind)
@@ -109,6 +114,22 @@ def read_records(metrics: Path, kind: str) -> list[dict[str, Any]]:
     ]
 
 
+def ask(path: Path, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
+    """Send one request on its own connection; return the result. Raises RpcFailed."""
+    request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
+    if params is not None:
+        request["params"] = params
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        with sock.makefile("rb") as answers:
+            answer = json.loads(answers.readline())
+    if "error" in answer:
+        raise RpcFailed(answer["error"])
+    return answer["result"]
+
+
 class Coordd:
     """A running daemon."""
 
@@ -125,19 +146,7 @@ class Coordd:
         return self.process.pid
 
     def rpc(self, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
-        """Send one request on its own connection; return the result."""
-        request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
-        if params is not None:
-            request["params"] = params
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(timeout)
-            sock.connect(str(self.socket))
-            sock.sendall(json.dumps(request).encode() + b"\n")
-            with sock.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
-        if "error" in answer:
-            raise RpcFailed(answer["error"])
-        return answer["result"]
+        return ask(self.socket, method, params, timeout=timeout)
 
     def agent(self, agent_id: str, workspace: str | None = None) -> dict[str, Any]:
         params = {"agent_id": agent_id} | ({"workspace": workspace} if workspace else {})

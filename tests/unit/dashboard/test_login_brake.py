@@ -6,18 +6,11 @@ import asyncio
 import logging
 
 import pytest
+from clock import Clock
 
 from coordd.dashboard import login_brake as module
 from coordd.dashboard.client_address import network_of
 from coordd.dashboard.login_brake import FREE, FREE_OF_ALL, HELD, HELD_EACH, KNOWN, LONGEST, Brake
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_first_are_free_and_each_further_one_costs_twice_as_much() -> None:

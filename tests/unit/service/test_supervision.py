@@ -34,7 +34,7 @@ class Scene:
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
-        self.store = AgentStore(timeout=120, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=self.loop_monitor)
         self.supervision = Supervision(
             notifier=self,
             watchdog=watchdog,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from live import eventually
+from clock import Clock
+from waiting import eventually
 
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams
@@ -30,14 +31,6 @@ class Kept(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
         self.lines.append(record.getMessage())
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
