@@ -1,9 +1,10 @@
 """Keep the daemon small: import no ssl where none is needed, and give back memory that starting took.
 
-asyncio and redis-py import ssl, and with it OpenSSL: 4.7 MB resident and 20 ms, a sixth of the whole daemon,
-for a process that uses no TLS. asyncio works in an interpreter built without ssl, and is made to believe that
-it is in one; redis-py needs placeholders as well. A rediss:// URL needs ssl: then neither function may be
-called.
+asyncio and redis-py import ssl, and with it OpenSSL, for a process that uses no TLS. Without it a daemon has
+26.5 MB resident in place of 30.8, with a Redis 37.9 in place of 42.7 (Python 3.11, redis-py 8.1, medians of
+five); 1.1 MB of that is private, the rest the library's pages. asyncio works in an interpreter built without
+ssl, and is made to believe that it is in one; redis-py needs placeholders as well. A rediss:// URL needs ssl:
+then neither function may be called.
 """
 
 from __future__ import annotations
