@@ -7,9 +7,9 @@ Pure values: nothing here reads, measures or decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Status = Literal["active", "inactive", "unknown"]
 Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "silent", "no-heartbeat"]
@@ -18,6 +18,9 @@ CoordMode = Literal["redis", "file"]
 SinkState = Literal["ok", "failing"]
 ClaimState = Literal["held", "expired", "orphaned"]
 TaskState = Literal["available", "held", "expired", "orphaned"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 SCHEMA = 1
 """The version carried by every ``--json`` document; it grows only when a field changes its meaning."""
@@ -110,6 +113,28 @@ class AgentView(AgentSample):
     """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat."""
 
     last_heartbeat_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """The row of the table of verdicts that decided, and its condition in words."""
+
+    row: int
+    when: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInFull(AgentView):
+    """An agent at the moment of asking, with why it has its status and what it holds.
+
+    ``tasks`` and ``claims`` are None where they are unknown.
+    """
+
+    verdict: VerdictRow
+    stalled: bool | None
+    evidence: Sequence[Mapping[str, Any]]
+    tasks: tuple[str, ...] | None
+    claims: Sequence[TaskView] | None
 
 
 @dataclass(frozen=True, slots=True)

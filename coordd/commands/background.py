@@ -11,7 +11,8 @@ import click
 from coordd import __version__
 from coordd.commands.detached import start as start_detached
 from coordd.commands.holder import find_holder
-from coordd.commands.launch import log_options, run_here, sources_of, where_options
+from coordd.commands.launch import run_here, sources_of
+from coordd.commands.options import log_options, where_options
 from coordd.config.layout import check_project_directories
 from coordd.errors import StartError
 from coordd.service.log_file import default_log_file

@@ -1,4 +1,4 @@
-"""Share what commands that run a daemon need: options that say which one, and running it in this process.
+"""Share what commands that run a daemon need: which one, by their options, and running it in this process.
 
 The command line is read before anything heavy is imported; the service is imported by :func:`run_here`.
 """
@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from coordd.config.file import ConfigSources
 from coordd.config.layout import choose_layout
@@ -18,49 +15,6 @@ from coordd.config.layout import choose_layout
 if TYPE_CHECKING:
     from coordd.config.build import Config
     from coordd.util.sdnotify import Notifier
-
-Decorated = Callable[..., Any]
-
-
-def where_options(function: Decorated) -> Decorated:
-    """Add the options --workspace, --layout, --config and --socket to a command."""
-    for option in (
-        click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
-        click.option(
-            "--config", metavar="FILE", help="Read this file instead of the layout's.", type=click.Path()
-        ),
-        click.option(
-            "--layout",
-            type=click.Choice(["project", "user", "system"]),
-            help="Where configuration, socket and records lie.",
-        ),
-        click.option(
-            "--workspace",
-            "-w",
-            "workspaces",
-            multiple=True,
-            metavar="DIR",
-            help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def log_options(function: Decorated) -> Decorated:
-    """Add the options --log-level and --log-file to a command."""
-    for option in (
-        click.option(
-            "--log-file", metavar="FILE", help="Log to this file, which rotates itself.", type=click.Path()
-        ),
-        click.option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
-            help="The least important message that is logged.",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 def sources_of(
@@ -95,6 +49,24 @@ def sources_of(
         flags=flags,
         cwd=cwd,
     )
+
+
+def run(
+    *,
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    log_level: str | None,
+    log_file: str | None,
+) -> int:
+    """Run the daemon that these options name in this process, to its end; return the exit code.
+
+    Raises:
+        CoorddError: it cannot start.
+    """
+    sources = sources_of(workspaces, layout, config, socket, log_level)
+    return run_here(sources, sources.load(), log_file=log_file)
 
 
 def run_here(

@@ -9,16 +9,19 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import msgspec
 
 from coordd import __version__
 from coordd.agents.evidence import evidence_of
+from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.liveness import deciding_row
-from coordd.agents.reducer import view_of
+from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
+from coordd.agents.source import SourceState
 from coordd.agents.store import AgentStore
-from coordd.model import SCHEMA, AgentView, OwnCost, SinkStatus, TaskView
+from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
@@ -111,9 +114,9 @@ class Documents:
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
-                {"path": w.path, "state": w.state, "error": w.error}
-                for w in self._store.workspaces.values()
-                if w.path
+                {"path": path, "state": source.state, "error": source.error}
+                for path, source in self._store.workspaces.items()
+                if path != NO_WORKSPACE
             ],
             "traces_malformed": self._malformed(),
         }
@@ -125,36 +128,26 @@ class Documents:
         problems = self._problems(now, self._sinks())
         return f"{text}; degraded: {'; '.join(problems)}" if problems else f"{text}; no problems"
 
-    def agents(self, shown: Iterable[ShownAgent], now: Moment) -> list[AgentView]:
-        """Return agents as entries of ``agents.list``, as of this moment."""
-        return [self._view(one, now) for one in shown]
+    def agent(self, shown: ShownAgent, now: Moment) -> AgentView:
+        """Return an agent as an entry of ``agents.list``, as of this moment."""
+        return AgentView(**self._fields(shown, now))
 
-    def tasks(self, page: Iterable[TaskView], now: Moment, *, cursor: str | None) -> dict[str, object]:
-        """Return a page of ``tasks.list``, as of now; ``unknown`` lists workspaces that may have more."""
-        return {
-            "timestamp": format_utc(now.wall),
-            "tasks": list(page),
-            "unknown": self._tasks.unknown(),
-            "cursor": cursor,
-        }
-
-    def agent_in_full(self, shown: ShownAgent, now: Moment) -> dict[str, object]:
+    def agent_in_full(self, shown: ShownAgent, now: Moment) -> AgentInFull:
         """Return the document of ``agents.get``: an agent with its evidence, tasks and claims."""
-        traces = shown.agent.traces
-        row = deciding_row(shown.evidence)
-        view = self._view(shown, now)
-        document: dict[str, object] = {name: getattr(view, name) for name in view.__dataclass_fields__}
-        document["verdict"] = {"row": row.number, "when": row.when}
-        document["stalled"] = self._tasks.is_stalled(shown.agent.key, now)
-        document["evidence"] = evidence_of(
-            self._store.look_at_sources(shown.agent.key, now.mono),
-            stall=self._tasks.stall_evidence(shown.agent.key, now),
-            stall_after=self._board.holdings.stall_after,
-            wall=now.wall,
+        key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
+        return AgentInFull(
+            **self._fields(shown, now),
+            verdict=VerdictRow(row.number, row.when),
+            stalled=self._tasks.is_stalled(key, now),
+            evidence=evidence_of(
+                self._store.look_at_sources(shown.agent, now.mono),
+                stall=self._tasks.stall_evidence(key, now),
+                stall_after=self._board.holdings.stall_after,
+                wall=now.wall,
+            ),
+            tasks=traces.tasks if traces else None,
+            claims=self._tasks.claims_of(key, now),
         )
-        document["tasks"] = list(traces.tasks) if traces and traces.tasks is not None else None
-        document["claims"] = self._tasks.claims_of(shown.agent.key, now)
-        return document
 
     async def snapshot(self, now: Moment) -> dict[str, object]:
         """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.
@@ -165,20 +158,16 @@ class Documents:
         agents: list[msgspec.Raw] = []
         after = None
         while page := list(islice(self._store.shown(now.mono, after=after), SLICE)):
-            agents += [msgspec.Raw(encode(self._view(one, now))) for one in page]
+            agents += [msgspec.Raw(encode(self.agent(one, now))) for one in page]
             after = page[-1].agent.key
             if len(page) < SLICE:
                 break
             await asyncio.sleep(0)
         return {"schema": SCHEMA, "written_at": format_utc(now.wall), "status": status, "agents": agents}
 
-    def _view(self, one: ShownAgent, now: Moment) -> AgentView:
-        return view_of(
-            one.agent,
-            verdict=one.verdict,
-            age=one.age,
-            wall=now.wall,
-            host=self._identity.host,
+    def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:
+        return view_fields(
+            shown.agent, verdict=shown.verdict, age=shown.age, wall=now.wall, host=self._identity.host
         )
 
     def _daemon(self, now: Moment) -> dict[str, object]:
@@ -211,13 +200,13 @@ class Documents:
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
-            f"workspace {workspace.path} cannot be read: {workspace.error}"
-            for workspace in self._store.workspaces.values()
-            if workspace.path and workspace.state == "unreadable"
+            f"workspace {path} cannot be read: {source.error}"
+            for path, source in self._store.workspaces.items()
+            if path != NO_WORKSPACE and source.state == "unreadable"
         )
         problems.extend(
-            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
-            for source in self._store.workspaces.values()
+            f"{_named(source)}: {kind}: {words}"
+            for source in self._store.sources.values()
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
@@ -228,6 +217,12 @@ class Documents:
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
         return {
-            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.workspaces.values()),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _named(source: SourceState) -> str:
+    return (
+        f"workspace {source.workspace}" if source.workspace != NO_WORKSPACE else source.name.kind.capitalize()
+    )

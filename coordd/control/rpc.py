@@ -45,17 +45,11 @@ class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters of a method that takes none."""
 
 
-class Raw(msgspec.Struct, frozen=True):
-    """A result that is already encoded."""
-
-    json: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A result after which notifications follow; already encoded, so that nothing can fail after it."""
 
-    result: Raw
+    result: msgspec.Raw
     subscription: Subscription
 
 
@@ -135,8 +129,7 @@ class Dispatcher:
     def _success(self, request: jsonrpc.Request, result: object) -> bytes | None:
         if not request.wants_answer:
             return None
-        body = result.json if isinstance(result, Raw) else self._encoder.encode(result)
-        return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (self._encoder.encode(request.id), body)
+        return self._encoder.encode_lines([{"jsonrpc": "2.0", "id": request.id, "result": result}])
 
     def _failure(self, request: jsonrpc.Request, error: Exception) -> bytes | None:
         if not isinstance(error, Fault):
@@ -145,5 +138,6 @@ class Dispatcher:
         return self._error(request.id, error) if request.wants_answer else None
 
     def _error(self, ident: str | float | None, fault: Fault) -> bytes:
-        answer = {"jsonrpc": "2.0", "id": ident, "error": jsonrpc.error_object(fault)}
-        return self._encoder.encode(answer) + b"\n"
+        return self._encoder.encode_lines(
+            [{"jsonrpc": "2.0", "id": ident, "error": jsonrpc.error_object(fault)}]
+        )

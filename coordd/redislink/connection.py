@@ -1,8 +1,16 @@
 """Keep one connection to a Redis alive, and tell its users when it comes and goes.
 
 All of coordd's commands to Redis share this connection; only subscriptions have their own. If either fails,
-both are closed and opened again, with at most one attempt a second. It needs no timer: it waits for the next
-check itself.
+both are closed and opened again, with at most one attempt a second. What is found, and when::
+
+    the server closes or resets the connection, or ends        at once, by the loop
+    its host or the network is gone                            within 8 s, by the kernel (SO_KEEPALIVE): no
+                                                               command is sent, and this process sleeps
+    the server is frozen, or what is in between answers        with the next command, at the latest with the
+    for it                                                     exchange each :data:`CHECK_EVERY` seconds
+
+Nothing is judged by a connection that is dead and not found yet: before an agent counts as silent, it is read
+once more, and that finds it.
 """
 
 from __future__ import annotations
@@ -17,21 +25,20 @@ from typing import Protocol
 
 from coordd.config.redis_url import public_url
 from coordd.redislink.facts import RedisFacts
-from coordd.redislink.session import RedisLost, RedisSession, Reply
-from coordd.redislink.trouble import ServerError
+from coordd.redislink.info import number_of, version_of
+from coordd.redislink.server_info import ASKED, ServerInfo
+from coordd.redislink.session import RedisLost, RedisSession
+from coordd.redislink.target import parse_target
 from coordd.runtime.backoff import Backoff
 from coordd.runtime.footprint import import_redis_without_ssl
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = 2.0
-"""Seconds between two checks of the connection: a half-open one is found within three. A connection that the
-server closes is found at once."""
+CHECK_EVERY = 15.0
+"""Seconds between two exchanges with the server (server_info.py): the only commands to a Redis in which
+nothing changes. Whoever wants to know something of the server regularly has it from there (``exchanged``)."""
 PAUSE = 1.0
 """The least number of seconds between two attempts; the backoff is added."""
-
-_UNUSABLE = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
-"""Errors that every command would get: such a Redis answers but cannot be used."""
 
 
 class ConnectionUser(Protocol):
@@ -47,7 +54,11 @@ class ConnectionUser(Protocol):
 
 
 class RedisConnection:
-    """Keep a connection to ``url``; ``on_change`` is called when it is established or lost."""
+    """Keep a connection to ``url``; ``on_change`` is called when it is established or lost.
+
+    ``users`` are told when it comes and goes. ``exchanged`` are called with what each regular exchange told,
+    the first time after ``up`` of the users.
+    """
 
     def __init__(
         self,
@@ -60,6 +71,8 @@ class RedisConnection:
         self.shown_url = public_url(url)
         self.facts = RedisFacts()
         self.users: list[ConnectionUser] = []
+        self.exchanged: list[Callable[[ServerInfo], None]] = []
+        self._database = parse_target(url).database
         self._on_change = on_change
         self._backoff = Backoff(random=random, first=0.1, longest=1.0)
         self._session: RedisSession | None = None
@@ -133,24 +146,23 @@ class RedisConnection:
             await session.close()
 
     async def _begin(self, session: RedisSession) -> None:
-        measured = await self._measure(session)
-        server = (await session.call(("INFO", "server")))[0]
-        version = _info_field(server, "valkey_version") or _info_field(server, "redis_version")
+        info, measured = await self._measure(session)
         self._set_facts(
             replace(
                 measured,
                 connected=True,
                 since=monotonic(),
-                version=version,
-                run_id=_info_field(server, "run_id"),
+                version=version_of(info.fields),
+                run_id=info.fields.get("run_id"),
             )
         )
         for user in self.users:
             if self.facts.connected:  # a user called before may have found it broken
                 _call_safely(user.up, session, self.facts)
+        self._tell(info)
 
     async def _check(self, session: RedisSession) -> None:
-        measured = await self._measure(session)
+        info, measured = await self._measure(session)
         if self.facts.connected:
             self.facts = replace(
                 self.facts,
@@ -158,17 +170,22 @@ class RedisConnection:
                 keys=measured.keys,
                 used_memory=measured.used_memory,
             )
+            self._tell(info)
 
-    async def _measure(self, session: RedisSession) -> RedisFacts:
+    def _tell(self, info: ServerInfo) -> None:
+        for listener in self.exchanged:
+            _call_safely(listener, info)
+
+    async def _measure(self, session: RedisSession) -> tuple[ServerInfo, RedisFacts]:
         began = monotonic()
-        ping, keys, memory = await session.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
+        info = ServerInfo.of(await session.call(*ASKED))
         latency = round((monotonic() - began) * 1000, 3)
-        if isinstance(ping, ServerError) and ping.code in _UNUSABLE:
-            raise RedisLost(str(ping), ping.code)
-        return RedisFacts(
+        if info.trouble is not None and info.trouble.means.unusable:
+            raise RedisLost(str(info.trouble), info.trouble.code)
+        return info, RedisFacts(
             latency_ms=latency,
-            keys=keys if isinstance(keys, int) else None,
-            used_memory=_number(_info_field(memory, "used_memory")),
+            keys=info.keys(self._database),
+            used_memory=number_of(info.fields, "used_memory"),
         )
 
     def _mark_down(self, lost: RedisLost) -> None:
@@ -200,18 +217,3 @@ def _call_safely(callback: Callable[..., None], *about: object) -> None:
         callback(*about)
     except Exception:
         log.exception("a callback for a change of the Redis connection failed")
-
-
-def _info_field(info: Reply, name: str) -> str | None:
-    """Return one field of an INFO reply; None if it is missing."""
-    if not isinstance(info, bytes):
-        return None
-    for line in info.splitlines():
-        key, _, value = line.partition(b":")
-        if key == name.encode():
-            return value.decode("ascii", "replace").strip()[:100]
-    return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() and len(text) < 20 else None

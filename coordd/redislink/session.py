@@ -36,9 +36,6 @@ CHUNK = 200
 CLIENT_NAME = "coordd"
 """The connection's name in ``CLIENT LIST``."""
 
-_LAST_WORDS = frozenset({"DENIED", "MAXCLIENTS", "NOAUTH", "WRONGPASS"})
-"""Errors that end a connection: the server closes it, or answers nothing else."""
-
 
 class RedisLost(Exception):
     """Raised when the connection has failed; the text says of "Redis" what is wrong, without any password.
@@ -186,7 +183,7 @@ class RedisSession:
             raise not_redis()
 
     def _checked(self, reply: Reply) -> Reply:
-        if isinstance(reply, ServerError) and reply.code in _LAST_WORDS:
+        if isinstance(reply, ServerError) and reply.means.final:
             raise RedisLost(str(reply), reply.code)
         return reply
 
@@ -218,13 +215,3 @@ class RedisSession:
         else:
             trouble = system_trouble(error) or f"fails: {type(error).__name__}: {error}"
         return RedisLost(scrub(trouble, self._secrets))
-
-
-async def identity_of(session: RedisSession) -> int | None:
-    """Return the server's number of this connection (CLIENT ID); None if the server refuses.
-
-    Raises:
-        RedisLost: the connection failed.
-    """
-    reply = (await session.call(("CLIENT", "ID")))[0]
-    return reply if isinstance(reply, int) else None

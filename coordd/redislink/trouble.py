@@ -1,4 +1,4 @@
-"""Say in helpful words what is wrong with a Redis: a table of its error codes, and of the system's.
+"""Say in helpful words what is wrong with a Redis: by its error codes (codes.py), and by the system's.
 
 Pure. The words follow "Redis …" and hold no secret: a server's text is withheld if it repeats one, and the
 arguments that some servers repeat of an unknown command are cut off.
@@ -12,27 +12,10 @@ import re
 import socket
 from dataclasses import dataclass
 
+from coordd.redislink.codes import CODES, UNKNOWN, Code
+
 _MAX_TEXT = 200
 WITHHELD = "(its words are withheld: they repeat a password)"
-
-_MEANINGS = {
-    "NOAUTH": "wants a password: put one into the URL, redis://:PASSWORD@host",
-    "WRONGPASS": "refuses the user name or the password of the URL",
-    "NOPASSWORD": "has no password, but the URL gives one: leave it out",
-    "NODB": "has no database of the URL's number: choose a lower one, as in redis://host/0",
-    "OOM": "takes no writes: its memory is full (maxmemory)",
-    "READONLY": "takes no writes: it is a read-only replica",
-    "LOADING": "is loading its data set after a start",
-    "BUSY": "is busy running a script (SCRIPT KILL ends it)",
-    "MISCONF": "takes no writes: it cannot save its data set to disk (its log says why)",
-    "MASTERDOWN": "is a replica that has lost its master",
-    "CLUSTERDOWN": "is a cluster that is down",
-    "MOVED": "is one node of a cluster, and other nodes hold some of the keys: coordd reads a single Redis",
-    "MAXCLIENTS": "takes no more clients (maxclients)",
-    "DENIED": "runs in protected mode: it takes no remote clients without a password",
-    "NOREPLICAS": "takes no writes: too few replicas are connected",
-}
-_MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
 
 _SYSTEM = {
     errno.ECONNREFUSED: "refuses connections: nothing listens there",
@@ -86,6 +69,11 @@ class ServerError:
     code: str
     text: str
 
+    @property
+    def means(self) -> Code:
+        """What the code means."""
+        return CODES.get(self.code, UNKNOWN)
+
     def __str__(self) -> str:
         """Return what the error says of "Redis"."""
         return meaning(self.code, self.text)
@@ -95,7 +83,7 @@ def meaning(code: str, text: str) -> str:
     """Return what an error of the server means, as a sentence after "Redis"."""
     if code == "NOPERM":
         return f"does not permit this to its user (ACL): {text.removeprefix('NOPERM ')}"
-    return _MEANINGS.get(code) or f"answers with an error: {text.removeprefix('ERR ')}"
+    return CODES.get(code, UNKNOWN).words or f"answers with an error: {text.removeprefix('ERR ')}"
 
 
 def server_error(text: str, code: str | None = None, *, secrets: tuple[str, ...] = ()) -> ServerError:

@@ -20,12 +20,14 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
+from coordd.agents.beats import FUTURE, Restored
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import FUTURE, Key, KnownAgent
+from coordd.agents.remembered import RememberedAgent
 from coordd.model import Cause, Reason, Status
 from coordd.records.backwards import lines_backwards
 from coordd.records.names import Part, parse_part
@@ -46,6 +48,7 @@ _MAX_KEPT = 10
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
+_Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -61,9 +64,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     uptime: _Seconds | None
     last_heartbeat: Time | None
     declared_status: _Text | None
-    sources: Annotated[tuple[Literal["file", "redis"], ...], msgspec.Meta(min_length=1, max_length=2)] = (
-        "file",
-    )
+    sources: Annotated[tuple[_Kind, ...], msgspec.Meta(min_length=1, max_length=16)] = ("file",)
     last_heartbeat_age: _Seconds | None = None
     host: str = ""
 
@@ -88,7 +89,7 @@ def covered(directory: int) -> dict[str, tuple[int, int]]:
 
 def restore(
     snapshot: LastSnapshot | None, directory: int | None, *, now: float, host: str | None = None
-) -> list[KnownAgent]:
+) -> list[RememberedAgent]:
     """Return the agents as they were last recorded.
 
     Args:
@@ -98,8 +99,8 @@ def restore(
         now: wall clock, epoch seconds.
         host: this machine's name; records of other hosts are then passed over.
     """
-    known: dict[Key, KnownAgent] = {}
-    moments: dict[Key, float] = {}
+    known: dict[AgentKey, RememberedAgent] = {}
+    moments: dict[AgentKey, float] = {}
     if snapshot is not None:
         for one in _agents_of(snapshot):
             _take(known, moments, one, back=max(0.0, snapshot.written - now))
@@ -168,12 +169,12 @@ def _parts(directory: int) -> list[tuple[str, Part]]:
 
 def _decisive(
     newest_first: Iterable[tuple[_Remembered, float]],
-) -> dict[Key, list[tuple[_Remembered, float]]]:
+) -> dict[AgentKey, list[tuple[_Remembered, float]]]:
     """Return each agent's records back to its last heartbeat, newest first; older ones do not matter."""
-    kept: dict[Key, list[tuple[_Remembered, float]]] = {}
-    settled: set[Key] = set()
+    kept: dict[AgentKey, list[tuple[_Remembered, float]]] = {}
+    settled: set[AgentKey] = set()
     for one, at in newest_first:
-        key: Key = (one.workspace, one.agent_id)
+        key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
         if key in settled:
             continue
         kept.setdefault(key, []).append((one, at))
@@ -182,12 +183,14 @@ def _decisive(
     return kept
 
 
-def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered, *, back: float) -> None:
+def _take(
+    known: dict[AgentKey, RememberedAgent], moments: dict[AgentKey, float], one: _Remembered, *, back: float
+) -> None:
     """Apply one record to the known agents, its time corrected by ``back`` seconds if it lies in the future.
 
     The time of a heartbeat stays as it was recorded, because the heartbeat is recognised by it.
     """
-    key: Key = (one.workspace, one.agent_id)
+    key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
     if one.cause == "removed":
         known.pop(key, None)
         return
@@ -206,19 +209,21 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
     elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
         seen = at  # the heartbeat's own clock may be wrong; it was certainly seen at this moment
     elif before and before.beat_wall == beat:
-        seen = before.restored_seen
-    known[key] = KnownAgent(
+        seen = before.restored.seen
+    known[key] = RememberedAgent(
         key=key,
         verdict=Verdict(one.status, one.reason),
         cause=one.cause,
-        traces=None,
+        sources=one.sources,
+        restored=Restored(
+            tasks=one.active_tasks,
+            status=one.declared_status,
+            wall=moments[key],
+            seen=seen,
+            shared=len(one.sources) > 1,
+        ),
         beat_wall=beat,
         run_since=end - one.uptime if end is not None and one.uptime is not None else run,
-        restored_tasks=one.active_tasks,
-        restored_status=one.declared_status,
-        restored_wall=moments[key],
-        restored_seen=seen,
-        sources=one.sources,
     )
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from live import PATIENCE, Coordd, Project, environment, eventually, owners_file
+from live import Coordd, Project, environment, owners_file
+from waiting import PATIENCE, eventually
 
 from coordd.commands.holder import LockHolder, find_holder, find_pid
 from coordd.errors import StartError

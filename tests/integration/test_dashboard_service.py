@@ -8,7 +8,8 @@ import socket
 from pathlib import Path
 
 from dash import dashboard
-from live import coordctl, environment, eventually
+from live import coordctl, environment
+from waiting import eventually
 
 from coordd import __version__
 from coordd.dashboard.listen import Address

@@ -13,24 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import (
-    Project,
-    RpcFailed,
-    coordctl,
-    environment,
-    eventually,
-    owners_file,
-    read_records,
-    running,
-    watching,
-)
+from live import Project, RpcFailed, coordctl, environment, owners_file, read_records, running, watching
+from waiting import eventually
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 def seconds(text: str) -> float:
@@ -459,6 +445,8 @@ def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> No
     """hashlib or ssl anywhere in its imports would load it: a sixth of the daemon's memory."""
     with watching(project, tmp_path, PYTHONPROFILEIMPORTTIME="1") as coordd:
         eventually(lambda: project.records("system"))
+        eventually((project.root / ".claude" / "run" / "snapshot.json").exists)
         assert not coordd.mapped("libcrypto", "/_ssl.", "/_hashlib.")
         assert "coordd.service.daemon" in coordd.imported()
         assert not coordd.imported() & {"redis", "redis.exceptions"}  # 8 MB, for who has one
+        assert not coordd.imported() & {"click", "importlib.metadata", "multiprocessing", "zoneinfo"}  # 5 MB

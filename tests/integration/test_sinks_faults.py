@@ -7,9 +7,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
+from waiting import eventually
 
 from coordd.records.names import parse_part
 from coordd.sinks.base import Batch
@@ -44,13 +44,6 @@ def run(command, **options):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)  # between two looks, not instead of one
 
 
 def lines_of(directory, series="agent"):
@@ -200,7 +193,7 @@ def test_tail_follows_through_size_midnight_and_a_full_disk(tmp_path):
             expected += b"".join(line + b"\n" for line in lines)
 
         def caught_up():
-            eventually(lambda: output.stat().st_size >= len(expected), "tail stopped following")
+            eventually(lambda: output.stat().st_size >= len(expected), what="tail stopped following")
 
         def rotate(count, before, wall):
             """Lines right before a rotation are what a careless one loses; tail must look between two."""

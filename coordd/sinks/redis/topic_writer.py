@@ -18,7 +18,7 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.redis.commands import Sample, plan
 from coordd.sinks.redis.refill import Refill
-from coordd.sinks.redis.refusals import is_of_one_key, may_have_lost, refusal
+from coordd.sinks.redis.refusals import refusal
 from coordd.sinks.redis.topic_queue import TopicQueue
 from coordd.util.regular_files import explain
 from coordd.util.timestamps import parse_timestamp
@@ -155,8 +155,8 @@ class TopicWriter:
         for reply, carried in zip(await session.call(*made.commands), made.carried, strict=True):
             if not isinstance(reply, ServerError):
                 continue
-            if not is_of_one_key(reply):
-                raise Refused(refusal(self.queue.topic, reply), lossy=may_have_lost(reply))
+            if not reply.means.wrong_type:
+                raise Refused(refusal(self.queue.topic, reply), lossy=reply.means.lossy)
             spoiled += carried
         if samples[-1].key not in self.latest:
             self.latest = (*self.latest[-1:], samples[-1].key)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.hints import Hint
@@ -57,9 +58,12 @@ class FileBackend:
         self._watcher: Watcher | None = None
         self._logged: set[str] = set()
 
-    def start(self, on_hint: Callable[[str, Hint], None]) -> None:
-        """Begin to listen for changes; ``on_hint`` is called on the running loop."""
-        self._watcher = Watcher(on_hint=on_hint)
+    def start(self, on_hint: Callable[[str, Hint], None], on_search: Callable[[], None]) -> None:
+        """Begin to listen for changes; both are called on the running loop.
+
+        ``on_search`` says that :meth:`find` may find another workspace.
+        """
+        self._watcher = Watcher(on_hint=on_hint, on_search=on_search)
         followed = self._watcher.start(asyncio.get_running_loop())
         if followed.state == "poll":
             log.warning("changes are found by polling: %s", followed.reason)
@@ -70,8 +74,12 @@ class FileBackend:
             self._watcher.close()
 
     def find(self) -> list[FoundWorkspace]:
-        """Return the workspaces that the entries name now; log each new problem once."""
-        workspaces = expand(self.entries)
+        """Return the workspaces that the entries name now, and listen for others.
+
+        Each new problem is logged once.
+        """
+        look = partial(expand, self.entries, keepalive=self._keepalive)
+        workspaces = self._watcher.search(lambda watch: look(watch=watch)) if self._watcher else look()
         for problem in workspaces.problems:
             if problem not in self._logged and len(self._logged) < MAX_LOGGED:
                 self._logged.add(problem)

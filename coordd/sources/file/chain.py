@@ -1,10 +1,12 @@
-"""Find out which directories to watch for one workspace, and for which events.
+"""Find out which directories to watch for one workspace or for new ones, and for which events.
 
 Each directory from the project to ``agents/``, ``claims/``, ``tasks/`` and ``status/`` is watched::
 
     always                                    for its own removal, move and change of permissions
     the next one is missing or is a link      also for names that appear in it
     the project does not exist                its nearest existing ancestor, for one name
+
+search.py chooses where workspaces may appear; there, only names that appear count.
 
 Makes system calls that may block, and keeps nothing from one walk to the next.
 
@@ -18,41 +20,51 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.reader import COORDINATION
+from coordd.util import inotify as ino
 
 _SELF = ino.DELETE_SELF | ino.MOVE_SELF | ino.ATTRIB | ino.ONLYDIR
 _NAMES = ino.CREATE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE
 _AGENTS = _SELF | ino.CLOSE_WRITE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE | ino.DONT_FOLLOW
 _WORK = _AGENTS | ino.CREATE
+_SEARCH = _SELF | ino.CREATE | ino.MOVED_TO
 _FLAGS = ino.ONLYDIR | ino.DONT_FOLLOW
 
 _FolderName = Literal["agents", "claims", "tasks", "status"]
 _FOLDERS: dict[_FolderName, int] = {"agents": _AGENTS, "claims": _WORK, "tasks": _WORK, "status": _WORK}
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
-_TRIES = 5  # for a path that is created during the search; the full reading every 30 s covers the rest
+_TRIES = 5  # for a path that is created during the search; the next rescan covers the rest
+
+
+SEARCH = ""
+"""Stands for the search for workspaces, where a workspace is meant otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What one workspace wants to be told about one watched directory."""
+    """What one workspace, or the search for them, wants to be told about one watched directory.
+
+    ``names`` are what is looked for in it; of a search also directories that match ``pattern``.
+    """
 
     workspace: str
-    kind: Literal["chain", "agents", "claims", "tasks", "status"]
+    kind: Literal["chain", "search", "agents", "claims", "tasks", "status"]
     mask: int
     names: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] | None = None
 
 
 class Arming:
-    """Watch every directory on the way to one workspace's traces.
+    """Watch every directory on the way to one workspace's traces, or where workspaces may appear.
 
-    After :meth:`walk`, ``found`` maps watch numbers to what each is needed for, and ``error`` is the last
-    reason other than absence why a directory could not be watched.
+    After :meth:`walk`, or calls of :meth:`search`, ``found`` maps watch numbers to what each is needed for,
+    and ``error`` is the last reason other than absence why a directory could not be watched.
     """
 
     def __init__(self, backend: ino.Backend, workspace: str) -> None:
@@ -63,8 +75,8 @@ class Arming:
 
     def walk(self) -> None:
         """Watch every directory that exists now."""
-        parent = self._reach(self.workspace)
-        if parent is None:
+        parent = self.workspace
+        if not reach(parent, self._chain):
             return
         for part in COORDINATION.split("/"):
             path = f"{parent}/{part}"
@@ -81,20 +93,11 @@ class Arming:
             for name in missing:
                 self._folder(parent, name)
 
-    def _reach(self, path: str) -> str | None:
-        """Watch the project directory, or its nearest existing ancestor for the next name on the way."""
-        for _ in range(_TRIES):
-            if self._chain(path):
-                return path
-            child = path
-            while (ancestor := os.path.dirname(child)) != child:
-                if self._chain(ancestor, {os.path.basename(child)}):
-                    break
-                child = ancestor
-            if not os.path.lexists(child):
-                break
-            # It was created before its ancestor was watched: try again.
-        return None
+    def search(
+        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+    ) -> bool:
+        """Watch a directory in which a workspace may appear, as search.py's ``Await`` says."""
+        return self._add(path, Interest(self.workspace, "search", _SEARCH, names, pattern))
 
     def _chain(self, path: str, names: Iterable[str] = ()) -> bool:
         wanted = frozenset(names)
@@ -113,6 +116,22 @@ class Arming:
             return False
         self.found.setdefault(wd, []).append(interest)
         return True
+
+
+def reach(path: str, watch: Callable[[str, frozenset[str]], bool]) -> bool:
+    """Watch a directory, or its nearest existing ancestor for the next name on the way; return which."""
+    for _ in range(_TRIES):
+        if watch(path, frozenset()):
+            return True
+        child = path
+        while (ancestor := os.path.dirname(child)) != child:
+            if watch(ancestor, frozenset({os.path.basename(child)})):
+                break
+            child = ancestor
+        if not os.path.lexists(child):
+            break
+        # It was created before its ancestor was watched: try again.
+    return False
 
 
 def mask_of(interests: Iterable[Interest]) -> int:

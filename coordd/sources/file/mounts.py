@@ -70,6 +70,11 @@ def is_remote(path: str) -> bool:
     return remote_type(path) is not None
 
 
+def mount_points() -> frozenset[str]:
+    """Return the directories at which another file system begins, without symbolic links."""
+    return frozenset(point for point, _ in _mounts())
+
+
 def _mounts() -> list[Mount]:
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:

@@ -112,8 +112,6 @@ def parse_registration(content: bytes) -> Parsed[Registration]:
     registration = Registration(
         started_at=fields.moment("started_at"),
         status=fields.text("status"),
-        capabilities=fields.texts("capabilities"),
-        project_type=fields.text("project_type"),
         hostname=fields.text("hostname"),
         pid=fields.integer("pid", 1, MAX_PID),
         proc_start=fields.number("proc_start", 0, 2.0**63),

@@ -17,17 +17,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.agent_files import SUFFIXES
-from coordd.sources.file.chain import Arming, Interest, mask_of
+from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
 from coordd.sources.file.reader import COORDINATION
+from coordd.sources.file.search import Await
+from coordd.util import inotify as ino
+
+T = TypeVar("T")
 
 _STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
+_APPEARED = ino.CREATE | ino.MOVED_TO
 
 _NO_INOTIFY = "inotify exists on Linux only"
 _LIMITS = {
@@ -59,6 +63,7 @@ class Watcher:
     Args:
         on_hint: called on the loop with workspace and hint, many thousands of times a second and often with
             the same values; must not raise.
+        on_search: called alike, where a workspace may have appeared that :meth:`search` did not find.
         open_backend: opens inotify; raises OSError if that fails.
         remote: returns the type of a path's file system if other machines write to it, else None.
     """
@@ -67,10 +72,12 @@ class Watcher:
         self,
         *,
         on_hint: Callable[[str, Hint], None],
+        on_search: Callable[[], None] = lambda: None,
         open_backend: Callable[[], ino.Backend] = ino.LibcBackend,
         remote: Callable[[str], str | None] = remote_type,
     ) -> None:
         self._on_hint = on_hint
+        self._on_search = on_search
         self._open_backend = open_backend
         self._remote = remote
         self._backend: ino.Backend | None = None
@@ -130,6 +137,16 @@ class Watcher:
         if arming.error is not None:
             return Followed("poll", _reason_of(arming.error))
         return Followed("inotify")
+
+    def search(self, look: Callable[[Await], T]) -> T:
+        """Look for workspaces, and from then on watch what ``look`` asks for, alone; for a trace thread."""
+        backend = self._backend
+        if backend is None:
+            return look(lambda *_: False)
+        arming = Arming(backend, SEARCH)
+        found = look(arming.search)
+        self._commit(SEARCH, arming.found, backend)
+        return found
 
     def forget(self, workspace: str) -> None:
         """Stop watching a workspace."""
@@ -207,7 +224,10 @@ class Watcher:
     def _notify(self, interest: Interest, mask: int, name: str) -> None:
         if not name:
             if mask & (_STRUCTURE | ino.ATTRIB):
-                self._on_hint(interest.workspace, Signal.RESCAN)
+                self._rescan((interest.workspace,))
+        elif interest.kind == "search":
+            if mask & _APPEARED and _is_wanted(interest, mask, name):
+                self._on_search()
         elif interest.kind == "agents":
             hint = _agents_hint(name)
             if hint is not None:
@@ -226,7 +246,17 @@ class Watcher:
 
     def _rescan(self, workspaces: Iterable[str]) -> None:
         for workspace in workspaces:
-            self._on_hint(workspace, Signal.RESCAN)
+            if workspace == SEARCH:
+                self._on_search()
+            else:
+                self._on_hint(workspace, Signal.RESCAN)
+
+
+def _is_wanted(interest: Interest, mask: int, name: str) -> bool:
+    if name in interest.names:
+        return True
+    pattern = interest.pattern if mask & ino.ISDIR else None
+    return pattern is not None and pattern.match(name) is not None
 
 
 def _agents_hint(name: str) -> Hint | None:

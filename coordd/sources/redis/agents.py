@@ -305,8 +305,6 @@ class Agents:
         return Registration(
             started_at=registration.started_at,
             status=self._share(registration.status),
-            capabilities=self._share(registration.capabilities),
-            project_type=self._share(registration.project_type),
             hostname=self._share(registration.hostname),
             pid=registration.pid,
             proc_start=registration.proc_start,

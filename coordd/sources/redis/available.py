@@ -121,7 +121,7 @@ class AvailableReader:
 
     def _failed(self, key: bytes, error: ServerError) -> set[str]:
         self._problems.note(key, refusal(error, _KIND.get(key, "a list")))
-        if error.code == "WRONGTYPE":
+        if error.means.wrong_type:
             return self._available.put(key, (), 0)
         self.troubles[key] = str(error)
         return set()

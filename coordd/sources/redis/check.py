@@ -6,32 +6,30 @@ sent in a transaction that is discarded: the server checks them and does not car
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 
 from coordd.config.redis_url import public_url
-from coordd.redislink.session import Command, RedisLost, RedisSession, Reply, identity_of
+from coordd.redislink.info import parse_info
+from coordd.redislink.session import Command, RedisLost, RedisSession, Reply
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
-from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version, parse_info
+from coordd.sources.redis.keys import BCAST_PREFIXES, HEARTBEAT, KINDS, Kind
+from coordd.sources.redis.tracking import CHANNEL, subscribe
+from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version
 
 _NAME = "coordd-check"
 """The name used in keys that do not exist."""
 
-READS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
-    ("agents:registry", (("HSCAN", "", "0", "COUNT", "1"), ("HGET", "", _NAME), ("HSTRLEN", "", _NAME))),
-    ("heartbeat:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
-    ("agent:heartbeat:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
-    ("agent:tasks:*", (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1"))),
-    ("tasks:available", (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1"))),
-    ("work:available:*", (("LLEN", ""), ("LRANGE", "", "0", "0"))),
-    ("tasks:priority_queue", (("ZCARD", ""), ("ZRANGE", "", "0", "0"))),
-    ("tasks:claimed:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
-    ("task:claim:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
-    ("task:progress:*", (("GETRANGE", "", "0", "64"), ("EXISTS", ""))),
-)
-"""The commands that read each kind of key, by its ACL pattern; an empty argument stands for the key."""
+_READS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
+    "hash": (("HSCAN", "", "0", "COUNT", "1"), ("HGET", "", _NAME), ("HSTRLEN", "", _NAME)),
+    "string": (("GETRANGE", "", "0", "64"), ("EXISTS", "")),
+    "set": (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1")),
+    "list": (("LLEN", ""), ("LRANGE", "", "0", "0")),
+    "sorted set": (("ZCARD", ""), ("ZRANGE", "", "0", "0")),
+}
+"""The commands that read each kind of value; an empty argument stands for the key."""
 
 WRITES: tuple[Command, ...] = (
     ("SET", f"metrics:system:0:{_NAME}", "", "EX", 1),
@@ -40,7 +38,6 @@ WRITES: tuple[Command, ...] = (
 )
 
 _NAMED = 3  # how many refused commands a message names
-_NO_USE = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
 
 
 async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float]) -> list[Check]:
@@ -83,7 +80,7 @@ class _Probe:
         began = monotonic()
         pong = (await self._session.call(("PING",)))[0]
         latency = (monotonic() - began) * 1000
-        if isinstance(pong, ServerError) and pong.code in _NO_USE:
+        if isinstance(pong, ServerError) and pong.means.unusable:
             raise RedisLost(str(pong), pong.code)
         yield Check("redis", "ok", f"{public_url(self._url)} answers in {latency:.1f} ms")
         server, memory = map(parse_info, await self._session.call(("INFO", "server"), ("INFO", "memory")))
@@ -102,55 +99,43 @@ class _Probe:
     async def _tracking(self) -> Check:
         listener = await RedisSession.open(self._url)
         try:
-            refused = await self._refused_tracking(listener)
+            refused = await subscribe(listener, self._session, BCAST_PREFIXES)
         finally:
             await listener.close()
-        if refused is None:
-            return Check("redis_tracking", "ok", "it tells of changes (CLIENT TRACKING)")
-        return Check(
-            "redis_tracking",
-            "warn",
-            f"it tells of no changes, so coordd asks every two seconds: {_words_of(refused)}",
-            f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &__redis__:invalidate",
-        )
-
-    async def _refused_tracking(self, listener: RedisSession) -> Reply:
-        number = await identity_of(listener)
-        if number is None:
-            return (await listener.call(("CLIENT", "ID")))[0]
-        subscribed = (await listener.call(("SUBSCRIBE", "__redis__:invalidate")))[0]
-        if not isinstance(subscribed, list):
-            return subscribed
-        prefixes = [part for pattern, _ in READS for part in ("PREFIX", pattern.removesuffix("*"))]
-        on, _ = await self._session.call(
-            ("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", *prefixes),
-            ("CLIENT", "TRACKING", "OFF"),
-        )
-        return None if on == b"OK" else on
+        if refused is not None:
+            return Check(
+                "redis_tracking",
+                "warn",
+                f"it tells of no changes, so coordd asks every two seconds: {refused}",
+                f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &{CHANNEL.decode()}",
+            )
+        await self._session.call(("CLIENT", "TRACKING", "OFF"))
+        return Check("redis_tracking", "ok", "it tells of changes (CLIENT TRACKING)")
 
     async def _reading(self) -> Check:
         refused: dict[str, str] = {}
-        scanned = (await self._session.call(("SCAN", "0", "MATCH", f"heartbeat:{_NAME}", "COUNT", "1")))[0]
+        scanned = (await self._session.call(("SCAN", "0", "MATCH", HEARTBEAT + _NAME, "COUNT", "1")))[0]
         if isinstance(scanned, ServerError):
             refused["SCAN"] = str(scanned)
-        needed = {"scan"}
-        for pattern, commands in READS:
-            key = pattern.replace("*", _NAME)
+        needed, patterns = {"+scan"}, []
+        for family, kind in KINDS.items():
+            pattern = family + "*" if family.endswith(":") else family
+            patterns.append(f"~{pattern}")
+            key, commands = pattern.replace("*", _NAME), _READS[kind]
             replies = await self._session.call(*[[word or key for word in command] for command in commands])
-            needed.update(command[0].lower() for command in commands)
+            needed.update(f"+{command[0].lower()}" for command in commands)
             for command, reply in zip(commands, replies, strict=True):
-                if isinstance(reply, ServerError) and reply.code != "WRONGTYPE":
+                if isinstance(reply, ServerError) and not reply.means.wrong_type:
                     refused.setdefault(f"{command[0]} {pattern}", str(reply))
         if not refused:
             return Check("redis_read", "ok", "every kind of trace can be read")
         first = next(iter(refused.values()))
         more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-        patterns = " ".join(f"~{pattern}" for pattern, _ in READS)
         return Check(
             "redis_read",
             "fail",
             f"cannot be read: {', '.join(list(refused)[:_NAMED])}{more}; it {first}",
-            f"ACL SETUSER {self._user} {patterns} {' '.join(f'+{name}' for name in sorted(needed))}",
+            f"ACL SETUSER {self._user} {' '.join([*patterns, *sorted(needed)])}",
         )
 
     async def _writing(self) -> Check:

@@ -89,7 +89,7 @@ def _claim(item: KeyToRead, value: Reply) -> tuple[Claim | None, str | None]:
     """
     any_type = CLAIMS[item.slot] == CLAIMED
     if isinstance(value, ServerError):
-        if value.code != "WRONGTYPE":
+        if not value.means.wrong_type:
             return Claim(item.id), refusal(value, "a string")
         return (Claim(item.id), None) if any_type else (None, refusal(value, "a string"))
     content = value if isinstance(value, bytes) else b""

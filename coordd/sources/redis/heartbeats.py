@@ -32,7 +32,7 @@ class HeartbeatReader:
             if isinstance(reply, bytes):
                 note(key, agents.put_heartbeat(slot, agent_id, reply, now, pushed=pushed))
             elif isinstance(reply, ServerError):
-                if reply.code == "WRONGTYPE":
+                if reply.means.wrong_type:
                     agents.remove_heartbeat(slot, agent_id)
                 else:
                     agents.refuse_heartbeat(slot, agent_id)

@@ -5,7 +5,8 @@ A family is named after the prefix of its keys, or after the key itself if there
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 from coordd.sources.file.parse import MAX_ID
 from coordd.util.fields import Malformed, jsonable
@@ -21,18 +22,23 @@ CLAIMED = "tasks:claimed:"
 CLAIM = "task:claim:"
 PROGRESS = "task:progress:"
 
-FAMILIES = (
-    REGISTRY,
-    HEARTBEAT,
-    AGENT_HEARTBEAT,
-    AGENT_TASKS,
-    AVAILABLE,
-    WORK,
-    QUEUE,
-    CLAIMED,
-    CLAIM,
-    PROGRESS,
-)
+Kind = Literal["string", "hash", "set", "sorted set", "list"]
+
+KINDS: Mapping[str, Kind] = {
+    REGISTRY: "hash",
+    HEARTBEAT: "string",
+    AGENT_HEARTBEAT: "string",
+    AGENT_TASKS: "set",
+    AVAILABLE: "set",
+    WORK: "list",
+    QUEUE: "sorted set",
+    CLAIMED: "string",
+    CLAIM: "string",
+    PROGRESS: "string",
+}
+"""The type of each family's values; of ``tasks:claimed:`` it may be any, but only a string names a holder."""
+
+FAMILIES = tuple(KINDS)
 
 BCAST_PREFIXES = tuple(family.encode() for family in FAMILIES)
 """Prefixes for ``CLIENT TRACKING ON BCAST``; none begins with another, since Redis refuses that. They cover a
@@ -47,13 +53,9 @@ BEATS = (HEARTBEAT, AGENT_HEARTBEAT)
 CLAIMS = (CLAIMED, CLAIM)
 """The families that hold claims; a task may have both."""
 
-_SINGLE = {
-    REGISTRY.encode(): REGISTRY,
-    AVAILABLE.encode(): AVAILABLE,
-    QUEUE.encode(): QUEUE,
-}
+_SINGLE = {family.encode(): family for family in FAMILIES if not family.endswith(":")}
 _PREFIXES = {
-    family.encode(): family for family in (AGENT_HEARTBEAT, AGENT_TASKS, WORK, CLAIMED, CLAIM, PROGRESS)
+    family.encode(): family for family in FAMILIES if family.encode() not in _SINGLE and family != HEARTBEAT
 }
 _BEAT = HEARTBEAT.encode()
 _BEAT_LENGTH = len(_BEAT)

@@ -59,4 +59,4 @@ class Problems:
 
 def refusal(error: ServerError, wanted: str) -> str:
     """Return why a key cannot be read; ``wanted`` is the type that was expected ("a string")."""
-    return f"not {wanted}" if error.code == "WRONGTYPE" else f"Redis {error}"
+    return f"not {wanted}" if error.means.wrong_type else f"Redis {error}"

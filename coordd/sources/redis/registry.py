@@ -43,7 +43,7 @@ class RegistryReader:
         while True:
             reply = await self._deadline.ask(session, (b"HSCAN", _KEY, cursor, b"COUNT", page_size.count))
             if isinstance(reply, ServerError):
-                wrong = reply.code == "WRONGTYPE"
+                wrong = reply.means.wrong_type
                 self.trouble = None if wrong else str(reply)
                 problems.note(_KEY, refusal(reply, "a hash"))
                 return changed | agents.end_registry() if wrong else changed

@@ -21,8 +21,6 @@ END = str(MAX_VALUE).encode()
 SLICE = 1000
 """Elements of replies handled without a pause: some milliseconds of work."""
 
-_FOR_ALL = frozenset({"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"})
-
 
 class Unusable(Exception):
     """Raised internally when Redis answers every command with an error, which the text describes."""
@@ -55,7 +53,7 @@ async def ask(
     """
     replies = await session.call(*commands, largest=largest, deadline=deadline)
     for reply in replies:
-        if reply.__class__ is ServerError and reply.code in _FOR_ALL:
+        if reply.__class__ is ServerError and reply.means.unusable:
             raise Unusable(str(reply))
     return replies
 
@@ -152,7 +150,7 @@ class Tally:
     def count(self, family: str, reply: Reply) -> None:
         """Count one key by its reply."""
         self.asked[family] = self.asked.get(family, 0) + 1
-        if isinstance(reply, ServerError) and reply.code not in ("WRONGTYPE",):
+        if isinstance(reply, ServerError) and not reply.means.wrong_type:
             self.refused[family] = self.refused.get(family, 0) + 1
             self.words[family] = str(reply)
 

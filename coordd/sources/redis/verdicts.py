@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from coordd.redislink.info import number_of, version_of
 from coordd.util.text import size
 
 State = Literal["ok", "warn", "fail"]
@@ -37,7 +38,7 @@ class Check:
 def of_version(server: Mapping[str, str]) -> Check:
     """Judge the version, from ``INFO server``."""
     name = "Valkey" if "valkey_version" in server else "Redis"
-    version = server.get("valkey_version") or server.get("redis_version")
+    version = version_of(server)
     if version is None:
         return Check(
             "redis_version", "warn", "cannot tell the version: INFO is not permitted", "ACL SETUSER … +info"
@@ -55,7 +56,7 @@ def of_version(server: Mapping[str, str]) -> Check:
 
 def of_eviction(memory: Mapping[str, str]) -> Check:
     """Judge what is dropped when the memory is full, from ``INFO memory``."""
-    policy, limit = memory.get("maxmemory_policy"), _number(memory.get("maxmemory"))
+    policy, limit = memory.get("maxmemory_policy"), number_of(memory, "maxmemory")
     if policy is None or limit is None:
         return Check("redis_eviction", "warn", "cannot tell the eviction policy", "ACL SETUSER … +info")
     if limit == 0:
@@ -79,7 +80,7 @@ def of_eviction(memory: Mapping[str, str]) -> Check:
 
 def of_memory(memory: Mapping[str, str]) -> Check:
     """Judge how full the memory is, from ``INFO memory``."""
-    used, limit = _number(memory.get("used_memory")), _number(memory.get("maxmemory"))
+    used, limit = number_of(memory, "used_memory"), number_of(memory, "maxmemory")
     if used is None or limit is None:
         return Check("redis_memory", "warn", "cannot tell the memory in use", "ACL SETUSER … +info")
     if limit == 0:
@@ -112,15 +113,3 @@ def of_clock(difference: float | None) -> Check:
         f"{words}: ages of heartbeats and claims are off by as much, if agents' clocks are like it",
         "synchronise both clocks: 'timedatectl set-ntp true', or chrony",
     )
-
-
-def parse_info(reply: object) -> dict[str, str]:
-    """Return the fields of an ``INFO`` reply; empty if it was refused."""
-    if not isinstance(reply, bytes):
-        return {}
-    lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
-    return {name: value.strip()[:100] for name, colon, value in lines if colon}
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() and len(text) < 20 else None

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from coordd.control.peer import Peer
-from coordd.control.rpc import Dispatcher, Method, NoParams, Raw
+from coordd.control.rpc import Dispatcher, Method, NoParams
 from coordd.protocol.jsonrpc import SERVER_ERROR, AnswerAndClose, Fault
 
 ROOT, OWN, STRANGER, NOBODY_KNOWS = Peer(uid=0), Peer(uid=1000), Peer(uid=1001), Peer(uid=None)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordd.redislink.codes import CODES
 from coordd.redislink.trouble import WITHHELD, scrub, server_error, system_trouble
 
 
@@ -65,6 +66,18 @@ def test_an_error_of_the_server_has_its_code_and_words(text: str, code: str, wor
     found = server_error(text)
     assert found.code == code
     assert words in str(found)
+
+
+def test_what_coordd_does_after_an_error() -> None:
+    def codes(flag: str) -> set[str]:
+        return {code for code, means in CODES.items() if getattr(means, flag)}
+
+    assert codes("unusable") == {"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"}
+    assert codes("final") == {"NOAUTH", "WRONGPASS", "DENIED", "MAXCLIENTS"}
+    assert codes("lossy") == {"OOM", "READONLY"}
+    assert codes("wrong_type") == {"WRONGTYPE"}
+    assert server_error("OOM command not allowed").means is CODES["OOM"]
+    assert not any(server_error("ERR syntax error").means)
 
 
 def test_a_long_error_is_cut() -> None:

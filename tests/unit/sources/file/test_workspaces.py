@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coordd.sources.file import search
 from coordd.sources.file.workspaces import expand
 
 
@@ -78,3 +79,60 @@ def test_a_name_that_no_record_can_carry_is_left_out_and_said(tmp_path: Path) ->
     found = expand([f"{tmp_path}/*"])
     assert found.paths == (app,)
     assert r"\xff" in found.problems[0]
+
+
+def test_any_depth_is_bounded_follows_no_link_and_passes_over_what_is_no_project(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    found = {workspace(src), workspace(src / "a"), workspace(src / "a" / "b" / "c")}
+    found.add(workspace(src / "1" / "2" / "3" / "4" / "5" / "6"))
+    workspace(src / "1" / "2" / "3" / "4" / "5" / "6" / "7")
+    for name in (".git", "node_modules", ".hidden"):
+        workspace(src / name / "x")
+    (src / "loop").symlink_to(src)
+    workspace(tmp_path / "outside")
+    (src / "away").symlink_to(tmp_path / "outside")
+    assert set(expand([f"{src}/**"]).paths) == found
+    assert set(expand([f"{src}/**/c"]).paths) == {str(src / "a" / "b" / "c")}
+    assert set(expand([f"{src}/**/*"]).paths) == (found - {str(src)}) | {
+        str(src / "1" / "2" / "3" / "4" / "5" / "6" / "7"),
+        str(src / "loop"),
+        str(src / "away"),
+    }
+
+
+def test_names_that_are_passed_over_can_be_spelled_out(tmp_path: Path) -> None:
+    apps = [workspace(tmp_path / "one" / name) for name in ("node_modules", ".git", ".hidden")]
+    assert expand([f"{tmp_path}/one/*"]).paths == ()
+    assert expand([f"{tmp_path}/one/.*"]).paths == (apps[2],)
+    assert [expand([f"{tmp_path}/*/{name}"]).paths for name in ("node_modules", ".git")] == [
+        (apps[0],),
+        (apps[1],),
+    ]
+
+
+def test_a_directory_that_cannot_be_listed_hides_only_what_is_in_it(tmp_path: Path) -> None:
+    app = workspace(tmp_path / "a" / "app")
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    assert expand([f"{tmp_path}/*/*"]).paths == (app,)
+
+
+def test_a_search_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MAX_LISTED", 3)
+    near = workspace(tmp_path / "z")
+    workspace(tmp_path / "a" / "b" / "c" / "d")
+    found = expand([f"{tmp_path}/**"])
+    assert found.paths == (near,)  # what is near comes first
+    assert "directories" in found.problems[0]
+
+
+def test_a_folder_that_comes_while_it_is_looked_for_is_found(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+
+    def watch(path: str, names: frozenset[str] = frozenset(), pattern: object = None) -> bool:
+        if path == str(tmp_path / "app"):
+            workspace(tmp_path / "app")
+        return True
+
+    assert expand([f"{tmp_path}/*"], watch=watch).paths == (str(tmp_path / "app"),)

@@ -44,7 +44,6 @@ def test_a_registration_takes_registered_at_before_started_at_and_last_update() 
         Registration(
             started_at=NOON,
             status="active",
-            capabilities=("code", "test"),
             hostname="box",
             pid=17,
             updated_at=NOON + 10,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordd.sources.redis.verdicts import of_clock, of_eviction, of_memory, of_version, parse_info
+from coordd.sources.redis.verdicts import of_clock, of_eviction, of_memory, of_version
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,3 @@ def test_clock(difference: float | None, state: str, words: str) -> None:
     check = of_clock(difference)
     assert (check.state, words in check.detail) == (state, True)
     assert (check.fix is None) == (state == "ok")
-
-
-def test_info() -> None:
-    assert parse_info(b"# Server\r\nredis_version:7.0\r\nx:a:b \r\n\xff:1\r\n") == {
-        "redis_version": "7.0",
-        "x": "a:b",
-        "\ufffd": "1",
-    }
-    assert parse_info(None) == {}

@@ -24,6 +24,7 @@ IGNORED = 0x8000
 ONLYDIR = 0x0100_0000
 DONT_FOLLOW = 0x0200_0000
 MASK_ADD = 0x2000_0000
+ISDIR = 0x4000_0000
 
 READ_SIZE = 64 * 1024
 """Bytes of one read: at most 4096 events, some 5 ms of work."""

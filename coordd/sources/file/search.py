@@ -1,0 +1,193 @@
+"""Search the directories that patterns stand for, and watch where another may appear.
+
+==========================  ==========================================================================
+part of a pattern           stands for
+==========================  ==========================================================================
+``*``, ``?``, ``[…]``       names of one directory; those that begin with a dot only if the part does
+``**``                      the directory, and those up to MAX_DEPTH levels below it, not through links
+anything else               itself
+==========================  ==========================================================================
+
+A wildcard passes over ``.git`` and ``node_modules``; ``**`` also passes over other file systems, and nothing
+in them is watched.
+
+Watched are, up to MAX_WATCHED directories: those in which a wildcard or a name is looked for; then, of what
+was found without ``.claude/coordination``, the last directory on the way down to it, what changed last first.
+A directory is watched before it is listed, so what appears meanwhile is either found or announced. A link
+that appears under a wildcard is announced by nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import os
+import re
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from coordd.sources.file.chain import reach
+from coordd.sources.file.mounts import mount_points
+from coordd.sources.file.reader import COORDINATION
+
+MAX_WATCHED = 512
+MAX_DEPTH = 6
+MAX_LISTED = 20_000
+"""Directories that one search lists."""
+
+_MAGIC = frozenset("*?[")
+_ANY_DEPTH = "**"
+
+
+class Await(Protocol):
+    """Watch a directory for names that appear in it: these, or directories that match the pattern.
+
+    Return whether it is watched now. A call with neither is for the directory's own removal and move.
+    """
+
+    def __call__(
+        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+    ) -> bool:
+        """See above."""
+
+
+def is_pattern(path: str) -> bool:
+    """Return whether a path holds wildcards; an existing directory called ``a[1]`` is a plain path."""
+    return not _MAGIC.isdisjoint(path) and not os.path.isdir(path)
+
+
+class Search:
+    """One search through all patterns; for a trace thread, since it reads directories.
+
+    ``cut`` is true once MAX_LISTED directories were listed, and the search ends there.
+
+    Args:
+        watch: see :class:`Await`; it may refuse everything.
+        keepalive: called before each directory is listed.
+    """
+
+    def __init__(self, *, watch: Await, keepalive: Callable[[], None]) -> None:
+        self.cut = False
+        self._watch = watch
+        self._keepalive = keepalive
+        self._mounts = mount_points()
+        self._foreign: set[str] = set()
+        self._watched: set[str] = set()
+        self._listed = 0
+        self._without: list[tuple[int, str]] = []
+
+    def matches(self, pattern: str) -> Iterator[str]:
+        """Yield the workspaces that an absolute pattern stands for, each once for each way to it."""
+        base, parts = _split(pattern)
+        if not reach(base, self._await) and not os.path.isdir(base):
+            return
+        directories = iter((base,))
+        for part in parts:
+            directories = self._step(directories, part)
+        for directory in directories:
+            if os.path.isdir(f"{directory}/{COORDINATION}"):
+                yield directory
+            else:
+                self._note(directory)
+
+    def late(self) -> Iterator[str]:
+        """Watch what was found without ``.claude/coordination``; yield what has it by then."""
+        for _, directory in sorted(self._without, reverse=True):
+            parent = directory
+            for name in COORDINATION.split("/"):
+                path = f"{parent}/{name}"
+                if not os.path.isdir(path) and not (
+                    self._await(parent, frozenset({name})) and os.path.isdir(path)
+                ):
+                    break
+                parent = path
+            else:
+                yield directory
+
+    def _step(self, directories: Iterator[str], part: str) -> Iterator[str]:
+        for directory in directories:
+            if part == _ANY_DEPTH:
+                yield from self._below(directory)
+            elif _MAGIC.isdisjoint(part):
+                self._await(directory, frozenset({part}))
+                path = os.path.join(directory, part)
+                if directory in self._foreign:
+                    self._foreign.add(path)
+                yield path
+            else:
+                yield from self._children(directory, _matching(part))
+
+    def _below(self, top: str) -> Iterator[str]:
+        waiting = deque([(top, 0)])
+        names = _matching("*")
+        while waiting:
+            directory, depth = waiting.popleft()
+            yield directory
+            if depth < MAX_DEPTH:
+                found = self._children(directory, names, links=False)
+                waiting.extend((child, depth + 1) for child in found if child not in self._foreign)
+
+    def _children(self, directory: str, names: re.Pattern[str], *, links: bool = True) -> list[str]:
+        """Return the directories in one whose names match, having watched it; none if it cannot be read."""
+        self._keepalive()
+        self.cut = self.cut or self._listed >= MAX_LISTED
+        if self.cut:
+            return []
+        self._listed += 1
+        self._await(directory, pattern=names)
+        try:
+            with os.scandir(directory) as entries:
+                found = [entry.name for entry in entries if names.match(entry.name) and _leads(entry, links)]
+        except OSError:
+            return []
+        paths = [os.path.join(directory, name) for name in found]
+        real = os.path.realpath(directory)
+        outside = directory in self._foreign
+        self._foreign.update(
+            path for path in paths if outside or os.path.join(real, os.path.basename(path)) in self._mounts
+        )
+        return paths
+
+    def _note(self, directory: str) -> None:
+        if directory in self._foreign:
+            return
+        try:
+            state = os.stat(directory)
+        except (OSError, ValueError):
+            return
+        if stat.S_ISDIR(state.st_mode):
+            if len(self._without) < MAX_WATCHED:
+                heapq.heappush(self._without, (state.st_mtime_ns, directory))
+            else:
+                heapq.heappushpop(self._without, (state.st_mtime_ns, directory))
+
+    def _await(
+        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+    ) -> bool:
+        if path in self._foreign or (path not in self._watched and len(self._watched) >= MAX_WATCHED):
+            return False
+        if not self._watch(path, names, pattern):
+            return False
+        self._watched.add(path)
+        return True
+
+
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """Return the directory at which a pattern begins to be one, and the parts below it."""
+    parts = pattern.split("/")
+    first = next(number for number, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
+    return "/".join(parts[:first]) or "/", parts[first:]
+
+
+def _matching(part: str) -> re.Pattern[str]:
+    hidden = "" if part.startswith(".") else r"(?!\.)"
+    return re.compile(rf"(?!(?:\.git|node_modules)\Z){hidden}{fnmatch.translate(part)}")
+
+
+def _leads(entry: os.DirEntry[str], links: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=links)
+    except OSError:
+        return False
