@@ -42,7 +42,8 @@ Refused         sinks.redis.topic_writer  a failing sink in the status
 NotRedis        redislink.stream          the trouble of the Redis connection (RedisLost)
 CannotDial      redislink.dial            the trouble of the Redis connection (RedisLost)
 RedisLost       redislink.session         the trouble of the Redis connection in the status
-Unusable        sources.redis.requests      the part of Redis that the status reports as unreadable
+SourceLost      sources.base              a source that the status reports as unreadable
+Unusable        sources.redis.requests    the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking    polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers         an HTTP answer with status 400
 ==============  ========================  ==================================================================

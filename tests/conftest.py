@@ -1,4 +1,4 @@
-"""Settings of every test. live.py and fake_coordd.py beside it are found by pytest's pythonpath.
+"""Settings of every test. What they share, in support/, is found by pytest's pythonpath.
 
 Tests run beside each other in several processes (pytest-xdist), and have nothing in common but what they only
 read. Those that share a costly fixture of the session (a booted machine, a browser) run in one process, which
@@ -7,17 +7,22 @@ makes it once: ``@pytest.mark.xdist_group("NAME")``. What they are called is the
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import importlib.util
+import inspect
 import os
 import re
 import signal
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from waiting import PATIENCE
 
 import coordd
 
@@ -44,6 +49,45 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As pytest's own, with a shorter name: the path of a socket in it may have 107 bytes."""
     return tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:20])
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter; pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="coordd-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+LONGEST = 3 * PATIENCE
+"""Seconds of an async test. Below pytest's own timeout, which cannot tell where a coroutine waits."""
+
+
+@pytest.fixture
+async def nothing_left_running() -> AsyncIterator[None]:
+    """What a test or its fixtures start ends with them: else the loop's end would cancel it unseen."""
+    yield
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, left = await asyncio.wait(left, timeout=PATIENCE)
+    assert not left, "tasks outlive their test"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
+        if (
+            nothing_left_running.__name__ not in item.fixturenames
+        ):  # the parameter sets of one test share them
+            item.fixturenames.insert(0, nothing_left_running.__name__)
+
+
+def _bounded(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def bounded(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(LONGEST):
+            await test(*args, **kwargs)
+
+    return bounded
 
 
 @pytest.hookimpl(wrapper=True)

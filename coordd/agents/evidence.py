@@ -1,26 +1,30 @@
 """List the evidence behind a verdict, signal by signal, as ``agents.get`` and ``coordctl why`` show it.
 
 Pure. The ``age`` of a heartbeat is the time since it happened; its ``silence``, which decides, is the part of
-that time in which coordd could observe the agent. An agent that two sources see has the signals of both.
+that time in which coordd could observe the agent. An agent that several sources see has the signals of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordd.agents.shown import ShownAgent
+from coordd.agents.shown import ShownObservation
 from coordd.util.timestamps import format_utc
 
 
 def evidence_of(
-    observations: Iterable[ShownAgent], *, stall: tuple[str, float] | None, stall_after: float, wall: float
+    observations: Iterable[ShownObservation],
+    *,
+    stall: tuple[str, float] | None,
+    stall_after: float,
+    wall: float,
 ) -> list[dict[str, object]]:
     """Return one entry for each signal: ``signal``, ``source``, ``value``, ``age`` and ``threshold``.
 
     ``source`` is None for a signal that belongs to no single source. Ages and thresholds are seconds.
 
     Args:
-        observations: the agent as each source alone shows it.
+        observations: what each source alone tells of the agent.
         stall: the tasks that it holds, in words, and the seconds since its last progress; None: no tasks.
         stall_after: the setting agents.stall_after.
         wall: now, in epoch seconds.
@@ -41,13 +45,13 @@ def evidence_of(
     return evidence
 
 
-def _of_source(one: ShownAgent, wall: float) -> Iterable[dict[str, object]]:
-    agent = one.agent
-    source = agent.sources[0]
+def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]]:
+    observation = one.observation
+    source = observation.source.kind
     yield {
         "signal": "heartbeat",
         "source": source,
-        "value": None if agent.beat_wall is None else format_utc(agent.beat_wall),
+        "value": None if observation.beat_wall is None else format_utc(observation.beat_wall),
         "age": _rounded(one.age),
         "silence": _rounded(one.evidence.silence),
         "threshold": one.evidence.timeout,
@@ -59,7 +63,7 @@ def _of_source(one: ShownAgent, wall: float) -> Iterable[dict[str, object]]:
         "age": None,
         "threshold": None,
     }
-    registration = agent.traces.registration if agent.traces else None
+    registration = observation.traces.registration if observation.traces else None
     if registration is None:
         return
     times = [time for time in (registration.started_at, registration.updated_at) if time is not None]

@@ -6,7 +6,7 @@ README and ``coordctl why`` print it from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,21 @@ class Evidence:
     readable: bool = True
     ended: bool = False
     process: Literal["alive", "gone"] | None = None
+
+
+def combine(every: Sequence[Evidence]) -> Evidence:
+    """Combine what several sources tell of one agent: the shortest silence, readable if all of them are."""
+    if len(every) == 1:
+        return every[0]
+    silences = [one.silence for one in every if one.silence is not None]
+    processes = {one.process for one in every}
+    return Evidence(
+        silence=min(silences, default=None),
+        timeout=every[0].timeout,
+        readable=all(one.readable for one in every),
+        ended=any(one.ended for one in every),
+        process="alive" if "alive" in processes else "gone" if "gone" in processes else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

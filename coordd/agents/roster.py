@@ -6,32 +6,29 @@ Pure state. The order is (workspace, id). A key is on the roster from :meth:`Ros
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
-from coordd.agents.reducer import Key
+from coordd.agents.key import AgentKey
 from coordd.model import AgentCounts, Status
-
-SourceKey = tuple[str, str]
-"""(path of the source, id of an agent or task): a key that can be ordered, with "" for Redis."""
 
 
 class Roster:
     """Hold the keys that are shown, each with its status."""
 
     def __init__(self) -> None:
-        self._order: list[SourceKey] = []
-        self._status: dict[Key, Status] = {}
+        self._order: list[AgentKey] = []
+        self._status: dict[AgentKey, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
-        self._outdated: set[Key] = set()
+        self._outdated: set[AgentKey] = set()
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: AgentKey) -> bool:
         return key in self._status
 
-    def status(self, key: Key) -> Status | None:
+    def status(self, key: AgentKey) -> Status | None:
         """Return the status given to the last :meth:`enter`, None where the key is not shown."""
         return self._status.get(key)
 
@@ -39,28 +36,28 @@ class Roster:
         """Return the number of agents with each status."""
         return AgentCounts(**self._counts)
 
-    def enter(self, key: Key, status: Status) -> bool:
+    def enter(self, key: AgentKey, status: Status) -> bool:
         """Show the key with this status; return whether the status is new to it."""
         before = self._status.get(key)
         if before == status:
             return False
         if before is None:
-            insort(self._order, source_key(key))
+            insort(self._order, key)
         else:
             self._counts[before] -= 1
         self._counts[status] += 1
         self._status[key] = status
         return True
 
-    def leave(self, key: Key) -> None:
+    def leave(self, key: AgentKey) -> None:
         """Remove the key; one that is not shown changes nothing."""
         self._outdated.discard(key)
         status = self._status.pop(key, None)
         if status is not None:
             self._counts[status] -= 1
-            del self._order[bisect_left(self._order, source_key(key))]
+            del self._order[bisect_left(self._order, key)]
 
-    def set_outdated(self, key: Key, outdated: bool) -> None:
+    def set_outdated(self, key: AgentKey, outdated: bool) -> None:
         """Note whether the status in the key's last record differs from the one shown."""
         (self._outdated.add if outdated else self._outdated.discard)(key)
 
@@ -69,28 +66,21 @@ class Roster:
         """Whether any last record is outdated."""
         return bool(self._outdated)
 
-    def take_outdated(self) -> list[Key]:
+    def take_outdated(self) -> list[AgentKey]:
         """Return the keys with an outdated record, in order, and forget that they are."""
         outdated, self._outdated = self._outdated, set()
-        return sorted(outdated, key=source_key)
+        return sorted(outdated)
 
-    def keys(self, *, workspace: str | None = None, after: Key | None = None) -> Iterator[Key]:
-        """Yield all keys, or those of one workspace ("" is Redis), in order, starting after a key."""
+    def keys(self, *, workspace: str | None = None, after: AgentKey | None = None) -> Iterator[AgentKey]:
+        """Yield all keys, or those of one workspace, in order, starting after a key."""
         start = 0
         if after is not None:
-            position = source_key(after)
-            start = bisect_left(self._order, position)
-            start += start < len(self._order) and self._order[start] == position
+            start = bisect_right(self._order, after)
         elif workspace is not None:
-            start = bisect_left(self._order, (workspace, ""))
+            start = bisect_left(self._order, AgentKey(workspace, ""))
         for index in range(start, len(self._order)):
-            name, agent_id = self._order[index]
-            if workspace is None or name == workspace:
-                yield (name or None, agent_id)
-            elif name > workspace:
+            key = self._order[index]
+            if workspace is None or key.workspace == workspace:
+                yield key
+            elif key.workspace > workspace:
                 return
-
-
-def source_key(key: Key) -> SourceKey:
-    """Return the key in the form that can be ordered."""
-    return (key[0] or "", key[1])

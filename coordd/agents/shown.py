@@ -1,11 +1,12 @@
-"""Hold one agent together with its verdict at one moment. Pure value."""
+"""Hold one agent together with its verdict at one moment, and what each source tells of it. Pure values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
-from coordd.agents.reducer import KnownAgent
+from coordd.agents.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +14,19 @@ class ShownAgent:
     """One agent at the moment of asking: what is known of it, and its verdict now.
 
     ``age`` is the real time in seconds since its last beat, None when there was none. The silence in the
-    ``evidence`` is the part of that time in which its source could be observed.
+    ``evidence`` is the part of that time in which its sources could be observed.
     """
 
-    agent: KnownAgent
+    agent: Agent
     verdict: Verdict
+    evidence: Evidence
+    age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownObservation:
+    """What one source alone tells of an agent at the moment of asking; fields as in :class:`ShownAgent`."""
+
+    observation: Observation
     evidence: Evidence
     age: float | None

@@ -1,202 +1,138 @@
 """Hold all agents as clients are shown them, and judge them at the moment of asking.
 
-The rule: a change enters the store (:meth:`AgentStore.publish`) after its record was written; until then the
+The rule: a change enters the store (:meth:`AgentStore.show`) after its record was written; until then the
 store shows what was before. Verdicts are computed when they are read: a heap of deadlines tells which agents
 have fallen silent since, so that counting costs only what changed. The store reads no clock and does no I/O.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from typing import Final
 
-from coordd.agents.liveness import Evidence, Verdict, judge
-from coordd.agents.merge import merge
-from coordd.agents.pairing import Observations
-from coordd.agents.reducer import Key, KnownAgent, combine
-from coordd.agents.roster import Roster, SourceKey, source_key
-from coordd.agents.shown import ShownAgent
-from coordd.agents.workspace import Workspace
-from coordd.model import AgentCounts, Cause, Status, SystemSample
-from coordd.runtime.clocks import LoopMonitor, ObservedClock
+from coordd.agents.join import Agent
+from coordd.agents.key import NO_WORKSPACE, AgentKey
+from coordd.agents.liveness import Evidence, Verdict, combine, judge
+from coordd.agents.observation import Observation
+from coordd.agents.roster import Roster
+from coordd.agents.shown import ShownAgent, ShownObservation
+from coordd.agents.source import SourceName, SourceState
+from coordd.model import AgentCounts, Status, SystemSample
+from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.deadlines import Deadlines
+
+_LEAST: Final = 0.001  # seconds: a deadline lies in the future
 
 
 class AgentStore:
-    """Hold all agents, the workspaces and the latest system sample, with counters kept as they change.
+    """Hold all agents, their sources and the latest system sample, with counters kept as they change.
 
-    An agent that two sources see, a workspace and Redis (pairing.py), is shown once. Each method speaks of
-    agents as they are shown, except :meth:`observation` and those that say so. ``workspaces`` has Redis under
-    "". ``on_change`` is called with the key of each agent that appears, leaves, or changes its status or
-    tasks. ``version`` grows with every change.
+    ``sources`` has every source by name, ``workspaces`` those that hold tasks beside agents, by workspace.
+    ``on_change`` is called with the key of each agent that appears, leaves, or changes its status, its tasks
+    or who tells of it. ``version`` grows with every change.
 
     Args:
         timeout: agents.timeout in seconds; it may be changed, before :meth:`rejudge_all`.
+        forget_after: agents.forget_after in seconds; it may be changed likewise.
         loop_monitor: knows the latest moment at which agents may be judged.
     """
 
-    def __init__(self, *, timeout: float, loop_monitor: LoopMonitor) -> None:
+    def __init__(self, *, timeout: float, forget_after: float, loop_monitor: LoopMonitor) -> None:
         self.timeout = timeout
-        self.workspaces: dict[str, Workspace] = {}
+        self.forget_after = forget_after
+        self.sources: dict[SourceName, SourceState] = {}
+        self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
-        self.on_change: Callable[[Key], None] = lambda _key: None
+        self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
-        self._observations = Observations()
-        self._moved: list[tuple[Key, bool]] = []
-        self._beats: dict[Key, float] = {}
+        self._agents: dict[AgentKey, Agent] = {}
+        self._keys_of: dict[str, tuple[AgentKey, ...]] = {}
         self._roster = Roster()
-        self._deadlines: Deadlines[SourceKey] = Deadlines(
-            wanted=lambda source_key: _key(source_key) in self._roster
-        )
+        self._overdue: set[AgentKey] = set()
+        self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._roster.__contains__)
 
     def __len__(self) -> int:
         return len(self._roster)
 
-    def observation(self, key: Key) -> KnownAgent | None:
-        """Return the agent as one source alone knows it, as last published."""
-        return self._observations.get(key)
+    def add_source(self, state: SourceState) -> None:
+        """Show a source, and judge its agents on its clock from now on."""
+        self.sources[state.name] = state
+        if state.holds_tasks:
+            self.workspaces[state.workspace] = state
 
-    def get(self, key: Key) -> KnownAgent | None:
-        """Return the agent that is shown under this key, as last published."""
-        return self._merged(self._observations.of(key))
+    def drop_source(self, state: SourceState) -> None:
+        """Show a source no longer; no agent has an observation of it left."""
+        self.sources.pop(state.name, None)
+        if self.workspaces.get(state.workspace) is state:
+            del self.workspaces[state.workspace]
 
-    def shown_key(self, key: Key) -> Key:
-        """Return the key under which the agent of this observation is shown."""
-        return self._observations.shown_key(key)
+    def get(self, key: AgentKey) -> Agent | None:
+        """Return the agent with this key, as it was last recorded."""
+        return self._agents.get(key)
 
-    def resolve(self, path: str, agent_id: str) -> Key:
-        """Return the key of the agent that a claim in this source means by ``agent_id``.
+    def resolve(self, workspace: str, agent_id: str) -> AgentKey:
+        """Return the key of the agent that a claim in this workspace means by ``agent_id``.
 
-        In a workspace that is the workspace's own agent, or else the one of Redis. In Redis ("") it is the
-        one of Redis, or else the one of the only workspace that has an agent with this id.
+        That is the workspace's own agent, or else the one that names no workspace (or whose workspace was
+        found by its id alone). A claim that names no workspace means the agent that names none, or else the
+        only one with this id.
         """
-        own: Key = (path or None, agent_id)
-        if self._observations.get(own) is None:
-            if path:
-                return (
-                    self._observations.shown_key((None, agent_id))
-                    if self._observations.get((None, agent_id))
-                    else own
-                )
-            seen_in = self._observations.workspaces_of(agent_id, self.workspaces)
-            return (seen_in[0], agent_id) if len(seen_in) == 1 else own
-        return self._observations.shown_key(own)
-
-    def in_workspace(self, workspace: str | None) -> list[KnownAgent]:
-        """Return all observations of one source; None is Redis."""
-        found = [self._observations.get(key) for key in self._roster.keys(workspace=workspace or "")]
-        if workspace is None:
-            found += [self._observations.get((None, agent_id)) for agent_id in self._observations.pairs]
-        return [agent for agent in found if agent is not None]
-
-    def named(self, agent_id: str) -> list[KnownAgent]:
-        """Return the agents with this id, in Redis and in every workspace."""
-        found = [self.get((path, agent_id)) for path in (None, *self.workspaces) if path != ""]
-        return [agent for agent in found if agent is not None]
-
-    def elsewhere(self, key: Key, mono: float) -> Evidence | None:
-        """Return the evidence of the other source that sees this agent, or would see it with this key."""
-        other = self._partner(key)
-        return None if other is None else self._evidence_of(other, self._loop_monitor.horizon(mono))
-
-    def shown_as(self, agent: KnownAgent, mono: float) -> KnownAgent:
-        """Return the agent as it would be shown if this observation of it were published."""
-        other = self._partner(agent.key)
-        if other is None:
-            return agent
-        file, redis = (other, agent) if agent.key[0] is None else (agent, other)
-        own, others = self._beat_mono(agent, mono), self._beats.get(other.key, -math.inf)
-        merged = merge(file, redis, redis_fresher=(own > others) == (agent is redis))
-        return replace(merged, verdict=agent.verdict, cause=agent.cause)
-
-    def would_move(self, key: Key, *, there: bool) -> tuple[KnownAgent, bool] | None:
-        """Return the agent of Redis that gains or loses its own entry if a workspace's agent comes or goes.
-
-        Args:
-            key: the key of the observation, in a workspace.
-            there: whether the observation comes (true) or goes.
-
-        Returns:
-            The agent, and whether it then is shown alone; None where nothing changes for it.
-        """
-        redis = self._observations.get((None, key[1]))
-        if key[0] is None or redis is None or "" not in self.workspaces:
-            return None
-        seen_in = {*self._observations.workspaces_of(key[1], self.workspaces), key[0]}
-        alone = len(seen_in if there else seen_in - {key[0]}) != 1
-        return None if alone == (self._observations.shown_key(redis.key) == redis.key) else (redis, alone)
-
-    def verdict_alone(self, key: Key, mono: float) -> Verdict:
-        """Return the verdict by the evidence of one source alone."""
-        agent = self._observations.get(key)
-        return judge(
-            Evidence(silence=None, timeout=self.timeout)
-            if agent is None
-            else self._evidence_of(agent, self._loop_monitor.horizon(mono))
-        )
-
-    def publish(self, agent: KnownAgent, mono: float) -> None:
-        """Take an observation over into the store: the agent is shown with it from now on."""
-        key = agent.key
-        before = self._observations.get(key)
-        if self._observations.put(agent, self._paired_with_redis()):
-            self._regroup(key, mono)
-        if before is None or _beat(before) != _beat(agent):
-            self._date_beat(agent, mono)
-        shown_key = self._observations.shown_key(key)
-        self._share_verdict(shown_key, agent.verdict, agent.cause)
-        if before is None or _tasks(before) != _tasks(agent):
-            self.on_change(shown_key)
-        self.version += 1
-        self._update(shown_key, mono)
-
-    def remove(self, key: Key, mono: float) -> None:
-        """Remove an observation, and the agent with it unless another source sees it."""
-        shown_key = self._observations.shown_key(key)
-        agent, regrouped = self._observations.pop(key, self._paired_with_redis())
-        if agent is None:
-            return
-        self._beats.pop(key, None)
-        self.version += 1
-        if shown_key == key:
-            self._hide(key)
-        if regrouped:
-            self._regroup(key, mono)
-        self.on_change(shown_key)
-
-    def recorded(self, key: Key, verdict: Verdict, cause: Cause, mono: float) -> None:
-        """Note the verdict and cause in the last record of the agent shown under this key."""
-        if self._observations.of(key):
-            self._share_verdict(key, verdict, cause)
-            self.version += 1
-            self._update(key, mono)
-
-    def take_moved(self) -> list[tuple[Key, bool]]:
-        """Return the agents of Redis that began or ended to be shown alone since this was last called.
-
-        Returns:
-            Their keys, each with whether it is shown under this key now.
-        """
-        moved, self._moved = self._moved, []
-        return moved
-
-    def rejudge(self, workspace: str | None, mono: float) -> None:
-        """Judge the agents of a source again, after its clock changed or it was lost or regained."""
-        for agent in self.in_workspace(workspace):
-            self._update(self._observations.shown_key(agent.key), mono)
-
-    def rejudge_some(self, keys: Iterable[Key], mono: float) -> None:
-        """Judge these agents again."""
+        own = AgentKey(workspace, agent_id)
+        if own in self._agents:
+            return own
+        keys = self._keys_of.get(agent_id, ())
         for key in keys:
-            self._update(key, mono)
+            if any(one.workspace == NO_WORKSPACE for one in self._agents[key].observations):
+                return key
+        return keys[0] if workspace == NO_WORKSPACE and len(keys) == 1 else own
+
+    def named(self, agent_id: str) -> list[Agent]:
+        """Return the agents with this id, in whatever workspace."""
+        return [self._agents[key] for key in self._keys_of.get(agent_id, ())]
+
+    def workspaces_of(self, key: AgentKey) -> list[str]:
+        """Return the workspaces that hold tasks of the sources that see this agent; Redis is NO_WORKSPACE."""
+        agent = self._agents.get(key)
+        states = [self.sources.get(one.source) for one in agent.observations] if agent else []
+        return [state.workspace for state in states if state is not None and state.holds_tasks]
+
+    def show(self, agent: Agent, mono: float) -> None:
+        """Show an agent as it was just recorded."""
+        key, before = agent.key, self._agents.get(agent.key)
+        self._agents[key] = agent
+        if before is None:
+            self._keys_of[key.agent_id] = tuple(sorted((*self._keys_of.get(key.agent_id, ()), key)))
+        if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
+            self.on_change(key)
+        self.version += 1
+        self._update(agent, mono)
+
+    def hide(self, key: AgentKey) -> None:
+        """Show an agent no longer; a key without an agent changes nothing."""
+        if self._agents.pop(key, None) is None:
+            return
+        rest = tuple(one for one in self._keys_of[key.agent_id] if one != key)
+        if rest:
+            self._keys_of[key.agent_id] = rest
+        else:
+            del self._keys_of[key.agent_id]
+        self._roster.leave(key)
+        self._overdue.discard(key)
+        self.version += 1
+        self.on_change(key)
+
+    def rejudge(self, keys: Iterable[AgentKey], mono: float) -> None:
+        """Judge these agents again, after a clock of theirs changed or a source was lost or regained."""
+        for key in keys:
+            if (agent := self._agents.get(key)) is not None:
+                self._update(agent, mono)
 
     def rejudge_all(self, mono: float) -> None:
-        """Judge all agents again, after a gap or a change of the timeout."""
+        """Judge all agents again, after a gap or a change of a limit."""
         self._deadlines.clear()
-        for workspace in {key[0] for key in self._observations}:
-            self.rejudge(workspace, mono)
+        self._overdue.clear()
+        self.rejudge(list(self._agents), mono)
 
     def counts(self, mono: float) -> AgentCounts:
         """Return the number of agents with each status at this moment."""
@@ -207,34 +143,35 @@ class AgentStore:
         """Judge the agents whose deadline has passed."""
         horizon = self._loop_monitor.horizon(mono)
         for due in self._deadlines.take(horizon):
-            if _key(due) in self._roster:
-                self._update(_key(due), horizon)
+            if (agent := self._agents.get(due)) is not None:
+                self._update(agent, horizon)
 
     def horizon(self, mono: float) -> float:
         """Return the latest moment at which agents may be judged: ``mono``, or earlier after a gap."""
         return self._loop_monitor.horizon(mono)
 
-    def status_of(self, key: Key) -> Status | None:
+    def status_of(self, key: AgentKey) -> Status | None:
         """Return the status as :meth:`expire` last found it, None where no such agent is shown."""
         return self._roster.status(key)
 
     def next_deadline(self) -> float | None:
-        """Return the monotonic time of the next possible change of a verdict; it may be early, never late."""
+        """Return the monotonic time of the next possible change; it may be early, never late."""
         return self._deadlines.first()
 
     @property
     def has_unrecorded(self) -> bool:
-        """Whether the verdict on any agent is known to differ from the one in its last record."""
-        return self._roster.has_outdated
+        """Whether any agent is known to differ from its last record, or to have been silent for too long."""
+        return self._roster.has_outdated or bool(self._overdue)
 
-    def take_unrecorded(self, mono: float) -> list[Key]:
+    def take_unrecorded(self, mono: float) -> list[AgentKey]:
         """Return the keys of the agents whose verdict differs from their last record, and forget them."""
         self.expire(mono)
         return self._roster.take_outdated()
 
-    def sources_of(self, key: Key) -> list[str]:
-        """Return the sources that see the agent shown under this key: paths, "" for Redis."""
-        return [agent.key[0] or "" for agent in self._observations.of(key)]
+    def take_overdue(self) -> set[AgentKey]:
+        """Return the keys of the agents that have been silent for forget_after, and forget them."""
+        overdue, self._overdue = self._overdue, set()
+        return overdue
 
     def shown(
         self,
@@ -242,144 +179,82 @@ class AgentStore:
         *,
         status: str | None = None,
         workspace: str | None = None,
-        after: Key | None = None,
+        after: AgentKey | None = None,
     ) -> Iterator[ShownAgent]:
         """Yield the agents in the order (workspace, id), judged at this moment, starting after a key."""
         self.expire(mono)
         for key in self._roster.keys(workspace=workspace, after=after):
-            if (status is None or self._roster.status(key) == status) and (
-                agent := self.get(key)
-            ) is not None:
-                yield self.look(agent, mono)
+            if status is None or self._roster.status(key) == status:
+                yield self.look(self._agents[key], mono)
 
-    def look(self, agent: KnownAgent, mono: float) -> ShownAgent:
-        """Return a published agent as it is shown, judged at this moment."""
-        evidence = self._evidence(agent.key, self._loop_monitor.horizon(mono)) or agent.evidence(
-            0.0, timeout=self.timeout, readable=False
+    def look(self, agent: Agent, mono: float) -> ShownAgent:
+        """Return an agent as it is shown, judged at this moment."""
+        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
+
+    def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
+        """Return what each source alone tells of an agent."""
+        horizon = self._loop_monitor.horizon(mono)
+        return [
+            ShownObservation(one, self.evidence_of((one,), horizon), _age(one.beat_mono, mono))
+            for one in agent.observations
+        ]
+
+    def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
+        """Return what a verdict at this moment depends on, from all sources together.
+
+        A source that is read no longer counts as one that cannot be read.
+        """
+        every = []
+        for one in observations:
+            state = self.sources.get(one.source)
+            observed = 0.0 if state is None else state.clock.now(horizon)
+            readable = state is not None and state.clock.readable
+            every.append(one.evidence(observed, timeout=self.timeout, readable=readable))
+        return combine(every)
+
+    def is_forgettable(self, evidence: Evidence) -> bool:
+        """Return whether an agent with this evidence has been silent for too long to be shown."""
+        return (
+            evidence.silence is not None
+            and evidence.silence > self.forget_after
+            and judge(evidence).status == "inactive"
         )
-        beats = [self._beats[one.key] for one in self._observations.of(agent.key) if one.key in self._beats]
-        age = None if not beats else max(0.0, mono - max(beats))
-        return ShownAgent(agent, judge(evidence), evidence, age)
-
-    def look_at_sources(self, key: Key, mono: float) -> list[ShownAgent]:
-        """Return the agent shown under this key as each source alone shows it."""
-        found = []
-        for one in self._observations.of(key):
-            evidence = self._evidence_of(one, self._loop_monitor.horizon(mono))
-            beat = self._beats.get(one.key)
-            age = None if beat is None else max(0.0, mono - beat)
-            found.append(ShownAgent(one, judge(evidence), evidence, age))
-        return found
 
     def malformed(self) -> Iterable[tuple[str, str]]:
         """Yield the traces that cannot be used right now, each with the reason."""
-        for workspace in self.workspaces.values():
-            yield from workspace.malformed.items()
+        for source in self.sources.values():
+            yield from source.malformed.items()
 
-    def _paired_with_redis(self) -> Iterable[str] | None:
-        """Return the workspaces that may have an agent of Redis; None where no Redis is read."""
-        return self.workspaces if "" in self.workspaces else None
-
-    def _partner(self, key: Key) -> KnownAgent | None:
-        if "" not in self.workspaces:
-            return None
-        if self._observations.get(key) is not None:
-            shown_key = self._observations.shown_key(key)
-            return next((one for one in self._observations.of(shown_key) if one.key != key), None)
-        return self._observations.partner(key, self.workspaces)
-
-    def _merged(self, observations: tuple[KnownAgent, ...]) -> KnownAgent | None:
-        if len(observations) < 2:
-            return observations[0] if observations else None
-        file, redis = observations
-        beats = [self._beats.get(one.key, -math.inf) for one in observations]
-        return merge(file, redis, redis_fresher=beats[1] > beats[0])
-
-    def _regroup(self, key: Key, mono: float) -> None:
-        """Bring what is shown up to date after the observation ``key`` made or broke a pair."""
-        alone: Key = (None, key[1])
-        shown = bool(self._observations.of(alone))
-        if key != alone and shown != (alone in self._roster):
-            self._moved.append((alone, shown))
-        if not shown and alone in self._roster:
-            self._hide(alone)
-        if shown and key != alone:
-            self._update(alone, mono)
-        self.on_change(alone)
-        for path in self._observations.workspaces_of(key[1], self.workspaces):
-            shown_key: Key = (path, key[1])
-            if shown_key != key:
-                last = self._observations.of(shown_key)[0]
-                self._share_verdict(shown_key, last.verdict, last.cause)
-                self._update(shown_key, mono)
-                self.on_change(shown_key)
-
-    def _share_verdict(self, shown_key: Key, verdict: Verdict, cause: Cause) -> None:
-        """Store the verdict and cause last recorded for an agent in each of its observations."""
-        for one in self._observations.of(shown_key):
-            if (one.verdict, one.cause) != (verdict, cause):
-                self._observations.replace(replace(one, verdict=verdict, cause=cause))
-
-    def _hide(self, key: Key) -> None:
-        """Stop showing an agent under this key."""
-        self._roster.leave(key)
-        self.version += 1
-
-    def _evidence_of(self, agent: KnownAgent, mono: float) -> Evidence:
-        clock = self._clock(agent.key)
-        return agent.evidence(clock.now(mono), timeout=self.timeout, readable=clock.readable)
-
-    def _evidence(self, key: Key, mono: float) -> Evidence | None:
-        evidence = None
-        for agent in self._observations.of(key):
-            own = self._evidence_of(agent, mono)
-            evidence = own if evidence is None else combine(evidence, own)
-        return evidence
-
-    def _clock(self, key: Key) -> ObservedClock:
-        return self.workspaces[key[0] or ""].clock
-
-    def _update(self, key: Key, mono: float) -> None:
-        """Judge the agent shown under this key, and put a deadline at the moment when it can fall silent."""
-        evidence = self._evidence(key, self._loop_monitor.horizon(mono))
-        if evidence is None:
-            return
-        status = judge(evidence).status
-        if self._roster.enter(key, status):
+    def _update(self, agent: Agent, mono: float) -> None:
+        """Judge an agent, and put a deadline at the moment when silence alone can change that."""
+        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        verdict = judge(evidence)
+        if self._roster.enter(agent.key, verdict.status):
             self.version += 1
-            self.on_change(key)
-        self._roster.set_outdated(key, status != self._observations.of(key)[0].verdict.status)
-        if status == "active":
-            self._await_deadline(key, mono)
+            self.on_change(agent.key)
+        self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
+        self._await_deadline(agent.key, verdict, evidence, mono)
 
-    def _date_beat(self, agent: KnownAgent, mono: float) -> None:
-        """Keep the monotonic time of the last beat: a gap taken out of its clock later must not change it."""
-        if agent.beat_at is None:
-            self._beats.pop(agent.key, None)
-        else:
-            self._beats[agent.key] = self._beat_mono(agent, mono)
-
-    def _beat_mono(self, agent: KnownAgent, mono: float) -> float:
-        if agent.beat_at is None:
-            return -math.inf
-        return mono - max(0.0, self._clock(agent.key).now(mono) - agent.beat_at)
-
-    def _await_deadline(self, key: Key, mono: float) -> None:
-        """Put a deadline at the moment when the agent can have fallen silent."""
-        evidence = self._evidence(key, mono)
-        if evidence is None or evidence.silence is None:
-            return
+    def _await_deadline(self, key: AgentKey, verdict: Verdict, evidence: Evidence, mono: float) -> None:
         # An agent can come back with a beat older than the one before: the earlier deadline then counts.
-        self._deadlines.put(source_key(key), mono + max(0.001, self.timeout - evidence.silence))
+        if evidence.silence is None or verdict.status == "unknown":
+            return
+        limit = self.timeout if verdict.status == "active" else self.forget_after
+        if verdict.status == "inactive" and self.is_forgettable(evidence):
+            self._overdue.add(key)
+            return
+        self._deadlines.put(key, mono + max(_LEAST, limit - evidence.silence))
 
 
-def _tasks(agent: KnownAgent) -> tuple[tuple[str, ...] | None, int] | None:
+def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:
     return (agent.traces.tasks, agent.traces.unnamed_tasks) if agent.traces else None
 
 
-def _beat(agent: KnownAgent) -> tuple[float | None, float | None]:
-    return agent.beat_at, agent.beat_wall
+def _tellers(agent: Agent) -> list[tuple[SourceName, str]]:
+    """Return what tells of the agent: that decides which claims may mean it, and whether all are known."""
+    return [(one.source, one.workspace) for one in agent.observations]
 
 
-def _key(ordered: SourceKey) -> Key:
-    return (ordered[0] or None, ordered[1])
+def _age(beat_mono: float | None, mono: float) -> float | None:
+    return None if beat_mono is None else max(0.0, mono - beat_mono)

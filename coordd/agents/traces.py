@@ -50,7 +50,8 @@ class AgentTraces:
 
     ``tasks`` is empty where there is no list of tasks and None where the list cannot be read;
     ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
-    the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it.
+    the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it. ``workspace`` is where
+    the agent works, if the source names that for each agent; None: the source's own.
     """
 
     agent_id: str
@@ -60,6 +61,7 @@ class AgentTraces:
     listed: bool = False
     unnamed_tasks: int = 0
     hidden: bool = False
+    workspace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkspaceTraces:
-    """One full reading of a workspace, or of Redis (``workspace`` is then ""); it corrects what hints missed.
+class SourceTraces:
+    """One full reading of a source; it corrects what hints missed. ``workspace`` is "" for Redis.
 
     ``state`` is ``read``; ``waiting`` while ``.claude/coordination`` does not exist; or ``unreadable`` with
     ``error`` when it exists and cannot be read: ``agents`` then is empty and means nothing. ``gone`` is true

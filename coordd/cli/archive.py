@@ -73,6 +73,5 @@ class Archive:
             skip = max(0, skip - here)
 
     def _blocks(self) -> Iterator[bytes]:
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
         for buffer, size in gunzipped(self._descriptor, UnreadableCount()):
             yield bytes(buffer[:size])

@@ -17,6 +17,7 @@ from coordd.cli.archive import Archive
 from coordd.cli.record_file import open_regular
 from coordd.errors import CannotTell
 from coordd.records.ages import Age, ages_of
+from coordd.records.backwards import blocks_backwards, whole_end
 from coordd.records.files import claims_of
 from coordd.records.names import Part, parse_part
 from coordd.util.text import escape
@@ -135,22 +136,13 @@ class OpenPart:
 
     def whole_end(self) -> int:
         """Return the offset at which the last whole line ends."""
-        position = os.fstat(self._descriptor).st_size
-        while position > 0:
-            start = max(0, position - BLOCK)
-            found = os.pread(self._descriptor, position - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            position = start
-        return 0
+        return whole_end(self._descriptor)
 
     def seek_back(self, wanted: int, end: int) -> int:
         """Set ``offset`` to the start of the last ``wanted`` lines before ``end``; return their number."""
         floor = len(self.heading())
-        breaks, position = 0, end
-        while position > floor:
-            start = max(floor, position - BLOCK)
-            block = os.pread(self._descriptor, position - start, start)
+        breaks = 0
+        for start, block in blocks_backwards(self._descriptor, floor, end):
             here = block.count(b"\n")
             if breaks + here > wanted:
                 at = len(block)
@@ -159,7 +151,6 @@ class OpenPart:
                 self.offset = start + at + 1
                 return wanted
             breaks += here
-            position = start
         self.offset = floor
         return breaks
 

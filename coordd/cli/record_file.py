@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
 from coordd.errors import CannotTell
+from coordd.util.regular_files import open_if_regular
 from coordd.util.text import escape
 
 
@@ -16,12 +14,8 @@ def open_regular(path: str) -> int | None:
         CannotTell: the file exists and may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_if_regular(path)
     except PermissionError as error:
         raise CannotTell(f"{escape(path)}: {error.strerror}") from error
     except OSError:
         return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    return None

@@ -15,6 +15,7 @@ from coordd.cli.tail import find_folders
 from coordd.errors import CannotTell
 from coordd.records import manifest, manifest_file, provenance
 from coordd.records.names import series_of
+from coordd.util.regular_files import open_if_regular
 from coordd.util.text import escape, size
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +173,10 @@ def give(path: str, chosen: Sequence[Found], *, dry_run: bool) -> Iterator[Found
 
 
 def _first_line(folder: int, name: str) -> bytes | None:
-    descriptor = os.open(name, _FLAGS, dir_fd=folder)
+    descriptor = open_if_regular(name, directory=folder)
+    if descriptor is None:
+        return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
         line, whole = provenance.first_line(descriptor, compressed=name.endswith(".gz"))
     finally:
         os.close(descriptor)

@@ -11,7 +11,8 @@ import click
 from coordd import __version__
 from coordd.commands.detached import start as start_detached
 from coordd.commands.holder import find_holder
-from coordd.commands.launch import run_here, takes_log, takes_sources
+from coordd.commands.launch import run_here
+from coordd.commands.options import takes_log, takes_sources
 from coordd.config.layout import check_project_directories
 from coordd.errors import StartError
 from coordd.service.log_file import default_log_file

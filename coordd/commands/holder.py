@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import select
 import signal
@@ -18,16 +16,15 @@ import stat
 import time
 from dataclasses import dataclass
 
-from coordd.errors import StartError
-from coordd.service.lock import locked_inodes
-from coordd.util.regular_files import read_file
+from coordd.errors import InstanceRunning, StartError
+from coordd.service.lock import running_under
+from coordd.util.flocks import flock_holders
 
 DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""
 FORCED = 3.0
 """Seconds for the second SIGTERM, after which coordd does not drain."""
 _STEP = 0.05
-_ABOUT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ def find_pid(lock: str) -> int | None:
         StartError: the process is another user's, or is not a coordd of this directory; or the file cannot be
             examined.
     """
-    locked = locked_inodes()
+    locked = flock_holders()
     closed = False
     for path in (lock, os.path.dirname(lock)):
         try:
@@ -130,8 +127,11 @@ def find_pid(lock: str) -> int | None:
         if path == lock and not stat.S_ISREG(inode.st_mode):
             continue
         if locked is None:
-            if (pid := _pid_in_file(path)) is not None:
-                return pid
+            running = _running(path)
+            if running is not None and running.pid is None:
+                raise StartError(f"somebody holds {path}, and it does not say who: lsof {path}")
+            if running is not None:
+                return running.pid
             continue
         for pid in locked.get(inode.st_ino, ()):
             try:
@@ -139,7 +139,7 @@ def find_pid(lock: str) -> int | None:
                     _demand_owner(pid, path, inode)
                     return pid
             except PermissionError:
-                closed = closed or _is_held(path)
+                closed = closed or _running(path) is not None
     if closed:
         raise StartError(
             f"coordd runs as another user and holds {lock}: stop it as that user, or as root; where it is a "
@@ -179,30 +179,20 @@ def _has_open(pid: int, inode: os.stat_result) -> bool:
     return False
 
 
-def _pid_in_file(lock: str) -> int | None:
-    """Return the holder's pid from the lock file, for systems without /proc."""
-    if not _is_held(lock):
-        return None
-    with contextlib.suppress(ValueError, OSError, RecursionError):
-        about = json.loads(read_file(lock, _ABOUT_BYTES))
-        if isinstance(about, dict) and isinstance(about.get("pid"), int) and about["pid"] > 1:
-            return int(about["pid"])
-    raise StartError(f"somebody holds {lock}, and it does not say who: lsof {lock}")
+def _running(lock: str) -> InstanceRunning | None:
+    """Return who holds a lock as far as its file says; None where it is free.
 
-
-def _is_held(lock: str) -> bool:
-    """Return whether the lock is held, by trying to take it: a daemon starting at that instant is refused."""
+    Raises:
+        StartError: it cannot be told.
+    """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise StartError(f"cannot tell whether coordd runs: {lock}: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return running_under(lock, descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _pidfd(pid: int) -> int | None:

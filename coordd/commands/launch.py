@@ -1,82 +1,23 @@
-"""Share what commands that run a daemon need: options that say which one, and running it in this process.
+"""Share what commands that run a daemon need: which one, by their options, and running it in this process.
 
 The command line is read before anything heavy is imported; the service is imported by :func:`run_here`.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
-
-import click
+from typing import TYPE_CHECKING
 
 from coordd.config.file import ConfigSources
-from coordd.config.layout import LayoutName, choose_layout
-from coordd.config.schema import Level
+from coordd.config.layout import choose_layout
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
     from coordd.util.sdnotify import Notifier
 
 
-def takes_sources(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options --workspace, --layout, --config and --socket; pass on :class:`ConfigSources`."""
-
-    @functools.wraps(function)
-    def with_sources(
-        *,
-        workspaces: tuple[str, ...],
-        layout: str | None,
-        config: str | None,
-        socket: str | None,
-        log_level: str | None = None,
-        **others: Any,
-    ) -> None:
-        function(_sources(workspaces, layout, config, socket, log_level), **others)
-
-    for option in (
-        click.option("--socket", "-S", metavar="PATH", help="Answer on this Unix socket.", type=click.Path()),
-        click.option(
-            "--config", metavar="FILE", help="Read this file instead of the layout's.", type=click.Path()
-        ),
-        click.option(
-            "--layout",
-            type=click.Choice(get_args(LayoutName)),
-            help="Where configuration, socket and records lie.",
-        ),
-        click.option(
-            "--workspace",
-            "-w",
-            "workspaces",
-            multiple=True,
-            metavar="DIR",
-            help="Watch this project; may be repeated, and may be a pattern such as '~/src/*'.",
-        ),
-    ):
-        with_sources = option(with_sources)
-    return with_sources
-
-
-def takes_log(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options --log-level and --log-file to a command that takes sources."""
-    for option in (
-        click.option(
-            "--log-file", metavar="FILE", help="Log to this file, which rotates itself.", type=click.Path()
-        ),
-        click.option(
-            "--log-level",
-            type=click.Choice(get_args(Level)),
-            help="The least important message that is logged.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _sources(
+def sources_of(
     workspaces: tuple[str, ...],
     layout: str | None,
     config: str | None,
@@ -108,6 +49,24 @@ def _sources(
         flags=flags,
         cwd=cwd,
     )
+
+
+def run(
+    *,
+    workspaces: tuple[str, ...],
+    layout: str | None,
+    config: str | None,
+    socket: str | None,
+    log_level: str | None,
+    log_file: str | None,
+) -> int:
+    """Run the daemon that these options name in this process, to its end; return the exit code.
+
+    Raises:
+        CoorddError: it cannot start.
+    """
+    sources = sources_of(workspaces, layout, config, socket, log_level)
+    return run_here(sources, sources.load(), log_file=log_file)
 
 
 def run_here(

@@ -1,187 +1,58 @@
-"""Provide the command ``coordd``: run the daemon, or check its configuration; import the rest late."""
+"""Provide the entry point of ``coordd``: run the daemon, or leave the command line to click.
+
+``coordd run`` with plain options is read without click, which would stay in the daemon's memory.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
 
-import click
-
-from coordd import __version__
-from coordd.commands.launch import run_here, takes_log, takes_sources
-from coordd.config.redis_url import public_url
+from coordd.commands.launch import run
+from coordd.commands.plain_options import LOG, WHERE, read_plainly
 from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.util.text import escape, escape_lines
 
-if TYPE_CHECKING:
-    from coordd.config.build import Config
-    from coordd.config.file import ConfigSources
 
-_ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    _open_standard_streams()
+    try:
+        _run(sys.argv[1:])
+    except CoorddError as error:
+        lines = f"coordd: {escape_lines(str(error))}"
+        if os.environ.get("JOURNAL_STREAM"):
+            from coordd.service.logs import for_journal
 
+            lines = for_journal(lines, os.environ)
+        _say(lines)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        import logging
 
-class _Commands(click.Group):
-    """Group the commands, and import some of them only when they are called."""
-
-    _late: ClassVar[dict[str, tuple[str, str]]] = {
-        "start": ("coordd.commands.background", "start"),
-        "stop": ("coordd.commands.background", "stop"),
-        "restart": ("coordd.commands.background", "restart"),
-        "service": ("coordd.installer.command", "service"),
-    }
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, in the order of the help."""
-        return sorted([*super().list_commands(ctx), *self._late], key=_ORDER.index)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name; None where there is none."""
-        if cmd_name not in self._late:
-            return super().get_command(ctx, cmd_name)
-        module, name = self._late[cmd_name]
-        command = getattr(import_module(module), name)
-        return command if isinstance(command, click.Command) else None
+        words = unexpected("coordd", error)
+        if logging.getLogger().handlers:  # a daemon's end belongs in its log, with the traceback
+            logging.getLogger("coordd").critical("%s", words, exc_info=error)
+        else:
+            _say(f"coordd: {escape(words)}")
+        sys.exit(1)
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  coordd run                          watch the project you stand in
-  coordd run -w ~/src/app -w ~/src/b  watch several
-  coordd check-config                 what it would run with, and why
-  coordd check-redis                  whether its Redis has what it needs
-  coordd service install              as a service: after every boot, watched
-  coordd start                        in the background, without a service manager
-Then ask it:
-  coordctl status
+def _run(arguments: Sequence[str]) -> None:
+    """Run the command that the arguments name; raises SystemExit with its exit code."""
+    plain = read_plainly(arguments[1:], (*WHERE, *LOG)) if arguments[:1] == ["run"] else None
+    if plain is not None:
+        try:
+            sys.exit(run(**plain))
+        except KeyboardInterrupt:  # before the daemon takes signals itself; click says and does the same
+            _say("\nAborted!")
+            sys.exit(1)
+    from coordd.commands.app import app
 
-\b
-Exit codes: 0 ended as asked, 1 it cannot start (another one runs, or it has no
-right to a directory), 2 usage, 78 a configuration that cannot be used.""",
-)
-@click.version_option(__version__, prog_name="coordd")
-def app() -> None:
-    """The daemon that knows which coding agents are alive and keeps the record."""
-
-
-@app.command(
-    epilog="""\b
-Examples:
-  coordd run                                  the project you stand in
-  coordd run --workspace ~/src/app            this one, from anywhere
-  coordd run -w '~/src/*' --layout user       all below, also those that come later
-  coordd run --layout system                  as the service does: /etc, /run, /var
-  coordd run --log-level debug 2>coordd.log   to see what it sees
-
-\b
-coordctl finds it from inside the project or as the same user; 'coordctl doctor'
-says what keeps it from being found.""",
-)
-@takes_sources
-@takes_log
-def run(sources: ConfigSources, *, log_file: str | None) -> None:
-    """Run in the foreground; log to stderr, or to a file.
-
-    Inside a project (a directory with .claude/coordination, or --workspace DIR) socket and records lie in its
-    .claude; elsewhere, and with several workspaces, they lie in your home directory.
-
-    Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again.
-    """
-    sys.exit(run_here(sources, sources.load(), log_file=log_file))
-
-
-@app.command(
-    "check-config",
-    epilog="""\b
-Examples:
-  coordd check-config
-  coordd check-config --layout system
-  coordd check-config --config new.toml && mv new.toml ~/.config/coordd/coordd.toml
-  coordd check-config -w ~/src/app | grep timeout""",
-)
-@takes_sources
-def check_config(sources: ConfigSources) -> None:
-    """Check the configuration and print what it amounts to, each value with its origin.
-
-    Exit code 78 means that it cannot be used; the error says where and why.
-    """
-    from coordd.config.build import effective
-
-    settings = sources.load()
-    tell_warnings(settings)
-    exists = os.path.exists(sources.path)
-    path = escape(sources.path)
-    click.echo(f"# layout {sources.layout.name}; file {path}{'' if exists else ' (does not exist)'}")
-    section = ""
-    for name, value, origin in effective(settings):
-        head, _, key = name.partition(".")
-        if head != section:
-            section = head
-            click.echo(f"[{section}]")
-        said = f"{key} = {escape(value)}" if value is not None else f"# {key} is not set"
-        click.echo(f"{said:<48}  # {escape(origin)}")
-
-
-@app.command(
-    "check-redis",
-    epilog="""\b
-Examples:
-  coordd check-redis
-  coordd check-redis --layout system
-  COORDD_REDIS_URL=redis://other:6379/0 coordd check-redis
-  coordd check-redis --json | jq -r '.checks[] | select(.state != "ok") | .fix'
-
-\b
-It changes nothing there. 'coordctl doctor' runs it as well.
-
-\b
-Exit codes: 0 nothing fails, 1 something does, 78 a configuration that cannot be used.""",
-)
-@takes_sources
-@click.option("--json", "as_json", is_flag=True, help="One JSON document: check, state, detail, fix.")
-def check_redis(sources: ConfigSources, *, as_json: bool) -> None:
-    """Ask the configured Redis for all that coordd needs of it: a line a check.
-
-    Reachability, version, the right to be told of changes, to read each kind of trace and to write samples,
-    eviction policy, memory, and how far its clock is from this machine's.
-    """
-    import asyncio
-    import json
-    import time
-    from dataclasses import asdict
-
-    from coordd.sources.redis.check import failed, probe
-
-    settings = sources.load()
-    tell_warnings(settings)
-    where = settings.coordination
-    checks = []
-    if where.redis_url is not None:
-        looking = probe(
-            where.redis_url, reads=where.mode != "file", writes=where.redis_writable, wall=time.time
-        )
-        checks = asyncio.run(looking)
-    if as_json:
-        url = public_url(where.redis_url) if where.redis_url is not None else None
-        click.echo(json.dumps({"schema": 1, "url": url, "checks": [asdict(check) for check in checks]}))
-    elif not checks:
-        click.echo("no Redis is configured: coordination.redis_url or COORDD_REDIS_URL names one")
-    margin = max((len(check.check) for check in checks), default=0)
-    for check in checks if not as_json else ():
-        click.echo(f"{check.state:<4}  {check.check:<{margin}}  {escape(check.detail)}")
-        if check.fix is not None:
-            click.echo(f"{'':<{margin + 6}}  fix: {escape(check.fix)}")
-    sys.exit(failed(checks))
-
-
-def tell_warnings(settings: Config) -> None:
-    """Print what was passed over, on stderr, a line each; ``coordctl doctor`` reads these."""
-    for warning in (*settings.warnings, *settings.problems):
-        click.echo(f"coordd: warning: {escape(warning)}", err=True)
+    app(prog_name="coordd")
 
 
 def _open_standard_streams() -> None:
@@ -193,27 +64,7 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
 
 
-def main() -> None:
-    """Run the command line; the entry point of the console script."""
-    _open_standard_streams()
-    try:
-        app(prog_name="coordd")
-    except CoorddError as error:
-        lines = f"coordd: {escape_lines(str(error))}"
-        if os.environ.get("JOURNAL_STREAM"):
-            from coordd.service.logs import for_journal
+def _say(lines: str) -> None:
+    import click
 
-            lines = for_journal(lines, os.environ)
-        click.echo(lines, err=True)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
-        import logging
-
-        words = unexpected("coordd", error)
-        if logging.getLogger().handlers:  # a daemon's end belongs in its log, with the traceback
-            logging.getLogger("coordd").critical("%s", words, exc_info=error)
-        else:
-            click.echo(f"coordd: {escape(words)}", err=True)
-        sys.exit(1)
+    click.echo(lines, err=True)

@@ -7,7 +7,6 @@ opened without following links, and whatever is wrong with it is a problem in wo
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from coordd.config.project import clipped
 from coordd.errors import ConfigError
 from coordd.protocol.paths import project_paths, user_paths
 from coordd.util.fields import Malformed
+from coordd.util.regular_files import open_regular
 from coordd.util.untrusted_folder import FOLDER_FLAGS, open_folder, read_regular
 
 MAX_BYTES = 1024 * 1024
@@ -117,19 +117,19 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 
 def _read(path: str, *, required: bool) -> str | None:
+    def refuse(_kind: str) -> ConfigError:
+        return ConfigError(path, "", None, "expected a regular file")
+
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_RDONLY, refuse=refuse, follow=True)
     except (FileNotFoundError, NotADirectoryError):
         if required:
             raise ConfigError(path, "", None, "there is no such file") from None
         return None
     except OSError as error:
         raise ConfigError(path, "", None, f"it cannot be read: {error.strerror}") from error
-    with _closing(descriptor):
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # fdopen() of a directory raises
-            raise ConfigError(path, "", None, "expected a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_BYTES + 1)
+    with _closing(descriptor), os.fdopen(descriptor, "rb", closefd=False) as file:
+        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ConfigError(path, "", None, f"expected a file of at most {MAX_BYTES} bytes")
     try:

@@ -10,7 +10,6 @@ redis-py's ``from_url``: ``redis://``, ``rediss://`` and ``unix://``
 from __future__ import annotations
 
 import re
-from unicodedata import category
 
 EXPECTED = "expected redis://[user:password@]host[:port][/db], rediss://… or unix:///path[?db=n]"
 NO_CONTROLS = (
@@ -44,7 +43,11 @@ def public_url(url: str) -> str:
 
 def has_controls(text: str) -> bool:
     """Return whether the text holds a control character, a line or paragraph separator, or a surrogate."""
-    return not text.isprintable() and any(category(char) in _CONTROLS for char in text)
+    if text.isprintable():
+        return False
+    from unicodedata import category  # 100 kB resident, for what hardly any URL needs
+
+    return any(category(char) in _CONTROLS for char in text)
 
 
 def check_redis_url(url: str) -> str:

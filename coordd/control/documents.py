@@ -15,9 +15,11 @@ import msgspec
 
 from coordd import __version__
 from coordd.agents.evidence import evidence_of
+from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.liveness import deciding_row
-from coordd.agents.reducer import view_fields
+from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
+from coordd.agents.source import SourceState
 from coordd.agents.store import AgentStore
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
@@ -112,9 +114,9 @@ class Documents:
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
-                {"path": w.path, "state": w.state, "error": w.error}
-                for w in self._store.workspaces.values()
-                if w.path
+                {"path": path, "state": source.state, "error": source.error}
+                for path, source in self._store.workspaces.items()
+                if path != NO_WORKSPACE
             ],
             "traces_malformed": self._malformed(),
         }
@@ -138,7 +140,7 @@ class Documents:
             verdict=VerdictRow(row.number, row.when),
             stalled=self._tasks.is_stalled(key, now),
             evidence=evidence_of(
-                self._store.look_at_sources(key, now.mono),
+                self._store.look_at_sources(shown.agent, now.mono),
                 stall=self._tasks.stall_evidence(key, now),
                 stall_after=self._board.holdings.stall_after,
                 wall=now.wall,
@@ -198,13 +200,13 @@ class Documents:
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
-            f"workspace {workspace.path} cannot be read: {workspace.error}"
-            for workspace in self._store.workspaces.values()
-            if workspace.path and workspace.state == "unreadable"
+            f"workspace {path} cannot be read: {source.error}"
+            for path, source in self._store.workspaces.items()
+            if path != NO_WORKSPACE and source.state == "unreadable"
         )
         problems.extend(
-            f"{f'workspace {source.path}' if source.path else 'Redis'}: {kind}: {words}"
-            for source in self._store.workspaces.values()
+            f"{_named(source)}: {kind}: {words}"
+            for source in self._store.sources.values()
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
@@ -215,6 +217,12 @@ class Documents:
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
         return {
-            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.workspaces.values()),
+            "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _named(source: SourceState) -> str:
+    return (
+        f"workspace {source.workspace}" if source.workspace != NO_WORKSPACE else source.name.kind.capitalize()
+    )

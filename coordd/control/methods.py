@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from coordd import __version__
-from coordd.agents.reducer import Key, KnownAgent
+from coordd.agents.join import Agent
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.control.documents import Documents
 from coordd.control.history import HistoryParams, HistoryQueries
@@ -89,8 +90,8 @@ class Methods:
         self._history = history
         self._reloader = reloader
         self._now = now
-        self._agents_list = Pages[ListParams, Key](
-            name="agents", position=Key, look=self._agents, version=self._agents_version, now=now
+        self._agents_list = Pages[ListParams, AgentKey](
+            name="agents", position=AgentKey, look=self._agents, version=self._agents_version, now=now
         )
         self._tasks_list = Pages[TasksParams, TaskPosition](
             name="tasks",
@@ -166,7 +167,9 @@ class Methods:
             raise Fault(jsonrpc.SERVER_ERROR, "No system sample yet", kind="not-yet")
         return self._store.system
 
-    def _agents(self, params: ListParams, now: Moment, after: Key | None) -> Iterator[tuple[Key, AgentView]]:
+    def _agents(
+        self, params: ListParams, now: Moment, after: AgentKey | None
+    ) -> Iterator[tuple[AgentKey, AgentView]]:
         found = self._store.shown(now.mono, status=params.status, workspace=params.workspace, after=after)
         return ((one.agent.key, self._documents.agent(one, now)) for one in found)
 
@@ -213,11 +216,11 @@ class Methods:
         changed, restart_required = await self._reloader.reload()
         return {"changed": changed, "restart_required": restart_required}
 
-    def _find(self, params: GetParams) -> KnownAgent:
+    def _find(self, params: GetParams) -> Agent:
         found = [
             agent
             for agent in self._store.named(params.agent_id)
-            if params.workspace is None or (agent.key[0] or "") == params.workspace
+            if params.workspace is None or agent.key.workspace == params.workspace
         ]
         if not found:
             raise Fault(jsonrpc.SERVER_ERROR, f"No agent {params.agent_id!r} is known", kind="no-such-agent")
@@ -226,7 +229,7 @@ class Methods:
                 jsonrpc.INVALID_PARAMS,
                 f"Agent {params.agent_id!r} exists in {len(found)} workspaces: name one",
                 kind="ambiguous",
-                workspaces=[agent.key[0] for agent in found],
+                workspaces=[agent.key.recorded_workspace for agent in found],
             )
         return found[0]
 

@@ -32,6 +32,7 @@ from coordd.protocol.admission import allowed_connections
 from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import Snapshot, last_snapshot
 from coordd.util.log_limit import Limited, log_loop_errors
+from coordd.util.sdnotify import manager_of, ready, stopping
 from coordd.util.text import escape
 
 MAX_HEADERS = 16 * 1024
@@ -149,11 +150,13 @@ async def _serve(
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
 
+    notifier = manager_of(os.environ)
+
     async def announce() -> None:
         sock.listen(BACKLOG)  # asyncio takes the number of accepts in one turn for the length of the queue
         port = 0 if options.address.path is not None else sock.getsockname()[1]
         started(options.address.url(port))
-        notify("READY=1\nSTATUS=serving")
+        notifier.send(ready("serving"))
 
     server = HttpServer(config, on_start=announce, on_exit=feed.close)
     background = [asyncio.create_task(upstream.run()), asyncio.create_task(pulse.run(upstream))]
@@ -162,7 +165,7 @@ async def _serve(
     try:
         await server.serve(sockets=[sock])
     finally:
-        notify("STOPPING=1")
+        notifier.send(stopping("sending the last answers"))
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
@@ -220,16 +223,6 @@ def _log(path: str | None) -> None:
     line.converter = time.gmtime
     handler.setFormatter(line)
     logging.basicConfig(handlers=[Limited(handler)], level=logging.INFO)
-
-
-def notify(state: str) -> None:
-    """Tell systemd a state (sd_notify(3)), if it asked for that."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.send(state.encode())
 
 
 def _raise_descriptor_limit() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import stat
 from contextlib import suppress
 
 from coordd.errors import CoorddError
 from coordd.protocol.paths import system_paths, user_paths
+from coordd.util.regular_files import make_file, open_regular
 from coordd.util.text import escape
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def make_token(path: str, *, mode: int = 0o600, gid: int = -1) -> bool:
     except OSError as error:
         raise TokenError(f"{escape(path)}: {error.strerror or error}") from error
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = make_file(path, mode=0o600)
     except FileExistsError:
         return False
     except OSError as error:
@@ -77,11 +77,15 @@ def read_token(path: str) -> str:
     Raises:
         TokenError: the file is missing, unreadable, readable by everybody, or holds no token.
     """
+    no_token = TokenError(
+        f"{escape(path)}: holds no token: one line of {_LEAST} to {_MOST} characters without blanks. "
+        "Remove it and run: coordctl dashboard --make-token"
+    )
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_RDONLY, refuse=lambda _: no_token, follow=True)
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            data = file.read(_MOST + 2) if stat.S_ISREG(status.st_mode) else b""
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_MOST + 2)
     except OSError as error:
         mend = (
             "Its owner and its group may read it: be a member of that group, from the next login on"
@@ -89,7 +93,7 @@ def read_token(path: str) -> str:
             else "Make it with: coordctl dashboard --make-token"
         )
         raise TokenError(f"{escape(path)}: {error.strerror or error}. {mend}") from error
-    if status.st_mode & 0o007:
+    if mode & 0o007:
         raise TokenError(
             f"{escape(path)}: everybody may open it; take that right away: chmod o= {escape(path)}"
         )
@@ -98,10 +102,7 @@ def read_token(path: str) -> str:
     except UnicodeDecodeError:
         token = ""
     if not (_LEAST <= len(token) <= _MOST and token.isprintable() and " " not in token):
-        raise TokenError(
-            f"{escape(path)}: holds no token: one line of {_LEAST} to {_MOST} characters without blanks. "
-            "Remove it and run: coordctl dashboard --make-token"
-        )
+        raise no_token
     return token
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from coordd.errors import InstallError
+from coordd.util.regular_files import make_file
 
 Done = Literal["written", "unchanged", "kept", "made", "ran", "removed", "absent", "given"]
 
@@ -67,8 +68,7 @@ class WriteFile:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            with open(make_file(temporary, mode=0o600), "w", encoding="utf-8") as file:
                 file.write(self.text)
                 file.flush()
                 if self.owner is not None:

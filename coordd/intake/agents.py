@@ -1,28 +1,25 @@
-"""Take readings of agents into the store: reduce them, record what is worth a record, then show them.
+"""Take readings of agents: reduce them, join what is of one agent, record the difference, then show it.
 
-It stands between the intakes that read (files.py, redis.py) and the store, which judges. An agent that a
-workspace and Redis both see is a pair, with one record of both. What an observation leads to:
+It stands between the sources that are read (source.py) and the store, which judges. What a change of
+observations leads to:
 
-==================================  ==========================================  ==============================
-observation                         record, by its ``cause``                    event
-==================================  ==========================================  ==============================
-is the first of its agent           ``appeared``                                ``agent.<status>``
-is the first, while coordd starts   ``start``                                   none
-joins in Redis a workspace's agent  ``heartbeat``                               ``agent.<status>``, if changed
-changes what is shown of its agent  ``heartbeat``, ``verdict``, ``tasks``       ``agent.<status>``, if changed
-changes nothing that is shown       none                                        none
-goes, or is silent too long         ``removed``                                 ``agent.removed``
-goes in Redis, not in a workspace   ``tasks``, if they changed                  none
-makes a pair                        ``removed`` under (None, id), and its own   that of its own
-breaks a pair                       ``appeared`` under (None, id), and its own  ``agent.<status>``, if changed
-==================================  ==========================================  ==============================
+=======================================  ==========================================  =====================
+what is shown of an agent                record, by its ``cause``                    event
+=======================================  ==========================================  =====================
+it is there for the first time           ``appeared``                                ``agent.<status>``
+the same, while coordd starts            ``start``                                   none
+it is there under another key            ``appeared``, and ``removed`` under the     ``agent.<status>``,
+                                         key before unless others remain there       if that changed
+another source tells of it as well       ``heartbeat``                               the same
+its beat, verdict or tasks changed       ``heartbeat``, ``verdict``, ``tasks``       the same
+a source tells of it no longer           ``tasks``, if they changed                  none
+nothing that is shown changed            none                                        none
+it has left, or is silent for too long   ``removed``                                 ``agent.removed``
+=======================================  ==========================================  =====================
 
-Too long is ``forget_after``. A pair is made when an observation comes in a workspace for an agent that Redis
-alone had; it is broken when a second workspace has the agent as well, or the only one no longer has it.
-
-Each step runs in this order: reduce, record, publish in the store. So no agent is shown whose record was not
-written. The caller holds the lock of the source from the reading until a call here returns, so that what is
-shown is what was read last. The state kept is the last observation of each forgotten agent.
+Too long is ``forget_after``. Each step runs in this order: reduce and join at once, record, show. So no agent
+is shown whose record was not written, and steps that are written at the same time cannot take each other's
+changes back: each compares with what the step before it made, whether that is shown yet or not.
 """
 
 from __future__ import annotations
@@ -30,7 +27,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from coordd.agents.reducer import Key, KnownAgent, Reading, advance, changed, sample_of
+from coordd.agents.beats import Reading
+from coordd.agents.join import Agent, difference, join
+from coordd.agents.key import AgentKey
+from coordd.agents.observation import Observation, ObservationKey, observe
+from coordd.agents.observations import Observations
+from coordd.agents.remembered import RememberedAgent
+from coordd.agents.samples import sample_of
+from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces
 from coordd.model import AgentSample
@@ -42,236 +46,248 @@ from coordd.sinks.recorder import Recorder
 
 @dataclass(slots=True)
 class _Step:
-    """The outcome of one reading: samples to be recorded, and what is shown afterwards.
-
-    ``publish`` has each observation with the agent as it was shown before, ``remove`` the keys of
-    observations that are gone. ``moved`` maps the keys of agents of Redis to the agent where it begins to be
-    shown alone, and to None where it ends to be.
-    """
+    """The outcome of one change: samples to be recorded, and what is shown of each agent afterwards."""
 
     wall: float
     samples: list[AgentSample] = field(default_factory=list)
-    publish: list[tuple[KnownAgent, KnownAgent | None]] = field(default_factory=list)
-    remove: list[Key] = field(default_factory=list)
-    moved: dict[Key, KnownAgent | None] = field(default_factory=dict)
+    shown: dict[AgentKey, Agent | None] = field(default_factory=dict)
 
 
 class AgentIntake:
     """Put readings of agents into the store, and record what changes there.
 
-    ``forget_after`` is the silence in seconds after which an agent leaves the list; it may be changed.
+    ``running`` is false while coordd starts: agents found then were there before.
     """
 
-    def __init__(self, *, store: AgentStore, recorder: Recorder, host: str, forget_after: float) -> None:
-        self.forget_after = forget_after
+    def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
+        self.running = False
         self._store = store
         self._recorder = recorder
         self._host = host
-        self._forgotten: dict[Key, KnownAgent] = {}
+        self._observations = Observations()
+        self._steps = 0
+        self._unshown: dict[AgentKey, tuple[int, Agent | None]] = {}
         self._growth = Growth()
 
-    async def restore(self, agents: Iterable[KnownAgent], moment: Moment) -> None:
-        """Show agents as the last run knew them, until they are read; an agent of both sources in both.
+    def add_source(self, state: SourceState) -> None:
+        """Take readings of a source from now on."""
+        self._store.add_source(state)
+        self._observations.add_source(state.name, state.rank)
 
-        The agents of Redis are published last, when it is known which of them belong to a workspace. An agent
-        that is shown under another key than before, because other workspaces are configured now, is recorded
-        so.
+    def known(self, source: SourceName) -> Mapping[str, Observation]:
+        """Return what one source tells, by the agent's id: a view that follows every change."""
+        return self._observations.of_source(source)
+
+    def agents_of(self, source: SourceName) -> set[AgentKey]:
+        """Return the keys of all agents of which a source tells."""
+        return {self._observations.key_of(one) for one in self.known(source).values()}
+
+    async def restore(self, remembered: Iterable[RememberedAgent], moment: Moment) -> None:
+        """Show agents as the last run knew them, until their sources are read.
+
+        What a source that is read no longer told of them is dropped. An agent that is now another than in the
+        last run, because other sources are read, is recorded so.
 
         Args:
-            agents: the agents, from the records.
+            remembered: the agents, from the records.
             moment: now.
         """
-        workspaces = self._store.workspaces
-        redis: dict[Key, KnownAgent] = {}
-        alone = set()
-        for agent in agents:
-            seen = agent.restored_seen
-            at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
-            both = len(agent.sources) > 1
-            one = replace(agent, beat_at=at, restored_both=both, sources=("file",))
-            if agent.key[0] is None:
-                alone.add(agent.key)
-            elif agent.key[0] in workspaces:
-                self._store.publish(one, moment.mono)
-            if "redis" in agent.sources:
-                key: Key = (None, agent.key[1])
-                redis[key] = replace(one, key=key, sources=("redis",))
-        if "" not in workspaces:
-            return
-        step = _Step(moment.wall)
-        for key, one in redis.items():
-            self._store.publish(one, moment.mono)
-            shown = self._store.shown_key(key) == key
-            if shown != (key in alone):
-                self._move(step, one, shown)
-        self._store.take_moved()
-        await self._record(step)
+        touched: set[AgentKey] = set()
+        told: dict[ObservationKey, Agent] = {}
+        for one in remembered:
+            observations = one.observations(self._store.sources.values(), moment)
+            if not observations:
+                continue
+            for observation in observations:
+                touched |= self._observations.put(observation)
+            agent = one.agent(observations)
+            told |= dict.fromkeys((observation.place for observation in observations), agent)
+            if one.key.workspace in {observation.workspace for observation in observations}:
+                self._unshown[one.key] = (0, agent)
+        await self._commit(self._step(touched, moment, restored=told))
 
-    async def take(self, path: str, agents: Mapping[str, AgentTraces | None], reading: Reading) -> None:
+    async def take(
+        self, state: SourceState, agents: Mapping[str, AgentTraces | None], reading: Reading
+    ) -> None:
         """Take over agents of one source as they were read.
 
         Args:
-            path: the source, "" for Redis.
+            state: the source.
             agents: their traces by id, None for an agent without any trace.
             reading: when and how they were read.
         """
-        step = _Step(reading.wall)
-        mono = now().mono
+        touched: set[AgentKey] = set()
+        known = self.known(state.name)
         for agent_id, traces in agents.items():
-            key: Key = (path or None, agent_id)
-            old = self._store.observation(key)
-            if old is not None and old.traces is traces and old.verdict.status == "active":
-                continue  # the same traces: only time can change the verdict, and a deadline watches it
-            new = self._advance(old, key, traces, reading, mono)
-            if new is not None and new is not old:
-                self._add_observation(step, old, new, mono)
-            elif new is None and old is not None:
-                self._remove_observation(step, key, "left")
-        await self._record(step)
+            old = known.get(agent_id)
+            if old is not None and old.traces is traces:
+                continue  # only time can change the verdict, and a deadline watches it
+            if traces is None:
+                touched |= self._observations.remove(state.name, agent_id)
+                continue
+            new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
+            if new is not old:
+                touched |= self._observations.put(new)
+        await self._commit(self._step(touched, now()))
 
-    def read_all(self, path: str, found: Collection[str]) -> None:
-        """Drop the forgotten agents that a full reading of a source did not find."""
-        gone = [key for key in self._forgotten if key[0] == (path or None) and key[1] not in found]
-        for key in gone:
-            del self._forgotten[key]
+    async def drop(self, state: SourceState) -> None:
+        """Remove all that a source tells: it is read no longer."""
+        touched: set[AgentKey] = set()
+        for agent_id in list(self.known(state.name)):
+            touched |= self._observations.remove(state.name, agent_id)
+        await self._commit(self._step(touched, now(), words="left with its workspace"))
+        self._observations.drop_source(state.name)
 
-    async def record_verdicts(self, keys: Iterable[Key]) -> None:
+    async def record_verdicts(self, keys: Iterable[AgentKey]) -> None:
         """Record the verdicts that the store shows of these agents, where their last record differs."""
         moment = now()
-        changed = []
+        step = _Step(moment.wall)
         for key in keys:
-            old = self._store.get(key)
-            if old is None:
+            before = self._latest(key)
+            if before is None:
                 continue
-            verdict = self._store.look(old, moment.mono).verdict
-            if verdict.status != old.verdict.status:
-                changed.append(replace(old, verdict=verdict, cause="verdict"))
-                self._announce(old, changed[-1])
-        if changed:
-            await self._recorder.record(agent=[self._sample(agent, moment.wall) for agent in changed])
-        mono = now().mono
-        for agent in changed:
-            self._store.recorded(agent.key, agent.verdict, "verdict", mono)
+            verdict = self._store.look(before, moment.mono).verdict
+            if verdict.status != before.verdict.status:
+                after = replace(before, verdict=verdict, cause="verdict")
+                self._record_change(step, before, after)
+                step.shown[key] = after
+        await self._commit(step)
 
-    async def drop(self, path: str) -> None:
-        """Remove all agents of a workspace that is watched no longer."""
-        step = _Step(now().wall)
-        for agent in self._store.in_workspace(path):
-            self._remove_observation(step, agent.key, "left with its workspace")
-        await self._record(step)
-        self.read_all(path, ())
+    async def forget(self, keys: Collection[AgentKey]) -> None:
+        """Remove these agents where they are still silent for too long."""
+        await self._commit(self._step(set(keys), now()))
 
-    def _add_observation(self, step: _Step, old: KnownAgent | None, new: KnownAgent, mono: float) -> None:
-        """Note a new or changed observation in the step."""
-        shown = self._store.shown_as(new, mono)
-        before = self._store.get(shown.key)
-        moved = self._store.would_move(new.key, there=True) if old is None else None
-        if changed(before, shown):
-            step.samples.append(self._sample(shown, step.wall))
-            self._announce(before or (moved[0] if moved else None), shown)
-        if moved:
-            self._move(step, *moved)
-        step.publish.append((new, before))
+    def _latest(self, key: AgentKey) -> Agent | None:
+        """Return the agent as the last step made it, whether that is shown yet or not."""
+        unshown = self._unshown.get(key)
+        return self._store.get(key) if unshown is None else unshown[1]
 
-    def _remove_observation(self, step: _Step, key: Key, words: str) -> None:
-        """Note in the step that an observation goes, and its agent unless the other source sees it."""
-        step.remove.append(key)
-        shown_key = self._store.shown_key(key)
-        shown = self._store.get(shown_key)
-        if shown is None:
-            return
-        if shown_key != key:
-            rest = self._store.observation(shown_key)
-            if rest is not None and rest.active_tasks != shown.active_tasks:
-                step.samples.append(self._sample(replace(rest, cause="tasks"), step.wall))
-            return
-        step.samples.append(self._sample(replace(shown, cause="removed"), step.wall))
-        if moved := self._store.would_move(key, there=False):
-            self._move(step, *moved)
-        if moved is None or not moved[1]:
-            self._recorder.event("agent.removed", key[1], f"agent {key[1]} {words}", _where(key))
+    def _step(
+        self,
+        touched: set[AgentKey],
+        moment: Moment,
+        *,
+        words: str = "left",
+        restored: Mapping[ObservationKey, Agent] | None = None,
+    ) -> _Step:
+        """Join these agents anew, and compare each with what the last step made of it.
 
-    def _move(self, step: _Step, redis: KnownAgent, alone: bool) -> None:
-        """Note in the step that an agent of Redis begins or ends to be shown alone."""
-        if not alone:
-            step.moved[redis.key] = None
-            step.samples.append(self._sample(replace(redis, cause="removed"), step.wall))
-            return
-        verdict = self._store.verdict_alone(redis.key, now().mono)
-        agent = step.moved[redis.key] = replace(redis, verdict=verdict, cause="appeared")
-        step.samples.append(self._sample(agent, step.wall))
-        self._announce(redis, agent)
-
-    def _advance(
-        self, old: KnownAgent | None, key: Key, traces: AgentTraces | None, reading: Reading, mono: float
-    ) -> KnownAgent | None:
-        """Return the agent after this reading; None when it has no trace, or is forgotten for its silence.
-
-        The traces of a forgotten agent are remembered, so that its next beat can be told from an old file. Of
-        two sources Redis forgets first, so that forgetting never makes an agent of Redis appear alone.
+        ``words`` say of an agent that went how it did. ``restored`` is given while agents are restored: the
+        agent that each observation was of in the last run.
         """
-        forgotten = self._forgotten.pop(key, None)
-        if traces is None:
-            return None
-        elsewhere = self._store.elsewhere(key, mono)
-        new = advance(old or forgotten, key, traces, reading, elsewhere)
-        if new.verdict.status == "inactive" and new.beat_at is not None:
-            silence = reading.observed - new.beat_at
-            if elsewhere is not None and elsewhere.silence is not None:
-                silence = min(silence, elsewhere.silence)
-            if silence > self.forget_after and (key[0] is None or elsewhere is None):
-                if traces.heartbeat or traces.registration or traces.listed or traces.tasks:
-                    self._forgotten[key] = new
-                return None
-        if old is not None:
-            return new
-        if elsewhere is not None and key[0] is None:
-            return replace(new, cause="heartbeat")  # its workspace showed it before
-        return replace(new, cause="start" if reading.starting else "appeared")
+        step = _Step(moment.wall)
+        after = self._join(touched, moment)
+        before = {key: self._latest(key) for key in after}
+        told_before = restored or {
+            one.place: agent for agent in before.values() if agent for one in agent.observations
+        }
+        told = {one.place for agent in after.values() if agent for one in agent.observations}
+        for key, agent in sorted(after.items(), key=lambda item: (item[1] is None, item[0])):
+            old = before[key]
+            if agent is not None:
+                step.shown[key] = self._compared(
+                    step, old, agent, told_before, restoring=restored is not None
+                )
+            elif old is not None:
+                step.shown[key] = None
+                step.samples.append(self._sample(replace(old, cause="removed"), step.wall))
+                if not any(one.place in told for one in old.observations):
+                    self._recorder.event(
+                        "agent.removed", key.agent_id, f"agent {key.agent_id} {words}", _where(key)
+                    )
+        return step
 
-    async def _record(self, step: _Step) -> None:
-        """Write the samples of the step, then publish it: an agent is shown only after its record."""
-        if step.samples:
+    def _join(self, touched: set[AgentKey], moment: Moment) -> dict[AgentKey, Agent | None]:
+        """Return these agents as their observations make them; None for one that is not to be shown.
+
+        An agent that has been silent for too long becomes dormant, and with it what it was joined with may
+        become another agent: then that is joined anew as well.
+        """
+        horizon = self._store.horizon(moment.mono)
+        found: dict[AgentKey, Agent | None] = {}
+        waiting = set(touched)
+        while waiting:
+            key = waiting.pop()
+            observations = self._observations.of_agent(key)
+            found[key] = None
+            if all(one.dormant for one in observations):
+                continue
+            evidence = self._store.evidence_of(observations, horizon)
+            if not self._store.is_forgettable(evidence):
+                found[key] = join(key, observations, evidence)
+                continue
+            for one in observations:
+                if one.traces is not None and _is_blank(one.traces):
+                    waiting |= self._observations.remove(*one.place)
+                elif not one.dormant:
+                    waiting |= self._observations.put(replace(one, dormant=True))
+        return found
+
+    def _compared(
+        self,
+        step: _Step,
+        before: Agent | None,
+        after: Agent,
+        told_before: Mapping[ObservationKey, Agent],
+        *,
+        restoring: bool,
+    ) -> Agent:
+        """Note in the step what makes the agent worth a record; return it as it is to be shown."""
+        if before is not None:
+            cause = None if restoring else difference(before, after)
+            if cause is None or (cause == "tasks" and len(after.observations) < len(before.observations)):
+                after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
+            after = replace(after, cause=cause or before.cause)
+            if cause is not None:
+                self._record_change(step, before, after)
+            return after
+        earlier = next(
+            (told_before[one.place] for one in after.observations if one.place in told_before), None
+        )
+        if not self.running and earlier is None and not restoring:
+            after = replace(after, cause="start")
+        self._record_change(step, earlier, after)
+        return after
+
+    def _record_change(self, step: _Step, before: Agent | None, after: Agent) -> None:
+        step.samples.append(self._sample(after, step.wall))
+        if before is None and after.cause == "start":
+            return
+        if before is None or before.verdict.status != after.verdict.status:
+            agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
+            message = f"agent {agent_id} is {status} ({reason})"
+            self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
+
+    async def _commit(self, step: _Step) -> None:
+        """Write the samples of the step, then show it; what a later step made is not taken back."""
+        self._steps += 1
+        number = self._steps
+        waits = bool(step.samples) or any(key in self._unshown for key in step.shown)
+        for key, agent in step.shown.items():
+            self._unshown[key] = (number, agent)
+        if waits:
             await self._recorder.record(agent=step.samples)
         mono = now().mono
-        for agent, before in step.publish:
-            # The verdict may have been recorded anew during the write: the event compares with that one.
-            meanwhile = self._store.get(before.key) if before else None
-            if before and meanwhile and meanwhile.verdict.status != before.verdict.status:
-                self._announce(meanwhile, agent)
-            self._store.publish(agent, mono)
+        for key, agent in step.shown.items():
+            latest = self._unshown.get(key)
+            if latest is None or latest[0] < number:
+                continue  # a later step is shown already
+            if latest[0] == number:
+                del self._unshown[key]
+            if agent is None:
+                self._store.hide(key)
+            else:
+                self._store.show(agent, mono)
         self._growth.note_count(len(self._store))
-        for key in step.remove:
-            self._store.remove(key, mono)
-        for key, shown in step.moved.items():
-            if shown is not None:
-                self._store.recorded(key, shown.verdict, shown.cause, mono)
-        await self._record_moved(step)
 
-    async def _record_moved(self, step: _Step) -> None:
-        """Record agents of Redis whose own entry appeared or went while two sources were taken in at once."""
-        late = _Step(now().wall)
-        for key, alone in self._store.take_moved():
-            redis = self._store.observation(key)
-            if redis is not None and (key not in step.moved or (step.moved[key] is not None) != alone):
-                self._move(late, redis, alone)
-        if late.samples:
-            await self._recorder.record(agent=late.samples)
-            for key, shown in late.moved.items():
-                if shown is not None:
-                    self._store.recorded(key, shown.verdict, shown.cause, now().mono)
-
-    def _sample(self, agent: KnownAgent, wall: float) -> AgentSample:
+    def _sample(self, agent: Agent, wall: float) -> AgentSample:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
 
-    def _announce(self, old: KnownAgent | None, new: KnownAgent) -> None:
-        if (old is None and new.cause == "start") or (old and old.verdict.status == new.verdict.status):
-            return
-        agent_id, status, reason = new.key[1], new.verdict.status, new.verdict.reason
-        self._recorder.event(
-            f"agent.{status}", agent_id, f"agent {agent_id} is {status} ({reason})", _where(new.key)
-        )
+
+def _is_blank(traces: AgentTraces) -> bool:
+    """Return whether nothing is left of the agent by which its next beat could be told from an old one."""
+    return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
 
 
-def _where(key: Key) -> dict[str, object]:
-    return {"workspace": key[0]}
+def _where(key: AgentKey) -> dict[str, object]:
+    return {"workspace": key.recorded_workspace}

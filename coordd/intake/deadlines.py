@@ -1,4 +1,4 @@
-"""Record what time alone has changed: agents that fell silent, and the claims that depend on them.
+"""Record what time alone has changed: agents that fell silent or are to be forgotten, and their claims.
 
 The rule: before a verdict that only silence brought about is recorded, each source that sees the agent is
 read once more, because it may hold a beat that was not announced.
@@ -10,7 +10,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
-from coordd.agents.reducer import Key
+from coordd.agents.key import AgentKey
+from coordd.agents.source import SourceName
 from coordd.agents.store import AgentStore
 from coordd.intake.agents import AgentIntake
 from coordd.intake.tasks import TaskIntake
@@ -22,22 +23,25 @@ GRID = 0.25
 SLICE = 500
 """The number of verdicts that are recorded before other work of the loop has its turn."""
 
-Reread = Callable[[str, Collection[str]], Awaitable[None]]
-"""A function that reads agents of one source again, given its path ("" is Redis) and their ids."""
+Reread = Callable[[SourceName, Collection[str]], Awaitable[None]]
+"""A function that reads agents of one source again, given its name and their ids there."""
+
+
+async def _read_nothing(_source: SourceName, _agent_ids: Collection[str]) -> None:
+    """Serve as ``reread`` until there are sources."""
 
 
 class DeadlineTimer:
     """Judge agents when their deadlines pass, from :meth:`start` on.
 
-    ``files`` and ``redis`` read agents again; both have to be set before :meth:`start` where they exist.
-    ``running`` is false before it and after :meth:`stop`.
+    ``reread`` reads agents again; it has to be set before :meth:`start`. ``running`` is false before that and
+    after :meth:`stop`.
     """
 
     def __init__(
         self, *, store: AgentStore, schedule: Schedule, agents: AgentIntake, tasks: TaskIntake
     ) -> None:
-        self.files: Reread | None = None
-        self.redis: Reread | None = None
+        self.reread: Reread = _read_nothing
         self.running = False
         self._store = store
         self._schedule = schedule
@@ -46,7 +50,7 @@ class DeadlineTimer:
 
     def start(self) -> None:
         """Begin to judge and to report events: every source was read once."""
-        self.running = True
+        self.running = self._agents.running = True
         self._tasks.started()
         self.update()
 
@@ -72,25 +76,27 @@ class DeadlineTimer:
             self._schedule.once("agents.deadline", due - mono + GRID / 2, self._judge_due)
 
     async def _judge_due(self) -> None:
-        files: list[Key] = []
-        redis: list[Key] = []
+        by_sources: dict[frozenset[SourceName], list[AgentKey]] = defaultdict(list)
         for key in self._store.take_unrecorded(now().mono):
-            (redis if "" in self._store.sources_of(key) else files).append(key)
-        # Only agents that Redis sees have to wait for a slow Redis.
-        await asyncio.gather(self._judge(files), self._judge(redis))
+            agent = self._store.get(key)
+            if agent is not None:
+                by_sources[frozenset(one.source for one in agent.observations)].append(key)
+        overdue = self._store.take_overdue()
+        # Only the agents that a slow source sees have to wait for it.
+        await asyncio.gather(*(self._judge(sources, keys) for sources, keys in by_sources.items()))
+        if overdue:
+            await self._agents.forget(overdue)
+        self.update()
 
-    async def _judge(self, keys: list[Key]) -> None:
-        due: dict[str, list[str]] = defaultdict(list)
-        for key in keys:
-            for path in self._store.sources_of(key):
-                due[path].append(key[1])
-        rereads = []
-        for path, agent_ids in due.items():
-            reread = self.files if path else self.redis
-            if reread is not None:
-                rereads.append(reread(path, agent_ids))
-        await asyncio.gather(*rereads)
+    async def _judge(self, sources: Collection[SourceName], keys: list[AgentKey]) -> None:
+        ids = {source: self._ids_in(source, keys) for source in sources}
+        await asyncio.gather(*(self.reread(source, agent_ids) for source, agent_ids in ids.items()))
         for start in range(0, len(keys), SLICE):
             await self._agents.record_verdicts(keys[start : start + SLICE])
             await asyncio.sleep(0)
-        self.update()
+
+    def _ids_in(self, source: SourceName, keys: Collection[AgentKey]) -> list[str]:
+        agents = (self._store.get(key) for key in keys)
+        return [
+            one.agent_id for agent in agents if agent for one in agent.observations if one.source == source
+        ]

@@ -1,44 +1,43 @@
-"""Collect the keys of Redis that were announced as changed, until they are read.
+"""Collect what was announced as changed in one source, until it is read.
 
-The rule: at most :data:`MAX_PENDING` keys wait; beyond that, and when Redis does not name the keys,
-everything has to be read. Pure state; it knows neither connection nor clock.
+The rule: a bounded number of hints waits; beyond that, and when a source does not name what changed,
+everything has to be read. Pure state; it knows neither source nor clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from coordd.sources.redis.requests import LONGEST_KEY
+from collections.abc import Collection, Hashable
 
 MAX_PENDING = 50_000
-"""The number of announced keys that may wait to be read; beyond it everything is read."""
+"""The number of hints of one source that may wait to be read; beyond it everything is read."""
 
 
-class PendingKeys:
-    """Hold the announced keys; true while anything waits to be read."""
+class PendingHints:
+    """Hold the hints; true while anything waits. ``everything`` is true when everything has to be read."""
 
     def __init__(self) -> None:
-        self._keys: set[bytes] = set()
-        self._everything = False
+        self.everything = False
+        self._hints: set[Hashable] = set()
 
     def __bool__(self) -> bool:
-        return self._everything or bool(self._keys)
+        return self.everything or bool(self._hints)
 
-    def add(self, keys: Collection[bytes] | None) -> None:
-        """Add the keys that changed; None means that anything may have changed."""
-        if keys is None or len(self._keys) > MAX_PENDING:
-            self._keys.clear()
-            self._everything = True
+    def add(self, hints: Collection[Hashable] | None) -> None:
+        """Add hints; None means that anything may have changed."""
+        if hints is None:
+            self.everything = True
+        elif len(self._hints) + len(hints) > MAX_PENDING:
+            self.everything = True
+            self._hints.clear()
         else:
-            self._keys.update([key for key in keys if len(key) <= LONGEST_KEY])
+            self._hints.update(hints)
 
-    def take(self) -> Collection[bytes] | None:
-        """Return and forget the keys that wait; None where everything has to be read."""
-        keys, everything = self._keys, self._everything
-        self.clear()
-        return None if everything else keys
+    def take(self) -> set[Hashable]:
+        """Return and forget the hints; that everything has to be read stays as it is."""
+        hints, self._hints = self._hints, set()
+        return hints
 
     def clear(self) -> None:
-        """Forget all that waits."""
-        self._keys = set()
-        self._everything = False
+        """Forget all that waits: everything is about to be read."""
+        self._hints = set()
+        self.everything = False

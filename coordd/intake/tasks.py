@@ -11,8 +11,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 
-from coordd.agents.reducer import Key
-from coordd.agents.traces import WorkChange, WorkspaceTraces
+from coordd.agents.key import AgentKey
+from coordd.agents.traces import SourceTraces, WorkChange
 from coordd.runtime.schedule import Schedule, now
 from coordd.sinks.recorder import Recorder
 from coordd.tasks.board import Board
@@ -36,7 +36,7 @@ class TaskIntake:
         self._schedule = schedule
         self._running = False
 
-    def starting(self, active_before: Iterable[Key]) -> None:
+    def starting(self, active_before: Iterable[AgentKey]) -> None:
         """Report no events for what is found until :meth:`started`; see :meth:`Board.starting`."""
         self._board.starting(active_before)
 
@@ -53,7 +53,7 @@ class TaskIntake:
             self._running = False
             self._record()
 
-    async def take_all(self, path: str, traces: WorkspaceTraces, *, fresh: bool) -> None:
+    async def take_all(self, path: str, traces: SourceTraces, *, fresh: bool) -> None:
         """Take over a full reading of a source, in steps between which the loop does other work."""
         for _ in self._board.take_in_slices(path, traces, now, fresh=fresh):
             self.update()

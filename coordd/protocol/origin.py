@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from coordd.util.digest import sha256_hex
 from coordd.util.regular_files import read_file
 
 FIELD = "origin"
@@ -59,8 +60,4 @@ def _machine() -> str | None:
         text = read_file(MACHINE_ID, _MOST).strip()
     except OSError:
         return None
-    if not text:
-        return None
-    import hashlib
-
-    return hashlib.sha256(b"coordd snapshot\0" + text).hexdigest()[:32]
+    return sha256_hex(b"coordd snapshot\0" + text)[:32] if text else None

@@ -83,10 +83,15 @@ def gunzipped(descriptor: int, damage: UnreadableCount) -> Iterator[Block]:
 
 
 def inflated(descriptor: int, damage: UnreadableCount) -> Iterator[bytes]:
-    """Yield the content of a gzipped file, of one or more members (RFC 1952), at most 256 KiB at a time."""
+    """Yield the content of a gzipped file, of one or more members (RFC 1952), at most 256 KiB at a time.
+
+    It begins at the file's beginning, and leaves its offset alone.
+    """
     inflate = zlib.decompressobj(wbits=31)
     fed = False  # whether the current member has begun
-    while chunk := os.read(descriptor, _PIECE // 4):
+    offset = 0
+    while chunk := os.pread(descriptor, _PIECE // 4, offset):
+        offset += len(chunk)
         while chunk:
             fed = True
             try:

@@ -8,7 +8,6 @@ making and writing (EDGE allows for that), and a later file may begin with old r
 from __future__ import annotations
 
 import os
-import stat
 import time
 from dataclasses import dataclass
 
@@ -17,10 +16,10 @@ from coordd.records.ages import ages_of
 from coordd.records.manifest import ManifestClaims
 from coordd.records.moments import Span
 from coordd.records.names import Part, parse_part, part_name
+from coordd.util.regular_files import open_if_regular
 from coordd.util.timestamps import utc_date
 
 EDGE = 3600.0
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +87,7 @@ def open_part(directory: str, series: str, part: Part) -> tuple[int, Part] | Non
     """
     for form in (part, Part(part.date, part.number, not part.compressed)):
         path = os.path.join(directory, part_name(series, form, "jsonl"))
-        try:
-            status = os.lstat(path)
-            if not stat.S_ISREG(status.st_mode):
-                continue
-            descriptor = os.open(path, _FLAGS)
-        except FileNotFoundError:
-            continue
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = open_if_regular(path)
+        if descriptor is not None:
             return descriptor, form
-        os.close(descriptor)
     return None

@@ -30,14 +30,11 @@ there, which nobody elsewhere can know how to write.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 from coordd.protocol.origin import origin_of
 from coordd.records.shapes import may_begin
+from coordd.util.digest import sha256_hex
 
 RECORDS = ".jsonl"
 TABLE = ".csv"
@@ -154,18 +151,6 @@ class ManifestClaims:
         return len(line) <= self._lengths.get(name, 0)
 
 
-def _find_sha256() -> Callable[[bytes], Any]:
-    """Return CPython's own SHA-256: hashlib would load OpenSSL, a sixth of the daemon's memory."""
-    for module in ("_sha2", "_sha256", "hashlib"):  # from 3.12 on, before it, elsewhere
-        with contextlib.suppress(ImportError, AttributeError):
-            found: Callable[[bytes], Any] = import_module(module).sha256
-            return found
-    raise ImportError("this Python has no SHA-256")
-
-
-_sha256 = _find_sha256()
-
-
 def plain_name(name: str) -> str:
     """Return the name under which a manifest lists a file, whether it is gzipped or not."""
     return name.removesuffix(".gz")
@@ -173,7 +158,7 @@ def plain_name(name: str) -> str:
 
 def digest(line: bytes) -> str:
     """Return the digest by which a manifest knows a line (without its newline)."""
-    return str(_sha256(line).hexdigest())
+    return sha256_hex(line)
 
 
 def announcement(

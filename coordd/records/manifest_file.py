@@ -11,12 +11,12 @@ import contextlib
 import errno
 import fcntl
 import os
-import shlex
 import stat
 from collections.abc import Callable
 
 from coordd.records.manifest import ManifestClaims
-from coordd.util.regular_files import SAFE
+from coordd.util.directories import sync_directory
+from coordd.util.regular_files import make_file, open_own, write_all
 
 NAME = ".coordd-files.jsonl"
 MAX_BYTES = 4 * 1024 * 1024
@@ -76,7 +76,7 @@ def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: byt
             else:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                _write_all(descriptor, (b"\n" if torn else b"") + lines)
+                write_all(descriptor, (b"\n" if torn else b"") + lines)
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -136,20 +136,7 @@ def _is_present(line: bytes, present: Callable[[str], bool]) -> bool:
 
 
 def _open(folder: int, flags: int, shown: str) -> int:
-    path = os.path.join(shown, NAME)
-    quoted = shlex.quote(path)
-    reason = f"not a regular file, and coordd does not touch it; move it away: mv {quoted} {quoted}.other"
-    surprise = OSError(errno.EEXIST, reason, path)
-    try:
-        descriptor = os.open(NAME, flags | SAFE, dir_fd=folder)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:
-            raise surprise from error
-        raise type(error)(error.errno, error.strerror, path) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise surprise
-    return descriptor
+    return open_own(NAME, flags, directory=folder, shown=os.path.join(shown, NAME))[0]
 
 
 def _replace(folder: int, data: bytes, mode: int) -> None:
@@ -159,22 +146,17 @@ def _replace(folder: int, data: bytes, mode: int) -> None:
         if not stat.S_ISREG(os.stat(temporary, dir_fd=folder, follow_symlinks=False).st_mode):
             raise OSError(errno.EEXIST, f"{temporary} is no regular file there; move it away")
         os.unlink(temporary, dir_fd=folder)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, mode, dir_fd=folder)
+    descriptor = make_file(temporary, mode=mode, directory=folder)
     try:
-        os.fchmod(descriptor, mode)
         owner = os.fstat(folder)
         if os.geteuid() == 0 and owner.st_uid != 0:  # root does this for a daemon of another user
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.rename(temporary, NAME, src_dir_fd=folder, dst_dir_fd=folder)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # as directories.sync_directory
-            raise
+    sync_directory(folder)
 
 
 def _end_of(descriptor: int) -> bytes:
@@ -185,8 +167,3 @@ def _end_of(descriptor: int) -> bytes:
     while piece := os.pread(descriptor, size - begin - len(data), begin + len(data)):
         data += piece
     return data[data.find(b"\n") + 1 :] if begin else data
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

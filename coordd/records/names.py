@@ -37,6 +37,20 @@ def parse_part(name: str, series: str, extension: str) -> Part | None:
     return Part(match[1], int(match[2] or 1), match[3] is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class RecordSeries:
+    """What the files of one kind of record are called and begin with.
+
+    ``extension`` is without its dot, ``link`` the name of the symlink to the current part, ``header`` the
+    first line of every part, without newline; None for none.
+    """
+
+    name: str
+    extension: str
+    link: str
+    header: bytes | None = None
+
+
 SERIES = {"agent": "jsonl", "event": "jsonl", "performance": "csv", "system": "jsonl"}
 """All series, and the extensions of their files."""
 

@@ -7,12 +7,11 @@ one too. Files may be plain or gzipped; only their beginnings are read, and no l
 from __future__ import annotations
 
 import os
-import stat
-import zlib
 from collections.abc import Iterable
 
+from coordd.records.blocks import UnreadableCount, inflated
 from coordd.records.manifest import TABLE, ManifestClaims, plain_name
-from coordd.util.regular_files import SAFE
+from coordd.util.regular_files import open_file
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of the longest first line that proves anything."""
@@ -37,11 +36,11 @@ def proves(claims: ManifestClaims, folder: int, name: str) -> bool:
     if not claims.announces(plain_name(name)):
         return False
     try:
-        descriptor = os.open(name, os.O_RDONLY | SAFE, dir_fd=folder)
+        descriptor = open_file(name, directory=folder)
     except OSError:
         return False
     try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and proven(claims, descriptor, name)
+        return proven(claims, descriptor, name)
     finally:
         os.close(descriptor)
 
@@ -78,7 +77,7 @@ def _has_size(claims: ManifestClaims, folder: int, name: str) -> bool:
     try:
         if not name.endswith(".gz"):
             return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size == size
-        descriptor = os.open(name, os.O_RDONLY | SAFE, dir_fd=folder)
+        descriptor = open_file(name, directory=folder)
         try:  # its last four bytes are the size of what is in it (RFC 1952)
             end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4))
         finally:
@@ -96,24 +95,23 @@ def first_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
     Raises:
         OSError: it cannot be read.
     """
-    ended: list[bool] = []
-    pieces = _inflated(descriptor, ended) if compressed else _read(descriptor)
-    line = b""
-    for piece in pieces:
+    damage = UnreadableCount()
+    line, ended = b"", False
+    for piece in inflated(descriptor, damage) if compressed else _read(descriptor):
         end = piece.find(b"\n")
         if end >= 0:
             return line + piece[:end], True
         line += piece
         if len(line) > MAX_LINE:
-            break
-    return line, bool(ended)
+            return line, False
+        ended = compressed
+    return line, ended and not damage.count
 
 
 def second_line(descriptor: int, *, compressed: bool) -> tuple[bytes, bool]:
     """Return as :func:`first_line`, for the line behind it; empty where it is too far off."""
-    ended: list[bool] = []
     head = b""
-    for piece in _inflated(descriptor, ended) if compressed else _read(descriptor):
+    for piece in inflated(descriptor, UnreadableCount()) if compressed else _read(descriptor):
         head += piece
         if head.count(b"\n") >= 2 or len(head) > _BLOCK:
             break
@@ -126,18 +124,3 @@ def _read(descriptor: int) -> Iterable[bytes]:
     while piece := os.pread(descriptor, _BLOCK, offset):
         offset += len(piece)
         yield piece
-
-
-def _inflated(descriptor: int, ended: list[bool]) -> Iterable[bytes]:
-    inflate = zlib.decompressobj(wbits=31)
-    for chunk in _read(descriptor):
-        fed = chunk
-        while fed and not inflate.eof:
-            try:
-                yield inflate.decompress(fed, _BLOCK)
-            except zlib.error:
-                return
-            fed = inflate.unconsumed_tail
-        if inflate.eof:
-            ended.append(True)
-            return

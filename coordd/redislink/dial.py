@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from coordd.redislink.target import RedisTarget, Tls
 from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.util.regular_files import open_regular
 
 if TYPE_CHECKING:
     import ssl
@@ -146,16 +146,13 @@ def _no_pass_phrase() -> str:
 
 
 def _check_readable(option: str, path: str) -> None:
+    def refuse(_kind: str) -> CannotDial:
+        return CannotDial(f"cannot be used as configured: {option} {path} is no regular file")
+
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+        os.close(open_regular(path, os.O_RDONLY, refuse=refuse, follow=True))
     except OSError as error:
         raise CannotDial(f"cannot be used as configured: {option} {path}: {error.strerror}") from None
-    if not regular:
-        raise CannotDial(f"cannot be used as configured: {option} {path} is no regular file")
 
 
 def _is_address(host: str) -> bool:

@@ -1,13 +1,17 @@
 """Keep clocks that count only the time in which a source was observed.
 
 The rule: silence of an agent counts only while its source is observed. Time in which the source could not be
-read, or in which coordd itself did not run (a stall, SIGSTOP), is taken out once it is over. Pure: monotonic
-time is passed in.
+read, or in which coordd itself did not run (a stall, SIGSTOP), is taken out once it is over; time in which
+the machine sleeps is no monotonic time. Pure: monotonic time is passed in.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+AHEAD = 0.5
+"""Seconds by which deadlines of agents may lie before the timer that judges them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +67,36 @@ class ObservedClock:
 
 
 class LoopMonitor:
-    """Find gaps in which coordd itself did not run, from the regular ticks of its loop.
+    """Find gaps in which coordd itself did not run, from how late its timers ring.
 
-    A tick is due every ``interval``; one that is late by more than ``grace`` means a gap (a stall, SIGSTOP),
-    which :meth:`tick` returns so that it is taken out of every source's clock. :meth:`horizon` is the latest
-    moment at which agents may be judged: after a gap, and before the tick that reports it, judging at the
-    real time would count the gap as silence of the agents.
+    The schedule says when its next timer is due (:meth:`expect`) and when it rang (:meth:`woke`). One that is
+    late by more than ``grace`` seconds means a gap (a stall, SIGSTOP), which :meth:`woke` returns so that it
+    is taken out of every source's clock. :meth:`horizon` is the latest moment at which agents may be judged:
+    while a timer is overdue, judging at the real time would count the gap as silence of the agents.
+
+    Agents fall silent up to :data:`AHEAD` seconds before the timer that judges them is due; a gap begins
+    that much earlier, though not before a moment at which coordd certainly ran.
     """
 
-    __slots__ = ("_grace", "_interval", "_last", "lag")
+    __slots__ = ("_due", "_grace", "_ran", "lag")
 
-    def __init__(self, *, interval: float, grace: float = 2.0, mono: float) -> None:
-        self._interval = interval
+    def __init__(self, *, grace: float = 2.0) -> None:
         self._grace = grace
-        self._last = mono
+        self._due = math.inf
+        self._ran = -math.inf
         self.lag = 0.0
 
-    def tick(self, mono: float) -> float:
-        """Note a tick; return the gap in seconds, 0.0 when the loop was on time."""
-        late = max(0.0, mono - self._last - self._interval)
-        self._last = mono
-        self.lag = max(self.lag, late)
-        return late if late > self._grace else 0.0
+    def expect(self, due: float, mono: float) -> None:
+        """Note at ``mono`` that the next timer is due at ``due``; an overdue one has to stay the next."""
+        self._ran = self.horizon(mono)
+        self._due = due
 
-    def start(self, mono: float) -> None:
-        """Begin to expect ticks; the time before does not count as a gap."""
-        self._last = mono
+    def woke(self, mono: float) -> float:
+        """Note that the timer rings; return the gap in seconds, 0.0 when it is on time."""
+        gap = mono - self.horizon(mono)
+        self.lag = max(self.lag, mono - self._due)
+        self._ran, self._due = mono, math.inf
+        return gap
 
     def take_lag(self) -> float:
         """Return the greatest lateness in seconds since this was last called."""
@@ -97,5 +105,6 @@ class LoopMonitor:
 
     def horizon(self, mono: float) -> float:
         """Return ``mono``, or the last moment at which coordd certainly ran, whichever is earlier."""
-        limit = self._last + self._interval
-        return mono if mono <= limit + self._grace else limit
+        if mono <= self._due + self._grace:
+            return mono
+        return min(mono, max(self._ran, self._due - AHEAD))

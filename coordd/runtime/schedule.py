@@ -1,11 +1,8 @@
-"""Run the timers of the daemon on APScheduler, and watch both clocks.
+"""Run the timers of the daemon: one table of jobs, and one alarm that is set to the next of them.
 
-The rule: all timers count on the monotonic clock (steady.py), so that a step of the wall clock moves no job.
-Beside the jobs one plain timer of the loop compares both clocks every few seconds; it reports steps of the
-wall clock and stalls of the loop.
-
-APScheduler is imported by :meth:`Schedule.start`: that takes a fifth of the start, and the first answer needs
-no timer. Jobs set before wait for it.
+The rule: all timers count on the monotonic clock, so that a step of the wall clock moves no job. Nobody looks
+at anything at intervals: each wake-up has a job that has to begin then (timetable.py), and before any job the
+clocks are compared (clock_watch.py) and the lateness is noted (clocks.py).
 """
 
 from __future__ import annotations
@@ -13,27 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
+from coordd.runtime.alarm import Alarm
+from coordd.runtime.clock_watch import LOOK_EVERY, ClockWatch
 from coordd.runtime.clocks import LoopMonitor, Moment
-
-if TYPE_CHECKING:
-    from apscheduler.events import JobExecutionEvent
-    from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
-    from coordd.runtime.steady import MonotonicZone
+from coordd.runtime.timetable import Job, Timetable, bounded
 
 log = logging.getLogger(__name__)
 
-TICK = 2.0
-"""Seconds between two comparisons of the clocks."""
-
-STEP = 0.5
-"""Seconds: a larger change of the difference between both clocks within one tick is a step."""
-
-Job = Callable[[], Awaitable[None]]
+_ON_TIME = 0.001
+"""Seconds by which a job may run early, for the loop's clock is not finer."""
 
 
 def now() -> Moment:
@@ -44,122 +31,128 @@ def now() -> Moment:
 class Schedule:
     """Run named jobs, each a coroutine function; a repeated job never runs twice at the same time.
 
+    Jobs may be set before :meth:`start`; they wait for it.
+
     Args:
-        loop_monitor: finds gaps of the loop from its ticks.
-        on_step: is called with the seconds of a step of the wall clock.
+        loop_monitor: finds gaps of the loop from late timers.
+        on_step: is called with the seconds by which the wall clock was set.
         on_gap: is called with the seconds in which the loop did not run.
+        on_sleep: is called with the seconds in which the machine slept.
     """
 
     def __init__(
-        self, *, loop_monitor: LoopMonitor, on_step: Callable[[float], None], on_gap: Callable[[float], None]
+        self,
+        *,
+        loop_monitor: LoopMonitor,
+        on_step: Callable[[float], None],
+        on_gap: Callable[[float], None],
+        on_sleep: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._scheduler: AsyncIOScheduler | None = None
-        self._zone: MonotonicZone | None = None
-        self._before_start: dict[str, Callable[[], None]] = {}
+        self._table = Timetable()
+        self._alarm = Alarm(ring=self._wake)
+        self._clock_watch = ClockWatch(on_step=on_step, on_sleep=on_sleep)
         self._loop_monitor = loop_monitor
-        self._on_step = on_step
         self._on_gap = on_gap
-        self._due: dict[str, float] = {}
-        self._every: dict[str, float] = {}
-        self._tick: asyncio.TimerHandle | None = None
-        self._offset = 0.0
+        self._running: set[asyncio.Task[None]] = set()
+        self._repeated_running: set[str] = set()
 
     @staticmethod
     def load() -> None:
         """Import what :meth:`start` needs; it takes 50 ms and may run in any thread."""
-        import_module("apscheduler.schedulers.asyncio")
-        import_module("coordd.runtime.steady")
+        Alarm.load()
 
     def start(self) -> None:
         """Start the jobs that are set; needs a running loop."""
-        from apscheduler.events import EVENT_JOB_ERROR
-        from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
-        from coordd.runtime.steady import MonotonicZone
-
-        logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        logging.getLogger("apscheduler.executors").setLevel(logging.CRITICAL)  # _failed logs it
-        self._zone = MonotonicZone()
-        self._scheduler = AsyncIOScheduler(
-            timezone=self._zone,
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-        )
-        self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
-        self._scheduler.start()
-        early, self._before_start = self._before_start, {}
-        for add in early.values():
-            add()
-        self._offset = time() - monotonic()
-        self._loop_monitor.start(monotonic())
-        self._tick = asyncio.get_running_loop().call_later(TICK, self._check_clocks)
+        self._alarm.start()
+        if not self._clock_watch.start():
+            self.every("clocks.look", LOOK_EVERY, _nothing)
+        self._table.forgive(monotonic())
+        self._arm()
 
     def stop(self) -> None:
-        """Stop without waiting for running jobs; the caller finishes its own work first."""
-        if self._tick:
-            self._tick.cancel()
-        if self._scheduler is not None and self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+        """Stop, and cancel running jobs; the caller finishes its own work first."""
+        self._alarm.stop()
+        self._clock_watch.close()
+        for task in self._running:
+            task.cancel()
 
-    def every(self, name: str, seconds: float, job: Job, *, first: float | None = None) -> None:
-        """Run ``job`` every ``seconds``, the first time after ``first`` seconds (default: one interval)."""
-        delay = seconds if first is None else first
-        self._every[name] = seconds
-        self._due[name] = monotonic() + delay
+    def every(
+        self,
+        name: str,
+        seconds: float,
+        job: Callable[[], Awaitable[None]],
+        *,
+        first: float | None = None,
+        slack: float = 0.0,
+    ) -> None:
+        """Run ``job`` every ``seconds``, the first time after ``first`` seconds (default: one interval).
 
-        async def run() -> None:
-            if name in self._every:
-                self._due[name] = monotonic() + self._every[name]
-            await job()
+        It may begin up to ``slack`` seconds late, with another job; missed runs are skipped.
+        """
+        interval = bounded(seconds)
+        delay = interval if first is None else bounded(first)
+        self._put(Job(name, job, due=monotonic() + delay, slack=slack, interval=interval))
 
-        if self._scheduler is None or self._zone is None:
-            self._before_start[name] = lambda: self.every(name, seconds, job, first=first)
-            return
-        from coordd.runtime.steady import IntervalTrigger
+    def once(
+        self, name: str, delay: float, job: Callable[[], Awaitable[None]], *, slack: float = 0.0
+    ) -> None:
+        """Run ``job`` once after ``delay`` seconds; it replaces a waiting job of that name.
 
-        self._scheduler.add_job(
-            run, IntervalTrigger(seconds), id=name, replace_existing=True, next_run_time=self._zone.now(delay)
-        )
-
-    def once(self, name: str, delay: float, job: Job) -> None:
-        """Run ``job`` once after ``delay`` seconds; it replaces a waiting job of that name."""
-        due = self._due[name] = monotonic() + delay
-
-        async def run() -> None:
-            # The job may have been set again between being due and running; then it still waits.
-            if self._due.get(name) == due:
-                del self._due[name]
-            await job()
-
-        if self._scheduler is None or self._zone is None:
-            self._before_start[name] = lambda: self.once(name, max(0.0, due - monotonic()), job)
-            return
-        # A job may set itself again while it still runs; APScheduler would skip that run silently.
-        self._scheduler.add_job(
-            run, "date", run_date=self._zone.now(delay), id=name, replace_existing=True, max_instances=1000
-        )
+        It may begin up to ``slack`` seconds late, with another job.
+        """
+        self._put(Job(name, job, due=monotonic() + bounded(delay), slack=slack))
 
     def waiting(self, name: str) -> float | None:
         """Return the monotonic time at which the job of that name is due, None when there is none."""
-        return self._due.get(name)
+        job = self._table.get(name)
+        return None if job is None else job.due
 
     def cancel(self, name: str) -> None:
-        """Cancel a job; a name without a job changes nothing."""
-        self._before_start.pop(name, None)
-        if self._due.pop(name, None) is not None and self._scheduler and self._scheduler.get_job(name):
-            self._scheduler.remove_job(name)
-        self._every.pop(name, None)
+        """Cancel a job that waits; a name without a job changes nothing."""
+        self._table.remove(name)
 
-    def _check_clocks(self) -> None:
+    def _put(self, job: Job) -> None:
+        self._table.put(job)
+        if self._alarm.started and job.latest < self._alarm.due:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._alarm.set(self._table.next_wakeup())
+        self._loop_monitor.expect(self._alarm.due, monotonic())
+
+    def _wake(self) -> None:
+        """Compare the clocks, report a gap, and begin what is due."""
         mono = monotonic()
-        gap = self._loop_monitor.tick(mono)
-        offset = time() - mono
-        step, self._offset = offset - self._offset, offset
-        self._tick = asyncio.get_running_loop().call_later(TICK, self._check_clocks)
-        if abs(step) > STEP:
-            self._on_step(step)
-        if gap:
-            self._on_gap(gap)
+        gap = self._loop_monitor.woke(mono)
+        try:
+            self._clock_watch.compare()
+            if gap:
+                self._on_gap(gap)
+        except Exception:  # a bug there must not stop all timers
+            log.exception("handling a step of the clock or a gap failed")
+        due = self._table.take(mono + _ON_TIME)
+        self._arm()
+        for job in due:
+            self._begin(job)
 
-    def _failed(self, event: JobExecutionEvent) -> None:
-        if not isinstance(event.exception, asyncio.CancelledError):  # cancelled when coordd ended
-            log.error("job %s failed: %s", event.job_id, event.exception, exc_info=event.exception)
+    def _begin(self, job: Job) -> None:
+        if job.interval is not None:
+            if job.name in self._repeated_running:
+                return
+            self._repeated_running.add(job.name)
+        task = asyncio.get_running_loop().create_task(self._run(job))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await job.run()
+        except Exception as error:
+            log.error("job %s failed: %s", job.name, error, exc_info=error)  # noqa: TRY400 - as the text has it
+        finally:
+            if job.interval is not None:
+                self._repeated_running.discard(job.name)
+
+
+async def _nothing() -> None:
+    """Do nothing: the wake-up is what counts."""

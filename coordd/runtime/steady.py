@@ -1,9 +1,9 @@
-"""Make APScheduler count on the monotonic clock: a time zone, and a trigger that skips missed runs.
+"""Make APScheduler count on the monotonic clock: a time zone, and a trigger for one moment at a time.
 
-APScheduler asks ``datetime.now(timezone)`` for the time, and lists every run of an interval between the last
+APScheduler asks ``datetime.now(timezone)`` for the time, and lists every run of a trigger between the last
 one and that time. So the scheduler's time zone is :class:`MonotonicZone`, whose time follows the monotonic
-clock whatever the wall clock says; and an interval is an :class:`IntervalTrigger`, which names one next run,
-however long nothing ran. Moments in this zone serve timers only and mean nothing to people.
+clock whatever the wall clock says; and its only job has a trigger that never names a second run. Moments in
+this zone serve timers only and mean nothing to people.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from time import monotonic
 
 from apscheduler.triggers.base import BaseTrigger
 
-LONGEST = 10 * 365 * 86400.0
-"""Seconds, the longest delay: a longer one, or none that is a number, becomes this; dates end in 9999."""
+from coordd.runtime.timetable import LONGEST, bounded
 
 _NONE = timedelta(0)
 _BEGINNING = datetime(2000, 1, 1)  # any date serves: only differences count
@@ -24,8 +23,8 @@ class MonotonicZone(tzinfo):
     """A time zone whose clock is the monotonic one; compare moments of one such object only."""
 
     def now(self, after: float = 0.0) -> datetime:
-        """Return the moment ``after`` seconds from now, at most :data:`LONGEST`."""
-        return _BEGINNING.replace(tzinfo=self) + timedelta(seconds=monotonic() + _bounded(after))
+        """Return the moment ``after`` seconds from now, at most ten years."""
+        return _BEGINNING.replace(tzinfo=self) + timedelta(seconds=monotonic() + bounded(after))
 
     def fromutc(self, dt: datetime) -> datetime:  # noqa: ARG002 - the wall clock, which does not count
         """Return the present moment, whatever ``dt`` says; ``datetime.now(zone)`` calls this."""
@@ -44,22 +43,13 @@ class MonotonicZone(tzinfo):
         return "monotonic"
 
 
-class IntervalTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """Trigger a run every ``seconds``; runs that were missed are skipped."""
+class SetByHand(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """Name no run of its own: the job runs when its next run is set from outside, and is kept meanwhile."""
 
-    __slots__ = ("_interval",)
-
-    def __init__(self, seconds: float) -> None:
-        self._interval = max(timedelta(seconds=_bounded(seconds)), timedelta.resolution)
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the first moment after ``now`` that lies whole intervals behind the last run."""
-        if previous_fire_time is None:
-            return now + self._interval
-        missed = max(0, (now - previous_fire_time) // self._interval)
-        return previous_fire_time + (missed + 1) * self._interval
-
-
-def _bounded(seconds: float) -> float:
-    """Return the seconds, at least 0 and at most :data:`LONGEST`, which stands for NaN as well."""
-    return max(0.0, seconds) if seconds < LONGEST else LONGEST
+    def get_next_fire_time(
+        self,
+        previous_fire_time: datetime | None,  # noqa: ARG002 - part of the interface
+        now: datetime,
+    ) -> datetime:
+        """Return a moment that nobody lives to see."""
+        return now + timedelta(seconds=LONGEST)

@@ -38,8 +38,8 @@ from coordd.util.timestamps import format_utc
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 60.0
-CHECK_EVERY = 4.0
-"""Seconds between two checks that lock, record directories and socket are still in their places."""
+SNAPSHOT_SLACK = 10.0
+"""Seconds that a snapshot waits for a sample of the host, to be written in the same wake-ups."""
 DRAIN = 5.0
 """Seconds for writing what waits at the end."""
 LOAD_DEADLINE = 60.0
@@ -99,6 +99,7 @@ class Daemon:
             notifier=notifier,
             on_clock_step=self._clock_stepped,
             on_gap=self._gap,
+            on_sleep=self._slept,
             on_replaced=self._replaced,
         )
 
@@ -113,13 +114,12 @@ class Daemon:
         parts.recorder.event(
             "daemon.started", "coordd", f"coordd {__version__} started", {"pid": os.getpid()}
         )
-        if parts.redis is not None:
-            parts.redis.load(parts.last_run.path, parts.last_run.root)
-        parts.backend.start(parts.file_intake.hint, parts.file_intake.find_soon)
+        parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
-        await parts.file_intake.start(await parts.last_run.read())
-        if parts.redis is not None:
-            await parts.redis.start()
+        memory = await parts.last_run.read()
+        await parts.intake.start(memory.agents)
+        await parts.redis.start(memory.checkpoint)
+        await parts.intake.first_readings()
         parts.deadline_timer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # where there is a Redis, it is one of them
@@ -133,8 +133,14 @@ class Daemon:
         parts.schedule.every(
             "host.sample", parts.reloading.config.sampling.interval, parts.sample, first=FIRST_AFTER
         )
-        parts.schedule.every("snapshot", SNAPSHOT_EVERY, parts.write_snapshot, first=1.0)
-        parts.schedule.every("records.check", CHECK_EVERY, parts.ownership_check.make)
+        parts.schedule.every(
+            "snapshot",
+            SNAPSHOT_EVERY,
+            parts.write_snapshot_with_sample,
+            first=0.0,
+            slack=SNAPSHOT_SLACK,
+        )
+        parts.ownership_check.start()
         self._await_midnight()
         parts.upkeep.start()
         parts.schedule.once("memory.trim", TRIM_AFTER, self._trim)
@@ -148,23 +154,20 @@ class Daemon:
         parts = self._parts
         parts.supervision.stopping()
         parts.upkeep.close()
+        parts.ownership_check.close()
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                if parts.redis is not None:
-                    await parts.redis.stop_reading()
-                await parts.file_intake.stop()
+                await parts.intake.stop()
                 parts.deadline_timer.stop()
                 # after the last events of a reading that was under way
                 parts.recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
-                if parts.redis is not None:
-                    await parts.redis.stop()
+                await parts.redis.stop()
                 await parts.write_snapshot()
                 await parts.recorder.close()
         parts.schedule.stop()
-        parts.backend.close()
 
     async def _trim(self) -> None:
         give_back_memory()
@@ -188,20 +191,29 @@ class Daemon:
         self._parts.recorder.event(
             "clock.stepped",
             "clock",
-            f"the wall clock moved by {seconds:+.1f} s (it was set, or this machine slept)",
+            f"the wall clock was set: it moved by {seconds:+.1f} s",
             {"seconds": round(seconds, 3)},
         )
+        self._wall_moved()
+
+    def _slept(self, seconds: float) -> None:
+        self._parts.recorder.event(
+            "clock.slept", "clock", f"this machine slept for {seconds:.1f} s", {"seconds": round(seconds, 3)}
+        )
+        self._wall_moved()
+
+    def _wall_moved(self) -> None:
+        """Do what depends on the date anew, and read everything again: agents may have written unnoticed."""
         self._await_midnight()
         self._parts.schedule.once("records.roll", 0.0, self._parts.recorder.roll)
         # The times in it are then of the new clock.
         self._parts.schedule.once("snapshot.clock", 0.0, self._parts.write_snapshot)
-        self._parts.rescan_soon()
+        self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
-        if self._parts.redis is not None:
-            self._parts.redis.gap(seconds)  # before all agents are judged again
-        self._parts.file_intake.gap(seconds)
+        self._parts.redis.gap()
+        self._parts.intake.gap(seconds)
 
     def _await_midnight(self) -> None:
         wall = now().wall

@@ -21,11 +21,10 @@ from types import TracebackType
 
 from coordd.errors import InstanceRunning, StartError
 from coordd.util.directories import OpenDirectory, open_directory
-from coordd.util.regular_files import kind_of, open_file
+from coordd.util.flocks import flock_holders
+from coordd.util.regular_files import kind_of, open_file, open_regular
 
 NAME = ".lock"
-LOCKS = "/proc/locks"
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_LIMIT = 4096
 _ABOUT = {"pid", "version", "started_at"}
@@ -145,11 +144,11 @@ class InstanceLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pid, version, started_at = _read_holder(descriptor)
+                running = _running(self.path, descriptor)
                 os.close(descriptor)
                 if why is not None and self.warning is not None:  # this process holds it itself
                     break
-                raise InstanceRunning(self.path, pid=pid, version=version, started_at=started_at) from None
+                raise running from None
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -186,33 +185,33 @@ def demand_free(directory: str, *, root: str | None) -> None:
     except OSError:
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid, version, started_at = _read_holder(descriptor)
-        path = os.path.join(directory, NAME)
-        raise InstanceRunning(path, pid=pid, version=version, started_at=started_at) from None
+        running = running_under(os.path.join(directory, NAME), descriptor)
     except OSError:
         return
     finally:
         os.close(descriptor)
+    if running is not None:
+        raise running
 
 
-def locked_inodes() -> dict[int, list[int]] | None:
-    """Return the inode numbers locked by flock(2), with the pids that hold them; None without /proc.
+def running_under(path: str, descriptor: int) -> InstanceRunning | None:
+    """Return the error that names the process that holds a lock; None where it is free.
 
-    The device is left out: on overlayfs and btrfs it differs from that of stat(2).
+    The lock is shared for an instant to find out: a daemon that starts just then is refused.
+
+    Args:
+        path: of the lock file or of the directory in its place, for the error.
+        descriptor: of it.
+
+    Raises:
+        OSError: flock(2) failed.
     """
     try:
-        with open(LOCKS, encoding="ascii", errors="replace") as file:
-            rows = [line.split() for line in file]
-    except OSError:
-        return None
-    found: dict[int, list[int]] = {}
-    for row in rows:
-        if len(row) > 5 and row[1] == "FLOCK":
-            with contextlib.suppress(ValueError):
-                found.setdefault(int(row[5].rpartition(":")[2]), []).append(int(row[4]))
-    return found
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _running(path, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return None
 
 
 def _open(directory: OpenDirectory) -> tuple[int, str | None]:
@@ -225,37 +224,33 @@ def _open(directory: OpenDirectory) -> tuple[int, str | None]:
         if state is not None and not stat.S_ISREG(state.st_mode):
             return os.open(".", _DIRECTORY, dir_fd=directory.fd), f"is {kind_of(state.st_mode)}"
         try:
-            descriptor = os.open(NAME, _FLAGS, 0o640, dir_fd=directory.fd)
+            flags = os.O_RDWR | os.O_CREAT
+            return open_regular(
+                NAME, flags, refuse=FileExistsError, directory=directory.fd, mode=0o640, looked=True
+            ), None
         except PermissionError as error:
             if state is None or _may_be_locked(state.st_ino):
                 raise
             return os.open(".", _DIRECTORY, dir_fd=directory.fd), f"may not be written ({error.strerror})"
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                continue  # it was replaced just now
-            raise
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor, None
-        os.close(descriptor)
+        except FileExistsError:
+            continue  # it was replaced just now
     raise OSError(errno.EAGAIN, "it keeps being replaced", directory.path)
 
 
 def _usable(directory: OpenDirectory) -> bool:
     """Return whether there is a lock file that can be opened, or one could be made."""
     try:
-        state = os.stat(NAME, dir_fd=directory.fd, follow_symlinks=False)
-        if stat.S_ISREG(state.st_mode):
-            os.close(os.open(NAME, _FLAGS & ~os.O_CREAT, dir_fd=directory.fd))
+        os.close(open_regular(NAME, os.O_RDWR, refuse=FileExistsError, directory=directory.fd))
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    return stat.S_ISREG(state.st_mode)
+    return True
 
 
 def _may_be_locked(inode: int) -> bool:
     """Return whether another process may hold a lock on a file that this user may not open."""
-    locked = locked_inodes()
+    locked = flock_holders()
     return locked is None or inode in locked
 
 
@@ -280,17 +275,21 @@ def _may_be_written(descriptor: int, state: os.stat_result) -> bool:
     return state.st_size <= _READ_LIMIT and isinstance(about, dict) and about.keys() == _ABOUT
 
 
-def _read_holder(descriptor: int) -> tuple[int | None, str | None, str | None]:
-    """Return pid, version and start time from the file, which may be torn or a stranger's: None then."""
-    try:
+def _running(path: str, descriptor: int) -> InstanceRunning:
+    """Return the error that names the holder, as far as the file does, which may be torn or a stranger's."""
+    about: object = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         about = json.loads(os.pread(descriptor, _READ_LIMIT, 0))
-    except (OSError, ValueError, RecursionError):
-        return None, None, None
     if not isinstance(about, dict):
-        return None, None, None
+        about = {}
     pid = about.get("pid")
     known = isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid < 2**31
-    return pid if known else None, _text(about.get("version")), _text(about.get("started_at"))
+    return InstanceRunning(
+        path,
+        pid=pid if known else None,
+        version=_text(about.get("version")),
+        started_at=_text(about.get("started_at")),
+    )
 
 
 def _text(value: object) -> str | None:

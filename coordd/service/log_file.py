@@ -46,9 +46,7 @@ def default_log_file(layout: Layout, config: Config) -> str:
     check_project_directories(layout)
     rights = Rights.of(layout, config)
     path = config.storage.log_dir
-    held = HeldFolder(
-        path, mode=rights.directory, file_mode=rights.file, gitignore=rights.gitignore, root=rights.root
-    )
+    held = HeldFolder.of(path, rights)
     try:
         folder = held.folder()
         claims = held.claims(folder)

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
@@ -26,27 +26,31 @@ from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.files import FileIntake
 from coordd.intake.host import HostSampling, Sampler
-from coordd.intake.source import TraceLog
+from coordd.intake.source import Stores
+from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
+from coordd.intake.trace_log import TraceLog
 from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
+from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
 from coordd.sinks.csv import CsvSink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.last_run import LastRun
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.backend import FileBackend
+from coordd.sources.file.finder import FileFinder
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
 from coordd.util.sdnotify import Notifier, watchdog_seconds
@@ -65,6 +69,7 @@ class Parts:
         notifier: tells the service manager.
         on_clock_step: called when the wall clock was set, with the seconds by which it moved.
         on_gap: called when the process did not run, with the seconds that it missed.
+        on_sleep: called when the machine slept, with the seconds of it.
         on_replaced: called when the metrics directory belongs to another daemon by now.
     """
 
@@ -78,24 +83,31 @@ class Parts:
         notifier: Notifier,
         on_clock_step: Callable[[float], None],
         on_gap: Callable[[float], None],
+        on_sleep: Callable[[float], None],
         on_replaced: Callable[[], None],
     ) -> None:
         host = socket.gethostname()
         self._mode = config.coordination.mode
         self._runtime_files = runtime_files
-        loop_monitor = LoopMonitor(interval=TICK, mono=started.mono)
-        self.schedule = Schedule(loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap)
-        self.store = AgentStore(timeout=config.agents.timeout, loop_monitor=loop_monitor)
+        loop_monitor = LoopMonitor()
+        self.schedule = Schedule(
+            loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
+        )
+        self.store = AgentStore(
+            timeout=config.agents.timeout,
+            forget_after=config.agents.forget_after,
+            loop_monitor=loop_monitor,
+        )
         self.board = Board(store=self.store, stall_after=config.agents.stall_after)
         self.store.on_change = self.board.touched
-        writer = Worker("coordd-writer")
+        writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
         self.record_sinks = _record_sinks(config, runtime_files.rights)
         self.recorder = Recorder(
             sinks=self.record_sinks,
             writer=writer,
-            syncer=Worker("coordd-fsync"),
+            syncer=syncer,
             schedule=self.schedule,
             host=host,
             fsync_interval=config.storage.fsync_interval,
@@ -108,31 +120,14 @@ class Parts:
             schedule=self.schedule,
             on_event=self.recorder.event,
         )
+        self.recorder.settled = self.upkeep.look
         bounds = Bounds()
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
-        self._agents = AgentIntake(
-            store=self.store,
-            recorder=self.recorder,
-            host=host,
-            forget_after=config.agents.forget_after,
-        )
+        agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
-            store=self.store, schedule=self.schedule, agents=self._agents, tasks=task_intake
+            store=self.store, schedule=self.schedule, agents=agents, tasks=task_intake
         )
-        trace_log = TraceLog()
-        self.file_intake = FileIntake(
-            store=self.store,
-            backend=self.backend,
-            schedule=self.schedule,
-            local=self.traces,
-            remote=Worker("coordd-remote", replaceable=True),
-            agents=self._agents,
-            tasks=task_intake,
-            deadline_timer=self.deadline_timer,
-            trace_log=trace_log,
-        )
-        self.deadline_timer.files = self.file_intake.reread
         coordination = config.coordination
         redis_url = coordination.redis_url
         redis = RedisState(
@@ -141,7 +136,7 @@ class Parts:
             writes=coordination.redis_writable,
             on_event=self.recorder.event,
         )
-        self.redis: RedisService | None = None
+        self.redis: RedisService | NoRedis = NoRedis()
         if redis_url is not None:
             from coordd.service.redis_service import RedisService
 
@@ -149,15 +144,25 @@ class Parts:
                 config=config,
                 url=redis_url,
                 state=redis,
-                store=self.store,
                 schedule=self.schedule,
-                agents=self._agents,
-                tasks=task_intake,
-                deadline_timer=self.deadline_timer,
-                trace_log=trace_log,
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
+        remote = Worker("coordd-remote", replaceable=True)
+        self.intake = Intake(
+            finders=(
+                FileFinder(backend=self.backend, local=self.traces, remote=remote),
+                self.redis.finder,
+            ),
+            stores=Stores(
+                store=self.store,
+                schedule=self.schedule,
+                agents=agents,
+                tasks=task_intake,
+                deadline_timer=self.deadline_timer,
+                trace_log=TraceLog(),
+            ),
+        )
         cost = OwnCost()
         self.sampling = HostSampling(
             sampler=_make_sampler,
@@ -229,13 +234,15 @@ class Parts:
             root=runtime_files.rights.root,
             host=host,
             writer=writer,
+            syncer=syncer,
         )
         self.ownership_check = OwnershipCheck(
             runtime_files=runtime_files,
             recorder=self.recorder,
-            upkeep=self.upkeep,
             server=self.server,
+            schedule=self.schedule,
             replaced=on_replaced,
+            changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
     async def sample(self) -> None:
@@ -243,18 +250,17 @@ class Parts:
         await self.sampling.sample()
         self.supervision.sampled()
 
-    def rescan_soon(self) -> None:
-        """Read all workspaces and Redis again, now rather than at the next rescan."""
-        self.file_intake.rescan_soon()
-        if self.redis is not None:
-            self.redis.rescan_soon()
+    async def write_snapshot_with_sample(self) -> None:
+        """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""
+        await self.sampling.measured()
+        await self.write_snapshot()
 
     async def write_snapshot(self) -> None:
         """Write the snapshot for clients and for the next run."""
 
         async def document() -> Mapping[str, object]:
             made = await self.documents.snapshot(now())
-            return made if self.redis is None else self.redis.with_checkpoint(made)
+            return self.redis.with_checkpoint(made)
 
         await self.last_run.write(document)
 
@@ -263,28 +269,25 @@ class Parts:
         if new.sampling.interval != old.sampling.interval:
             self.sampling.interval = new.sampling.interval
             self.schedule.every("host.sample", new.sampling.interval, self.sample)
-        self._agents.forget_after = new.agents.forget_after
         self.upkeep.apply(new.storage)
         for sink in self.record_sinks:
             sink.accept_folder()
-        if self.redis is not None:
-            self.redis.apply(new)
-        if new.agents.timeout != old.agents.timeout:
-            self.store.timeout = new.agents.timeout
+        self.redis.apply(new)
+        limits = new.agents.timeout, new.agents.forget_after
+        if limits != (old.agents.timeout, old.agents.forget_after):
+            self.store.timeout, self.store.forget_after = limits
             self.store.rejudge_all(now().mono)
         self.board.holdings.stall_after = new.agents.stall_after
         self.board.rejudge_all()
         self.backend.entries = self._workspaces(new)
-        self.rescan_soon()
+        self.intake.scan_soon()
 
-    def _publish(self, topic: Topic, records: Sequence[bytes]) -> None:
+    def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
-        if self.redis is not None:
-            self.redis.offer(topic, records)
+        self.redis.offer(topic, records, made_of)
 
     def _sink_statuses(self) -> Mapping[str, SinkStatus]:
-        statuses = self.recorder.statuses()
-        return statuses if self.redis is None else {**statuses, **self.redis.statuses()}
+        return {**self.recorder.statuses(), **self.redis.statuses()}
 
     def _file_problems(self) -> list[str]:
         """Return what keeps coordd from its own files, in words."""
@@ -299,18 +302,12 @@ class Parts:
 
 def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:
     storage = config.storage
-    common: dict[str, Any] = {
-        "random": random.random,
-        "backlog": storage.backlog,
-        "mode": rights.file,
-        "directory_mode": rights.directory,
-        "gitignore": rights.gitignore,
-        "root": rights.root,
-    }
-    jsonl = JsonlSink(metrics_dir=storage.metrics_dir, **common)
+    metrics = HeldFolder.of(storage.metrics_dir, rights)
     # One directory for both is held once, or each would take the other's work for a stranger's.
-    same = os.path.abspath(storage.log_dir) == os.path.abspath(storage.metrics_dir)
-    return jsonl, CsvSink(log_dir=storage.log_dir, folder=jsonl.folder if same else None, **common)
+    same = os.path.abspath(storage.log_dir) == metrics.path
+    logs = metrics if same else HeldFolder.of(storage.log_dir, rights)
+    jsonl = JsonlSink(folder=metrics, random=random.random, backlog=storage.backlog)
+    return jsonl, CsvSink(folder=logs, random=random.random, backlog=storage.backlog)
 
 
 def _identity(

@@ -1,4 +1,4 @@
-"""Build and run the parts that exist only where a Redis is configured: connection, intake and sink.
+"""Build and run the parts that exist only where a Redis is configured: connection, source and sink.
 
 Imported by parts.py only in that case: redis-py takes 8 MB of memory, which other daemons are spared.
 """
@@ -6,39 +6,32 @@ Imported by parts.py only in that case: redis-py takes 8 MB of memory, which oth
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
-from coordd.agents.store import AgentStore
+from msgspec import Raw
+
 from coordd.config.build import Config
-from coordd.intake.agents import AgentIntake
-from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.redis import RedisIntake
-from coordd.intake.source import TraceLog
-from coordd.intake.tasks import TaskIntake
 from coordd.model import SinkStatus
 from coordd.redislink.connection import RedisConnection
 from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
-from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.checkpoint import load_checkpoint, with_checkpoint
+from coordd.runtime.worker import Worker
+from coordd.sinks.redis.checkpoint import with_checkpoint
+from coordd.sinks.redis.commands import TOPICS, samples_of
 from coordd.sinks.redis.sink import RedisSink
+from coordd.sources.base import OneSource
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.reader import RedisReader
-
-log = logging.getLogger(__name__)
+from coordd.sources.redis.source import RedisSource
 
 LOAD_DEADLINE = 60.0
 FLUSH_PAUSE = 5.0
 """Seconds from a flush of Redis until coordd checks its own samples; one check serves several flushes."""
-FIRST_READING = 1.5
-"""Seconds that the start waits for the first reading of Redis, which may not answer."""
 
 
 class RedisService:
-    """The connection to one Redis, with the intake and the sink that use it."""
+    """The connection to one Redis, with the source and the sink that use it."""
 
     def __init__(
         self,
@@ -46,37 +39,27 @@ class RedisService:
         config: Config,
         url: str,
         state: RedisState,
-        store: AgentStore,
         schedule: Schedule,
-        agents: AgentIntake,
-        tasks: TaskIntake,
-        deadline_timer: DeadlineTimer,
-        trace_log: TraceLog,
         bounds: Bounds,
         on_event: OnEvent,
     ) -> None:
         self._worker = Worker("coordd-redis", replaceable=True)
         self._schedule = schedule
         self._connection = RedisConnection(url=url, random=random.random, on_change=state.changed)
-        self._intake: RedisIntake | None = None
+        self.finder = OneSource()
         if config.coordination.mode != "file":
-            self._intake = RedisIntake(
+            source = RedisSource(
                 url=url,
-                store=store,
                 reader=RedisReader(mono=lambda: now().mono, bounds=bounds),
-                schedule=schedule,
-                agents=agents,
-                tasks=tasks,
-                deadline_timer=deadline_timer,
-                trace_log=trace_log,
                 broken=self._connection.report_lost,
                 flushed=self._flushed,
             )
-            self._connection.users.append(self._intake)
-            deadline_timer.redis = self._intake.reread
-            state.feed = lambda: self._intake.mode if self._intake else None
-            state.troubles = lambda: self._intake.troubles if self._intake else {}
-            state.standstill = lambda: self._intake.standstill if self._intake else None
+            self.finder = OneSource(source)
+            self._connection.users.append(source)
+            self._connection.exchanged.append(source.exchanged)
+            state.feed = lambda: source.mode
+            state.troubles = lambda: source.troubles
+            state.standstill = lambda: source.state.standstill
         self._sink: RedisSink | None = None
         if config.coordination.redis_writable:
             self._sink = RedisSink(
@@ -92,52 +75,35 @@ class RedisService:
             self._connection.users.append(self._sink)
         state.follow(lambda: self._connection.facts)
         self._loading: asyncio.Future[None] | None = None
-        self._resuming: asyncio.Future[object] | None = None
 
-    def load(self, snapshot: str, root: str | None) -> None:
-        """Begin to import redis-py, and to read the last run's checkpoint, in a thread."""
-        if self._sink is not None:
-            self._resuming = asyncio.ensure_future(
-                self._worker.run(load_checkpoint, snapshot, root, deadline=LOAD_DEADLINE)
-            )
+    def load(self) -> None:
+        """Begin to import redis-py, in a thread."""
         self._loading = asyncio.ensure_future(self._worker.run(self._connection.load, deadline=LOAD_DEADLINE))
 
-    async def start(self) -> None:
-        """Connect and read everything once; returns after :data:`FIRST_READING` seconds at the latest."""
+    async def start(self, checkpoint: Raw | bytes) -> None:
+        """Begin to connect; the source tells when it can be read.
+
+        ``checkpoint`` is that of the last run, as JSON.
+        """
         if self._loading is not None:
             await self._loading
-        if self._sink is not None and self._resuming is not None:
-            try:
-                self._sink.resume(await self._resuming)
-            except DeadlineMissed:  # the disk hangs; without a checkpoint nothing is lost, only written again
-                log.warning("the snapshot cannot be read in time: the last hour is written to Redis again")
+        if self._sink is not None:
+            self._sink.resume(checkpoint)
         self._connection.start()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_READING):
-                await self._connection.first_check()
-                if self._intake is not None:
-                    await self._intake.ready.wait()
 
-    def gap(self, seconds: float) -> None:
-        """Check everything again: the process did not run for that many seconds."""
+    def gap(self) -> None:
+        """Check the connection now: the process did not run for a while."""
         self._connection.check_soon()
-        if self._intake is not None:
-            self._intake.gap(seconds)
-
-    def rescan_soon(self) -> None:
-        """Read everything again, now rather than at the next rescan."""
-        if self._intake is not None:
-            self._intake.rescan_soon()
 
     def apply(self, config: Config) -> None:
         """Apply what a reload may change."""
         if self._sink is not None:
             self._sink.ttl = config.redis.ttl
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Queue records for Redis that were just written to the record files."""
-        if self._sink is not None:
-            self._sink.offer(topic, records)
+    def offer(self, topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> None:
+        """Queue samples for Redis of records that were just written to the files; see samples_of()."""
+        if self._sink is not None and topic in TOPICS:
+            self._sink.offer(topic, samples_of(topic, records, made_of))
 
     def statuses(self) -> dict[str, SinkStatus]:
         """Return the sink's status by its name; {} where no samples are written to Redis."""
@@ -154,11 +120,6 @@ class RedisService:
         self._sink.suspect_loss()
         if self._schedule.waiting("redis.flushed") is None:
             self._schedule.once("redis.flushed", FLUSH_PAUSE, self._sink.verify)
-
-    async def stop_reading(self) -> None:
-        """Stop reading from Redis."""
-        if self._intake is not None:
-            await self._intake.stop()
 
     async def stop(self) -> None:
         """Write what waits, for a second at most, and disconnect."""

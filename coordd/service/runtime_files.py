@@ -2,6 +2,7 @@
 
 Taken at the start (``inherited``: the control socket that a service manager passed), and kept while it runs:
 what was removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread.
+The directory of snapshots is kept by who writes them, in another thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 
 from coordd.config.build import Config
@@ -46,7 +46,7 @@ class RuntimeFiles:
         self._layout = layout
         storage, rights = config.storage, self.rights
         self.metrics = self._directory(storage.metrics_dir)
-        self._logs = self._directory(storage.log_dir)
+        self.logs = self._directory(storage.log_dir)
         self._run = self._directory(os.path.dirname(self.socket_path))
         self.snapshots = self._directory(os.path.dirname(layout.snapshot))
         self._lock = InstanceLock(
@@ -61,7 +61,7 @@ class RuntimeFiles:
 
     def __enter__(self) -> RuntimeFiles:
         check_project_directories(self._layout)
-        for directory in (self.metrics, self._logs, self._run):
+        for directory in (self.metrics, self.logs, self._run):
             self._look(directory)
         self._lock.acquire()
         try:
@@ -85,9 +85,7 @@ class RuntimeFiles:
             InstanceRunning: the metrics directory is another coordd's now.
             StartError: something cannot be taken again for now.
         """
-        in_place = [self._look(directory) for directory in (self.metrics, self._logs, self._run)]
-        with suppress(OSError):  # reported when the next snapshot is written
-            self.snapshots.look()
+        in_place = [self._look(directory) for directory in (self.metrics, self.logs, self._run)]
         if not self._lock.still_held():
             self._lock_again(in_place=in_place[0])
         if self._listening.in_place():
@@ -106,16 +104,21 @@ class RuntimeFiles:
 
     def problems(self) -> list[str]:
         """Return what keeps coordd from its own files, in words; may be called from any thread."""
-        troubles = (self.metrics.trouble, self._logs.trouble, self._run.trouble, self.snapshots.trouble)
+        troubles = (self.metrics.trouble, self.logs.trouble, self._run.trouble, self.snapshots.trouble)
         words = [*troubles, self._lock.warning, self._socket_problem]
         return list(dict.fromkeys(trouble for trouble in words if trouble is not None))
+
+    @property
+    def displaced(self) -> bool:
+        """Whether something else stands in the place of a directory that :meth:`keep` looks after."""
+        return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
 
     def close(self) -> None:
         """Let go of socket, lock and directories; the record files stay."""
         if self._listener is not None:
             self._listener.close()
         self._lock.close()
-        for directory in (self.metrics, self._logs, self._run, self.snapshots):
+        for directory in (self.metrics, self.logs, self._run, self.snapshots):
             directory.close()
 
     @property

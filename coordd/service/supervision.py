@@ -99,7 +99,7 @@ class Supervision:
         self._schedule.cancel("watchdog")
         self._ready = False
         self._ending = True
-        self._notifier.send(sdnotify.stopping())
+        self._notifier.send(sdnotify.stopping("writing the last records"))
 
     async def _sign_of_life(self) -> None:
         if not self._ready:

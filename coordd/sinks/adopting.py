@@ -11,9 +11,11 @@ leaves, and is left out of the decision.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import msgspec
 
+from coordd.records.backwards import whole_end
 from coordd.records.blocks import UnreadableCount, gunzipped, plain
 from coordd.records.shapes import HEADER, ROW, may_begin
 
@@ -36,6 +38,7 @@ class _System(msgspec.Struct):
 
 
 _TYPES: dict[str, type[msgspec.Struct]] = {"agent": _Agent, "event": _Event, "system": _System}
+_DECODERS = {series: msgspec.json.Decoder(record) for series, record in _TYPES.items()}
 
 
 def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool:
@@ -44,26 +47,14 @@ def written_by_coordd(descriptor: int, series: str, *, compressed: bool) -> bool
     Raises:
         OSError: it cannot be read.
     """
-    if series not in _TYPES:
+    if series not in _DECODERS:
         return False
-    decode = msgspec.json.Decoder(_TYPES[series]).decode
     damage = UnreadableCount()
-    if compressed:
-        blocks = gunzipped(descriptor, damage)
-    else:
-        blocks = plain(descriptor, 0, _whole_end(descriptor), damage)
     seen = False
-    for buffer, size in blocks:
-        for line in bytes(memoryview(buffer)[:size]).split(b"\n"):
-            if not line:
-                continue
-            try:
-                decode(line)
-            except (msgspec.MsgspecError, RecursionError):
-                return False
-            seen = True
-        if damage.count:
+    for line in _lines(descriptor, damage, compressed=compressed):
+        if not _is_record(line, series):
             return False
+        seen = True
     return seen and not damage.count
 
 
@@ -71,7 +62,7 @@ def only_records(descriptor: int, series: str, *, compressed: bool, damaged: boo
     """Return whether all lines of an open file, and what a kill left of one, may be coordd's.
 
     Args:
-        descriptor: at the beginning of the file.
+        descriptor: of the file.
         series: of the records.
         compressed: it is gzipped.
         damaged: each line is what was left of a record.
@@ -79,46 +70,39 @@ def only_records(descriptor: int, series: str, *, compressed: bool, damaged: boo
     Raises:
         OSError: it cannot be read.
     """
-    damage = UnreadableCount()
-    if compressed:
-        blocks = gunzipped(descriptor, damage)
-    else:
-        end = _whole_end(descriptor)
-        rest = os.fstat(descriptor).st_size - end
-        if not _may_begin(os.pread(descriptor, min(rest, _BLOCK), end).rstrip(b"\0"), series):
+    if not compressed:
+        rest = os.pread(descriptor, _BLOCK, whole_end(descriptor))
+        if not _may_begin(rest.rstrip(b"\0"), series):
             return False
-        blocks = plain(descriptor, 0, end, damage)
+    damage = UnreadableCount()
     is_record = _may_begin if damaged else _is_record
-    for buffer, size in blocks:
-        for line in bytes(memoryview(buffer)[:size]).split(b"\n"):
-            if line.strip(b"\0") and not is_record(line, series):
-                return False
-        if damage.count:
+    for line in _lines(descriptor, damage, compressed=compressed):
+        if line.strip(b"\0") and not is_record(line, series):
             return False
     return not damage.count
 
 
+def _lines(descriptor: int, damage: UnreadableCount, *, compressed: bool) -> Iterator[bytes]:
+    """Yield the whole lines of a file but empty ones; the first damage is the end."""
+    if compressed:
+        blocks = gunzipped(descriptor, damage)
+    else:
+        blocks = plain(descriptor, 0, whole_end(descriptor), damage)
+    for buffer, size in blocks:
+        yield from filter(None, bytes(memoryview(buffer)[:size]).split(b"\n"))
+        if damage.count:
+            return
+
+
 def _is_record(line: bytes, series: str) -> bool:
-    if series not in _TYPES:
+    if series not in _DECODERS:
         return line == HEADER or ROW.fullmatch(line) is not None
     try:
-        msgspec.json.decode(line, type=_TYPES[series])
+        _DECODERS[series].decode(line)
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
 
 
 def _may_begin(line: bytes, series: str) -> bool:
-    return may_begin(line, table=series not in _TYPES)
-
-
-def _whole_end(descriptor: int) -> int:
-    """Return the offset behind the last newline; 0 where there is none."""
-    position = os.fstat(descriptor).st_size
-    while position > 0:
-        start = max(0, position - _BLOCK)
-        found = os.pread(descriptor, position - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        position = start
-    return 0
+    return may_begin(line, table=series not in _DECODERS)

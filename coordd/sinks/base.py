@@ -31,9 +31,8 @@ class Batch:
 class Notice:
     """What happened to a sink and becomes an event; the fields are the event's.
 
-    ``kind``: ``sink.failed``, ``sink.recovered``, ``sink.dropping`` (first record given up since the sink
-    failed), ``records.damaged`` (a torn line was set aside), ``records.recreated`` (directory, file or link
-    was gone and is back).
+    ``kind``: ``sink.failed``, ``sink.dropping``, ``sink.recovered`` (transitions.py), ``records.damaged`` (a
+    torn line was set aside), ``records.recreated`` (directory, file or link was gone and is back).
     """
 
     kind: str

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from coordd.model import PerformanceRow
+from coordd.records.names import RecordSeries
 from coordd.records.shapes import HEADER
 from coordd.sinks.base import Batch
 from coordd.sinks.file_sink import FileSink
-from coordd.sinks.held_folder import HeldFolder
-from coordd.sinks.ledger import Ledger, sync_file
-from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 from coordd.util.timestamps import format_seconds
-
-_SERIES = "performance"
 
 
 def format_row(row: PerformanceRow) -> bytes:
@@ -36,53 +31,13 @@ def format_row(row: PerformanceRow) -> bytes:
 
 
 class CsvSink(FileSink):
-    """Write performance rows as a CSV table: the sink ``csv``.
+    """Write performance rows as a CSV table: the sink ``csv``."""
 
-    Args:
-        log_dir: made when missing.
-        random: gives a number in [0, 1), for the jitter of retries.
-        backlog: how many rows may wait while the disk takes none.
-        max_part_bytes, mode, write: as RecordFile's.
-        directory_mode, gitignore, root: as HeldFolder's.
-        folder: the directory, where another sink writes to the same one.
-        fsync: as Ledger's.
-    """
-
-    def __init__(
-        self,
-        *,
-        log_dir: str,
-        random: Callable[[], float],
-        backlog: int = 100_000,
-        max_part_bytes: int = MAX_PART_BYTES,
-        mode: int = 0o640,
-        directory_mode: int = 0o700,
-        gitignore: bool = False,
-        root: str | None = None,
-        folder: HeldFolder | None = None,
-        write: Callable[[int, bytes], int] = os.write,
-        fsync: Callable[[int], None] = sync_file,
-    ) -> None:
-        ledger = Ledger(fsync=fsync, max_lines=max(1, backlog))
-        folder = folder or HeldFolder(
-            log_dir, mode=directory_mode, file_mode=mode, gitignore=gitignore, root=root
-        )
-        super().__init__(name="csv", folder=folder, ledger=ledger, backlog=backlog, random=random)
-        self._files[_SERIES] = RecordFile(
-            folder=folder,
-            series=_SERIES,
-            extension="csv",
-            link="performance.log",
-            ledger=ledger,
-            listener=self,
-            header=HEADER,
-            max_part_bytes=max_part_bytes,
-            mode=mode,
-            write=write,
-        )
+    name = "csv"
+    series = (RecordSeries("performance", "csv", "performance.log", HEADER),)
 
     def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
-        return ((_SERIES, [format_row(row) for row in batch.performance]),)
+        return (("performance", [format_row(row) for row in batch.performance]),)
 
 
 def _percent(value: float | None) -> str:

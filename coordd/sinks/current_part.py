@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 
 from coordd.records.manifest import announcement, remark, row_announcement
-from coordd.records.names import Part, part_name
+from coordd.records.names import Part, RecordSeries, part_name
 from coordd.sinks.appending import RecordFileListener
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
@@ -35,8 +35,7 @@ class CurrentPart:
 
     Args:
         held: the directory and its manifest.
-        series, extension, header, mode: as RecordFile's.
-        link: name of the symlink.
+        series: what the parts are called and begin with.
         ledger: syncs and closes what is opened here.
         owner: the object that asks the ledger for what a failed fsync left in doubt.
         listener: hears of a torn tail, and of a part that is back.
@@ -46,14 +45,10 @@ class CurrentPart:
         self,
         *,
         held: HeldFolder,
-        series: str,
-        extension: str,
-        link: str,
+        series: RecordSeries,
         ledger: Ledger,
         owner: object,
         listener: RecordFileListener,
-        header: bytes | None,
-        mode: int,
     ) -> None:
         self.descriptor: int | None = None
         self.part: Part | None = None
@@ -66,13 +61,10 @@ class CurrentPart:
         self.is_replacement = False
         self._held = held
         self._series = series
-        self._extension = extension
-        self._link = link
         self._ledger = ledger
         self._owner = owner
         self._listener = listener
-        self._header = header
-        self._mode = mode
+        self._header = series.header
         self._folder: Folder | None = None  # that the part was opened in
         self._identity = (0, 0)
         self._announced: bytes | None = None
@@ -171,9 +163,7 @@ class CurrentPart:
         if self._folder is None:
             return False
         try:
-            changed = self._folder.point(
-                self._link, self.name, series=self._series, extension=self._extension
-            )
+            changed = self._folder.point(self._series, self.name)
         except OSError as error:
             self.trouble = explain(error)
             return False
@@ -255,16 +245,15 @@ class CurrentPart:
         part = choose_part(
             folder,
             self._held.claims(folder),
-            series=self._series,
-            extension=self._extension,
+            self._series,
             date=utc_date(now),
             max_bytes=0 if self.is_replacement else max_part_bytes,  # after a failed fsync, a new one
         )
-        name = part_name(self._series, part, self._extension)
-        damage = prepare_part(self._held, folder, name, header=self._header or b"", mode=self._mode)
+        name = part_name(self._series.name, part, self._series.extension)
+        damage = prepare_part(self._held, folder, name, header=self._header or b"")
         if damage is not None:
             self._listener.damaged(damage)
-        descriptor, _ = folder.open(name, os.O_RDWR | os.O_APPEND, mode=self._mode)
+        descriptor, _ = folder.open(name, os.O_RDWR | os.O_APPEND, mode=self._held.file_mode)
         there = os.fstat(descriptor)
         self._ledger.opened(descriptor, folder.path_of(name), owner=self._owner, size=there.st_size)
         try:

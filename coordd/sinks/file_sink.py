@@ -11,19 +11,22 @@ records wait in one of three places, and are written in this order::
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from coordd.model import SinkStatus
+from coordd.records.names import RecordSeries
 from coordd.runtime.backoff import Backoff
 from coordd.sinks.backlog import Backlog
 from coordd.sinks.base import Batch, Notice
 from coordd.sinks.held_folder import HeldFolder
-from coordd.sinks.ledger import Ledger
-from coordd.sinks.record_file import RecordFile
+from coordd.sinks.ledger import Ledger, sync_file
+from coordd.sinks.record_file import MAX_PART_BYTES, RecordFile
 from coordd.sinks.repair import Damage, repair
+from coordd.sinks.transitions import Transitions
 from coordd.util.regular_files import explain
 
 _CHUNK = 1000
@@ -33,22 +36,43 @@ _NOTICES = 100
 class FileSink(ABC):
     """Implement what all :class:`coordd.sinks.base.Sink` made of record files share.
 
+    A subclass sets ``name``, as ``status`` calls it, and ``series``, the series that it writes.
+
     Args:
-        name: as ``status`` calls it.
-        folder: the directory of the files.
-        ledger: shared by all files of this sink.
-        backlog: how many records may wait, over all series.
+        folder: the directory of the files; another sink may write to the same one.
         random: gives a number in [0, 1), for the jitter of retries.
+        backlog: how many records may wait, over all series, while the disk takes none.
+        max_part_bytes, write: as RecordFile's.
+        fsync: as Ledger's.
     """
 
+    name: str
+    series: tuple[RecordSeries, ...]
+
     def __init__(
-        self, *, name: str, folder: HeldFolder, ledger: Ledger, backlog: int, random: Callable[[], float]
+        self,
+        *,
+        folder: HeldFolder,
+        random: Callable[[], float],
+        backlog: int = 100_000,
+        max_part_bytes: int = MAX_PART_BYTES,
+        write: Callable[[int, bytes], int] = os.write,
+        fsync: Callable[[int], None] = sync_file,
     ) -> None:
-        self._name = name
-        self._folder = folder
+        self.folder = folder
         folder.on_displaced = self._note_displaced
-        self._ledger = ledger
-        self._files: dict[str, RecordFile] = {}
+        self._ledger = Ledger(fsync=fsync, max_lines=max(1, backlog))
+        self._files = {
+            series.name: RecordFile(
+                folder=folder,
+                series=series,
+                ledger=self._ledger,
+                listener=self,
+                max_part_bytes=max_part_bytes,
+                write=write,
+            )
+            for series in self.series
+        }
         self._backlog: Backlog[bytes] = Backlog(limit=backlog)
         self._backoff = Backoff(random=random)
         self._sync_backoff = Backoff(random=random)
@@ -61,19 +85,12 @@ class FileSink(ABC):
         self._recreated: list[str] = []
         self._lock = threading.Lock()  # guards what follows: sync and status are called by other threads
         self._errors: dict[str, str] = {}
-        self._failing = False
-        self._dropped_before = 0
-        self._dropping = False
         self._notices: deque[Notice] = deque(maxlen=_NOTICES)
+        self._transitions = Transitions(self.name, self._notices.append, unexplained="it is closed")
 
     @abstractmethod
     def _lines(self, batch: Batch) -> Iterable[tuple[str, Sequence[bytes]]]:
         """Return the lines that the batch has for each series."""
-
-    @property
-    def name(self) -> str:
-        """Return the name by which ``status`` lists this sink."""
-        return self._name
 
     @property
     def dirty(self) -> bool:
@@ -95,7 +112,7 @@ class FileSink(ABC):
     def open(self, *, wall: float, mono: float) -> None:
         """Set torn lines aside in all existing files, then open the current ones."""
         for file in self._files.values():
-            for damage in repair(self._folder, file.series, file.extension):
+            for damage in repair(self.folder, file.series):
                 self.damaged(damage)
         self.roll(wall=wall, mono=mono)
 
@@ -137,7 +154,7 @@ class FileSink(ABC):
     def sync(self) -> None:
         """Bring what was written to stable storage; may run in another thread than the writer's."""
         self._ledger.sync()
-        self._note_transition()
+        self._note_transitions()
 
     def close(self, *, wall: float, mono: float) -> None:
         """Try once more, drop what still waits, sync and close. Later records are dropped and counted."""
@@ -155,7 +172,7 @@ class FileSink(ABC):
         self._settle(wall, mono)
         self.sync()
         self._give_up_unsynced()
-        self._folder.close()
+        self.folder.close()
 
     def status(self) -> SinkStatus:
         """Return the state, the error in words, and the counts as they are now."""
@@ -180,11 +197,6 @@ class FileSink(ABC):
         return notices
 
     @property
-    def folder(self) -> HeldFolder:
-        """Return the directory of the files."""
-        return self._folder
-
-    @property
     def files(self) -> Sequence[RecordFile]:
         """Return the series of this sink, for housekeeping."""
         return tuple(self._files.values())
@@ -199,17 +211,17 @@ class FileSink(ABC):
             message = f"{damage.path} ended in a torn line; it was set aside in {damage.path}.damaged"
         else:
             message = f"not repaired, should it end in a torn line: {damage.error}"
-        detail = {"sink": self._name, "bytes": damage.size, "error": damage.error}
+        detail = {"sink": self.name, "bytes": damage.size, "error": damage.error}
         with self._lock:
             self._notices.append(Notice("records.damaged", damage.path, message, detail))
 
     def accept_folder(self) -> None:
         """Use the directory that stands in place of the one that was lost; may be called from any thread."""
-        self._folder.accept()
+        self.folder.accept()
 
     def _note_displaced(self, path: str, message: str) -> None:
         with self._lock:
-            self._notices.append(Notice("records.displaced", path, message, {"sink": self._name}))
+            self._notices.append(Notice("records.displaced", path, message, {"sink": self.name}))
 
     def _write_again_what_failed(self, mono: float) -> None:
         """Put the lines that a failed fsync made doubtful at the head of the backlog."""
@@ -237,7 +249,7 @@ class FileSink(ABC):
                 self._backlog.dropped += len(rewrite.lines) + rewrite.forgotten
             file.close()
         self._ledger.sync()
-        self._note_dropping()
+        self._note_transitions(recovered=False)
 
     def _each(self, action: Callable[[RecordFile], object]) -> None:
         if self._closed:
@@ -304,40 +316,18 @@ class FileSink(ABC):
             self._retry_at = None
         elif self._retry_at is None:
             self._retry_at = mono + self._backoff.next()
-        self._note_dropping()
-        self._note_transition()
+        self._note_transitions()
 
     def _note_recreated(self) -> None:
         paths, self._recreated = sorted(set(self._recreated)), []
-        message = f"records in {self._folder.path} were removed or replaced by somebody; new ones were made"
-        detail = {"sink": self._name, "paths": paths}
+        message = f"records in {self.folder.path} were removed or replaced by somebody; new ones were made"
+        detail = {"sink": self.name, "paths": paths}
         with self._lock:
-            self._notices.append(Notice("records.recreated", self._folder.path, message, detail))
+            self._notices.append(Notice("records.recreated", self.folder.path, message, detail))
 
-    def _note_dropping(self) -> None:
+    def _note_transitions(self, *, recovered: bool = True) -> None:
         with self._lock:
-            if self._dropping or self._backlog.dropped == self._dropped_before:
-                return
-            self._dropping = True
-            message = f"the {self._name} sink gives up records: {self._error() or 'it is closed'}"
-            self._notices.append(
-                Notice("sink.dropping", self._name, message, {"dropped": self._backlog.dropped})
-            )
-
-    def _note_transition(self) -> None:
-        with self._lock:
-            error = self._error()
-            if (error is not None) == self._failing:
-                return
-            self._failing = error is not None
-            if error is not None:
-                message = f"the {self._name} sink cannot record: {error}"
-                self._notices.append(Notice("sink.failed", self._name, message, {"error": error}))
-                return
-            lost = self._backlog.dropped - self._dropped_before
-            self._dropped_before, self._dropping = self._backlog.dropped, False
-            message = f"the {self._name} sink records again; {lost} records were dropped meanwhile"
-            self._notices.append(Notice("sink.recovered", self._name, message, {"dropped": lost}))
+            self._transitions.note(self._error(), dropped=self._backlog.dropped, recovered=recovered)
 
     def _error(self) -> str | None:
         for error in self._errors.values():

@@ -12,9 +12,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from coordd.records.names import parse_part
+from coordd.records.names import RecordSeries, parse_part
 from coordd.util.directories import sync_directory
-from coordd.util.regular_files import open_regular, surprise
+from coordd.util.regular_files import make_file, open_own, surprise
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -73,8 +73,8 @@ class Folder:
                 os.close(fd)
 
     def open(self, name: str, flags: int, *, mode: int | None = None) -> tuple[int, bool]:
-        """Open a regular file; arguments and result as :func:`coordd.util.regular_files.open_regular`."""
-        return open_regular(name, flags, mode=mode, folder=self.fd, shown=self.path_of(name))
+        """Open a regular file; arguments and result as :func:`coordd.util.regular_files.open_own`."""
+        return open_own(name, flags, mode=mode, directory=self.fd, shown=self.path_of(name))
 
     def make(self, name: str, *, mode: int) -> int:
         """Create a file with exactly this mode, and open it for writing.
@@ -82,11 +82,7 @@ class Folder:
         Raises:
             FileExistsError: the name is taken, by anything at all.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._named(name):
-            descriptor = os.open(name, flags, mode, dir_fd=self.fd)
-            os.fchmod(descriptor, mode)
-        return descriptor
+        return make_file(name, mode=mode, directory=self.fd, shown=self.path_of(name))
 
     def stat(self, name: str) -> os.stat_result:
         """Return the status of what has a name; a link is not followed."""
@@ -142,8 +138,8 @@ class Folder:
         with self._named("."):
             sync_directory(self.fd)
 
-    def point(self, link: str, target: str, *, series: str, extension: str) -> bool:
-        """Make the symlink ``link`` lead to ``target``, a part of a series; readers always find a whole link.
+    def point(self, series: RecordSeries, target: str) -> bool:
+        """Make the symlink of a series lead to ``target``, a part of it; readers always find a whole link.
 
         Returns:
             Whether it had to be changed.
@@ -152,17 +148,17 @@ class Folder:
             OSError: what has the name is no link to a part of this series, and so not coordd's; or as
                 symlink(2) and rename(2).
         """
-        if self._leads_to(link, series, extension) == target:
+        if self._leads_to(series.link, series) == target:
             return False
-        temporary = f".{link}.tmp"
-        if self._leads_to(temporary, series, extension) is not None:
+        temporary = f".{series.link}.tmp"
+        if self._leads_to(temporary, series) is not None:
             self.unlink(temporary)
-        with self._named(link):
+        with self._named(series.link):
             os.symlink(target, temporary, dir_fd=self.fd)
-        self.rename(temporary, link)
+        self.rename(temporary, series.link)
         return True
 
-    def _leads_to(self, link: str, series: str, extension: str) -> str | None:
+    def _leads_to(self, link: str, series: RecordSeries) -> str | None:
         """Return where coordd's own link leads; None where nothing has the name."""
         try:
             target = os.readlink(link, dir_fd=self.fd)
@@ -172,7 +168,7 @@ class Folder:
             if error.errno == errno.EINVAL:
                 raise surprise(self.path_of(link), "a symlink") from error
             raise type(error)(error.errno, error.strerror, self.path_of(link)) from None
-        if parse_part(target, series, extension) is None:
+        if parse_part(target, series.name, series.extension) is None:
             raise surprise(self.path_of(link), "a symlink to one of coordd's files")
         return target
 

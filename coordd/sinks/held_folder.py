@@ -17,6 +17,7 @@ import stat
 import threading
 from collections.abc import Callable
 
+from coordd.config.rights import Rights
 from coordd.records import manifest, manifest_file
 from coordd.records.manifest import ManifestClaims
 from coordd.records.names import series_of
@@ -32,7 +33,7 @@ class HeldFolder:
 
     Args:
         path: made when missing, with ``mode``, and in a project with ``gitignore`` a ``.gitignore`` of ``*``.
-        file_mode: permission bits of the manifest.
+        file_mode: permission bits of the files in it.
         root: a directory above that is somebody else's to make, and below which no link is followed; see
             open_directory.
     """
@@ -48,7 +49,7 @@ class HeldFolder:
     ) -> None:
         self.path = os.path.abspath(path)
         self.on_displaced: Callable[[str, str], None] = lambda _path, _message: None
-        self._file_mode = file_mode
+        self.file_mode = file_mode
         self._lock = threading.RLock()  # guards what follows
         self._directory = HeldDirectory(
             self.path, mode=mode, gitignore=gitignore, root=root, accepts=self._accepts
@@ -62,6 +63,17 @@ class HeldFolder:
         self._data = b""
         self._parsed = b""  # what the claims have of it
         self._stamp: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, path: str, rights: Rights) -> HeldFolder:
+        """Return the folder at ``path`` with the rights of a layout."""
+        return cls(
+            path,
+            mode=rights.directory,
+            file_mode=rights.file,
+            gitignore=rights.gitignore,
+            root=rights.root,
+        )
 
     def folder(self) -> Folder:
         """Return the directory, which is in its place.
@@ -134,7 +146,7 @@ class HeldFolder:
             OSError: with ``filename``; nothing may be written yet.
         """
         with self._lock:
-            manifest_file.append(folder.fd, lines, mode=self._file_mode, shown=folder.path, before=self._data)
+            manifest_file.append(folder.fd, lines, mode=self.file_mode, shown=folder.path, before=self._data)
             self._data, self._stamp = self._data + lines, None
 
     def restore(self, folder: Folder) -> None:
@@ -154,7 +166,7 @@ class HeldFolder:
             OSError: it is as it was.
         """
         with self._lock:
-            manifest_file.compact(folder.fd, present, mode=self._file_mode)
+            manifest_file.compact(folder.fd, present, mode=self.file_mode)
 
     def _begin(self, opened: OpenDirectory) -> Folder:
         """Read the manifest of a directory just opened; begin one where there is none."""

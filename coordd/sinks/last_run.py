@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from coordd.agents.reducer import KnownAgent
+from msgspec import Raw
+
+from coordd.agents.remembered import RememberedAgent
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.restore import FIELD, covered, restore
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.sinks.snapshot_writer import write_snapshot
 from coordd.util.held_directory import HeldDirectory
 
@@ -23,11 +27,20 @@ READ_DEADLINE = 60.0
 """Seconds that reading back the last run may take, after the repair of its files."""
 
 
-class LastRun:
-    """Write the snapshot at ``path``; read it and the records in ``metrics``, in the thread ``writer``.
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The agents as they were known, and the checkpoint for Redis, as JSON (redis/checkpoint.py)."""
 
-    ``directory`` is where the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what
-    this machine wrote is believed. ``problem`` is why the snapshot cannot be written, None while it can.
+    agents: Sequence[RememberedAgent] = ()
+    checkpoint: Raw | bytes = b"null"
+
+
+class LastRun:
+    """Write the snapshot at ``path``, in the thread ``syncer``, for it is fsynced; read it and the records.
+
+    The records in ``metrics`` are read in the thread ``writer``, which writes them. ``directory`` is where
+    the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what this machine wrote is
+    believed. ``problem`` is why the snapshot cannot be written, None while it can.
     """
 
     def __init__(
@@ -40,23 +53,25 @@ class LastRun:
         root: str | None,
         host: str,
         writer: Worker,
+        syncer: Worker,
     ) -> None:
-        self.path = path
+        self._path = path
         self.problem: str | None = None
         self._directory = directory
         self._metrics = metrics
         self._mode = mode
-        self.root = root
+        self._root = root
         self._host = host if root is not None else None
         self._writer = writer
+        self._syncer = syncer
 
-    async def read(self) -> list[KnownAgent]:
-        """Return the agents as the last run knew them."""
+    async def read(self) -> Memory:
+        """Return what the last run knew."""
         try:
             return await self._writer.run(self._read, now().wall, deadline=READ_DEADLINE)
         except (OSError, DeadlineMissed) as error:
             log.warning("the records of the last run cannot be read: %s", error)
-            return []
+            return Memory()
 
     async def write(self, document: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
         """Replace the snapshot by what ``document`` makes; a failure is in ``problem``, and logged once.
@@ -66,10 +81,10 @@ class LastRun:
         try:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
             made = {**await document(), FIELD: reach}
-            await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
+            await self._syncer.run(self._write, made, deadline=WRITE_DEADLINE)
         except (OSError, DeadlineMissed) as error:
             why = getattr(error, "strerror", None) or error
-            problem: str | None = f"the snapshot {self.path} cannot be written: {why}"
+            problem: str | None = f"the snapshot {self._path} cannot be written: {why}"
             if self._directory.trouble is not None:
                 problem = None  # the directory's own trouble is reported in its place
             elif problem != self.problem:
@@ -78,10 +93,11 @@ class LastRun:
         else:
             self.problem = None
 
-    def _read(self, wall: float) -> list[KnownAgent]:
+    def _read(self, wall: float) -> Memory:
+        snapshot = read_snapshot(self._path, root=self._root)
         metrics = self._metrics.look()
-        directory = None if metrics is None else metrics.fd
-        return restore(self.path, directory, now=wall, root=self.root, host=self._host)
+        agents = restore(snapshot, None if metrics is None else metrics.fd, now=wall, host=self._host)
+        return Memory(agents) if snapshot is None else Memory(agents, snapshot.checkpoint)
 
     def _reach(self) -> dict[str, tuple[int, int]] | None:
         metrics = self._metrics.look()
@@ -91,4 +107,4 @@ class LastRun:
         directory = self._directory.look()
         if directory is None:
             raise OSError(self._directory.trouble)
-        write_snapshot(directory, os.path.basename(self.path), document, mode=self._mode)
+        write_snapshot(directory, os.path.basename(self._path), document, mode=self._mode)

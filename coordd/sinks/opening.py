@@ -11,7 +11,7 @@ import datetime as dt
 import errno
 
 from coordd.records.manifest import ManifestClaims, announcement, remark
-from coordd.records.names import MAX_NUMBER, Part, part_name, parts_of
+from coordd.records.names import MAX_NUMBER, Part, RecordSeries, part_name, parts_of
 from coordd.records.provenance import is_own, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
@@ -22,25 +22,25 @@ _LOOK_BACK = 2
 
 
 def choose_part(
-    folder: Folder, claims: ManifestClaims, *, series: str, extension: str, date: str, max_bytes: int
+    folder: Folder, claims: ManifestClaims, series: RecordSeries, *, date: str, max_bytes: int
 ) -> Part:
     """Return the highest part of a date that is coordd's and may grow, or the next number that is free.
 
     Args:
         folder: the directory, open.
         claims: what its manifest says.
-        series, extension, date: of the part; ``extension`` without its dot.
+        series, date: of the part.
         max_bytes: a part of that size or more gets no more lines; 0 always begins a new one.
 
     Raises:
         OSError: with ``filename``; the directory cannot be read, or no number is left.
     """
     names = folder.names()
-    taken = parts_of(names, series=series, date=date, extension=extension)
-    plain_names = [part_name(series, Part(before, 1), extension) for before in _days_before(date)]
+    taken = parts_of(names, series=series.name, date=date, extension=series.extension)
+    plain_names = [part_name(series.name, Part(day, 1), series.extension) for day in _days_before(date)]
     last = int(any(_is_others(folder, claims, name, set(names)) for name in plain_names))
     for part in sorted(taken, reverse=True):
-        name = part_name(series, part, extension)
+        name = part_name(series.name, part, series.extension)
         if not proves(claims, folder.fd, name):
             continue
         is_packed = part.compressed or Part(part.date, part.number, compressed=True) in taken
@@ -55,7 +55,7 @@ def choose_part(
     return Part(date, number)
 
 
-def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes, mode: int) -> Damage | None:
+def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes) -> Damage | None:
     """Announce a part in the manifest before it is made, or repair its end if it is there already.
 
     Args:
@@ -63,7 +63,6 @@ def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes, 
         folder: the directory, open.
         name: of the part.
         header: its first line, empty where it has none.
-        mode: permission bits of a file that a torn tail is set aside in.
 
     Returns:
         The torn tail that was set aside; None where there was none.
@@ -81,7 +80,7 @@ def prepare_part(held: HeldFolder, folder: Folder, name: str, *, header: bytes, 
     if claims.sizes.get(name) is not None:
         held.announce(folder, remark(name, size=None))
     # A tail torn by an earlier process, or copied back by a person, would swallow the next line.
-    return repair_file(folder, name, held, mode=mode)
+    return repair_file(folder, name, held)
 
 
 def demand_own(held: HeldFolder, folder: Folder, descriptor: int, name: str) -> None:

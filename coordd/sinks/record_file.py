@@ -25,6 +25,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
+from coordd.records.names import RecordSeries
 from coordd.sinks.appending import Appended, RecordFileListener, Rewrite, TornLine, write_all
 from coordd.sinks.current_part import CurrentPart
 from coordd.sinks.held_folder import HeldFolder
@@ -41,13 +42,11 @@ class RecordFile:
     as of the last housekeeping.
 
     Args:
-        folder: the directory; several files may share it.
-        series: ``agent``; ``extension``: ``jsonl``, without its dot; ``link``: name of the symlink.
+        folder: the directory, which has the rights of the files; several may share it.
+        series: what the files are called and begin with.
         ledger: syncs and closes what this file opens.
         listener: hears of what was re-created or damaged.
-        header: first line of every part, without newline; None for none.
         max_part_bytes: a part of that size or more gets no more lines.
-        mode: permission bits of the files.
         write: os.write, for tests.
     """
 
@@ -55,38 +54,22 @@ class RecordFile:
         self,
         *,
         folder: HeldFolder,
-        series: str,
-        extension: str,
-        link: str,
+        series: RecordSeries,
         ledger: Ledger,
         listener: RecordFileListener,
-        header: bytes | None = None,
         max_part_bytes: int = MAX_PART_BYTES,
-        mode: int = 0o640,
         write: Callable[[int, bytes], int] = os.write,
     ) -> None:
         self.folder = folder
         self.series = series
-        self.extension = extension
-        self.link = os.path.join(folder.path, link)
+        self.link = os.path.join(folder.path, series.link)
         self.written = 0
         self.unproven = 0
         self.max_part_bytes = max_part_bytes
         self._ledger = ledger
         self._listener = listener
-        self._header = header
         self._write = write
-        self._current = CurrentPart(
-            held=folder,
-            series=series,
-            extension=extension,
-            link=link,
-            ledger=ledger,
-            owner=self,
-            listener=listener,
-            header=header,
-            mode=mode,
-        )
+        self._current = CurrentPart(held=folder, series=series, ledger=ledger, owner=self, listener=listener)
         self._torn: TornLine | None = None
         self._unwritten: bytes | None = None
         self._superseded: list[int] = []
@@ -133,7 +116,7 @@ class RecordFile:
         """
         data = b"".join([line + b"\n" for line in lines])
         if data.count(b"\n") != len(lines):
-            raise ValueError(f"{self.series}: a record holds a newline")
+            raise ValueError(f"{self.series.name}: a record holds a newline")
         try:
             self.roll(now)
             if not lines:
@@ -168,8 +151,8 @@ class RecordFile:
         if self._current.is_over(now, max_part_bytes=self.max_part_bytes):
             self._current.close_for_good()
             self._current.open(now, max_part_bytes=self.max_part_bytes)
-        if self._current.size == 0 and self._header is not None:
-            self._write_line(self._header + b"\n", is_record=False)
+        if self._current.size == 0 and self.series.header is not None:
+            self._write_line(self.series.header + b"\n", is_record=False)
         if self._unwritten is not None:
             line = self._unwritten
             self._current.announce_row(line[:-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -66,8 +67,9 @@ class _Outcome:
 class Recorder:
     """Write records to the sinks, from the event loop.
 
-    ``publish`` gets all records but the performance rows, encoded, after they were written and before
-    :meth:`record` returns, in the order of writing.
+    ``publish`` gets all records but the performance rows after they were written and before :meth:`record`
+    returns, in the order of writing: the topic, the records encoded, and what each was encoded from.
+    ``settled`` is called when the sinks have done something.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Recorder:
         schedule: Schedule,
         host: str,
         fsync_interval: float,
-        publish: Callable[[Topic, Sequence[bytes]], None] = lambda _topic, _records: None,
+        publish: Callable[[Topic, Sequence[bytes], Sequence[object]], None] = lambda *_: None,
     ) -> None:
         self._sinks = sinks
         self._writer = writer
@@ -88,12 +90,14 @@ class Recorder:
         self._host = host
         self._fsync_interval = fsync_interval
         self._publish = publish
+        self.settled: Callable[[], None] = lambda: None
         self._encode = msgspec.json.Encoder().encode
         self._statuses: Mapping[str, SinkStatus] = {sink.name: SinkStatus() for sink in sinks}
         self._events: list[Event] = []
         self._waiting = 0
         self._dropped = 0
         self._syncing = False
+        self._synced_at = -math.inf
         self._writing_late: float | None = None
         self._syncing_late: float | None = None
 
@@ -140,9 +144,9 @@ class Recorder:
             lambda sink, wall, mono: sink.write(batch, wall=wall, mono=mono),
             records=len(system) + len(agent) + len(events) + len(performance),
         )
-        self._publish("agent", batch.agent)
-        self._publish("event", batch.event)
-        self._publish("system", batch.system)
+        self._publish("agent", batch.agent, agent)
+        self._publish("event", batch.event, events)
+        self._publish("system", batch.system, system)
 
     def event(
         self, kind: str, subject: str, message: str, detail: Mapping[str, object] | None = None
@@ -248,6 +252,7 @@ class Recorder:
 
     def _settle(self, outcome: _Outcome) -> None:
         self._statuses = outcome.statuses
+        self.settled()
         for notice in outcome.notices:
             self.event(notice.kind, notice.subject, notice.message, notice.detail)
         if outcome.retry_at is not None:
@@ -255,15 +260,17 @@ class Recorder:
             self._schedule.once("records.retry", delay, self._retry)
         if outcome.dirty and not self._syncing:
             self._syncing = True
-            # Half of the interval, so that even a slow fsync ends within the whole.
-            self._schedule.once("records.sync", self._fsync_interval / 2, self._sync)
+            # At once after a pause, in the same wake-up as the write. Else half of the interval after the
+            # last one, so that even a slow fsync ends within the whole.
+            due = self._synced_at + self._fsync_interval / 2
+            self._schedule.once("records.sync", max(0.0, due - now().mono), self._sync)
 
     async def _retry(self) -> None:
         await self._submit(lambda sink, wall, mono: sink.pump(wall=wall, mono=mono))
 
     async def _sync(self) -> None:
         self._syncing = False
-        began = now().mono
+        began = self._synced_at = now().mono
         try:
             outcome = await self._syncer.run(self._sync_all, deadline=SYNC_DEADLINE)
         except DeadlineMissed as late:

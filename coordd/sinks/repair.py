@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from coordd.records.backwards import blocks_backwards, whole_end
 from coordd.records.manifest import announcement
-from coordd.records.names import parse_part
+from coordd.records.names import RecordSeries, parse_part
 from coordd.records.provenance import MAX_LINE, is_own, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
-from coordd.util.regular_files import explain
+from coordd.util.regular_files import explain, write_all
 
 DAMAGED = ".damaged"
 _BLOCK = 64 * 1024
@@ -33,7 +33,7 @@ class Damage:
     error: str | None = None
 
 
-def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) -> list[Damage]:
+def repair(held: HeldFolder, series: RecordSeries) -> list[Damage]:
     """Repair every uncompressed part of a series that coordd made; return what was found.
 
     Raises nothing: a failure is in the list.
@@ -46,11 +46,11 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
         return [Damage(held.path, 0, explain(error))]
     found = []
     for name in names:
-        part = parse_part(name, series, extension)
+        part = parse_part(name, series.name, series.extension)
         if part is None or part.compressed or not is_own(claims, folder.fd, name):
             continue
         try:
-            damage = repair_file(folder, name, held, mode=mode)
+            damage = repair_file(folder, name, held)
         except OSError as error:
             damage = Damage(folder.path_of(name), 0, explain(error))
         if damage is not None:
@@ -58,8 +58,8 @@ def repair(held: HeldFolder, series: str, extension: str, *, mode: int = 0o640) 
     return found
 
 
-def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o640) -> Damage | None:
-    """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged`` (made with ``mode``).
+def repair_file(folder: Folder, name: str, held: HeldFolder) -> Damage | None:
+    """Cut one file behind its last newline, and keep what was cut in ``<name>.damaged``.
 
     Where somebody else's file has that name, the next one is used: ``<name>.2.damaged``.
 
@@ -79,11 +79,11 @@ def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o64
         size = os.fstat(descriptor).st_size
         if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
             return None
-        begin = _last(descriptor, size, b"\n")
+        begin = whole_end(descriptor)
         end = _end_of_text(descriptor, begin, size)
         if end > begin:
             aside = _announced_name(folder, name, held, _first_line(descriptor, begin, end))
-            _set_aside(descriptor, begin, end, folder, aside, mode=mode)
+            _set_aside(descriptor, begin, end, folder, aside, mode=held.file_mode)
         os.ftruncate(descriptor, begin)
         os.fsync(descriptor)
     finally:
@@ -91,26 +91,9 @@ def repair_file(folder: Folder, name: str, held: HeldFolder, *, mode: int = 0o64
     return Damage(folder.path_of(name), size - begin)
 
 
-def _backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the blocks of a range with their offsets, from the last one back."""
-    while end > begin:
-        start = max(begin, end - _BLOCK)
-        yield start, os.pread(descriptor, end - start, start)
-        end = start
-
-
-def _last(descriptor: int, size: int, byte: bytes) -> int:
-    """Return the offset behind the last ``byte``; 0 where there is none."""
-    for start, block in _backwards(descriptor, 0, size):
-        index = block.rfind(byte)
-        if index >= 0:
-            return start + index + 1
-    return 0
-
-
 def _end_of_text(descriptor: int, begin: int, end: int) -> int:
     """Return the offset behind the last byte other than NUL; ``begin`` where there is none."""
-    for start, block in _backwards(descriptor, begin, end):
+    for start, block in blocks_backwards(descriptor, begin, end):
         kept = len(block.rstrip(b"\0"))
         if kept:
             return start + kept
@@ -121,8 +104,8 @@ def _set_aside(source: int, begin: int, end: int, folder: Folder, aside: str, *,
     target, made = folder.open(aside, os.O_WRONLY | os.O_APPEND, mode=mode)
     try:
         for offset in range(begin, end, _BLOCK):
-            _write_all(target, os.pread(source, min(_BLOCK, end - offset), offset))
-        _write_all(target, b"\n")
+            write_all(target, os.pread(source, min(_BLOCK, end - offset), offset))
+        write_all(target, b"\n")
         os.fsync(target)
     finally:
         os.close(target)
@@ -155,8 +138,3 @@ def _first_line(source: int, begin: int, end: int) -> bytes:
         if len(line) > MAX_LINE:
             break
     return line
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

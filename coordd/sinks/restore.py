@@ -18,17 +18,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
+from coordd.agents.beats import FUTURE, Restored
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import FUTURE, Key, KnownAgent
+from coordd.agents.remembered import RememberedAgent
 from coordd.model import Cause, Reason, Status
+from coordd.records.backwards import lines_backwards
 from coordd.records.names import Part, parse_part
-from coordd.sinks.snapshot_reader import read_snapshot
+from coordd.sinks.snapshot_reader import Count, LastSnapshot, Time
 from coordd.util.regular_files import open_file
 from coordd.util.timestamps import parse_timestamp, utc_date
 
@@ -41,48 +44,29 @@ MAX_RECORDS = 64 * 1024 * 1024
 MAX_LINE = 1024 * 1024
 OVERLAP = 120.0
 """Seconds of records read again from before a snapshot that does not say what it covers."""
-_BLOCK = 256 * 1024
 _MAX_KEPT = 10
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
-_Time = Annotated[str, msgspec.Meta(max_length=64)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+_Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class _Remembered(msgspec.Struct, frozen=True):
     """The fields of an agent's sample that are restored."""
 
-    timestamp: _Time
+    timestamp: Time
     agent_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     workspace: _Text | None
     status: Status
     reason: Reason
     cause: Cause
-    active_tasks: _Count | None
+    active_tasks: Count | None
     uptime: _Seconds | None
-    last_heartbeat: _Time | None
+    last_heartbeat: Time | None
     declared_status: _Text | None
-    sources: Annotated[tuple[Literal["file", "redis"], ...], msgspec.Meta(min_length=1, max_length=2)] = (
-        "file",
-    )
+    sources: Annotated[tuple[_Kind, ...], msgspec.Meta(min_length=1, max_length=16)] = ("file",)
     last_heartbeat_age: _Seconds | None = None
     host: str = ""
-
-
-class _SnapshotDocument(msgspec.Struct, frozen=True):
-    written_at: _Time
-    agents: list[msgspec.Raw]
-    records: dict[str, tuple[_Count, _Count]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """A sound snapshot: when it was written, its agents, and how far it covers each file (inode, size)."""
-
-    written: float
-    agents: list[_Remembered]
-    covers: Mapping[str, tuple[int, int]] | None
 
 
 def covered(directory: int) -> dict[str, tuple[int, int]]:
@@ -104,25 +88,24 @@ def covered(directory: int) -> dict[str, tuple[int, int]]:
 
 
 def restore(
-    snapshot: str, directory: int | None, *, now: float, root: str | None = None, host: str | None = None
-) -> list[KnownAgent]:
+    snapshot: LastSnapshot | None, directory: int | None, *, now: float, host: str | None = None
+) -> list[RememberedAgent]:
     """Return the agents as they were last recorded.
 
     Args:
-        snapshot: path of the snapshot; it may be missing.
+        snapshot: what the last run left, if anything.
         directory: descriptor of the directory with the ``agent_*.jsonl`` parts; gzipped parts are too old to
             matter. None where it does not exist.
         now: wall clock, epoch seconds.
-        root: a project's canonical path: what lies below it may be a stranger's; see snapshot_reader.py.
         host: this machine's name; records of other hosts are then passed over.
     """
-    known: dict[Key, KnownAgent] = {}
-    moments: dict[Key, float] = {}
-    memory = _read_memory(snapshot, root)
-    for one in memory.agents if memory else ():
-        _take(known, moments, one, back=max(0.0, memory.written - now) if memory else 0.0)
+    known: dict[AgentKey, RememberedAgent] = {}
+    moments: dict[AgentKey, float] = {}
+    if snapshot is not None:
+        for one in _agents_of(snapshot):
+            _take(known, moments, one, back=max(0.0, snapshot.written - now))
     try:
-        pieces = [] if directory is None else _pieces(directory, memory, now)
+        pieces = [] if directory is None else _pieces(directory, snapshot, now)
     except OSError as error:
         log.warning("the records of the last run cannot be listed: %s", error)
         pieces = []
@@ -150,13 +133,13 @@ class _Piece:
     ahead: bool
 
 
-def _pieces(directory: int, memory: _Memory | None, now: float) -> list[_Piece]:
+def _pieces(directory: int, snapshot: LastSnapshot | None, now: float) -> list[_Piece]:
     """Return what to read, in the order of writing as far as that can be told."""
     pieces = []
-    covers = memory.covers if memory else None
+    covers = snapshot.covers if snapshot else None
     since = 0.0
-    if memory is not None and covers is None:
-        since = min(memory.written, now) - OVERLAP
+    if snapshot is not None and covers is None:
+        since = min(snapshot.written, now) - OVERLAP
     for name, part in _parts(directory):
         start = 0
         if covers is not None:
@@ -186,12 +169,12 @@ def _parts(directory: int) -> list[tuple[str, Part]]:
 
 def _decisive(
     newest_first: Iterable[tuple[_Remembered, float]],
-) -> dict[Key, list[tuple[_Remembered, float]]]:
+) -> dict[AgentKey, list[tuple[_Remembered, float]]]:
     """Return each agent's records back to its last heartbeat, newest first; older ones do not matter."""
-    kept: dict[Key, list[tuple[_Remembered, float]]] = {}
-    settled: set[Key] = set()
+    kept: dict[AgentKey, list[tuple[_Remembered, float]]] = {}
+    settled: set[AgentKey] = set()
     for one, at in newest_first:
-        key: Key = (one.workspace, one.agent_id)
+        key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
         if key in settled:
             continue
         kept.setdefault(key, []).append((one, at))
@@ -200,12 +183,14 @@ def _decisive(
     return kept
 
 
-def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembered, *, back: float) -> None:
+def _take(
+    known: dict[AgentKey, RememberedAgent], moments: dict[AgentKey, float], one: _Remembered, *, back: float
+) -> None:
     """Apply one record to the known agents, its time corrected by ``back`` seconds if it lies in the future.
 
     The time of a heartbeat stays as it was recorded, because the heartbeat is recognised by it.
     """
-    key: Key = (one.workspace, one.agent_id)
+    key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
     if one.cause == "removed":
         known.pop(key, None)
         return
@@ -224,44 +209,35 @@ def _take(known: dict[Key, KnownAgent], moments: dict[Key, float], one: _Remembe
     elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
         seen = at  # the heartbeat's own clock may be wrong; it was certainly seen at this moment
     elif before and before.beat_wall == beat:
-        seen = before.restored_seen
-    known[key] = KnownAgent(
+        seen = before.restored.seen
+    known[key] = RememberedAgent(
         key=key,
         verdict=Verdict(one.status, one.reason),
         cause=one.cause,
-        traces=None,
+        sources=one.sources,
+        restored=Restored(
+            tasks=one.active_tasks,
+            status=one.declared_status,
+            wall=moments[key],
+            seen=seen,
+            shared=len(one.sources) > 1,
+        ),
         beat_wall=beat,
         run_since=end - one.uptime if end is not None and one.uptime is not None else run,
-        restored_tasks=one.active_tasks,
-        restored_status=one.declared_status,
-        restored_wall=moments[key],
-        restored_seen=seen,
-        sources=one.sources,
     )
 
 
-def _read_memory(path: str, root: str | None) -> _Memory | None:
-    try:
-        taken = msgspec.json.decode(read_snapshot(path, root=root), type=_SnapshotDocument)
-        written = parse_timestamp(taken.written_at)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        log.warning("the snapshot %s is passed over: %s", path, error.strerror or error)
-        return None
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        log.warning("the snapshot %s is damaged and passed over: %s", path, error)
-        return None
+def _agents_of(snapshot: LastSnapshot) -> list[_Remembered]:
     agents = []
-    for raw in taken.agents:
+    for raw in snapshot.agents:
         try:
             agents.append(_decoder.decode(raw))
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue
-    if len(agents) < len(taken.agents):
-        bad = len(taken.agents) - len(agents)
-        log.warning("the snapshot %s is damaged: %d of its agents are passed over", path, bad)
-    return _Memory(written, agents, taken.records)
+    if len(agents) < len(snapshot.agents):
+        bad = len(snapshot.agents) - len(agents)
+        log.warning("the snapshot is damaged: %d of its agents are passed over", bad)
+    return agents
 
 
 _decoder = msgspec.json.Decoder(_Remembered)
@@ -297,21 +273,9 @@ def _lines_backwards(directory: int, name: str, start: int, budget: int) -> Iter
         if not isinstance(error, FileNotFoundError):
             log.warning("%s of the last run is passed over: %s", name, error.strerror or error)
         return
-    with os.fdopen(descriptor, "rb") as file:
-        position = os.fstat(descriptor).st_size
-        floor = max(start, position - budget)
-        rest = b""
-        while position > floor:
-            size = min(_BLOCK, position - floor)
-            position -= size
-            try:
-                file.seek(position)
-                block = file.read(size)
-            except OSError as error:
-                log.warning("%s of the last run cannot be read: %s", name, error.strerror or error)
-                return
-            first, *lines = (block + rest).split(b"\n")
-            rest = first if len(first) <= MAX_LINE else b""
-            yield from (line for line in reversed(lines) if line)
-        if rest and position == start:
-            yield rest
+    try:
+        yield from lines_backwards(descriptor, start, most=budget, longest=MAX_LINE)
+    except OSError as error:
+        log.warning("%s of the last run cannot be read: %s", name, error.strerror or error)
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from coordd.records.ages import ages_of
 from coordd.records.manifest import ManifestClaims, announcement, plain_name, remark
-from coordd.records.names import Part, parse_part
+from coordd.records.names import Part, RecordSeries, parse_part
 from coordd.records.provenance import is_own
 from coordd.sinks.base import Notice
 from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy, temporary_of
@@ -39,12 +39,8 @@ class SeriesWriter(Protocol):
         """Return the directory of the files."""
 
     @property
-    def series(self) -> str:
-        """Return the name of the series, such as ``agent``."""
-
-    @property
-    def extension(self) -> str:
-        """Return the extension without its dot, such as ``jsonl``."""
+    def series(self) -> RecordSeries:
+        """Return what the files are called."""
 
     @property
     def name(self) -> str | None:
@@ -125,7 +121,7 @@ class SeriesRound:
         return sorted(RetainedFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
 
     def _part(self, name: str) -> Part | None:
-        return parse_part(name, self._writer.series, self._writer.extension)
+        return parse_part(name, self._writer.series.name, self._writer.series.extension)
 
     def _path(self, name: str) -> str:
         return self._folder.path_of(name)
@@ -154,7 +150,7 @@ class SeriesRound:
         descriptor, _ = self._folder.open(name, os.O_RDONLY)
         try:
             line = self._verdicts.first_line_if_own(
-                descriptor, self._writer.series, compressed=name.endswith(".gz")
+                descriptor, self._writer.series.name, compressed=name.endswith(".gz")
             )
             return [] if line is None else [announcement(plain, line, adopted=True)]
         except OSError as error:
@@ -262,7 +258,7 @@ class SeriesRound:
         try:
             if self._verdicts.has_only_records(
                 descriptor,
-                self._writer.series,
+                self._writer.series.name,
                 compressed=name.endswith(".gz"),
                 damaged=name.endswith(DAMAGED),
             ):

@@ -1,45 +1,85 @@
 """Read the last run's snapshot: bounded, and in a project without following a link.
 
-In a project it counts only where coordd itself left it; see protocol/origin.py.
+In a project it counts only where coordd itself left it; see protocol/origin.py. That is found out before
+anything else in it is decoded, for a clone may bring a file that would take all memory.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 from coordd.protocol.origin import origin_problem
 from coordd.util.directories import open_directory, root_of
 from coordd.util.regular_files import read_owned
+from coordd.util.timestamps import parse_timestamp
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 
+Time = Annotated[str, msgspec.Meta(max_length=64)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
-class _Origin(msgspec.Struct, frozen=True):
+
+@dataclass(frozen=True, slots=True)
+class LastSnapshot:
+    """A sound snapshot.
+
+    ``written``: when, epoch seconds. ``agents``: each as JSON. ``covers``: how far it covers each file (inode
+    and size by name), None where it does not say. ``checkpoint``: JSON; see redis/checkpoint.py.
+    """
+
+    written: float
+    agents: list[msgspec.Raw]
+    covers: Mapping[str, tuple[int, int]] | None
+    checkpoint: msgspec.Raw
+
+
+class _Document(msgspec.Struct, frozen=True):
+    written_at: msgspec.Raw
+    agents: msgspec.Raw
+    records: msgspec.Raw = msgspec.Raw(b"null")
+    redis_samples: msgspec.Raw = msgspec.Raw(b"null")
     origin: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def read_snapshot(path: str, *, root: str | None) -> bytes:
-    """Return the file's content, whose outermost object is valid JSON.
+def read_snapshot(path: str, *, root: str | None) -> LastSnapshot | None:
+    """Return the snapshot at ``path``; None where there is none, or (logged) none that can be believed.
 
     Args:
         path: of the snapshot.
         root: a project's canonical path; a snapshot below it must name this machine and its own folder.
-
-    Raises:
-        FileNotFoundError: there is no snapshot.
-        OSError: it cannot be read, is damaged, or came from elsewhere; ``strerror`` says which.
     """
+    try:
+        return _read(path, root)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("the snapshot %s is passed over: %s", path, error.strerror or error)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        log.warning("the snapshot %s is damaged and passed over: %s", path, error)
+    return None
+
+
+def _read(path: str, root: str | None) -> LastSnapshot:
     folder, name = os.path.split(path)
     with open_directory(folder, root=root) as directory:
         data, owner = read_owned(name, MAX_BYTES, directory=directory.fd)
-        try:
-            origin = msgspec.json.decode(msgspec.json.decode(data, type=_Origin).origin)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise OSError(errno.EINVAL, f"it is damaged ({error})", path) from None
-        problem = origin_problem(origin, directory.fd, owner=owner) if root_of(path, root) else None
-    if problem is not None:
-        raise OSError(errno.EINVAL, f"{problem}; only coordd's own is believed", path)
-    return data
+        document = msgspec.json.decode(data, type=_Document)
+        if root_of(path, root):
+            problem = origin_problem(msgspec.json.decode(document.origin), directory.fd, owner=owner)
+            if problem is not None:
+                raise OSError(errno.EINVAL, f"{problem}; only coordd's own is believed", path)
+    return LastSnapshot(
+        written=parse_timestamp(msgspec.json.decode(document.written_at, type=Time)),
+        agents=msgspec.json.decode(document.agents, type=list[msgspec.Raw]),
+        covers=msgspec.json.decode(document.records, type=dict[str, tuple[Count, Count]] | None),
+        checkpoint=document.redis_samples,
+    )

@@ -14,7 +14,7 @@ import msgspec
 
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.util.directories import OpenDirectory
-from coordd.util.regular_files import open_file
+from coordd.util.regular_files import make_file, open_file
 
 _TELLING = len(b'{"schema":')
 _MOST_ASIDE = 100
@@ -35,8 +35,7 @@ def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, o
         _keep_a_strangers(directory.fd, taken, begins=body[:_TELLING])
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=directory.fd)  # a FIFO under that name would never open
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, mode, dir_fd=directory.fd)
+    descriptor = make_file(temporary, mode=mode, directory=directory.fd)
     with os.fdopen(descriptor, "wb") as file:
         file.write(body)
         file.flush()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from coordd.config.build import StorageConfig
+from coordd.runtime.clock_watch import uptime
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.housekeeping import Housekeeper
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 FIRST_AFTER = 1.0
 """Seconds after the start, so that the first answers are not delayed."""
 EVERY = 3600.0
+SLACK = 120.0
+"""Seconds that a run may wait for another wake-up."""
 DEADLINE = 3600.0
 """Seconds for one run; gzipping a month of the largest files takes minutes."""
 DOUBTFUL_AFTER = 86_400.0
@@ -57,7 +59,7 @@ class Upkeep:
         self._worker = worker
         self._schedule = schedule
         self._on_event = on_event
-        self._opened = 0
+        self._opened: int | None = None
         self._round: asyncio.Task[None] | None = None
         self._again = False
         self._offset = 0.0
@@ -65,9 +67,9 @@ class Upkeep:
 
     def start(self) -> None:
         """Schedule the runs; they happen in the background."""
-        self._offset = now().wall - _uptime()
+        self._offset = now().wall - uptime()
         self._opened = self._parts_opened()
-        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
+        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER, slack=SLACK)
 
     def apply(self, storage: StorageConfig) -> None:
         """Apply new limits, and run soon if they changed."""
@@ -78,9 +80,9 @@ class Upkeep:
             self._soon()
 
     def look(self) -> None:
-        """Run soon if a part was begun since the last call; called every few seconds."""
+        """Run soon if a part was begun since the last call; called after each batch of records."""
         opened = self._parts_opened()
-        if opened != self._opened:
+        if self._opened is not None and opened != self._opened:
             self._opened = opened
             self._soon()
 
@@ -95,6 +97,7 @@ class Upkeep:
 
     def close(self) -> None:
         """Stop waiting; what the thread is doing ends with the process, and the next process finishes it."""
+        self._opened = None
         if self._round is not None:
             self._round.cancel()
         self._worker.close()
@@ -103,7 +106,7 @@ class Upkeep:
         try:
             wall = now().wall
             # A clock that was set by days does not tell which files are old.
-            doubtful = abs(wall - _uptime() - self._offset) > DOUBTFUL_AFTER
+            doubtful = abs(wall - uptime() - self._offset) > DOUBTFUL_AFTER
             round_of = partial(self._housekeeper.run, wall, doubtful=doubtful)
             report = await self._worker.run(round_of, deadline=DEADLINE)
         except DeadlineMissed as late:
@@ -132,11 +135,6 @@ class Upkeep:
     def _bound_parts(self, storage: StorageConfig) -> None:
         for file in self._files:
             file.max_part_bytes = min(MAX_PART_BYTES, storage.max_bytes // PARTS)
-
-
-def _uptime() -> float:
-    """Return the seconds since the machine was started, with those asleep where the system counts them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _policy(storage: StorageConfig) -> Policy:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from coordd.agents.reducer import FUTURE, Key
-from coordd.agents.roster import SourceKey
+from coordd.agents.beats import FUTURE
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import Claim, WorkChange, WorkspaceTraces
+from coordd.agents.traces import Claim, SourceTraces, WorkChange
 from coordd.model import ClaimState, TaskCounts
 from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
@@ -22,7 +22,7 @@ from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over, next_c
 from coordd.tasks.duplicates import Duplicates
 from coordd.tasks.event_buffer import EventBuffer, TaskEvent
 from coordd.tasks.holdings import Holdings
-from coordd.tasks.work import HeldClaim, SourceTasks
+from coordd.tasks.work import HeldClaim, SourceTasks, TaskKey
 
 SLICE = 500
 """The number of claims that one step takes over or judges."""
@@ -44,16 +44,16 @@ class Board:
 
     def __init__(self, *, store: AgentStore, stall_after: float) -> None:
         self.source_tasks: dict[str, SourceTasks] = {}
-        self.orphans: set[SourceKey] = set()
+        self.orphans: set[TaskKey] = set()
         self._version = 0
         self._store = store
         self._counts: dict[ClaimState, int] = {"held": 0, "expired": 0, "orphaned": 0}
         self._events = EventBuffer()
-        self._touched: set[Key] = set()
-        self._claims_due: set[SourceKey] = set()
-        self._deadlines: Deadlines[SourceKey] = Deadlines(wanted=self._exists)
+        self._touched: set[AgentKey] = set()
+        self._claims_due: set[TaskKey] = set()
+        self._deadlines: Deadlines[TaskKey] = Deadlines(wanted=self._exists)
         self._offset: float | None = None
-        self._active_before: frozenset[Key] = frozenset()
+        self._active_before: frozenset[AgentKey] = frozenset()
         self._running = True
         self._unread_at_start: set[str] = set()
         self._duplicates = Duplicates(self.source_tasks)
@@ -66,11 +66,11 @@ class Board:
         """A number that grows whenever anything that is shown may have changed."""
         return self._version + self.holdings.version
 
-    def touched(self, key: Key) -> None:
+    def touched(self, key: AgentKey) -> None:
         """Note that an agent appeared or left, or that its verdict or list of tasks changed."""
         self._touched.add(key)
 
-    def starting(self, active_before: Iterable[Key]) -> None:
+    def starting(self, active_before: Iterable[AgentKey]) -> None:
         """Report no events for what is found until :meth:`started`: it was there before.
 
         The exception is an orphaned claim whose holder was not inactive in the last run.
@@ -90,13 +90,13 @@ class Board:
             if not ((source := self.source_tasks.get(path)) and source.read)
         }
 
-    def take_all(self, path: str, traces: WorkspaceTraces, now: Moment, *, fresh: bool) -> None:
+    def take_all(self, path: str, traces: SourceTraces, now: Moment, *, fresh: bool) -> None:
         """Take over a full reading; ``fresh``: the source was not followed before, so written times count."""
         for _ in self.take_in_slices(path, traces, lambda: now, fresh=fresh):
             pass
 
     def take_in_slices(
-        self, path: str, traces: WorkspaceTraces, now: Callable[[], Moment], *, fresh: bool
+        self, path: str, traces: SourceTraces, now: Callable[[], Moment], *, fresh: bool
     ) -> Iterator[None]:
         """Take over a full reading as :meth:`take_all` does, in steps between which other work may be done.
 
@@ -119,7 +119,7 @@ class Board:
             self._claims_due.update((path, task) for task in tasks)
             yield
         for agent_ids in _some(source.holdings):
-            self.holdings.mark_due((path, agent_id) for agent_id in agent_ids)
+            self.holdings.mark_due(AgentKey(path, agent_id) for agent_id in agent_ids)
             yield
 
     def take(self, path: str, change: WorkChange, now: Moment) -> None:
@@ -146,7 +146,7 @@ class Board:
             self._counts[held.state] -= 1
             self._recount_duplicate(task)
         self.orphans = {key for key in self.orphans if key[0] != path}
-        self.holdings.drop(path)
+        self.holdings.dropped()
         self._version += 1
 
     def rejudge_all(self) -> None:
@@ -242,7 +242,7 @@ class Board:
             holding = source.holdings_of(claim.agent_id)
             holding.claims.add(claim.task)
             holding.status = self.holdings.holder(path, claim.agent_id)
-            self.holdings.mark_due([(path, claim.agent_id)])
+            self.holdings.mark_due([AgentKey(path, claim.agent_id)])
         self._recount_duplicate(claim.task)
         if not quiet and claim.task not in self._duplicates.claims:
             self._events.add(TaskEvent("task.claimed", path or None, claim.task, claim.agent_id))
@@ -259,7 +259,7 @@ class Board:
             holding = source.holdings_of(held.claim.agent_id)
             holding.claims.discard(task)
             holding.moved = observed
-            self.holdings.mark_due([(path, held.claim.agent_id)])
+            self.holdings.mark_due([AgentKey(path, held.claim.agent_id)])
         self._recount_duplicate(task)
         if not duplicate:
             self._events.add(TaskEvent("task.released", path or None, task, held.claim.agent_id))
@@ -313,7 +313,7 @@ class Board:
                 self._events.add(TaskEvent("claim.orphaned", path or None, task, agent_id, evidence.holder))
 
     def _was_active_before(self, path: str, agent_id: str | None) -> bool:
-        own: Key = (path or None, agent_id or "")
+        own = AgentKey(path, agent_id or "")
         return own in self._active_before or self._store.resolve(path, agent_id or "") in self._active_before
 
     def _may_be_hidden(self, path: str) -> bool:
@@ -342,7 +342,7 @@ class Board:
         left = None if claim.expires_at is None else claim.expires_at - now.wall
         return ClaimEvidence(holder, absent, left, timeout)
 
-    def _exists(self, key: SourceKey) -> bool:
+    def _exists(self, key: TaskKey) -> bool:
         source = self.source_tasks.get(key[0])
         return source is not None and key[1] in source.claims
 

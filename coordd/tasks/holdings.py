@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordd.agents.reducer import Key
-from coordd.agents.roster import SourceKey, source_key
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.model import Status
 from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
 from coordd.tasks.event_buffer import EventBuffer, TaskEvent
-from coordd.tasks.work import AgentHoldings, SourceTasks
+from coordd.tasks.work import AgentHoldings, SourceTasks, TaskKey
 
 
 class Holdings:
@@ -42,31 +41,31 @@ class Holdings:
         stall_after: float,
     ) -> None:
         self.stall_after = stall_after
-        self.stalled: set[SourceKey] = set()
+        self.stalled: set[AgentKey] = set()
         self.running = True
         self.version = 0
         self._source_tasks = source_tasks
         self._store = store
         self._events = events
-        self._due: set[SourceKey] = set()
-        self._deadlines: Deadlines[SourceKey] = Deadlines(wanted=self._exists)
+        self._due: set[AgentKey] = set()
+        self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._exists)
 
-    def mark_due(self, keys: Iterable[SourceKey]) -> None:
+    def mark_due(self, keys: Iterable[AgentKey]) -> None:
         """Judge these agents, as (source in which they hold something, id), at the next :meth:`settle`."""
         self._due.update(keys)
 
     def mark_all_due(self, path: str) -> None:
         """Judge all agents that hold something in one source at the next :meth:`settle`."""
-        self._due.update((path, agent_id) for agent_id in self._source_tasks[path].holdings)
+        self._due.update(AgentKey(path, agent_id) for agent_id in self._source_tasks[path].holdings)
 
     def moved(self, path: str) -> None:
         """Mark all stalled agents that hold something in this source to be judged again."""
         source = self._source_tasks[path]
-        self._due.update((path, key[1]) for key in self.stalled if key[1] in source.holdings)
+        self._due.update(AgentKey(path, key[1]) for key in self.stalled if key[1] in source.holdings)
 
-    def drop(self, path: str) -> None:
-        """Forget the stalled agents of a source that is read no longer."""
-        self.stalled = {key for key in self.stalled if key[0] != path}
+    def dropped(self) -> None:
+        """Mark all stalled agents to be judged again: what they held may have gone with its source."""
+        self._due.update(self.stalled)
 
     def settle(self, now: Moment) -> None:
         """Judge the agents that a change or the time has affected, up to this moment."""
@@ -79,36 +78,32 @@ class Holdings:
         """Return the monotonic time of the next possible change; never too late after :meth:`settle`."""
         return self._deadlines.first()
 
-    def knows(self, key: SourceKey) -> bool:
+    def knows(self, key: AgentKey) -> bool:
         """Return whether all that this agent holds, and its progress, can be read."""
-        sources = self._sources(key)
-        if any(self._has_unnamed(path, key[1]) for path in sources):
+        agent = self._store.get(key)
+        if agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0:
             return False  # the progress of tasks that are only counted is unknown
-        source_tasks = [self._source_tasks.get(path) for path in sources]
+        source_tasks = [self._source_tasks.get(path) for path in self._sources(key)]
         return all(
             source is not None and source.knows_claims and source.knows_progress for source in source_tasks
         )
 
-    def _has_unnamed(self, path: str, agent_id: str) -> bool:
-        agent = self._store.observation((path or None, agent_id))
-        return agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0
-
-    def knows_claims(self, key: SourceKey) -> bool:
+    def knows_claims(self, key: AgentKey) -> bool:
         """Return whether all claims of this agent can be read."""
         source_tasks = [self._source_tasks.get(path) for path in self._sources(key)]
         return all(source is not None and source.knows_claims for source in source_tasks)
 
-    def tasks_of(self, key: SourceKey) -> tuple[str, ...]:
+    def tasks_of(self, key: AgentKey) -> tuple[str, ...]:
         """Return the tasks that an agent claims or lists as its own, sorted."""
         return tuple(sorted({task for _, holding in self.of(key) for task in holding.holds()}))
 
-    def idle(self, key: SourceKey, now: Moment) -> float:
+    def idle(self, key: AgentKey, now: Moment) -> float:
         """Return the seconds since the last progress of an agent that holds something."""
         return min(
             self._source_tasks[path].idle(holding, self._judged(path, now)) for path, holding in self.of(key)
         )
 
-    def of(self, key: SourceKey) -> list[tuple[str, AgentHoldings]]:
+    def of(self, key: AgentKey) -> list[tuple[str, AgentHoldings]]:
         """Return what the agent shown under this key holds, as (source, holdings) for each source."""
         agent_id = key[1]
         return [
@@ -123,7 +118,7 @@ class Holdings:
             return None
         return self._store.status_of(self._store.resolve(path, agent_id))
 
-    def agent_changed(self, key: Key, now: Moment) -> list[SourceKey]:
+    def agent_changed(self, key: AgentKey, now: Moment) -> list[TaskKey]:
         """Take over that an agent appeared or left, or that its verdict or list of tasks changed.
 
         Returns:
@@ -131,17 +126,20 @@ class Holdings:
         """
         agent_id = key[1]
         if self._store.status_of(key) is None:
-            self.stalled.discard(source_key(key))
-        claims = []
-        # Claims in Redis may name an agent of a workspace, and claims in any workspace an agent of Redis.
-        for path in dict.fromkeys([key[0], ""] if key[0] else ["", *self._source_tasks]):
+            self.stalled.discard(key)
+        if key in self.stalled:
+            self._due.add(key)
+        claims: list[TaskKey] = []
+        # Claims in Redis may name an agent of a workspace, and claims in any workspace one that Redis names.
+        holding_it = [path for path, source in self._source_tasks.items() if agent_id in source.holdings]
+        for path in dict.fromkeys([key.workspace, *holding_it]):
             holding = self._changed_in(path, agent_id, now)
             if holding is not None:
                 claims += [(path, task) for task in holding.claims]
         return claims
 
     def _changed_in(self, path: str, agent_id: str, now: Moment) -> AgentHoldings | None:
-        agent = self._store.get((path or None, agent_id))
+        agent = self._store.get(AgentKey(path, agent_id))
         tasks = agent.traces.tasks if agent and agent.traces else None if agent else ()
         source = self._source_tasks.get(path)
         if source is None:
@@ -160,13 +158,13 @@ class Holdings:
                 holding.moved = observed
             holding.tasks = tasks
         holding.status = status
-        self._due.add((path, agent_id))
+        self._due.add(AgentKey(path, agent_id))
         return holding
 
     def _judge(self, path: str, agent_id: str, now: Moment) -> None:
         key = self._shown_key(path, agent_id)
         if key != (path, agent_id):
-            self.stalled.discard((path, agent_id))
+            self.stalled.discard(AgentKey(path, agent_id))
         holdings = []
         for where, holding in self.of(key):
             if holding.holds():
@@ -178,7 +176,7 @@ class Holdings:
             idle = self.idle(key, now)
             stalled = idle >= self.stall_after
             if not stalled:
-                self._deadlines.put((holdings[0][0], agent_id), now.mono + self.stall_after - idle)
+                self._deadlines.put(AgentKey(holdings[0][0], agent_id), now.mono + self.stall_after - idle)
             elif key not in self.stalled and self.running:
                 held = self.tasks_of(key)
                 event = TaskEvent("agent.stalled", key[0] or None, agent_id, tasks=held, idle=round(idle, 3))
@@ -187,15 +185,15 @@ class Holdings:
             self.version += 1
             (self.stalled.add if stalled else self.stalled.discard)(key)
 
-    def _sources(self, key: SourceKey) -> set[str]:
+    def _sources(self, key: AgentKey) -> set[str]:
         """Return the sources that see the agent or in which it holds something."""
         held = [path for path, _ in self.of(key)]
-        return {key[0], *held, *self._store.sources_of((key[0] or None, key[1]))}
+        return {key.workspace, *held, *self._store.workspaces_of(key)}
 
-    def _shown_key(self, path: str, agent_id: str) -> SourceKey:
-        return source_key(self._store.resolve(path, agent_id))
+    def _shown_key(self, path: str, agent_id: str) -> AgentKey:
+        return self._store.resolve(path, agent_id)
 
-    def _exists(self, key: SourceKey) -> bool:
+    def _exists(self, key: AgentKey) -> bool:
         source = self._source_tasks.get(key[0])
         return source is not None and key[1] in source.holdings
 

@@ -10,13 +10,12 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from coordd.agents.reducer import Key
-from coordd.agents.roster import SourceKey, source_key
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.model import TaskState, TaskView
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
-from coordd.tasks.work import SourceTasks
+from coordd.tasks.work import SourceTasks, TaskKey
 from coordd.util.text import age, escape
 from coordd.util.timestamps import format_utc
 
@@ -83,36 +82,33 @@ class TaskList:
             or not (source.knows_claims and source.knows_available)
         ]
 
-    def claims_of(self, key: Key, now: Moment) -> list[TaskView] | None:
+    def claims_of(self, key: AgentKey, now: Moment) -> list[TaskView] | None:
         """Return an agent's claims, None where they are unknown."""
         self._board.settle(now)
-        shown = source_key(key)
-        if not self._board.holdings.knows_claims(shown):
+        if not self._board.holdings.knows_claims(key):
             return None
         return [
             self._view(path, task, self._board.source_tasks[path].claims[task].state)
-            for path, holding in self._board.holdings.of(shown)
+            for path, holding in self._board.holdings.of(key)
             for task in sorted(holding.claims)
             if not self._board.is_duplicate(path, task)
         ]
 
-    def is_stalled(self, key: Key, now: Moment) -> bool | None:
+    def is_stalled(self, key: AgentKey, now: Moment) -> bool | None:
         """Return whether the agent is stalled, None where that is unknown."""
         self._board.settle(now)
-        shown = source_key(key)
-        return shown in self._board.holdings.stalled if self._board.holdings.knows(shown) else None
+        return key in self._board.holdings.stalled if self._board.holdings.knows(key) else None
 
-    def stall_evidence(self, key: Key, now: Moment) -> tuple[str, float] | None:
+    def stall_evidence(self, key: AgentKey, now: Moment) -> tuple[str, float] | None:
         """Return the tasks that an agent holds, in words, and the seconds since its last progress.
 
         None where it holds none, or where that is unknown.
         """
         self._board.settle(now)
-        shown = source_key(key)
-        held = self._board.holdings.tasks_of(shown)
-        if not held or not self._board.holdings.knows(shown):
+        held = self._board.holdings.tasks_of(key)
+        if not held or not self._board.holdings.knows(key):
             return None
-        return _some(held), self._board.holdings.idle(shown, now)
+        return _some(held), self._board.holdings.idle(key, now)
 
     def problems(self, now: Moment) -> list[str]:
         """Return one line for all orphaned claims, and one for each of the first stalled agents."""
@@ -134,7 +130,7 @@ class TaskList:
             found.append(f"{len(stalled) - NAMED} more agents are stalled")
         return found
 
-    def _orphan(self, key: SourceKey, now: Moment) -> str:
+    def _orphan(self, key: TaskKey, now: Moment) -> str:
         path, task = key
         agent_id = self._board.source_tasks[path].claims[task].claim.agent_id
         agent = self._store.get(self._store.resolve(path, agent_id)) if agent_id else None

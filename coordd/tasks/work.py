@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from coordd.agents.traces import Claim, Progress, WorkChange, WorkspaceTraces
+from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
 from coordd.model import ClaimState, Status
 from coordd.tasks.claim_state import is_over
 
 T = TypeVar("T")
+
+TaskKey = tuple[str, str]
+"""(workspace, task): a task in one source; the workspace is "" in Redis."""
 
 MAX_GONE = 100_000
 """The number of tasks without claim or progress whose last change is remembered; the oldest go first."""
@@ -81,7 +84,7 @@ class SourceTasks:
         """Whether its claims, its progress and its available tasks are known."""
         return self.knows_claims, self.knows_progress, self.knows_available
 
-    def compare(self, traces: WorkspaceTraces) -> WorkChange:
+    def compare(self, traces: SourceTraces) -> WorkChange:
         """Take over the available tasks of a full reading; return what has changed of claims and progress.
 
         What was unknown before becomes known when :meth:`finish_filling` is called.

@@ -19,6 +19,8 @@ import errno
 import os
 import stat
 
+from coordd.util.regular_files import make_file
+
 TYPE_CHECKING = (
     False  # type checkers take it for True; clients import this module, and importing typing is slow
 )
@@ -294,9 +296,8 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _write_gitignore(directory: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(".gitignore", flags, 0o644, dir_fd=directory)
+        descriptor = make_file(".gitignore", mode=0o644, directory=directory)
     except FileExistsError:
         return
     try:

@@ -1,8 +1,13 @@
-"""Open and read regular files at paths where somebody else may have put something different.
+"""Open, make and read regular files where somebody else may have put something different.
 
-For files that coordd or its user owns: records, locks, tokens, configuration. No link is followed at the last
-component, no call blocks, no file is read beyond a limit: a FIFO, a device, a link or a file of 10 GB becomes
-an OSError in plain words. Agents' and projects' folders are read by descriptor instead: untrusted_folder.py.
+No call blocks, and none opens anything else: opening a FIFO would wake its writer, opening a device may act.
+By default no link is followed at the last component; what is read is bounded::
+
+    function          of                                     what is no regular file
+    open_regular      any (the others are made of it)        raises what the caller says
+    open_own          coordd's own files, to write them      raises an error with the command to move it
+    open_if_regular   files that others rotate and remove    is None
+    open_file         files to be read                       raises an error that says what it is
 
 ``coordctl status`` imports this module, so it imports little.
 """
@@ -13,9 +18,12 @@ import errno
 import os
 import stat
 
-SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-READ_FLAGS = os.O_RDONLY | SAFE | os.O_NOCTTY
+TYPE_CHECKING = False  # type checkers take it for True; importing typing is slow
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+_SAFE = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_MAKE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _SAFE
 _BLOCK = 64 * 1024
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -26,19 +34,75 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFREG: "a file",
 }
+_IRREGULAR = {
+    errno.ELOOP: _KINDS[stat.S_IFLNK],
+    errno.EMLINK: _KINDS[stat.S_IFLNK],
+    errno.EISDIR: _KINDS[stat.S_IFDIR],
+    errno.ENXIO: "a socket, or a device without a driver",
+}
+"""What open(2) has met, by its errno."""
 
 
 def open_regular(
-    path: str, flags: int, *, mode: int | None = None, folder: int | None = None, shown: str | None = None
+    path: str,
+    flags: int,
+    *,
+    refuse: Callable[[str], Exception],
+    directory: int | None = None,
+    shown: str | None = None,
+    mode: int = 0,
+    follow: bool = False,
+    looked: bool = False,
+) -> int:
+    """Open a regular file, and nothing else.
+
+    Args:
+        path: of the file; with ``directory`` its name in that directory.
+        flags: as open(2) takes them.
+        refuse: makes the error to raise for anything else, of what that is in words.
+        directory: descriptor of the directory that ``path`` is relative to.
+        shown: what errors call the file; by default ``path``.
+        mode: permission bits less the umask, where ``flags`` make a file.
+        follow: follow links.
+        looked: the caller has just seen that it is a regular file; that is checked once it is open.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: stat(2) or open(2) failed; ``filename`` is ``shown``.
+        Exception: what ``refuse`` returned.
+    """
+    descriptor = -1
+    flags |= _SAFE if follow else _SAFE | os.O_NOFOLLOW
+    try:
+        kind = None if looked else _irregular(os.stat(path, dir_fd=directory, follow_symlinks=follow))
+        if kind is None:
+            descriptor = os.open(path, flags, mode, dir_fd=directory)
+            kind = _irregular(os.fstat(descriptor))
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or a lone surrogate
+        if descriptor >= 0:
+            os.close(descriptor)
+        number = getattr(error, "errno", None) or errno.EINVAL
+        kind = None if follow else _IRREGULAR.get(number)
+        if kind is None:
+            raise OSError(number, getattr(error, "strerror", None) or str(error), shown or path) from None
+        raise refuse(kind) from None
+    if kind is None:
+        return descriptor
+    if descriptor >= 0:
+        os.close(descriptor)
+    raise refuse(kind)
+
+
+def open_own(
+    path: str, flags: int, *, mode: int | None = None, directory: int | None = None, shown: str | None = None
 ) -> tuple[int, bool]:
     """Open a regular file of coordd's, and with ``mode`` make a missing one, with exactly that mode.
 
     Args:
-        path: of the file; with ``folder`` its name in that directory.
-        flags: as open(2) takes them.
+        path, flags, directory, shown: as :func:`open_regular` takes them.
         mode: permission bits of a file that has to be made; None makes nothing.
-        folder: descriptor of the directory that ``path`` is relative to.
-        shown: what errors call the file; by default ``path``.
 
     Returns:
         The descriptor, and whether the file was made.
@@ -46,29 +110,63 @@ def open_regular(
     Raises:
         OSError: it is not a regular file, or open(2) failed; ``filename`` is set.
     """
-    shown = shown or path
     if mode is not None:
         try:
-            made = _open(path, flags | os.O_CREAT | os.O_EXCL, mode, folder, shown)
+            return make_file(path, flags, mode=mode, directory=directory, shown=shown), True
         except FileExistsError:
             pass
-        else:
-            try:
-                os.fchmod(made, mode)
-            except BaseException:
-                os.close(made)
-                raise
-            return made, True
+
+    def refuse(_kind: str) -> OSError:
+        return surprise(shown or path, "a regular file")
+
+    return open_regular(path, flags, refuse=refuse, directory=directory, shown=shown), False
+
+
+def make_file(
+    path: str,
+    flags: int = os.O_WRONLY,
+    *,
+    mode: int,
+    directory: int | None = None,
+    shown: str | None = None,
+) -> int:
+    """Make a file with exactly this mode, and open it; arguments as :func:`open_own` takes them.
+
+    Raises:
+        FileExistsError: the name is taken, by anything at all.
+        OSError: as open(2) and fchmod(2) tell; ``filename`` is set.
+    """
     try:
-        descriptor = _open(path, flags, 0, folder, shown)
+        descriptor = os.open(path, flags | _MAKE, mode, dir_fd=directory)
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:
-            raise surprise(shown, "a regular file") from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(error.errno, error.strerror, shown or path) from None
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
         os.close(descriptor)
-        raise surprise(shown, "a regular file")
-    return descriptor, False
+        raise
+    return descriptor
+
+
+def open_file(path: str, *, directory: int | None = None) -> int:
+    """Open a regular file for reading; arguments and errors as in :func:`read_file`."""
+
+    def refuse(kind: str) -> OSError:
+        return OSError(errno.EEXIST, f"{kind}, no regular file", path)
+
+    return open_regular(path, os.O_RDONLY, refuse=refuse, directory=directory)
+
+
+def open_if_regular(path: str, *, directory: int | None = None) -> int | None:
+    """Open a regular file for reading; None where nothing has that name, or something else.
+
+    Raises:
+        OSError: it cannot be told, or the file may not be read.
+    """
+    try:
+        return open_regular(path, os.O_RDONLY, refuse=FileNotFoundError, directory=directory)
+    except FileNotFoundError:
+        return None
 
 
 def read_file(path: str, limit: int, *, directory: int | None = None) -> bytes:
@@ -83,11 +181,7 @@ def read_file(path: str, limit: int, *, directory: int | None = None) -> bytes:
         FileNotFoundError: there is no such file.
         OSError: it is not a regular file, is larger, or open(2) or read(2) failed; ``strerror`` says which.
     """
-    descriptor = open_file(path, directory=directory)
-    try:
-        return read_open(descriptor, path, limit)
-    finally:
-        os.close(descriptor)
+    return read_owned(path, limit, directory=directory)[0]
 
 
 def read_owned(path: str, limit: int, *, directory: int | None = None) -> tuple[bytes, int]:
@@ -97,26 +191,6 @@ def read_owned(path: str, limit: int, *, directory: int | None = None) -> tuple[
         return read_open(descriptor, path, limit), os.fstat(descriptor).st_uid
     finally:
         os.close(descriptor)
-
-
-def open_file(path: str, *, directory: int | None = None) -> int:
-    """Open a regular file for reading; arguments and errors as in :func:`read_file`."""
-    try:
-        state = os.lstat(path, dir_fd=directory)
-        _demand_regular(state.st_mode, path)  # opening a FIFO would wake its writer, opening a device may act
-        descriptor = os.open(path, READ_FLAGS, dir_fd=directory)
-    except ValueError as error:  # a NUL, or a lone surrogate
-        raise OSError(errno.EINVAL, str(error), path) from None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise OSError(errno.ELOOP, "a symbolic link, no regular file", path) from None
-        raise
-    try:
-        _demand_regular(os.fstat(descriptor).st_mode, path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def read_open(descriptor: int, path: str, limit: int) -> bytes:
@@ -132,6 +206,23 @@ def read_open(descriptor: int, path: str, limit: int) -> bytes:
         if size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", path)
     return b"".join(blocks)
+
+
+def _irregular(state: os.stat_result) -> str | None:
+    return None if stat.S_ISREG(state.st_mode) else kind_of(state.st_mode)
+
+
+def write_all(descriptor: int, data: bytes, path: str | None = None) -> None:
+    """Write all of these bytes.
+
+    Raises:
+        OSError: not all of them are written; ``filename`` is ``path``.
+    """
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def kind_of(mode: int) -> str:
@@ -152,15 +243,3 @@ def surprise(path: str, expected: str) -> OSError:
     quoted = quote(path)
     reason = f"not {expected}, and coordd does not touch it; move it away: mv {quoted} {quoted}.other"
     return OSError(errno.EEXIST, reason, path)
-
-
-def _open(path: str, flags: int, mode: int, folder: int | None, shown: str) -> int:
-    try:
-        return os.open(path, flags | SAFE, mode, dir_fd=folder)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, shown) from None
-
-
-def _demand_regular(mode: int, path: str) -> None:
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EEXIST, f"{kind_of(mode)}, no regular file", path)

@@ -1,7 +1,7 @@
 """Build and send the messages of sd_notify(3), the protocol between a service and its manager.
 
 A message is lines of ``NAME=value``; the functions that build one are pure, time is passed in. Sending never
-blocks and never raises: the daemon runs whether or not the manager listens. Knows nothing of the daemon.
+blocks and never raises: a service runs whether or not the manager listens. Knows nothing of the services.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def reloading(mono_ns: int) -> str:
     return f"RELOADING=1\nMONOTONIC_USEC={mono_ns // 1000}\n{status_line('reading the configuration again')}"
 
 
-def stopping() -> str:
-    """Build the message that the service is stopping."""
-    return f"STOPPING=1\n{status_line('writing the last records')}"
+def stopping(status: str) -> str:
+    """Build the message that the service is stopping; ``status`` is one line for people."""
+    return f"STOPPING=1\n{status_line(status)}"
 
 
 def watchdog() -> str:

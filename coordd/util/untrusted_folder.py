@@ -1,9 +1,8 @@
 """Open folders that strangers write, and read the regular files in them, by descriptor.
 
 For agents' traces and projects' own files. No link is followed, no call blocks, no file is read beyond a
-limit. Only regular files are opened: opening a FIFO would wake its writer, opening a device may act. What is
-found instead is :class:`~coordd.util.fields.Malformed`, a reason without a path, for reports that name the
-path themselves; files that coordd owns are opened with regular_files.py. Knows no file formats.
+limit. What is found instead is :class:`~coordd.util.fields.Malformed`, a reason without a path, for reports
+that name the path themselves. Knows no file formats.
 """
 
 from __future__ import annotations
@@ -13,26 +12,14 @@ import os
 import stat
 
 from coordd.util.fields import Malformed, jsonable
-from coordd.util.regular_files import READ_FLAGS
+from coordd.util.regular_files import kind_of, open_regular
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-
-_TYPE = 0o170000  # S_IFMT of inode(7)
-_KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFLNK: "a symbolic link, which is not followed",
-    stat.S_IFDIR: "a directory",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def irregular(mode: int) -> str | None:
     """Return in words what kind of file this is, or None for a regular file."""
-    if mode & _TYPE == stat.S_IFREG:
-        return None
-    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+    return None if stat.S_ISREG(mode) else _words(kind_of(mode))
 
 
 def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_result]:
@@ -40,7 +27,7 @@ def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_res
 
     Args:
         folder: descriptor of the directory.
-        name: the file's name in it; that it is a regular file is checked, whatever the caller saw.
+        name: the file's name in it; the caller has seen that it is a regular file, and it is checked again.
         limit: bytes.
 
     Raises:
@@ -48,18 +35,9 @@ def read_regular(folder: int, name: str, limit: int) -> tuple[bytes, os.stat_res
         FileNotFoundError: it has just been removed.
         OSError: open(2) or read(2) failed.
     """
-    try:
-        fd = os.open(name, READ_FLAGS, dir_fd=folder)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Malformed(_KINDS[stat.S_IFLNK]) from None
-        if error.errno == errno.ENXIO:
-            raise Malformed("a socket, or a device without a driver") from None
-        raise
+    fd = open_regular(name, os.O_RDONLY, refuse=_refuse, directory=folder, looked=True)
     try:
         state = os.fstat(fd)
-        if (kind := irregular(state.st_mode)) is not None:
-            raise Malformed(kind)
         size = state.st_size
         if size > limit:
             raise _too_large(limit)
@@ -112,6 +90,14 @@ def _denied(path: str) -> tuple[str, str]:
         except OSError:
             break
     return path, "r-x" if os.path.isdir(path) else "r--"
+
+
+def _words(kind: str) -> str:
+    return f"{kind}, which is not followed" if kind == "a symbolic link" else kind
+
+
+def _refuse(kind: str) -> Malformed:
+    return Malformed(_words(kind))
 
 
 def _too_large(limit: int) -> Malformed:

@@ -21,7 +21,7 @@ import click
 
 from coordd import __version__
 from coordd.cli.app import app as coordctl
-from coordd.commands.main import app as coordd
+from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, ConfigKey
 from coordd.protocol.paths import project_paths, system_paths, user_paths
 

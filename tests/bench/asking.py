@@ -49,8 +49,8 @@ def measure(settings: Settings) -> Iterator[Figure]:
             took: list[float] = []
             floors: list[float] = []
             for _ in range(settings.pick(10, 40)):  # by turns: the machine's mood hits both
-                took += _one_by_one(client, 100)
-                floors += _one_by_one(echo, 100)
+                took += one_by_one(client, 100)
+                floors += one_by_one(echo, 100)
             client.close()
             echo.close()
             for share, bound in ((50, "150, 2x"), (99, "2.5x")):
@@ -66,23 +66,24 @@ def measure(settings: Settings) -> Iterator[Figure]:
             seconds = settings.pick(1, 3)
             rates, floor_rates = [], []
             for _ in range(3):
-                rates.append(_together(service.socket, 32, seconds))
-                floor_rates.append(_together(echo_path, 32, seconds))
+                rates.append(together(service.socket, 32, seconds))
+                floor_rates.append(together(echo_path, 32, seconds))
             yield Figure(
                 "socket status, 32 clients", "/s", max(rates), "50000, 0.3x", FLOOR, max(floor_rates)
             )
 
 
-def _one_by_one(client: Client, count: int) -> list[float]:
+def one_by_one(client: Client, count: int, line: bytes = STATUS) -> list[float]:
+    """Seconds that each of so many requests takes."""
     took = []
     for _ in range(count):
         begin = time.perf_counter()
-        client.exchange(STATUS)
+        client.exchange(line)
         took.append(time.perf_counter() - begin)
     return took
 
 
-def _together(path: str, clients: int, seconds: float) -> float:
+def together(path: str, clients: int, seconds: float) -> float:
     """Requests a second; this process is the one that asks, and on few cores part of the limit."""
     with selectors.DefaultSelector() as selector:
         sockets = []

@@ -56,10 +56,10 @@ class Settings:
         return quick if self.quick else full
 
 
-def environment() -> dict[str, str]:
-    """The environment of every process that is measured: this checkout, and no settings of the user's."""
+def environment(tree: Path = ROOT) -> dict[str, str]:
+    """The environment of every process that is measured: one source tree, and no settings of the user's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("COORDD_") and k != "REDIS_URL"}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return {**kept, "PYTHONPATH": str(tree)}
 
 
 class Agents:
@@ -126,6 +126,7 @@ class Daemon:
         self.pid = process.pid
         self.socket = os.path.join(workspace, ".claude", "run", "coordd.sock")
         self.metrics = os.path.join(workspace, ".claude", "metrics")
+        self.samples = os.path.join(self.metrics, "agent.jsonl")
         self._log = log
 
     def wait_until_it_answers(self) -> Client:
@@ -146,14 +147,14 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(workspace: str, *options: str) -> Iterator[Daemon]:
-    """Spawn a daemon; it is stopped at the end, by force if need be."""
+def daemon(workspace: str, *options: str, tree: Path = ROOT) -> Iterator[Daemon]:
+    """Spawn a daemon of a source tree; it is stopped at the end, by force if need be."""
     log = os.path.join(workspace, "coordd.log")
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "coordd", "run", "--workspace", workspace, *options],
             cwd=workspace,
-            env=environment(),
+            env=environment(tree),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -254,14 +255,29 @@ def until(condition: Callable[[], bool], *, pause: float) -> None:
 
 def wall(command: Sequence[str], *, cwd: str | None = None) -> float:
     """Seconds that a command takes."""
+    return wall_and_cpu(command, cwd=cwd)[0]
+
+
+def wall_and_cpu(command: Sequence[str], *, cwd: str | None = None, tree: Path = ROOT) -> tuple[float, float]:
+    """Seconds that a command takes, and seconds of CPU time among them."""
     begin = time.perf_counter()
-    subprocess.run(command, cwd=cwd, env=environment(), stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - begin
+    process = subprocess.Popen(command, cwd=cwd, env=environment(tree), stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    took = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return took, used.ru_utime + used.ru_stime
 
 
 def resident(pid: int) -> int | None:
     """Bytes of resident memory (VmRSS)."""
     return _status_sum([f"/proc/{pid}/status"], "VmRSS:", 1024)
+
+
+def anonymous(pid: int) -> int | None:
+    """Bytes of resident memory that are not of a file, which other processes would share."""
+    return _status_sum([f"/proc/{pid}/status"], "RssAnon:", 1024)
 
 
 def voluntary_switches(pid: int) -> int | None:
@@ -301,6 +317,12 @@ def median(values: Sequence[float]) -> float:
 def timestamp(epoch: float) -> str:
     """As agents write it, and as coordd does."""
     return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def count_lines(path: str) -> int:
+    """Return the number of lines in a file."""
+    with open(path, "rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _tasks(pid: int) -> list[str]:

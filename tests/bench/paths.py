@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from live import Project, coordctl, environment, eventually, watching
+from live import Project, coordctl, environment, watching
+from waiting import eventually
 
 LATER = 12.0
 """Seconds that a daemon is left with what was put in its way: three of its rounds, and a snapshot."""
@@ -114,6 +115,7 @@ def wrong_day(base: Path) -> None:
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "COORDD_SAMPLING_INTERVAL": "1s",  # the daemon notices when it wakes: libfaketime moves no timer
     }
     project = Project(base / "project")
 

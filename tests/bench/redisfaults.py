@@ -17,11 +17,12 @@ from harness import ROOT, percentile
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "integration")]
 
 # ruff: noqa: E402 - what is imported from the tests is found only now
-from live import Project, eventually
+from live import Project
 from redisd import RedisServer
 from redisproxy import proxy_to
 from redisscene import USERS, Scene, admin, beat_once
 from test_redis_faults import FAULTS, Fault, address
+from waiting import eventually
 
 ASKED = 50
 

@@ -29,6 +29,7 @@ from harness import (
     wait_for_agents,
     workspace,
 )
+from intake import timed_burst
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -87,11 +88,11 @@ class Fleet:
 def measure(settings: Settings) -> Iterator[Figure]:
     """All figures."""
     count = settings.pick(2000, REGISTERED)
-    with _scene(settings, count) as (fleet, service, client):
+    with scene(settings, count) as (fleet, service, client):
         yield from _intake(fleet, service)
         yield from _latency(settings, fleet, service, client)
         yield from _idle(settings, fleet, service)
-    with _scene(settings, 100) as (fleet, service, client):
+    with scene(settings, 100) as (fleet, service, client):
         time.sleep(6)  # what starting took of memory is given back
         fleet.beat_all()
         time.sleep(1)
@@ -102,13 +103,14 @@ def measure(settings: Settings) -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def _scene(settings: Settings, count: int) -> Iterator[tuple[Fleet, Daemon, Client]]:
+def scene(settings: Settings, count: int, *, tree: Path = ROOT) -> Iterator[tuple[Fleet, Daemon, Client]]:
+    """Agents that beat into a Redis of their own, a daemon that has taken all of them in, and its client."""
     with workspace(settings) as root, redis_server(Path(root) / "redis") as server:
         fleet = Fleet(server, count)
         config = os.path.join(root, "coordd.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f'[coordination]\nredis_url = "{server.url}"\n')
-        with daemon(root, "--config", config) as service:
+        with daemon(root, "--config", config, tree=tree) as service:
             client = service.wait_until_it_answers()
             wait_for_agents(client, count)
             until(lambda: client.call("status")["redis"]["feed"] == "push", pause=0.05)
@@ -119,17 +121,13 @@ def _scene(settings: Settings, count: int) -> Iterator[tuple[Fleet, Daemon, Clie
 
 
 def _intake(fleet: Fleet, service: Daemon) -> Iterator[Figure]:
-    path = os.path.join(service.metrics, "agent.jsonl")
     count = len(fleet.ids)
     rates, efforts, floors = [], [], []
     for _ in range(3):
-        before, cpu, begin = _lines(path), cpu_seconds(service.pid), time.perf_counter()
-        fleet.beat_all()
-        until(lambda expected=before + count: _lines(path) >= expected, pause=0.005)  # type: ignore[misc]  # a default has no type
-        rates.append(count / (time.perf_counter() - begin))
-        spent = cpu_seconds(service.pid)
-        if cpu is not None and spent is not None:
-            efforts.append(count / (spent - cpu))
+        rate, effort = timed_burst(service, count, fleet.beat_all)
+        rates.append(rate)
+        if effort is not None:
+            efforts.append(effort)
         floors.append(fleet.read_all())
         time.sleep(2)
     yield Figure(
@@ -140,8 +138,8 @@ def _intake(fleet: Fleet, service: Daemon) -> Iterator[Figure]:
         "pipelined GETs",
         max(floors),
     )
-    effort = max(efforts) if efforts else None
-    yield Figure("the same for each CPU second", "/s", effort, "5000", "pipelined GETs", max(floors))
+    best = max(efforts) if efforts else None
+    yield Figure("the same for each CPU second", "/s", best, "5000", "pipelined GETs", max(floors))
 
 
 def _latency(settings: Settings, fleet: Fleet, service: Daemon, client: Client) -> Iterator[Figure]:
@@ -188,8 +186,3 @@ def _idle(settings: Settings, fleet: Fleet, service: Daemon) -> Iterator[Figure]
     yield Figure("commands to Redis, idle", "/s", (fleet.commands() - commands - 1) / seconds)
     if cpu is not None and spent is not None:
         yield Figure(f"CPU idle, {len(fleet.ids):,} agents of Redis", "s/h", (spent - cpu) / seconds * 3600)
-
-
-def _lines(path: str) -> int:
-    with open(path, "rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -7,16 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-from live import Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
+from waiting import eventually
 
 BLIND = 6.0
 """Seconds out of sight: more than a late tick of coordd is allowed, less than the timeout."""
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 def heartbeat(agent: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from redisd import RedisServer
 from redisreading import NOW, Reading, emptied, reading, shared_server
 
-from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Progress, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Progress, Registration, SourceTraces
 from coordd.sources.file.hints import Hint, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 
@@ -36,7 +36,7 @@ class Backend(Protocol):
     def available(self, task: str, *, there: bool) -> None: ...
     def claim(self, task: str, content: str | None) -> None: ...
     def progress(self, task: str, content: str | None) -> None: ...
-    def scan(self) -> WorkspaceTraces: ...
+    def scan(self) -> SourceTraces: ...
     def read(self) -> AgentsChange: ...
 
 
@@ -68,7 +68,7 @@ class Files:
     def progress(self, task: str, content: str | None) -> None:
         self._work("status", f"{task}.progress", content)
 
-    def scan(self) -> WorkspaceTraces:
+    def scan(self) -> SourceTraces:
         return self._reader.scan(0.0)
 
     def read(self) -> AgentsChange:
@@ -136,7 +136,7 @@ class Keys:
     def progress(self, task: str, content: str | None) -> None:
         self._string(f"task:progress:{task}", content)
 
-    def scan(self) -> WorkspaceTraces:
+    def scan(self) -> SourceTraces:
         return self._reading.scan()
 
     def read(self) -> AgentsChange:
@@ -164,7 +164,7 @@ class Seen:
     available: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, traces: WorkspaceTraces) -> Seen:
+    def of(cls, traces: SourceTraces) -> Seen:
         assert traces.state == "read"
         assert traces.claims is not None
         assert traces.progress is not None

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from live import PATIENCE, Coordd, Project, environment, eventually, owners_file
+from live import Coordd, Project, environment, owners_file
+from waiting import PATIENCE, eventually
 
 from coordd.commands.holder import LockHolder, find_holder, find_pid
 from coordd.errors import StartError
@@ -197,7 +198,7 @@ def test_another_users_daemon_is_named_not_missed(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
         locks = f"1: FLOCK  ADVISORY  WRITE 1 00:99:{lock.stat().st_ino} 0 EOF\n"
         (tmp_path / "locks").write_text(locks)
-        patch.setattr("coordd.service.lock.LOCKS", str(tmp_path / "locks"))
+        patch.setattr("coordd.util.flocks.TABLE", str(tmp_path / "locks"))
         assert find_pid(str(lock)) is None
 
 

@@ -7,7 +7,8 @@ import os
 import socket
 from pathlib import Path
 
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 
 def test_every_bad_trace_at_once(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from live import Coordd, Project, eventually, read_records, running, utc_now
+from live import Coordd, Project, read_records, running, utc_now
 from redisd import KINDS, RedisServer
 from redisreading import Reading, emptied, reading, shared_server
+from waiting import eventually
 
 HUGE = b"v" * (72 << 20)
 """More than is taken of all replies together."""

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, RpcFailed, coordctl, environment, eventually, watching
+from live import Coordd, Project, RpcFailed, coordctl, environment, watching
+from waiting import eventually
 
 PARTS = (".claude/run", ".claude/metrics", ".claude/logs", ".claude")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "p")
 
 
 @contextmanager
@@ -56,17 +52,6 @@ def put(place: Path, kind: str, outside: Path) -> None:
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def git(project: Project, *arguments: str) -> None:
-    import subprocess
-
-    subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-        cwd=project.root,
-        check=True,
-        capture_output=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -122,22 +107,22 @@ def test_a_real_checkout_of_a_branch_with_links_writes_nothing_through_them(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    git(project, "init", "-q", "-b", "main")
-    git(project, "commit", "-q", "--allow-empty", "-m", "empty")
-    git(project, "checkout", "-q", "-b", "evil")
+    project.git("init", "-q", "-b", "main")
+    project.git("commit", "-q", "--allow-empty", "-m", "empty")
+    project.git("checkout", "-q", "-b", "evil")
     for part in ("run", "metrics", "logs"):
         (project.claude / part).symlink_to(outside)
-    git(project, "add", "-f", ".claude/run", ".claude/metrics", ".claude/logs")
-    git(project, "commit", "-q", "-m", "links")
-    git(project, "checkout", "-q", "main")
+    project.git("add", "-f", ".claude/run", ".claude/metrics", ".claude/logs")
+    project.git("commit", "-q", "-m", "links")
+    project.git("checkout", "-q", "main")
     with watching(project, tmp_path, COORDD_SAMPLING_INTERVAL="1s") as coordd, asking(coordd) as ask:
         eventually((project.claude / "run" / "snapshot.json").exists)
-        git(project, "checkout", "-q", "-f", "evil")
+        project.git("checkout", "-q", "-f", "evil")
         assert (project.claude / "run").is_symlink()
         eventually(
             lambda: all(str(project.claude / part) in problems(ask) for part in ("run", "metrics", "logs"))
         )
-        git(project, "checkout", "-q", "main")
+        project.git("checkout", "-q", "main")
         eventually(lambda: coordd.rpc("status")["health"] == "ok")
         assert coordd.stop() == 0
     assert list(outside.iterdir()) == []

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from fake_coordd import RpcFault, agent, fake_coordd, paged, status_document
+from waiting import PATIENCE
 
 import coordd
 
 ROOT = Path(coordd.__file__).parent.parent
-PATIENCE = 60  # seconds until a test that hangs says so
 CTL = [sys.executable, "-m", "coordd.cli"]
 
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import pytest
 from dash import Dashboard, dashboard
-from live import Coordd, Project, environment, eventually, watching
+from live import Coordd, Project, environment, watching
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from waiting import eventually
 
 NASTY = "<img src=x onerror=alert(1)>"
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from dash import Dashboard, dashboard
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.page
 

@@ -15,8 +15,9 @@ import pytest
 from browser import chromium, complaints, opened, store
 from dash import Dashboard, dashboard
 from fake_coordd import agent, fake_coordd, paged, status_document
-from live import PATIENCE, Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
 from playwright.sync_api import Browser, Page, expect
+from waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.page
 expect.set_options(timeout=PATIENCE * 1000)

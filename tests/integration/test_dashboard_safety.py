@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import socket
 import stat
 import subprocess
@@ -19,7 +18,10 @@ from pathlib import Path
 import pytest
 from dash import Dashboard, dashboard
 from fake_coordd import fake_coordd
-from live import PATIENCE, Project, environment, eventually, watching
+from live import Project, coordctl, environment, watching
+from waiting import PATIENCE, eventually
+
+pytestmark = pytest.mark.usefixtures("many_descriptors")
 
 MOST = 1024
 
@@ -51,14 +53,7 @@ def locked(place: tuple[Path, Path]) -> Iterator[Dashboard]:
 
 
 def ctl(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "coordd.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment(home),
-        timeout=PATIENCE,
-        check=False,
-    )
+    return coordctl(*arguments, environ=environment(home))
 
 
 # other sites
@@ -329,15 +324,6 @@ def gone(sock: socket.socket) -> bool:
         return sock.recv(65536) == b""
     except ConnectionResetError:
         return True
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    """As many as the test's own side of all connections needs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.contextmanager

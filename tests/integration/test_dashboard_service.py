@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 from pathlib import Path
 
 from dash import dashboard
-from live import coordctl, environment, eventually
+from live import coordctl, environment
+from waiting import eventually
 
 from coordd import __version__
 from coordd.dashboard.listen import Address
@@ -22,6 +24,18 @@ def test_it_tells_its_version_on_tcp_and_on_a_socket(tmp_path: Path) -> None:
     with dashboard(sock=nowhere, home=tmp_path, listen=f"unix:{path}"):
         assert version_at(Address(None, 0, str(path))) == __version__
     assert version_at(Address(None, 0, str(path))) is None
+
+
+def test_a_manager_hears_when_it_serves_and_when_it_ends(tmp_path: Path) -> None:
+    nowhere = tmp_path / "none.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        tells = ("env", f"NOTIFY_SOCKET={tmp_path}/notify")
+        with dashboard(sock=nowhere, home=tmp_path, wait_for_daemon=False, prefix=tells) as running:
+            assert manager.recv(1000) == b"READY=1\nSTATUS=serving"
+            assert running.stop(signal.SIGTERM) == 0
+            assert manager.recv(1000) == b"STOPPING=1\nSTATUS=sending the last answers"
 
 
 def test_a_log_file_of_its_own_takes_every_line(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from dash import Dashboard, dashboard
 from fake_coordd import fake_coordd, status_document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live import Coordd, Project, environment, eventually, watching
+from live import Coordd, Project, environment, watching
 from redisd import redis_server
 from strange import ENDLESS, NUMBERS, TEXTS, TIMES, values
+from waiting import eventually
 
 INTERNAL = -32603
 
@@ -369,11 +370,10 @@ def test_what_strangers_leave_fills_no_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("program", ["coordd.cli", "coordd"])
 def test_an_error_that_nobody_foresaw_is_one_line(tmp_path: Path, program: str, debug: bool) -> None:
     main = "coordd.cli" if program == "coordd.cli" else "coordd.commands.main"
-    name = "_run" if program == "coordd.cli" else "app"
     code = (
         f"import sys, {main} as m\n"
         "def broken(*args, **kwargs): raise RuntimeError('bro\\x1bken\\nhere ' + 'x' * 5000)\n"
-        f"m.{name} = broken\n"
+        "m._run = broken\n"
         "sys.exit(m.main())\n"
     )
     extra = {"COORDD_DEBUG": "1"} if debug else {}

@@ -11,16 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from live import Coordd, Project, eventually, read_records, watching
+from live import Coordd, Project, read_records, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 
 OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 def problems(coordd: Coordd) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -14,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PATIENCE, Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
+from waiting import PATIENCE, eventually
 
 from coordd.runtime.schedule import now
 from coordd.util.timestamps import format_utc
+
+pytestmark = pytest.mark.usefixtures("many_descriptors")
 
 MOST = 1024
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
@@ -29,15 +31,6 @@ def project(tmp_path: Path) -> Project:
     made = Project(tmp_path / "app")
     made.beat("coder")
     return made
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    """As many as the test's own side of all connections needs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, RpcFailed, coordctl, environment, eventually, watching
+from live import Project, RpcFailed, coordctl, environment, watching
+from waiting import eventually
 
 from coordd.records import manifest, manifest_file
 from coordd.util.timestamps import format_utc, utc_date
@@ -71,11 +72,6 @@ def put(metrics: Path, kind: str, records: list[dict[str, Any]], *, packed: bool
     path = metrics / f"{kind}_{date}.jsonl{'.gz' if packed else ''}"
     path.write_bytes(gzip.compress(data) if packed else data)
     return path
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ DAY = 86400.0
 HOUSEKEEPING = """
 import os, sys
 from coordd.sinks.housekeeping import Housekeeper
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.retention import Policy
 
 def keep_house(directory):
-    sink = JsonlSink(metrics_dir=directory, random=lambda: 0.5)
+    sink = JsonlSink(folder=HeldFolder(directory), random=lambda: 0.5)
     sink.folder.folder()
     policy = Policy(retention_days=1000, compress_after_days=1, max_bytes=1 << 40)
     return Housekeeper(writers=sink.files, policy=policy).run(1795348800.0)
@@ -160,6 +161,7 @@ WRITING_AT_EVERY_CALL = """
 import itertools, os, shutil, sys
 from coordd.records import manifest, manifest_file, provenance
 from coordd.sinks.base import Batch
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 KERNEL = ("posix", "fcntl")
@@ -173,7 +175,7 @@ def dying_at(number):
     return profile
 
 def write(directory, told):
-    sink = JsonlSink(metrics_dir=directory, random=lambda: 0.5, max_part_bytes=40)
+    sink = JsonlSink(folder=HeldFolder(directory), random=lambda: 0.5, max_part_bytes=40)
     for n in range(6):
         sink.write(Batch(agent=[b"line %d%d" % (n, n)]), wall=NOON + n // 4 * DAY, mono=0.0)
         if sink.status().state == "ok":
@@ -209,7 +211,7 @@ for number in itertools.count():
     assert unproven <= {"agent_2026-11-22.jsonl"}, (number, unproven)
     text = b"".join(open(os.path.join(work, name), "rb").read() for name in found)
     assert all(b"line %d%d\\n" % (n, n) in text for n in told), (number, told, text)
-    sink = JsonlSink(metrics_dir=work, random=lambda: 0.5, max_part_bytes=40)
+    sink = JsonlSink(folder=HeldFolder(work), random=lambda: 0.5, max_part_bytes=40)
     sink.open(wall=NOON + DAY, mono=0.0)
     sink.write(Batch(agent=[b"after"]), wall=NOON + DAY, mono=0.0)
     sink.close(wall=NOON + DAY, mono=0.0)

@@ -13,26 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import (
-    Project,
-    RpcFailed,
-    coordctl,
-    environment,
-    eventually,
-    owners_file,
-    read_records,
-    running,
-    watching,
-)
-
-from coordd.intake.files import RESCAN
+from live import Project, RpcFailed, coordctl, environment, owners_file, read_records, running, watching
+from waiting import eventually
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 def seconds(text: str) -> float:
@@ -461,25 +445,8 @@ def test_openssl_stays_out_of_the_daemon(project: Project, tmp_path: Path) -> No
     """hashlib or ssl anywhere in its imports would load it: a sixth of the daemon's memory."""
     with watching(project, tmp_path, PYTHONPROFILEIMPORTTIME="1") as coordd:
         eventually(lambda: project.records("system"))
+        eventually((project.root / ".claude" / "run" / "snapshot.json").exists)
         assert not coordd.mapped("libcrypto", "/_ssl.", "/_hashlib.")
         assert "coordd.service.daemon" in coordd.imported()
         assert not coordd.imported() & {"redis", "redis.exceptions"}  # 8 MB, for who has one
-
-
-def test_a_project_that_appears_under_a_pattern_is_seen_at_once(tmp_path: Path) -> None:
-    src, sock = tmp_path / "src", tmp_path / "c.sock"
-    with running(["-w", f"{src}/*", "--socket", str(sock)], sock=sock, home=tmp_path / "home") as coordd:
-        assert coordd.rpc("status")["workspaces"] == []
-
-        def appears(name: str) -> None:
-            new = Project(src / name)
-            new.beat(name)
-            # long before a rescan would find it
-            eventually(lambda: coordd.statuses().get(name) == "active", within=RESCAN / 2)
-
-        appears("first")  # and so does src itself
-        appears("second")
-        shutil.rmtree(src)
-        eventually(lambda: coordd.statuses() == {}, within=RESCAN / 2)
-        appears("third")
-        assert [one["path"] for one in coordd.rpc("status")["workspaces"]] == [str(src / "third")]
+        assert not coordd.imported() & {"click", "importlib.metadata", "multiprocessing", "zoneinfo"}  # 5 MB

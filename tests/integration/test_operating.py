@@ -15,19 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import (
-    PATIENCE,
-    Coordd,
-    Project,
-    beating,
-    coordctl,
-    environment,
-    eventually,
-    owners_file,
-    running,
-    utc_now,
-    watching,
-)
+from live import Coordd, Project, beating, coordctl, environment, owners_file, running, utc_now, watching
+from waiting import PATIENCE, eventually
 
 from coordd import __version__
 

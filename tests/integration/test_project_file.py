@@ -11,16 +11,12 @@ from typing import Any
 
 import pytest
 from lineserver import LineServer
-from live import PATIENCE, Project, coordctl, environment, eventually, owners_file, watching
+from live import Project, coordctl, environment, owners_file, watching
 from redisd import redis_server
+from waiting import PATIENCE, eventually
 
 COMMAND = "a%0D%0Adelete%20session%0D%0Ab:x@"
 """A user whose name is a line of its own to a server that takes lines."""
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 @pytest.fixture(params=["unix", "port"])

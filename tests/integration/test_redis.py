@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from live import Coordd, Project, eventually, owners_file, running, utc_now, watching
-from redisd import KINDS, RedisServer, redis_server
-
-
-@pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", kind=request.param) as running:
-        yield running
+from live import Coordd, Project, owners_file, running, utc_now, watching
+from redisd import RedisServer
+from waiting import eventually
 
 
 def beat(server: RedisServer, agent: str, *, ttl: int = 120, when: str | None = None) -> None:
@@ -142,6 +135,7 @@ def test_openssl_stays_out_of_a_daemon_with_redis(server: RedisServer, tmp_path:
     extra = {"COORDD_REDIS_URL": server.url, "PYTHONPROFILEIMPORTTIME": "1"}
     with watching(Project(tmp_path / "app"), tmp_path, **extra) as daemon:
         eventually(lambda: status(daemon)["redis"]["feed"] == "push")
+        eventually((tmp_path / "app" / ".claude" / "run" / "snapshot.json").exists)
         assert "redis.asyncio.connection" in daemon.imported()
         assert not daemon.mapped("libcrypto", "/_ssl.", "/_hashlib.")
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from live import PATIENCE, Project, coordctl, environment, watching
-from redisd import KINDS, RedisServer, free_port, redis_server
+from live import Project, coordctl, environment, watching
+from redisd import RedisServer, free_port
+from waiting import PATIENCE
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-@pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "r", kind=request.param) as one:
-        yield one
 
 
 def check(tmp_path: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:

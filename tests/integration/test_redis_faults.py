@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, eventually
+from live import Project
 from redisd import KINDS, RedisServer
 from redisproxy import Proxy, proxy_to
 from redisscene import SECRET, TIMEOUT, USERS, Scene, admin, beat_once
+from waiting import eventually
 
 MEGABYTES = 10
 GAP = 3.0

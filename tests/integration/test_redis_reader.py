@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import redis
-from live import eventually
 from redisd import KINDS, RedisServer
 from redisreading import NOW, Reading, agent, emptied, reading, shared_server
+from waiting import eventually
 
-from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.redislink.session import RedisLost
 from coordd.sources.redis.keys import BCAST_PREFIXES, meaning
 
@@ -51,7 +51,7 @@ def registered(**fields: Any) -> str:
 
 
 def test_an_empty_redis_is_read_and_holds_nothing(reader: Reading) -> None:
-    assert reader.scan() == WorkspaceTraces("", "read")
+    assert reader.scan() == SourceTraces("", "read")
     assert reader.reader.troubles == {}
     assert reader.reader.due is None
 
@@ -325,7 +325,7 @@ def test_bad_data_costs_a_line_each_and_nothing_else(client: redis.Redis, reader
     change = reader.read(*keys)
     assert set(change.agents) == {"\\xff\x00", "words"}
     client.flushall()
-    assert reader.scan() == WorkspaceTraces("", "read")
+    assert reader.scan() == SourceTraces("", "read")
 
 
 def test_a_registry_of_the_wrong_type_registers_nobody(client: redis.Redis, reader: Reading) -> None:
@@ -531,7 +531,7 @@ def test_a_beat_need_not_wait_for_a_scan_and_is_in_it(client: redis.Redis, reade
     pipe.execute()
     reader.scan()
 
-    async def both() -> tuple[bool, AgentTraces | None, WorkspaceTraces]:
+    async def both() -> tuple[bool, AgentTraces | None, SourceTraces]:
         scan = asyncio.ensure_future(reader.reader.scan(reader.session, NOW))
         await asyncio.sleep(0)
         change = await reader.reader.read(reader.session, [b"heartbeat:77"], NOW)

@@ -6,7 +6,6 @@ TLS port in front of it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import ssl
@@ -85,74 +84,61 @@ async def why(url: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_private_authority_and_names(kind: str, tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_private_authority_and_names(kind: str, tmp_path: Path, certificates: Certificates) -> None:
     ours, others = f"ssl_ca_certs={certificates.ours.file}", f"ssl_ca_certs={certificates.others.file}"
-
-    async def play() -> None:
-        async with tls_port(tmp_path, kind, certificates, certificates.server) as port:
-            assert await why(f"rediss://localhost:{port}/1?{ours}") == ""
-            assert await why(f"rediss://127.0.0.1:{port}?{ours}") == ""
-            assert await why(f"rediss://localhost:{port}?ssl_cert_reqs=none") == ""
-            for unknown in ("", others):
-                found = await why(f"rediss://localhost:{port}?{unknown}")
-                assert found.startswith("cannot be trusted: ")
-                assert "ssl_ca_certs= in the URL names the authority" in found
-            assert await why(f"redis://127.0.0.1:{port}") in (
-                "speaks TLS there: rediss:// is for such a port",
-                "closed the connection",
-                "reset the connection",
-            )
-
-    asyncio.run(play())
+    async with tls_port(tmp_path, kind, certificates, certificates.server) as port:
+        assert await why(f"rediss://localhost:{port}/1?{ours}") == ""
+        assert await why(f"rediss://127.0.0.1:{port}?{ours}") == ""
+        assert await why(f"rediss://localhost:{port}?ssl_cert_reqs=none") == ""
+        for unknown in ("", others):
+            found = await why(f"rediss://localhost:{port}?{unknown}")
+            assert found.startswith("cannot be trusted: ")
+            assert "ssl_ca_certs= in the URL names the authority" in found
+        assert await why(f"redis://127.0.0.1:{port}") in (
+            "speaks TLS there: rediss:// is for such a port",
+            "closed the connection",
+            "reset the connection",
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_certificate_for_another_name(kind: str, tmp_path: Path, certificates: Certificates) -> None:
-    async def play() -> None:
-        async with tls_port(tmp_path, kind, certificates, certificates.elsewhere) as port:
-            url = f"rediss://localhost:{port}?ssl_ca_certs={certificates.ours.file}"
-            found = await why(url)
-            assert found.startswith("shows a certificate for another name: ")
-            assert "'localhost'" in found
-            assert await why(f"{url}&ssl_check_hostname=false") == ""
-            assert (await why(f"{url}&ssl_check_hostname=true")) == found
-
-    asyncio.run(play())
+async def test_a_certificate_for_another_name(kind: str, tmp_path: Path, certificates: Certificates) -> None:
+    async with tls_port(tmp_path, kind, certificates, certificates.elsewhere) as port:
+        url = f"rediss://localhost:{port}?ssl_ca_certs={certificates.ours.file}"
+        found = await why(url)
+        assert found.startswith("shows a certificate for another name: ")
+        assert "'localhost'" in found
+        assert await why(f"{url}&ssl_check_hostname=false") == ""
+        assert (await why(f"{url}&ssl_check_hostname=true")) == found
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_client_certificates(kind: str, tmp_path: Path, certificates: Certificates) -> None:
-    async def play() -> None:
-        async with tls_port(tmp_path, kind, certificates, certificates.server, ask=True) as port:
-            url = f"rediss://localhost:{port}?ssl_ca_certs={certificates.ours.file}"
-            certificate, key = certificates.client
-            assert await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}") == ""
-            found = await why(url)
-            # the port in front, Python's, closes without the alert that says why
-            assert found.startswith("wants a client certificate: ") or (
-                kind == "valkey" and found == "closed the connection"
-            )
-            certificate, key = certificates.stranger
-            found = await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}")
-            assert found.startswith("refuses the client certificate") or (
-                kind == "valkey" and found == "closed the connection"
-            )
-
-    asyncio.run(play())
+async def test_client_certificates(kind: str, tmp_path: Path, certificates: Certificates) -> None:
+    async with tls_port(tmp_path, kind, certificates, certificates.server, ask=True) as port:
+        url = f"rediss://localhost:{port}?ssl_ca_certs={certificates.ours.file}"
+        certificate, key = certificates.client
+        assert await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}") == ""
+        found = await why(url)
+        # the port in front, Python's, closes without the alert that says why
+        assert found.startswith("wants a client certificate: ") or (
+            kind == "valkey" and found == "closed the connection"
+        )
+        certificate, key = certificates.stranger
+        found = await why(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}")
+        assert found.startswith("refuses the client certificate") or (
+            kind == "valkey" and found == "closed the connection"
+        )
 
 
-def test_a_port_that_speaks_no_tls(tmp_path: Path) -> None:
-    async def play() -> None:
-        with redis_server(tmp_path / "r") as server:
-            found = await why(f"rediss://localhost:{server.port}?ssl_cert_reqs=none")
-            assert "redis:// is for a port without it" in found
-        async with serving(silent) as (port, _):
-            assert (await why(f"rediss://localhost:{port}")).startswith("does not answer in time")
-
-    asyncio.run(play())
+async def test_a_port_that_speaks_no_tls(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "r") as server:
+        found = await why(f"rediss://localhost:{server.port}?ssl_cert_reqs=none")
+        assert "redis:// is for a port without it" in found
+    async with serving(silent) as (port, _):
+        assert (await why(f"rediss://localhost:{port}")).startswith("does not answer in time")
 
 
-def test_files_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -> None:
+async def test_files_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -> None:
     """Looked at when they are needed, and again at the next try: they may have come."""
     certificate, key = certificates.client
     junk = tmp_path / "junk.pem"
@@ -171,8 +157,8 @@ def test_files_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -
         f"ssl_keyfile={key}": "ssl_keyfile without ssl_certfile",
         f"ssl_ca_certs={tmp_path}/fifo": "is no regular file",
     }.items():
-        found = asyncio.run(why(f"rediss://localhost:1?{options}"))
+        found = await why(f"rediss://localhost:1?{options}")
         assert words in found, options
         assert found.startswith("cannot be ")
     good = f"ssl_ca_certs={certificates.ours.file}&ssl_certfile={certificate}&ssl_keyfile={key}"
-    assert "refuses connections" in asyncio.run(why(f"rediss://localhost:{free_port()}?{good}"))
+    assert "refuses connections" in await why(f"rediss://localhost:{free_port()}?{good}")

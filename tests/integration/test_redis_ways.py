@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import PATIENCE, Project, beating, eventually, running, watching
+from live import Project, beating, running, watching
 from redisd import KINDS, RedisServer
 from redisscene import SECRET, USERS, Scene, admin, beat_once
+from waiting import PATIENCE, eventually
 
 
 @pytest.fixture(params=KINDS)

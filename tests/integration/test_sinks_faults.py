@@ -7,12 +7,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
+from waiting import eventually
 
 from coordd.records.names import parse_part
 from coordd.sinks.base import Batch
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -20,10 +21,11 @@ DAY = 86400.0
 PRELUDE = """
 import json, os, sys
 from coordd.sinks.base import Batch
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 NOON, DIRECTORY = 1795348800.0, sys.argv[1]
 def make(**options):
-    return JsonlSink(metrics_dir=DIRECTORY, random=lambda: 0.0, **options)
+    return JsonlSink(folder=HeldFolder(DIRECTORY), random=lambda: 0.0, **options)
 def say(**values):
     print(json.dumps(values), flush=True)
 def status(sink):
@@ -42,13 +44,6 @@ def run(command, **options):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)  # between two looks, not instead of one
 
 
 def lines_of(directory, series="agent"):
@@ -126,7 +121,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
                 acknowledged = json.loads(line)["acknowledged"]
         promised |= set(range(first, acknowledged))
         first = acknowledged + 10_000  # what was written and not acknowledged must not be mistaken for it
-    sink = JsonlSink(metrics_dir=str(directory), random=lambda: 0.0)
+    sink = JsonlSink(folder=HeldFolder(str(directory)), random=lambda: 0.0)
     sink.open(wall=NOON, mono=0.0)
     sink.close(wall=NOON, mono=0.0)
     numbers = [json.loads(line)["n"] for line in lines_of(directory)]
@@ -135,7 +130,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
 
 
 def test_a_writer_and_a_syncer_through_hundreds_of_rotations(tmp_path):
-    sink = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0, max_part_bytes=1)
+    sink = JsonlSink(folder=HeldFolder(str(tmp_path / "m")), random=lambda: 0.0, max_part_bytes=1)
     sink.open(wall=NOON, mono=0.0)
     ended = threading.Event()
 
@@ -174,7 +169,9 @@ class Room:
 def test_tail_follows_through_size_midnight_and_a_full_disk(tmp_path):
     directory = tmp_path / "m"
     room = Room()
-    sink = JsonlSink(metrics_dir=str(directory), random=lambda: 0.0, max_part_bytes=60_000, write=room.write)
+    sink = JsonlSink(
+        folder=HeldFolder(str(directory)), random=lambda: 0.0, max_part_bytes=60_000, write=room.write
+    )
     sink.open(wall=NOON, mono=0.0)
     gnu = subprocess.run(["tail", "--version"], capture_output=True, check=False).returncode == 0
     pace = ["-s", "0.05"] if gnu else []
@@ -196,7 +193,7 @@ def test_tail_follows_through_size_midnight_and_a_full_disk(tmp_path):
             expected += b"".join(line + b"\n" for line in lines)
 
         def caught_up():
-            eventually(lambda: output.stat().st_size >= len(expected), "tail stopped following")
+            eventually(lambda: output.stat().st_size >= len(expected), what="tail stopped following")
 
         def rotate(count, before, wall):
             """Lines right before a rotation are what a careless one loses; tail must look between two."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 READ_AT_START = ("run/snapshot.json", "metrics/.lock", "coordd.toml")
 BESIDE = ("run/.gitignore", "run/snapshot.json.tmp", "metrics/.gitignore", "logs/.gitignore")

@@ -17,16 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, coordctl, eventually, read_records, running, watching
+from live import Project, coordctl, read_records, running, watching
+from waiting import eventually
 
 HEADER = "TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")
 MANIFEST = ".coordd-files.jsonl"
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 def days_ago(days: int) -> str:
@@ -257,13 +253,6 @@ def test_files_that_come_later_are_nobodys_but_their_owners(
         assert coordd.stop() == 0
 
 
-def git(project: Project, *arguments: str) -> None:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(
-        ["git", *identity, *arguments], cwd=project.root, check=True, capture_output=True, timeout=60
-    )
-
-
 @pytest.mark.parametrize("folder", ["metrics", "logs"])
 @pytest.mark.parametrize("kind", ["link", "file", "link of .claude's"])
 def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
@@ -275,9 +264,9 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
     victim = outside / folder / f"agent_{days_ago(1)}.jsonl"
     victim.write_text("precious\n")
     before = {path: path.stat().st_mtime_ns for path in outside.rglob("*")}
-    git(project, "init", "-q", "-b", "main")
-    git(project, "commit", "-q", "--allow-empty", "-m", "one")
-    git(project, "checkout", "-q", "-b", "hostile")
+    project.git("init", "-q", "-b", "main")
+    project.git("commit", "-q", "--allow-empty", "-m", "one")
+    project.git("checkout", "-q", "-b", "hostile")
     place = project.claude / folder
     if kind == "link of .claude's":
         shutil.rmtree(project.claude)
@@ -286,9 +275,9 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
         place.symlink_to(outside / folder)
     else:
         place.write_text("in the way")
-    git(project, "add", "-A", "-f")
-    git(project, "commit", "-q", "-m", "two")
-    git(project, "checkout", "-q", "main")
+    project.git("add", "-A", "-f")
+    project.git("commit", "-q", "-m", "two")
+    project.git("checkout", "-q", "main")
     project.agents.mkdir(parents=True, exist_ok=True)
     sock = tmp_path / "sock" / "coordd.sock"
     sink = "jsonl" if folder == "metrics" else "csv"
@@ -296,7 +285,7 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
         eventually(lambda: coordd.rpc("status")["sinks"][sink]["written"])
         if kind == "link of .claude's":  # git keeps what it does not track: somebody moves it away
             project.claude.rename(tmp_path / "moved")
-        git(project, "checkout", "-q", "-f", "hostile")
+        project.git("checkout", "-q", "-f", "hostile")
         if kind != "link of .claude's":
             assert place.is_symlink() or place.is_file()
             eventually(lambda: coordd.rpc("status")["sinks"][sink]["state"] == "failing")
@@ -315,7 +304,7 @@ def test_a_checkout_under_a_running_coordd_leads_it_nowhere(
         coordd.rpc("reload")  # and even that does not make it follow a link
         project_is_back = ["checkout", "-q", "-f", "main"]
         assert {path: path.stat().st_mtime_ns for path in outside.rglob("*")} == before
-        git(project, *project_is_back)
+        project.git(*project_is_back)
         if kind != "link of .claude's":
             eventually(lambda: coordd.rpc("status")["sinks"][sink]["state"] == "ok")
             eventually((place / MANIFEST).read_text)

@@ -11,14 +11,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from live import Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
 from msgspec import Raw
+from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ConnectionLimits
 from coordd.control.hub import Hub, SubscriberBounds
@@ -27,7 +28,6 @@ from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
 from coordd.model import TOPICS
 
-PATIENCE = 60.0
 SHORT = 0.3
 KINDS = ("event", "agent", "system")
 
@@ -91,11 +91,6 @@ class Subscriber:
     def close(self) -> None:
         self._lines.close()
         self.socket.close()
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 @pytest.fixture
@@ -336,19 +331,6 @@ async def serving(path: str, limits: ConnectionLimits) -> AsyncIterator[tuple[Hu
         listener.close()
 
 
-def run(test: Awaitable[None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE):
-            await test
-
-    asyncio.run(bounded())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # the server has no event for what is waited for
-        await asyncio.sleep(0.005)
-
-
 async def open_subscription(path: str) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.setblocking(False)
@@ -365,83 +347,68 @@ def flood(hub: Hub) -> None:
         hub.publish("agent", [b'{"x":"' + b"y" * 1000 + b'"}' for _ in range(100)])
 
 
-def test_a_subscriber_may_leave_notifications_unread_but_not_for_ever(tmp_path: Path) -> None:
-    async def test() -> None:
-        path = str(tmp_path / "s")
-        async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=4 * SHORT)) as (hub, server):
-            client = await open_subscription(path)
+async def test_a_subscriber_may_leave_notifications_unread_but_not_for_ever(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=4 * SHORT)) as (hub, server):
+        client = await open_subscription(path)
+        flood(hub)
+        began = time.monotonic()
+        await until(lambda: len(server) == 0)
+        assert time.monotonic() - began >= 4 * SHORT
+        assert len(hub) == 0
+        client.close()
+
+
+async def test_a_subscriber_that_reads_a_little_is_kept(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    loop = asyncio.get_running_loop()
+    async with serving(path, ConnectionLimits(write_deadline=0.01, silence=1.0)) as (hub, server):
+        client = await open_subscription(path)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        flood(hub)
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:
+            assert await loop.sock_recv(client, 32 * 1024)
+            await asyncio.sleep(0.05)
             flood(hub)
-            began = time.monotonic()
-            await until(lambda: len(server) == 0)
-            assert time.monotonic() - began >= 4 * SHORT
-            assert len(hub) == 0
-            client.close()
-
-    run(test())
+        assert len(server) == 1
+        client.close()
 
 
-def test_a_subscriber_that_reads_a_little_is_kept(tmp_path: Path) -> None:
-    async def test() -> None:
-        path = str(tmp_path / "s")
-        loop = asyncio.get_running_loop()
-        async with serving(path, ConnectionLimits(write_deadline=0.01, silence=1.0)) as (hub, server):
-            client = await open_subscription(path)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            flood(hub)
-            end = time.monotonic() + 3.0
-            while time.monotonic() < end:
-                assert await loop.sock_recv(client, 32 * 1024)
-                await asyncio.sleep(0.05)
-                flood(hub)
-            assert len(server) == 1
-            client.close()
-
-    run(test())
+async def test_a_subscriber_that_asks_has_to_read_the_answer(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    loop = asyncio.get_running_loop()
+    async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=PATIENCE * 2)) as (
+        hub,
+        server,
+    ):
+        client = await open_subscription(path)
+        hub.publish("agent", [b'{"x":1}'])
+        assert b'"x":1' in await loop.sock_recv(client, 1000)
+        await loop.sock_sendall(client, b'{"jsonrpc":"2.0","id":2,"method":"big"}\n')
+        await until(lambda: len(server) == 0)
+        assert len(hub) == 0
+        client.close()
 
 
-def test_a_subscriber_that_asks_has_to_read_the_answer(tmp_path: Path) -> None:
-    async def test() -> None:
-        path = str(tmp_path / "s")
-        loop = asyncio.get_running_loop()
-        async with serving(path, ConnectionLimits(write_deadline=SHORT, silence=PATIENCE * 2)) as (
-            hub,
-            server,
-        ):
-            client = await open_subscription(path)
-            hub.publish("agent", [b'{"x":1}'])
-            assert b'"x":1' in await loop.sock_recv(client, 1000)
-            await loop.sock_sendall(client, b'{"jsonrpc":"2.0","id":2,"method":"big"}\n')
-            await until(lambda: len(server) == 0)
-            assert len(hub) == 0
-            client.close()
-
-    run(test())
+async def test_one_that_closes_its_side_is_let_go(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    loop = asyncio.get_running_loop()
+    async with serving(path, ConnectionLimits()) as (hub, server):
+        client = await open_subscription(path)
+        client.shutdown(socket.SHUT_WR)
+        await until(lambda: len(server) == 0)
+        assert await loop.sock_recv(client, 10) == b""
+        assert len(hub) == 0
+        client.close()
 
 
-def test_one_that_closes_its_side_is_let_go(tmp_path: Path) -> None:
-    async def test() -> None:
-        path = str(tmp_path / "s")
-        loop = asyncio.get_running_loop()
-        async with serving(path, ConnectionLimits()) as (hub, server):
-            client = await open_subscription(path)
-            client.shutdown(socket.SHUT_WR)
-            await until(lambda: len(server) == 0)
-            assert await loop.sock_recv(client, 10) == b""
-            assert len(hub) == 0
-            client.close()
-
-    run(test())
-
-
-def test_stopping_tells_what_is_queued(tmp_path: Path) -> None:
-    async def test() -> None:
-        path = str(tmp_path / "s")
-        loop = asyncio.get_running_loop()
-        async with serving(path, ConnectionLimits()) as (hub, server):
-            client = await open_subscription(path)
-            hub.publish("event", [b'{"kind":"daemon.stopped"}'])
-            await server.stop(grace=1.0)
-            assert b"daemon.stopped" in await loop.sock_recv(client, 1000)
-            client.close()
-
-    run(test())
+async def test_stopping_tells_what_is_queued(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    loop = asyncio.get_running_loop()
+    async with serving(path, ConnectionLimits()) as (hub, server):
+        client = await open_subscription(path)
+        hub.publish("event", [b'{"kind":"daemon.stopped"}'])
+        await server.stop(grace=1.0)
+        assert b"daemon.stopped" in await loop.sock_recv(client, 1000)
+        client.close()

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Project, RpcFailed, eventually, owners_file, watching
+from live import Project, RpcFailed, owners_file, watching
+from waiting import eventually
 
 
 class Manager:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, beating, coordctl, eventually, running, watching
+from live import Coordd, Project, beating, coordctl, running, watching
+from waiting import eventually
 
 SHORT = {"COORDD_AGENTS_TIMEOUT": "2s"}
 FLEET = Path(__file__).resolve().parents[2] / "contrib" / "fleet.py"

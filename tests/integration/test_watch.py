@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, environment, eventually, watching
+from live import Coordd, Project, environment, watching
+from waiting import PATIENCE, eventually
 
-PATIENCE = 30.0
 CTL = [sys.executable, "-m", "coordd.cli"]
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 
@@ -94,11 +94,6 @@ class Terminal:
             if select.select([self.ours], [], [], 0.05)[0]:
                 with contextlib.suppress(OSError):
                     self.said += os.read(self.ours, 65536).decode("utf-8", "replace")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, eventually, watching
+from live import Project, watching
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -32,6 +33,8 @@ class Clock:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "COORDD_AGENTS_TIMEOUT": "10m",
+            # libfaketime moves no timer of the kernel: the daemon notices when it wakes, once a second then
+            "COORDD_SAMPLING_INTERVAL": "1s",
         }
 
     def set(self, ahead: int) -> None:
@@ -107,8 +110,3 @@ def test_a_daemon_killed_on_the_false_day_samples_no_beat_of_it_twice(
         assert [record for record in project.records("agent") if record not in before] == []
         project.beat("a", f"{time.time():.3f}")
         eventually(lambda: last_beats(project, before))
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "app")

@@ -11,13 +11,13 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from live import PATIENCE, RpcFailed, eventually
+from live import ask
+from waiting import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -132,19 +132,6 @@ class Box:
     def active(self, unit: str = "coordd") -> bool:
         return self.show(unit, "ActiveState")["ActiveState"] == "active"
 
-    def outer_pid(self, inner: int) -> int:
-        """Return the pid outside of a process of the box."""
-        for status in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError, IndexError):
-                line = next(row for row in status.read_text().splitlines() if row.startswith("NSpid:"))
-                numbers = line.split()[1:]
-                if numbers[-1] == str(inner) and len(numbers) > 1 and self._in_box(status.parent):
-                    return int(status.parent.name)
-        raise LookupError(inner)
-
-    def _in_box(self, process: Path) -> bool:
-        return os.readlink(process / "ns/pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
-
     def journal(self, unit: str = "coordd", **fields: str) -> list[dict[str, Any]]:
         """Return all entries of a unit, oldest first."""
         self.run("journalctl", "--sync")
@@ -154,18 +141,7 @@ class Box:
 
     def rpc(self, method: str, params: object = None, *, path: str = SOCKET) -> Any:
         """Send one request from outside, as root; return the result."""
-        request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
-        if params is not None:
-            request["params"] = params
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE)
-            sock.connect(str(self.path(path)))
-            sock.sendall(json.dumps(request).encode() + b"\n")
-            with sock.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
-        if "error" in answer:
-            raise RpcFailed(answer["error"])
-        return answer["result"]
+        return ask(self.path(path), method, params)
 
     def drop_in(self, text: str, unit: str = "coordd") -> None:
         """Replace the unit's drop-in; an empty text removes it."""

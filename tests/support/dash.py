@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from live import PATIENCE, environment, eventually
+from live import environment
+from waiting import PATIENCE, eventually
 
 
 class Dashboard:

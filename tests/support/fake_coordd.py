@@ -38,6 +38,11 @@ class FakeCoordd:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
+    @property
+    def methods(self) -> list[str]:
+        """The names of the methods it was asked for, in order."""
+        return [request["method"] for request in self.requests]
+
     def close(self) -> None:
         self.ending.set()
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -11,35 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
-
-PATIENCE = 30.0
-"""Seconds to wait for what must happen: generous, for a loaded machine."""
+from waiting import PATIENCE, NotYet, eventually
 
 
-def eventually(probe: Callable[[], T], *, what: str = "", within: float = PATIENCE) -> T:
-    """Wait until ``probe`` returns something true without an AssertionError, and return it."""
-    deadline = time.monotonic() + within
-    problem: object = None
-    while True:
-        try:
-            result = probe()
-            if result:
-                return result
-            problem = result
-        except (AssertionError, OSError, LookupError, ValueError, RpcFailed) as error:
-            problem = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what or probe} (last: {problem!r})")
-        time.sleep(0.02)
-
-
-class RpcFailed(Exception):
+class RpcFailed(NotYet):
     """Raised when the daemon answers with an error object."""
 
     def __init__(self, error: dict[str, Any]) -> None:
@@ -74,6 +54,11 @@ class Project:
     def register(self, agent: str, **fields: object) -> None:
         """Write an ``.active`` file."""
         (self.agents / f"{agent}.active").write_text(json.dumps({"id": agent, **fields}))
+
+    def git(self, *arguments: str) -> None:
+        """Run git, as somebody, in the workspace."""
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
+        subprocess.run(command, cwd=self.root, check=True, capture_output=True, timeout=PATIENCE)
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Return all records of a kind, oldest first; every line must be whole."""
@@ -129,6 +114,22 @@ def read_records(metrics: Path, kind: str) -> list[dict[str, Any]]:
     ]
 
 
+def ask(path: Path, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
+    """Send one request on its own connection; return the result. Raises RpcFailed."""
+    request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
+    if params is not None:
+        request["params"] = params
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        with sock.makefile("rb") as answers:
+            answer = json.loads(answers.readline())
+    if "error" in answer:
+        raise RpcFailed(answer["error"])
+    return answer["result"]
+
+
 class Coordd:
     """A running daemon."""
 
@@ -145,19 +146,7 @@ class Coordd:
         return self.process.pid
 
     def rpc(self, method: str, params: object = None, *, timeout: float = PATIENCE) -> Any:
-        """Send one request on its own connection; return the result."""
-        request: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": method}
-        if params is not None:
-            request["params"] = params
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(timeout)
-            sock.connect(str(self.socket))
-            sock.sendall(json.dumps(request).encode() + b"\n")
-            with sock.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
-        if "error" in answer:
-            raise RpcFailed(answer["error"])
-        return answer["result"]
+        return ask(self.socket, method, params, timeout=timeout)
 
     def agent(self, agent_id: str, workspace: str | None = None) -> dict[str, Any]:
         params = {"agent_id": agent_id} | ({"workspace": workspace} if workspace else {})

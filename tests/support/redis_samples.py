@@ -11,6 +11,7 @@ from typing import Any
 from coordd.redislink.facts import RedisFacts
 from coordd.redislink.session import Command, RedisLost, Reply
 from coordd.redislink.trouble import server_error
+from coordd.sinks.redis.commands import Sample, sample_of
 from coordd.util.timestamps import format_utc, utc_date
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -28,6 +29,13 @@ def system_record(at: float, *, host: str = "h", **more: Any) -> bytes:
     """Return a system record with the fields that matter here."""
     fields = {"timestamp": format_utc(at), "host": host, **more}
     return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def samples_in(topic: str, *records: bytes) -> list[Sample]:
+    """Return the samples in these records, each of which must have one."""
+    found = [sample_of(topic, record, json.loads(record)) for record in records]
+    assert None not in found
+    return [sample for sample in found if sample is not None]
 
 
 class Files:

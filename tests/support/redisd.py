@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from live import eventually
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-
-PATIENCE = 30.0
+from waiting import PATIENCE, eventually
 
 
 def _valkey() -> str | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
 from redisd import RedisServer, redis_server
 
-from coordd.agents.traces import AgentsChange, AgentTraces, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
 from coordd.redislink.session import RedisSession
 from coordd.sources.redis.reader import RedisReader
 
@@ -35,7 +35,7 @@ class Reading:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(coroutine)
 
-    def scan(self) -> WorkspaceTraces:
+    def scan(self) -> SourceTraces:
         return self.run(self.reader.scan(self.session, self.now))
 
     def read(self, *keys: str | bytes, pushed: bool = True) -> AgentsChange:
@@ -80,16 +80,7 @@ def emptied(server: RedisServer) -> redis.Redis:
     return client
 
 
-def agent(traces: WorkspaceTraces | AgentsChange, agent_id: str) -> AgentTraces:
+def agent(traces: SourceTraces | AgentsChange, agent_id: str) -> AgentTraces:
     found = traces.agents[agent_id]
     assert found is not None
     return found
-
-
-def commands_of(server: RedisServer, calls: Iterable[Any]) -> int:
-    """Return how many commands the server processed during the calls, made one after another."""
-    with server.client as client:
-        before = client.info("stats")["total_commands_processed"]
-        for _ in calls:
-            pass
-        return int(client.info("stats")["total_commands_processed"] - before - 1)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from live import Coordd, Project, eventually, watching
+from live import Coordd, Project, watching
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redisd import RedisServer
 from redisproxy import Proxy
+from waiting import eventually
 
 TIMEOUT = 3
 """Seconds of silence after which an agent of a scene is inactive."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from box import Box, booted, install_wheel, make_wheels
-from live import eventually
+from waiting import eventually
 
 WORKSPACE = "/home/ann/src/app"
 

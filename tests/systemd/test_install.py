@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 from box import SOCKET, Box, beat
-from live import eventually
+from waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 from box import SOCKET, Box, beat
-from live import PATIENCE, RpcFailed, eventually, read_records
+from live import RpcFailed, read_records
+from waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from box import NEXT, Box, beat, booted, install_wheel, make_root
-from live import eventually
+from waiting import eventually
 
 from coordd import __version__
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 from box import REPOSITORY, Box, beat
-from live import eventually, utc_now
+from live import utc_now
+from waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 

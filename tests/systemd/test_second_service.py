@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from box import NEXT, REPOSITORY, Box, install_wheel
-from live import eventually
+from waiting import eventually
 
 from coordd import __version__
 

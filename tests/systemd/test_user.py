@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from box import NEXT, Box, beat, install_wheel
-from live import eventually
+from waiting import eventually
 
 from coordd import __version__
 

@@ -15,6 +15,7 @@ from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
 from coordd.util import fastjson
+from coordd.util.flocks import flock_holders
 from coordd.util.regular_files import read_file
 from coordd.util.text import count, duration, number, shown
 from coordd.util.untyped import as_dict
@@ -58,7 +59,8 @@ def check_lock(facts: DoctorFacts) -> Iterator[Finding]:
         pid = as_dict(fastjson.loads(read_file(path, _LOCK_BYTES).decode())).get("pid")
     except (OSError, ValueError, RecursionError):
         return  # never started, or not readable for us; other checks cover the directories of records
-    held = isinstance(pid, int) and _holds(pid, inode)
+    # trying to take it would keep a daemon from starting
+    held = type(pid) is int and pid in (flock_holders() or {}).get(inode, ())
     if facts.alive:
         own = facts.ping.get("pid")
         if held and pid != own:
@@ -240,20 +242,3 @@ def _is_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _holds(pid: int, inode: int) -> bool:
-    """Return whether a process holds an flock on this inode, by /proc/locks; trying would take the lock.
-
-    The device is not compared: on overlayfs and btrfs stat(2) gives another one than the kernel.
-    """
-    try:
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            locks = [line.split() for line in file]
-    except OSError:
-        return False
-    return any(
-        lock[1] == "FLOCK" and lock[4] == str(pid) and lock[5].rpartition(":")[2] == str(inode)
-        for lock in locks
-        if len(lock) > 5
-    )

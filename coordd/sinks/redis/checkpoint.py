@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.timestamps import parse_timestamp
 
 FIELD = "redis_samples"
@@ -27,10 +26,6 @@ class Checkpoint(msgspec.Struct, frozen=True):
     place: str = ""
 
 
-class _SnapshotWithCheckpoint(msgspec.Struct, frozen=True):
-    redis_samples: msgspec.Raw = msgspec.Raw(b"null")
-
-
 def with_checkpoint(
     document: Mapping[str, object], checkpoint: Mapping[str, object] | None
 ) -> dict[str, object]:
@@ -38,23 +33,10 @@ def with_checkpoint(
     return {**document, FIELD: checkpoint}
 
 
-def load_checkpoint(snapshot: str, root: str | None = None) -> object:
-    """Read the snapshot's field for the checkpoint, for :meth:`RedisSink.resume`; None where it has none.
-
-    Reads a file: not for the event loop. A snapshot that cannot be read, or that coordd did not leave there,
-    has no checkpoint; restoring the agents from it logs why.
-    """
+def parse_checkpoint(document: msgspec.Raw | bytes) -> Checkpoint | None:
+    """Return the checkpoint in JSON that may be a stranger's; None where it is not one."""
     try:
-        data = read_snapshot(snapshot, root=root)
-        return msgspec.json.decode(msgspec.json.decode(data, type=_SnapshotWithCheckpoint).redis_samples)
-    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-
-
-def parse_checkpoint(document: object) -> Checkpoint | None:
-    """Return the checkpoint in a document that may be a stranger's; None where it is not one."""
-    try:
-        checkpoint = msgspec.convert(document, Checkpoint)
+        checkpoint = msgspec.json.decode(document, type=Checkpoint)
         parse_timestamp(checkpoint.until)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None

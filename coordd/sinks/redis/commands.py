@@ -8,10 +8,8 @@ agents overwrite each other, and writing a record twice changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
 
 from coordd.redislink.session import Argument, Command
 from coordd.util.timestamps import parse_timestamp
@@ -19,6 +17,8 @@ from coordd.util.timestamps import parse_timestamp
 TOPICS = ("agent", "system")
 LONGEST = 64 * 1024
 """Bytes of the longest record that is written; coordd's own are a hundredth of it."""
+_PLACED_BY = ("host", "timestamp", "workspace", "agent_id")
+"""The fields of a record that say where it goes in Redis."""
 _FRESH = 5
 """Seconds; a record that is no older gets the whole time to live."""
 
@@ -33,24 +33,32 @@ class Sample:
     value: bytes
 
 
-def sample_of(topic: str, record: bytes, fields: object = None) -> Sample | None:
-    """Return the sample in a line of the record files; None where it has none.
+def samples_of(topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> list[Sample]:
+    """Return the samples in records that were just made, without those that have none.
 
     Args:
-        fields: the decoded record, where that was done already.
+        topic: of all of them.
+        records: as they are in the record files.
+        made_of: the AgentSample or SystemSample that each of them was encoded from.
     """
+    found = []
+    for record, one in zip(records, made_of, strict=True):
+        fields = {name: getattr(one, name, None) for name in _PLACED_BY}
+        if (sample := sample_of(topic, record, fields)) is not None:
+            found.append(sample)
+    return found
+
+
+def sample_of(topic: str, record: bytes, fields: Mapping[str, object]) -> Sample | None:
+    """Return the sample in a line of the record files, decoded in ``fields``; None where it has none."""
     try:
-        if fields is None:
-            fields = msgspec.json.decode(record)
-        if not isinstance(fields, dict) or len(record) > LONGEST:
-            return None
         host, timestamp = fields["host"], fields["timestamp"]
-        if not isinstance(host, str):
+        if not isinstance(host, str) or not isinstance(timestamp, str) or len(record) > LONGEST:
             return None
         epoch = math.floor(parse_timestamp(timestamp))
         name = _field_of(fields) if topic == "agent" else None
         return Sample(epoch, f"metrics:{topic}:{epoch}:{host}".encode(), name, record)
-    except (ValueError, LookupError, RecursionError):  # not JSON; no time or host; half a surrogate
+    except (ValueError, LookupError):  # no time, host or agent; half a surrogate
         return None
 
 

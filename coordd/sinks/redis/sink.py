@@ -16,6 +16,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from msgspec import Raw
+
 from coordd.model import SinkStatus
 from coordd.records.moments import EARLIEST, LATEST, key
 from coordd.redislink.facts import RedisFacts
@@ -24,10 +26,11 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.base import Notice
 from coordd.sinks.redis.checkpoint import parse_checkpoint
-from coordd.sinks.redis.commands import TOPICS
+from coordd.sinks.redis.commands import TOPICS, Sample
 from coordd.sinks.redis.refusals import CATCHING_UP
 from coordd.sinks.redis.topic_queue import KEEP, TopicQueue
 from coordd.sinks.redis.topic_writer import Exchange, Refused, TopicWriter
+from coordd.sinks.transitions import Transitions
 from coordd.util.timestamps import format_utc, parse_timestamp
 
 log = logging.getLogger(__name__)
@@ -73,7 +76,6 @@ class RedisSink:
     ) -> None:
         self.ttl = ttl
         self._now = now
-        self._on_notice = on_notice
         self._broken = broken
         self._shown_url = shown_url
         self._by_topic = {
@@ -91,27 +93,26 @@ class RedisSink:
         self._run_id: str | None = None
         self._trouble: str | None = None
         self._lost_at: float | None = None
-        self._failing = False
+        self._transitions = Transitions(
+            self.name, on_notice, unexplained="they are too old, or somebody else uses their keys"
+        )
         self._aged = 0
         self._aged_at = 0.0
-        self._dropped_before = 0
-        self._dropping = False
         self._suspected: list[bytes] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def offer(self, topic: str, records: Sequence[bytes]) -> None:
-        """Queue records that were just written to the record files; never waits.
+    def offer(self, topic: str, samples: Sequence[Sample]) -> None:
+        """Queue samples that were just written to the record files, in that order; never waits.
 
         Args:
-            topic: ``agent`` or ``system``; records of other topics are not for Redis and are ignored.
-            records: JSON objects, in the order of writing.
+            topic: ``agent`` or ``system``.
+            samples: all of that topic.
         """
-        writer = self._by_topic.get(topic)
-        if writer is None or not records:
+        if not samples:
             return
-        writer.queue.put(records)
+        self._by_topic[topic].queue.put(samples)
         if self._session is not None:
             self._wake.set()
         else:
@@ -165,12 +166,13 @@ class RedisSink:
     def status(self) -> SinkStatus:
         """Return the state and the counts as they are now; ``written`` includes what was written again."""
         self._age()
+        failing = self._transitions.failing
         return SinkStatus(
-            state="failing" if self._failing else "ok",
+            state="failing" if failing else "ok",
             written=sum(writer.written for writer in self._writers),
             backlog=sum(writer.queue.waiting for writer in self._writers),
             dropped=self._dropped,
-            error=(self._fault or CATCHING_UP) if self._failing else None,
+            error=(self._fault or CATCHING_UP) if failing else None,
         )
 
     def checkpoint(self) -> dict[str, object] | None:
@@ -181,11 +183,11 @@ class RedisSink:
         until = format_utc(self._now().wall) if oldest == LATEST else oldest.decode()
         return {"run_id": self._run_id, "until": until, "place": self._shown_url}
 
-    def resume(self, checkpoint: object) -> None:
+    def resume(self, checkpoint: Raw | bytes) -> None:
         """Continue where the last run ended; called before the first :meth:`up`.
 
         Args:
-            checkpoint: the snapshot's field; anything but a checkpoint of this Redis is ignored.
+            checkpoint: the snapshot's field as JSON; anything but a checkpoint of this Redis is ignored.
         """
         known = parse_checkpoint(checkpoint)
         if known is None or known.place != self._shown_url:
@@ -263,7 +265,7 @@ class RedisSink:
             self._aged += writer.queue.age(horizon)
             if self._lost_at is not None and moment.mono - self._lost_at > _CLOSE_FILES_AFTER:
                 writer.abandon()
-        self._note_dropping()
+        self._settle()
 
     @property
     def _dropped(self) -> int:
@@ -274,23 +276,6 @@ class RedisSink:
         return self._trouble or next((writer.refusal for writer in self._writers if writer.refusal), None)
 
     def _settle(self) -> None:
-        """Report each change between failing and ok."""
-        fault = self._fault
-        self._note_dropping()
-        if fault is not None and not self._failing:
-            self._failing = True
-            message = f"the redis sink cannot record: {fault}"
-            self._on_notice(Notice("sink.failed", self.name, message, {"error": fault}))
-        elif fault is None and self._failing and all(writer.idle for writer in self._writers):
-            lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
-            self._failing = self._dropping = False
-            message = f"the redis sink records again; {lost} records were dropped meanwhile"
-            self._on_notice(Notice("sink.recovered", self.name, message, {"dropped": lost}))
-
-    def _note_dropping(self) -> None:
-        if self._dropping or self._dropped == self._dropped_before:
-            return
-        self._dropping = True
-        why = self._fault or "they are too old, or somebody else uses their keys"
-        message = f"the redis sink gives up records: {why}"
-        self._on_notice(Notice("sink.dropping", self.name, message, {"dropped": self._dropped}))
+        """Report each change between failing and ok, and the first record given up."""
+        caught_up = all(writer.idle for writer in self._writers)
+        self._transitions.note(self._fault, dropped=self._dropped, recovered=caught_up)

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from coordd.records.moments import EARLIEST, LATEST, moment_of
+from coordd.sinks.redis.commands import Sample
 
 KEEP = 4096
 KEEP_BYTES = 3 * 1024 * 1024
@@ -39,9 +40,9 @@ class TopicQueue:
         self.topic = topic
         self._keep = keep
         self._keep_bytes = keep_bytes
-        self._recent: deque[bytes] = deque()
+        self._recent: deque[Sample] = deque()
         self._bytes = 0
-        self._in_flight: list[bytes] = []
+        self._in_flight: list[Sample] = []
         self._missing_since: bytes | None = None
         self._counts: dict[bytes, int] = {}
         self._reading_since: bytes | None = None
@@ -68,18 +69,18 @@ class TopicQueue:
             and self._reading_since is None
         )
 
-    def put(self, records: Sequence[bytes]) -> None:
+    def put(self, records: Sequence[Sample]) -> None:
         """Add records that were just written to the record files."""
         for record in records:
             self._recent.append(record)
-            self._bytes += len(record)
+            self._bytes += len(record.value)
         while self._recent and (len(self._recent) > self._keep or self._bytes > self._keep_bytes):
             self._count_only(self._pop())
 
-    def take(self, *, count: int, size: int) -> list[bytes]:
+    def take(self, *, count: int, size: int) -> list[Sample]:
         """Return the oldest kept records, in flight now: at most ``count``, and ``size`` bytes (or one)."""
         while self._recent and len(self._in_flight) < count:
-            size -= len(self._recent[0])
+            size -= len(self._recent[0].value)
             if size < 0 and self._in_flight:
                 break
             self._in_flight.append(self._pop())
@@ -92,7 +93,7 @@ class TopicQueue:
     def back(self) -> None:
         """Put what is in flight back in front: it is not in Redis, or that is unknown."""
         self._recent.extendleft(reversed(self._in_flight))
-        self._bytes += sum(map(len, self._in_flight))
+        self._bytes += sum(len(one.value) for one in self._in_flight)
         self._in_flight = []
         self.put(())
 
@@ -136,17 +137,17 @@ class TopicQueue:
         moments += [moment for moment in (self._missing_since, self._reading_since) if moment is not None]
         return min(moments, default=LATEST)
 
-    def _pop(self) -> bytes:
+    def _pop(self) -> Sample:
         record = self._recent.popleft()
-        self._bytes -= len(record)
+        self._bytes -= len(record.value)
         return record
 
-    def _count_only(self, record: bytes) -> None:
+    def _count_only(self, record: Sample) -> None:
         moment = _moment(record)
         self.missing_since(moment)
         prefix = moment[:_TEN_SECONDS]
         self._counts[prefix] = self._counts.get(prefix, 0) + 1
 
 
-def _moment(record: bytes) -> bytes:
-    return moment_of(record) or EARLIEST
+def _moment(record: Sample) -> bytes:
+    return moment_of(record.value) or EARLIEST

@@ -16,7 +16,7 @@ from coordd.redislink.trouble import ServerError
 from coordd.runtime.backoff import Backoff
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sinks.redis.commands import Sample, plan, sample_of
+from coordd.sinks.redis.commands import Sample, plan
 from coordd.sinks.redis.refill import Refill
 from coordd.sinks.redis.refusals import refusal
 from coordd.sinks.redis.topic_queue import TopicQueue
@@ -121,10 +121,9 @@ class TopicWriter:
             self._read_back = []
 
     async def _live_step(self, session: Exchange, ttl: float) -> None:
-        records = self.queue.take(count=COUNT, size=SIZE)
+        samples = self.queue.take(count=COUNT, size=SIZE)
         try:
-            samples = [sample_of(self.queue.topic, record) for record in records]
-            expired = await self._write(session, [sample for sample in samples if sample is not None], ttl)
+            expired = await self._write(session, samples, ttl)
         except BaseException:
             self.queue.back()
             raise

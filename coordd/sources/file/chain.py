@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.reader import COORDINATION
+from coordd.util import inotify as ino
 
 _SELF = ino.DELETE_SELF | ino.MOVE_SELF | ino.ATTRIB | ino.ONLYDIR
 _NAMES = ino.CREATE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE

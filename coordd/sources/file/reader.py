@@ -21,8 +21,8 @@ from coordd.agents.traces import (
     AgentTraces,
     Heartbeat,
     Registration,
+    SourceTraces,
     WorkChange,
-    WorkspaceTraces,
 )
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.agent_files import (
@@ -89,7 +89,7 @@ class WorkspaceReader:
         self._seen_coordination = False
         self._seen_agents = False
 
-    def scan(self, now: float) -> WorkspaceTraces:
+    def scan(self, now: float) -> SourceTraces:
         """Read everything; the result replaces what was known.
 
         Args:
@@ -181,7 +181,7 @@ class WorkspaceReader:
         if entry is not None and entry.problem is not None and len(malformed) < MAX_MALFORMED:
             malformed[f"{self._agents_path}/{jsonable(name)}"] = entry.problem
 
-    def _scan(self, coordination: int, now: float) -> WorkspaceTraces:
+    def _scan(self, coordination: int, now: float) -> SourceTraces:
         fd = open_folder("agents", coordination)
         if fd is None:
             if self._seen_agents:
@@ -197,7 +197,7 @@ class WorkspaceReader:
         work = self._work.scan(coordination, now)
         return self._answer(work)
 
-    def _answer(self, work: Work) -> WorkspaceTraces:
+    def _answer(self, work: Work) -> SourceTraces:
         problems = self._problems()
         malformed = dict(islice(problems, MAX_MALFORMED))
         more = sum(1 for _ in problems)
@@ -206,7 +206,7 @@ class WorkspaceReader:
             over_limit["agents"] = self._folder.over_limit
         elif self._left_out:
             over_limit["agents"] = f"{len(self._left_out)} more than there is room for; they are not shown"
-        return WorkspaceTraces(
+        return SourceTraces(
             self.workspace,
             "read",
             agents=dict(self._agents),
@@ -219,22 +219,22 @@ class WorkspaceReader:
             over_limit=over_limit,
         )
 
-    def _absent(self) -> WorkspaceTraces:
+    def _absent(self) -> SourceTraces:
         try:
             os.stat(self.workspace)
         except FileNotFoundError:
             if not self._seen_workspace:
-                return WorkspaceTraces(self.workspace, "waiting")
+                return SourceTraces(self.workspace, "waiting")
             return self._unreadable(f"the project directory is gone: {jsonable(self.workspace)}", gone=True)
         except OSError as error:
             return self._unreadable(explain_unreadable(error, self.workspace))
         self._seen_workspace = True
         if not self._seen_coordination:
-            return WorkspaceTraces(self.workspace, "waiting")
+            return SourceTraces(self.workspace, "waiting")
         return self._unreadable(f"{jsonable(self._coordination)} was there and is gone")
 
-    def _unreadable(self, error: str, *, gone: bool = False) -> WorkspaceTraces:
-        return WorkspaceTraces(
+    def _unreadable(self, error: str, *, gone: bool = False) -> SourceTraces:
+        return SourceTraces(
             self.workspace,
             "unreadable",
             error,

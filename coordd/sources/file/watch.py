@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.agent_files import SUFFIXES
 from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
@@ -27,6 +26,7 @@ from coordd.sources.file.mounts import remote_type
 from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
 from coordd.sources.file.reader import COORDINATION
 from coordd.sources.file.search import Await
+from coordd.util import inotify as ino
 
 T = TypeVar("T")
 

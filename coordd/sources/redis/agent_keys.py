@@ -5,7 +5,7 @@ Values with pure decisions: agents.py changes them, and draws the states of a he
 
 from __future__ import annotations
 
-from coordd.agents.reducer import FUTURE
+from coordd.agents.beats import FUTURE
 from coordd.agents.traces import Heartbeat, Registration
 
 

@@ -6,9 +6,9 @@ seldom later, since each attempt costs a connection and a line in the server's l
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection
+from time import monotonic
 
 from coordd.redislink.session import RedisSession
 from coordd.sources.redis.keys import BCAST_PREFIXES
@@ -33,6 +33,30 @@ class ChangeListener:
         self._on_change = on_change
         self._last_refusal: str | None = None
         self._subscription: TrackingSubscription | None = None
+        self._refused_by: RedisSession | None = None
+        self._again = 0.0
+        self._pause = AGAIN[0]
+
+    async def begin_if_due(self, session: RedisSession) -> bool:
+        """Ask for the changes of keys, unless this connection was refused a short while ago.
+
+        Returns:
+            Whether changes are announced from now on.
+
+        Raises:
+            RedisLost: the connection failed.
+        """
+        if session is not self._refused_by:
+            self._pause = AGAIN[0]
+        elif monotonic() < self._again:
+            return False
+        if await self.begin(session):
+            self._refused_by = None
+            return True
+        self._refused_by = session
+        self._again = monotonic() + self._pause
+        self._pause = min(2 * self._pause, AGAIN[1])
+        return False
 
     async def begin(self, session: RedisSession) -> bool:
         """Ask for the changes of keys that ``session`` is to track; return whether that is granted.
@@ -53,29 +77,25 @@ class ChangeListener:
             log.info("changes in Redis are announced now")
         return True
 
-    async def begin_eventually(self, session: RedisSession) -> None:
-        """Ask again and again; return when it is granted.
-
-        Raises:
-            RedisLost: the connection failed.
-        """
-        pause, longest = AGAIN
-        await asyncio.sleep(pause)
-        while not await self.begin(session):
-            pause = min(2 * pause, longest)
-            await asyncio.sleep(pause)
-
     async def listen(self) -> None:
         """Report changes, after :meth:`begin`; never returns while the subscription lives.
 
         Raises:
             RedisLost: a connection failed.
         """
-        while self._subscription is not None:
-            self._on_change(await self._subscription.changed())
+        subscription = self._subscription
+        if subscription is None:
+            return
+        try:
+            while True:
+                self._on_change(await subscription.changed())
+        finally:
+            if self._subscription is subscription:
+                self._subscription = None
+            await subscription.close()
 
     async def ping(self) -> None:
-        """Check that the subscription still answers; to be called every few seconds.
+        """Check that the subscription still answers; to be called now and then.
 
         Raises:
             RedisLost: it has not answered in time, or the connection failed.

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
-from coordd.agents.traces import AgentsChange, WorkChange, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, SourceTraces, WorkChange
 from coordd.redislink.session import CHUNK, Command, RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.bounds import MAX_NAMED, Bounds
@@ -93,7 +93,7 @@ class RedisReader:
         times = (self._slow_registry.due, self._slow_offers.due)
         return min((time for time in times if time is not None), default=None)
 
-    async def scan(self, session: RedisSession, now: float) -> WorkspaceTraces:
+    async def scan(self, session: RedisSession, now: float) -> SourceTraces:
         """Read everything; the result replaces what was known.
 
         Args:
@@ -295,7 +295,7 @@ class RedisReader:
             slow.ended(began, self._mono(), heavy=self._offers.heavy)
         return touched
 
-    def _answer(self, tally: Tally, refused: str | None) -> WorkspaceTraces:
+    def _answer(self, tally: Tally, refused: str | None) -> SourceTraces:
         self._agents.end()
         self._claims.end()
         self._progress.end()
@@ -307,7 +307,7 @@ class RedisReader:
         self._unknown = self._find_unknown(tally)
         self._complete = True
         claims = None if "claims" in self._unknown else dict(self._claims.merged)
-        return WorkspaceTraces(
+        return SourceTraces(
             self.workspace,
             "read",
             agents=dict(self._agents.traces),
@@ -320,8 +320,8 @@ class RedisReader:
             over_limit=self._over_limits(),
         )
 
-    def _unreadable(self, error: str) -> WorkspaceTraces:
-        return WorkspaceTraces(
+    def _unreadable(self, error: str) -> SourceTraces:
+        return SourceTraces(
             self.workspace, "unreadable", error, tasks_available=None, claims=None, progress=None
         )
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
+from coordd.runtime.pace import Pace
+
 T = TypeVar("T")
 
-SHARE = 20
-PAUSE = (0.5, 5.0)
-"""The pause after a reading is SHARE times its duration, within these seconds: constant changes cost at most
-a twentieth of the loop's time, and are known at most five seconds late."""
 HEAVY = 60.0
 """The longest pause if values were left out for their size, since the server copies them all each time."""
 
@@ -24,16 +22,16 @@ class ReadThrottle(Generic[T]):
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.wanted: set[T] = set()
-        self._after = 0.0
+        self._pace = Pace()
 
     @property
     def due(self) -> float | None:
         """When it may be read next; None if nothing is wanted, or while it is being read."""
-        return self._after if self.wanted and not self.lock.locked() else None
+        return self._pace.after if self.wanted and not self.lock.locked() else None
 
     def ready(self, mono: float) -> bool:
         """Return whether it should be read now."""
-        return bool(self.wanted) and mono >= self._after and not self.lock.locked()
+        return bool(self.wanted) and mono >= self._pace.after and not self.lock.locked()
 
     def take(self) -> set[T]:
         """Begin a reading; return the parts that are wanted.
@@ -45,5 +43,4 @@ class ReadThrottle(Generic[T]):
 
     def ended(self, began: float, ended: float, *, heavy: bool = False) -> None:
         """End a reading; ``heavy`` means that it met values that are too large to be used."""
-        longest = HEAVY if heavy else PAUSE[1]
-        self._after = ended + min(max(SHARE * (ended - began), PAUSE[0]), longest)
+        self._pace.ended(began, ended, longest=HEAVY if heavy else None)

@@ -7,8 +7,8 @@ https://redis.io/docs/latest/develop/reference/client-side-caching/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
-from time import monotonic
 
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.trouble import ServerError
@@ -16,7 +16,7 @@ from coordd.sources.redis.requests import LONGEST_KEY
 
 CHANNEL = b"__redis__:invalidate"
 PATIENCE = 5.0
-"""Seconds of silence, with pings unanswered, after which the subscription counts as lost."""
+"""Seconds that the subscription may take to answer a ping; then it counts as lost."""
 
 
 class NotPermitted(Exception):
@@ -28,7 +28,7 @@ class TrackingSubscription:
 
     def __init__(self, session: RedisSession) -> None:
         self._session = session
-        self._heard = monotonic()
+        self._heard = asyncio.Event()
 
     async def changed(self) -> Collection[bytes] | None:
         """Wait for the next keys that changed; None means that any key may have (a flush).
@@ -38,7 +38,7 @@ class TrackingSubscription:
         """
         while True:
             reply = await self._session.receive(largest=LONGEST_KEY + 1)
-            self._heard = monotonic()
+            self._heard.set()
             if not isinstance(reply, list) or len(reply) < 3 or reply[:2] != [b"message", CHANNEL]:
                 continue  # the answer to a ping, which may be an error such as a full disk
             if not isinstance(reply[2], list):
@@ -46,15 +46,19 @@ class TrackingSubscription:
             return [key for key in reply[2] if isinstance(key, bytes)]
 
     async def ping(self) -> None:
-        """Check that the subscription still answers; to be called every few seconds.
+        """Check that the subscription still answers, while :meth:`changed` waits for what comes.
 
         Raises:
-            RedisLost: nothing came for :data:`PATIENCE` seconds, or the connection failed.
+            RedisLost: nothing came within :data:`PATIENCE` seconds, or the connection failed.
         """
-        if monotonic() - self._heard > PATIENCE:
-            await self._session.close()
-            raise RedisLost("does not answer in time")
+        self._heard.clear()
         await self._session.send("PING")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._heard.wait()
+        except TimeoutError:
+            await self._session.close()
+            raise RedisLost("does not answer in time") from None
 
     async def close(self) -> None:
         """Close the connection."""

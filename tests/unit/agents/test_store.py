@@ -6,22 +6,25 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from agents import EPOCH, Agents, source
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ticking import tick
 
+from coordd.agents.beats import Reading
+from coordd.agents.join import Agent
+from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Verdict, judge
-from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore
-from coordd.agents.workspace import Workspace
+from coordd.agents.observation import observe
+from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.model import AgentCounts
-from coordd.runtime.clocks import LoopMonitor, ObservedClock
+from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.deadlines import SPARE
 
-TIMEOUT = 120.0
 PATHS = ("/a", "/b")
 IDS = ("x", "y", "z", "é", "x1")
-keys = st.tuples(st.sampled_from(PATHS), st.sampled_from(IDS))
+keys = st.builds(AgentKey, st.sampled_from(PATHS), st.sampled_from(IDS))
 # Sixteenths of a second are exact, so that a deadline is met or not.
 ages = st.none() | st.integers(min_value=0, max_value=16 * 300).map(lambda n: n / 16)
 waits = st.integers(min_value=1, max_value=16 * 130).map(lambda n: n / 16)
@@ -32,70 +35,74 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mono = self.ticked = 1000.0
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
-        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
-        self.known: dict[Key, KnownAgent] = {}
-        for path in PATHS:
-            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
+        self.agents = Agents(*PATHS, forget_after=400.0)
+        self.store = self.agents.store
+        self.loop_monitor = self.agents.loop_monitor
+        tick(self.loop_monitor, self.mono)
+        self.ticked = self.mono
+        self.known: dict[AgentKey, Agent] = {}
 
-    def clock(self, key: Key) -> ObservedClock:
-        return self.store.workspaces[key[0] or ""].clock
+    @property
+    def mono(self) -> float:
+        return self.agents.mono
 
-    def verdict(self, agent: KnownAgent) -> Verdict:
-        clock = self.clock(agent.key)
-        observed = clock.now(self.loop_monitor.horizon(self.mono))
-        return judge(agent.evidence(observed, timeout=self.store.timeout, readable=clock.readable))
+    def clock(self, key: AgentKey) -> ObservedClock:
+        return self.agents.clock(source(key.workspace))
+
+    def verdict(self, agent: Agent) -> Verdict:
+        return judge(self.agents.evidence(agent.observations))
 
     def recount(self) -> AgentCounts:
         return AgentCounts(**Counter(self.verdict(agent).status for agent in self.known.values()))
 
+    def overdue(self) -> set[AgentKey]:
+        """Return the agents that are surely silent for longer than the store has to show them."""
+        found = set()
+        for key, agent in self.known.items():
+            evidence = self.agents.evidence(agent.observations)
+            if judge(evidence).status == "inactive" and (evidence.silence or 0.0) > self.store.forget_after:
+                found.add(key)
+        return found
+
     @rule(key=keys, age=ages)
-    def publish(self, key: Key, age: float | None) -> None:
-        at = None if age is None else self.clock(key).now(self.mono) - age
-        agent = KnownAgent(key=key, verdict=Verdict("active", "heartbeat"), cause="heartbeat", traces=None)
-        agent = replace(agent, beat_at=at)
-        agent = replace(agent, verdict=self.verdict(agent))
-        self.known[key] = agent
-        self.store.publish(agent, self.mono)
+    def show(self, key: AgentKey, age: float | None) -> None:
+        self.known[key] = self.agents.see(*key, age)
 
     @rule(key=keys)
-    def remove(self, key: Key) -> None:
+    def hide(self, key: AgentKey) -> None:
         self.known.pop(key, None)
-        self.store.remove(key, self.mono)
+        self.agents.remove(source(key.workspace), key.agent_id)
 
     @rule(seconds=waits)
     def wait(self, seconds: float) -> None:
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
             self.tick(self.ticked + 2.0)
-        self.mono = max(self.mono, until)
+        self.agents.mono = max(self.mono, until)
 
     def tick(self, mono: float) -> None:
-        self.mono = self.ticked = mono
-        assert self.loop_monitor.tick(mono) == 0.0
+        self.agents.mono = self.ticked = mono
+        assert tick(self.loop_monitor, mono) == 0.0
 
     @rule(seconds=waits, asked_meanwhile=st.booleans())
     def gap(self, seconds: float, asked_meanwhile: bool) -> None:
-        self.mono += seconds
+        self.agents.mono += seconds
         if asked_meanwhile:
             assert self.store.counts(self.mono) == self.recount()
-        gap = self.loop_monitor.tick(self.mono)
+        gap = tick(self.loop_monitor, self.mono)
         self.ticked = self.mono
         if gap:
-            for workspace in self.store.workspaces.values():
-                workspace.clock.skip(gap)
+            for state in self.store.sources.values():
+                state.clock.skip(gap)
             self.store.rejudge_all(self.mono)
 
     @rule(path=st.sampled_from(PATHS))
     def lost(self, path: str) -> None:
-        self.store.workspaces[path].clock.lost(self.mono)
-        self.store.rejudge(path, self.mono)
+        self.agents.lose(source(path))
 
     @rule(path=st.sampled_from(PATHS))
     def regained(self, path: str) -> None:
-        self.store.workspaces[path].clock.regained(self.mono)
-        self.store.rejudge(path, self.mono)
+        self.agents.regain(source(path))
 
     @rule(timeout=st.sampled_from([10.0, 120.0, 200.0]))
     def change_the_timeout(self, timeout: float) -> None:
@@ -107,12 +114,12 @@ class Model(RuleBasedStateMachine):
     def wait_for_the_next_deadline(self) -> None:
         """Check that no change comes before the next deadline."""
         due = self.store.next_deadline()
-        before = self.recount()
+        before, overdue = self.recount(), self.overdue()
         for _ in range(200):
             if due is not None and self.ticked + 2.0 >= due:
                 break
             self.tick(self.ticked + 2.0)
-            assert self.recount() == before
+            assert (self.recount(), self.overdue()) == (before, overdue)
 
     @rule()
     def record_what_is_outdated(self) -> None:
@@ -124,8 +131,12 @@ class Model(RuleBasedStateMachine):
         assert len(owed) == len(set(owed))
         for key in owed:
             self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
-            self.store.publish(self.known[key], self.mono)
+            self.store.show(self.known[key], self.mono)
+        overdue = self.overdue()
+        assert overdue <= self.store.take_overdue()
         assert not self.store.has_unrecorded
+        for key in overdue:
+            self.hide(key)
 
     @invariant()
     def counters_equal_a_recount(self) -> None:
@@ -140,8 +151,8 @@ class Model(RuleBasedStateMachine):
             assert one.agent is self.known[one.agent.key]
             assert one.verdict == self.verdict(one.agent)
         for path in PATHS:
-            mine = [agent for key, agent in sorted(self.known.items()) if key[0] == path]
-            assert self.store.in_workspace(path) == mine
+            mine = [agent for key, agent in sorted(self.known.items()) if key.workspace == path]
+            assert [one.agent for one in self.store.shown(self.mono, workspace=path)] == mine
         for status in ("active", "inactive", "unknown"):
             some = [one.agent.key for one in self.store.shown(self.mono, status=status)]
             assert some == [one.agent.key for one in shown if one.verdict.status == status]
@@ -155,33 +166,27 @@ TestPicture: Any = Model.TestCase
 TestPicture.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
 
 
-def store_of(agents: set[Key]) -> AgentStore:
-    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    store = AgentStore(timeout=TIMEOUT, loop_monitor=loop_monitor)
-    for path in {key[0] or "" for key in agents}:
-        store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
-    for key in agents:
-        agent = KnownAgent(
-            key=key, verdict=Verdict("active", "heartbeat"), cause="start", traces=None, beat_at=0.0
-        )
-        store.publish(agent, 0.0)
-    return store
+def agents_with(keys: set[AgentKey]) -> Agents:
+    agents = Agents(*{key.workspace for key in keys}, mono=0.0)
+    for key in keys:
+        agents.see(*key)
+    return agents
 
 
-any_key = st.tuples(st.sampled_from(["/a", "/b", "/é"]), st.text(min_size=1, max_size=3)) | st.tuples(
-    st.none(), st.text(min_size=1, max_size=3).map(lambda text: f"redis{text}")
-)
+any_key = st.builds(
+    AgentKey, st.sampled_from(["/a", "/b", "/é"]), st.text(min_size=1, max_size=3)
+) | st.builds(AgentKey, st.just(""), st.text(min_size=1, max_size=3).map(lambda text: f"redis{text}"))
 
 
 @settings(deadline=None)
 @given(st.sets(any_key, max_size=20), st.integers(min_value=1, max_value=5), st.data())
 def test_paging_by_key_meets_each_agent_once_also_when_the_last_one_left(
-    agents: set[Key], size: int, data: st.DataObject
+    keys: set[AgentKey], size: int, data: st.DataObject
 ) -> None:
-    store = store_of(agents)
-    removed: set[Key] = set()
-    met: list[Key] = []
-    after: Key | None = None
+    store = agents_with(keys).store
+    removed: set[AgentKey] = set()
+    met: list[AgentKey] = []
+    after: AgentKey | None = None
     while True:
         page = [one.agent.key for _, one in zip(range(size), store.shown(0.0, after=after), strict=False)]
         if not page:
@@ -189,89 +194,132 @@ def test_paging_by_key_meets_each_agent_once_also_when_the_last_one_left(
         met += page
         after = page[-1]
         if data.draw(st.booleans()):
-            store.remove(after, 0.0)
+            store.hide(after)
             removed.add(after)
     assert len(met) == len(set(met))
-    assert set(met) == agents
-    assert {one.agent.key for one in store.shown(0.0)} == agents - removed
+    assert set(met) == keys
+    assert {one.agent.key for one in store.shown(0.0)} == keys - removed
 
 
 @settings(deadline=None)
-@given(st.sets(any_key, max_size=20), st.sampled_from(["/a", "/b", "/é", "/none"]))
-def test_one_workspace_alone(agents: set[Key], path: str) -> None:
-    store = store_of(agents)
-    mine = sorted(key[1] for key in agents if key[0] == path)
-    assert [one.agent.key[1] for one in store.shown(0.0, workspace=path)] == mine
+@given(st.sets(any_key, max_size=20), st.sampled_from(["", "/a", "/b", "/é", "/none"]))
+def test_one_workspace_alone(keys: set[AgentKey], path: str) -> None:
+    store = agents_with(keys).store
+    mine = sorted(key.agent_id for key in keys if key.workspace == path)
+    assert [one.agent.key.agent_id for one in store.shown(0.0, workspace=path)] == mine
     assume(mine)
-    after: Key = (path, mine[0])
-    assert [one.agent.key[1] for one in store.shown(0.0, workspace=path, after=after)] == mine[1:]
+    after = AgentKey(path, mine[0])
+    shown = store.shown(0.0, workspace=path, after=after)
+    assert [one.agent.key.agent_id for one in shown] == mine[1:]
 
 
 def test_the_agents_of_one_name() -> None:
-    store = store_of({(None, "x"), ("/a", "x"), ("/b", "x"), ("/b", "y"), (None, "y")})
-    assert {agent.key for agent in store.named("x")} == {(None, "x"), ("/a", "x"), ("/b", "x")}
-    assert [agent.key for agent in store.named("y")] == [("/b", "y")]  # Redis's is the same agent
-    assert store.named("z") == []
+    agents = Agents("", "/a", "/b")
+    for path, agent_id in (("", "x"), ("/a", "x"), ("/b", "x"), ("/b", "y"), ("", "y")):
+        agents.see(path, agent_id)
+    assert {agent.key for agent in agents.store.named("x")} == {("", "x"), ("/a", "x"), ("/b", "x")}
+    assert [agent.key for agent in agents.store.named("y")] == [("/b", "y")]  # Redis's is the same agent
+    assert agents.store.named("z") == []
 
 
 def test_an_agent_that_comes_back_with_an_older_beat_falls_silent_in_its_own_time() -> None:
-    store = store_of({("/a", "x")})
-    agent = store.in_workspace("/a")[0]
-    store.remove(agent.key, 0.0)
-    store.publish(replace(agent, beat_at=-100.0), 0.0)
-    assert store.next_deadline() == 20.0
+    agents = Agents("/a", mono=0.0)
+    agents.see("/a", "x")
+    agents.remove(source("/a"), "x")
+    agents.see("/a", "x", 100.0)
+    assert agents.store.next_deadline() == 20.0
+
+
+def test_an_agent_that_is_silent_for_too_long_is_told_in_its_time_and_once() -> None:
+    agents = Agents("/a", mono=0.0, forget_after=300.0)
+    store = agents.store
+    agents.see("/a", "x")
+    for mono in range(2, 304, 2):
+        tick(agents.loop_monitor, float(mono))
+        store.expire(float(mono))
+        due = store.next_deadline()
+        assert due is None or due <= (120.0 if mono < 120 else 302.0)
+        assert store.take_overdue() == ({("/a", "x")} if mono == 302 else set()), mono
+    assert store.take_overdue() == set()
 
 
 def test_what_can_change_an_answer_changes_the_version() -> None:
-    store = store_of({("/a", "x")})
-    version = store.version
+    agents = agents_with({AgentKey("/a", "x")})
+    store, version = agents.store, agents.store.version
     store.counts(1.0)
     assert store.version == version
-    for tick in range(2, 124, 2):
-        store._loop_monitor.tick(float(tick))
+    for mono in range(2, 124, 2):
+        tick(agents.loop_monitor, float(mono))
     store.expire(122.0)
     assert store.version > version
 
 
 def test_an_age_goes_on_while_the_silence_stands_still() -> None:
     """The age counts the time of gaps and of blind periods."""
-    store = store_of({("/a", "x")})
-    agent = store.in_workspace("/a")[0]
-    clock = store.workspaces["/a"].clock
+    agents = Agents("/a", mono=0.0)
+    store, monitor, clock = agents.store, agents.loop_monitor, agents.clock(source("/a"))
+    agent = agents.see("/a", "x")
 
     def age_and_silence(mono: float) -> tuple[float | None, float | None]:
         shown = store.look(agent, mono)
         assert [one.age for one in store.shown(mono)] == [shown.age]
+        assert [(one.age, one.evidence) for one in store.look_at_sources(agent, mono)] == [
+            (shown.age, shown.evidence)
+        ]
         return shown.age, shown.evidence.silence
 
-    store._loop_monitor.tick(2.0)
+    tick(monitor, 2.0)
     assert age_and_silence(2.0) == (2.0, 2.0)
-    assert age_and_silence(10.0) == (10.0, 4.0)  # the gap is not over: only its beginning is surely silence
-    clock.skip(store._loop_monitor.tick(10.0))
-    assert age_and_silence(10.0) == (10.0, 4.0)
+    assert age_and_silence(10.0) == (10.0, 3.5)  # the gap is not over: only its beginning is surely silence
+    clock.skip(tick(monitor, 10.0))
+    assert age_and_silence(10.0) == (10.0, 3.5)
     clock.lost(10.0)
-    for tick in range(12, 42, 2):
-        store._loop_monitor.tick(float(tick))
-    assert age_and_silence(40.0) == (40.0, 34.0)
+    for mono in range(12, 42, 2):
+        tick(monitor, float(mono))
+    assert age_and_silence(40.0) == (40.0, 33.5)
     clock.regained(40.0)
-    store.publish(replace(agent, cause="verdict"), 40.0)
-    assert age_and_silence(40.0) == (40.0, 4.0)
+    store.show(replace(agent, cause="verdict"), 40.0)
+    assert age_and_silence(40.0) == (40.0, 3.5)
 
-    agent = replace(agent, beat_at=clock.now(40.0) - 1.0)
-    store.publish(agent, 40.0)
+    agents.mono = 40.0
+    agent = agents.see("/a", "x", 1.0)
     assert age_and_silence(40.0) == (1.0, 1.0)
-    agent = replace(agent, beat_at=None)
-    store.publish(agent, 40.0)
+    agent = agents.see("/a", "x", None)
     assert age_and_silence(40.0) == (None, None)
 
 
 def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None:
-    store = store_of({("/a", "x")})
-    agent = store.in_workspace("/a")[0]
-    store.remove(agent.key, 1.0)
-    store.publish(replace(agent, beat_at=0.0), 1.0)
-    store.workspaces["/a"].clock.skip(5.0)
-    assert store.look(agent, 7.0).age == 7.0
-    store.remove(agent.key, 1.0)
-    store.publish(agent, 7.0)
-    assert store.look(agent, 7.0).age == 2.0
+    """A beat is dated once: what is taken out of the clock later moves it no more."""
+    agents = Agents("/a", mono=1.0)
+    clock, place = agents.clock(source("/a")), (source("/a"), "x")
+
+    def read(beat: float) -> Agent:
+        traces = AgentTraces("x", heartbeat=Heartbeat(EPOCH + beat, EPOCH + beat, (beat,)))
+        old = agents.observations.get(*place)
+        observed = clock.now(agents.mono)
+        reading = Reading(
+            wall=agents.now.wall,
+            mono=agents.mono,
+            observed=observed,
+            since=0.0,
+            timeout=agents.store.timeout,
+            fresh=old is None,
+            blind=agents.mono - observed,
+        )
+        agents.put(observe(old, place, "/a", traces, reading))
+        (agent,) = agents.store.named("x")
+        return agent
+
+    agent = read(0.0)
+    clock.skip(5.0)
+    agents.mono = 7.0
+    assert agents.store.look(agent, 7.0).age == 7.0
+    for kept in (False, True):  # whether its old traces are remembered
+        if kept:
+            agents.put(replace(agent.observations[0], dormant=True))
+        else:
+            agents.remove(*place)
+        assert agents.store.named("x") == []
+        agents.mono += 2.0
+        agent = read(agents.mono - 1.0)
+        assert agents.store.look(agent, agents.mono).age == 1.0

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 from fake_coordd import agent, fake_coordd, paged
+from waiting import PATIENCE
 
 from coordd.cli.complete import MOST
-
-PATIENCE = 60
 
 # As bash calls the function of a completion: the command, the word to complete, the word before it.
 BASH = r"""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,19 +196,17 @@ def test_a_key_of_very_many_parts_which_takes_minutes_is_not_even_parsed(scene: 
 
 @pytest.mark.root
 @pytest.mark.parametrize("closed", ["file", "folder", "project", "owners"])
-def test_what_may_not_be_read_is_a_problem(closed: str) -> None:
-    with tempfile.TemporaryDirectory() as directory:  # pytest's own are closed to others
-        os.chmod(directory, 0o755)
-        scene = Scene(Path(directory))
-        scene.file.write_bytes(MINUTE)
-        scene.owners.write_text(f'[project."{scene.root}".agents]\ntimeout = "70s"\n')
-        paths = {"file": scene.file, "folder": scene.claude, "project": scene.root, "owners": scene.owners}
-        paths[closed].chmod(0)
-        os.seteuid(65534)
-        try:
-            config = scene.load()
-        finally:
-            os.seteuid(0)
+def test_what_may_not_be_read_is_a_problem(closed: str, open_directory: Path) -> None:
+    scene = Scene(open_directory)
+    scene.file.write_bytes(MINUTE)
+    scene.owners.write_text(f'[project."{scene.root}".agents]\ntimeout = "70s"\n')
+    paths = {"file": scene.file, "folder": scene.claude, "project": scene.root, "owners": scene.owners}
+    paths[closed].chmod(0)
+    os.seteuid(65534)
+    try:
+        config = scene.load()
+    finally:
+        os.seteuid(0)
     assert config.agents.timeout == (60 if closed == "owners" else 70)
     (problem,) = config.problems
     assert "Permission denied" in problem

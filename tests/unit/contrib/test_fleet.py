@@ -7,12 +7,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 SCRIPT = Path(__file__).parents[3] / "contrib" / "fleet.py"
 START = 1_800_000_000.0
@@ -182,10 +182,7 @@ def test_a_signal_ends_the_game_and_leaves_its_files(tmp_path: Path, number: sig
     command = [sys.executable, str(SCRIPT), "-d", str(tmp_path), "--agents", "3", "--truth", str(truth_file)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
-        while not truth_file.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(truth_file.exists)
         process.send_signal(number)
         out, _ = process.communicate(timeout=60)
     finally:

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 SCRIPT = Path(__file__).parents[3] / "contrib" / "heartbeat.sh"
 SHELLS = [
@@ -61,13 +61,6 @@ def beat(shell: list[str], *arguments: str, cwd: Path, stdin: str = "", **enviro
 def agents(workspace: Path) -> dict[str, str]:
     directory = workspace / ".claude" / "coordination" / "agents"
     return {path.name: path.read_text() for path in directory.iterdir()} if directory.is_dir() else {}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_beat_is_the_time_in_utc(shell: list[str], workspace: Path) -> None:
@@ -197,25 +190,24 @@ def test_a_loop_beats_until_it_is_killed(shell: list[str], workspace: Path, numb
         [*shell, str(SCRIPT), "--stamp", "--loop", "0.05", "a"], cwd=workspace, start_new_session=True
     )
     try:
-        until(lambda: inode() != 0)
+        eventually(lambda: inode() != 0)
         first = inode()
-        until(lambda: inode() != first)
+        eventually(lambda: inode() != first)
         process.send_signal(number)
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(60)
     assert set(agents(workspace)) == {"a.heartbeat"}
-    # its sleep went with it
-    with pytest.raises(ProcessLookupError):
-        _until_gone(process.pid)
+    eventually(lambda: _is_gone(process.pid), what="its sleep goes with it")
 
 
-def _until_gone(group: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def _is_gone(group: int) -> bool:
+    try:
         os.killpg(group, 0)
-        time.sleep(0.01)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def test_a_beat_takes_two_processes_at_most(workspace: Path, tmp_path: Path) -> None:

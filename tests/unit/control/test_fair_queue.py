@@ -70,33 +70,30 @@ def test_nothing_is_lost_and_each_process_is_served_in_order(puts: list[tuple[in
     assert {uid for (uid, _), _ in taken[: len(users)]} == users  # nobody waits for another's second
 
 
-def test_a_hundred_who_ask_at_once_share_two_runs() -> None:
-    async def test() -> None:
-        runs = 0
-        gate = asyncio.Event()
+async def test_a_hundred_who_ask_at_once_share_two_runs() -> None:
+    runs = 0
+    gate = asyncio.Event()
 
-        async def run() -> int:
-            nonlocal runs
-            runs += 1
-            number = runs
-            await gate.wait()
-            if number == 3:
-                raise ValueError(number)
-            return number
+    async def run() -> int:
+        nonlocal runs
+        runs += 1
+        number = runs
+        await gate.wait()
+        if number == 3:
+            raise ValueError(number)
+        return number
 
-        share = OneAtATime(run)
-        first = [asyncio.create_task(share()) for _ in range(50)]
-        while not runs:  # noqa: ASYNC110  # until it runs
-            await asyncio.sleep(0)
-        second = [asyncio.create_task(share()) for _ in range(50)]
+    share = OneAtATime(run)
+    first = [asyncio.create_task(share()) for _ in range(50)]
+    while not runs:  # noqa: ASYNC110  # until it runs
         await asyncio.sleep(0)
-        second.pop().cancel()
-        gate.set()
-        assert set(await asyncio.gather(*first)) == {1}
-        assert set(await asyncio.gather(*second)) == {2}
-        third = await asyncio.gather(share(), share(), return_exceptions=True)
-        assert [type(one) for one in third] == [ValueError] * 2
-        assert await share() == 4
-        assert runs == 4
-
-    asyncio.run(test())
+    second = [asyncio.create_task(share()) for _ in range(50)]
+    await asyncio.sleep(0)
+    second.pop().cancel()
+    gate.set()
+    assert set(await asyncio.gather(*first)) == {1}
+    assert set(await asyncio.gather(*second)) == {2}
+    third = await asyncio.gather(share(), share(), return_exceptions=True)
+    assert [type(one) for one in third] == [ValueError] * 2
+    assert await share() == 4
+    assert runs == 4

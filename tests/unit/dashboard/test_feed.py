@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,16 +11,6 @@ import pytest
 from coordd.dashboard.feed import BATCH_BYTES, TOPICS, Feed, Reader, RingBounds
 
 ALL = frozenset(TOPICS)
-
-
-def on_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """The feed wakes its readers by the loop's timers."""
-
-    def run() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
-
-    run.__name__ = test.__name__
-    return run
 
 
 def taken(reader: Reader) -> list[tuple[str, Any, str | None]]:
@@ -36,7 +25,6 @@ def record(feed: Feed, number: int, topic: str = "event") -> None:
     feed.record(topic, b'{"n":%d}' % number)
 
 
-@on_loop
 async def test_a_reader_gets_what_comes_after_it() -> None:
     feed = Feed(epoch="e")
     record(feed, 1)
@@ -48,7 +36,6 @@ async def test_a_reader_gets_what_comes_after_it() -> None:
     assert taken(reader) == []
 
 
-@on_loop
 async def test_it_goes_on_behind_an_id() -> None:
     feed = Feed(epoch="e")
     for number in range(1, 6):
@@ -62,19 +49,15 @@ async def test_it_goes_on_behind_an_id() -> None:
 
 
 @pytest.mark.parametrize("after", ["x-3", "e-6", "e-", "e--1", "e-\u0663", "3", "", "e-" + "9" * 30])
-def test_an_id_of_another_life_is_a_reset(after: str) -> None:
-    async def look() -> None:
-        feed = Feed(epoch="e")
-        for number in range(1, 6):
-            record(feed, number)
-        reader = feed.reader(after=after, topics=ALL)
-        assert reader.reset
-        assert taken(reader) == []
-
-    asyncio.run(look())
+async def test_an_id_of_another_life_is_a_reset(after: str) -> None:
+    feed = Feed(epoch="e")
+    for number in range(1, 6):
+        record(feed, number)
+    reader = feed.reader(after=after, topics=ALL)
+    assert reader.reset
+    assert taken(reader) == []
 
 
-@on_loop
 async def test_who_is_too_slow_is_told_how_much_it_missed() -> None:
     feed = Feed(epoch="e", bounds=RingBounds(records=3))
     reader = feed.reader(after=None, topics=ALL)
@@ -87,7 +70,6 @@ async def test_who_is_too_slow_is_told_how_much_it_missed() -> None:
     assert taken(reader) == []
 
 
-@on_loop
 async def test_the_ring_is_bounded_in_bytes_too() -> None:
     feed = Feed(epoch="e", bounds=RingBounds(bytes=10_000))
     reader = feed.reader(after=None, topics=ALL)
@@ -99,7 +81,6 @@ async def test_the_ring_is_bounded_in_bytes_too() -> None:
     assert len(got) - 1 == 9
 
 
-@on_loop
 async def test_topics_are_chosen() -> None:
     feed = Feed(epoch="e")
     reader = feed.reader(after=None, topics=frozenset({"agent", "status"}))
@@ -110,7 +91,6 @@ async def test_topics_are_chosen() -> None:
     assert [name for name, _, _ in taken(reader)] == ["agent", "status"]
 
 
-@on_loop
 async def test_of_latest_values_only_the_last_counts() -> None:
     feed = Feed(epoch="e")
     feed.latest("status", b'{"a":1}')
@@ -126,7 +106,6 @@ async def test_of_latest_values_only_the_last_counts() -> None:
     assert taken(feed.reader(after=None, topics=ALL)) == [("link", {"up": True}, None)]
 
 
-@on_loop
 async def test_much_comes_in_batches_and_readers_are_woken() -> None:
     feed = Feed(epoch="e")
     reader = feed.reader(after=None, topics=ALL)
@@ -146,7 +125,6 @@ async def test_much_comes_in_batches_and_readers_are_woken() -> None:
     assert len(feed) == 0
 
 
-@on_loop
 async def test_closing_wakes_everybody() -> None:
     feed = Feed(epoch="e")
     readers = [feed.reader(after=None, topics=ALL) for _ in range(3)]

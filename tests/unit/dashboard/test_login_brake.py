@@ -6,18 +6,11 @@ import asyncio
 import logging
 
 import pytest
+from clock import Clock
 
 from coordd.dashboard import login_brake as module
 from coordd.dashboard.client_address import network_of
 from coordd.dashboard.login_brake import FREE, FREE_OF_ALL, HELD, HELD_EACH, KNOWN, LONGEST, Brake
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_first_are_free_and_each_further_one_costs_twice_as_much() -> None:
@@ -48,28 +41,25 @@ def test_many_addresses_together_are_braked_too_and_not_all_remembered() -> None
     assert len(brake._each) == KNOWN
 
 
-def test_few_answers_are_held_and_the_rest_refused() -> None:
-    async def test() -> None:
-        brake = Brake(now=Clock())
+async def test_few_answers_are_held_and_the_rest_refused() -> None:
+    brake = Brake(now=Clock())
+    for _ in range(FREE + 8):
+        brake.penalty("a")
+    held = [asyncio.create_task(brake.wrong("a")) for _ in range(HELD_EACH)]
+    await asyncio.sleep(0)
+    assert not await brake.wrong("a")
+    for number in range(HELD):
+        address = f"b{number}"
         for _ in range(FREE + 8):
-            brake.penalty("a")
-        held = [asyncio.create_task(brake.wrong("a")) for _ in range(HELD_EACH)]
+            brake.penalty(address)
+        held.append(asyncio.create_task(brake.wrong(address)))
         await asyncio.sleep(0)
-        assert not await brake.wrong("a")
-        for number in range(HELD):
-            address = f"b{number}"
-            for _ in range(FREE + 8):
-                brake.penalty(address)
-            held.append(asyncio.create_task(brake.wrong(address)))
-            await asyncio.sleep(0)
-        refused = [task for task in held if task.done() and not task.result()]
-        assert len(refused) == HELD_EACH
-        for task in held:
-            task.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
-        assert not brake._held
-
-    asyncio.run(test())
+    refused = [task for task in held if task.done() and not task.result()]
+    assert len(refused) == HELD_EACH
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    assert not brake._held
 
 
 def test_the_log_tells_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
 
 import pytest
+from waiting import until
 
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, SourceTraces
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.redis import BATCH, RedisIntake
-from coordd.intake.source import TraceLog
+from coordd.intake.source import BATCH, SourceIntake, Stores
 from coordd.intake.tasks import TaskIntake
+from coordd.intake.trace_log import TraceLog
 from coordd.model import AgentSample
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.runtime.schedule import Schedule, now
 from coordd.sources.redis import change_listener
+from coordd.sources.redis.source import RedisSource
 from coordd.sources.redis.tracking import TrackingSubscription
 from coordd.tasks.board import Board
 
@@ -56,10 +59,10 @@ class Reader:
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
 
-    async def scan(self, _session: object, _wall: float) -> WorkspaceTraces:
+    async def scan(self, _session: object, _wall: float) -> SourceTraces:
         if self.fails:
             raise self.fails
-        return WorkspaceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
+        return SourceTraces("", "read", agents=dict(self.agents), claims=dict(self.claims))
 
     async def read(self, _session: object, keys: Collection[bytes], _wall: float) -> AgentsChange:
         ids = [key.decode().partition(":")[2] for key in keys]
@@ -94,37 +97,51 @@ class Scene:
     """An intake of Redis with everything behind it, over a fake Redis."""
 
     def __init__(self) -> None:
-        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-        self.store = AgentStore(timeout=120, loop_monitor=loop_monitor)
+        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=loop_monitor)
         self.board = Board(store=self.store, stall_after=900)
         self.store.on_change = self.board.touched
         self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
         recorder: Any = self.records
         reader: Any = self.reader
-        agents = AgentIntake(store=self.store, recorder=recorder, host="h", forget_after=86400)
+        agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
             store=self.store, schedule=self.schedule, agents=agents, tasks=tasks
         )
         self.lost: list[str] = []
-        self.intake = RedisIntake(
+        self.source = RedisSource(
             url="redis://localhost",
-            store=self.store,
             reader=reader,
-            schedule=self.schedule,
-            agents=agents,
-            tasks=tasks,
-            deadline_timer=self.deadline_timer,
-            trace_log=TraceLog(),
             broken=lambda lost: self.lost.append(str(lost)),
             flushed=lambda: None,
         )
+        agents.add_source(self.source.state)
+        self.intake = SourceIntake(
+            self.source,
+            Stores(
+                store=self.store,
+                schedule=self.schedule,
+                agents=agents,
+                tasks=tasks,
+                deadline_timer=self.deadline_timer,
+                trace_log=TraceLog(),
+            ),
+            drop=lambda _: None,
+        )
+        self.intake.start()
 
     def up(self, run_id: str | None = "1") -> None:
         session: Any = Session()
-        self.intake.ready.clear()
-        self.intake.up(session, RedisFacts(connected=True, run_id=run_id))
+        self.intake.first.clear()
+        self.source.up(session, RedisFacts(connected=True, run_id=run_id))
+
+    def down(self, trouble: str = "is gone") -> None:
+        self.source.down(trouble)
+
+    def waiting(self, job: str) -> float | None:
+        return self.schedule.waiting(f"redis:.{job}")
 
     def beats(self, agent: str, mark: object = 0, *, registered: bool = False) -> None:
         self.reader.agents[agent] = AgentTraces(
@@ -133,139 +150,117 @@ class Scene:
             registration=Registration(status="idle") if registered else None,
         )
 
-    async def until(self, probe: Callable[[], object]) -> None:
-        deadline = monotonic() + 20
-        while not probe():
-            assert monotonic() < deadline, "not within 20 s"
-            await asyncio.sleep(0.005)
-
     def names(self) -> list[str]:
-        return [one.agent.key[1] for one in self.store.shown(monotonic())]
+        return [one.agent.key.agent_id for one in self.store.shown(monotonic())]
 
 
-def scenario(function: Callable[[Scene], Awaitable[None]]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Run a coroutine function of a scene as a test."""
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    scene = Scene()
 
-    def test(monkeypatch: pytest.MonkeyPatch) -> None:
-        async def run() -> None:
-            scene = Scene()
+    async def track(*_: object) -> TrackingSubscription:
+        pushes: Any = scene.pushes
+        return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
 
-            async def track(*_: object) -> TrackingSubscription:
-                pushes: Any = scene.pushes
-                return pushes  # type: ignore[no-any-return]  # it can do what a subscription can
-
-            monkeypatch.setattr(change_listener, "track", track)
-            scene.schedule.start()
-            try:
-                await function(scene)
-            finally:
-                scene.records.gate.set()
-                await scene.intake.stop()
-                scene.schedule.stop()
-
-        asyncio.run(run())
-
-    test.__name__ = function.__name__
-    return test
+    monkeypatch.setattr(change_listener, "track", track)
+    scene.schedule.start()
+    yield scene
+    scene.records.gate.set()
+    await scene.intake.stop()
+    scene.schedule.stop()
 
 
-@scenario
 async def test_what_is_being_recorded_when_redis_goes_is_shown_and_not_recorded_again(scene: Scene) -> None:
     scene.beats("x")
     scene.records.gate.clear()
     scene.up()
     await scene.records.writing.wait()
-    scene.intake.down("is gone")
+    scene.down("is gone")
     scene.records.gate.set()
-    await scene.until(lambda: scene.names() == ["x"])
+    await until(lambda: scene.names() == ["x"])
     scene.up()
-    await scene.until(scene.intake.ready.is_set)
+    await until(scene.intake.first.is_set)
     assert [one.agent_id for one in scene.records.samples] == ["x"]
 
 
-@scenario
 async def test_a_reading_that_outlives_its_connection_does_not_count(scene: Scene) -> None:
     scene.beats("x")
     scene.reader.claims["t"] = Claim("t", "x")
     scene.up()
-    await scene.until(scene.intake.ready.is_set)
+    await until(scene.intake.first.is_set)
     scene.deadline_timer.start()
     scene.beats("x", 2)
     scene.records.writing.clear()
     scene.records.gate.clear()
-    scene.intake.rescan_soon()
+    scene.intake.scan_soon()
     await scene.records.writing.wait()
-    scene.intake.down("is gone")
+    scene.down("is gone")
     scene.records.gate.set()
-    await scene.until(lambda: len(scene.records.samples) == 2)
+    await until(lambda: len(scene.records.samples) == 2)
     for _ in range(20):
         await asyncio.sleep(0.01)
         assert scene.board.counts(now()).claimed is None
     assert scene.store.workspaces[""].state == "unreadable"
 
 
-@scenario
 async def test_a_push_is_not_kept_waiting_by_what_is_read_seldom(scene: Scene) -> None:
     scene.up()
-    await scene.until(lambda: scene.intake.mode == "push")
+    await until(lambda: scene.source.mode == "push")
     scene.reader.due = monotonic() + 600  # the registry is large, and was read just now
     scene.beats("a")
     await scene.pushes.changes.put([b"heartbeat:a"])
-    await scene.until(lambda: scene.names() == ["a"])
-    await scene.until(lambda: (scene.schedule.waiting("redis.batch") or 0) > monotonic() + 300)
+    await until(lambda: scene.names() == ["a"])
+    await until(lambda: (scene.waiting("batch") or 0) > monotonic() + 300)
     scene.beats("b")
     await scene.pushes.changes.put([b"heartbeat:b"])
-    await scene.until(scene.pushes.changes.empty)
+    await until(scene.pushes.changes.empty)
     await asyncio.sleep(0)
-    due = scene.schedule.waiting("redis.batch")
+    due = scene.waiting("batch")
     assert scene.names() == ["a", "b"] or (due is not None and due < monotonic() + 10 * BATCH)
-    await scene.until(lambda: scene.names() == ["a", "b"])
-    await scene.until(lambda: (scene.schedule.waiting("redis.batch") or 0) > monotonic() + 300)
+    await until(lambda: scene.names() == ["a", "b"])
+    await until(lambda: (scene.waiting("batch") or 0) > monotonic() + 300)
 
 
-@scenario
 async def test_an_unexpected_failure_of_a_reading_is_shown_and_the_reading_repeated(scene: Scene) -> None:
     scene.beats("x")
     scene.up()
-    await scene.until(scene.intake.ready.is_set)
+    await until(scene.intake.first.is_set)
     for _ in range(2):
         scene.reader.fails = ZeroDivisionError("a bug")
-        scene.intake.rescan_soon()
-        await scene.until(lambda: "ZeroDivisionError" in str(scene.intake.troubles))
+        scene.intake.scan_soon()
+        await until(lambda: "ZeroDivisionError" in str(scene.source.troubles))
         scene.reader.fails = None
-        assert scene.schedule.waiting("redis.rescan") is not None
-        scene.intake.rescan_soon()
-        await scene.until(lambda: not scene.intake.troubles)
+        assert scene.waiting("scan") is not None
+        scene.intake.scan_soon()
+        await until(lambda: not scene.source.troubles)
     assert scene.names() == ["x"]
     assert scene.lost == []
 
 
-@scenario
 async def test_after_a_restart_of_redis_agents_not_yet_registered_again_have_not_left(scene: Scene) -> None:
     for agent in ("a", "b"):
         scene.beats(agent, registered=True)
     scene.up("1")
-    await scene.until(scene.intake.ready.is_set)
-    scene.intake.down("is gone")
+    await until(scene.intake.first.is_set)
+    scene.down("is gone")
     del scene.reader.agents["b"]  # "a" was quicker
     scene.up("2")
-    await scene.until(scene.intake.ready.is_set)
+    await until(scene.intake.first.is_set)
     assert scene.names() == ["a", "b"]
     assert scene.records.events == []
-    scene.intake.down("is gone")
+    scene.down("is gone")
     scene.beats("b", 2, registered=True)
     scene.up("2")
-    await scene.until(scene.intake.ready.is_set)
-    scene.intake.down("was away")
+    await until(scene.intake.first.is_set)
+    scene.down("was away")
     del scene.reader.agents["b"]
     scene.up("2")  # the same server: "b" has left
-    await scene.until(lambda: scene.names() == ["a"])
+    await until(lambda: scene.names() == ["a"])
 
 
-@scenario
 async def test_after_stop_a_new_connection_is_not_read(scene: Scene) -> None:
     scene.up()
-    await scene.until(scene.intake.ready.is_set)
+    await until(scene.intake.first.is_set)
     await scene.intake.stop()
     scene.beats("x")
     scene.up()
@@ -274,7 +269,6 @@ async def test_after_stop_a_new_connection_is_not_read(scene: Scene) -> None:
         assert scene.names() == []
 
 
-@scenario
 async def test_the_server_is_listened_to_while_everything_is_read(scene: Scene) -> None:
     """A first reading may take longer than the silence after which a subscription counts as lost."""
     scene.beats("x")
@@ -283,13 +277,12 @@ async def test_the_server_is_listened_to_while_everything_is_read(scene: Scene) 
     await scene.records.writing.wait()  # the first reading goes on
     scene.beats("y")
     scene.pushes.changes.put_nowait([b"heartbeat:y"])
-    await scene.until(scene.pushes.changes.empty)
+    await until(scene.pushes.changes.empty)
     scene.records.gate.set()
-    await scene.until(lambda: scene.names() == ["x", "y"])  # what was heard meanwhile is read afterwards
+    await until(lambda: scene.names() == ["x", "y"])  # what was heard meanwhile is read afterwards
     assert scene.lost == []
 
 
-@scenario
 async def test_keys_announced_before_the_first_reading_are_read_after_it(scene: Scene) -> None:
     scene.beats("x")
     scene.pushes.changes.put_nowait([b"heartbeat:y"])
@@ -298,4 +291,22 @@ async def test_keys_announced_before_the_first_reading_are_read_after_it(scene: 
     await scene.records.writing.wait()
     scene.beats("y")
     scene.records.gate.set()
-    await scene.until(lambda: scene.names() == ["x", "y"])
+    await until(lambda: scene.names() == ["x", "y"])
+
+
+async def test_a_second_report_of_a_lost_connection_only_replaces_the_reason(scene: Scene) -> None:
+    scene.beats("x")
+    scene.up()
+    await until(scene.intake.first.is_set)
+    scene.deadline_timer.start()
+    state = scene.source.state
+    scene.down("closed the connection")
+    assert (state.state, state.error) == ("unreadable", "closed the connection")
+    since, waiting = state.clock.now(0.0), scene.waiting("lost")
+    assert waiting is not None
+    await until(lambda: scene.waiting("lost") is None)
+    scene.down("refuses connections")
+    assert (state.state, state.error) == ("unreadable", "refuses connections")
+    assert scene.waiting("lost") is None, "nothing is judged again"
+    assert state.clock.now(0.0) == since
+    assert scene.store.get(AgentKey("", "x")) is not None

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from time import monotonic, time
 from typing import Any
 
 import pytest
+from ticking import tick
+from waiting import until
 
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, WorkChange, WorkspaceTraces
-from coordd.agents.workspace import Workspace
+from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, SourceTraces, WorkChange
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.files import FULL_READ_PAUSE, FileIntake, WorkspaceSource
-from coordd.intake.source import TraceLog
+from coordd.intake.source import SourceIntake, Stores
+from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
-from coordd.runtime.clocks import LoopMonitor, ObservedClock
-from coordd.runtime.schedule import TICK, Schedule, now
+from coordd.intake.trace_log import TraceLog
+from coordd.runtime.clocks import LoopMonitor
+from coordd.runtime.pace import PAUSE
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
-from coordd.sinks.recorder import Recorder
 from coordd.sources.file.backend import FoundWorkspace
+from coordd.sources.file.finder import FileFinder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
 from coordd.tasks.board import Board
@@ -32,12 +36,15 @@ class Reader:
 
     def __init__(self) -> None:
         self.scans = 0
+        self.gone = False
         self.agents: dict[str, AgentTraces] = {}
         self.reads: list[Collection[Hint]] = []
 
-    def scan(self, _now: float) -> WorkspaceTraces:
+    def scan(self, _now: float) -> SourceTraces:
         self.scans += 1
-        return WorkspaceTraces("/w", "read", agents=self.agents)
+        if self.gone:
+            return SourceTraces("/w", "unreadable", "it was removed", gone=True)
+        return SourceTraces("/w", "read", agents=self.agents)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
         self.reads.append(hints)
@@ -45,7 +52,7 @@ class Reader:
 
 
 class Backend:
-    entries = ("/w",)
+    entries: tuple[str, ...] = ("/w",)
 
     def __init__(self) -> None:
         self.one = Reader()
@@ -63,120 +70,14 @@ class Backend:
     def unfollow(self, _path: str) -> None:
         return
 
+    def start(self, _on_hint: object, _on_search: object) -> None:
+        return
 
-def intake_over(
-    backend: Any, *, store: AgentStore, board: Board, recorder: Any, schedule: Schedule, worker: Worker
-) -> FileIntake:
-    """Return a file intake with everything behind it."""
-    agents = AgentIntake(store=store, recorder=recorder, host="h", forget_after=86400)
-    tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
-    return FileIntake(
-        store=store,
-        backend=backend,
-        schedule=schedule,
-        local=worker,
-        remote=worker,
-        agents=agents,
-        tasks=tasks,
-        deadline_timer=DeadlineTimer(store=store, schedule=schedule, agents=agents, tasks=tasks),
-        trace_log=TraceLog(),
-    )
+    def close(self) -> None:
+        return
 
 
-async def storm() -> tuple[Reader, float, int]:
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
-    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
-    board = Board(store=store, stall_after=900)
-    writer, syncer, traces = Worker("w"), Worker("s"), Worker("t", replaceable=True)
-    recorder = Recorder(sinks=(), writer=writer, syncer=syncer, schedule=schedule, host="h", fsync_interval=1)
-    backend: Any = Backend()
-    intake = intake_over(
-        backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
-    )
-    schedule.start()
-    await intake.start([])
-    began = monotonic()
-    while monotonic() < began + 2:
-        intake.hint("/w", Signal.RESCAN)
-        intake.hint("/w", WorkFile("claims", "t.claim"))
-        await asyncio.sleep(0.01)
-    at_the_end = backend.one.scans
-    elapsed = monotonic() - began
-    intake.hint("/w", Signal.RESCAN)
-    while backend.one.scans == at_the_end and monotonic() < began + 15:  # noqa: ASYNC110  # a count has no event
-        await asyncio.sleep(0.01)
-    await intake.stop()
-    schedule.stop()
-    for worker in (writer, syncer, traces):
-        worker.close()
-    return backend.one, elapsed, at_the_end
-
-
-def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen() -> None:
-    reader, elapsed, during = asyncio.run(storm())
-    assert 2 <= during <= 2 + elapsed / FULL_READ_PAUSE[0]
-    assert reader.scans > during
-    assert reader.reads, "what else was hinted is read meanwhile"
-    assert all(Signal.RESCAN not in hints for hints in reader.reads)
-
-
-def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future() -> None:
-    """Otherwise the agent would fall silent too late, by the length of the stall."""
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic() - 100)
-    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
-    worker = Worker("w")
-    recorder = Recorder(sinks=(), writer=worker, syncer=worker, schedule=schedule, host="h", fsync_interval=1)
-    backend: Any = Backend()
-    intake = intake_over(
-        backend,
-        store=store,
-        board=Board(store=store, stall_after=900),
-        recorder=recorder,
-        schedule=schedule,
-        worker=worker,
-    )
-    clock = ObservedClock()
-    source = WorkspaceSource(
-        reader=backend.reader("/w"), workspace=Workspace(path="/w", clock=clock), worker=worker
-    )
-    reading = intake._reading(source, pushed=True)
-    now = monotonic()
-    clock.skip(loop_monitor.tick(now))
-    assert reading.observed <= clock.now(now)
-
-
-def test_questions_during_and_after_the_drop_of_a_workspace_are_answered() -> None:
-    async def run() -> None:
-        loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
-        schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-        store = AgentStore(timeout=120, loop_monitor=loop_monitor)
-        board = Board(store=store, stall_after=900)
-        store.on_change = board.touched
-        recorder: Any = AskingRecorder(board, store)
-        backend: Any = Backend()
-        backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
-        traces = Worker("t", replaceable=True)
-        intake = intake_over(
-            backend, store=store, board=board, recorder=recorder, schedule=schedule, worker=traces
-        )
-        schedule.start()
-        await intake.start([])
-        assert len(store) == 1
-        backend.entries, backend.found = (), []
-        await intake.rescan()
-        board.rejudge_all()
-        board.settle(now())
-        assert (len(store), list(board.source_tasks)) == (0, [])
-        await intake.stop()
-        schedule.stop()
-        traces.close()
-
-    asyncio.run(run())
-
-
-class AskingRecorder:
+class Records:
     """A recorder that asks for everything while it writes."""
 
     def __init__(self, board: Board, store: AgentStore) -> None:
@@ -191,27 +92,125 @@ class AskingRecorder:
     def event(self, *_: Any) -> None: ...
 
 
-def test_names_made_faster_than_they_are_read_are_one_full_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordd.intake.files.MAX_HINTS", 10)
-    monkeypatch.setattr("coordd.intake.files.FileIntake._await_batch", lambda _self, _source: None)
-    loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
-    schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-    store = AgentStore(timeout=120, loop_monitor=loop_monitor)
-    backend: Any = Backend()
-    worker = Worker("w")
-    intake = intake_over(
-        backend,
-        store=store,
-        board=Board(store=store, stall_after=900),
-        recorder=None,
-        schedule=schedule,
-        worker=worker,
-    )
-    shown = Workspace(path="/w", clock=ObservedClock())
-    source = intake._sources["/w"] = WorkspaceSource(
-        reader=backend.reader("/w"), workspace=shown, worker=worker
-    )
+class Scene:
+    """The intake of one workspace with everything behind it, over a backend that the test sets."""
+
+    def __init__(self) -> None:
+        self.loop_monitor = LoopMonitor()
+        self.schedule = Schedule(
+            loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
+        )
+        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=self.loop_monitor)
+        self.board = Board(store=self.store, stall_after=900)
+        self.store.on_change = self.board.touched
+        self.backend, self.worker = Backend(), Worker("t", replaceable=True)
+        backend: Any = self.backend
+        recorder: Any = Records(self.board, self.store)
+        agents = AgentIntake(store=self.store, recorder=recorder, host="h")
+        tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
+        self.finder = FileFinder(backend=backend, local=self.worker, remote=self.worker)
+        self.intake = Intake(
+            finders=(self.finder,),
+            stores=Stores(
+                store=self.store,
+                schedule=self.schedule,
+                agents=agents,
+                tasks=tasks,
+                deadline_timer=DeadlineTimer(
+                    store=self.store, schedule=self.schedule, agents=agents, tasks=tasks
+                ),
+                trace_log=TraceLog(),
+            ),
+        )
+
+    async def start(self) -> None:
+        await self.intake.start([])
+        await self.intake.first_readings()
+
+    def hint(self, hint: Hint) -> None:
+        self.finder.hint("/w", hint)
+
+    def source(self) -> SourceIntake:
+        (source,) = self.intake._sources.values()
+        return source
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    scene.schedule.start()
+    yield scene
+    await scene.intake.stop()
+    scene.schedule.stop()
+    scene.worker.close()
+
+
+async def test_a_storm_costs_two_full_readings_a_second_and_its_end_is_seen(scene: Scene) -> None:
+    await scene.start()
+    reader, began = scene.backend.one, monotonic()
+    while monotonic() < began + 2:
+        scene.hint(Signal.RESCAN)
+        scene.hint(WorkFile("claims", "t.claim"))
+        await asyncio.sleep(0.01)
+    during, elapsed = reader.scans, monotonic() - began
+    scene.hint(Signal.RESCAN)
+    assert 2 <= during <= 2 + elapsed / PAUSE[0]
+    await until(lambda: reader.scans > during)
+    assert reader.reads, "what else was hinted is read meanwhile"
+    assert all(Signal.RESCAN not in hints for hints in reader.reads)
+
+
+async def test_what_is_read_before_a_stall_is_noticed_is_not_dated_into_the_future(scene: Scene) -> None:
+    """Otherwise the agent would fall silent too late, by the length of the stall."""
+    await scene.start()
+    scene.loop_monitor.expect(monotonic() - 100, monotonic() - 100)
+    source = scene.source()
+    reading = source._reading(pushed=True, fresh=False)
+    now = monotonic()
+    source.state.clock.skip(tick(scene.loop_monitor, now))
+    assert reading.observed <= source.state.clock.now(now)
+
+
+async def test_questions_during_and_after_the_drop_of_a_workspace_are_answered(scene: Scene) -> None:
+    backend = scene.backend
+    backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)), tasks=("t",))}
+    await scene.start()
+    assert len(scene.store) == 1
+    assert scene.store.get(AgentKey("/w", "x")) is not None
+    backend.entries, backend.found = (), []
+    await scene.intake.find()
+    scene.board.rejudge_all()
+    scene.board.settle(now())
+    assert (len(scene.store), list(scene.board.source_tasks)) == (0, [])
+    assert (scene.store.sources, scene.store.workspaces) == ({}, {})
+
+
+async def test_names_made_faster_than_they_are_read_are_one_full_reading(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordd.intake.pending.MAX_PENDING", 10)
+    await scene.start()
+    scans = scene.backend.one.scans
+    pending = scene.source()._pending
     for number in range(1000):
-        intake.hint("/w", f"{number}.heartbeat")
-        assert len(source.hints) <= 10
-    assert Signal.RESCAN in source.hints
+        scene.hint(f"{number}.heartbeat")
+        assert len(pending._hints) <= 10
+    assert pending.everything
+    await until(lambda: scene.backend.one.scans == scans + 1)
+
+
+async def test_a_workspace_found_by_a_pattern_leaves_with_its_project_and_comes_back(scene: Scene) -> None:
+    backend, found = scene.backend, [FoundWorkspace("/w", from_glob=True, remote=False)]
+    backend.found = found
+    backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)))}
+    await scene.start()
+    backend.found = []
+    await scene.intake.find()
+    assert len(scene.store) == 1, "its folder may only be away for a moment"
+    backend.one.gone = True
+    scene.hint(Signal.RESCAN)
+    await until(lambda: not scene.store.sources)
+    assert len(scene.store) == 0
+    backend.found, backend.one.gone = found, False
+    await scene.intake.find()
+    await until(lambda: len(scene.store) == 1)

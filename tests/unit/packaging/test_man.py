@@ -19,7 +19,7 @@ import click
 import pytest
 
 from coordd.cli.app import app as coordctl
-from coordd.commands.main import app as coordd
+from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS
 
 MAN = Path(__file__).resolve().parents[3] / "packaging" / "man"

@@ -1,7 +1,6 @@
 """Test the client against servers that answer well, badly, slowly or not at all."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -247,21 +246,8 @@ def _as_stranger(path: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def open_path(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A directory that every user may enter; pytest's own is for its user alone."""
-    import shutil
-    import tempfile
-
-    directory = tempfile.mkdtemp(prefix="coordd-")
-    os.chmod(directory, 0o755)
-    yield Path(directory)
-    os.chmod(directory, 0o755)
-    shutil.rmtree(directory)
-
-
-def test_a_refused_socket_names_the_user_to_be(open_path: Path) -> None:
-    path = open_path / "d.sock"
+def test_a_refused_socket_names_the_user_to_be(open_directory: Path) -> None:
+    path = open_directory / "d.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(1)
@@ -270,8 +256,8 @@ def test_a_refused_socket_names_the_user_to_be(open_path: Path) -> None:
     assert said.startswith(f"4 {path}: permission denied by {path}: ask as the user ")
 
 
-def test_a_refused_directory_names_the_group_to_join(open_path: Path) -> None:
-    private = open_path / "run"
+def test_a_refused_directory_names_the_group_to_join(open_directory: Path) -> None:
+    private = open_directory / "run"
     private.mkdir()
     private.chmod(0o010)
     said = _as_stranger(str(private / "d.sock"))

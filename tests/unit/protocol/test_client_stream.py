@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from fake_coordd import fake_coordd
+from waiting import PATIENCE
 
 from coordd.errors import CannotTell
 from coordd.protocol.client import Client
-
-PATIENCE = 20.0
 
 
 @pytest.fixture

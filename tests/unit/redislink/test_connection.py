@@ -93,13 +93,10 @@ def test_replies_come_whole_however_they_are_cut(sent: list[Any], cuts: list[int
     assert asyncio.run(play()) == sent
 
 
-def test_a_command_is_a_list_of_strings() -> None:
-    async def play() -> bytes:
-        async with connected() as (session, _, socket):
-            await session.send(b"SET", "k\u00e4y", 12, b"\0\r\n")
-            return socket.sent
-
-    assert asyncio.run(play()) == encoded([b"SET", "k\u00e4y".encode(), b"12", b"\0\r\n"])
+async def test_a_command_is_a_list_of_strings() -> None:
+    async with connected() as (session, _, socket):
+        await session.send(b"SET", "k\u00e4y", 12, b"\0\r\n")
+        assert socket.sent == encoded([b"SET", "k\u00e4y".encode(), b"12", b"\0\r\n"])
 
 
 @pytest.mark.parametrize(
@@ -115,32 +112,25 @@ def test_a_command_is_a_list_of_strings() -> None:
         "EXECABORT Transaction discarded",
     ],
 )
-def test_an_error_is_a_value_in_the_words_of_the_server(words: str) -> None:
-    async def play() -> tuple[Any, Any]:
-        async with connected() as (session, stream, _):
-            stream.data_received(b"-%b\r\n*2\r\n+OK\r\n*1\r\n-%b\r\n" % (words.encode(), words.encode()))
-            return await session.receive(), await session.receive()
-
-    alone, within = asyncio.run(play())
+async def test_an_error_is_a_value_in_the_words_of_the_server(words: str) -> None:
+    async with connected() as (session, stream, _):
+        stream.data_received(b"-%b\r\n*2\r\n+OK\r\n*1\r\n-%b\r\n" % (words.encode(), words.encode()))
+        alone, within = await session.receive(), await session.receive()
     assert isinstance(alone, ServerError)
     assert (alone.code, alone.text) == (words.split(" ", maxsplit=1)[0], words)
     assert within == [b"OK", [alone]]
 
 
-def test_no_error_holds_a_secret_at_any_depth() -> None:
-    async def play() -> list[Any]:
-        async with connected("redis://:hunter2@h") as (session, stream, _):
-            stream.data_received(b"*2\r\n+OK\r\n*1\r\n-NOPERM no hunter2\r\n*-1\r\n$0\r\n\r\n*0\r\n")
-            return [await session.receive() for _ in range(4)]
-
+async def test_no_error_holds_a_secret_at_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handshaken(self: PackedConnection) -> None:
         self.password = None  # no AUTH in this test
         await really(self)
 
     really = PackedConnection.handshake
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PackedConnection, "handshake", handshaken)
-        whole = asyncio.run(play())
+    monkeypatch.setattr(PackedConnection, "handshake", handshaken)
+    async with connected("redis://:hunter2@h") as (session, stream, _):
+        stream.data_received(b"*2\r\n+OK\r\n*1\r\n-NOPERM no hunter2\r\n*-1\r\n$0\r\n\r\n*0\r\n")
+        whole: list[Any] = [await session.receive() for _ in range(4)]
     assert whole[0][0] == b"OK"
     assert whole[0][1][0].code == "NOPERM"
     assert "hunter2" not in repr(whole)
@@ -165,52 +155,42 @@ GARBAGE = "does not speak the Redis protocol"
         (b"*1\r\n" * 100_000, GARBAGE),
     ],
 )
-def test_what_is_no_reply(data: bytes, words: str) -> None:
-    async def play() -> None:
-        async with connected() as (session, stream, socket):
-            stream.data_received(data)
-            with pytest.raises(RedisLost, match=words):
-                while await session.receive() == b"OK":
-                    pass
-            assert socket.closed
-            assert not session.alive
-
-    asyncio.run(play())
+async def test_what_is_no_reply(data: bytes, words: str) -> None:
+    async with connected() as (session, stream, socket):
+        stream.data_received(data)
+        with pytest.raises(RedisLost, match=words):
+            while await session.receive() == b"OK":
+                pass
+        assert socket.closed
+        assert not session.alive
 
 
 @pytest.mark.parametrize("begin", [b"$99999999999\r\n", b"*99999999999\r\n"])
-def test_a_reply_has_a_bound(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reply_has_a_bound(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "MAX_REPLY", 1000)
-
-    async def play() -> None:
-        async with connected() as (session, stream, socket):
-            for _ in range(10):  # many replies may be larger together
-                stream.data_received(b"$700\r\n" + bytes(700) + b"\r\n")
-                assert await session.receive() == bytes(700)
-            waiting = asyncio.ensure_future(session.receive())
-            await asyncio.sleep(0)
-            stream.data_received(begin)
-            for _ in range(100):
-                if not socket.closed:
-                    stream.data_received(b"$50\r\n" + bytes(50) + b"\r\n")
-                    await asyncio.sleep(0)
-            with pytest.raises(RedisLost, match="at once"):
-                await waiting
-
-    asyncio.run(play())
+    async with connected() as (session, stream, socket):
+        for _ in range(10):  # many replies may be larger together
+            stream.data_received(b"$700\r\n" + bytes(700) + b"\r\n")
+            assert await session.receive() == bytes(700)
+        waiting = asyncio.ensure_future(session.receive())
+        await asyncio.sleep(0)
+        stream.data_received(begin)
+        for _ in range(100):
+            if not socket.closed:
+                stream.data_received(b"$50\r\n" + bytes(50) + b"\r\n")
+                await asyncio.sleep(0)
+        with pytest.raises(RedisLost, match="at once"):
+            await waiting
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")])
-def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
-    async def play() -> None:
-        async with connected() as (session, stream, _):
-            stream.data_received(b"+OK\r\n+O")
-            stream.connection_lost(error)
-            assert await session.receive() == b"OK"
-            with pytest.raises(RedisLost, match="reset the connection" if error else "closed the connection"):
-                await session.receive()
-
-    asyncio.run(play())
+async def test_what_came_before_the_end_is_given_out(error: Exception | None) -> None:
+    async with connected() as (session, stream, _):
+        stream.data_received(b"+OK\r\n+O")
+        stream.connection_lost(error)
+        assert await session.receive() == b"OK"
+        with pytest.raises(RedisLost, match="reset the connection" if error else "closed the connection"):
+            await session.receive()
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), max_size=4))
@@ -230,56 +210,47 @@ KEPT = 65_538
 
 @pytest.mark.parametrize("size", [KEPT - 1, KEPT, KEPT + 1, KEPT + 2, 300_000, 5_000_000])
 @pytest.mark.parametrize("piece", [1000, 65_536, 1 << 20])
-def test_of_a_huge_string_the_beginning_comes_and_what_follows_it_is_whole(size: int, piece: int) -> None:
+async def test_of_a_huge_string_the_beginning_comes_and_what_follows_it_is_whole(
+    size: int, piece: int
+) -> None:
     sent = [b"x", bytes(range(256)) * (size // 256) + b"y" * (size % 256), b"z"]
-
-    async def play() -> list[Any]:
-        async with connected() as (session, stream, _):
-            data = encoded(sent) + encoded([sent]) + encoded(b"next")
-            feeding = asyncio.ensure_future(feed(stream, data, list(range(0, len(data), piece))))
-            replies = [await session.receive() for _ in range(3)]
-            await feeding
-            return replies
-
     cut = [b"x", sent[1][:KEPT], b"z"]
-    assert asyncio.run(play()) == [cut, [cut], b"next"]
+    async with connected() as (session, stream, _):
+        data = encoded(sent) + encoded([sent]) + encoded(b"next")
+        feeding = asyncio.ensure_future(feed(stream, data, list(range(0, len(data), piece))))
+        assert [await session.receive() for _ in range(3)] == [cut, [cut], b"next"]
+        await feeding
 
 
-def test_a_huge_string_is_kept_by_nobody_and_counts_for_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_huge_string_is_kept_by_nobody_and_counts_for_no_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(streaming, "MAX_REPLY", 1 << 20)
     most = 0
-
-    async def play() -> None:
-        nonlocal most
-        async with connected() as (session, stream, _):
-            waiting = asyncio.ensure_future(session.receive())
-            stream.data_received(b"*2\r\n$400000000\r\n")
-            piece = bytes(80_000)
-            for _ in range(400_000_000 // len(piece)):
-                stream.data_received(piece)
-                await asyncio.sleep(0)
-                most = max(most, len(stream.reader._buffer))  # type: ignore[attr-defined]
-            stream.data_received(b"\r\n$1\r\na\r\n")
-            assert await waiting == [bytes(KEPT), b"a"]
-
-    asyncio.run(play())
+    async with connected() as (session, stream, _):
+        waiting = asyncio.ensure_future(session.receive())
+        stream.data_received(b"*2\r\n$400000000\r\n")
+        piece = bytes(80_000)
+        for _ in range(400_000_000 // len(piece)):
+            stream.data_received(piece)
+            await asyncio.sleep(0)
+            most = max(most, len(stream.reader._buffer))  # type: ignore[attr-defined]
+        stream.data_received(b"\r\n$1\r\na\r\n")
+        assert await waiting == [bytes(KEPT), b"a"]
     assert most < 1 << 20
 
 
-def test_less_of_each_string_is_kept_where_less_is_asked_for() -> None:
-    async def play() -> None:
-        async with connected() as (session, stream, _):
-            stream.data_received(encoded([b"k" * 5000, b"k" * 10]))
-            assert await session.receive(largest=100) == [b"k" * 100, b"k" * 10]
-            calling = asyncio.ensure_future(session.call(("SCAN", "0"), largest=7))
-            await asyncio.sleep(0)
-            stream.data_received(encoded([b"0", [b"k" * 5000, b"short"]]))
-            assert await calling == [[b"0", [b"k" * 7, b"short"]]]
-
-    asyncio.run(play())
+async def test_less_of_each_string_is_kept_where_less_is_asked_for() -> None:
+    async with connected() as (session, stream, _):
+        stream.data_received(encoded([b"k" * 5000, b"k" * 10]))
+        assert await session.receive(largest=100) == [b"k" * 100, b"k" * 10]
+        calling = asyncio.ensure_future(session.call(("SCAN", "0"), largest=7))
+        await asyncio.sleep(0)
+        stream.data_received(encoded([b"0", [b"k" * 5000, b"short"]]))
+        assert await calling == [[b"0", [b"k" * 7, b"short"]]]
 
 
-def test_a_list_is_kept_up_to_a_bound_and_the_loop_turns_while_it_is_read(
+async def test_a_list_is_kept_up_to_a_bound_and_the_loop_turns_while_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "MAX_ITEMS", 5000)
@@ -291,32 +262,25 @@ def test_a_list_is_kept_up_to_a_bound_and_the_loop_turns_while_it_is_read(
             turns += 1
             await asyncio.sleep(0)
 
-    async def play() -> None:
-        async with connected() as (session, stream, _):
-            stream.data_received(encoded([b"a"] * 20_000) + b"+OK\r\n")
-            turning = asyncio.ensure_future(turn())
-            assert await session.receive() == [b"a"] * 5000
-            turning.cancel()
-            assert await session.receive() == b"OK"
-
-    asyncio.run(play())
+    async with connected() as (session, stream, _):
+        stream.data_received(encoded([b"a"] * 20_000) + b"+OK\r\n")
+        turning = asyncio.ensure_future(turn())
+        assert await session.receive() == [b"a"] * 5000
+        turning.cancel()
+        assert await session.receive() == b"OK"
     assert turns >= 20
 
 
-def test_after_so_much_of_one_reply_strings_are_kept_no_more_but_the_connection_lives(
+async def test_after_so_much_of_one_reply_strings_are_kept_no_more_but_the_connection_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "MAX_KEPT", 1000)
-
-    async def play() -> None:
-        async with connected() as (session, stream, _):
-            stream.data_received(encoded([b"a" * 600] * 4) + encoded(b"b" * 600))
-            first, second, *rest = await session.receive()  # type: ignore[misc]
-            assert first == second == b"a" * 600
-            assert [len(one) for one in rest] == [KEPT, KEPT]  # as if each were too large
-            assert await session.receive() == b"b" * 600
-
-    asyncio.run(play())
+    async with connected() as (session, stream, _):
+        stream.data_received(encoded([b"a" * 600] * 4) + encoded(b"b" * 600))
+        first, second, *rest = await session.receive()  # type: ignore[misc]
+        assert first == second == b"a" * 600
+        assert [len(one) for one in rest] == [KEPT, KEPT]  # as if each were too large
+        assert await session.receive() == b"b" * 600
 
 
 def test_a_reply_that_keeps_coming_is_not_late_and_one_that_stops_is() -> None:

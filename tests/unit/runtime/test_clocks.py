@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from ticking import tick
 
-from coordd.runtime.clocks import LoopMonitor, ObservedClock
+from coordd.runtime.clocks import AHEAD, LoopMonitor, ObservedClock
 
 steps = st.lists(
     st.tuples(
@@ -71,35 +72,68 @@ def test_time_never_runs_backwards_into_the_clock() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(min_value=0, max_value=1600).map(lambda n: n / 16), max_size=30))
-@example([2.0, 4.0, 4.0625, 100.0])
-def test_a_late_tick_is_a_gap_that_counts_for_no_verdict_before_it_is_reported(delays: list[float]) -> None:
-    loop_monitor = LoopMonitor(interval=2.0, grace=2.0, mono=0.0)
+@given(
+    st.lists(st.tuples(*(st.integers(min_value=0, max_value=1600).map(lambda n: n / 16),) * 2), max_size=30)
+)
+@example([(2.0, 2.0), (4.0, 0.0625), (4.0, 4.0), (2.0, 100.0)])
+def test_a_late_timer_is_a_gap_that_counts_for_no_verdict_before_it_is_reported(
+    timers: list[tuple[float, float]],
+) -> None:
+    """Each timer is due after the first number of seconds, and rings after the second."""
+    loop_monitor = LoopMonitor(grace=2.0)
     clock = ObservedClock()
     mono = 0.0
-    for delay in delays:
-        mono += delay
+    for due, rang in timers:
+        loop_monitor.expect(mono + due, mono)
+        before, mono = mono, mono + rang
         horizon = loop_monitor.horizon(mono)
-        assert horizon <= mono
+        assert before <= horizon <= mono
         by_horizon = clock.now(horizon)
-        gap = loop_monitor.tick(mono)
+        loop_monitor.expect(before + due, mono)  # set again meanwhile, as jobs come and go
+        assert loop_monitor.horizon(mono) == horizon
+        gap = loop_monitor.woke(mono)
         clock.skip(gap)
-        # What was judged just before the tick is what the tick makes of it.
+        # What was judged just before the timer rang is what its ringing makes of it.
         assert clock.now(mono) == by_horizon
         assert loop_monitor.horizon(mono) == mono
-        assert gap == (delay - 2.0 if delay > 4.0 else 0.0)
+        assert gap == (rang - max(0.0, due - AHEAD) if rang > due + 2.0 else 0.0)
+
+
+def test_a_timer_that_judges_a_little_after_the_deadline_judges_nobody_late() -> None:
+    """An agent falls silent at 120, its timer rings at 120.1: a stop in between must not count."""
+    loop_monitor = LoopMonitor()
+    loop_monitor.expect(120.1, 60.0)
+    assert loop_monitor.horizon(300.0) < 120.0
+    assert 300.0 - loop_monitor.woke(300.0) < 120.0
+
+
+def test_the_horizon_never_goes_back_before_a_moment_at_which_coordd_ran() -> None:
+    loop_monitor = LoopMonitor()
+    loop_monitor.expect(10.0, 0.0)
+    loop_monitor.woke(10.0)
+    loop_monitor.expect(10.1, 10.05)
+    assert loop_monitor.horizon(60.0) == 10.05
+
+
+def test_without_a_timer_there_is_no_gap() -> None:
+    loop_monitor = LoopMonitor()
+    assert loop_monitor.horizon(1e6) == 1e6
+    assert loop_monitor.woke(1e6) == 0.0
+    assert loop_monitor.take_lag() == 0.0
 
 
 def test_the_worst_lateness_is_kept_until_it_is_taken() -> None:
-    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    loop_monitor.tick(2.5)
-    loop_monitor.tick(4.6)
+    loop_monitor = LoopMonitor()
+    tick(loop_monitor, 0.0)
+    tick(loop_monitor, 2.5)
+    tick(loop_monitor, 4.6)
     assert loop_monitor.take_lag() == pytest.approx(0.5)
     assert loop_monitor.take_lag() == 0.0
 
 
-def test_a_tick_that_is_early_is_no_gap() -> None:
-    loop_monitor = LoopMonitor(interval=2.0, mono=0.0)
-    assert loop_monitor.tick(1.0) == 0.0
+def test_a_timer_that_rings_early_is_no_gap() -> None:
+    loop_monitor = LoopMonitor()
+    tick(loop_monitor, 0.0)
+    assert tick(loop_monitor, 1.0) == 0.0
     assert loop_monitor.horizon(4.9) == 4.9
-    assert loop_monitor.horizon(5.1) == 3.0
+    assert loop_monitor.horizon(5.1) == 3.0 - AHEAD

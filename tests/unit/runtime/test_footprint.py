@@ -76,6 +76,72 @@ print("redis.asyncio.connection" in sys.modules, "_hashlib" in sys.modules)
     ) == ["True", "True"]
 
 
+SCHEDULER = """
+import asyncio, sys
+from datetime import datetime, timedelta, timezone
+from coordd.runtime.footprint import import_apscheduler
+import_apscheduler()
+from apscheduler.triggers.base import BaseTrigger
+
+class Once(BaseTrigger):
+    def get_next_fire_time(self, previous, now):
+        return None if previous else now
+
+async def main():
+    ran = asyncio.Event()
+    async def job():
+        ran.set()
+    scheduler = sys.modules["apscheduler.schedulers.asyncio"].AsyncIOScheduler(timezone=timezone.utc)
+    scheduler.add_job(job, Once())
+    scheduler.start()
+    await asyncio.wait_for(ran.wait(), 30)
+    scheduler.shutdown()
+
+asyncio.run(main())
+"""
+
+
+def test_apscheduler_runs_jobs_without_what_it_imports_in_vain() -> None:
+    assert (
+        output(
+            SCHEDULER
+            + """
+vain = {"importlib.metadata", "multiprocessing", "concurrent.futures.process", "tzlocal", "zoneinfo", "email"}
+print(*sorted(vain & sys.modules.keys()))
+import importlib.metadata, zoneinfo
+from importlib.metadata import version
+zoneinfo.ZoneInfo("UTC").key, version("apscheduler"), importlib.metadata.version("apscheduler")
+"""
+        )
+        == []
+    )
+
+
+def test_modules_that_apscheduler_imports_are_left_as_they_are_where_they_were_imported_before() -> None:
+    assert output(
+        "import importlib.metadata, sys, zoneinfo\nknown = dict(sys.modules)\n"
+        + SCHEDULER
+        + "print(all(sys.modules.get(name) is module for name, module in known.items()))"
+    ) == ["True"]
+
+
+def test_an_apscheduler_that_needs_more_is_imported_whole() -> None:
+    assert output(
+        """
+import builtins
+really = __import__
+def insisting(name, globals=None, *rest):
+    module = really(name, globals, *rest)
+    if name == "importlib.metadata" and globals["__name__"] == "apscheduler.schedulers.base":
+        module.entry_points(group="apscheduler.triggers")["date"]  # no stand-in has one
+    return module
+builtins.__import__ = insisting
+"""
+        + SCHEDULER
+        + "print('tzlocal' in sys.modules, 'importlib.metadata' in sys.modules)"
+    ) == ["True", "True"]
+
+
 def test_agents_are_frozen_once_for_each_step_of_growth() -> None:
     growth, frozen = Growth(step=100), gc.get_freeze_count()
     growth.note_count(99)

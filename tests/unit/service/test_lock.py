@@ -131,6 +131,18 @@ def test_a_process_of_another_user_that_locks_the_file_is_not_ended(tmp_path):
     assert find_pid(str(path)) is None
 
 
+def test_without_a_list_of_locks_the_file_says_who_holds_it(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr("coordd.util.flocks.TABLE", str(tmp_path / "none"))
+    path = tmp_path / ".lock"
+    assert find_pid(str(path)) == holder.pid
+    path.write_text("7")
+    with pytest.raises(StartError, match="somebody holds"):
+        find_pid(str(path))
+    holder.kill()
+    holder.wait(30)
+    assert find_pid(str(path)) is None
+
+
 def test_what_the_file_says_decides_nothing(tmp_path):
     (tmp_path / ".lock").write_text(json.dumps({"pid": os.getppid(), "version": "1"}))
     with new_lock(tmp_path) as lock:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, cast
 
 import pytest
+from waiting import PATIENCE, until
 
 from coordd.agents.store import AgentStore
 from coordd.model import SystemSample
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule
+from coordd.runtime.schedule import Schedule
 from coordd.service.supervision import Supervision
 
-PATIENCE = 20.0
 WATCHDOG = 0.3
 SAMPLE = cast("SystemSample", object())  # only its being there counts
 
@@ -24,15 +26,15 @@ SAMPLE = cast("SystemSample", object())  # only its being there counts
 class Scene:
     """A supervised daemon without the daemon: what it does is set, what it says is heard."""
 
-    def __init__(self, *, watchdog: float | None = WATCHDOG) -> None:
+    def __init__(self, *, watchdog: float | None = WATCHDOG, grace: float = 2.0) -> None:
         self.heard: list[str] = []
         self.late = 0.0
         self.summary = "all well"
-        self.loop_monitor = LoopMonitor(interval=TICK, mono=monotonic())
+        self.loop_monitor = LoopMonitor(grace=grace)
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
-        self.store = AgentStore(timeout=120, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=self.loop_monitor)
         self.supervision = Supervision(
             notifier=self,
             watchdog=watchdog,
@@ -50,28 +52,18 @@ class Scene:
         return self.heard.count("WATCHDOG=1")
 
 
-def run(test: Callable[[Scene], Coroutine[Any, Any, None]], **options: Any) -> Scene:
+@asynccontextmanager
+async def supervised(**options: Any) -> AsyncIterator[Scene]:
     scene = Scene(**options)
-
-    async def bounded() -> None:
-        scene.schedule.start()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await test(scene)
-        finally:
-            scene.schedule.stop()
-
-    asyncio.run(bounded())
-    return scene
+    scene.schedule.start()
+    try:
+        yield scene
+    finally:
+        scene.schedule.stop()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110  # a timer has no event to wait for
-        await asyncio.sleep(0.005)
-
-
-def test_ready_with_the_first_sample_and_not_before() -> None:
-    async def test(scene: Scene) -> None:
+async def test_ready_with_the_first_sample_and_not_before() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.supervision.sampled()  # the attempt failed
         assert scene.heard == []
         with scene.supervision.reloading():
@@ -85,11 +77,10 @@ def test_ready_with_the_first_sample_and_not_before() -> None:
         scene.supervision.sampled()
         assert scene.heard[1:] == ["STATUS=degraded"]
 
-    run(test, watchdog=None)
 
-
-def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
-    async def test(scene: Scene) -> None:
+async def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    async with supervised() as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 4)
@@ -103,33 +94,32 @@ def test_a_sign_of_life_only_while_samples_are_fresh(caplog: pytest.LogCaptureFi
         scene.late = 0.0
         await until(lambda: scene.signs() > before)
 
-    with caplog.at_level(logging.ERROR):
-        run(test)
 
+async def test_no_sign_of_life_between_a_stall_and_the_timer_that_reports_it() -> None:
+    async with supervised(grace=0.05) as scene:
+        signs: list[int] = []
 
-def test_no_sign_of_life_between_a_stall_and_the_tick_that_reports_it() -> None:
-    async def test(scene: Scene) -> None:
+        async def stall() -> None:
+            time.sleep(0.5)  # noqa: ASYNC251  # the loop stands still, and the next timer is overdue
+            asyncio.get_running_loop().call_soon(lambda: signs.append(scene.signs()))
+
         scene.store.system = SAMPLE
-        scene.loop_monitor.start(monotonic() - 60)  # the loop's last tick is a minute ago
+        scene.schedule.once("stall", 0.0, stall)  # begins with the first sign of life, and before it
         scene.supervision.sampled()
         await until(lambda: scene.schedule.waiting("watchdog.retry"))
-        assert scene.signs() == 0
-        await until(lambda: scene.signs() > 0)  # the tick has come
-
-    run(test)
+        assert signs == [0]
+        await until(lambda: scene.signs() > 0)  # the timer has rung
 
 
-def test_no_manager_that_wants_signs_no_timer() -> None:
-    async def test(scene: Scene) -> None:
+async def test_no_manager_that_wants_signs_no_timer() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         assert scene.schedule.waiting("watchdog") is None
 
-    run(test, watchdog=None)
 
-
-def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
-    async def test(scene: Scene) -> None:
+async def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
+    async with supervised(watchdog=None) as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         del scene.heard[:]
@@ -146,11 +136,9 @@ def test_a_reload_is_told_from_its_begin_to_its_end_also_a_bad_one() -> None:
         assert told == pytest.approx(monotonic(), abs=PATIENCE)
         assert done == "READY=1\nSTATUS=all well"
 
-    run(test, watchdog=None)
 
-
-def test_at_the_end_no_more_signs() -> None:
-    async def test(scene: Scene) -> None:
+async def test_at_the_end_no_more_signs() -> None:
+    async with supervised() as scene:
         scene.store.system = SAMPLE
         scene.supervision.sampled()
         await until(lambda: scene.signs() >= 1)
@@ -162,5 +150,3 @@ def test_at_the_end_no_more_signs() -> None:
         with scene.supervision.reloading():
             pass
         assert scene.heard == heard
-
-    run(test)

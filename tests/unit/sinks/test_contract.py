@@ -1,4 +1,4 @@
-"""Test what every sink promises, on the real ones and on the fake."""
+"""Test what every sink of record files promises."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 from coordd.model import PerformanceRow
 from coordd.sinks.base import Batch
 from coordd.sinks.csv import CsvSink
-from coordd.sinks.fake import MemorySink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -16,42 +16,10 @@ LIMIT = 5
 
 
 class Rig:
-    """A sink, and hands on the place it writes to."""
+    """A sink, and hands on its directory.
 
-    def batch(self, *numbers):
-        return Batch(event=[b"%d" % number for number in numbers])
-
-    def write(self, *numbers, mono=0.0):
-        self.sink.write(self.batch(*numbers), wall=NOON, mono=mono)
-
-    def kinds(self):
-        """Without what only a place that can be removed tells."""
-        kinds = [notice.kind for notice in self.sink.take_notices()]
-        return [kind for kind in kinds if kind not in {"records.recreated", "records.displaced"}]
-
-
-class MemoryRig(Rig):
-    def __init__(self, _):
-        self.sink = MemorySink(backlog=LIMIT)
-
-    def break_it(self):
-        self.sink.fault = "broken"
-
-    def heal(self):
-        self.sink.fault = None
-
-    def break_sync(self):
-        self.sink.sync_fault = "bad disk"
-
-    def heal_sync(self):
-        self.sink.sync_fault = None
-
-    def read(self):
-        return [int(line) for line in self.sink.records]
-
-
-class FileRig(Rig):
-    """Breaks by a file where the directory was: a real failure, and one that root meets too."""
+    It breaks by a file where the directory was: a real failure, and one that root meets too.
+    """
 
     def __init__(self, directory):
         self.place = directory / "records"
@@ -78,18 +46,33 @@ class FileRig(Rig):
     def heal_sync(self):
         self.fault = None
 
+    def batch(self, *numbers):
+        return Batch(event=[b"%d" % number for number in numbers])
 
-class JsonlRig(FileRig):
+    def write(self, *numbers, mono=0.0):
+        self.sink.write(self.batch(*numbers), wall=NOON, mono=mono)
+
+    def kinds(self):
+        """Without what only a place that can be removed tells."""
+        kinds = [notice.kind for notice in self.sink.take_notices()]
+        return [kind for kind in kinds if kind not in {"records.recreated", "records.displaced"}]
+
+
+class JsonlRig(Rig):
     def make(self):
-        return JsonlSink(metrics_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+        return JsonlSink(
+            folder=HeldFolder(str(self.place)), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync
+        )
 
     def read(self):
         return [int(line) for line in (self.place / "event.jsonl").read_text().splitlines()]
 
 
-class CsvRig(FileRig):
+class CsvRig(Rig):
     def make(self):
-        return CsvSink(log_dir=str(self.place), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync)
+        return CsvSink(
+            folder=HeldFolder(str(self.place)), random=lambda: 0.0, backlog=LIMIT, fsync=self.fsync
+        )
 
     def batch(self, *numbers):
         return Batch(performance=[PerformanceRow(NOON, None, None, None, n, "redis") for n in numbers])
@@ -99,7 +82,7 @@ class CsvRig(FileRig):
         return [int(line.split(",")[4]) for line in lines[1:]]
 
 
-@pytest.fixture(params=[MemoryRig, JsonlRig, CsvRig])
+@pytest.fixture(params=[JsonlRig, CsvRig])
 def rig(request, tmp_path):
     rig = request.param(tmp_path)
     yield rig

@@ -4,15 +4,18 @@ import errno
 import os
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 
+from coordd.records.names import RecordSeries
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.ledger import Ledger
 from coordd.sinks.record_file import RecordFile
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
+AGENT = RecordSeries("agent", "jsonl", "agent.jsonl")
 DAY = 86_400.0
 
 
@@ -68,12 +71,13 @@ def make(tmp_path, disk, heard, ledger):
     made = []
 
     def factory(**options):
-        defaults = {"series": "agent", "extension": "jsonl", "link": "agent.jsonl", "ledger": ledger}
         file = RecordFile(
             folder=HeldFolder(str(tmp_path / "m")),
+            series=replace(AGENT, header=options.pop("header", None)),
+            ledger=options.pop("ledger", ledger),
             listener=heard,
             write=disk.write,
-            **(defaults | options),
+            **options,
         )
         made.append(file)
         return file
@@ -470,7 +474,7 @@ def test_a_reader_never_finds_the_symlink_missing(tmp_path):
     folder = Folder.at(str(tmp_path))
 
     def point(number):
-        folder.point("agent.jsonl", f"agent_2026-11-22.{number}.jsonl", series="agent", extension="jsonl")
+        folder.point(AGENT, f"agent_2026-11-22.{number}.jsonl")
 
     point(2)
     ended = threading.Event()

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from coordd.records.names import parse_part
 from coordd.sinks.base import Batch
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -39,7 +40,7 @@ class Histories(RuleBasedStateMachine):
 
     def start(self):
         self.sink = JsonlSink(
-            metrics_dir=str(self.directory),
+            folder=HeldFolder(str(self.directory)),
             random=lambda: 0.0,
             backlog=LIMIT,
             max_part_bytes=60,

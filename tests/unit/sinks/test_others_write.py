@@ -17,6 +17,7 @@ from coordd.model import PerformanceRow
 from coordd.records import manifest, manifest_file
 from coordd.sinks.base import Batch
 from coordd.sinks.csv import HEADER, CsvSink
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.housekeeping import Housekeeper
 from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.retention import Policy
@@ -50,8 +51,8 @@ class Place:
 
     def begin(self, wall: float = NOON) -> None:
         options = self.options
-        self.jsonl = JsonlSink(metrics_dir=str(self.directory), random=lambda: 0.0, **options)  # type: ignore[arg-type]
-        self.csv = CsvSink(log_dir=str(self.directory), random=lambda: 0.0, **options)  # type: ignore[arg-type]
+        self.jsonl = JsonlSink(folder=HeldFolder(str(self.directory)), random=lambda: 0.0, **options)  # type: ignore[arg-type]
+        self.csv = CsvSink(folder=HeldFolder(str(self.directory)), random=lambda: 0.0, **options)  # type: ignore[arg-type]
         for sink in (self.jsonl, self.csv):
             sink.open(wall=wall, mono=0.0)
         self.housekeeper = Housekeeper(writers=[*self.jsonl.files, *self.csv.files], policy=TIGHT)

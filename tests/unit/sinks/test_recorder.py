@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from time import monotonic
+from collections.abc import AsyncIterator
 
 import pytest
+from waiting import PATIENCE, until
 
 from coordd.model import PerformanceRow, SinkStatus
 from coordd.runtime.clocks import LoopMonitor
-from coordd.runtime.schedule import TICK, Schedule
+from coordd.runtime.schedule import Schedule
 from coordd.runtime.worker import Worker
 from coordd.sinks import recorder as recorder_module
 from coordd.sinks.base import Batch, Notice
 from coordd.sinks.recorder import Recorder
 
-PATIENCE = 20.0
 ROW = PerformanceRow(
     timestamp=0.0, cpu=None, memory=None, redis_memory=None, redis_keys=None, coord_mode="file"
 )
@@ -65,7 +64,7 @@ class Bench:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.schedule = Schedule(
-            loop_monitor=LoopMonitor(interval=TICK, mono=monotonic()),
+            loop_monitor=LoopMonitor(),
             on_step=lambda _: None,
             on_gap=lambda _: None,
         )
@@ -83,74 +82,56 @@ class Bench:
         return self.recorder.statuses()["disk"]
 
     async def until_ok(self) -> None:
-        while self.status.state != "ok":  # noqa: ASYNC110  # status has no event
-            await asyncio.sleep(0.005)
+        await until(lambda: self.status.state == "ok", what="the sink is well")
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(recorder_module, "WRITE_DEADLINE", 0.05)
     monkeypatch.setattr(recorder_module, "SYNC_DEADLINE", 0.05)
     monkeypatch.setattr(Recorder._submit, "__kwdefaults__", {"records": 0, "deadline": 0.05})
-    return Bench(Disk())
+    bench = Bench(Disk())
+    bench.schedule.start()
+    yield bench
+    bench.schedule.stop()
 
 
-def test_while_a_write_hangs_every_record_returns_and_the_sink_fails(bench: Bench) -> None:
-    async def test() -> None:
-        bench.schedule.start()
-        async with asyncio.timeout(PATIENCE):
-            bench.disk.writes.clear()
-            for _ in range(4):
-                await bench.recorder.record(performance=[ROW])
-            assert bench.status.state == "failing"
-            assert "has not returned" in (bench.status.error or "")
-            bench.disk.writes.set()
-            await bench.until_ok()
-            await bench.recorder.record(performance=[ROW])
-            assert bench.disk.rows == 5
-            assert bench.status.dropped == 0
-            await bench.recorder.close()
-        bench.schedule.stop()
-
-    asyncio.run(test())
+async def test_while_a_write_hangs_every_record_returns_and_the_sink_fails(bench: Bench) -> None:
+    bench.disk.writes.clear()
+    for _ in range(4):
+        await bench.recorder.record(performance=[ROW])
+    assert bench.status.state == "failing"
+    assert "has not returned" in (bench.status.error or "")
+    bench.disk.writes.set()
+    await bench.until_ok()
+    await bench.recorder.record(performance=[ROW])
+    assert bench.disk.rows == 5
+    assert bench.status.dropped == 0
+    await bench.recorder.close()
 
 
-def test_what_does_not_fit_behind_a_write_that_hangs_is_counted_for_good(
+async def test_what_does_not_fit_behind_a_write_that_hangs_is_counted_for_good(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 2)
-
-    async def test() -> None:
-        bench.schedule.start()
-        async with asyncio.timeout(PATIENCE):
-            bench.disk.writes.clear()
-            for _ in range(4):
-                await bench.recorder.record(performance=[ROW, ROW, ROW])
-            assert bench.status.dropped == 6
-            bench.disk.writes.set()
-            await bench.until_ok()
-            assert (bench.disk.rows, bench.status.dropped) == (6, 6)
-            await bench.recorder.close()
-        bench.schedule.stop()
-
-    asyncio.run(test())
+    bench.disk.writes.clear()
+    for _ in range(4):
+        await bench.recorder.record(performance=[ROW, ROW, ROW])
+    assert bench.status.dropped == 6
+    bench.disk.writes.set()
+    await bench.until_ok()
+    assert (bench.disk.rows, bench.status.dropped) == (6, 6)
+    await bench.recorder.close()
 
 
-def test_an_fsync_that_hangs_shows_and_stops_no_record(bench: Bench) -> None:
-    async def test() -> None:
-        bench.schedule.start()
-        async with asyncio.timeout(PATIENCE):
-            bench.disk.syncs.clear()
-            await bench.recorder.record(performance=[ROW])
-            while "fsync" not in (bench.status.error or ""):  # noqa: ASYNC110  # status has no event
-                await asyncio.sleep(0.005)
-            await bench.recorder.record(performance=[ROW])
-            assert bench.disk.rows == 2
-            assert bench.status.state == "failing"
-            bench.disk.syncs.set()
-            await bench.until_ok()
-            assert bench.disk.synced
-            await bench.recorder.close()
-        bench.schedule.stop()
-
-    asyncio.run(test())
+async def test_an_fsync_that_hangs_shows_and_stops_no_record(bench: Bench) -> None:
+    bench.disk.syncs.clear()
+    await bench.recorder.record(performance=[ROW])
+    await until(lambda: "fsync" in (bench.status.error or ""))
+    await bench.recorder.record(performance=[ROW])
+    assert bench.disk.rows == 2
+    assert bench.status.state == "failing"
+    bench.disk.syncs.set()
+    await bench.until_ok()
+    assert bench.disk.synced
+    await bench.recorder.close()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from coordd.model import PerformanceRow
 from coordd.sinks.base import Batch
 from coordd.sinks.csv import HEADER, CsvSink, format_row
+from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
 
 NOON = 1795348800.0  # 2026-11-22T12:00:00Z
@@ -20,14 +21,14 @@ NOW = {"wall": NOON, "mono": 0.0}
 
 @pytest.fixture
 def jsonl(tmp_path):
-    sink = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0)
+    sink = JsonlSink(folder=HeldFolder(str(tmp_path / "m")), random=lambda: 0.0)
     yield sink
     sink.close(**NOW)
 
 
 @pytest.fixture
 def csv(tmp_path):
-    sink = CsvSink(log_dir=str(tmp_path / "l"), random=lambda: 0.0)
+    sink = CsvSink(folder=HeldFolder(str(tmp_path / "l")), random=lambda: 0.0)
     yield sink
     sink.close(**NOW)
 
@@ -111,7 +112,7 @@ def test_a_removed_directory_is_one_notice_and_all_is_back(tmp_path, jsonl, by):
 
 
 def test_torn_lines_of_any_day_are_noticed_at_start(tmp_path, jsonl):
-    before = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0)
+    before = JsonlSink(folder=HeldFolder(str(tmp_path / "m")), random=lambda: 0.0)
     before.write(Batch(event=[b"whole"]), wall=NOON - 21 * 86400, mono=0.0)
     before.write(Batch(agent=[b"whole"]), wall=NOON, mono=0.0)
     before.close(**NOW)
@@ -161,7 +162,7 @@ def test_a_slow_fsync_delays_neither_writing_nor_midnight(tmp_path):
         assert go_on.wait(30)
         os.fdatasync(descriptor)
 
-    sink = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0, fsync=slow)
+    sink = JsonlSink(folder=HeldFolder(str(tmp_path / "m")), random=lambda: 0.0, fsync=slow)
     sink.open(**NOW)
     sink.write(Batch(event=[b"1"]), **NOW)
     thread = threading.Thread(target=sink.sync)
@@ -197,7 +198,7 @@ def test_while_a_torn_line_waits_only_the_retries_touch_the_disk(tmp_path):
             raise OSError(errno.ENOSPC, "full")
         return os.write(descriptor, data[: room.pop()])
 
-    sink = JsonlSink(metrics_dir=str(tmp_path / "m"), random=lambda: 0.0, write=write)
+    sink = JsonlSink(folder=HeldFolder(str(tmp_path / "m")), random=lambda: 0.0, write=write)
     sink.open(**NOW)
     sink.write(Batch(event=[b"torn"]), **NOW)
     assert sink.status().backlog == 1

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordd.records import manifest, manifest_file
+from coordd.records import backwards, manifest, manifest_file
+from coordd.records.names import RecordSeries
 from coordd.sinks import repair as module
 from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.repair import Damage, repair, repair_file
@@ -38,6 +39,7 @@ def test_whole_lines_stay_and_the_tail_is_kept_aside(tmp_path_factory, whole, ta
     path.write_bytes(before + tail + bytes(nuls))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
+        patch.setattr(backwards, "_BLOCK", block)
         damage = mend(path.parent)
     assert path.read_bytes() == before
     aside = directory / f"{NAME}.damaged"
@@ -110,13 +112,14 @@ def test_all_plain_parts_of_the_series_that_are_ours_and_nothing_else(tmp_path):
     secret.write_bytes(b"no newline")
     (tmp_path / "agent_2026-11-19.jsonl").symlink_to(secret)
     os.mkfifo(tmp_path / "agent_2026-11-18.jsonl")
-    held = HeldFolder(str(tmp_path))
-    found = repair(held, "agent", "jsonl")
+    held = HeldFolder(str(tmp_path), file_mode=0o600)
+    found = repair(held, RecordSeries("agent", "jsonl", "agent.jsonl"))
     held.close()
     assert [(os.path.basename(damage.path), damage.size, damage.error is None) for damage in found] == [
         ("agent_2026-11-21.2.jsonl", 1, True),
         (NAME, 1, True),
     ]
+    assert (tmp_path / f"{NAME}.damaged").stat().st_mode & 0o777 == 0o600
     assert secret.read_bytes() == b"no newline"
     for name in ("agent_2026-11-20.jsonl.gz", "system_2026-11-22.jsonl"):
         assert (tmp_path / name).read_bytes() == b"a\nb"

@@ -10,16 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.agents.reducer import KnownAgent, Reading, advance, view_fields
+from coordd.agents.beats import Reading
+from coordd.agents.join import Agent
+from coordd.agents.observation import observe
+from coordd.agents.remembered import RememberedAgent
+from coordd.agents.samples import view_fields
+from coordd.agents.source import SourceState
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
-from coordd.sinks.redis.checkpoint import load_checkpoint
 from coordd.sinks.restore import covered, restore
+from coordd.sinks.snapshot_reader import read_snapshot
 from coordd.util.directories import open_directory
 from coordd.util.timestamps import format_utc
 
@@ -63,10 +69,17 @@ class Place:
         document = {"schema": 1, "written_at": format_utc(T0 + at), "status": {}, "agents": list(agents)}
         self.snapshot.write_text(json.dumps(document))
 
-    def known(self) -> dict[str, KnownAgent]:
+    def known(self) -> dict[str, RememberedAgent]:
         with open_directory(str(self.directory)) as directory:
-            found = restore(str(self.snapshot), directory.fd, now=self.now, root=self.root, host=self.host)
-        return {agent.key[1]: agent for agent in found}
+            snapshot = read_snapshot(str(self.snapshot), root=self.root)
+            found = restore(snapshot, directory.fd, now=self.now, host=self.host)
+        return {agent.key.agent_id: agent for agent in found}
+
+
+def shown(one: RememberedAgent, *, now: float = T0 + 1000, sources: tuple[str, ...] = ("/w",)) -> Agent:
+    """Return the agent as the daemon shows it before its sources are read: workspaces, or "" for Redis."""
+    observations = one.observations([state_of(path) for path in sources], Moment(now, now - T0))
+    return one.agent(observations)
 
 
 @pytest.fixture
@@ -76,18 +89,18 @@ def place(tmp_path: Path) -> Place:
 
 def test_without_any_memory_nobody_is_known(place: Place) -> None:
     assert place.known() == {}
-    assert restore(str(place.snapshot), None, now=T0) == []
+    assert restore(None, None, now=T0) == []
 
 
 def test_the_last_record_of_each_agent_is_what_is_known(place: Place) -> None:
     place.records(record("a", 0), record("b", 1), record("a", 2, active_tasks=3, declared_status="busy"))
     known = place.known()
     assert set(known) == {"a", "b"}
-    a = known["a"]
+    a = shown(known["a"])
     assert a.key == ("/w", "a")
     assert (a.beat_wall, a.active_tasks, a.declared_status, a.traces) == (T0 + 2, 3, "busy", None)
     assert a.run_since == pytest.approx(T0 - 8)
-    assert a.verdict.status == "active"
+    assert (a.verdict.status, a.cause) == ("active", "heartbeat")
 
 
 def test_the_snapshot_knows_who_was_not_recorded_lately(place: Place) -> None:
@@ -120,7 +133,7 @@ def test_parts_are_read_in_their_order_and_gzipped_ones_are_not(place: Place) ->
     place.records(record("y", 9), part="system_2026-11-23.jsonl")
     known = place.known()
     assert set(known) == {"a"}
-    assert known["a"].active_tasks == 10
+    assert known["a"].restored.tasks == 10
 
 
 def test_what_is_damaged_is_passed_over(place: Place) -> None:
@@ -186,19 +199,6 @@ def test_no_more_is_read_than_the_budget(place: Place, monkeypatch: pytest.Monke
     assert "a99" in known
 
 
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")), max_size=30), st.integers(1, 9))
-def test_lines_come_backwards_whatever_the_block(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], block: int
-) -> None:
-    path = tmp_path_factory.mktemp("lines") / "f"
-    path.write_bytes(b"\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch, open_directory(str(path.parent)) as directory:
-        patch.setattr(restore_module, "_BLOCK", block)
-        found = list(restore_module._lines_backwards(directory.fd, "f", 0, 10_000))
-    assert found == [line for line in reversed(lines) if line]
-
-
 # clocks that were wrong for a while
 
 
@@ -225,7 +225,7 @@ def test_without_a_snapshot_what_is_dated_in_the_future_is_not_believed(place: P
     place.now = T0 + 120
     known = place.known()
     assert set(known) == {"kept"}
-    assert known["kept"].active_tasks == 7
+    assert known["kept"].restored.tasks == 7
     assert known["kept"].beat_wall == pytest.approx(T0 + 60)
 
 
@@ -249,17 +249,17 @@ def test_what_was_written_after_the_snapshot_counts_whatever_its_date(place: Pla
     known = place.known()
     assert set(known) == {"a"}, "b was removed after the clock had been set back"
     assert known["a"].beat_wall == pytest.approx(T0 + DAY), "that is what the beat is known by"
-    assert known["a"].restored_seen == pytest.approx(place.now), "but it was not seen in the future"
-    assert known["a"].restored_wall == pytest.approx(place.now)
+    assert known["a"].restored.seen == pytest.approx(place.now), "but it was not seen in the future"
+    assert known["a"].restored.wall == pytest.approx(place.now)
 
 
 def test_a_snapshot_from_the_false_day_counts_as_of_now(place: Place) -> None:
     place.records()
     covering(place, record("a", DAY - 5, last_heartbeat_age=5.0), at=DAY, covers=reach(place))
     place.now = T0
-    known = place.known()["a"]
-    assert known.restored_wall is not None and known.restored_wall <= place.now
-    assert known.restored_seen is not None and known.restored_seen <= place.now
+    restored = place.known()["a"].restored
+    assert restored.wall is not None and restored.wall <= place.now
+    assert restored.seen is not None and restored.seen <= place.now
 
 
 def test_planted_files_of_days_to_come_hide_nothing(place: Place) -> None:
@@ -284,10 +284,44 @@ def test_a_recorded_beat_from_a_false_day_hides_no_later_one(place: Place) -> No
     place.records(record("a", 0))
     place.now = T0
     (one,) = place.known().values()
-    ahead = replace(one, beat_wall=T0 + DAY)
+    (ahead,) = shown(replace(one, beat_wall=T0 + DAY), now=T0).observations
     traces = AgentTraces("a", heartbeat=Heartbeat(written=T0 + 30, mtime=T0 + 30, identity=(1, 1)))
-    reading = Reading(wall=T0 + 40, observed=40.0, since=0.0, timeout=120.0, starting=True, fresh=True)
-    assert advance(ahead, one.key, traces, reading).beat_wall == T0 + 30
+    reading = Reading(wall=T0 + 40, mono=40.0, observed=40.0, since=0.0, timeout=120.0, fresh=True)
+    assert observe(ahead, ahead.place, "/w", traces, reading).beat_wall == T0 + 30
+
+
+# what is made of it while its sources are not read yet
+
+
+def test_each_source_that_told_of_it_and_is_read_still_is_given_its_observation(place: Place) -> None:
+    place.records(record("both", 0, sources=["file", "redis"]), record("file", 0))
+    place.records(
+        record("alone", 0, workspace=None, sources=["redis"]),
+        record("new", 0, sources=["file", "claude-code"]),
+        part="agent_2026-11-23.jsonl",
+    )
+    sources = [state_of("/w"), state_of("/other"), state_of("")]
+    known = place.known()
+
+    def found(agent_id: str, some: list[SourceState]) -> list[tuple[str, str, str]]:
+        observations = known[agent_id].observations(some, Moment(T0 + 20, 50.0))
+        for one in observations:
+            assert (one.traces, one.beat_wall, one.beat_at, one.beat_mono) == (None, T0, 30.0, 30.0)
+            assert one.restored == known[agent_id].restored
+        return [(*one.source, one.workspace) for one in observations]
+
+    assert found("file", sources) == [("file", "/w", "/w")]
+    assert found("both", sources[::-1]) == [("file", "/w", "/w"), ("redis", "", "")]
+    assert found("both", sources[:2]) == [("file", "/w", "/w")]
+    assert found("alone", sources) == [("redis", "", "")]
+    assert found("new", sources) == [("file", "/w", "/w")]  # nothing of the other kind is read
+    assert found("new", sources[1:2]) == []
+    assert {agent_id: one.restored.shared for agent_id, one in known.items()} == {
+        "both": True,
+        "file": False,
+        "alone": False,
+        "new": True,
+    }
 
 
 # what a stranger wrote
@@ -321,14 +355,19 @@ WHOLE = json.dumps(
 ).encode()
 
 
-def check(known: dict[str, KnownAgent]) -> None:
+def check(known: dict[str, RememberedAgent]) -> None:
     """What the rest of the daemon does with the memory never fails."""
-    for agent in known.values():
-        moment = Moment(T0 + 1000, 5000.0)
-        seen = agent.restored_seen
+    for one in known.values():
+        seen = one.restored.seen
         assert seen is None or math.isfinite(seen)
-        view_fields(agent, verdict=agent.verdict, age=1.0, wall=moment.wall, host="h")
-        assert len(agent.key[1]) <= 256 and set(agent.sources) <= {"file", "redis"}
+        assert len(one.key.agent_id) <= 256
+        assert 1 <= len(one.sources) <= 16 and all(1 <= len(kind) <= 64 for kind in one.sources)
+        observations = one.observations(
+            [state_of(one.key.workspace), state_of("")], Moment(T0 + 1000, 5000.0)
+        )
+        if observations:
+            agent = one.agent(observations)
+            view_fields(agent, verdict=agent.verdict, age=1.0, wall=T0 + 1000, host="h")
 
 
 @settings(deadline=None, max_examples=400)
@@ -387,7 +426,6 @@ def test_any_snapshot_and_any_records_are_survived(
     place.snapshot.write_bytes(snapshot if isinstance(snapshot, bytes) else json.dumps(snapshot).encode())
     place.records(*lines)
     check(place.known())
-    assert load_checkpoint(str(place.snapshot)) is None
 
 
 def test_sparse_files_of_ten_gigabytes_cost_nothing(place: Place) -> None:

@@ -10,22 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from agents import REDIS, Agents, state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.agents.departures import Departures
-from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
-from coordd.agents.workspace import Workspace
-from coordd.intake.source import MAX_MALFORMED, SourceState, TraceLog
-from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
+from coordd.agents.key import AgentKey
+from coordd.agents.observation import Observation
+from coordd.agents.traces import AgentTraces, Claim, Progress, SourceTraces, WorkChange
+from coordd.intake.trace_log import MAX_MALFORMED, TraceLog, found_all, found_some
+from coordd.runtime.clocks import Moment
 from coordd.sources.bounds import Bounds, Budget
 from coordd.sources.file import trace_folder as folders
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
-from coordd.sources.redis.agents import Agents
+from coordd.sources.redis.agents import Agents as RedisAgents
+from coordd.sources.redis.departures import Departures
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.tasks.board import SLICE, Board
@@ -190,7 +189,7 @@ def test_what_was_taken_is_given_back_whatever_happens(played: list[tuple[str, s
             shutil.rmtree(coordination / folder)
             (coordination / folder).mkdir()
         traces = reader.scan(0.0)
-        assert traces == WorkspaceTraces(directory, "read")
+        assert traces == SourceTraces(directory, "read")
         assert untouched(bounds)
 
 
@@ -252,7 +251,7 @@ def test_in_redis_texts_are_bounded_and_given_back() -> None:
 
 def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_of_texts() -> None:
     bounds = small()
-    agents = Agents(limit=100, bounds=bounds)
+    agents = RedisAgents(limit=100, bounds=bounds)
     assert bounds.agents.take(2)  # those in files
     agents.begin_registry()
     agents.register("a", json.dumps({"status": WIDE, "hostname": WIDE}).encode())
@@ -280,20 +279,19 @@ def test_problems_beyond_the_bound_are_counted() -> None:
 
 
 def test_names_that_live_for_a_second_are_not_remembered_for_a_day() -> None:
-    known: dict[str, KnownAgent] = {}
-    departures = Departures(known=known.get, max_silent=3)
+    known: dict[str, Observation] = {}
+    departures = Departures(known=known, max_silent=3)
     for number in range(10):
         agent_id = f"a{number}"
         traces = AgentTraces(agent_id)
-        known[agent_id] = KnownAgent((None, agent_id), Verdict("active", "heartbeat"), "appeared", traces)
-        assert departures.of_some({agent_id: None})[agent_id] is (
-            None if number >= 3 else known[agent_id].traces
-        )
+        known[agent_id] = Observation(REDIS, agent_id, "", traces)
+        found = departures.of_some({agent_id: None})[agent_id]
+        assert found is (None if number >= 3 else traces)
         if number >= 3:
             del known[agent_id]
     assert departures.full
     del known["a0"]
-    departures.of_all({}, list(known), first=False)
+    departures.of_all({}, first=False)
     assert not departures.full
     departures.of_some({"a1": AgentTraces("a1")})  # it is back
     assert not departures.full
@@ -305,63 +303,52 @@ def test_names_that_live_for_a_second_are_not_remembered_for_a_day() -> None:
 def test_malformed_traces_are_named_up_to_a_bound_logged_up_to_another_and_all_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordd.intake.source._MAX_LOGGED", 50)
-    source, log = SourceState(workspace=Workspace("/w", ObservedClock())), TraceLog()
+    monkeypatch.setattr("coordd.intake.trace_log._MAX_LOGGED", 50)
+    state, log = state_of("/w"), TraceLog()
     with caplog.at_level(logging.WARNING):
         for start in range(0, 3 * MAX_MALFORMED, 100):
-            source.found_some({f"/w/{number}": "bad" for number in range(start, start + 100)})
-            log.note(source.workspace)
-            log.note(source.workspace)
-    assert (len(source.workspace.malformed), source.workspace.malformed_unnamed) == (
-        MAX_MALFORMED,
-        2 * MAX_MALFORMED,
-    )
+            found_some(state, {f"/w/{number}": "bad" for number in range(start, start + 100)})
+            log.note(state)
+            log.note(state)
+    assert (len(state.malformed), state.malformed_unnamed) == (MAX_MALFORMED, 2 * MAX_MALFORMED)
     assert len(caplog.records) == 51
-    source.found_all(WorkspaceTraces("/w", "read"))
-    assert (source.workspace.malformed, source.workspace.malformed_unnamed) == ({}, 0)
+    found_all(state, SourceTraces("/w", "read"))
+    assert (state.malformed, state.malformed_unnamed) == ({}, 0)
 
 
 class Scene:
     """A board over one workspace, at a time that only the test moves."""
 
     def __init__(self) -> None:
-        self.mono = 1000.0
-        self.store = AgentStore(timeout=120, loop_monitor=LoopMonitor(interval=1e9, mono=0))
-        self.store.workspaces["/w"] = Workspace("/w", ObservedClock())
-        self.board = Board(store=self.store, stall_after=900)
-        self.store.on_change = self.board.touched
+        self.agents = Agents("/w")
+        self.board = Board(store=self.agents.store, stall_after=900)
+        self.agents.store.on_change = self.board.touched
 
     @property
     def now(self) -> Moment:
-        return Moment(self.mono, self.mono)
+        return self.agents.now
+
+    def wait(self, seconds: float) -> None:
+        self.agents.mono += seconds
 
     def show(self, agent_id: str, **traces: Any) -> None:
-        self.store.publish(
-            KnownAgent(
-                ("/w", agent_id),
-                Verdict("active", "heartbeat"),
-                "heartbeat",
-                AgentTraces(agent_id, **traces),
-                beat_at=self.mono,
-            ),
-            self.mono,
-        )
+        self.agents.see("/w", agent_id, **traces)
 
     def read(self, **traces: Any) -> None:
-        self.board.take_all("/w", WorkspaceTraces("/w", "read", **traces), self.now, fresh=False)
+        self.board.take_all("/w", SourceTraces("/w", "read", **traces), self.now, fresh=False)
 
 
 def test_a_claim_of_an_agent_that_found_no_room_is_not_orphaned() -> None:
     scene = Scene()
-    scene.store.workspaces["/w"].over_limit = {"agents": "more than there is room for"}
+    scene.agents.store.workspaces["/w"].over_limit = {"agents": "more than there is room for"}
     scene.read(claims={"t": Claim("t", "unseen")})
     for _ in range(5):
-        scene.mono += 100
+        scene.wait(100)
         assert scene.board.counts(scene.now).orphaned == 0
-    scene.store.workspaces["/w"].over_limit = {}
+    scene.agents.store.workspaces["/w"].over_limit = {}
     scene.board.rejudge_all()
     scene.board.settle(scene.now)
-    scene.mono += 121
+    scene.wait(121)
     assert scene.board.counts(scene.now).orphaned == 1
 
 
@@ -371,12 +358,12 @@ def test_an_agent_with_tasks_that_have_no_name_here_is_not_stalled_but_unknown()
     scene.show("a", tasks=("t",), unnamed_tasks=5)
     scene.show("b", tasks=("t",))
     scene.board.settle(scene.now)
-    scene.mono += 901
+    scene.wait(901)
     scene.show("a", tasks=("t",), unnamed_tasks=5)
     scene.show("b", tasks=("t",))
     scene.board.settle(scene.now)
     assert scene.board.holdings.stalled == {("/w", "b")}
-    assert not scene.board.holdings.knows(("/w", "a"))
+    assert not scene.board.holdings.knows(AgentKey("/w", "a"))
 
 
 def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end() -> None:
@@ -384,7 +371,7 @@ def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end(
     for agent in range(3):
         scene.show(f"a{agent}")
     claims = {f"t{number}": Claim(f"t{number}", f"a{number % 3}") for number in range(3 * SLICE)}
-    traces = WorkspaceTraces("/w", "read", claims=claims)
+    traces = SourceTraces("/w", "read", claims=claims)
     steps = 0
     for _ in scene.board.take_in_slices("/w", traces, lambda: scene.now, fresh=True):
         steps += 1
@@ -392,14 +379,14 @@ def test_a_full_reading_is_taken_over_in_steps_and_tells_nothing_before_its_end(
             assert scene.board.counts(scene.now).claimed is None
     assert steps >= 6
     assert scene.board.counts(scene.now).claimed == 3 * SLICE
-    for _ in scene.board.take_in_slices("/w", WorkspaceTraces("/w", "read"), lambda: scene.now, fresh=False):
+    for _ in scene.board.take_in_slices("/w", SourceTraces("/w", "read"), lambda: scene.now, fresh=False):
         assert scene.board.counts(scene.now).claimed is not None  # known all the while
 
 
 def test_a_workspace_that_is_lost_in_the_middle_of_a_reading_stays_lost() -> None:
     scene = Scene()
     claims = {f"t{number}": Claim(f"t{number}", "a") for number in range(3 * SLICE)}
-    traces = WorkspaceTraces("/w", "read", claims=claims)
+    traces = SourceTraces("/w", "read", claims=claims)
     steps = scene.board.take_in_slices("/w", traces, lambda: scene.now, fresh=True)
     next(steps)
     scene.board.lost("/w")

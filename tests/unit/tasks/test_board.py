@@ -6,25 +6,22 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents import EPOCH, TIMEOUT, Agents, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ticking import tick
 
-from coordd.agents.liveness import judge
-from coordd.agents.reducer import Key, KnownAgent
-from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
-from coordd.agents.workspace import Workspace
+from coordd.agents.key import AgentKey
+from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
 from coordd.model import TaskCounts
-from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
+from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
 from coordd.tasks.board import Board
 from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over
 from coordd.tasks.views import ORDER, TaskList
 
-TIMEOUT = 120.0
 STALL = 300.0
-EPOCH = 1_800_000_000.0
 PATHS = ("/a", "/b")
 AGENTS = ("x", "y")
 TASKS = ("t1", "t2", "t3")
@@ -50,50 +47,44 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mono = self.ticked = 1024.0
+        self.agents = Agents(*PATHS, mono=1024.0)
+        self.store = self.agents.store
+        self.ticked = self.mono
         self.offset = EPOCH
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
-        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
         self.claims: dict[str, dict[str, ExpectedClaim]] = {path: {} for path in PATHS}
         self.free: dict[str, set[str]] = {path: set() for path in PATHS}
         self.readable = dict.fromkeys(PATHS, False)
-        for path in PATHS:
-            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
         self.read_in_full("/a")
+
+    @property
+    def mono(self) -> float:
+        return self.agents.mono
 
     @property
     def now(self) -> Moment:
         return Moment(self.offset + self.mono, self.mono)
 
     def observed(self, path: str) -> float:
-        return self.store.workspaces[path].clock.now(self.mono)
+        return self.agents.clock(source(path)).now(self.mono)
 
     def status(self, path: str, agent_id: str | None) -> str | None:
-        agent = self.store.get((path, agent_id or ""))
+        agent = self.store.get(AgentKey(path, agent_id or ""))
         return self.store.look(agent, self.mono).verdict.status if agent else None
 
     # What happens.
 
     @rule(path=paths, agent_id=st.sampled_from(AGENTS), age=ages, listed=st.sets(tasks))
     def beat(self, path: str, agent_id: str, age: float, listed: set[str]) -> None:
-        key: Key = (path, agent_id)
-        agent = KnownAgent(
-            key=key,
-            verdict=judge_at(age),
-            cause="heartbeat",
-            traces=AgentTraces(agent_id, tasks=tuple(sorted(listed))),
-            beat_at=self.observed(path) - age,
-        )
-        self.store.publish(agent, self.mono)
+        self.agents.see(path, agent_id, age, tasks=tuple(sorted(listed)))
         self.board.settle(self.now)
 
     @rule(path=paths, agent_id=st.sampled_from(AGENTS))
     def leave(self, path: str, agent_id: str) -> None:
         self.recheck()
-        self.store.remove((path, agent_id), self.mono)
+        self.agents.remove(source(path), agent_id)
         self.board.settle(self.now)
 
     @precondition(lambda self: any(self.readable.values()))
@@ -129,13 +120,12 @@ class Model(RuleBasedStateMachine):
 
     @rule(path=paths)
     def read_in_full(self, path: str) -> None:
-        self.store.workspaces[path].clock.regained(self.mono)
-        self.store.rejudge(path, self.mono)
+        self.agents.regain(source(path))
         self.board.take_all(path, self.traces(path), self.now, fresh=False)
         self.readable[path] = True
 
-    def traces(self, path: str) -> WorkspaceTraces:
-        return WorkspaceTraces(
+    def traces(self, path: str) -> SourceTraces:
+        return SourceTraces(
             path,
             "read",
             claims={task: seen.claim for task, seen in self.claims[path].items()},
@@ -145,8 +135,7 @@ class Model(RuleBasedStateMachine):
     @rule(path=paths)
     def lose(self, path: str) -> None:
         self.recheck()
-        self.store.workspaces[path].clock.lost(self.mono)
-        self.store.rejudge(path, self.mono)
+        self.agents.lose(source(path))
         self.board.lost(path)
         self.readable[path] = False
 
@@ -154,10 +143,10 @@ class Model(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         until = self.mono + seconds
         while until >= self.ticked + 2.0:
-            self.mono = self.ticked = self.ticked + 2.0
-            assert self.loop_monitor.tick(self.mono) == 0.0
+            self.agents.mono = self.ticked = self.ticked + 2.0
+            assert tick(self.agents.loop_monitor, self.mono) == 0.0
             self.recheck()
-        self.mono = until
+        self.agents.mono = until
 
     @rule(seconds=st.sampled_from([-3600.0, -1.0, 1.0, 3600.0]))
     def set_the_clock(self, seconds: float) -> None:
@@ -230,7 +219,7 @@ class Model(RuleBasedStateMachine):
     def an_agent_has_the_claims_that_name_it(self) -> None:
         for path in PATHS:
             for agent_id in (*AGENTS, "ghost"):
-                mine = self.list.claims_of((path, agent_id), self.now)
+                mine = self.list.claims_of(AgentKey(path, agent_id), self.now)
                 if not self.readable[path]:
                     assert mine is None
                     continue
@@ -245,9 +234,9 @@ class Model(RuleBasedStateMachine):
         agents_due = self.store.next_deadline()
         until = min(due or self.mono + 3600, agents_due or self.mono + 3600, self.ticked + 2.0) - 1 / 16
         if until > self.mono:
-            mono, self.mono = self.mono, until
+            mono, self.agents.mono = self.mono, until
             assert self.recheck() == before
-            self.mono = mono
+            self.agents.mono = mono
 
     @invariant()
     def orphans_make_events(self) -> None:
@@ -257,11 +246,6 @@ class Model(RuleBasedStateMachine):
         assert orphaned <= {(p, t) for p in PATHS for t in TASKS}
 
 
-def judge_at(age: float) -> Any:
-    agent = KnownAgent(key=("", ""), verdict=None, cause="start", traces=None, beat_at=0.0)  # type: ignore[arg-type]
-    return judge(agent.evidence(age, timeout=TIMEOUT, readable=True))
-
-
 TestBoard: Any = Model.TestCase
 TestBoard.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
 
@@ -269,11 +253,9 @@ TestBoard.settings = settings(deadline=None, max_examples=100, stateful_step_cou
 class Scene:
     """A board over one workspace that is read and followed."""
 
-    def __init__(self, *, active_before: tuple[Key, ...] | None = None) -> None:
-        self.mono, self.offset = 1000.0, EPOCH
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
-        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
-        self.store.workspaces["/w"] = Workspace(path="/w", clock=ObservedClock())
+    def __init__(self, *, active_before: tuple[AgentKey, ...] | None = None) -> None:
+        self.agents = Agents("/w")
+        self.store = self.agents.store
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
@@ -282,22 +264,18 @@ class Scene:
 
     @property
     def now(self) -> Moment:
-        return Moment(self.offset + self.mono, self.mono)
+        return self.agents.now
 
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds / 2)):
-            self.mono += 2.0
-            self.loop_monitor.tick(self.mono)
+            self.agents.mono += 2.0
+            tick(self.agents.loop_monitor, self.agents.mono)
 
     def beat(self, agent_id: str, *tasks: str, age: float = 0.0) -> None:
-        agent = KnownAgent(
-            key=("/w", agent_id),
-            verdict=judge_at(age),
-            cause="heartbeat",
-            traces=AgentTraces(agent_id, tasks=tasks),
-            beat_at=self.mono - age,
-        )
-        self.store.publish(agent, self.mono)
+        self.agents.see("/w", agent_id, age, tasks=tasks)
+
+    def leave(self, agent_id: str) -> None:
+        self.agents.remove(source("/w"), agent_id)
 
     def live(self, agent_id: str, *tasks: str, seconds: float) -> None:
         """Let the agent beat for so long."""
@@ -307,7 +285,7 @@ class Scene:
             self.board.settle(self.now)
 
     def read(self, *claims: Claim, progress: tuple[Progress, ...] = (), fresh: bool = False) -> None:
-        traces = WorkspaceTraces(
+        traces = SourceTraces(
             "/w", "read", claims={c.task: c for c in claims}, progress={p.task: p for p in progress}
         )
         self.board.take_all("/w", traces, self.now, fresh=fresh)
@@ -318,7 +296,7 @@ class Scene:
         return [(one.kind, one.subject) for one in self.board.take_events()[0]]
 
     def stalled(self, agent_id: str) -> bool | None:
-        return self.list.is_stalled(("/w", agent_id), self.now)
+        return self.list.is_stalled(AgentKey("/w", agent_id), self.now)
 
 
 def test_a_claim_is_orphaned_once_and_again_only_after_its_holder_was_back() -> None:
@@ -330,7 +308,7 @@ def test_a_claim_is_orphaned_once_and_again_only_after_its_holder_was_back() -> 
     assert scene.kinds() == [("claim.orphaned", "t")]
     scene.wait(TIMEOUT)
     scene.read(Claim("t", "x"))
-    scene.store.remove(("/w", "x"), scene.mono)  # forgotten at last: that makes it no less orphaned
+    scene.leave("x")  # forgotten at last: that makes it no less orphaned
     assert scene.kinds() == []
     scene.beat("x")
     assert scene.kinds() == []
@@ -352,7 +330,7 @@ def test_an_unknown_holder_is_waited_for_one_timeout() -> None:
 
 
 def test_a_start_makes_events_only_for_holders_that_were_active_in_the_last_run() -> None:
-    scene = Scene(active_before=(("/w", "died"),))
+    scene = Scene(active_before=(AgentKey("/w", "died"),))
     scene.beat("died", age=500)
     scene.beat("long-dead", age=5000)
     scene.beat("stalled", "s")
@@ -411,7 +389,7 @@ def test_a_holder_that_leaves_is_waited_for_unless_it_was_inactive() -> None:
         scene.read(Claim("t", "x"))
         scene.wait(4)
         scene.board.settle(scene.now)
-        scene.store.remove(("/w", "x"), scene.mono)
+        scene.leave("x")
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
         scene.wait(TIMEOUT - 2)
         assert [view.state for _, view in scene.list.shown(scene.now)] == [state]
@@ -486,7 +464,7 @@ def test_stalled_agents_are_named_up_to_five() -> None:
     scene = Scene()
     names = [f"x{n}" for n in range(7)]
     scene.read(*(Claim(f"t-{name}", name) for name in names))
-    while scene.mono < 1000.0 + STALL:
+    while scene.agents.mono < 1000.0 + STALL:
         for name in names:
             scene.beat(name, "own", "other", "third")
         scene.board.settle(scene.now)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from agents import TIMEOUT, Agents, source, state_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import KnownAgent
-from coordd.agents.store import AgentStore
-from coordd.agents.traces import AgentTraces, Claim, Progress, WorkChange, WorkspaceTraces
-from coordd.agents.workspace import Workspace
-from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
+from coordd.agents.key import AgentKey
+from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
+from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
 
-TIMEOUT = 120.0
 STALL = 300.0
 PATHS = ("", "/a", "/b")
 TASKS = ("t1", "t2", "t3")
@@ -29,39 +27,42 @@ class Scene:
     """A board over Redis and two workspaces, all readable."""
 
     def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
-        self.mono = 1000.0
-        self.loop_monitor = LoopMonitor(interval=2.0, mono=self.mono)
-        self.store = AgentStore(timeout=TIMEOUT, loop_monitor=self.loop_monitor)
+        self.agents = Agents(*PATHS)
+        self.store = self.agents.store
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
         for path in PATHS:
-            self.store.workspaces[path] = Workspace(path=path, clock=ObservedClock())
             if path in read:
-                self.board.take_all(path, WorkspaceTraces(path, "read"), self.now, fresh=False)
+                self.board.take_all(path, SourceTraces(path, "read"), self.now, fresh=False)
 
     @property
     def now(self) -> Moment:
-        return Moment(1_800_000_000.0 + self.mono, self.mono)
+        return self.agents.now
 
-    def beat(self, workspace: str | None, agent_id: str, *tasks: str, age: float = 0.0) -> None:
-        agent = KnownAgent(
-            key=(workspace, agent_id),
-            verdict=Verdict("active", "heartbeat"),
-            cause="heartbeat",
-            traces=AgentTraces(agent_id, tasks=tasks),
-            beat_at=self.mono - age,
-            beat_wall=self.now.wall - age,
-        )
-        self.store.publish(agent, self.mono)
+    def beat(self, path: str, agent_id: str, *tasks: str, age: float = 0.0) -> None:
+        self.agents.see(path, agent_id, age, tasks=tasks)
         self.board.settle(self.now)
+
+    def leave(self, path: str, agent_id: str) -> None:
+        self.agents.remove(source(path), agent_id)
+
+    def drop(self, path: str) -> None:
+        """Let a workspace go, as the intake does."""
+        for agent_id in list(self.agents.observations.of_source(source(path))):
+            self.leave(path, agent_id)
+        self.board.drop(path)
+        self.store.drop_source(self.store.sources[source(path)])
+
+    def add(self, path: str) -> None:
+        self.store.add_source(state_of(path))
+        self.board.take_all(path, SourceTraces(path, "read"), self.now, fresh=False)
 
     def claim(self, path: str, task: str, holder: str | None) -> None:
         self.board.take(path, WorkChange({task: None if holder == "-" else Claim(task, holder)}), self.now)
 
     def wait(self, seconds: float) -> None:
-        self.mono += seconds
-        self.loop_monitor.start(self.mono)
+        self.agents.mono += seconds
 
     def shown(self) -> list[tuple[str | None, str, str, tuple[str, ...]]]:
         views = [view for _, view in self.list.shown(self.now)]
@@ -91,7 +92,7 @@ def test_a_task_that_both_claim_for_one_agent_is_one_claim() -> None:
 def test_two_agents_that_claim_one_task_are_both_shown() -> None:
     scene = Scene()
     scene.beat("/a", "x")
-    scene.beat(None, "y")
+    scene.beat("", "y")
     scene.claim("/a", "t", "x")
     scene.claim("", "t", "y")
     assert scene.board.counts(scene.now).claimed == 2
@@ -105,20 +106,20 @@ def test_a_claim_in_redis_is_held_by_the_agent_that_beats_into_a_file() -> None:
     scene.wait(TIMEOUT + 1)
     assert scene.shown() == [(None, "t", "orphaned", ("redis",))]
     assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by x (inactive, silent for 2 min)"]
-    assert [view.task_id for view in scene.list.claims_of(("/a", "x"), scene.now) or ()] == ["t"]
+    assert [view.task_id for view in scene.list.claims_of(AgentKey("/a", "x"), scene.now) or ()] == ["t"]
 
 
 def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it() -> None:
     scene = Scene()
     scene.beat("/a", "x", "t1")
-    scene.beat(None, "x")
+    scene.beat("", "x")
     scene.claim("", "t2", "x")
     for _ in range(4):
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
     assert scene.board.holdings.stalled == {("/a", "x")}
-    assert scene.board.holdings.tasks_of(("/a", "x")) == ("t1", "t2")
+    assert scene.board.holdings.tasks_of(AgentKey("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
@@ -128,16 +129,62 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
     scene = Scene()
     scene.beat("/a", "x")
-    scene.beat(None, "x")
+    scene.beat("", "x")
     scene.claim("", "t", "x")
     for _ in range(4):
         scene.wait(100)
-        scene.beat(None, "x")
+        scene.beat("", "x")
     scene.board.settle(scene.now)
     assert scene.board.holdings.stalled == {("/a", "x")}
-    scene.store.remove(("/a", "x"), scene.mono)
+    scene.leave("/a", "x")
     scene.board.settle(scene.now)
     assert scene.board.holdings.stalled == {("", "x")}
+
+
+def test_a_claim_is_orphaned_with_the_agent_of_another_workspace_that_redis_names_as_well() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat("", "x")
+    scene.claim("/b", "t", "x")
+    scene.wait(TIMEOUT - 1)
+    assert scene.shown() == [("/b", "t", "held", ("file",))]
+    scene.wait(1)
+    assert scene.shown() == [("/b", "t", "orphaned", ("file",))]
+
+
+def test_a_claim_whose_holder_redis_names_no_longer_is_orphaned_in_its_time() -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat("", "x")
+    scene.claim("/b", "t", "x")
+    assert [view.holder_status for _, view in scene.list.shown(scene.now)] == ["active"]
+    scene.leave("", "x")
+    assert [view.holder_status for _, view in scene.list.shown(scene.now)] == [None]
+    for _ in range(2):
+        assert scene.shown() == [("/b", "t", "held", ("file",))]
+        scene.wait(TIMEOUT / 2)
+        scene.beat("/a", "x")
+    assert scene.shown() == [("/b", "t", "orphaned", ("file",))]
+
+
+@pytest.mark.parametrize("way", ["its workspace is dropped", "redis names its holder no longer"])
+def test_an_agent_whose_claims_are_gone_is_stalled_no_longer(way: str) -> None:
+    scene = Scene()
+    scene.beat("/a", "x")
+    scene.beat("", "x")
+    scene.claim("/b", "t", "x")
+    for _ in range(4):
+        scene.wait(100)
+        scene.beat("/a", "x")
+    assert scene.board.holdings.stalled == {("/a", "x")}
+    (line,) = scene.list.problems(scene.now)
+    assert line.startswith("agent x is stalled: holds t,")
+    if way == "its workspace is dropped":
+        scene.drop("/b")
+    else:
+        scene.leave("", "x")
+    assert scene.list.problems(scene.now) == []
+    assert scene.board.holdings.stalled == set()
 
 
 def test_what_cannot_be_named_is_counted() -> None:
@@ -161,10 +208,10 @@ def test_what_a_workspaces_agent_claims_in_a_redis_that_is_lost_is_unknown() -> 
     scene.beat("/a", "x")
     scene.claim("", "t", "x")
     scene.board.lost("")
-    assert scene.list.claims_of(("/a", "x"), scene.now) is None
-    assert scene.list.is_stalled(("/a", "x"), scene.now) is None
-    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=False)
-    assert scene.list.claims_of(("/a", "x"), scene.now) == []
+    assert scene.list.claims_of(AgentKey("/a", "x"), scene.now) is None
+    assert scene.list.is_stalled(AgentKey("/a", "x"), scene.now) is None
+    scene.board.take_all("", SourceTraces("", "read"), scene.now, fresh=False)
+    assert scene.list.claims_of(AgentKey("/a", "x"), scene.now) == []
 
 
 def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() -> None:
@@ -175,22 +222,22 @@ def test_a_claim_that_both_have_is_shown_by_redis_while_the_workspace_is_lost() 
     scene.events()
     scene.board.lost("/a")
     assert scene.shown() == [(None, "t", "held", ("redis",))]
-    assert [view.task_id for view in scene.list.claims_of((None, "x"), scene.now) or ()] == []
-    scene.board.take_all("/a", WorkspaceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
+    assert [view.task_id for view in scene.list.claims_of(AgentKey("", "x"), scene.now) or ()] == []
+    scene.board.take_all("/a", SourceTraces("/a", "read", claims=CLAIMS), scene.now, fresh=False)
     assert scene.shown() == [("/a", "t", "held", ("file", "redis"))]
     assert scene.events() == []
 
 
 def test_claims_older_than_the_first_reading_make_no_events_however_late_it_is() -> None:
     scene = Scene(read=("/a",))
-    scene.board.starting([("/a", "x"), (None, "y")])
+    scene.board.starting([AgentKey("/a", "x"), AgentKey("", "y")])
     scene.beat("/a", "x")
     scene.board.settle(scene.now)
     scene.board.started()
     claims = {task: Claim(task, who) for task, who in (("t1", "x"), ("t2", "y"), ("t3", "z"))}
-    scene.beat(None, "y", age=200)  # died while nobody looked; "z" was dead already
-    scene.beat(None, "z", age=200)
-    scene.board.take_all("", WorkspaceTraces("", "read", claims=claims), scene.now, fresh=True)
+    scene.beat("", "y", age=200)  # died while nobody looked; "z" was dead already
+    scene.beat("", "z", age=200)
+    scene.board.take_all("", SourceTraces("", "read", claims=claims), scene.now, fresh=True)
     assert scene.events() == [("claim.orphaned", "t2")]
     scene.claim("", "t4", "x")
     assert scene.events() == [("task.claimed", "t4")]
@@ -198,11 +245,11 @@ def test_claims_older_than_the_first_reading_make_no_events_however_late_it_is()
 
 def test_a_claim_in_redis_orphaned_during_the_restart_makes_an_event() -> None:
     scene = Scene(read=())
-    scene.board.starting([("/a", "x")])
+    scene.board.starting([AgentKey("/a", "x")])
     scene.beat("/a", "x", age=200)
     for path in PATHS:
         claims = CLAIMS if not path else {}
-        scene.board.take_all(path, WorkspaceTraces(path, "read", claims=claims), scene.now, fresh=True)
+        scene.board.take_all(path, SourceTraces(path, "read", claims=claims), scene.now, fresh=True)
     assert scene.events() == [("claim.orphaned", "t")]
 
 
@@ -213,15 +260,14 @@ def test_a_claim_whose_holder_may_be_in_a_lost_redis_is_not_orphaned() -> None:
     for _ in range(5):
         scene.wait(TIMEOUT)
         assert {state for _, _, state, _ in scene.shown()} == {"held"}
-    scene.beat(None, "x")
-    scene.board.take_all("", WorkspaceTraces("", "read"), scene.now, fresh=True)
+    scene.beat("", "x")
+    scene.board.take_all("", SourceTraces("", "read"), scene.now, fresh=True)
     scene.wait(TIMEOUT - 1)
     assert {state for _, _, state, _ in scene.shown()} == {"held"}
-    scene.beat(None, "x")
+    scene.beat("", "x")
     scene.wait(1)
     assert scene.shown()[0] == ("/a", "u", "orphaned", ("file",))
-    scene.store.workspaces[""].clock.lost(scene.mono)
-    scene.store.rejudge(None, scene.mono)
+    scene.agents.lose(source(""))
     scene.board.lost("")
     scene.wait(TIMEOUT)
     scene.board.rejudge_all()
@@ -254,17 +300,24 @@ class Model(RuleBasedStateMachine):
         self.scene.board.take(path, WorkChange(available={task: there}), self.scene.now)
         (self.free.add if there else self.free.discard)((path, task))
 
-    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
-    def beat(self, workspace: str | None, agent_id: str) -> None:
-        self.scene.beat(workspace, agent_id)
+    @rule(path=st.sampled_from(PATHS), agent_id=st.sampled_from(AGENTS))
+    def beat(self, path: str, agent_id: str) -> None:
+        self.scene.beat(path, agent_id)
 
-    @rule(workspace=st.sampled_from([None, "/a", "/b"]), agent_id=st.sampled_from(AGENTS))
-    def leave(self, workspace: str | None, agent_id: str) -> None:
-        self.scene.store.remove((workspace, agent_id), self.scene.mono)
+    @rule(path=st.sampled_from(PATHS), agent_id=st.sampled_from(AGENTS))
+    def leave(self, path: str, agent_id: str) -> None:
+        self.scene.leave(path, agent_id)
 
     @rule(seconds=st.sampled_from([1.0, 130.0]))
     def wait(self, seconds: float) -> None:
         self.scene.wait(seconds)
+
+    @rule(path=st.sampled_from(PATHS[1:]))
+    def drop_and_add(self, path: str) -> None:
+        self.scene.drop(path)
+        self.scene.add(path)
+        self.claims = {place: who for place, who in self.claims.items() if place[0] != path}
+        self.free = {place for place in self.free if place[0] != path}
 
     def duplicates(self) -> set[str]:
         found = set()
@@ -285,6 +338,23 @@ class Model(RuleBasedStateMachine):
         assert {(view.workspace or "", view.task_id) for view in shown} == expected
         assert counts.orphaned == sum(view.state == "orphaned" for view in shown)
         assert len(self.scene.board.orphans) == counts.orphaned
+
+    @invariant()
+    def each_claim_has_the_status_of_the_agent_that_it_means_now(self) -> None:
+        for _, view in self.scene.list.shown(self.scene.now):
+            if view.agent_id is not None:
+                key = self.scene.store.resolve(view.workspace or "", view.agent_id)
+                assert view.holder_status == self.scene.store.status_of(key)
+                assert view.state == "orphaned" or view.holder_status != "inactive"
+
+    @invariant()
+    def who_is_stalled_is_active_and_holds_something(self) -> None:
+        self.scene.list.problems(self.scene.now)
+        holdings = self.scene.board.holdings
+        for key in holdings.stalled:
+            assert self.scene.store.status_of(key) == "active"
+            assert holdings.tasks_of(key)
+            assert holdings.idle(key, self.scene.now) >= STALL
 
     @invariant()
     def each_available_task_counts_once(self) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from live import eventually
+from clock import Clock
+from waiting import eventually
 
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams
@@ -30,14 +31,6 @@ class Kept(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
         self.lines.append(record.getMessage())
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -163,7 +156,7 @@ def test_a_reader_who_hammers_at_a_fault_fills_no_log(stderr: io.StringIO) -> No
     assert len(stderr.getvalue()) < 40_000
 
 
-def test_callbacks_and_tasks_that_fail_fill_no_log(stderr: io.StringIO) -> None:
+async def test_callbacks_and_tasks_that_fail_fill_no_log(stderr: io.StringIO) -> None:
     """asyncio's own message names the task and its arguments, and is another one each time."""
 
     async def fail(number: int) -> None:
@@ -172,16 +165,13 @@ def test_callbacks_and_tasks_that_fail_fill_no_log(stderr: io.StringIO) -> None:
     def fall(number: int) -> None:
         raise RuntimeError(f"callback {number}")
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        log_loop_errors(loop)
-        for number in range(2000):
-            loop.call_soon(fall, number)
-            task = loop.create_task(fail(number))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            del task
-
-    asyncio.run(main())
+    loop = asyncio.get_running_loop()
+    log_loop_errors(loop)
+    for number in range(2000):
+        loop.call_soon(fall, number)
+        task = loop.create_task(fail(number))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del task
     assert "callback 0" in stderr.getvalue()
     assert stderr.getvalue().count("Traceback") <= 2 * MOST

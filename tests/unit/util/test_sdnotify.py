@@ -20,7 +20,7 @@ from coordd.util import sdnotify
             sdnotify.reloading(12_345_678_999),
             "RELOADING=1\nMONOTONIC_USEC=12345678\nSTATUS=reading the configuration again",
         ),
-        (sdnotify.stopping(), "STOPPING=1\nSTATUS=writing the last records"),
+        (sdnotify.stopping("writing the last records"), "STOPPING=1\nSTATUS=writing the last records"),
         (sdnotify.status_line("one\nREADY=1\x1b"), "STATUS=one?READY=1?"),
     ],
 )

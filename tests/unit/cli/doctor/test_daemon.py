@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -13,7 +14,6 @@ from fake_coordd import status_document
 
 from coordd import __version__
 from coordd.cli.common import DaemonTarget
-from coordd.cli.doctor import daemon as doctor_daemon
 from coordd.cli.doctor import facts as doctor_facts
 from coordd.cli.doctor.daemon import (
     check_config,
@@ -45,17 +45,22 @@ def test_a_daemon_that_is_not_there_fails_and_a_stale_socket_is_told_of(tmp_path
     assert f"left at {path}" in str(found.fix)
 
 
-def test_a_lock_is_no_failure_where_a_socket_was_there_and_gave_no_answer(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / ".lock").write_text('{"pid": 4711}')
-    monkeypatch.setattr(doctor_daemon, "_holds", lambda _pid, _inode: True)
+def test_a_lock_is_no_failure_where_a_socket_was_there_and_gave_no_answer(tmp_path: Path) -> None:
     status = status_document(daemon={"metrics_dir": str(tmp_path)})
-    stopped = only(check_lock(facts(error=CannotTell("/run/x.sock: no answer within 5 s"), status=status)))
-    assert (stopped.result, stopped.fix) == ("ok", None)
-    assert "not behind a socket" not in stopped.message
-    astray = only(check_lock(facts(error=DaemonNotRunning([]), status=status, socket=None)))
-    assert (astray.result, "kill 4711" in str(astray.fix)) == ("fail", True)
+    silent = facts(error=CannotTell("/run/x.sock: no answer within 5 s"), status=status)
+    gone = facts(error=DaemonNotRunning([]), status=status, socket=None)
+    with (tmp_path / ".lock").open("w") as file:
+        file.write(f'{{"pid": {os.getpid()}}}')
+        file.flush()
+        assert not list(check_lock(gone)), "what the file says is believed only while the lock is held"
+        fcntl.flock(file, fcntl.LOCK_EX)
+        stopped = only(check_lock(silent))
+        assert (stopped.result, stopped.fix) == ("ok", None)
+        assert "not behind a socket" not in stopped.message
+        astray = only(check_lock(gone))
+        assert (astray.result, f"kill {os.getpid()}" in str(astray.fix)) == ("fail", True)
+        (tmp_path / ".lock").write_text('{"pid": true}')
+        assert not list(check_lock(gone))
 
 
 @pytest.mark.parametrize("closed", ["run", "run/s"])

@@ -9,35 +9,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.sinks.redis.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint, with_checkpoint
-from coordd.sinks.snapshot_reader import MAX_BYTES
+from coordd.sinks.redis.checkpoint import Checkpoint, parse_checkpoint, with_checkpoint
+from coordd.sinks.snapshot_reader import MAX_BYTES, read_snapshot
 from coordd.sinks.snapshot_writer import write_snapshot
 from coordd.util.directories import open_directory
 
+DOCUMENT = {"schema": 1, "written_at": "2026-11-22T12:00:00.000Z", "agents": [{"deep": [1, 2]}]}
 CHECKPOINT = {"run_id": "abc", "until": "2026-11-22T12:00:00.000Z", "place": "redis://localhost:6379/0"}
+
+
+def load_checkpoint(path, root=None):
+    snapshot = read_snapshot(path, root=root)
+    return None if snapshot is None else parse_checkpoint(snapshot.checkpoint)
 
 
 def test_a_checkpoint_comes_back_from_the_snapshot(tmp_path):
     path = tmp_path / "run" / "snapshot.json"
-    document = {"schema": 1, "written_at": "x", "agents": [{"deep": [1, 2]}]}
     with open_directory(str(path.parent), make=True) as directory:
-        write_snapshot(directory, path.name, with_checkpoint(document, CHECKPOINT), mode=0o600)
-        assert load_checkpoint(str(path)) == CHECKPOINT
-        assert parse_checkpoint(load_checkpoint(str(path))) == Checkpoint(**CHECKPOINT)
-        assert load_checkpoint(str(path), str(tmp_path)) == CHECKPOINT
-        write_snapshot(directory, path.name, with_checkpoint(document, None), mode=0o600)
+        write_snapshot(directory, path.name, with_checkpoint(DOCUMENT, CHECKPOINT), mode=0o600)
+        assert load_checkpoint(str(path)) == Checkpoint(**CHECKPOINT)
+        assert load_checkpoint(str(path), str(tmp_path)) == Checkpoint(**CHECKPOINT)
+        write_snapshot(directory, path.name, with_checkpoint(DOCUMENT, None), mode=0o600)
     assert load_checkpoint(str(path)) is None
 
 
 def test_a_checkpoint_that_a_clone_brought_is_none(tmp_path):
     path = tmp_path / "run" / "snapshot.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"redis_samples": CHECKPOINT}))
-    assert load_checkpoint(str(path)) == CHECKPOINT
+    path.write_text(json.dumps(with_checkpoint(DOCUMENT, CHECKPOINT)))
+    assert load_checkpoint(str(path)) == Checkpoint(**CHECKPOINT)
     assert load_checkpoint(str(path), str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "7", '{"agents": []}', "[" * 100_000, "\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "7", json.dumps(DOCUMENT), "[" * 100_000, "\xff"])
 def test_a_snapshot_without_one(tmp_path, content):
     path = tmp_path / "snapshot.json"
     path.write_bytes(content.encode("latin-1"))
@@ -54,7 +58,7 @@ def test_what_is_no_regular_file(tmp_path):
 def test_a_snapshot_that_is_too_large(tmp_path):
     path = tmp_path / "snapshot.json"
     with path.open("wb") as file:
-        file.write(json.dumps(with_checkpoint({}, CHECKPOINT)).encode())
+        file.write(json.dumps(with_checkpoint(DOCUMENT, CHECKPOINT)).encode())
         file.truncate(MAX_BYTES + 1)
     assert load_checkpoint(str(path)) is None
 
@@ -73,7 +77,7 @@ def test_a_snapshot_that_is_too_large(tmp_path):
     ],
 )
 def test_what_is_no_checkpoint(bad):
-    assert parse_checkpoint(CHECKPOINT | bad) is None
+    assert parse_checkpoint(json.dumps(CHECKPOINT | bad).encode()) is None
 
 
 @given(
@@ -85,5 +89,5 @@ def test_what_is_no_checkpoint(bad):
     )
 )
 def test_no_document_is_an_exception(document):
-    checkpoint = parse_checkpoint(document)
+    checkpoint = parse_checkpoint(json.dumps(document).encode())
     assert checkpoint is None or isinstance(checkpoint, Checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import monotonic
@@ -10,7 +11,8 @@ from time import monotonic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redis_samples import NOON, Files, MemoryServer, MemorySession, agent_record, system_record
+from redis_samples import NOON, Files, MemoryServer, MemorySession, agent_record, samples_in, system_record
+from waiting import PATIENCE, until
 
 from coordd.redislink.session import RedisLost
 from coordd.runtime.clocks import Moment
@@ -18,11 +20,9 @@ from coordd.runtime.worker import Worker
 from coordd.sinks.redis import refill as refill_module
 from coordd.sinks.redis import sink as sink_module
 from coordd.sinks.redis import topic_writer
-from coordd.sinks.redis.commands import sample_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.util.timestamps import format_utc, utc_date
 
-PATIENCE = 20.0
 TTL = 3600.0
 
 
@@ -63,7 +63,7 @@ class Bench:
 
     def offer(self, topic, *records):
         self.files.write(topic, self.wall, *records)
-        self.sink.offer(topic, records)
+        self.sink.offer(topic, samples_in(topic, *records))
         self.written += [(topic, record) for record in records]
 
     def agents(self, count, *, begin=0):
@@ -84,7 +84,7 @@ class Bench:
         """What of all that was written is not in Redis as it should be."""
         expected = {}
         for topic, record in self.written:
-            sample = sample_of(topic, record)
+            (sample,) = samples_in(topic, record)
             if sample.epoch + TTL > max(since, self.wall):
                 expected[sample.key, sample.field] = record
         content = self.server.content()
@@ -101,37 +101,22 @@ class Bench:
             and self.sink.status().backlog == 0
         )
 
-    async def until(self, condition):
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - the sink has nothing that a test could wait for
-                await asyncio.sleep(0.001)
+
+@pytest.fixture
+async def bench(tmp_path):
+    bench = Bench(tmp_path / "metrics")
+    yield bench
+    await bench.sink.stop()
+    bench.worker.close()
 
 
-def on_loop(test):
-    def run(tmp_path):
-        async def go():
-            bench = Bench(tmp_path / "metrics")
-            try:
-                await test(bench)
-            finally:
-                await bench.sink.stop()
-                bench.worker.close()
-
-        asyncio.run(go())
-
-    run.__name__ = test.__name__
-    return run
-
-
-@on_loop
 async def test_samples_are_written_as_they_come(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.offer("agent", agent_record(NOON, "a"))
     bench.offer("system", system_record(NOON))
-    bench.sink.offer("event", [b'{"kind":"x"}'])
     bench.sink.offer("agent", [])
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert not bench.missing()
     assert len(bench.server.content()) == 2
     assert bench.sink.status().state == "ok"
@@ -139,14 +124,12 @@ async def test_samples_are_written_as_they_come(bench):
     assert bench.notices == []
 
 
-@on_loop
 async def test_before_the_first_connection_it_waits_and_does_not_fail(bench):
     bench.agents(3)
     status = bench.sink.status()
     assert (status.state, status.backlog, status.error) == ("ok", 3, None)
 
 
-@on_loop
 async def test_an_outage_is_told_once_and_so_is_its_end(bench):
     bench.down()
     bench.down()
@@ -155,31 +138,29 @@ async def test_an_outage_is_told_once_and_so_is_its_end(bench):
     assert (status.state, status.backlog) == ("failing", 3)
     assert status.error == "Redis refuses connections: nothing listens there"
     bench.up()
-    await bench.until(lambda: bench.caught_up)
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.caught_up)
+    await until(lambda: bench.sink.status().state == "ok")
     assert bench.kinds() == ["sink.failed", "sink.recovered"]
     assert "nothing listens there" in bench.notices[0].message
     assert bench.notices[1].detail == {"dropped": 0}
     assert not bench.missing()
 
 
-@on_loop
 async def test_a_short_outage_of_the_same_server_reads_no_file(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.down()
     bench.agents(3)
     for path in bench.files.directory.iterdir():
         path.unlink()
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert not bench.missing()
 
 
-@on_loop
 async def test_a_long_outage_is_read_back_and_memory_stays_bounded(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.down()
     for _ in range(60):
         bench.wall += 10
@@ -187,119 +168,110 @@ async def test_a_long_outage_is_read_back_and_memory_stays_bounded(bench):
     status = bench.sink.status()
     assert status.backlog == 60_000
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert not bench.missing()
     assert bench.sink.status().backlog == 0
     assert bench.sink.status().written >= 60_000
 
 
-@on_loop
 async def test_a_server_that_lost_its_data_gets_the_whole_hour(bench):
     bench.files.write("agent", NOON - 3590, agent_record(NOON - 3590, "early"))
     bench.files.write("agent", NOON - 3590, agent_record(NOON - 3601, "too early"))
     bench.up()
     bench.agents(2)
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.server.start()
     bench.agents(1, begin=2)
-    await bench.until(lambda: bench.broken)
+    await until(lambda: bench.broken)
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     fields = {field for _, field in bench.server.content()}
     assert fields == {b"/w:early", b"/w:a0", b"/w:a1", b"/w:a2"}
     assert bench.server.ttl[b"metrics:agent:%d:h" % (NOON - 3590)] == 10
     assert not bench.missing()
 
 
-@on_loop
 async def test_a_server_that_does_not_tell_its_run_id_gets_it_each_time(bench):
     bench.agents(1)
     for _ in range(2):
         session = MemorySession(bench.server)
         bench.sink.up(session, replace(bench.server.facts, run_id=None))
-        await bench.until(lambda: not bench.missing() and bench.sink.status().backlog == 0)
+        await until(lambda: not bench.missing() and bench.sink.status().backlog == 0)
         bench.down()
         bench.server.start()
     assert bench.sink.checkpoint() is None
 
 
-@on_loop
 async def test_a_refusal_fails_with_its_reason_and_is_tried_again(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.server.refuses = "OOM command not allowed when used memory > 'maxmemory'."
     bench.agents(3)
-    await bench.until(lambda: bench.sink.status().state == "failing")
+    await until(lambda: bench.sink.status().state == "failing")
     assert bench.sink.status().error == "Redis takes no writes: its memory is full (maxmemory)"
     assert bench.sink.status().backlog == 3
     tries = len(bench.server.exchanges)
-    await bench.until(lambda: len(bench.server.exchanges) > tries + 1)
+    await until(lambda: len(bench.server.exchanges) > tries + 1)
     bench.server.refuses = None
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.sink.status().state == "ok")
     assert bench.kinds() == ["sink.failed", "sink.recovered"]
     assert not bench.missing()
     assert bench.broken == []
 
 
-@on_loop
 async def test_between_two_tries_lies_a_second(bench):
     topic_writer.PAUSE = 1.0  # the fixture's monkeypatch sets it back
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.server.refuses = "MISCONF Redis is configured to save RDB snapshots"
     bench.agents(1)
-    await bench.until(lambda: bench.sink.status().state == "failing")
+    await until(lambda: bench.sink.status().state == "failing")
     tries, began = len(bench.server.exchanges), monotonic()
     for number in range(50):
         bench.agents(1, begin=number)
         await asyncio.sleep(0.001)
-    await bench.until(lambda: len(bench.server.exchanges) > tries)
+    await until(lambda: len(bench.server.exchanges) > tries)
     assert monotonic() - began > 0.9
     assert len(bench.server.exchanges) == tries + 1
 
 
 @pytest.mark.parametrize("error", ["OOM no", "READONLY You can't write against a read only replica."])
-def test_what_may_have_cost_data_is_followed_by_the_whole_hour(tmp_path, error):
-    async def test(bench):
-        bench.up()
-        bench.agents(2)
-        await bench.until(lambda: bench.caught_up)
-        bench.server.refuses = error
-        bench.offer("system", system_record(NOON))
-        await bench.until(lambda: bench.sink.status().state == "failing")
-        bench.server.hashes.clear()  # evicted, or replaced by the master's
-        bench.server.refuses = None
-        await bench.until(lambda: bench.caught_up)
-        assert not bench.missing()
-
-    on_loop(test)(tmp_path)
+async def test_what_may_have_cost_data_is_followed_by_the_whole_hour(bench, error):
+    bench.up()
+    bench.agents(2)
+    await until(lambda: bench.caught_up)
+    bench.server.refuses = error
+    bench.offer("system", system_record(NOON))
+    await until(lambda: bench.sink.status().state == "failing")
+    bench.server.hashes.clear()  # evicted, or replaced by the master's
+    bench.server.refuses = None
+    await until(lambda: bench.caught_up)
+    assert not bench.missing()
 
 
-@on_loop
 async def test_a_topic_that_is_refused_stops_no_other(bench):
     bench.server.refuses = "NOPERM no permissions to access one of the keys"
     bench.server.refused_keys = ("metrics:system:",)
     bench.up()
     bench.agents(2)
     bench.offer("system", system_record(NOON))
-    await bench.until(lambda: len(bench.missing()) == 1)
-    await bench.until(lambda: bench.sink.status().state == "failing")
+    await until(lambda: len(bench.missing()) == 1)
+    await until(lambda: bench.sink.status().state == "failing")
     assert "metrics:system:*" in bench.sink.status().error
     bench.agents(300, begin=2)
-    await bench.until(lambda: len(bench.missing()) == 1)
+    await until(lambda: len(bench.missing()) == 1)
     assert bench.sink.status().backlog == 1
 
 
-@on_loop
 async def test_a_key_that_is_somebody_elses_stops_nothing(bench):
     bench.server.refuses = "WRONGTYPE Operation against a key holding the wrong kind of value"
     bench.server.refused_keys = (f"metrics:agent:{int(NOON)}:h",)
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.agents(2)
     bench.wall += 1
     bench.agents(1)
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert bench.sink.status().state == "ok"
     assert bench.sink.status().dropped == 2
     assert bench.kinds() == ["sink.dropping"]
@@ -307,27 +279,23 @@ async def test_a_key_that_is_somebody_elses_stops_nothing(bench):
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
-def test_a_connection_that_breaks_is_told_and_nothing_is_lost(tmp_path, how):
-    async def test(bench):
-        bench.up()
-        await bench.until(lambda: bench.caught_up)
-        bench.server.breaks = how
-        bench.agents(3)
-        await bench.until(lambda: bench.broken)
-        assert bench.sink.status().error == "Redis does not answer in time"
-        assert bench.sink.status().backlog == 3
-        bench.up()
-        await bench.until(lambda: bench.caught_up)
-        assert not bench.missing()
-        assert bench.kinds() == ["sink.failed", "sink.recovered"]
-
-    on_loop(test)(tmp_path)
+async def test_a_connection_that_breaks_is_told_and_nothing_is_lost(bench, how):
+    bench.up()
+    await until(lambda: bench.caught_up)
+    bench.server.breaks = how
+    bench.agents(3)
+    await until(lambda: bench.broken)
+    assert bench.sink.status().error == "Redis does not answer in time"
+    assert bench.sink.status().backlog == 3
+    bench.up()
+    await until(lambda: bench.caught_up)
+    assert not bench.missing()
+    assert bench.kinds() == ["sink.failed", "sink.recovered"]
 
 
-@on_loop
 async def test_a_connection_of_before_is_nobodys_fault(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     gate = asyncio.Event()
     bench.session._pause = gate.wait
     old = bench.session
@@ -337,12 +305,11 @@ async def test_a_connection_of_before_is_nobodys_fault(bench):
     bench.up()
     old.lost = RedisLost("was left")
     gate.set()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert bench.broken == []
     assert not bench.missing()
 
 
-@on_loop
 async def test_what_never_made_it_within_the_hour_counts_as_dropped(bench):
     bench.sink._by_topic["agent"].queue._keep = 2
     bench.down()
@@ -356,29 +323,27 @@ async def test_what_never_made_it_within_the_hour_counts_as_dropped(bench):
         sink_module._AGE_EVERY = 5.0
     assert (status.backlog, status.dropped) == (1, 5)
     bench.up()
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.sink.status().state == "ok")
     assert bench.kinds() == ["sink.failed", "sink.dropping", "sink.recovered"]
     assert bench.notices[-1].detail == {"dropped": 5}
     assert {field for _, field in bench.server.content()} == {b"/w:a5"}
 
 
-@on_loop
 async def test_a_clock_set_back_loses_nothing(bench):
     bench.sink._by_topic["agent"].queue._keep = 2
     bench.up()
     bench.agents(3)
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.down()
     bench.wall -= 1800
     bench.agents(20, begin=3)
     bench.wall += 900
     bench.agents(3, begin=23)
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert not bench.missing()
 
 
-@on_loop
 async def test_parts_rotated_and_compressed_while_they_are_read(bench):
     bench.sink._by_topic["agent"].queue._keep = 2
     bench.down()
@@ -393,33 +358,31 @@ async def test_parts_rotated_and_compressed_while_they_are_read(bench):
     with bench.files.path("agent", bench.wall).open("ab") as file:
         file.write(b'torn{"timestamp"\n\xff\xfe\n')
     bench.up()
-    await bench.until(lambda: bench.server.exchanges)
+    await until(lambda: bench.server.exchanges)
     bench.files.rotate("agent", bench.wall)
     bench.files.compress(bench.wall)
     bench.agents(10, begin=1000)
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     assert not bench.missing()
 
 
-@on_loop
 async def test_records_that_cannot_be_read_are_a_fault_in_words(bench):
     name = f"agent_{utc_date(NOON)}.jsonl"
     bench.files.directory.rmdir()
     bench.files.directory.write_text("not a directory")
-    bench.sink._by_topic["agent"].queue.put([agent_record(NOON)])
+    bench.sink._by_topic["agent"].queue.put(samples_in("agent", agent_record(NOON)))
     bench.sink._by_topic["agent"]._metrics_dir = "\0"  # os.listdir: ValueError, as a bug would be
     bench.up()
-    await bench.until(lambda: bench.sink.status().state == "failing")
+    await until(lambda: bench.sink.status().state == "failing")
     assert bench.sink.status().error == "writing samples fails: ValueError"
     bench.files.directory.unlink()
     bench.files.directory.mkdir()
     (bench.files.directory / name).write_bytes(agent_record(NOON) + b"\n")
     bench.sink._by_topic["agent"]._metrics_dir = str(bench.files.directory)
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.sink.status().state == "ok")
     assert bench.server.content()
 
 
-@on_loop
 async def test_a_file_system_that_denies_is_a_fault_in_words(bench):
     class Denied:
         async def run(self, fn, *args, deadline):
@@ -430,16 +393,15 @@ async def test_a_file_system_that_denies_is_a_fault_in_words(bench):
     good = bench.sink._by_topic["agent"]._worker
     bench.sink._by_topic["agent"]._worker = Denied()
     bench.up()
-    await bench.until(lambda: bench.sink.status().state == "failing")
+    await until(lambda: bench.sink.status().state == "failing")
     assert (
         bench.sink.status().error
         == "the records cannot be read back: /metrics/agent.jsonl: Permission denied"
     )
     bench.sink._by_topic["agent"]._worker = good
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.sink.status().state == "ok")
 
 
-@on_loop
 async def test_reading_that_hangs_is_given_up_and_tried_again(bench):
     refill_module.DEADLINE, before = 0.01, refill_module.DEADLINE
     gate = asyncio.Event()
@@ -452,19 +414,18 @@ async def test_reading_that_hangs_is_given_up_and_tried_again(bench):
     try:
         await asyncio.sleep(0.01)
         bench.up()
-        await bench.until(lambda: bench.sink.status().state == "failing")
+        await until(lambda: bench.sink.status().state == "failing")
         assert bench.sink.status().error.endswith("reading the records back takes too long")
     finally:
         refill_module.DEADLINE = before
     gate.set()
     await held
-    await bench.until(lambda: bench.sink.status().state == "ok")
+    await until(lambda: bench.sink.status().state == "ok")
 
 
-@on_loop
 async def test_the_end_writes_what_waits(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     sink_module.LINGER = 0.05
     bench.agents(500)
     await bench.sink.stop()
@@ -472,10 +433,9 @@ async def test_the_end_writes_what_waits(bench):
     assert bench.caught_up
 
 
-@on_loop
 async def test_the_end_waits_for_no_server(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     gate = asyncio.Event()
     bench.session._pause = gate.wait
     bench.agents(5)
@@ -491,19 +451,18 @@ async def next_run(bench, checkpoint, **more):
     await bench.sink.stop()
     bench.server.exchanges.clear()
     bench.sink = bench.make(**more)
-    bench.sink.resume(checkpoint)
+    bench.sink.resume(json.dumps(checkpoint).encode())
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     yield sum(command[0] == "HSET" for exchange in bench.server.exchanges for command in exchange)
 
 
-@on_loop
 async def test_the_next_run_goes_on_where_the_last_one_ended(bench):
     bench.up()
     for _ in range(30):
         bench.wall += 60
         bench.agents(1)
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     checkpoint = bench.sink.checkpoint()
     assert checkpoint == {"run_id": "run-1", "until": format_utc(bench.wall), "place": ""}
     bench.offer("agent", agent_record(bench.wall, "after the checkpoint"))
@@ -523,22 +482,20 @@ async def test_the_next_run_goes_on_where_the_last_one_ended(bench):
         assert written == 30
 
 
-@on_loop
 async def test_a_second_is_read_back_whole(bench):
     bench.up()
     bench.offer("agent", agent_record(NOON + 0.8, n=1))
     bench.offer("agent", agent_record(NOON + 0.2, n=2))  # the clock was set back by a little
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.wall += sink_module.OVERLAP + 0.5
     async with next_run(bench, bench.sink.checkpoint()) as written:
         assert written == 1
         assert not bench.missing()
 
 
-@on_loop
 async def test_a_checkpoint_taken_while_something_waits_is_from_before_it(bench):
     bench.up()
-    await bench.until(lambda: bench.caught_up)
+    await until(lambda: bench.caught_up)
     bench.down()
     bench.agents(2)
     bench.wall += 600
@@ -603,7 +560,7 @@ class World(Bench):
         await self.sink.stop()
         self.checkpoint = self.sink.checkpoint() if how == "in order" else self.checkpoint
         self.sink = self.make()
-        self.sink.resume(self.checkpoint)
+        self.sink.resume(json.dumps(self.checkpoint).encode())
         self.notices.clear()
         self.connected = False
 
@@ -631,7 +588,7 @@ def test_whatever_happens_the_newest_of_each_place_is_there_in_the_end(tmp_path_
         world = World(tmp_path_factory.mktemp("model"), keep=keep)
         for step, value in [*steps, ("refuse", None), ("up", 0)]:
             await getattr(world, f"do_{step}")(value)
-        await world.until(lambda: world.caught_up)
+        await until(lambda: world.caught_up)
         assert not world.missing(world.latest)
         assert world.sink.status().state == "ok"
         turns = [kind for kind in world.kinds() if kind != "sink.dropping"]

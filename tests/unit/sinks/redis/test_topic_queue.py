@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from redis_samples import NOON, agent_record
+from redis_samples import NOON, agent_record, samples_in
 
 from coordd.records.moments import EARLIEST, LATEST, key
 from coordd.sinks.redis.topic_queue import KEEP, KEEP_BYTES, TopicQueue
@@ -15,7 +15,7 @@ def moment(at):
 
 
 def records(*seconds):
-    return [agent_record(NOON + second) for second in seconds]
+    return samples_in("agent", *(agent_record(NOON + second) for second in seconds))
 
 
 def test_what_fits_is_kept_in_order():
@@ -85,12 +85,12 @@ def test_what_is_too_old_is_counted_no_more_and_read_all_the_same():
 def test_memory_is_bounded_in_records_and_bytes():
     queue = TopicQueue("agent")
     for second in range(20):
-        queue.put([agent_record(NOON + second, more="x" * 100)] * 1000)
+        queue.put(samples_in("agent", agent_record(NOON + second, more="x" * 100)) * 1000)
     kept = queue.take(count=10**6, size=10**9)
     assert len(kept) == KEEP
     queue.back()
-    queue.put([agent_record(NOON + 99, more="x" * 60_000)] * 100)
-    assert sum(map(len, queue.take(count=10**6, size=10**9))) <= KEEP_BYTES
+    queue.put(samples_in("agent", agent_record(NOON + 99, more="x" * 60_000)) * 100)
+    assert sum(len(one.value) for one in queue.take(count=10**6, size=10**9)) <= KEEP_BYTES
     assert queue.waiting == 20_100
 
 

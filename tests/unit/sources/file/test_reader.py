@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, WorkspaceTraces
+from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.sources.file import trace_folder as folder_module
 from coordd.sources.file.hints import Signal
 from coordd.sources.file.reader import WorkspaceReader
@@ -77,11 +76,11 @@ def rights(path: Path, mode: int) -> Iterator[None]:
         path.chmod(before)
 
 
-def scan(reader: WorkspaceReader) -> WorkspaceTraces:
+def scan(reader: WorkspaceReader) -> SourceTraces:
     return reader.scan(time.time())
 
 
-def settled(reader: WorkspaceReader) -> WorkspaceTraces:
+def settled(reader: WorkspaceReader) -> SourceTraces:
     """A reading long after the last change."""
     return reader.scan(time.time() + 60)
 
@@ -124,13 +123,13 @@ def test_any_one_trace_makes_an_agent(agents: Path, reader: WorkspaceReader) -> 
 
 def test_half_a_world_is_no_error(tmp_path: Path) -> None:
     reader = WorkspaceReader(str(tmp_path / "p"))
-    assert scan(reader) == WorkspaceTraces(str(tmp_path / "p"), "waiting")
+    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "waiting")
     (tmp_path / "p").mkdir()
     assert scan(reader).state == "waiting"
     (tmp_path / "p" / ".claude").mkdir()
     assert scan(reader).state == "waiting"
     (tmp_path / "p" / ".claude" / "coordination").mkdir()
-    assert scan(reader) == WorkspaceTraces(str(tmp_path / "p"), "read")
+    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "read")
 
 
 def test_what_was_there_and_is_gone_is_unreadable_until_it_returns(
@@ -333,15 +332,13 @@ def test_limits_are_64_kib_and_1_mib_for_tasks(agents: Path, reader: WorkspaceRe
 
 
 @pytest.fixture
-def open_agents() -> Iterator[Path]:
+def open_agents(open_directory: Path) -> Path:
     """An agents folder that other users reach, unlike everything in tmp_path."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        path = Path(name) / ".claude" / "coordination" / "agents"
-        path.mkdir(parents=True)
-        for agent_id in "ab":
-            (path / f"{agent_id}.heartbeat").write_text(BEAT)
-        yield path
+    path = open_directory / ".claude" / "coordination" / "agents"
+    path.mkdir(parents=True)
+    for agent_id in "ab":
+        (path / f"{agent_id}.heartbeat").write_text(BEAT)
+    return path
 
 
 def test_a_file_that_may_not_be_read_is_unknown_not_absent(open_agents: Path) -> None:

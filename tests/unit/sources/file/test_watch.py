@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from coordd.sources.file import inotify as ino
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed, Watcher
+from coordd.util import inotify as ino
 
 BEAT = "2026-11-21T12:00:00Z\n"
 DEADLINE = 10.0

@@ -1,4 +1,4 @@
-"""Test one step for each reading: what is a beat, what is worth a sample, what a restart must not repeat."""
+"""Test what counts as a beat of one agent in one source, and what a restart must not count twice."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from agents import TIMEOUT, source, state_of, step
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from coordd.agents.beats import FUTURE, LastBeat, Reading, Restored, beat_after_restart
+from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
-from coordd.agents.reducer import (
-    FUTURE,
-    KnownAgent,
-    Reading,
-    advance,
-    changed,
-    sample_of,
-    uptime,
-    view_fields,
-)
+from coordd.agents.observation import Observation
+from coordd.agents.samples import sample_of
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
-from coordd.model import AgentSample, AgentView
+from coordd.runtime.clocks import Moment
 from coordd.sinks.restore import restore
-from coordd.util.timestamps import format_utc
 
-KEY = ("/w", "a")
+PLACE = (source("/w"), "a")
 T0 = 1_795_327_500.0
-TIMEOUT = 120.0
 
 
 def beat(written: float | None, mtime: float, content: object = None) -> Heartbeat:
@@ -45,23 +38,30 @@ def traces(
     return AgentTraces("a", heartbeat=heartbeat, registration=registration, tasks=tasks)
 
 
-def reading(
-    wall: float, *, since: float | None = None, fresh: bool = False, starting: bool = False
-) -> Reading:
-    """Return a reading whose observed clock shows the seconds since T0."""
+def reading(wall: float, *, since: float | None = None, fresh: bool = False) -> Reading:
+    """Return a reading whose observed and monotonic clocks show the seconds since T0."""
     observed = wall - T0
     return Reading(
         wall=wall,
+        mono=observed,
         observed=observed,
         since=observed if since is None else since - T0,
         timeout=TIMEOUT,
         fresh=fresh,
-        starting=starting,
     )
 
 
-def first(found: AgentTraces, wall: float = T0) -> KnownAgent:
-    return advance(None, KEY, found, reading(wall, fresh=True, starting=True))
+def taken(before: Agent | None, found: AgentTraces, how: Reading) -> tuple[Agent, str | None]:
+    return step(before, PLACE, found, how)
+
+
+def first(found: AgentTraces, wall: float = T0) -> Agent:
+    return taken(None, found, reading(wall, fresh=True))[0]
+
+
+def seen(agent: Agent) -> Observation:
+    (one,) = agent.observations
+    return one
 
 
 offsets = st.integers(min_value=-500_000, max_value=300_000).map(lambda ms: ms / 1000)
@@ -83,7 +83,8 @@ seconds = st.integers(min_value=0, max_value=100_000_000).map(lambda ms: ms / 10
 
 def test_at_first_sight_the_written_time_decides() -> None:
     known = first(traces(beat(T0 - 30, T0 - 1)))
-    assert (known.beat_wall, known.beat_at, known.verdict) == (T0 - 30, -30, Verdict("active", "heartbeat"))
+    assert (known.beat_wall, seen(known).beat_at) == (T0 - 30, -30)
+    assert known.verdict == Verdict("active", "heartbeat")
     assert first(traces(beat(T0 - 300, T0 - 1))).verdict == Verdict("inactive", "silent")
 
 
@@ -94,7 +95,7 @@ def test_without_a_usable_time_in_it_the_mtime_decides(written: float | None) ->
 
 def test_a_time_slightly_ahead_is_taken_as_it_is_and_makes_no_negative_silence() -> None:
     known = first(traces(beat(T0 + 4, T0)))
-    assert (known.beat_wall, known.beat_at) == (T0 + 4, 0.0)
+    assert (known.beat_wall, seen(known).beat_at, known.beat_mono) == (T0 + 4, 0.0, 0.0)
 
 
 def test_a_registration_counts_as_a_beat_and_without_either_there_is_none() -> None:
@@ -104,32 +105,23 @@ def test_a_registration_counts_as_a_beat_and_without_either_there_is_none() -> N
     assert first(traces()).verdict == Verdict("unknown", "no-heartbeat")
 
 
-def test_the_first_reading_says_start_and_later_ones_say_appeared() -> None:
-    assert advance(None, KEY, traces(), reading(T0, fresh=True, starting=True)).cause == "start"
-    assert advance(None, KEY, traces(), reading(T0)).cause == "appeared"
-
-
 @settings(deadline=None)
 @given(any_traces, seconds)
 def test_the_same_traces_again_are_never_a_beat(found: AgentTraces, later: float) -> None:
     known = first(found)
-    again = advance(known, KEY, found, reading(T0 + later))
-    assert (again.beat_wall, again.beat_at, again.run_since) == (
-        known.beat_wall,
-        known.beat_at,
-        known.run_since,
-    )
+    again, cause = taken(known, found, reading(T0 + later))
+    assert seen(again) is seen(known)
     if again.verdict == known.verdict:
         assert again is known
-        assert not changed(known, again)
+        assert cause is None
     else:
-        assert (again.cause, again.verdict) == ("verdict", Verdict("inactive", "silent"))
-    assert advance(again, KEY, found, reading(T0 + later)) is again
+        assert (cause, again.cause, again.verdict) == ("verdict", "verdict", Verdict("inactive", "silent"))
+    assert taken(again, found, reading(T0 + later)) == (again, None)
 
 
 def test_an_agent_that_appears_in_a_followed_source_beat_since_the_last_reading() -> None:
-    known = advance(None, KEY, traces(beat(T0 - 18000, T0 + 30)), reading(T0 + 32, since=T0 + 20))
-    assert (known.cause, known.beat_at, known.verdict.status) == ("appeared", 20, "active")
+    known, cause = taken(None, traces(beat(T0 - 18000, T0 + 30)), reading(T0 + 32, since=T0 + 20))
+    assert (cause, seen(known).beat_at, known.verdict.status) == ("appeared", 20, "active")
 
 
 @pytest.mark.parametrize(
@@ -146,92 +138,59 @@ def test_an_agent_that_appears_in_a_followed_source_beat_since_the_last_reading(
 )
 def test_any_change_is_a_beat_that_happened_since_the_last_reading(after: Heartbeat, shown: float) -> None:
     known = first(traces(beat(T0, T0)))
-    now = advance(known, KEY, traces(after), reading(T0 + 32, since=T0 + 20))
-    assert (now.cause, now.beat_wall, now.verdict.status) == ("heartbeat", shown, "active")
-    assert now.beat_at is not None
-    assert 20 <= now.beat_at <= 32
-    assert changed(known, now)
+    now, cause = taken(known, traces(after), reading(T0 + 32, since=T0 + 20))
+    assert (cause, now.cause, now.beat_wall, now.verdict.status) == (
+        "heartbeat",
+        "heartbeat",
+        shown,
+        "active",
+    )
+    at = seen(now).beat_at
+    assert at is not None
+    assert 20 <= at <= 32
 
 
 def test_an_agent_whose_clock_is_hours_behind_lives_as_long_as_it_beats() -> None:
     known = first(traces(beat(T0 - 18000, T0)))
     assert known.verdict == Verdict("inactive", "silent")
-    for step in range(1, 20):
-        wall = T0 + 30 * step
-        known = advance(known, KEY, traces(beat(wall - 18000, wall)), reading(wall))
+    for turn in range(1, 20):
+        wall = T0 + 30 * turn
+        known, _ = taken(known, traces(beat(wall - 18000, wall)), reading(wall))
         assert known.verdict == Verdict("active", "heartbeat")
-
-
-def test_other_changes() -> None:
-    known = first(traces(beat(T0, T0), started=T0 - 50))
-    more = advance(known, KEY, traces(beat(T0, T0), T0 - 50, ("t",)), reading(T0 + 1))
-    assert (more.cause, more.active_tasks, more.beat_at) == ("tasks", 1, known.beat_at)
-    other = advance(more, KEY, traces(beat(T0, T0), T0 - 50, ("u",)), reading(T0 + 2))
-    assert not changed(more, other)
-    assert other.traces is not more.traces
-    said = advance(more, KEY, traces(beat(T0, T0), T0 - 50, ("t",), "busy"), reading(T0 + 2))
-    assert not changed(more, said)
-    assert said.declared_status == "busy"
-    again = advance(more, KEY, traces(beat(T0, T0), T0 + 3, ("t",)), reading(T0 + 4))
-    assert (again.cause, again.beat_wall) == ("heartbeat", T0 + 3)
-
-
-def test_a_heartbeat_file_that_goes_away_is_no_beat() -> None:
-    known = first(traces(beat(T0, T0), started=T0 - 50))
-    gone = advance(known, KEY, traces(started=T0 - 50), reading(T0 + 10))
-    assert not changed(known, gone)
 
 
 def test_a_run_ends_with_a_gap_longer_than_the_timeout() -> None:
     known = first(traces(beat(T0, T0)))
-    known = advance(known, KEY, traces(beat(T0 + 119, T0 + 119)), reading(T0 + 119))
+    known, _ = taken(known, traces(beat(T0 + 119, T0 + 119)), reading(T0 + 119))
     assert known.run_since == T0
-    known = advance(known, KEY, traces(beat(T0 + 300, T0 + 300)), reading(T0 + 300))
+    known, _ = taken(known, traces(beat(T0 + 300, T0 + 300)), reading(T0 + 300))
     assert known.run_since == T0 + 300
 
 
-def test_uptime_counts_from_the_start_ends_with_an_inactive_one_and_is_unknown_else() -> None:
-    known = first(traces(beat(T0, T0), started=T0 - 100))
-    assert uptime(known, Verdict("active", "heartbeat"), T0 + 10) == 110
-    assert uptime(known, Verdict("inactive", "silent"), T0 + 500) == 100
-    assert uptime(known, Verdict("unknown", "unreachable"), T0 + 500) is None
-    assert uptime(first(traces(beat(T0, T0))), Verdict("active", "heartbeat"), T0 + 10) == 10
-    assert uptime(first(traces()), Verdict("active", "heartbeat"), T0) is None
+def test_a_beat_after_an_outage_is_no_earlier_than_the_one_before_it_whatever_its_clock_says() -> None:
+    """The clock of the agent is ten minutes behind; its beats counted as they came before the outage."""
+    known = first(traces(beat(T0 - 600, T0 - 600)))
+    known = replace(known, observations=(replace(seen(known), beat_at=-10.0, beat_mono=-10.0),))
+    back, cause = taken(known, traces(beat(T0 - 580, T0 - 580)), reading(T0 + 20, fresh=True))
+    assert (cause, back.beat_wall, seen(back).beat_at) == ("heartbeat", T0 - 580, -10.0)
+    assert back.verdict.status == "active"
 
 
-def test_what_a_record_and_an_answer_show() -> None:
-    known = first(traces(beat(T0 - 3, T0), tasks=("t", "u"), status="working"))
-    sample = sample_of(known, verdict=known.verdict, wall=T0, host="h")
-    assert sample == AgentSample(
-        timestamp=format_utc(T0),
-        host="h",
-        workspace="/w",
-        agent_id="a",
-        status="active",
-        reason="heartbeat",
-        cause="start",
-        active_tasks=2,
-        uptime=3.0,
-        last_heartbeat=format_utc(T0 - 3),
-        declared_status="working",
-        sources=("file",),
-    )
-    view = AgentView(**view_fields(known, verdict=known.verdict, age=3.00049, wall=T0, host="h"))
-    assert view.last_heartbeat_age == 3.0
+# After a restart: what the last run had recorded is known.
 
 
-def restarted(known: KnownAgent, wall: float, tmp: str) -> KnownAgent:
+def restarted(known: Agent, wall: float, tmp: str) -> Agent:
     """Return what a daemon that starts later restores from the last record, through the real reader."""
     with open(f"{tmp}/agent_2026-11-22.jsonl", "wb") as file:
         sample = sample_of(known, verdict=known.verdict, wall=wall, host="h")
         file.write(msgspec.json.encode(sample) + b"\n")
     directory = os.open(tmp, os.O_RDONLY)
     try:
-        (memory,) = restore(f"{tmp}/none", directory, now=wall)
+        (memory,) = restore(None, directory, now=wall)
     finally:
         os.close(directory)
-    seen = memory.restored_seen
-    return replace(memory, beat_at=None if seen is None else seen - T0)
+    observations = memory.observations([state_of("/w")], Moment(wall=wall, mono=wall - T0))
+    return memory.agent(observations)
 
 
 @pytest.fixture(scope="module")
@@ -251,17 +210,16 @@ def test_a_restart_samples_no_beat_twice(
     """It covers beats that only touch the file, empty files, and written times in the future."""
     known = first(before if twice else found)
     if twice:  # the beat was seen as a change, which may go by the mtime where a first sight does not
-        known = advance(known, KEY, found, reading(T0 + 0.05))
+        known, _ = taken(known, found, reading(T0 + 0.05))
         # A part that went away, or came back older than the record, tells nothing after a restart.
         assume(found.heartbeat is not None or before.heartbeat is None)
         assume(_started(found) is not None or _started(before) is None)
     memory = restarted(known, T0 + 0.05, directory)
     assert memory.verdict == known.verdict
-    after = advance(memory, KEY, found, reading(T0 + later))
+    after, cause = taken(memory, found, reading(T0 + later))
     assert after.beat_wall == memory.beat_wall
-    assert after.cause != "heartbeat" or not changed(memory, after)
-    if changed(memory, after):
-        assert after.cause == "verdict"
+    assert cause in (None, "verdict")
+    if cause is not None:
         assert after.verdict.status == "inactive"
 
 
@@ -279,38 +237,40 @@ def test_a_restart_sees_the_beats_of_the_meantime(
     before: Heartbeat, after: Heartbeat, shown: float, tmp_path: object
 ) -> None:
     memory = restarted(first(traces(before)), T0 + 0.05, str(tmp_path))
-    now = advance(memory, KEY, traces(after), reading(T0 + 61))
-    assert (now.cause, now.beat_wall, now.verdict.status) == ("heartbeat", shown, "active")
+    now, cause = taken(memory, traces(after), reading(T0 + 61))
+    assert (cause, now.beat_wall, now.verdict.status) == ("heartbeat", shown, "active")
     assert now.run_since == memory.run_since
 
 
 def test_a_restart_goes_on_with_an_agent_that_only_touches_its_file(tmp_path: object) -> None:
     known = first(traces(beat(T0 - 600, T0 - 600)))
-    known = advance(known, KEY, traces(beat(T0 - 600, T0)), reading(T0))
+    known, _ = taken(known, traces(beat(T0 - 600, T0)), reading(T0))
     memory = restarted(known, T0, str(tmp_path))
-    same = advance(memory, KEY, traces(beat(T0 - 600, T0)), reading(T0 + 20))
+    same, _ = taken(memory, traces(beat(T0 - 600, T0)), reading(T0 + 20))
     assert (same.beat_wall, same.verdict.status) == (T0, "active")
-    now = advance(memory, KEY, traces(beat(T0 - 600, T0 + 30)), reading(T0 + 40))
+    now, _ = taken(memory, traces(beat(T0 - 600, T0 + 30)), reading(T0 + 40))
     assert (now.beat_wall, now.verdict.status) == (T0 + 30, "active")
 
 
 def test_an_agent_that_registers_again_during_the_restart_is_seen(tmp_path: object) -> None:
     memory = restarted(first(traces(beat(T0, T0), started=T0 - 50)), T0, str(tmp_path))
-    now = advance(memory, KEY, traces(beat(T0, T0), started=T0 + 200), reading(T0 + 210))
-    assert (now.beat_wall, now.run_since, now.cause) == (T0 + 200, T0 + 200, "heartbeat")
+    now, cause = taken(memory, traces(beat(T0, T0), started=T0 + 200), reading(T0 + 210))
+    assert (now.beat_wall, now.run_since, cause) == (T0 + 200, T0 + 200, "heartbeat")
 
 
 def test_a_restored_agent_that_never_beat_and_still_does_not_is_as_it_was(tmp_path: object) -> None:
     memory = restarted(first(traces(tasks=("t",))), T0, str(tmp_path))
-    now = advance(memory, KEY, traces(tasks=("t",)), reading(T0 + 10))
-    assert not changed(memory, now)
-    beats = advance(memory, KEY, traces(beat(T0 + 5, T0 + 5)), reading(T0 + 10))
-    assert (beats.cause, beats.run_since) == ("heartbeat", T0 + 5)
+    assert taken(memory, traces(tasks=("t",)), reading(T0 + 10))[1] is None
+    beats, cause = taken(memory, traces(beat(T0 + 5, T0 + 5)), reading(T0 + 10))
+    assert (cause, beats.run_since) == ("heartbeat", T0 + 5)
 
 
-def test_a_beat_after_an_outage_is_no_earlier_than_the_one_before_it_whatever_its_clock_says() -> None:
-    """The clock of the agent is ten minutes behind; its beats counted as they came before the outage."""
-    before = beat(T0 - 600, T0 - 600)
-    known = replace(first(traces(before)), beat_at=-10.0)
-    back = advance(known, KEY, traces(beat(T0 - 580, T0 - 580)), reading(T0 + 20, fresh=True))
-    assert (back.beat_wall, back.beat_at, back.verdict.status) == (T0 - 580, -10.0, "active")
+def test_a_beat_that_another_source_recorded_in_whole_seconds_is_no_new_one() -> None:
+    last = LastBeat(T0, 0.0, T0 - 50)
+    for shared, known in ((True, True), (False, False)):
+        restored = Restored(wall=T0, seen=T0, shared=shared)
+        later = beat_after_restart(last, restored, traces(beat(T0 + 0.9, T0 + 0.9)), reading(T0 + 20))
+        assert (later is None) == known
+    restored = Restored(wall=T0, seen=T0, shared=True)
+    later = beat_after_restart(last, restored, traces(beat(T0 + 1.1, T0 + 1.1)), reading(T0 + 20))
+    assert later is not None and later.wall == T0 + 1.1

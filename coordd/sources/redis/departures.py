@@ -7,9 +7,9 @@ data, absence proves nothing. Pure state: it reads no Redis and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 
-from coordd.agents.reducer import KnownAgent
+from coordd.agents.observation import Observation
 from coordd.agents.traces import AgentTraces
 
 MAX_SILENT = 20_000
@@ -26,11 +26,11 @@ class Departures:
     left, because short-lived names cost their writer nothing and must not be remembered for a day.
 
     Args:
-        known: returns an agent as Redis last showed it.
+        known: what Redis is known to tell of each agent; it follows every change.
         max_silent: the number of silent agents to keep.
     """
 
-    def __init__(self, *, known: Callable[[str], KnownAgent | None], max_silent: int = MAX_SILENT) -> None:
+    def __init__(self, *, known: Mapping[str, Observation], max_silent: int = MAX_SILENT) -> None:
         self.full = False
         self._known = known
         self._max_silent = max_silent
@@ -44,12 +44,11 @@ class Departures:
         self._restarted = None not in (self._run_id, run_id) and run_id != self._run_id
         self._run_id = run_id or self._run_id
 
-    def of_all(self, traces: Mapping[str, AgentTraces], others: Collection[str], *, first: bool) -> Found:
+    def of_all(self, traces: Mapping[str, AgentTraces], *, first: bool) -> Found:
         """Return what a full reading proves of every agent, also of those that it did not find.
 
         Args:
             traces: the agents found.
-            others: the agents known so far; agents found may be among them.
             first: whether this is the first reading since the connection was lost. A server that was
                 restarted, or that has no registry now, may then have lost its data.
         """
@@ -57,6 +56,7 @@ class Departures:
         if wiped:
             self._registered.clear()
         found: Found = {agent_id: self._taken(agent_id, one) for agent_id, one in traces.items()}
+        others = list(self._known)
         for agent_id in others:
             if agent_id not in found:
                 found[agent_id] = self._missing(agent_id, wiped=wiped)
@@ -80,8 +80,9 @@ class Departures:
 
     def _missing(self, agent_id: str, *, wiped: bool) -> AgentTraces | None:
         """Return what to report of an agent without a key: None if it left, else traces without content."""
-        old = self._known(agent_id)
-        registered = agent_id in self._registered or (old is not None and old.restored_status is not None)
+        old = self._known.get(agent_id)
+        recorded = old.restored.status if old is not None and old.restored is not None else None
+        registered = agent_id in self._registered or recorded is not None
         if old is None or (registered and not wiped):
             self._registered.discard(agent_id)
             self._silent.discard(agent_id)

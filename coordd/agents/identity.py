@@ -1,0 +1,82 @@
+"""Say which observations are of one agent: the rules, in order, as a table.
+
+Pure: a function of the observations alone, whatever the order in which they came. A rule with ``link`` joins
+all observations for which it names the same thing. The last step gives what names no workspace a home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from coordd.agents.key import NO_WORKSPACE, AgentKey
+from coordd.agents.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: when observations are of one agent, in words and in code.
+
+    ``link`` returns what an observation names; two that name the same are of one agent. None: it names
+    nothing of this kind.
+    """
+
+    number: int
+    when: str
+    link: Callable[[Observation], Hashable | None]
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        1,
+        "they name the same workspace and id",
+        lambda one: one.key if one.workspace != NO_WORKSPACE else None,
+    ),
+    Rule(
+        2,
+        "they name no workspace, and the same id; one of a workspace as well, if only one has that id",
+        lambda one: one.key if one.workspace == NO_WORKSPACE else None,
+    ),
+)
+"""Rules for processes and for sessions are rows of their own, as soon as a source tells of either."""
+
+
+def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[Observation, ...]]:
+    """Return the agents that these observations are of, each with its observations in the order given.
+
+    All observations that any rule could join with one of these have to be among them.
+    """
+    homes: dict[AgentKey, list[Observation]] = {}
+    homeless: dict[AgentKey, list[Observation]] = {}
+    for group in _linked(observations):
+        keys = [one.key for one in group if one.workspace != NO_WORKSPACE]
+        if keys:
+            homes.setdefault(keys[0], []).extend(group)
+        else:
+            homeless.setdefault(group[0].key, []).extend(group)
+    found = {key: [*group] for key, group in homes.items()}
+    for key, group in homeless.items():
+        found.setdefault(_only_home(key.agent_id, homes) or key, []).extend(group)
+    order = {one.place: index for index, one in enumerate(observations)}
+    return {key: tuple(sorted(group, key=lambda one: order[one.place])) for key, group in found.items()}
+
+
+def _linked(observations: Iterable[Observation]) -> list[list[Observation]]:
+    """Return the observations in groups: two that name the same thing are in one."""
+    group_of: dict[Hashable, tuple[list[Observation], set[Hashable]]] = {}
+    for one in observations:
+        members = [one]
+        links: set[Hashable] = {(rule.number, link) for rule in RULES if (link := rule.link(one)) is not None}
+        for others, other_links in {id(met): met for link in links if (met := group_of.get(link))}.values():
+            members = [*others, *members]
+            links = links | other_links
+        group_of.update(dict.fromkeys(links, (members, links)))
+    return [members for members, _ in {id(group): group for group in group_of.values()}.values()]
+
+
+def _only_home(agent_id: str, homes: Mapping[AgentKey, Sequence[Observation]]) -> AgentKey | None:
+    """Return the only agent of a workspace with this id; a forgotten one counts where there is no other."""
+    keys = [key for key in homes if key.agent_id == agent_id]
+    awake = [key for key in keys if not all(one.dormant for one in homes[key])]
+    choice = awake or keys
+    return choice[0] if len(choice) == 1 else None

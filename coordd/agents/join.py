@@ -1,0 +1,166 @@
+"""Make one agent of its observations, and tell what a change of them is worth.
+
+Pure. Each observation was reduced on its own source's clock (observation.py). The rule: the freshest beat
+wins, a task that several sources list counts once, and a field of a registration counts as the source of the
+lowest rank has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+
+from coordd.agents.key import AgentKey
+from coordd.agents.liveness import Evidence, Verdict, judge
+from coordd.agents.observation import Observation
+from coordd.agents.traces import AgentTraces, Registration
+from coordd.model import Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent as it is shown and recorded, joined from its observations.
+
+    ``observations`` are in the order of their sources' ranks. ``verdict`` and ``cause`` are those of its last
+    record. ``traces`` is None while any source was not read since a restart: what the records said of tasks
+    and status (``restored_tasks``, ``restored_status``) then stands.
+    """
+
+    key: AgentKey
+    observations: tuple[Observation, ...]
+    verdict: Verdict
+    cause: Cause
+    traces: AgentTraces | None
+    beat_wall: float | None
+    beat_mono: float | None
+    run_since: float | None
+    restored_tasks: int | None = None
+    restored_status: str | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The kinds of the sources that see the agent, each once."""
+        return tuple(dict.fromkeys(one.source.kind for one in self.observations))
+
+    @property
+    def active_tasks(self) -> int | None:
+        """The number of tasks on the agent's own list; None is unknown."""
+        if self.traces is None:
+            return self.restored_tasks
+        return None if self.traces.tasks is None else len(self.traces.tasks) + self.traces.unnamed_tasks
+
+    @property
+    def declared_status(self) -> str | None:
+        """The status that the agent gives itself in its registration; None where it gives none."""
+        if self.traces is None:
+            return self.restored_status
+        registration = self.traces.registration
+        return registration.status if registration else None
+
+
+def join(key: AgentKey, observations: Sequence[Observation], evidence: Evidence) -> Agent:
+    """Return the agent that these observations are of; its cause is that of an agent that appears.
+
+    Args:
+        key: the agent's key.
+        observations: at least one, in the order of their sources' ranks.
+        evidence: what they tell together, as liveness.combine has it.
+    """
+    freshest = max(observations, key=_freshness)
+    traces = _joint_traces(observations)
+    return Agent(
+        key=key,
+        observations=tuple(observations),
+        verdict=judge(evidence),
+        cause="appeared",
+        traces=traces,
+        beat_wall=freshest.beat_wall,
+        beat_mono=freshest.beat_mono,
+        run_since=_joint_run(freshest, observations),
+        restored_tasks=None if traces else _restored_tasks(observations),
+        restored_status=None if traces else _restored_status(observations),
+    )
+
+
+def difference(before: Agent, after: Agent) -> Cause | None:
+    """Return what makes the step from one picture of an agent to the next worth a record; None: nothing.
+
+    A beat that several sources report is one beat: then the observed clock of each is left out of account.
+    That one of them tells of the agent no longer is no step but for the tasks that go with it: time alone
+    decides what its silence means.
+    """
+    were, are = ({one.place for one in agent.observations} for agent in (before, after))
+    if were - are and not are - were:
+        return None if before.active_tasks == after.active_tasks else "tasks"
+    if are - were or before.beat_wall != after.beat_wall:
+        return "heartbeat"
+    if len(are) == 1 and before.observations[0].beat_at != after.observations[0].beat_at:
+        return "heartbeat"
+    if before.verdict != after.verdict:
+        return "verdict"
+    return None if before.active_tasks == after.active_tasks else "tasks"
+
+
+def _freshness(one: Observation) -> tuple[bool, float]:
+    return one.beat_wall is not None, -math.inf if one.beat_mono is None else one.beat_mono
+
+
+def _joint_run(freshest: Observation, observations: Sequence[Observation]) -> float | None:
+    """Return the start of the unbroken run: runs are one where one source saw beats after another's began."""
+    start = freshest.run_since
+    for one in sorted(observations, key=_freshness, reverse=True):
+        if start is None or one.run_since is None or one.beat_wall is None:
+            continue
+        if one.beat_wall >= start:
+            start = min(start, one.run_since)
+    return start
+
+
+def _joint_traces(observations: Sequence[Observation]) -> AgentTraces | None:
+    every = [one.traces for one in observations if one.traces is not None]
+    if len(every) < len(observations):
+        return None  # one was not read again since the restart: the recorded values stay
+    if len(every) == 1:
+        return every[0]
+    tasks: tuple[str, ...] | None = None
+    lists = [one.tasks for one in every if one.tasks is not None]
+    if len(lists) == len(every):
+        filled = [tasks for tasks in lists if tasks]
+        tasks = (
+            filled[0] if len(filled) == 1 else tuple(dict.fromkeys(task for one in filled for task in one))
+        )
+    registrations = [one.registration for one in every if one.registration is not None]
+    return AgentTraces(
+        agent_id=every[0].agent_id,
+        heartbeat=next((one.heartbeat for one in every if one.heartbeat), None),
+        registration=reduce(_complete, registrations) if registrations else None,
+        tasks=tasks,
+        listed=any(one.listed for one in every),
+        unnamed_tasks=sum(one.unnamed_tasks for one in every),
+    )
+
+
+def _complete(first: Registration, second: Registration) -> Registration:
+    """Return a registration with the fields that it lacks taken from a second one."""
+    missing = {
+        field.name: getattr(second, field.name)
+        for field in fields(Registration)
+        if getattr(first, field.name) is None
+    }
+    return replace(first, **missing)
+
+
+def _restored_tasks(observations: Sequence[Observation]) -> int | None:
+    recorded = (one.restored.tasks for one in observations if one.restored)
+    return next((tasks for tasks in recorded if tasks is not None), None)
+
+
+def _restored_status(observations: Sequence[Observation]) -> str | None:
+    for one in observations:
+        registration = one.traces.registration if one.traces else None
+        status = registration.status if registration else one.restored.status if one.restored else None
+        if status is not None:
+            return status
+    return None

@@ -1,0 +1,109 @@
+"""Reduce what one source holds of one agent to an observation: one pure step for each reading.
+
+:func:`observe` takes the observation as it was and the traces as they are now, and returns the observation as
+it is now. It does no I/O and reads no clock: times are passed in. join.py makes agents of observations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordd.agents.beats import LastBeat, Reading, Restored, beat_after_restart, beat_since, first_beat
+from coordd.agents.key import AgentKey
+from coordd.agents.liveness import Evidence
+from coordd.agents.source import SourceName
+from coordd.agents.traces import AgentTraces
+
+ObservationKey = tuple[SourceName, str]
+"""(source, the agent's id there): a source has one observation of each agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one source says of one agent.
+
+    ``workspace`` is the one that the agent works in, NO_WORKSPACE where the source does not tell.
+    ``beat_wall`` is the time of the last beat as it is shown (epoch seconds), ``beat_at`` the same on its
+    source's observed clock, ``beat_mono`` on the monotonic one; all are None when no beat was ever seen.
+    ``run_since`` is the wall time of the first beat of the unbroken run.
+
+    ``traces`` is None while the agent is known from the records alone; ``restored`` is what these say, kept
+    where other sources have to be read as well before it is outdated. ``dormant`` is
+    true once the agent was forgotten for its silence, until its next beat: its traces are kept, so that the
+    beat can be told from an old file.
+    """
+
+    source: SourceName
+    agent_id: str
+    workspace: str
+    traces: AgentTraces | None
+    beat_wall: float | None = None
+    beat_at: float | None = None
+    beat_mono: float | None = None
+    run_since: float | None = None
+    restored: Restored | None = None
+    dormant: bool = False
+
+    @property
+    def key(self) -> AgentKey:
+        """The key of the agent if this observation were the only one."""
+        return AgentKey(self.workspace, self.agent_id)
+
+    @property
+    def place(self) -> ObservationKey:
+        """The key of the observation."""
+        return self.source, self.agent_id
+
+    def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
+        """Return what a verdict at the observed time depends on, as far as this source tells."""
+        silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
+        hidden = self.traces is not None and self.traces.hidden
+        return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
+
+
+def observe(
+    old: Observation | None,
+    place: ObservationKey,
+    workspace: str,
+    traces: AgentTraces,
+    reading: Reading,
+) -> Observation:
+    """Return the observation of an agent after one reading; ``old`` itself when the reading changes nothing.
+
+    Args:
+        old: the observation before; None for a new one.
+        place: the source that was read, and the agent's id there.
+        workspace: the workspace that the source belongs to; one named in the traces goes before it.
+        traces: what was read of the agent.
+        reading: when and how.
+    """
+    beat = None
+    last = LastBeat(None, None, None)
+    if old is None:
+        beat = first_beat(traces, reading)
+    else:
+        last = LastBeat(old.beat_wall, old.beat_at, old.run_since)
+        if old.traces is None:
+            beat = beat_after_restart(last, old.restored or Restored(), traces, reading)
+        else:
+            beat = beat_since(last, old.traces, traces, reading)
+    beaten = beat is not None and beat[:2] != last[:2]
+    if old is not None and not beaten and old.traces == traces:
+        return old
+    beat = beat or last
+    beat_mono = old.beat_mono if old else None
+    if beaten and beat.at is not None:
+        # dated once: a gap that is taken out of the observed clock later must not change its age
+        beat_mono = min(reading.mono, beat.at + reading.blind)
+    return Observation(
+        source=place[0],
+        agent_id=place[1],
+        workspace=workspace if traces.workspace is None else traces.workspace,
+        traces=traces,
+        beat_wall=beat.wall,
+        beat_at=beat.at,
+        beat_mono=beat_mono,
+        run_since=beat.run_since,
+        restored=old.restored if old and old.restored and old.restored.shared else None,
+        dormant=old is not None and old.dormant and not beaten,
+    )

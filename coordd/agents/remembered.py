@@ -1,0 +1,67 @@
+"""Turn what the records say of an agent back into an agent and its observations, for a restart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from coordd.agents.beats import Restored
+from coordd.agents.join import Agent, join
+from coordd.agents.key import NO_WORKSPACE, AgentKey
+from coordd.agents.liveness import Evidence, Verdict
+from coordd.agents.observation import Observation
+from coordd.agents.source import SourceState
+from coordd.model import Cause
+from coordd.runtime.clocks import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedAgent:
+    """One agent as it was last recorded.
+
+    ``verdict`` and ``cause`` are those of its last record, ``sources`` the kinds of the sources that saw it.
+    ``beat_wall`` is the time of its last beat as it was shown, ``run_since`` that of the first beat of the
+    unbroken run (epoch seconds, None for none). ``restored`` is what else the record says.
+    """
+
+    key: AgentKey
+    verdict: Verdict
+    cause: Cause
+    sources: tuple[str, ...]
+    restored: Restored
+    beat_wall: float | None = None
+    run_since: float | None = None
+
+    def observations(self, sources: Iterable[SourceState], moment: Moment) -> list[Observation]:
+        """Return what each of its sources told of it, in the order of their ranks.
+
+        Args:
+            sources: the sources that are read now; what others told is left out.
+            moment: now, on whose clock the last beat is dated.
+        """
+        seen = self.restored.seen
+        at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
+        found: dict[str, SourceState] = {}
+        for state in sorted(sources, key=lambda state: (state.rank, state.name)):
+            kind = state.name.kind
+            if kind in self.sources and state.workspace in (NO_WORKSPACE, self.key.workspace):
+                found.setdefault(kind, state)
+        return [
+            Observation(
+                source=state.name,
+                agent_id=self.key.agent_id,
+                workspace=state.workspace,
+                traces=None,
+                beat_wall=self.beat_wall,
+                beat_at=at,
+                beat_mono=at,
+                run_since=self.run_since,
+                restored=self.restored,
+            )
+            for state in found.values()
+        ]
+
+    def agent(self, observations: Sequence[Observation]) -> Agent:
+        """Return the agent as its last record shows it, with these observations."""
+        agent = join(self.key, observations, Evidence(silence=None, timeout=0.0))
+        return replace(agent, verdict=self.verdict, cause=self.cause)

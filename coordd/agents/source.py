@@ -1,0 +1,51 @@
+"""Describe one source as it is shown: how it is followed and what cannot be read of it.
+
+A value that changes; it knows no files and no Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coordd.agents.key import NO_WORKSPACE
+from coordd.runtime.clocks import ObservedClock
+
+
+class SourceName(NamedTuple):
+    """The name of one source: its kind as records have it (``file``, ``redis``, …), and where it lies.
+
+    ``path`` is that of the workspace or home that is read; "" where there is one source of the kind.
+    """
+
+    kind: str
+    path: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class SourceState:
+    """One source: how it is followed, what fails right now, and the clock on which silence counts.
+
+    ``workspace`` is the workspace that its observations belong to unless they name another; NO_WORKSPACE
+    where it knows of none. ``rank`` orders sources: what one of a lower rank says of an agent counts first.
+    ``holds_tasks`` is true where tasks and claims are read beside agents.
+
+    ``state`` is ``inotify``, ``poll`` or ``read`` while the source is read, ``waiting`` while there is
+    nothing to read yet, ``unreadable`` with ``error``. ``standstill`` says why agents cannot beat although
+    the source can be read, None while they can. ``malformed`` maps traces that cannot be used to the reason;
+    ``malformed_unnamed`` is the number of further ones. ``over_limit`` maps each kind of trace of which more
+    exist than are read to a sentence that says so.
+    """
+
+    name: SourceName
+    clock: ObservedClock
+    workspace: str = NO_WORKSPACE
+    rank: int = 0
+    holds_tasks: bool = True
+    state: str = "waiting"
+    error: str | None = None
+    standstill: str | None = None
+    malformed: dict[str, str] = field(default_factory=dict)
+    malformed_unnamed: int = 0
+    over_limit: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,96 @@
+"""Test which observations are of one agent: the table of rules, whatever the order of the observations."""
+
+from __future__ import annotations
+
+from agents import REDIS, source
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordd.agents.identity import RULES, agents_among
+from coordd.agents.key import NO_WORKSPACE, AgentKey
+from coordd.agents.observation import Observation
+from coordd.agents.source import SourceName
+
+A, B, SESSIONS = source("/a"), source("/b"), SourceName("claude-code", "/home/u")
+OTHERS = [SourceName("codex", "/home/u"), SourceName("codex", "/home/v")]
+OWN = {A: "/a", B: "/b", REDIS: NO_WORKSPACE}
+
+
+def seen(name: SourceName, workspace: str | None = None, *, agent: str = "x", **fields: bool) -> Observation:
+    return Observation(name, agent, OWN[name] if workspace is None else workspace, None, **fields)
+
+
+def groups(*observations: Observation) -> dict[AgentKey, list[SourceName]]:
+    return {key: [one.source for one in group] for key, group in agents_among(observations).items()}
+
+
+def test_the_rules_are_numbered_in_their_order_and_say_when_they_join() -> None:
+    assert [rule.number for rule in RULES] == [*range(1, len(RULES) + 1)]
+    assert all(rule.when for rule in RULES)
+
+
+def test_what_names_the_same_workspace_and_id_is_one_agent() -> None:
+    assert groups(seen(A), seen(SESSIONS, "/a")) == {("/a", "x"): [A, SESSIONS]}
+    assert groups(seen(A), seen(SESSIONS, "/b")) == {("/a", "x"): [A], ("/b", "x"): [SESSIONS]}
+    assert groups(seen(A), seen(SESSIONS, "/a", agent="y")) == {("/a", "x"): [A], ("/a", "y"): [SESSIONS]}
+
+
+def test_what_names_no_workspace_is_the_only_agent_with_its_id() -> None:
+    assert groups(seen(REDIS)) == {("", "x"): [REDIS]}
+    assert groups(seen(A), seen(REDIS)) == {("/a", "x"): [A, REDIS]}
+    assert groups(seen(A), seen(REDIS, agent="y")) == {("/a", "x"): [A], ("", "y"): [REDIS]}
+    assert groups(seen(A), seen(B), seen(REDIS)) == {("/a", "x"): [A], ("/b", "x"): [B], ("", "x"): [REDIS]}
+
+
+def test_all_that_name_no_workspace_stay_together() -> None:
+    assert groups(seen(REDIS), seen(SESSIONS, NO_WORKSPACE)) == {("", "x"): [REDIS, SESSIONS]}
+    assert groups(seen(A), seen(REDIS), seen(SESSIONS, NO_WORKSPACE)) == {("/a", "x"): [A, REDIS, SESSIONS]}
+    assert groups(seen(A), seen(REDIS), seen(SESSIONS, "/a")) == {("/a", "x"): [A, REDIS, SESSIONS]}
+
+
+def test_a_forgotten_agent_is_a_home_only_where_there_is_no_other() -> None:
+    asleep = seen(A, dormant=True)
+    assert groups(asleep, seen(REDIS)) == {("/a", "x"): [A, REDIS]}
+    assert groups(asleep, seen(B), seen(REDIS)) == {("/a", "x"): [A], ("/b", "x"): [B, REDIS]}
+    awake_elsewhere = seen(SESSIONS, "/a")
+    assert groups(asleep, awake_elsewhere, seen(B), seen(REDIS)) == {
+        ("/a", "x"): [A, SESSIONS],
+        ("/b", "x"): [B],
+        ("", "x"): [REDIS],
+    }
+
+
+observations = st.lists(
+    st.builds(
+        seen,
+        st.sampled_from([A, B, REDIS, SESSIONS, *OTHERS]),
+        st.sampled_from(["/a", "/b", NO_WORKSPACE]),
+        agent=st.sampled_from("xy"),
+        dormant=st.booleans(),
+    ),
+    max_size=8,
+    unique_by=lambda one: one.place,
+)
+
+
+@settings(deadline=None)
+@given(observations, st.data())
+def test_the_order_in_which_they_came_decides_nothing(found: list[Observation], data: st.DataObject) -> None:
+    agents = agents_among(found)
+    again = agents_among(data.draw(st.permutations(found)))
+    assert {key: set(group) for key, group in agents.items()} == {
+        key: set(group) for key, group in again.items()
+    }
+    assert sorted(one.place for group in agents.values() for one in group) == sorted(
+        one.place for one in found
+    )
+    for group in agents.values():  # each in the order given
+        assert list(group) == [one for one in found if one in group]
+
+
+@settings(deadline=None)
+@given(observations)
+def test_those_that_say_where_they_work_are_of_that_agent_and_no_other(found: list[Observation]) -> None:
+    for key, group in agents_among(found).items():
+        assert {one.workspace for one in group} <= {key.workspace, NO_WORKSPACE}
+        assert {one.agent_id for one in group} == {key.agent_id}
