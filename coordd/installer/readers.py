@@ -1,33 +1,29 @@
-"""Check that the service can read the workspaces, by reading as its user, and explain failures.
-
-A child process takes the service's uid, gid and groups and reads, so ACLs and file servers are taken into
-account. The modes only serve to explain which permission is missing, and how to grant it.
-"""
+"""Check that the service's user can run the program and read the workspaces, by trying as this user."""
 
 from __future__ import annotations
 
 import glob
-import json
 import os
-import pwd
-import select
-import shlex
-import signal
 import stat
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
-from coordd.cli.doctor.access import READ, SEARCH, Credentials, first_obstacle, grant, user_name
+from coordd.cli.doctor.access import (
+    READ,
+    SEARCH,
+    AccessObstacle,
+    Credentials,
+    grant,
+    primary_group,
+    user_name,
+)
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.doctor.workspaces import FOLDERS, check_workspace
-from coordd.errors import InstallError
-from coordd.util.regular_files import open_if_regular
+from coordd.cli.doctor.trying import first_obstacle
+from coordd.cli.doctor.workspaces import check_workspace
+from coordd.errors import CannotTell, InstallError
 
-DEADLINE = 10.0
-"""Seconds for all of it as the other user; a hung mount must not hold up the installation."""
-MAX_FILES = 1000
 MAX_WORKSPACES = 200
 _HIDDEN = ("/tmp", "/var/tmp")  # noqa: S108  # PrivateTmp= of the system unit: named, not used
 
@@ -42,7 +38,7 @@ def check_program(argv: Sequence[str], user: Credentials, *, same: bool) -> None
         return
     options: dict[str, Any] = {
         "user": user.uid,
-        "group": _primary(user),
+        "group": primary_group(user),
         "extra_groups": sorted(user.gids),
     }
     try:
@@ -62,7 +58,7 @@ def check_program(argv: Sequence[str], user: Credentials, *, same: bool) -> None
         problem = [str(error)]
     if problem is None:
         return
-    obstacle = first_obstacle(argv[0], user, READ | SEARCH)
+    obstacle = _obstacle(argv[0], user)
     where = f"{user.name} may not enter {obstacle.path}" if obstacle is not None else problem[0]
     raise InstallError(
         f"the service's user {user.name} cannot run {argv[0]}: {where}.\n"
@@ -125,105 +121,14 @@ def check_readable(patterns: Sequence[str], user: Credentials, *, sandboxed: boo
                     )
                 )
                 continue
-            findings.append(_judged(path, user))
+            findings.append(check_workspace(path, None, None, user))
     return findings
 
 
-def _judged(path: str, user: Credentials) -> Finding:
-    try:
-        problem = as_user(user, lambda: read_workspace(path))
-    except TimeoutError as error:
-        return Finding(
-            "workspace", "fail", f"{path}: {error}", f"does it hang? findmnt -T {shlex.quote(path)}"
-        )
-    if problem is None:
-        return Finding("workspace", "ok", f"{path} is readable for {user.name}")
-    explained = check_workspace(path, None, None, user)
-    if explained.result != "ok":
-        return explained
-    return Finding(
-        "workspace",
-        "fail",
-        f"{path}: {user.name} cannot read it: {problem}; its modes would allow it",
-        "look for a hung mount, a file server that maps users, or SELinux",
-    )
-
-
-def read_workspace(path: str) -> str | None:
-    """Read a workspace as the daemon does; return what failed in words, None if nothing did."""
-    base = os.path.join(path, ".claude", "coordination")
-    try:
-        os.listdir(base)
-        for name in FOLDERS:
-            folder = os.path.join(base, name)
-            if not os.path.isdir(folder) or os.path.islink(folder):
-                continue
-            for file in sorted(os.listdir(folder))[:MAX_FILES]:
-                full = os.path.join(folder, file)
-                descriptor = None if file.startswith(".") else open_if_regular(full)
-                if descriptor is not None:
-                    os.close(descriptor)
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
+def _obstacle(path: str, user: Credentials) -> AccessObstacle | None:
+    with suppress(CannotTell, OSError):
+        return first_obstacle(path, user, READ | SEARCH)
     return None
-
-
-def as_user(user: Credentials, read: Callable[[], str | None], *, seconds: float = DEADLINE) -> str | None:
-    """Return the answer of ``read`` in a child process that runs as this user.
-
-    Raises:
-        TimeoutError: it hangs; it is killed and not waited for, since a process that hangs in a mount cannot
-            die.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _child(user, read, writer)
-    os.close(writer)
-    try:
-        answer = b"".join(_until_end(reader, seconds))
-    except TimeoutError:
-        os.kill(child, signal.SIGKILL)
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    finally:
-        os.close(reader)
-    os.waitpid(child, 0)
-    try:
-        said = json.loads(answer)
-    except ValueError:
-        return "it could not be tried"
-    return said if isinstance(said, str) else None
-
-
-def _child(user: Credentials, read: Callable[[], str | None], writer: int) -> NoReturn:
-    try:
-        if os.geteuid() == 0:
-            gid = _primary(user)
-            os.setgroups(sorted(user.gids))
-            os.setgid(gid)
-            os.setuid(user.uid)
-        os.write(writer, json.dumps(read()).encode())
-    finally:
-        os._exit(0)
-
-
-def _primary(user: Credentials) -> int:
-    try:
-        return pwd.getpwuid(user.uid).pw_gid
-    except KeyError:
-        return min(user.gids, default=65534)
-
-
-def _until_end(reader: int, seconds: float) -> Iterator[bytes]:
-    deadline = time.monotonic() + seconds
-    while True:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        block = os.read(reader, 65536)
-        if not block:
-            return
-        yield block
 
 
 def _matches(pattern: str) -> list[str]:
@@ -235,8 +140,8 @@ def _closed_pattern(pattern: str, user: Credentials) -> Finding | None:
     base = pattern
     while glob.has_magic(base):
         base = os.path.dirname(base)
-    obstacle = first_obstacle(base, user, READ | SEARCH)
-    if obstacle is None or obstacle.error is not None:
+    obstacle = _obstacle(base, user)
+    if obstacle is None or obstacle.errno is not None:
         return None
     return Finding(
         "workspace",

@@ -6,6 +6,7 @@ stops the next one.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -81,6 +82,8 @@ class HostSampling:
         self._redis = redis
         self.interval = interval
         self._last: float | None = None
+        self._measured = asyncio.Event()
+        self._measured.set()
         self._logged: dict[str, str] = {}
 
     async def prime(self) -> None:
@@ -101,11 +104,14 @@ class HostSampling:
         if self._sampler is None:
             await self.prime()
             return
+        self._measured.clear()
         try:
             reading = await self._worker.run(self._sampler.read, now().mono, deadline=DEADLINE)
         except DeadlineMissed:
             log.warning("measuring the host takes more than %g s; the sample is left out", DEADLINE)
             return
+        finally:
+            self._measured.set()
         if self._ending:
             return
         self._log_errors(self._sampler.errors)
@@ -144,6 +150,10 @@ class HostSampling:
         )
         await self._recorder.record(system=[sample], performance=[row])
         self._store.system = sample
+
+    async def measured(self) -> None:
+        """Return when the sample that is under way is about to be recorded; at once where none is."""
+        await self._measured.wait()
 
     def stop(self) -> None:
         """Stop recording: a sample that comes later would not reach every sink."""

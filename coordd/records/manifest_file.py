@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from coordd.records.manifest import ManifestClaims
 from coordd.util.directories import sync_directory
-from coordd.util.regular_files import make_file, open_own
+from coordd.util.regular_files import make_file, open_own, write_all
 
 NAME = ".coordd-files.jsonl"
 MAX_BYTES = 4 * 1024 * 1024
@@ -76,7 +76,7 @@ def append(folder: int, lines: bytes, *, mode: int, shown: str = "", before: byt
             else:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                _write_all(descriptor, (b"\n" if torn else b"") + lines)
+                write_all(descriptor, (b"\n" if torn else b"") + lines)
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -151,7 +151,7 @@ def _replace(folder: int, data: bytes, mode: int) -> None:
         owner = os.fstat(folder)
         if os.geteuid() == 0 and owner.st_uid != 0:  # root does this for a daemon of another user
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -167,8 +167,3 @@ def _end_of(descriptor: int) -> bytes:
     while piece := os.pread(descriptor, size - begin - len(data), begin + len(data)):
         data += piece
     return data[data.find(b"\n") + 1 :] if begin else data
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

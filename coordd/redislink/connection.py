@@ -1,15 +1,23 @@
 """Keep one connection to a Redis alive, and tell its users when it comes and goes.
 
 All of coordd's commands to Redis share this connection; only subscriptions have their own. If either fails,
-both are closed and opened again, with at most one attempt a second. It needs no timer: it waits for the next
-check itself.
+both are closed and opened again, with at most one attempt a second. What is found, and when::
+
+    the server closes or resets the connection, or ends        at once, by the loop
+    its host or the network is gone                            within 8 s, by the kernel (SO_KEEPALIVE): no
+                                                               command is sent, and this process sleeps
+    the server is frozen, or what is in between answers        with the next command, at the latest with the
+    for it                                                     exchange each :data:`CHECK_EVERY` seconds
+
+Nothing is judged by a connection that is dead and not found yet: before an agent counts as silent, it is read
+once more, and that finds it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -17,17 +25,18 @@ from typing import Protocol
 
 from coordd.config.redis_url import public_url
 from coordd.redislink.facts import RedisFacts
-from coordd.redislink.info import number_of, parse_info, version_of
+from coordd.redislink.info import number_of, version_of
+from coordd.redislink.server_info import ASKED, ServerInfo
 from coordd.redislink.session import RedisLost, RedisSession
-from coordd.redislink.trouble import ServerError
+from coordd.redislink.target import parse_target
 from coordd.runtime.backoff import Backoff
 from coordd.runtime.footprint import import_redis_without_ssl
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = 2.0
-"""Seconds between two checks of the connection: a half-open one is found within three. A connection that the
-server closes is found at once."""
+CHECK_EVERY = 15.0
+"""Seconds between two exchanges with the server (server_info.py): the only commands to a Redis in which
+nothing changes. Whoever wants to know something of the server regularly has it from there (``exchanged``)."""
 PAUSE = 1.0
 """The least number of seconds between two attempts; the backoff is added."""
 
@@ -47,8 +56,8 @@ class ConnectionUser(Protocol):
 class RedisConnection:
     """Keep a connection to ``url``; ``on_change`` is called when it is established or lost.
 
-    ``users`` are told when it comes and goes; ``looks`` are called over it at each check, so that what they
-    ask shares one wake-up with it; they raise RedisLost where a connection of their own has failed.
+    ``users`` are told when it comes and goes. ``exchanged`` are called with what each regular exchange told,
+    the first time after ``up`` of the users.
     """
 
     def __init__(
@@ -62,7 +71,8 @@ class RedisConnection:
         self.shown_url = public_url(url)
         self.facts = RedisFacts()
         self.users: list[ConnectionUser] = []
-        self.looks: list[Callable[[RedisSession], Awaitable[None]]] = []
+        self.exchanged: list[Callable[[ServerInfo], None]] = []
+        self._database = parse_target(url).database
         self._on_change = on_change
         self._backoff = Backoff(random=random, first=0.1, longest=1.0)
         self._session: RedisSession | None = None
@@ -136,23 +146,23 @@ class RedisConnection:
             await session.close()
 
     async def _begin(self, session: RedisSession) -> None:
-        measured = await self._measure(session)
-        server = parse_info((await session.call(("INFO", "server")))[0])
+        info, measured = await self._measure(session)
         self._set_facts(
             replace(
                 measured,
                 connected=True,
                 since=monotonic(),
-                version=version_of(server),
-                run_id=server.get("run_id"),
+                version=version_of(info.fields),
+                run_id=info.fields.get("run_id"),
             )
         )
         for user in self.users:
             if self.facts.connected:  # a user called before may have found it broken
                 _call_safely(user.up, session, self.facts)
+        self._tell(info)
 
     async def _check(self, session: RedisSession) -> None:
-        measured = await self._measure(session)
+        info, measured = await self._measure(session)
         if self.facts.connected:
             self.facts = replace(
                 self.facts,
@@ -160,20 +170,22 @@ class RedisConnection:
                 keys=measured.keys,
                 used_memory=measured.used_memory,
             )
-        for look in self.looks:
-            if self.facts.connected:
-                await look(session)
+            self._tell(info)
 
-    async def _measure(self, session: RedisSession) -> RedisFacts:
+    def _tell(self, info: ServerInfo) -> None:
+        for listener in self.exchanged:
+            _call_safely(listener, info)
+
+    async def _measure(self, session: RedisSession) -> tuple[ServerInfo, RedisFacts]:
         began = monotonic()
-        ping, keys, memory = await session.call(("PING",), ("DBSIZE",), ("INFO", "memory"))
+        info = ServerInfo.of(await session.call(*ASKED))
         latency = round((monotonic() - began) * 1000, 3)
-        if isinstance(ping, ServerError) and ping.means.unusable:
-            raise RedisLost(str(ping), ping.code)
-        return RedisFacts(
+        if info.trouble is not None and info.trouble.means.unusable:
+            raise RedisLost(str(info.trouble), info.trouble.code)
+        return info, RedisFacts(
             latency_ms=latency,
-            keys=keys if isinstance(keys, int) else None,
-            used_memory=number_of(parse_info(memory), "used_memory"),
+            keys=info.keys(self._database),
+            used_memory=number_of(info.fields, "used_memory"),
         )
 
     def _mark_down(self, lost: RedisLost) -> None:

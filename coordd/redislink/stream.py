@@ -22,6 +22,9 @@ LIMIT = 64 << 10
 
 _BEGINNINGS = b"+-:$*"
 _TLS_ALERT = 0x15  # RFC 8446, section 5.1: the answer of a TLS port to plain text
+_KEEPALIVE = {"TCP_KEEPIDLE": 4, "TCP_KEEPALIVE": 4, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3}
+"""Seconds without a packet, then seconds between questions (macOS has the first under the second name), then
+their number: a host or network that is gone is found within eight seconds, without a command."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER (socket(7)): drops what is not delivered yet
 
 
@@ -68,6 +71,8 @@ class Stream(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the open transport, after the TLS handshake if there is one."""
         super().connection_made(transport)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            _notice_a_dead_peer(sock)
         self.writer = SocketWriter(
             cast("asyncio.Transport", transport), self, self.reader, asyncio.get_running_loop()
         )
@@ -110,6 +115,17 @@ class Stream(asyncio.StreamReaderProtocol):
     def _record_end(self, exc: Exception | None) -> None:
         if self.fault is None and not self._left:
             self.fault = exc or ConnectionError("closed")
+
+
+def _notice_a_dead_peer(sock: socket.socket) -> None:
+    """Have the kernel ask now and then whether the other host is there (tcp(7)), and reset if it is not."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return  # the end of a process on this machine is told at once
+    with suppress(OSError):  # it is closed already, or the system has no such option
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if (option := getattr(socket, name, None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class SocketWriter(asyncio.StreamWriter):

@@ -97,6 +97,10 @@ class Alarm:
         self._near = asyncio.get_running_loop().call_at(due, self._ring_near)
 
     async def _ring_far(self) -> None:
+        """Ring in the loop's next turn, when APScheduler has done: threads that start then have no rival."""
+        asyncio.get_running_loop().call_soon(self._ring_after)
+
+    def _ring_after(self) -> None:
         self._far = math.inf
         self._ring()
 

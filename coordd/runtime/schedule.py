@@ -130,9 +130,10 @@ class Schedule:
                 self._on_gap(gap)
         except Exception:  # a bug there must not stop all timers
             log.exception("handling a step of the clock or a gap failed")
-        for job in self._table.take(mono + _ON_TIME):
-            self._begin(job)
+        due = self._table.take(mono + _ON_TIME)
         self._arm()
+        for job in due:
+            self._begin(job)
 
     def _begin(self, job: Job) -> None:
         if job.interval is not None:

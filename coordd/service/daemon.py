@@ -38,6 +38,8 @@ from coordd.util.timestamps import format_utc
 log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 60.0
+SNAPSHOT_SLACK = 10.0
+"""Seconds that a snapshot waits for a sample of the host, to be written in the same wake-ups."""
 DRAIN = 5.0
 """Seconds for writing what waits at the end."""
 LOAD_DEADLINE = 60.0
@@ -131,7 +133,13 @@ class Daemon:
         parts.schedule.every(
             "host.sample", parts.reloading.config.sampling.interval, parts.sample, first=FIRST_AFTER
         )
-        parts.schedule.every("snapshot", SNAPSHOT_EVERY, parts.write_snapshot, first=1.0)
+        parts.schedule.every(
+            "snapshot",
+            SNAPSHOT_EVERY,
+            parts.write_snapshot_with_sample,
+            first=0.0,
+            slack=SNAPSHOT_SLACK,
+        )
         parts.ownership_check.start()
         self._await_midnight()
         parts.upkeep.start()

@@ -35,7 +35,8 @@ _JOB = "records.check"
 class OwnershipCheck:
     """Make the checks, from :meth:`start` to :meth:`close`.
 
-    ``replaced`` is called when the metrics directory is another daemon's.
+    ``replaced`` is called when the metrics directory is another daemon's, ``changed`` when something was
+    taken away, or is in order again: what else lies there is better written anew.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OwnershipCheck:
         server: ControlServer,
         schedule: Schedule,
         replaced: Callable[[], None],
+        changed: Callable[[], None],
         watch: Callable[[Callable[[], None]], OwnershipWatch] = lambda tell: OwnershipWatch(on_change=tell),
     ) -> None:
         self._runtime_files = runtime_files
@@ -53,6 +55,7 @@ class OwnershipCheck:
         self._server = server
         self._schedule = schedule
         self._replaced = replaced
+        self._changed = changed
         self._watch = watch(self._check_soon)
         self._last_error: str | None = None
         self._reported: list[str] = []
@@ -60,6 +63,7 @@ class OwnershipCheck:
         self._told = False
         self._moved = False  # a new socket is there, and the server does not know yet
         self._rearmed = False
+        self._in_order: bool | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -84,6 +88,9 @@ class OwnershipCheck:
             in_order = await self._make()
         finally:
             self._checking = False
+            before, self._in_order = self._in_order, in_order
+            if before is not None and (self._rearmed or before != in_order) and not self._closed:
+                self._changed()
             self._await_next(in_order=in_order)
 
     def _check_soon(self) -> None:

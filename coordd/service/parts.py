@@ -100,14 +100,14 @@ class Parts:
         )
         self.board = Board(store=self.store, stall_after=config.agents.stall_after)
         self.store.on_change = self.board.touched
-        writer = Worker("coordd-writer")
+        writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
         self.record_sinks = _record_sinks(config, runtime_files.rights)
         self.recorder = Recorder(
             sinks=self.record_sinks,
             writer=writer,
-            syncer=Worker("coordd-fsync"),
+            syncer=syncer,
             schedule=self.schedule,
             host=host,
             fsync_interval=config.storage.fsync_interval,
@@ -234,6 +234,7 @@ class Parts:
             root=runtime_files.rights.root,
             host=host,
             writer=writer,
+            syncer=syncer,
         )
         self.ownership_check = OwnershipCheck(
             runtime_files=runtime_files,
@@ -241,12 +242,18 @@ class Parts:
             server=self.server,
             schedule=self.schedule,
             replaced=on_replaced,
+            changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
     async def sample(self) -> None:
         """Sample the host, and tell the service manager."""
         await self.sampling.sample()
         self.supervision.sampled()
+
+    async def write_snapshot_with_sample(self) -> None:
+        """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""
+        await self.sampling.measured()
+        await self.write_snapshot()
 
     async def write_snapshot(self) -> None:
         """Write the snapshot for clients and for the next run."""

@@ -56,7 +56,7 @@ class RedisService:
             )
             self.finder = OneSource(source)
             self._connection.users.append(source)
-            self._connection.looks.append(source.look)
+            self._connection.exchanged.append(source.exchanged)
             state.feed = lambda: source.mode
             state.troubles = lambda: source.troubles
             state.standstill = lambda: source.state.standstill

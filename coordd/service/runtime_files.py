@@ -2,6 +2,7 @@
 
 Taken at the start (``inherited``: the control socket that a service manager passed), and kept while it runs:
 what was removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread.
+The directory of snapshots is kept by who writes them, in another thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 
 from coordd.config.build import Config
@@ -86,8 +86,6 @@ class RuntimeFiles:
             StartError: something cannot be taken again for now.
         """
         in_place = [self._look(directory) for directory in (self.metrics, self.logs, self._run)]
-        with suppress(OSError):  # reported when the next snapshot is written
-            self.snapshots.look()
         if not self._lock.still_held():
             self._lock_again(in_place=in_place[0])
         if self._listening.in_place():
@@ -112,9 +110,8 @@ class RuntimeFiles:
 
     @property
     def displaced(self) -> bool:
-        """Whether something else stands in the place of a directory of coordd's."""
-        held = (self.metrics, self.logs, self._run, self.snapshots)
-        return any(directory.trouble is not None for directory in held)
+        """Whether something else stands in the place of a directory that :meth:`keep` looks after."""
+        return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
 
     def close(self) -> None:
         """Let go of socket, lock and directories; the record files stay."""

@@ -25,6 +25,7 @@ from coordd.records.manifest import ManifestClaims
 from coordd.records.provenance import first_line
 from coordd.sinks.folder import Folder
 from coordd.sinks.ledger import sync_file
+from coordd.util.regular_files import write_all
 
 _BLOCK = 256 * 1024
 _LEVEL = 6
@@ -131,20 +132,12 @@ def _write_copy(source: int, target: int, like: os.stat_result, path: str) -> No
         offset = 0
         while block := os.pread(source, _BLOCK, offset):
             offset += len(block)
-            _write_all(target, deflate.compress(block), path)
-        _write_all(target, deflate.flush(), path)
+            write_all(target, deflate.compress(block), path)
+        write_all(target, deflate.flush(), path)
         os.utime(target, ns=(like.st_atime_ns, like.st_mtime_ns))
         sync_file(target)
     finally:
         os.close(target)
-
-
-def _write_all(descriptor: int, data: bytes, path: str) -> None:
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _changed(folder: Folder, name: str, before: os.stat_result) -> bool:

@@ -36,10 +36,11 @@ class Memory:
 
 
 class LastRun:
-    """Write the snapshot at ``path``; read it and the records in ``metrics``, in the thread ``writer``.
+    """Write the snapshot at ``path``, in the thread ``syncer``, for it is fsynced; read it and the records.
 
-    ``directory`` is where the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what
-    this machine wrote is believed. ``problem`` is why the snapshot cannot be written, None while it can.
+    The records in ``metrics`` are read in the thread ``writer``, which writes them. ``directory`` is where
+    the snapshot lies, ``mode`` that of the file; below ``root``, a project, only what this machine wrote is
+    believed. ``problem`` is why the snapshot cannot be written, None while it can.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LastRun:
         root: str | None,
         host: str,
         writer: Worker,
+        syncer: Worker,
     ) -> None:
         self._path = path
         self.problem: str | None = None
@@ -61,6 +63,7 @@ class LastRun:
         self._root = root
         self._host = host if root is not None else None
         self._writer = writer
+        self._syncer = syncer
 
     async def read(self) -> Memory:
         """Return what the last run knew."""
@@ -78,7 +81,7 @@ class LastRun:
         try:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
             made = {**await document(), FIELD: reach}
-            await self._writer.run(self._write, made, deadline=WRITE_DEADLINE)
+            await self._syncer.run(self._write, made, deadline=WRITE_DEADLINE)
         except (OSError, DeadlineMissed) as error:
             why = getattr(error, "strerror", None) or error
             problem: str | None = f"the snapshot {self._path} cannot be written: {why}"

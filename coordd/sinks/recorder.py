@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -96,6 +97,7 @@ class Recorder:
         self._waiting = 0
         self._dropped = 0
         self._syncing = False
+        self._synced_at = -math.inf
         self._writing_late: float | None = None
         self._syncing_late: float | None = None
 
@@ -258,15 +260,17 @@ class Recorder:
             self._schedule.once("records.retry", delay, self._retry)
         if outcome.dirty and not self._syncing:
             self._syncing = True
-            # Half of the interval, so that even a slow fsync ends within the whole.
-            self._schedule.once("records.sync", self._fsync_interval / 2, self._sync)
+            # At once after a pause, in the same wake-up as the write. Else half of the interval after the
+            # last one, so that even a slow fsync ends within the whole.
+            due = self._synced_at + self._fsync_interval / 2
+            self._schedule.once("records.sync", max(0.0, due - now().mono), self._sync)
 
     async def _retry(self) -> None:
         await self._submit(lambda sink, wall, mono: sink.pump(wall=wall, mono=mono))
 
     async def _sync(self) -> None:
         self._syncing = False
-        began = now().mono
+        began = self._synced_at = now().mono
         try:
             outcome = await self._syncer.run(self._sync_all, deadline=SYNC_DEADLINE)
         except DeadlineMissed as late:

@@ -17,7 +17,7 @@ from coordd.records.names import RecordSeries, parse_part
 from coordd.records.provenance import MAX_LINE, is_own, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
-from coordd.util.regular_files import explain
+from coordd.util.regular_files import explain, write_all
 
 DAMAGED = ".damaged"
 _BLOCK = 64 * 1024
@@ -104,8 +104,8 @@ def _set_aside(source: int, begin: int, end: int, folder: Folder, aside: str, *,
     target, made = folder.open(aside, os.O_WRONLY | os.O_APPEND, mode=mode)
     try:
         for offset in range(begin, end, _BLOCK):
-            _write_all(target, os.pread(source, min(_BLOCK, end - offset), offset))
-        _write_all(target, b"\n")
+            write_all(target, os.pread(source, min(_BLOCK, end - offset), offset))
+        write_all(target, b"\n")
         os.fsync(target)
     finally:
         os.close(target)
@@ -138,8 +138,3 @@ def _first_line(source: int, begin: int, end: int) -> bytes:
         if len(line) > MAX_LINE:
             break
     return line
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 FIRST_AFTER = 1.0
 """Seconds after the start, so that the first answers are not delayed."""
 EVERY = 3600.0
+SLACK = 120.0
+"""Seconds that a run may wait for another wake-up."""
 DEADLINE = 3600.0
 """Seconds for one run; gzipping a month of the largest files takes minutes."""
 DOUBTFUL_AFTER = 86_400.0
@@ -67,7 +69,7 @@ class Upkeep:
         """Schedule the runs; they happen in the background."""
         self._offset = now().wall - uptime()
         self._opened = self._parts_opened()
-        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER)
+        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER, slack=SLACK)
 
     def apply(self, storage: StorageConfig) -> None:
         """Apply new limits, and run soon if they changed."""

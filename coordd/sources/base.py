@@ -8,11 +8,13 @@ holds one lock over each reading, so that no two calls of a source overlap::
     follow()  read_all()         in full: first how changes become known, then everything
     read_some(hints)             what the listener was told of, and what is due by itself
     reread(agent_ids)            before these agents are judged by their silence
-    lost(trouble)                it is given up until it says that it is readable again
-    stop()                       once, at the end
+    lost(trouble)                it is given up; follow() comes next, when it tells of anything or
+                                 ``interval`` has passed
+    stop()                       once, at the end; nothing is told after it
 
-Whatever fails is a SourceLost, with the reason in words; nothing else is raised. Everything that ails a
-source without making it unreadable is a value in its state.
+Whatever fails is a SourceLost, with the reason in words; nothing else is raised. A call ends in bounded time,
+whatever hangs, and never blocks the loop. Everything that ails a source without making it unreadable is a
+value in its state or in what was read. tests/integration/test_source_contract.py holds every source to this.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class Source(Protocol):
     patience: float
 
     def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
-        """Begin to tell of changes.
+        """Begin to tell of changes: first that it is readable, now or as soon as it is.
 
         Args:
             listener: is told.
@@ -91,6 +93,8 @@ class Source(Protocol):
     async def follow(self) -> Following:
         """Begin to follow what changes, as far as that is possible now; return how.
 
+        What changes from here on is announced, or is found by the full reading that comes next.
+
         Raises:
             SourceLost: it cannot be read.
         """
@@ -98,6 +102,8 @@ class Source(Protocol):
 
     async def read_all(self) -> SourceTraces:
         """Read everything; agents that are known and not among the traces have left.
+
+        The state of the traces is ``read``, or ``waiting`` where there is nothing to read yet.
 
         Raises:
             SourceLost: it cannot be read.
@@ -107,6 +113,8 @@ class Source(Protocol):
     async def read_some(self, hints: Collection[Hashable]) -> AgentsChange:
         """Read what the hints name, and what else is due (:attr:`due`).
 
+        Hints may name what is not there, or nothing at all.
+
         Raises:
             SourceLost: it cannot be read.
         """
@@ -114,6 +122,8 @@ class Source(Protocol):
 
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
         """Read the last beats of these agents again, whether or not a change was announced.
+
+        One without any trace is None in the change.
 
         Raises:
             SourceLost: it cannot be read.
@@ -151,7 +161,7 @@ class SourceFinder(Protocol):
         ...
 
     async def find(self) -> Mapping[SourceName, Source] | None:
-        """Return all sources of the kind that there are now; a known one is returned as it was.
+        """Return all sources of the kind that there are now; a known one is returned as the same object.
 
         None means that nobody can tell now: those known so far stay.
         """

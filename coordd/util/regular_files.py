@@ -212,6 +212,19 @@ def _irregular(state: os.stat_result) -> str | None:
     return None if stat.S_ISREG(state.st_mode) else kind_of(state.st_mode)
 
 
+def write_all(descriptor: int, data: bytes, path: str | None = None) -> None:
+    """Write all of these bytes.
+
+    Raises:
+        OSError: not all of them are written; ``filename`` is ``path``.
+    """
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
 def kind_of(mode: int) -> str:
     """Return in words what kind of file a mode of stat(2) describes."""
     return _KINDS.get(stat.S_IFMT(mode), "something unknown")

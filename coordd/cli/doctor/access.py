@@ -1,30 +1,22 @@
-"""Find which component of a path refuses a user, by modes and POSIX ACLs.
+"""Name users and rights: who a process or user is, which rights are missing where, and what grants them.
 
-access(2) answers for the process that asks; the doctor asks for the daemon, another user, and wants to know
-which component refuses. Rules: path_resolution(7), acl(5), capabilities(7). Limits that no mode shows (a
-sandbox, a mount, NFS's root squash, SELinux) are not found here; the daemon's own report in ``status`` covers
-them.
+trying.py finds out what is missing; modes and owners here only explain it.
 """
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import shlex
 import stat
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-READ, WRITE, SEARCH = 4, 2, 1
+READ, WRITE, SEARCH = os.R_OK, os.W_OK, os.X_OK
 
-_DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2  # linux/capability.h
-_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32  # linux/posix_acl_xattr.h
-_ACL_VERSION = 2
-
-Acl = tuple[tuple[int, int, int], ...]
-"""ACL entries: tag, permission bits, and the uid or gid of a named entry."""
+_DAC = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, linux/capability.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +33,31 @@ class Credentials:
         return user_name(self.uid)
 
 
-@dataclass(frozen=True, slots=True)
-class FileRights:
-    """The rights on one file, by stat(2) and its ACL."""
+class FileRights(NamedTuple):
+    """The mode and owner of one file."""
 
     mode: int
     uid: int
     gid: int
-    acl: Acl | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccessObstacle:
+class AccessObstacle(NamedTuple):
     """The component that ended a walk along a path, and the missing rights (READ | WRITE | SEARCH).
 
-    ``error`` is set if this process could not look, so that the other user's rights are unknown.
+    ``errno`` is set if nobody could look at it, so that its rights are unknown; ``more`` is the number of
+    further files beside it that are closed as well.
     """
 
     path: str
     wanted: int
     rights: FileRights | None = None
-    error: OSError | None = None
+    errno: int | None = None
+    more: int = 0
 
     @property
     def missing(self) -> bool:
         """Return whether there is nothing at this path."""
-        return isinstance(self.error, (FileNotFoundError, NotADirectoryError))
+        return self.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
 def user_of(uid: int) -> Credentials:
@@ -76,7 +67,7 @@ def user_of(uid: int) -> Credentials:
         gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
     except KeyError:
         gids = frozenset()
-    return Credentials(uid, gids, _DAC_OVERRIDE | _DAC_READ_SEARCH if uid == 0 else 0)
+    return Credentials(uid, gids, _DAC if uid == 0 else 0)
 
 
 def process(pid: int) -> Credentials | None:
@@ -92,51 +83,12 @@ def process(pid: int) -> Credentials | None:
         return None
 
 
-def allows(rights: FileRights, user: Credentials, wanted: int) -> bool:
-    """Return whether a user has all wanted rights on a file: capabilities first, then the rules of acl(5)."""
-    if _overridden(rights, user, wanted):
-        return True
-    entries = rights.acl or _entries_of_mode(rights)
-    mask = next((bits for tag, bits, _ in entries if tag == _MASK), READ | WRITE | SEARCH)
-    if user.uid == rights.uid:
-        return _first(entries, _USER_OBJ) & wanted == wanted
-    for tag, bits, identity in entries:
-        if tag == _USER and identity == user.uid:
-            return bits & mask & wanted == wanted
-    groups = [
-        bits & mask
-        for tag, bits, identity in entries
-        if (tag == _GROUP_OBJ and rights.gid in user.gids) or (tag == _GROUP and identity in user.gids)
-    ]
-    if groups:
-        return any(bits & wanted == wanted for bits in groups)
-    return _first(entries, _OTHER) & wanted == wanted
-
-
-def rights_of(path: str) -> FileRights:
-    """Return the rights on a path; symbolic links are followed.
-
-    Raises:
-        OSError: as stat(2).
-    """
-    status = os.stat(path)
-    return FileRights(status.st_mode, status.st_uid, status.st_gid, _acl(path))
-
-
-def first_obstacle(path: str, user: Credentials, wanted: int) -> AccessObstacle | None:
-    """Return the first component on the way to a path that refuses a user; None if none does.
-
-    Every directory above needs the right to search, the path itself the wanted rights.
-    """
-    steps = [(above, SEARCH) for above in _above(os.path.realpath(path))]
-    for step, needed in [*steps, (os.path.realpath(path), wanted)]:
-        try:
-            rights = rights_of(step)
-        except OSError as error:
-            return AccessObstacle(step, needed, error=error)
-        if not allows(rights, user, needed):
-            return AccessObstacle(step, needed, rights)
-    return None
+def primary_group(user: Credentials) -> int:
+    """Return the group that a new process of this user begins with."""
+    try:
+        return pwd.getpwuid(user.uid).pw_gid
+    except KeyError:
+        return min(user.gids, default=65534)
 
 
 def grant(obstacle: AccessObstacle, user: Credentials) -> str:
@@ -147,6 +99,11 @@ def grant(obstacle: AccessObstacle, user: Credentials) -> str:
     if whose == "u":
         return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count
     return f"setfacl -m u:{user.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
+
+
+def ask_as(user: Credentials) -> str:
+    """Return what to do where only this user, or root, can tell."""
+    return f"ask as root, or as {user.name}: sudo -u {shlex.quote(user.name)} coordctl doctor"
 
 
 def user_class(rights: FileRights | None, user: Credentials) -> str:
@@ -180,49 +137,3 @@ def group_name(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
-
-
-def parse_acl(data: bytes) -> Acl:
-    """Parse the extended attribute ``system.posix_acl_access``.
-
-    It is a version, then tag, permissions and id of each entry.
-
-    Raises:
-        ValueError: it has another version or shape.
-    """
-    if len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != _ACL_VERSION:
-        raise ValueError("an access control list of another version")
-    return tuple(struct.iter_unpack("<HHI", data[4:]))
-
-
-def _acl(path: str) -> Acl | None:
-    if not hasattr(os, "getxattr"):
-        return None
-    try:
-        return parse_acl(os.getxattr(path, "system.posix_acl_access"))
-    except (OSError, ValueError):
-        return None  # no ACL, or a file system without ACLs: only the mode counts
-
-
-def _overridden(rights: FileRights, user: Credentials, wanted: int) -> bool:
-    if user.capabilities & _DAC_OVERRIDE:
-        return bool(stat.S_ISDIR(rights.mode) or not wanted & SEARCH or rights.mode & 0o111)
-    if user.capabilities & _DAC_READ_SEARCH:
-        return not wanted & WRITE and (stat.S_ISDIR(rights.mode) or wanted == READ)
-    return False
-
-
-def _entries_of_mode(rights: FileRights) -> Acl:
-    mode = rights.mode
-    return (_USER_OBJ, mode >> 6 & 7, 0), (_GROUP_OBJ, mode >> 3 & 7, 0), (_OTHER, mode & 7, 0)
-
-
-def _first(entries: Acl, wanted: int) -> int:
-    return next((bits for tag, bits, _ in entries if tag == wanted), 0)
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the directories above a path: ``/``, ``/home`` for ``/home/ann``."""
-    parts = path.split(os.sep)
-    for count in range(1, len(parts)):
-        yield os.sep.join(parts[:count]) or os.sep

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.common import working_directory
-from coordd.cli.doctor.access import WRITE, Credentials, first_obstacle, process, user_of
+from coordd.cli.doctor.access import WRITE, Credentials, process, user_of
 from coordd.cli.doctor.trust import believable
+from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.protocol.snapshot import last_snapshot
 from coordd.util import fastjson
@@ -24,7 +25,7 @@ from coordd.util.units import parse_duration
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 from coordd.cli.doctor.service_command import ConfigAnswer, check_config, complaint, run_coordd
-from coordd.cli.doctor.tools import as_dict
+from coordd.util.untyped import as_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def user_behind(sockets: Sequence[str], me: Credentials) -> Credentials | None:
     for path in sockets:
         try:
             obstacle = first_obstacle(path, me, WRITE)
-        except ValueError:  # a path with a zero byte
+        except (CannotTell, OSError):
             continue
         if obstacle is None:
             return _owner(path)

@@ -6,7 +6,6 @@ The doctor learns the configuration this way: a client never imports the service
 from __future__ import annotations
 
 import os
-import pwd
 import site
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import coordd
 from coordd.cli.common import working_directory
-from coordd.cli.doctor.access import Credentials
+from coordd.cli.doctor.access import Credentials, primary_group
 from coordd.errors import CannotTell
 from coordd.protocol.paths import project_paths, system_paths, user_paths
 
@@ -104,7 +103,7 @@ def run_coordd(
             timeout=DEADLINE,
             check=False,
             user=None if user is None else user.uid,
-            group=None if user is None else _primary_group(user),
+            group=None if user is None else primary_group(user),
             extra_groups=None if user is None else sorted(user.gids),
         )
     except subprocess.TimeoutExpired:
@@ -118,13 +117,6 @@ def run_coordd(
 def complaint(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the lines of a failed command's error message."""
     return done.stderr.strip().removeprefix("coordd: ").splitlines() or ["no reason given"]
-
-
-def _primary_group(user: Credentials) -> int:
-    try:
-        return pwd.getpwuid(user.uid).pw_gid
-    except KeyError:
-        return min(user.gids, default=user.uid)
 
 
 def _arguments(daemon: Mapping[str, Any]) -> tuple[list[str], str | None]:

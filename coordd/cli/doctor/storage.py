@@ -11,19 +11,20 @@ from coordd.cli.doctor.access import (
     READ,
     SEARCH,
     WRITE,
-    first_obstacle,
+    ask_as,
     grant,
     in_letters,
     owner_and_mode,
 )
 from coordd.cli.doctor.findings import Finding, Result
-from coordd.cli.doctor.tools import as_dict
+from coordd.cli.doctor.trying import first_obstacle
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
 from coordd.protocol.paths import link_in_project
 from coordd.records.names import parse_part
 from coordd.util import fastjson
 from coordd.util.text import ago, epoch_of, number, size
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,22 +193,21 @@ def last_sample(directory: str) -> float | None:
 
 
 def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
-    obstacle = first_obstacle(path, facts.daemon, READ | WRITE | SEARCH)
     user = facts.daemon.name
+    try:
+        obstacle = first_obstacle(path, facts.daemon, READ | WRITE | SEARCH)
+    except CannotTell as reason:
+        if facts.alive:  # what cannot be written is a failing sink, which has a check of its own
+            return Finding(key, "ok", f"{path} exists; {reason}")
+        words = f"{path}: cannot tell whether {user} may write there: {reason}"
+        return Finding(key, "warn", words, ask_as(facts.daemon))
     if obstacle is None:
         return Finding(key, "ok", f"{path} is writable for {user}")
-    if obstacle.rights is None:
-        return Finding(
-            key,
-            "warn",
-            f"{path}: cannot tell whether {user} may write there: this user may not look at {obstacle.path}",
-            f"ask as root, or as {user}: sudo -u {shlex.quote(user)} coordctl doctor",
-        )
     return Finding(
         key,
         "fail",
         f"{path}: {user} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
-        f"({owner_and_mode(obstacle.rights)})",
+        f"({owner_and_mode(obstacle.rights) if obstacle.rights else '?'})",
         f"chown {user} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
     )
 

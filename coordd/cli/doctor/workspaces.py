@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
-import stat
-from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from coordd.cli.call_deadline import within
 from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
     SEARCH,
     AccessObstacle,
     Credentials,
-    allows,
-    first_obstacle,
+    ask_as,
     grant,
     in_letters,
     owner_and_mode,
-    rights_of,
     user_class,
 )
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.doctor.tools import as_dict
+from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
+from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from coordd.cli.doctor.facts import DoctorFacts
 
 FOLDERS = ("agents", "claims", "tasks", "status")
 MAX_FILES = 20_000
 """Files checked in one folder at most; further ones are most likely like these."""
-LONGEST = 5.0
-"""Seconds for one workspace."""
 WATCHES_FIX = (
     "sudo sysctl {key}=524288, and put '{key} = 524288' into /etc/sysctl.d/90-coordd.conf to keep it"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The first obstacle in a workspace, and how many more files in its folder cannot be read."""
-
-    obstacle: AccessObstacle
-    more: int = 0
 
 
 def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
@@ -62,103 +51,84 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
             "coordd run --workspace DIR, or name them in coordination.workspaces and 'coordctl reload'",
         )
     for path, state, error in workspaces:
-        yield _in_time(path, partial(check_workspace, path, state, error, facts.daemon))
-
-
-def _in_time(path: str, check: Callable[[], Finding]) -> Finding:
-    """Return the finding on one workspace in limited time, so that a hung mount does not block the others."""
-    try:
-        return within(LONGEST, check)
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        return Finding(
-            "workspace", "warn", f"{path}: cannot tell: {error}", "look at its mount: findmnt -T DIR"
-        )
+        yield check_workspace(path, state, error, facts.daemon)
 
 
 def check_workspace(path: str, state: str | None, error: str | None, user: Credentials) -> Finding:
     """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run."""
     coordination = os.path.join(path, ".claude", "coordination")
-    denied = find_denied(path, user)
-    if denied is not None and denied.obstacle.error is None:
+    untried = None
+    try:
+        denied = find_obstacle(user, partial(find_denied, path))
+    except OSError as hung:
+        see = f"look at its mount: findmnt -T {shlex.quote(path)}"
+        return Finding("workspace", "warn", f"{path}: cannot tell: {hung}", see)
+    except CannotTell as reason:  # only what the daemon reports is known
+        untried = str(reason)
+        denied = AccessObstacle(coordination, READ, errno=errno.ENOENT) if state == "waiting" else None
+    if denied is not None and denied.errno is None:
         return _closed(path, coordination, denied, user)
-    if denied is not None and denied.obstacle.missing:
+    if denied is not None and denied.missing:
         gone = not os.path.isdir(path)
         return Finding(
             "workspace",
             "fail" if state == "unreadable" else "warn",
-            f"{denied.obstacle.path} does not exist"
-            + ("" if gone else ": no agent has coordinated there yet"),
+            f"{denied.path} does not exist" + ("" if gone else ": no agent has coordinated there yet"),
             "correct coordination.workspaces" if gone else _first_agent(coordination),
         )
+    if denied is not None:
+        untried = f"nobody may look at {denied.path}"
     if state == "unreadable":
         return Finding(
             "workspace",
             "fail",
-            f"{path} cannot be read by the daemon: {error}; its modes would allow {user.name} to",
+            f"{path} cannot be read by the daemon: {error}; {untried or f'{user.name} may read it'}",
             "look for a sandbox (ProtectHome=, ReadWritePaths= of the service), a hung mount, or SELinux",
         )
-    if denied is not None:
-        return Finding(
-            "workspace",
-            "warn",
-            f"{path}: cannot tell whether {user.name} may read it, for this user may not look at "
-            f"{denied.obstacle.path}",
-            f"ask as root, or as {user.name}: sudo -u {shlex.quote(user.name)} coordctl doctor",
-        )
+    if untried is not None and state is None:
+        words = f"{path}: cannot tell whether {user.name} may read it: {untried}"
+        return Finding("workspace", "warn", words, ask_as(user))
+    return _read(
+        path, state, error, f"is readable for {user.name}" if untried is None else f"is read; {untried}"
+    )
+
+
+def _read(path: str, state: str | None, error: str | None, words: str) -> Finding:
     if state == "poll":
         key = next((k for k in ("max_user_watches", "max_user_instances") if k in str(error)), None)
+        fix = None if key is None else WATCHES_FIX.format(key=f"fs.inotify.{key}")
         return Finding(
-            "workspace",
-            "ok" if key is None else "warn",
-            f"{path} is readable and polled: {error}",
-            None if key is None else WATCHES_FIX.format(key=f"fs.inotify.{key}"),
+            "workspace", "ok" if fix is None else "warn", f"{path} {words}, and polled: {error}", fix
         )
     followed = ", and followed by inotify" if state == "inotify" else ""
-    return Finding("workspace", "ok", f"{path} is readable for {user.name}{followed}")
+    return Finding("workspace", "ok", f"{path} {words}{followed}")
 
 
-def find_denied(path: str, user: Credentials) -> Denied | None:
-    """Return what a user may not read of a workspace: the way to it, its folders, the files in them."""
+def find_denied(path: str) -> AccessObstacle | None:
+    """Return what the user of this process may not read of a workspace: the way to it, folders, files."""
     coordination = os.path.join(path, ".claude", "coordination")
-    obstacle = first_obstacle(coordination, user, READ | SEARCH)
-    if obstacle is not None:
-        return Denied(obstacle)
-    for name in FOLDERS:
-        folder = os.path.join(coordination, name)
-        try:
-            status = os.lstat(folder)
-            if not stat.S_ISDIR(status.st_mode):
-                continue  # coordd follows no link here
-            rights = rights_of(folder)
-            if not allows(rights, user, READ | SEARCH):
-                return Denied(AccessObstacle(folder, READ | SEARCH, rights))
-            closed = list(_closed_files(folder, user))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            return Denied(AccessObstacle(folder, READ | SEARCH, error=error))
-        if closed:
-            return Denied(closed[0], len(closed) - 1)
-    return None
+    obstacle = obstacle_on_the_way(coordination, READ | SEARCH)
+    folders = [os.path.join(coordination, name) for name in FOLDERS]
+    while obstacle is None and folders:
+        folder = folders.pop(0)
+        if os.path.isdir(folder) and not os.path.islink(folder):  # coordd follows no link here
+            obstacle = obstacle_on(folder, READ | SEARCH) or _closed_file(folder)
+    return obstacle
 
 
-def _closed_files(folder: str, user: Credentials) -> Iterator[AccessObstacle]:
+def _closed_file(folder: str) -> AccessObstacle | None:
     with os.scandir(folder) as entries:
-        for seen, entry in enumerate(entries):
-            if seen >= MAX_FILES:
-                return
-            try:
-                if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
-                    continue
-                rights = rights_of(entry.path)
-            except FileNotFoundError:
-                continue  # removed meanwhile, as agents come and go
-            if not allows(rights, user, READ):
-                yield AccessObstacle(entry.path, READ, rights)
+        files = [
+            one.path
+            for one in islice(entries, MAX_FILES)
+            if not one.name.startswith(".") and one.is_file(follow_symlinks=False)
+        ]
+    found = filter(None, (obstacle_on(file, READ) for file in files))
+    closed = [one for one in found if not one.missing]  # a missing one has gone, as agents come and go
+    return closed[0]._replace(more=len(closed) - 1) if closed else None
 
 
-def _closed(path: str, coordination: str, denied: Denied, user: Credentials) -> Finding:
-    obstacle = denied.obstacle
+def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Credentials) -> Finding:
     rights = obstacle.rights
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
     # A beat may write a new file, so only the folder's default ACL entry covers later files too.
@@ -168,7 +138,7 @@ def _closed(path: str, coordination: str, denied: Denied, user: Credentials) -> 
         if inside
         else grant(obstacle, user)
     )
-    more = f" and {denied.more} more there" if denied.more else ""
+    more = f" and {obstacle.more} more there" if obstacle.more else ""
     return Finding(
         "workspace",
         "fail",

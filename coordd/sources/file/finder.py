@@ -58,7 +58,9 @@ class FileFinder:
         for path, one in wanted.items():
             if path not in self._sources or self._sources[path].stopped:
                 worker = self._remote if one.remote else self._local
-                self._sources[path] = FileSource(one, backend=self._backend, worker=worker)
+                self._sources[path] = FileSource(
+                    one, backend=self._backend, worker=worker, unfollow=self._unfollow
+                )
         return {source.state.name: source for source in self._sources.values()}
 
     def hint(self, path: str, hint: Hint) -> None:
@@ -66,3 +68,8 @@ class FileFinder:
         source = self._sources.get(path)
         if source is not None:
             source.hint(hint)
+
+    def _unfollow(self, path: str) -> None:
+        source = self._sources.get(path)
+        if source is None or source.stopped:
+            self._backend.unfollow(path)

@@ -37,11 +37,19 @@ class FileSource:
         found: the workspace.
         backend: reads it and listens for changes.
         worker: the thread that reads it.
+        unfollow: stops listening for changes in the workspace, unless another source follows it by now.
     """
 
     patience = math.inf
 
-    def __init__(self, found: FoundWorkspace, *, backend: FileBackend, worker: Worker) -> None:
+    def __init__(
+        self,
+        found: FoundWorkspace,
+        *,
+        backend: FileBackend,
+        worker: Worker,
+        unfollow: Callable[[str], None],
+    ) -> None:
         self.state = SourceState(
             name=SourceName(KIND, found.path),
             clock=ObservedClock(blind_since=now().mono),
@@ -53,6 +61,7 @@ class FileSource:
         self._backend = backend
         self._reader = backend.reader(found.path)
         self._worker = worker
+        self._unfollow = unfollow
         self._listener: SourceListener | None = None
         self._known: Mapping[str, Observation] = {}
         self._followed = Followed("poll")
@@ -99,7 +108,7 @@ class FileSource:
     async def stop(self) -> None:
         """Stop listening for changes."""
         self.stopped, self._listener = True, None
-        self._backend.unfollow(self._path)
+        self._unfollow(self._path)
 
     @property
     def interval(self) -> float:
@@ -125,5 +134,7 @@ class FileSource:
 
     def _answers_again(self, _late: asyncio.Future[Any]) -> None:
         self._hung = False
-        if self._listener is not None:
+        if self.stopped:
+            self._unfollow(self._path)  # it may have been about to follow
+        elif self._listener is not None:
             self._listener.readable()

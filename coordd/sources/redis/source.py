@@ -29,6 +29,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, SourceTraces
 from coordd.redislink.facts import RedisFacts
+from coordd.redislink.server_info import ASKED, ServerInfo
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
@@ -36,7 +37,7 @@ from coordd.sources.base import POLL, RESCAN, Following, SourceListener, SourceL
 from coordd.sources.redis.change_listener import ChangeListener
 from coordd.sources.redis.departures import MAX_SILENT, Departures
 from coordd.sources.redis.reader import RedisReader
-from coordd.sources.redis.standstill import standstill_of
+from coordd.sources.redis.standstill import standstill
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ class RedisSource:
         self._listener: SourceListener | None = None
         self._departures = Departures(known={})
         self._session: RedisSession | None = None
+        self._run_id: str | None = None
         self._listening: asyncio.Future[None] | None = None
+        self._pinging: asyncio.Future[None] | None = None
         self._read_once = False
 
     @property
@@ -97,6 +100,7 @@ class RedisSource:
     def up(self, session: RedisSession, facts: RedisFacts) -> None:
         """Begin to follow Redis over a new connection."""
         self._session = session
+        self._run_id = facts.run_id
         self._departures.connected(facts.run_id)
         if self._listener is not None:
             self._listener.readable()
@@ -112,15 +116,11 @@ class RedisSource:
         if self._listener is not None:
             self._listener.lost(trouble)
 
-    async def look(self, session: RedisSession) -> None:
-        """Find out whether agents can write, and whether announcements still arrive.
-
-        Raises:
-            RedisLost: a connection has failed.
-        """
-        await self._check_writers(session)
-        if self.mode == "push":
-            await self._changes.ping()
+    def exchanged(self, server: ServerInfo) -> None:
+        """Note what the server told of itself, and find out whether announcements still arrive."""
+        self._judge_writers(server)
+        if self.mode == "push" and self._session is not None:
+            self._pinging = asyncio.ensure_future(self._ping(self._session))
 
     # The source.
 
@@ -128,6 +128,9 @@ class RedisSource:
         """Begin to tell of changes, once there is a connection."""
         self._listener = listener
         self._departures = Departures(known=known)
+        if self._session is not None:
+            self._departures.connected(self._run_id)
+            listener.readable()
 
     async def follow(self) -> Following:
         """Ask the server to announce changes; where it refuses, ask again now and then."""
@@ -135,7 +138,6 @@ class RedisSource:
             if self.mode != "push" and await self._changes.begin_if_due(session):
                 self._listening = asyncio.ensure_future(self._listen(session))
                 self.mode = "push"
-            await self._check_writers(session)
         self.mode = self.mode or "poll"
         return Following("push" if self.mode == "push" else "poll", "read")
 
@@ -231,11 +233,20 @@ class RedisSource:
         if session is not self._session:
             raise SourceLost("the connection was lost meanwhile")
 
+    async def _ping(self, session: RedisSession) -> None:
+        try:
+            await self._changes.ping()
+        except RedisLost as lost:
+            self._give_up(session, lost)
+
     async def _check_writers(self, session: RedisSession) -> None:
         """Find out whether agents can write; while they cannot, their silence does not count."""
-        words = await standstill_of(session)
-        if session is not self._session or words == self.state.standstill:
-            return
+        server = ServerInfo.of(await session.call(*ASKED))
+        if session is self._session:
+            self._judge_writers(server)
+
+    def _judge_writers(self, server: ServerInfo) -> None:
+        words = standstill(server)
         turned = (words is None) != (self.state.standstill is None)
         self.state.standstill = words
         if turned and self._listener is not None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from coordd.cli.doctor.access import Credentials, process
 from coordd.errors import InstallError
-from coordd.installer.readers import as_user, check_program, check_readable, read_workspace
+from coordd.installer.readers import check_program, check_readable
 
 
 def me() -> Credentials:
@@ -53,24 +51,9 @@ def test_strange_files_hold_nothing_up(tmp_path: Path) -> None:
     os.mkfifo(agents / "pipe.heartbeat")
     (agents / "gone.heartbeat").symlink_to("nowhere")
     (agents.parent / "claims").symlink_to("/etc")
-    assert read_workspace(str(tmp_path / "w")) is None
-    assert "No such file" in (read_workspace(str(tmp_path / "x")) or "")
-
-
-def test_a_reader_that_hangs_or_dies_is_no_answer() -> None:
-    def hang() -> str | None:
-        time.sleep(600)
-        return None
-
-    def die() -> str | None:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return None
-
-    with pytest.raises(TimeoutError):
-        as_user(me(), hang, seconds=0.2)
-    assert as_user(me(), die) == "it could not be tried"
-    assert as_user(me(), lambda: "why") == "why"
-    assert as_user(me(), lambda: None) is None
+    (strange, missing) = check_readable([f"{tmp_path}/w", f"{tmp_path}/x"], me(), sandboxed=False)
+    assert strange.result == "ok"
+    assert (missing.result, "does not exist" in missing.message) == ("warn", True)
 
 
 def test_a_program_that_fails_is_refused(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class Own:
         self.run.mkdir()
         (self.metrics / "part").write_text("")
         self.socket = self.run / "coordd.sock"
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(str(self.socket))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.socket))  # stays open, so its inode stays
+        self.listener.listen()
         self.told = 0
         self.watch = OwnershipWatch(on_change=self.tell)
         self.watch.start()
@@ -56,6 +57,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Own]:
     yield own
     own.watch.close()
     own.watch.close()
+    own.listener.close()
 
 
 def replace(path: Path) -> None:
@@ -96,6 +98,7 @@ async def test_a_link_on_the_way_that_is_changed_is_told(tmp_path: Path) -> None
     (tmp_path / "link").unlink()
     await until(lambda: own.told)
     own.watch.close()
+    own.listener.close()
 
 
 async def test_what_coordd_does_all_the_time_is_not_told(own: Own) -> None:
@@ -180,7 +183,7 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         self.files = Files(directory)
         self.schedule = Schedule(loop_monitor=LoopMonitor(), on_step=lambda _: None, on_gap=lambda _: None)
-        self.replaced = 0
+        self.replaced = self.changes = 0
         self.events: list[str] = []
         self.served: list[object] = []
         self.late = False
@@ -191,7 +194,11 @@ class Scene:
             server=played,
             schedule=self.schedule,
             replaced=self.end,
+            changed=self.change,
         )
+
+    def change(self) -> None:
+        self.changes += 1
 
     def end(self) -> None:
         self.replaced += 1
@@ -259,9 +266,11 @@ async def test_trouble_is_looked_at_again_until_it_is_over(
     scene.files.displaced = True
     await scene.check_of.make()
     assert 0 < scene.wait() <= RETRY
+    changes = scene.changes
     scene.files.displaced = False
     await scene.check_of.make()
     assert scene.wait() > RETRY
+    assert scene.changes == changes + 1
 
 
 async def test_a_bug_in_the_check_does_not_end_the_checks(scene: Scene) -> None:

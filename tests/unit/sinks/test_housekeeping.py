@@ -418,26 +418,26 @@ def test_a_directory_that_is_not_in_place_is_left_alone(tmp_path: Path, instead:
 
 
 def during(step: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Do something once, right before the first call of an os function in compress.py."""
+    """Do something once, right before compress.py calls a function of os, or writes, for the first time."""
     import coordd.sinks.compress as module
 
-    real = getattr(os, step)
+    real = module.write_all if step == "write" else getattr(os, step)
     done: list[bool] = []
+
+    def call(*arguments: object, **named: object) -> object:
+        if not done:
+            done.append(True)
+            act()
+        return real(*arguments, **named)
 
     class Os:
         def __getattr__(self, name: str) -> object:
-            if name != step:
-                return getattr(os, name)
+            return call if name == step else getattr(os, name)
 
-            def call(*arguments: object, **named: object) -> object:
-                if not done:
-                    done.append(True)
-                    act()
-                return real(*arguments, **named)
-
-            return call
-
-    monkeypatch.setattr(module, "os", Os())
+    if step == "write":
+        monkeypatch.setattr(module, "write_all", call)
+    else:
+        monkeypatch.setattr(module, "os", Os())
 
 
 @pytest.mark.parametrize("step", ["fstat", "pread", "utime", "write"])

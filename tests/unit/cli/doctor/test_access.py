@@ -1,20 +1,19 @@
-"""Rights on a path by modes and ACLs, as the kernel has them."""
+"""Rights on a path, as the kernel has them, and the words for what is missing."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
+import signal
 import stat
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from doctor_facts import ROOT, STRANGER, facts
-from hypothesis import given
-from hypothesis import strategies as st
 
 from coordd.cli.doctor.access import (
     READ,
@@ -23,32 +22,12 @@ from coordd.cli.doctor.access import (
     AccessObstacle,
     Credentials,
     FileRights,
-    allows,
-    first_obstacle,
     grant,
     in_letters,
-    parse_acl,
     process,
-    rights_of,
 )
-
-
-@given(st.integers(0, 0o777), st.integers(0, 7))
-def test_the_owner_has_the_owners_bits_and_no_others(mode: int, wanted: int) -> None:
-    rights = FileRights(stat.S_IFREG | mode, 10, 20)
-    assert allows(rights, Credentials(10, frozenset([20])), wanted) == ((mode >> 6) & wanted == wanted)
-    assert allows(rights, Credentials(11, frozenset([20, 3])), wanted) == ((mode >> 3) & wanted == wanted)
-    assert allows(rights, Credentials(11, frozenset([3])), wanted) == (mode & wanted == wanted)
-
-
-def test_capabilities_read_all_and_write_only_with_override() -> None:
-    closed = FileRights(stat.S_IFDIR, 10, 20)
-    reader = Credentials(0, frozenset(), 0b100)
-    assert allows(closed, reader, READ | SEARCH)
-    assert not allows(closed, reader, WRITE)
-    assert allows(closed, ROOT, READ | WRITE | SEARCH)
-    assert not allows(FileRights(stat.S_IFREG | 0o644, 10, 20), ROOT, SEARCH)  # to run it, one x is needed
-    assert not allows(closed, Credentials(0, frozenset()), READ)  # root without capabilities is a user
+from coordd.cli.doctor.trying import as_user, first_obstacle, obstacle_on_the_way
+from coordd.errors import CannotTell
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
@@ -59,33 +38,7 @@ USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
 NONE = 0xFFFFFFFF
 
 
-def test_an_acl_decides_before_the_mode() -> None:
-    entries = parse_acl(
-        acl(
-            (USER_OBJ, 6, NONE),
-            (USER, 5, 30),
-            (GROUP_OBJ, 4, NONE),
-            (GROUP, 7, 40),
-            (MASK, 5, NONE),
-            (OTHER, 0, NONE),
-        )
-    )
-    rights = FileRights(stat.S_IFDIR | 0o650, 10, 20, entries)
-    assert allows(rights, Credentials(30, frozenset()), READ | SEARCH)
-    assert not allows(rights, Credentials(30, frozenset([40])), WRITE)  # the named user's entry, and masked
-    assert allows(rights, Credentials(31, frozenset([40])), READ | SEARCH)
-    assert allows(rights, Credentials(31, frozenset([20])), READ)
-    assert not allows(rights, Credentials(31, frozenset([20])), SEARCH)
-    assert not allows(rights, Credentials(31, frozenset([1])), READ)
-    assert allows(rights, Credentials(10, frozenset()), READ | WRITE)  # no mask for the owner
-
-
-@pytest.mark.parametrize("data", [b"", b"\x02\0\0\0\1", struct.pack("<I", 1)])
-def test_what_is_no_acl(data: bytes) -> None:
-    with pytest.raises(ValueError, match="another version"):
-        parse_acl(data)
-
-
+@pytest.mark.root
 def test_the_first_closed_component_is_named(open_directory: Path) -> None:
     deep = open_directory / "a" / "b" / "c"
     deep.mkdir(parents=True)
@@ -136,21 +89,28 @@ def test_a_process_is_the_user_it_acts_as() -> None:
     assert (who.uid, 4002 in who.gids, who.capabilities) == (4001, True, 0)
 
 
-# The kernel's own verdict on files of many modes and owners, as several users.
-ASK = r"""
-import json, os, sys
-answers = []
-for uid, gid, groups in json.loads(sys.argv[2]):
-    if os.fork() == 0:
-        os.setgroups(groups); os.setresgid(gid, gid, gid); os.setresuid(uid, uid, uid)
-        got = {p: sum(b for b in (4, 2, 1) if os.access(p, b)) for p in json.loads(sys.argv[1])}
-        os.write(1, json.dumps([uid, gid, groups, got]).encode() + b"\n"); os._exit(0)
-    os.wait()
-"""
+def own_rights(paths: list[str]) -> dict[str, int]:
+    """What this process may do with files, by opening them."""
+    found = {}
+    for path in paths:
+        found[path] = 0
+        for bit, flag in ((READ, os.O_RDONLY), (WRITE, os.O_WRONLY)):
+            try:
+                os.close(os.open(path, flag))
+            except PermissionError:
+                continue
+            found[path] |= bit
+    return found
+
+
+def judged_rights(paths: list[str]) -> dict[str, int]:
+    """What this process may do with files, as the doctor finds out."""
+    return {path: sum(bit for bit in (READ, WRITE) if not obstacle_on_the_way(path, bit)) for path in paths}
 
 
 @pytest.mark.root
 def test_rights_are_what_the_kernel_grants(open_directory: Path) -> None:
+    """What can be opened has no obstacle, and the other way round: modes, ACLs, groups, capabilities."""
     paths = []
     for mode in (0, 0o400, 0o040, 0o004, 0o750, 0o705, 0o057, 0o644, 0o711, 0o777, 0o070, 0o007):
         for uid, gid in ((0, 0), (4001, 5001), (4002, 5002)):
@@ -166,19 +126,52 @@ def test_rights_are_what_the_kernel_grants(open_directory: Path) -> None:
             os.setxattr(path, "system.posix_acl_access", acl(*entries))
         except OSError as error:
             assert error.errno == errno.ENOTSUP  # this file system has none
-    users = [(4001, 5001, []), (4002, 5002, [5001]), (4003, 5003, [5002]), (4004, 5004, []), (0, 0, [])]
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps(paths), json.dumps(users)],
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == len(users)
-    own = process(os.getpid())
-    assert own is not None
-    for uid, gid, groups, granted in lines:
-        who = Credentials(uid, frozenset([gid, *groups]), own.capabilities if uid == 0 else 0)
-        for path, bits in granted.items():
-            mine = sum(bit for bit in (READ, WRITE, SEARCH) if allows(rights_of(path), who, bit))
-            assert mine == bits, (path, who, rights_of(path))
+    users = [
+        *(Credentials(4001, frozenset([5001])), Credentials(4002, frozenset([5002, 5001]))),
+        *(Credentials(4003, frozenset([5003, 5002])), Credentials(4004, frozenset([5004]))),
+        *(Credentials(0, frozenset([0])), ROOT, Credentials(0, frozenset([0]), 0b100)),
+        *(Credentials(4004, frozenset([5004]), 0b100), Credentials(4004, frozenset([5004]), 0b010)),
+    ]
+    for who in users:
+        granted, judged = as_user(who, lambda: (own_rights(paths), judged_rights(paths)))
+        assert judged == granted, who
+    closed = str(open_directory / "0-4001")
+    everything, nothing = READ | WRITE, 0
+    assert as_user(ROOT, lambda: own_rights([closed])) == {closed: everything}
+    assert as_user(Credentials(4004, frozenset(), 0b100), lambda: own_rights([closed])) == {closed: READ}
+    assert as_user(Credentials(0, frozenset([0])), lambda: own_rights([closed])) == {closed: nothing}
+
+
+def test_a_trial_that_hangs_or_dies_is_no_answer() -> None:
+    me = process(os.getpid())
+    assert me is not None
+
+    def hang() -> None:
+        time.sleep(600)
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(TimeoutError, match="does the file system hang"):
+        as_user(me, hang, seconds=0.2)
+    with pytest.raises(CannotTell, match="could not be tried"):
+        as_user(me, die)
+    with pytest.raises(CannotTell, match="could not be tried"):
+        as_user(me, lambda: 1 // 0)
+    with pytest.raises(OSError, match="null byte"):
+        as_user(me, lambda: os.stat("\0"))
+    assert as_user(me, lambda: "why") == "why"
+    assert as_user(me, lambda: None) is None
+
+
+@pytest.mark.root
+def test_only_root_can_try_as_another_user() -> None:
+    def from_there() -> str | None:
+        try:
+            as_user(ROOT, lambda: None)
+        except CannotTell as error:
+            return str(error)
+        return None
+
+    assert as_user(STRANGER, from_there) == "only root can try what root may do"
+    assert as_user(STRANGER, lambda: as_user(STRANGER, os.geteuid)) == STRANGER.uid

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doctor_facts import facts, only, workspace
+from doctor_facts import ROOT, STRANGER, facts, only, workspace
 from fake_coordd import status_document
 
 from coordd.cli.call_deadline import within
+from coordd.cli.doctor import trying
 from coordd.cli.doctor import workspaces as doctor_workspaces
 from coordd.cli.doctor.access import (
     Credentials,
@@ -60,25 +61,43 @@ def test_what_the_daemon_cannot_read_fails_even_where_modes_allow_it(tmp_path: P
     assert (found.result, "ProtectHome" in str(found.fix)) == ("fail", True)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("state", "result", "words"),
+    [
+        ("inotify", "ok", "is read; only root can try what root may do, and followed by inotify"),
+        ("unreadable", "fail", "cannot be read by the daemon: EIO; only root can try"),
+        ("waiting", "warn", "does not exist: no agent has coordinated there yet"),
+        (None, "warn", "cannot tell whether root may read it: only root can try what root may do"),
+    ],
+)
+def test_a_user_who_cannot_try_as_the_daemons_hears_what_the_daemon_says(
+    open_directory: Path, state: str | None, result: str, words: str
+) -> None:
+    def asked() -> list[str]:
+        found = check_workspace(str(open_directory), state, "EIO", ROOT)
+        return [found.result, found.message]
+
+    given, message = trying.as_user(STRANGER, asked)
+    assert (given, words in message) == (result, True), message
+
+
 def test_a_hung_mount_costs_one_workspace_and_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sound, hung = str(workspace(tmp_path)), str(tmp_path / "hung")
-    really, over = doctor_workspaces.find_denied, threading.Event()
+    really = doctor_workspaces.find_denied
 
-    def look(path: str, who: Credentials) -> Any:
+    def look(path: str) -> Any:
         if path == hung:
-            over.wait()
-        return really(path, who)
+            time.sleep(600)
+        return really(path)
 
     monkeypatch.setattr(doctor_workspaces, "find_denied", look)
-    monkeypatch.setattr(doctor_workspaces, "LONGEST", 1.0)
+    monkeypatch.setattr(trying.as_user, "__kwdefaults__", {"seconds": 1.0})
     listed = [{"path": hung, "state": "unreadable"}, {"path": sound, "state": "inotify"}]
     listed.append({"path": "/nul\0byte", "state": "inotify"})
-    try:
-        found = list(check_workspaces(facts(status=status_document(workspaces=listed))))
-    finally:
-        over.set()
+    found = list(check_workspaces(facts(status=status_document(workspaces=listed))))
     assert [finding.result for finding in found] == ["warn", "ok", "warn"]
     assert "does the file system hang?" in found[0].message
 

@@ -1,0 +1,479 @@
+"""Drive sources of every kind alike: let agents leave traces, break what is read, and follow what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from redisd import RedisServer
+from redisproxy import Proxy, proxy_to
+from redisreading import emptied
+from toy.source import ToySource
+from waiting import until
+
+from coordd.agents.beats import Reading
+from coordd.agents.observation import Observation, observe
+from coordd.agents.source import SourceName
+from coordd.agents.traces import AgentsChange, AgentTraces, Heartbeat, SourceTraces
+from coordd.redislink import connection as redis_connection
+from coordd.redislink.connection import RedisConnection
+from coordd.runtime.schedule import now
+from coordd.runtime.worker import Worker
+from coordd.sources.base import Following, OneSource, Source, SourceFinder, SourceLost
+from coordd.sources.fake import FakeSource
+from coordd.sources.file import source as file_source
+from coordd.sources.file.backend import FileBackend
+from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.hints import Hint, Signal, WorkFile
+from coordd.sources.file.reader import WorkspaceReader
+from coordd.sources.file.watch import Followed
+from coordd.sources.redis.reader import RedisReader
+from coordd.sources.redis.source import RedisSource
+
+_beats = count(1)
+
+
+def later() -> float:
+    """Return the present time in epoch seconds, later than the last one by a millisecond at least."""
+    return round(time.time(), 3) + next(_beats) / 1000
+
+
+class Driver(Protocol):
+    """A place with one source, before that is started; ``announces``: changes are told.
+
+    ``stray`` are hints that name nothing. :meth:`begin` lets the source be reached, after it was started or
+    before; ``hangs`` and ``stands_still`` say whether :meth:`hang` and :meth:`stand_still` are possible.
+    """
+
+    finder: SourceFinder
+    announces: bool
+    stray: Collection[Hashable]
+    hangs: bool
+    stands_still: bool
+
+    def beat(self, agent_id: str, *tasks: str) -> None: ...
+    def remove(self, agent_id: str) -> None: ...
+    def spoil(self, agent_id: str) -> None: ...
+    def break_(self) -> None: ...
+    def hang(self) -> None: ...
+    def mend(self) -> None: ...
+    def stand_still(self, still: bool) -> None: ...
+    async def begin(self) -> None: ...
+
+
+class FakeDriver:
+    """The fake."""
+
+    stray = ("nobody", b"foreign", 7)
+    hangs = stands_still = True
+
+    def __init__(self, *, announces: bool) -> None:
+        self.announces = announces
+        self.source = FakeSource(SourceName("fake"), announces=announces, deadline=0.3)
+        self.finder = OneSource(self.source)
+
+    def beat(self, agent_id: str, *tasks: str) -> None:
+        at = later()
+        self.source.put(AgentTraces(agent_id, Heartbeat(at, None, (at,)), tasks=tasks))
+
+    def remove(self, agent_id: str) -> None:
+        self.source.remove(agent_id)
+
+    def spoil(self, agent_id: str) -> None:
+        self.source.spoil(agent_id, "not a timestamp")
+
+    def break_(self) -> None:
+        self.source.break_("it is broken")
+
+    def hang(self) -> None:
+        self.source.hang()
+
+    def mend(self) -> None:
+        self.source.mend()
+
+    def stand_still(self, still: bool) -> None:
+        self.source.stand_still("is full" if still else None)
+
+    async def begin(self) -> None:
+        pass
+
+
+class ToyDriver:
+    """A source that takes nothing but a folder of its own and a line where sources are built."""
+
+    announces = hangs = stands_still = False
+    stray = ("nobody",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._path.parent.mkdir(exist_ok=True)
+        self._lines: dict[str, str] = {}
+        self.finder = OneSource(ToySource(path))
+        self.mend()
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        self._lines[agent_id] = f"{later():.3f}"
+        self.mend()
+
+    def remove(self, agent_id: str) -> None:
+        del self._lines[agent_id]
+        self.mend()
+
+    def spoil(self, agent_id: str) -> None:
+        self._lines[agent_id] = "soon"
+        self.mend()
+
+    def break_(self) -> None:
+        self._path.unlink()
+
+    def hang(self) -> None:
+        raise NotImplementedError
+
+    def mend(self) -> None:
+        self._path.write_text("".join(f"{agent_id} {at}\n" for agent_id, at in self._lines.items()))
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        pass
+
+
+class _HangingReader:
+    """A reader of a file system that may not answer, though not for ever: a loop that it blocks goes on."""
+
+    def __init__(self, reader: WorkspaceReader, answers: threading.Event) -> None:
+        self._reader, self._answers = reader, answers
+
+    def scan(self, wall: float) -> SourceTraces:
+        self._answers.wait(5)
+        return self._reader.scan(wall)
+
+    def read(self, hints: Collection[Hint]) -> AgentsChange:
+        self._answers.wait(5)
+        return self._reader.read(hints)
+
+
+class _HangingBackend(FileBackend):
+    def __init__(self, path: Path, *, announces: bool) -> None:
+        super().__init__(entries=(str(path),))
+        self.answers = threading.Event()
+        self.answers.set()
+        self._announces = announces
+
+    def start(self, on_hint: Callable[[str, Hint], None]) -> None:
+        if self._announces:
+            super().start(on_hint)
+
+    def reader(self, path: str) -> Any:
+        return _HangingReader(super().reader(path), self.answers)
+
+    def follow(self, path: str) -> Followed:
+        self.answers.wait(5)
+        return super().follow(path)
+
+
+class FileDriver:
+    """A workspace."""
+
+    hangs, stands_still = True, False
+    stray = (
+        "nobody.heartbeat",
+        "nobody",
+        "",
+        "../agents/a",
+        WorkFile("claims", "none.claim"),
+        Signal.LIST,
+        Signal.RESCAN,
+    )
+
+    def __init__(self, root: Path, *, announces: bool) -> None:
+        self.announces = announces
+        self._agents = root / ".claude" / "coordination" / "agents"
+        self._agents.mkdir(parents=True)
+        self._away = self._agents.with_name("away")
+        self.backend = _HangingBackend(root, announces=announces)
+        self.workers = Worker("local", replaceable=True), Worker("remote", replaceable=True)
+        self.finder = FileFinder(backend=self.backend, local=self.workers[0], remote=self.workers[1])
+        self._deadline = file_source.READ_DEADLINE
+
+    def beat(self, agent_id: str, *tasks: str) -> None:
+        (self._agents / f"{agent_id}.tasks").write_text("\n".join(tasks))
+        (self._agents / f"{agent_id}.heartbeat").write_text(f"{later():.3f}")
+
+    def remove(self, agent_id: str) -> None:
+        (self._agents / f"{agent_id}.tasks").unlink()
+        (self._agents / f"{agent_id}.heartbeat").unlink()
+
+    def spoil(self, agent_id: str) -> None:
+        (self._agents / f"{agent_id}.heartbeat").write_text("soon")
+
+    def break_(self) -> None:
+        self._agents.rename(self._away)
+        self._agents.symlink_to(self._away)
+
+    def hang(self) -> None:
+        file_source.READ_DEADLINE = 0.3
+        self.backend.answers.clear()
+
+    def mend(self) -> None:
+        if self._away.exists():
+            self._agents.unlink()
+            self._away.rename(self._agents)
+        self.backend.answers.set()
+        file_source.READ_DEADLINE = self._deadline
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        pass
+
+
+class RedisDriver:
+    """A Redis behind a proxy; where it announces nothing, the user may not ask for it."""
+
+    hangs = stands_still = True
+    stray = (b"heartbeat:nobody", b"foreign", b"", b"heartbeat:", b"heartbeat:\xff", b"agent:tasks:nobody")
+
+    def __init__(self, server: RedisServer, proxy: Proxy, *, announces: bool) -> None:
+        self.announces = announces
+        self._proxy = proxy
+        self._client = emptied(server)
+        self._client.execute_command(
+            *("ACL", "SETUSER", "reader", "on", ">secret", "allkeys", "allchannels", "+@all"),
+            *(() if announces else ("-client|tracking",)),
+        )
+        url = f"redis://reader:secret@127.0.0.1:{proxy.port}/0"
+        self.connection = RedisConnection(url=url, random=random.random)
+        self.source = RedisSource(
+            url=url,
+            reader=RedisReader(mono=lambda: now().mono),
+            broken=self.connection.report_lost,
+            flushed=lambda: None,
+        )
+        self.connection.users.append(self.source)
+        self.connection.looks.append(self.source.look)
+        self.finder = OneSource(self.source)
+
+    def beat(self, agent_id: str, *tasks: str) -> None:
+        self._client.hset("agents:registry", agent_id, json.dumps({"status": "active"}))
+        self._client.delete(f"agent:tasks:{agent_id}")
+        if tasks:
+            self._client.sadd(f"agent:tasks:{agent_id}", *tasks)
+        self._client.set(f"heartbeat:{agent_id}", f"{later():.3f}")
+
+    def remove(self, agent_id: str) -> None:
+        self._client.delete(f"heartbeat:{agent_id}", f"agent:tasks:{agent_id}")
+        self._client.hdel("agents:registry", agent_id)
+
+    def spoil(self, agent_id: str) -> None:
+        self._client.set(f"heartbeat:{agent_id}", "soon")
+
+    def break_(self) -> None:
+        self._proxy.reset()
+
+    def hang(self) -> None:
+        self._proxy.swallow()
+
+    def mend(self) -> None:
+        self._proxy.mend()
+
+    def stand_still(self, still: bool) -> None:
+        self._client.config_set("maxmemory-policy", "noeviction")
+        self._client.config_set("maxmemory", 1 if still else 0)
+
+    async def begin(self) -> None:
+        self.connection.load()
+        self.connection.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.connection.first_check()
+
+    async def close(self) -> None:
+        self._client.config_set("maxmemory", 0)
+        await self.connection.stop()
+        self._client.close()
+
+
+@asynccontextmanager
+async def _fake(_path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    yield FakeDriver(announces=announces)
+
+
+@asynccontextmanager
+async def _toy(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    assert not announces
+    yield ToyDriver(path / "beats")
+
+
+@asynccontextmanager
+async def _file(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    driver = FileDriver(path / "project", announces=announces)
+    try:
+        yield driver
+    finally:
+        driver.mend()
+        for worker in driver.workers:
+            worker.close()
+
+
+@asynccontextmanager
+async def _redis(_path: Path, server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    pauses = redis_connection.PAUSE, redis_connection.CHECK_EVERY
+    redis_connection.PAUSE, redis_connection.CHECK_EVERY = 0.05, 0.2
+    with proxy_to(server.port) as proxy:
+        driver = RedisDriver(server, proxy, announces=announces)
+        try:
+            yield driver
+        finally:
+            await driver.close()
+            redis_connection.PAUSE, redis_connection.CHECK_EVERY = pauses
+
+
+_MAKERS = {"fake": _fake, "toy": _toy, "file": _file, "redis": _redis}
+KINDS = ("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled")
+"""Every kind of source, by whether it announces changes or is polled."""
+
+
+def driver_of(kind: str, path: Path, server: RedisServer) -> AbstractAsyncContextManager[Driver]:
+    """Return a place of this kind, in an empty directory or an emptied server; it ends with the context."""
+    name, _, polled = kind.partition("-")
+    return _MAKERS[name](path, server, not polled)
+
+
+class Follower:
+    """Follow one source as SourceIntake does, one call at a time, and keep what it tells.
+
+    ``known`` is what was read last, ``told`` every call of the listener by name, ``traces`` the last full
+    reading and ``full`` the number of them.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.told: list[str] = []
+        self.troubles: list[str] = []
+        self.hints: set[Hashable] = set()
+        self.anything = False
+        self.known: dict[str, Observation] = {}
+        self.following: Following | None = None
+        self.full = 0
+        self.malformed: dict[str, str] = {}
+
+    def start(self) -> None:
+        self.source.start(self, MappingProxyType(self.known))
+
+    def changed(self, hints: Collection[Hashable] | None) -> None:
+        self.told.append("changed")
+        self.hints.update(hints or ())
+        self.anything = self.anything or hints is None
+
+    def readable(self) -> None:
+        self.told.append("readable")
+        self.anything = True
+
+    def lost(self, trouble: str) -> None:
+        self.told.append("lost")
+        self.troubles.append(trouble)
+        self.anything = False
+        self.source.lost(trouble)
+
+    def standstill_changed(self) -> None:
+        self.told.append("standstill")
+
+    async def read(self) -> SourceTraces:
+        """Read in full, after following anew."""
+        self.hints.clear()
+        self.anything = False
+        self.following = await self.source.follow()
+        traces = await self.source.read_all()
+        self.full += 1
+        self.malformed = dict(traces.malformed)
+        self._take({**dict.fromkeys(self.known), **traces.agents})
+        return traces
+
+    async def read_some(self) -> AgentsChange:
+        """Read what was told."""
+        hints, self.hints = self.hints, set()
+        return self._took(await self.source.read_some(hints))
+
+    async def reread(self, *agent_ids: str) -> AgentsChange:
+        return self._took(await self.source.reread(agent_ids))
+
+    async def catch_up(self, done: Callable[[], bool]) -> None:
+        """Read whatever is told, or is due, until a condition holds."""
+        while not done():
+            await until(self._has_to_read)
+            if self.anything or self._is_polled:
+                await self.read()
+                await asyncio.sleep(0.01)
+            else:
+                await self.read_some()
+
+    async def recover(self) -> None:
+        """Read in full as soon as that is possible; what fails is lost, and tried again."""
+        while True:
+            try:
+                await self.read()
+            except SourceLost as lost:
+                self.source.lost(str(lost))
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+    @property
+    def _is_polled(self) -> bool:
+        return self.following is None or self.following.how == "poll"
+
+    def _has_to_read(self) -> bool:
+        due = self.source.due
+        return bool(self.hints) or self.anything or self._is_polled or (due is not None and due <= now().mono)
+
+    def _took(self, change: AgentsChange) -> AgentsChange:
+        self.anything = self.anything or change.rescan_needed
+        self.malformed |= change.malformed
+        self._take(change.agents)
+        return change
+
+    def _take(self, agents: Mapping[str, AgentTraces | None]) -> None:
+        moment = now()
+        reading = Reading(
+            wall=moment.wall, mono=moment.mono, observed=moment.mono, since=moment.mono, timeout=120.0
+        )
+        for agent_id, traces in agents.items():
+            if traces is None:
+                self.known.pop(agent_id, None)
+            else:
+                place = self.source.state.name, agent_id
+                self.known[agent_id] = observe(
+                    self.known.get(agent_id), place, self.source.state.workspace, traces, reading
+                )
+
+    def beat_of(self, agent_id: str) -> float | None:
+        """Return the time of an agent's last beat, None where there is no such agent or beat."""
+        one = self.known.get(agent_id)
+        return None if one is None else one.beat_wall
+
+
+def held() -> dict[str, object]:
+    """Return what this process holds: descriptors, watches of inotify, tasks and threads."""
+    watches = 0
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):
+            watches += Path(f"/proc/self/fdinfo/{name}").read_text().count("inotify wd:")
+    return {
+        "descriptors": len(os.listdir("/dev/fd")),
+        "watches": watches,
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+    }
