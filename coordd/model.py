@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Status = Literal["active", "inactive", "unknown"]
 Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "silent", "no-heartbeat"]
@@ -18,6 +18,9 @@ CoordMode = Literal["redis", "file"]
 SinkState = Literal["ok", "failing"]
 ClaimState = Literal["held", "expired", "orphaned"]
 TaskState = Literal["available", "held", "expired", "orphaned"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 SCHEMA = 1
 """The version carried by every ``--json`` document; it grows only when a field changes its meaning."""
@@ -113,18 +116,25 @@ class AgentView(AgentSample):
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """The row of the table of verdicts that decided, and its condition in words."""
+
+    row: int
+    when: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentInFull(AgentView):
     """An agent at the moment of asking, with why it has its status and what it holds.
 
-    ``verdict`` is the row of the table of verdicts that decided. ``tasks`` and ``claims`` are None where they
-    are unknown.
+    ``tasks`` and ``claims`` are None where they are unknown.
     """
 
-    verdict: Mapping[str, object] = field(default_factory=dict)
-    stalled: bool | None = None
-    evidence: Sequence[Mapping[str, object]] = ()
-    tasks: tuple[str, ...] | None = None
-    claims: Sequence[TaskView] | None = None
+    verdict: VerdictRow
+    stalled: bool | None
+    evidence: Sequence[Mapping[str, Any]]
+    tasks: tuple[str, ...] | None
+    claims: Sequence[TaskView] | None
 
 
 @dataclass(frozen=True, slots=True)

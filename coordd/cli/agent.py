@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordd.cli.common import colour_wanted, say, say_json
-from coordd.cli.complete import agent_ids
-from coordd.cli.options import takes_target, workspace_key
+from coordd.cli.options import takes_agent
 from coordd.cli.task_table import task_lines
 from coordd.errors import CannotTell, RpcError
 from coordd.util.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
@@ -35,15 +35,10 @@ Examples:
   coordctl agent reviewer-7
   coordctl agent reviewer-7 --workspace ~/src/app --json""",
 )
-@click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option(
-    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@takes_target
+@takes_agent
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """Show one agent in full: fields, evidence, tasks, claims."""
-    agent = agent_of(target, agent_id, workspace_key(workspace))
+    agent = agent_of(target, agent_id, workspace)
     if as_json:
         say_json({"schema": SCHEMA, **agent})
     else:
@@ -126,14 +121,9 @@ def _value(key: str, value: object) -> str:
     return words(value) if words is not None else shown(value)
 
 
-def dicts(value: object) -> list[dict[str, Any]]:
-    """Return the objects in a list out of JSON, without entries of other types."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
 def _explained(error: RpcError) -> RpcError:
     """Return the daemon's error, with the workspaces to choose from if the id alone is ambiguous."""
-    data = error.data if isinstance(error.data, dict) else {}
+    data = as_dict(error.data)
     workspaces = data.get("workspaces")
     if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):
         return error

@@ -13,6 +13,7 @@ from typing import Any
 
 from coordd.cli.ranges import ThresholdRange
 from coordd.util.text import count, epoch_of, escape, number
+from coordd.util.untyped import as_dict
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -125,7 +126,7 @@ def judge(value: float | None, limits: Thresholds) -> int:
 
 def summary(document: Document) -> str:
     """Return in words how many agents there are."""
-    agents = _dict(document.get("agents"))
+    agents = as_dict(document.get("agents"))
     active = count(agents.get("active"))
     parts = [f"{active} {'agent' if active == '1' else 'agents'} active"]
     parts += [
@@ -133,7 +134,7 @@ def summary(document: Document) -> str:
         for name in ("inactive", "unknown", "stalled")
         if number(agents.get(name))
     ]
-    orphaned = number(_dict(document.get("tasks")).get("orphaned"))
+    orphaned = number(as_dict(document.get("tasks")).get("orphaned"))
     if orphaned:
         parts.append(f"{orphaned:.0f} {'claim' if orphaned == 1 else 'claims'} orphaned")
     return ", ".join(parts)
@@ -155,27 +156,27 @@ def _in(*keys: str) -> Callable[[Document], float | None]:
     def read(document: Document) -> float | None:
         value: object = document
         for key in keys:
-            value = _dict(value).get(key)
+            value = as_dict(value).get(key)
         return number(value)
 
     return read
 
 
 def _load(document: Document) -> float | None:
-    averages = _dict(document.get("system")).get("load_average")
+    averages = as_dict(document.get("system")).get("load_average")
     if not isinstance(averages, (list, tuple)) or len(averages) < 2:
         return None
     return number(averages[1])
 
 
 def _load_per_cpu(document: Document) -> float | None:
-    load, cpus = _load(document), number(_dict(document.get("system")).get("cpu_count"))
+    load, cpus = _load(document), number(as_dict(document.get("system")).get("cpu_count"))
     return None if load is None or not cpus or cpus < 0 else load / cpus
 
 
 def _sample_age(document: Document) -> float | None:
     asked = epoch_of(document.get("timestamp"))
-    taken = epoch_of(_dict(document.get("system")).get("timestamp"))
+    taken = epoch_of(as_dict(document.get("system")).get("timestamp"))
     return None if asked is None or taken is None else max(asked - taken, 0.0)
 
 
@@ -260,7 +261,3 @@ def figure(value: float) -> str:
     """Return a number as performance data may hold it: decimal, no exponent, at most three places."""
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
-
-
-def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coordd.util.text import UNKNOWN, count, duration, number, percent, shown, size, width
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,8 +114,7 @@ def _time(record: dict[str, Any]) -> str:
 
 
 def _part(record: dict[str, Any], name: str) -> dict[str, Any]:
-    part = record.get(name)
-    return part if isinstance(part, dict) else {}
+    return as_dict(record.get(name))
 
 
 def _number(value: Any, words: Callable[[object], str]) -> str:

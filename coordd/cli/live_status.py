@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.status_text import ROWS
+from coordd.cli.status_text import LOOK
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning, RpcError
 from coordd.protocol.client import result_of
 from coordd.protocol.jsonrpc import METHOD_NOT_FOUND
 from coordd.util.text import escape
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +32,6 @@ RETRY = 1.0
 OVERDUE = 1.5
 """Seconds after which a missing answer is mentioned."""
 
-_ORDER = ("inactive", "unknown", "active")
-_LOOK: list[tuple[str, object]] = [
-    ("status", None),
-    *[("agents.list", {"status": status, "limit": ROWS}) for status in _ORDER],
-]
 _SUBSCRIBE: list[tuple[str, object]] = [("subscribe", None)]
 
 
@@ -99,7 +95,7 @@ class LiveStatus:
         elif self._waiting:
             self._lose(CannotTell(f"no answer within {self._timeout:g} s"), mono, since=self._asked_at)
         else:
-            self._ask(_SUBSCRIBE if self._behind else _LOOK, mono)
+            self._ask(_SUBSCRIBE if self._behind else LOOK, mono)
 
     def read(self, mono: float) -> None:
         """Read what has arrived; raises as :meth:`step` does."""
@@ -153,12 +149,12 @@ class LiveStatus:
         self._waiting = {}
         document, *pages = answers
         if not pages:
-            snapshot = _dict(document)
+            snapshot = as_dict(document)
             document, pages = snapshot.get("status"), [snapshot]
             self._behind = self._notified = False
         if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
             raise CannotTell("the answer is not a status document")
-        agents = [agent for page in pages for agent in _list(_dict(page).get("agents")) if _dict(agent)]
+        agents = [agent for page in pages for agent in dicts(as_dict(page).get("agents"))]
         if (
             self._was_notified
             or self.trouble
@@ -189,17 +185,9 @@ class LiveStatus:
 
 
 def _words(refusal: dict[str, Any]) -> str:
-    return escape(str(_dict(refusal.get("error")).get("message")))
+    return escape(str(as_dict(refusal.get("error")).get("message")))
 
 
 def _content(document: dict[str, Any]) -> list[object]:
     """Return the parts of a document whose change counts by itself; the daemon notifies of records only."""
     return [document.get(name) for name in ("health", "problems", "agents", "tasks", "workspaces")]
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Add ``--socket`` and ``--timeout`` before and after a command; the one after it wins."""
+"""Define the options that several commands have; ``--socket`` and ``--timeout`` work before and after one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coordd.cli.common import LONGEST_TIMEOUT, DaemonTarget, parse_timeout
+from coordd.cli.complete import agent_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,32 @@ def takes_target(function: Callable[..., int]) -> Callable[..., int]:
     return socket_option(timeout_option(with_target))
 
 
+def json_option(words: str = "One JSON document, with all fields.") -> Callable[[Callback], Callback]:
+    """Return the option ``--json``, which is passed on as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help=words)
+
+
+def workspace_option(words: str) -> Callable[[Callback], Callback]:
+    """Return the option ``--workspace DIR``, passed on as the daemon knows it; "" for Redis alone."""
+
+    def key(_ctx: click.Context, _param: click.Parameter, directory: str | None) -> str | None:
+        return os.path.abspath(directory) if directory else directory
+
+    return click.option("--workspace", metavar="DIR", callback=key, help=f"{words}; '' for Redis alone.")
+
+
+def takes_agent(function: Callable[..., int]) -> Callable[..., int]:
+    """Add what names an agent, ``--json``, and the options of :func:`takes_target` to a command."""
+    for option in (
+        takes_target,
+        json_option("One JSON document."),
+        workspace_option("Its workspace, if several have this id"),
+        click.argument("agent_id", metavar="ID", shell_complete=agent_ids),
+    ):
+        function = option(function)
+    return function
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
@@ -64,8 +91,3 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
             param,
         )
     return seconds
-
-
-def workspace_key(directory: str | None) -> str | None:
-    """Return a workspace as the daemon knows it: its absolute path; "" for agents of Redis alone."""
-    return os.path.abspath(directory) if directory else directory

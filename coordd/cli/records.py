@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordd.cli.common import say, say_json
-from coordd.cli.options import takes_target
+from coordd.cli.options import json_option, takes_target
 from coordd.cli.tail import find_folders
 from coordd.errors import CannotTell
 from coordd.records import manifest, manifest_file, provenance
@@ -64,7 +64,7 @@ Examples:
   coordctl records list --json | jq -r '.files[] | select(.own | not) | .name'""",
 )
 @click.option("--all", "everything", is_flag=True, help="List files that are coordd's own as well.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document: folder, name, size, own.")
+@json_option("One JSON document: folder, name, size, own.")
 @takes_target
 def list_files(target: DaemonTarget, everything: bool, as_json: bool) -> int:
     """List the record files that are not coordd's own."""

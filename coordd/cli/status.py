@@ -6,15 +6,15 @@ import os
 import time
 
 from coordd.cli.common import DaemonTarget, colour_wanted, complain, say, say_json, working_directory
-from coordd.cli.status_text import ROWS, running_text, stopped_text
+from coordd.cli.status_text import LOOK, running_text, stopped_text
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
+from coordd.util.untyped import as_dict, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
 OK, DEGRADED = 0, 1
-_NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
 
 
 def show_status(target: DaemonTarget, as_json: bool) -> int:
@@ -28,12 +28,9 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
         client = target.connect()
     except DaemonNotRunning as error:
         return _show_snapshot(target, error, as_json=as_json)
-    calls: list[tuple[str, object]] = [("status", None)]
-    if not as_json:
-        calls += [("agents.list", {"status": status, "limit": ROWS}) for status in _NOT_ACTIVE_FIRST]
     with client:
         try:
-            document, *lists = client.call_many(calls)
+            document, *lists = client.call_many(LOOK[:1] if as_json else LOOK)
         except RpcError as error:
             raise CannotTell(f"{client.path}: the daemon cannot give its status: {error}") from error
     health = document.get("health") if isinstance(document, dict) else None
@@ -42,7 +39,7 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
     if as_json:
         say_json(document)
     else:
-        agents = [agent for page in lists for agent in _agents_of(page)]
+        agents = [agent for page in lists for agent in dicts(as_dict(page).get("agents"))]
         say(running_text(document, agents, colour=colour_wanted()))
     return OK if health == "ok" else DEGRADED
 
@@ -67,8 +64,3 @@ def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bo
             )
         )
     return error.exit_code
-
-
-def _agents_of(page: object) -> list[dict[str, Any]]:
-    agents = page.get("agents") if isinstance(page, dict) else None
-    return [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []

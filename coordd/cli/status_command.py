@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.options import takes_target
+from coordd.cli.options import json_option, takes_target
 from coordd.cli.status import show_status
 from coordd.cli.watch import watch_status
 
@@ -33,7 +33,7 @@ Exit codes: 0 healthy, 1 degraded (there are problems), 3 coordd is not running
 marked as old. Into a pipe it prints the status again at each change, at
 most twice a second, with an empty line between; with --json a line each.""",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole status document as JSON.")
+@json_option("The whole status document as JSON.")
 @click.option("-w", "--watch", is_flag=True, help="Keep the status on the screen, up to date.")
 @takes_target
 def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:

@@ -6,7 +6,7 @@ another type is shown as ``-``.
 
 from __future__ import annotations
 
-from coordd.cli.tables import agent_lines, not_active_first
+from coordd.cli.tables import NOT_ACTIVE_FIRST, agent_lines, not_active_first
 from coordd.util.text import (
     UNKNOWN,
     ago,
@@ -21,6 +21,7 @@ from coordd.util.text import (
     shown,
     size,
 )
+from coordd.util.untyped import as_dict
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 ROWS = 20
 """Agents that ``status`` shows at most; ``coordctl agents`` shows all."""
+LOOK: list[tuple[str, object]] = [
+    ("status", None),
+    *[("agents.list", {"status": status, "limit": ROWS}) for status in NOT_ACTIVE_FIRST],
+]
+"""What is asked for :func:`running_text`."""
 
 _LISTED = 5  # a bound on lines, since a stranger may have written the snapshot's workspaces and problems
 
@@ -40,7 +46,7 @@ def running_text(
 
     The answers are ``later`` seconds old."""
     health = document.get("health")
-    daemon = _dict(document.get("daemon"))
+    daemon = as_dict(document.get("daemon"))
     style = "green" if health == "ok" else "yellow"
     headline = join_known(
         [
@@ -99,7 +105,7 @@ def lost_text(
 def _as_it_was(
     document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, age: float | None
 ) -> list[str]:
-    daemon = _dict(document.get("daemon"))
+    daemon = as_dict(document.get("daemon"))
     return [
         "",
         join_known(
@@ -132,24 +138,24 @@ def _body(
     if isinstance(warnings, list) and warnings:
         lines += ["", paint("Warnings" if not old else "Warnings then", "bold", colour=colour)]
         lines += [f"  {shown(warning)}" for warning in warnings[:_LISTED]]
-    redis = _dict(document.get("redis"))
+    redis = as_dict(document.get("redis"))
     facts = [
         ("Redis", _redis(redis)),
         ("Host", _host(document, snapshot_age)),
-        ("Tasks", _tasks(_dict(document.get("tasks")))),
+        ("Tasks", _tasks(as_dict(document.get("tasks")))),
         *_workspaces(
-            document.get("workspaces"), redis=_dict(document.get("redis")).get("configured") is True
+            document.get("workspaces"), redis=as_dict(document.get("redis")).get("configured") is True
         ),
-        ("Traces", _malformed(_dict(document.get("traces_malformed")))),
-        ("Records", _unproven(_dict(document.get("sinks")))),
-        ("Agents", _counts(_dict(document.get("agents")))),
+        ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
+        ("Records", _unproven(as_dict(document.get("sinks")))),
+        ("Agents", _counts(as_dict(document.get("agents")))),
     ]
     lines.append("")
     lines += [f"{label:<11}{words}" for label, words in facts if words]
     rows = not_active_first(agents)[:ROWS]
     if rows:
         lines += ["", *agent_lines(rows, colour=colour, snapshot_age=snapshot_age, old=old)]
-        total = number(_dict(document.get("agents")).get("total"))
+        total = number(as_dict(document.get("agents")).get("total"))
         more = max(int(total) if total is not None else 0, len(agents)) - len(rows)
         if more > 0:
             lines.append(f"… and {more} more" + ("" if old else ": coordctl agents"))
@@ -157,7 +163,7 @@ def _body(
 
 
 def _unproven(sinks: dict[str, Any]) -> str:
-    files = sum(int(number(_dict(sink).get("unproven")) or 0) for sink in sinks.values())
+    files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in sinks.values())
     if not files:
         return ""
     return f"{count(files)} files with names of coordd's are not its own, and left alone: coordctl records"
@@ -183,10 +189,10 @@ def _redis(redis: dict[str, Any]) -> str:
 
 
 def _host(document: dict[str, Any], snapshot_age: float | None) -> str:
-    system = _dict(document.get("system"))
+    system = as_dict(document.get("system"))
     if not system:
         return "no sample yet"
-    memory, disk = _dict(system.get("memory_usage")), _dict(system.get("disk_usage"))
+    memory, disk = as_dict(system.get("memory_usage")), as_dict(system.get("disk_usage"))
     load = system.get("load_average")
     loads = [number(value) for value in load] if isinstance(load, list) else []
     averages = " ".join([f"{value:.2f}" for value in loads[:3] if value is not None]) or UNKNOWN
@@ -247,7 +253,3 @@ def _known(value: object) -> str:
 def _sum(value: object, more: float) -> float | None:
     known = number(value)
     return None if known is None else known + more
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_ORDER = {"inactive": 0, "unknown": 1, "active": 2}
+NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
+_RANK = {status: rank for rank, status in enumerate(NOT_ACTIVE_FIRST)}
 ID_COLUMNS = 40
 """Columns of an id in a table, on a terminal and in a pipe; --json shows longer ids in full."""
-_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
+STATUS_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
 
 
 def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -22,7 +23,7 @@ def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         unique.setdefault((str(agent.get("workspace")), str(agent.get("agent_id"))), agent)
     return sorted(
         unique.values(),
-        key=lambda a: (_ORDER.get(str(a.get("status")), 1), str(a.get("agent_id")), str(a.get("workspace"))),
+        key=lambda a: (_RANK.get(str(a.get("status")), 1), str(a.get("agent_id")), str(a.get("workspace"))),
     )
 
 
@@ -54,7 +55,7 @@ def agent_lines(
     def style(row: int, column: int) -> str | None:
         if row == 0:
             return "bold"
-        return _STYLE.get(rows[row][1]) if column == 1 and not old else None
+        return STATUS_STYLE.get(rows[row][1]) if column == 1 and not old else None
 
     return table(rows, style if colour else None)
 

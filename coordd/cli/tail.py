@@ -15,12 +15,14 @@ from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell, DaemonNotRunning
 from coordd.protocol.paths import layout_locations, link_in_project, project_paths
+from coordd.records.scan import TYPES
 from coordd.util.text import escape
+from coordd.util.untyped import as_dict
 
 INTERVAL = 0.25
 """Seconds between two looks at the files with -f."""
 _KEYS = ("metrics_dir", "log_dir")
-KINDS = ("system", "agent", "event", "performance")
+KINDS = (*TYPES, "performance")
 
 
 @click.command(
@@ -62,16 +64,7 @@ def find_folders(target: DaemonTarget) -> list[str]:
         CannotTell: it does not say.
     """
     try:
-        with target.connect() as client:
-            status = client.call("status")
-            daemon = status.get("daemon") if isinstance(status, dict) else None
-            folders = [daemon.get(key) for key in _KEYS] if isinstance(daemon, dict) else []
-            known = [folder for folder in folders if isinstance(folder, str) and os.path.isabs(folder)]
-            if len(known) != len(_KEYS):
-                raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
-            for folder in known:
-                _demand_no_link(folder)
-            return list(dict.fromkeys(known))
+        return list(dict.fromkeys(_of_daemon(target, *_KEYS)))
     except DaemonNotRunning:
         for metrics, logs in zip(_folders(target, "system"), _folders(target, "performance"), strict=True):
             _demand_no_link(metrics)
@@ -89,14 +82,7 @@ def find_series(target: DaemonTarget, kind: str) -> Series:
         CannotTell: it does not say.
     """
     try:
-        with target.connect() as client:
-            status = client.call("status")
-            daemon = status.get("daemon") if isinstance(status, dict) else None
-            folder = daemon.get(_folder_key(kind)) if isinstance(daemon, dict) else None
-            if not isinstance(folder, str) or not os.path.isabs(folder):
-                raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
-            _demand_no_link(folder)
-            return _series(folder, kind)
+        return _series(_of_daemon(target, _folder_key(kind))[0], kind)
     except DaemonNotRunning:
         for folder in _folders(target, kind):
             _demand_no_link(folder)
@@ -104,6 +90,18 @@ def find_series(target: DaemonTarget, kind: str) -> Series:
             if series.parts() or series.archives():
                 return series
         raise
+
+
+def _of_daemon(target: DaemonTarget, *keys: str) -> list[str]:
+    """Return these directories of the daemon; raises as :func:`find_folders`."""
+    with target.connect() as client:
+        daemon = as_dict(as_dict(client.call("status")).get("daemon"))
+    folders = [folder for key in keys if isinstance(folder := daemon.get(key), str) and os.path.isabs(folder)]
+    if len(folders) != len(keys):
+        raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
+    for folder in folders:
+        _demand_no_link(folder)
+    return folders
 
 
 def _folders(target: DaemonTarget, kind: str) -> list[str]:

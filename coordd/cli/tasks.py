@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from coordd.cli.common import colour_wanted, complain, say, say_json
-from coordd.cli.options import takes_target, workspace_key
-from coordd.cli.pages import all_pages
+from coordd.cli.options import json_option, takes_target, workspace_option
+from coordd.cli.pages import all_pages, nothing
 from coordd.cli.task_table import task_lines
+from coordd.model import TASK_STATES
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
@@ -32,26 +33,17 @@ States:
   held       somebody works on it
   available  nobody claims it""",
 )
-@click.option(
-    "--state",
-    type=click.Choice(["available", "held", "expired", "orphaned"]),
-    help="Only tasks in this state.",
-)
-@click.option("--workspace", metavar="DIR", help="Only tasks of this workspace; '' for Redis alone.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, with all fields.")
+@click.option("--state", type=click.Choice(TASK_STATES), help="Only tasks in this state.")
+@workspace_option("Only tasks of this workspace")
+@json_option()
 @takes_target
 def command(target: DaemonTarget, state: str | None, workspace: str | None, as_json: bool) -> int:
     """List all tasks and claims, one row each; orphaned claims come first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json shows all of it.
     """
-    params: dict[str, object] = {}
-    if state is not None:
-        params["state"] = state
-    if workspace is not None:
-        params["workspace"] = workspace_key(workspace)
-    with target.connect() as client:
-        page, tasks = all_pages(client, "tasks.list", "tasks", params)
+    asked = {"state": state, "workspace": workspace}
+    page, tasks = all_pages(target, "tasks.list", "tasks", asked)
     unknown = page.get("unknown")
     if as_json:
         say_json(
@@ -61,8 +53,8 @@ def command(target: DaemonTarget, state: str | None, workspace: str | None, as_j
     if tasks:
         say("\n".join(task_lines(tasks, page.get("timestamp"), colour=colour_wanted())))
     else:
-        say("no tasks" if not params else "no such tasks")
+        say(nothing("tasks", asked))
     for path in unknown if isinstance(unknown, list) else ():
-        if workspace is None or path == params["workspace"]:
+        if workspace is None or path == workspace:
             complain(f"the tasks of {path} are unknown: it cannot be read (see coordctl status).")
     return 0

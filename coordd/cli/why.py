@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.agent import agent_of, dicts, signal_of, unobserved
+from coordd.cli.agent import agent_of, signal_of, unobserved
 from coordd.cli.common import colour_wanted, say, say_json
-from coordd.cli.complete import agent_ids
-from coordd.cli.options import takes_target, workspace_key
+from coordd.cli.options import takes_agent
+from coordd.cli.tables import STATUS_STYLE
 from coordd.cli.task_table import task_lines
 from coordd.util.text import UNKNOWN, age, number, paint, shown, table
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
-_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
 _FIELDS = (
     "timestamp",
     "workspace",
@@ -38,15 +38,10 @@ Examples:
   coordctl why reviewer-7
   coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict""",
 )
-@click.argument("agent_id", metavar="ID", shell_complete=agent_ids)
-@click.option(
-    "--workspace", metavar="DIR", help="Its workspace, if several have this id; '' for Redis alone."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@takes_target
+@takes_agent
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
     """Explain why an agent has its verdict, and what would change it."""
-    agent = agent_of(target, agent_id, workspace_key(workspace))
+    agent = agent_of(target, agent_id, workspace)
     if as_json:
         say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})
     else:
@@ -57,9 +52,8 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
 def why_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
     """Return an answer of ``agents.get`` as lines that explain the verdict."""
     status = agent.get("status")
-    verdict = agent.get("verdict")
-    verdict = verdict if isinstance(verdict, dict) else {}
-    painted = paint(shown(status), _STYLE.get(str(status)), colour=colour)
+    verdict = as_dict(agent.get("verdict"))
+    painted = paint(shown(status), STATUS_STYLE.get(str(status)), colour=colour)
     stalled = ", and stalled" if agent.get("stalled") is True else ""
     lines = [
         f"{shown(agent.get('agent_id'))} is {painted} ({shown(agent.get('reason'))}){stalled}",

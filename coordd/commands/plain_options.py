@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from coordd.config.layout import LayoutName
+from coordd.config.schema import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ WHERE = (
         "layout",
         ("--layout",),
         "Where configuration, socket and records lie.",
-        choices=("project", "user", "system"),
+        choices=get_args(LayoutName),
     ),
     PlainOption(
         "workspaces",
@@ -53,7 +56,7 @@ LOG = (
         "log_level",
         ("--log-level",),
         "The least important message that is logged.",
-        choices=("debug", "info", "warning", "error"),
+        choices=get_args(Level),
     ),
 )
 """What it logs, and where."""

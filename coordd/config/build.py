@@ -10,13 +10,13 @@ import os.path
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from coordd.config.agents import check_agents, overlay, raise_defaults
 from coordd.config.kinds import Surroundings
 from coordd.config.project import ProjectFileProblems, from_project
 from coordd.config.redis_url import public_url
-from coordd.config.schema import BY_NAME, KEYS, SECTIONS, ConfigKey, reference
+from coordd.config.schema import BY_NAME, KEYS, SECTIONS, ConfigKey, Level, Mode, reference
 from coordd.config.sources import (
     Given,
     OwnerFile,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from coordd.config.layout import Layout
 
 __all__ = ["Config", "build_config", "changed", "effective", "public_url", "reference"]
-
-Mode = Literal["auto", "redis", "file"]
-Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _URL = "coordination.redis_url"
 _USER_FILE = "your user's coordd.toml"
@@ -265,14 +262,8 @@ def _parse(given: Given) -> object:
 
 
 def _default(key: ConfigKey, layout: Layout) -> object:
-    by_layout: dict[str, object] = {
-        "coordination.workspaces": () if layout.root is None else (layout.root,),
-        "storage.metrics_dir": layout.metrics_dir,
-        "storage.log_dir": layout.log_dir,
-        "control.socket": layout.socket,
-    }
     if key.default is None:
-        return by_layout.get(key.dotted)
+        return layout.defaults.get(key.dotted)
     return key.kind.parse(key.default, Surroundings(environ={}, base=None))
 
 

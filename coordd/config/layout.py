@@ -35,6 +35,16 @@ class Layout:
     log_dir: str
     snapshot: str
 
+    @property
+    def defaults(self) -> dict[str, object]:
+        """The values of those keys of the configuration that the layout decides."""
+        return {
+            "coordination.workspaces": () if self.root is None else (self.root,),
+            "storage.metrics_dir": self.metrics_dir,
+            "storage.log_dir": self.log_dir,
+            "control.socket": self.socket,
+        }
+
 
 def choose_layout(
     *, name: str | None, workspaces: Sequence[str], cwd: str, environ: Mapping[str, str], platform: str

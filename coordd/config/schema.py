@@ -6,8 +6,12 @@ Pure values. A row says what a key is, not what the daemon does with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from coordd.config.kinds import ValueKind, choice, duration, group_name, integer, path, paths, redis_url, size
+
+Mode = Literal["auto", "redis", "file"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -50,7 +54,7 @@ KEYS: tuple[ConfigKey, ...] = (
     ConfigKey(
         "coordination",
         "mode",
-        choice("auto", "redis", "file"),
+        choice(*get_args(Mode)),
         "auto",
         "Where agents are looked for: in Redis and in files, or in one of them only.",
         short="COORDD_MODE",
@@ -182,7 +186,7 @@ KEYS: tuple[ConfigKey, ...] = (
     ConfigKey(
         "log",
         "level",
-        choice("debug", "info", "warning", "error", "critical"),
+        choice(*get_args(Level)),
         "info",
         "The least important message that is logged.",
         short="COORDD_LOG_LEVEL",

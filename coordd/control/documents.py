@@ -21,7 +21,7 @@ from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceState
 from coordd.agents.store import AgentStore
-from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus
+from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
@@ -137,7 +137,7 @@ class Documents:
         key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
         return AgentInFull(
             **self._fields(shown, now),
-            verdict={"row": row.number, "when": row.when},
+            verdict=VerdictRow(row.number, row.when),
             stalled=self._tasks.is_stalled(key, now),
             evidence=evidence_of(
                 self._store.look_at_sources(shown.agent, now.mono),

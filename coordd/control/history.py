@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from coordd.control.fair_queue import FairQueue, PeerKey
 from coordd.control.peer import Peer
+from coordd.model import Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.records.moments import checked_span
@@ -54,7 +55,7 @@ T = TypeVar("T")
 class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now."""
 
-    type: Literal["system", "agent", "event"]
+    type: Topic
     since: str | float | None = None
     until: str | float | None = None
     agent_id: str | None = None

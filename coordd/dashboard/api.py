@@ -22,13 +22,11 @@ from coordd.dashboard.query import Kind, read_query
 from coordd.dashboard.series import DEFAULT, RANGES, ChartRange, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
-from coordd.model import SCHEMA
+from coordd.model import SCHEMA, STATUSES, TASK_STATES
 from coordd.util.one_at_a_time import OneAtATime
 
 log = logging.getLogger(__name__)
 
-STATUSES = ("active", "inactive", "unknown")
-TASK_STATES = ("available", "held", "expired", "orphaned")
 RECENT_WINDOWS = ("2m", "30m", "24h")
 """Spans in which recent events are looked for, the shortest first: a large fleet makes thousands an hour."""
 RECENT_MOST = 1000

@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-RECORDS = ("event", "agent", "system")
+from coordd import model
+
+RECORDS = model.TOPICS
 """Topics of which every record counts; they have ids and are sent again after a lost connection."""
 LATEST = ("link", "status", "tasks")
 """Topics of which only the latest value counts; they have no ids."""

@@ -14,7 +14,9 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from coordd.model import STATUSES
 from coordd.util.text import epoch_of, number
+from coordd.util.untyped import as_dict
 
 RATIO = 0.01
 """The factor from percent to the ratio 0..1 that Prometheus expects."""
@@ -41,13 +43,13 @@ class Page(Collector):
 
 def families(status: dict[str, Any]) -> Iterator[Metric]:
     """Yield the metric families of a status document."""
-    daemon, system = _dict(status.get("daemon")), _dict(status.get("system"))
+    daemon, system = as_dict(status.get("daemon")), as_dict(status.get("system"))
     yield from _daemon(status, daemon)
     yield from _agents(status)
     yield from _host(system)
-    yield from _redis(_dict(status.get("redis")))
-    yield from _sinks(_dict(status.get("sinks")))
-    yield from _own_cost(daemon, _dict(system.get("self")))
+    yield from _redis(as_dict(status.get("redis")))
+    yield from _sinks(as_dict(status.get("sinks")))
+    yield from _own_cost(daemon, as_dict(system.get("self")))
 
 
 def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
@@ -77,17 +79,17 @@ def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
     if isinstance(workspaces, list):
         counts: dict[str, float] = dict.fromkeys(("notify", "poll", "waiting", "unreadable"), 0.0)
         for one in workspaces:
-            state = _dict(one).get("state")
+            state = as_dict(one).get("state")
             name = state if isinstance(state, str) and state in counts else "other"
             counts[name] = counts.get(name, 0.0) + 1
         yield _by("coordd_workspaces", "Watched projects by how they are watched.", "state", counts)
-    malformed = _dict(status.get("traces_malformed")).get("count")
+    malformed = as_dict(status.get("traces_malformed")).get("count")
     yield _gauge("coordd_traces_malformed", "Traces that cannot be used right now.", malformed)
 
 
 def _agents(status: dict[str, Any]) -> Iterator[Metric]:
-    agents, tasks = _dict(status.get("agents")), _dict(status.get("tasks"))
-    verdicts = {name: agents.get(name) for name in ("active", "inactive", "unknown")}
+    agents, tasks = as_dict(status.get("agents")), as_dict(status.get("tasks"))
+    verdicts: dict[str, Any] = {name: agents.get(name) for name in STATUSES}
     yield _by("coordd_agents", "Known agents by verdict.", "status", verdicts)
     yield _gauge(
         "coordd_agents_stalled", "Agents that live and hold a task, without progress.", agents.get("stalled")
@@ -117,11 +119,11 @@ def _host(system: dict[str, Any]) -> Iterator[Metric]:
         value = load[index] if isinstance(load, list) and len(load) == 3 else None
         yield _gauge(f"coordd_host_load{minutes}", f"Load average over {minutes} min.", value)
     for name, what in (("memory", "Memory"), ("swap", "Swap"), ("disk", "The disk that holds /")):
-        usage = _dict(system.get(f"{name}_usage"))
+        usage = as_dict(system.get(f"{name}_usage"))
         for key in ("total", "used", "available" if name == "memory" else "free"):
             yield _gauge(f"coordd_host_{name}_{key}_bytes", f"{what}: {key} bytes.", usage.get(key))
     for source, keys in (("disk_io", ("read", "write")), ("network_io", ("sent", "received"))):
-        rates = _dict(system.get(source))
+        rates = as_dict(system.get(source))
         name = source.removesuffix("_io")
         for key in keys:
             yield _gauge(
@@ -153,7 +155,7 @@ def _sinks(sinks: dict[str, Any]) -> Iterator[Metric]:
         GaugeMetricFamily("coordd_sink_backlog_records", "Records that wait for a sink.", labels=["sink"]),
     )
     for name, sink in list(sinks.items())[:16]:  # the daemon has about three
-        known = _dict(sink)
+        known = as_dict(sink)
         values = (
             (states, _is(known.get("state"), "ok")),
             (written, number(known.get("written"))),
@@ -236,7 +238,3 @@ def _is(value: object, good: str) -> float | None:
 
 def _bool(value: object) -> float | None:
     return float(value) if isinstance(value, bool) else None
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -10,7 +10,7 @@ from coordd import __version__
 from coordd.dashboard.api import ENDPOINTS, Endpoint
 from coordd.dashboard.feed import TOPICS
 from coordd.dashboard.query import MAX_TEXT, Kind
-from coordd.model import AgentView, SystemSample, TaskView
+from coordd.model import AgentInFull, AgentView, SystemSample, TaskView
 
 _REF = "#/components/schemas/"
 _WORDS = {
@@ -153,13 +153,14 @@ def _json(description: str, schema: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, made = msgspec.json.schema_components(
-        (AgentView, SystemSample, TaskView), ref_template=_REF + "{name}"
+        (AgentView, AgentInFull, SystemSample, TaskView), ref_template=_REF + "{name}"
     )
     found = {str(name): schema for name, schema in made.items()}
-    agent = found.pop("AgentView")
-    agent["properties"] = {"id": {"type": "string"}, **agent["properties"]}
-    agent["required"] = ["id", *agent["required"]]
-    words, flags = {"type": "string"}, {"type": ["boolean", "null"]}
+    words = {"type": "string"}
+    found["Agent"] = found.pop("AgentView")
+    for name in ("Agent", "AgentInFull"):
+        found[name]["properties"] = {"id": words, **found[name]["properties"]}
+        found[name]["required"] = ["id", *found[name]["required"]]
     objects = {"type": "array", "items": {"type": "object"}}
     numbers = {"type": "array", "items": {"type": ["number", "null"]}}
     error = {
@@ -169,24 +170,7 @@ def _schemas() -> dict[str, Any]:
     }
     return {
         **found,
-        "Agent": agent,
         "Agents": {"type": "array", "items": {"$ref": _REF + "Agent"}},
-        "AgentInFull": {
-            "allOf": [
-                {"$ref": _REF + "Agent"},
-                {
-                    "type": "object",
-                    "required": ["verdict", "stalled", "evidence", "tasks", "claims"],
-                    "properties": {
-                        "verdict": {"type": "object", "required": ["row", "when"]},
-                        "stalled": flags,
-                        "evidence": objects,
-                        "tasks": {"type": ["array", "null"], "items": words},
-                        "claims": {"type": ["array", "null"], "items": {"$ref": _REF + "TaskView"}},
-                    },
-                },
-            ]
-        },
         "Tasks": {
             "type": "object",
             "required": ["schema", "timestamp", "tasks", "unknown", "cursor"],

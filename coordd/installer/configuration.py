@@ -1,6 +1,6 @@
 """Write the first configuration file of an installation: every key explained, commented out.
 
-Pure, except for reading an existing file. Values asked for on the command line are set in it; an existing
+Pure, but for :func:`configured`. Values asked for on the command line are set in it; an existing
 file is kept as it is.
 """
 
@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from coordd.config.build import Config, build_config
+from coordd.config.build import Config
+from coordd.config.file import ConfigSources
 from coordd.config.kinds import Surroundings
 from coordd.config.layout import Layout
 from coordd.config.redis_url import check_redis_url
@@ -39,11 +40,6 @@ def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> 
         "coordination.workspaces": list(wanted.workspaces) or None,
         "coordination.redis_url": wanted.redis_url,
     }
-    by_layout: dict[str, object] = {
-        "storage.metrics_dir": layout.metrics_dir,
-        "storage.log_dir": layout.log_dir,
-        "control.socket": layout.socket,
-    }
     lines = [_HEAD.format(check=check, reload=reload).rstrip()]
     around = Surroundings(environ={}, base=None)
     for section in SECTIONS:
@@ -58,7 +54,9 @@ def default_text(wanted: Wanted, layout: Layout, *, check: str, reload: str) -> 
             elif key.default is not None:
                 lines.append(f"#{key.name} = {key.kind.show(key.kind.parse(key.default, around))}")
             else:
-                shown = _EXAMPLES.get(key.dotted) or json.dumps(by_layout[key.dotted], ensure_ascii=False)
+                shown = _EXAMPLES.get(key.dotted) or json.dumps(
+                    layout.defaults[key.dotted], ensure_ascii=False
+                )
                 lines.append(f"#{key.name} = {shown}")
     return "\n".join(lines) + "\n"
 
@@ -113,14 +111,4 @@ def configured(layout: Layout, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: the file cannot be used.
     """
-    text = None
-    try:
-        with open(layout.config_file, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(layout.config_file, "", None, f"it cannot be read: {error}") from error
-    return build_config(
-        layout=layout, file_text=text, file_name=layout.config_file, environ=environ, flags={}, trusted=True
-    )
+    return ConfigSources(layout=layout, config_file=None, environ=environ, flags={}, cwd="/").load()

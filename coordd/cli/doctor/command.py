@@ -30,7 +30,7 @@ from coordd.cli.doctor.storage import (
     check_strangers,
 )
 from coordd.cli.doctor.workspaces import check_workspaces
-from coordd.cli.options import takes_target
+from coordd.cli.options import json_option, takes_target
 from coordd.errors import CannotTell
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ snapshot, else by the configuration that 'coordd run' would read here.
 Exit codes: 0 nothing fails (warnings count with --strict only), 1 something does,
 3 coordd is not running, 4 it is there but refuses this user or does not answer.""",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document: name, result, message, fix.")
+@json_option("One JSON document: name, result, message, fix.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings as well.")
 @takes_target
 def command(target: DaemonTarget, as_json: bool, strict: bool) -> int:

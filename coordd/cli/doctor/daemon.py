@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import stat
 from typing import TYPE_CHECKING
 
 from coordd import __version__
-from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name
+from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
-from coordd.cli.doctor.tools import as_dict
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.paths import link_in_project
@@ -20,6 +18,7 @@ from coordd.util import fastjson
 from coordd.util.flocks import flock_holders
 from coordd.util.regular_files import read_file
 from coordd.util.text import count, duration, number, shown
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +218,7 @@ def _refused(facts: DoctorFacts) -> Finding:
         ask_as_owner = f"ask as {owner}: sudo -u {shlex.quote(owner)} coordctl doctor"
         if not rights.mode & obstacle.wanted << 3:
             return Finding("socket", "fail", message, ask_as_owner)
-        if rights.gid in _groups_by_database(facts.me.uid):
+        if rights.gid in user_of(facts.me.uid).gids:
             fix = f"log in again, or 'newgrp {group}': this session began before you joined that group"
         else:
             me = shlex.quote(user_name(facts.me.uid))
@@ -228,14 +227,6 @@ def _refused(facts: DoctorFacts) -> Finding:
     return Finding(
         "socket", "fail", message, "see what it does ('journalctl -u coordd -n 50'), then restart it"
     )
-
-
-def _groups_by_database(uid: int) -> set[int]:
-    try:
-        entry = pwd.getpwuid(uid)
-        return set(os.getgrouplist(entry.pw_name, entry.pw_gid))
-    except KeyError:
-        return set()
 
 
 def _rights(path: str) -> str:

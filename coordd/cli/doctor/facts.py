@@ -25,7 +25,7 @@ from coordd.util.units import parse_duration
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 from coordd.cli.doctor.service_command import ConfigAnswer, check_config, complaint, run_coordd
-from coordd.cli.doctor.tools import as_dict
+from coordd.util.untyped import as_dict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, get_args
 
 from coordd.cli.doctor.facts import check_redis as ask_redis
 from coordd.cli.doctor.findings import Finding, Result
-from coordd.cli.doctor.tools import as_dict
 from coordd.errors import CannotTell
 from coordd.util.text import number, shown
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,6 @@ from coordd.cli.doctor.access import (
     owner_and_mode,
 )
 from coordd.cli.doctor.findings import Finding, Result
-from coordd.cli.doctor.tools import as_dict
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.cli.follow import Follower, Series
 from coordd.errors import CannotTell
@@ -25,6 +24,7 @@ from coordd.protocol.paths import link_in_project
 from coordd.records.names import parse_part
 from coordd.util import fastjson
 from coordd.util.text import ago, epoch_of, number, size
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

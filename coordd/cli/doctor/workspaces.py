@@ -22,10 +22,10 @@ from coordd.cli.doctor.access import (
     user_class,
 )
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.doctor.tools import as_dict
 from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.redislink.server_info import ServerInfo, parse_info
+from coordd.redislink.info import number_of, parse_info
+from coordd.redislink.server_info import ServerInfo
 from coordd.redislink.trouble import ServerError
 
 INFO = (
@@ -18,9 +19,9 @@ INFO = (
 def test_what_info_tells() -> None:
     info = ServerInfo.of([b"PONG", INFO])
     assert info.trouble is None
-    assert info.number("used_memory") == 1048576
-    assert info.number("used_memory_human") is None
-    assert info.number("no_such_field") is None
+    assert number_of(info.fields, "used_memory") == 1048576
+    assert number_of(info.fields, "used_memory_human") is None
+    assert number_of(info.fields, "no_such_field") is None
     assert info.keys(0) == 7
     assert info.keys(3) == 0, "a database without keys is not listed"
 
@@ -30,7 +31,7 @@ def test_what_is_refused_is_unknown() -> None:
     info = ServerInfo.of([refused, refused])
     assert info.trouble is refused
     assert info.fields == {}
-    assert info.number("used_memory") is None
+    assert number_of(info.fields, "used_memory") is None
     assert info.keys(0) is None
 
 

@@ -30,6 +30,7 @@ def test_a_disk_that_hangs_is_done_without(
         root=None,
         host="h",
         writer=writer,
+        syncer=writer,
     )
 
     async def run() -> Memory:

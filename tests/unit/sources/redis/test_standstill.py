@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
+from coordd.redislink.server_info import ServerInfo
 from coordd.redislink.session import Reply
 from coordd.redislink.trouble import server_error
 from coordd.sources.redis.standstill import standstill
@@ -14,30 +13,23 @@ NOT_PERMITTED = server_error("NOPERM this user has no permissions to run the 'in
 FULL = b"used_memory:1000\r\nmaxmemory:900\r\nmaxmemory_policy:noeviction\r\nmem_not_counted_for_evict:0\r\n"
 
 
-def told(
-    *,
-    ping: Reply = b"PONG",
-    memory: Reply = b"",
-    replication: Reply = b"role:master\r\n",
-    clients: Reply = b"",
-) -> str | None:
-    replies: Sequence[Reply] = (ping, memory, replication, clients)
-    return standstill(list(replies))
+def told(*, ping: Reply = b"PONG", info: Reply = b"role:master\r\n") -> str | None:
+    return standstill(ServerInfo.of([ping, info]))
 
 
 def test_a_redis_that_is_well() -> None:
     assert told() is None
-    assert told(memory=b"used_memory:1000\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n") is None
-    assert told(memory=FULL.replace(b"maxmemory:900", b"maxmemory:1000")) is None
-    assert told(clients=b"connected_clients:3\r\nmaxclients:10000\r\n") is None
+    assert told(info=b"used_memory:1000\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n") is None
+    assert told(info=FULL.replace(b"maxmemory:900", b"maxmemory:1000")) is None
+    assert told(info=b"connected_clients:3\r\nmaxclients:10000\r\n") is None
 
 
 def test_a_memory_that_is_full() -> None:
-    assert told(memory=FULL) == "takes no writes: its memory is full (maxmemory)"
+    assert told(info=FULL) == "takes no writes: its memory is full (maxmemory)"
     # what the server itself does not count
-    assert told(memory=FULL.replace(b"evict:0", b"evict:100")) is None
+    assert told(info=FULL.replace(b"evict:0", b"evict:100")) is None
     # it makes room
-    assert told(memory=FULL.replace(b"noeviction", b"volatile-lru")) is None
+    assert told(info=FULL.replace(b"noeviction", b"volatile-lru")) is None
 
 
 def test_a_disk_that_takes_no_dump() -> None:
@@ -47,16 +39,16 @@ def test_a_disk_that_takes_no_dump() -> None:
 
 def test_a_replica_beats_with_its_master() -> None:
     replica = b"role:slave\r\nmaster_link_status:%s\r\n"
-    assert told(replication=replica % b"up") is None
-    assert told(replication=replica % b"down") == "takes no writes: it is a replica that has lost its master"
+    assert told(info=replica % b"up") is None
+    assert told(info=replica % b"down") == "takes no writes: it is a replica that has lost its master"
 
 
 def test_no_room_for_another_client() -> None:
-    assert told(clients=b"connected_clients:10\r\nmaxclients:10\r\n") == "takes no more clients (maxclients)"
+    assert told(info=b"connected_clients:10\r\nmaxclients:10\r\n") == "takes no more clients (maxclients)"
 
 
 @pytest.mark.parametrize(
     "odd", [NOT_PERMITTED, None, 5, b"\xff:\xff\r\nused_memory:x\r\nmaxmemory:" + b"9" * 50]
 )
 def test_what_it_does_not_tell_is_taken_for_well(odd: Reply) -> None:
-    assert told(ping=odd, memory=odd, replication=odd, clients=odd) is None
+    assert told(ping=odd, info=odd) is None
