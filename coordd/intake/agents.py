@@ -105,6 +105,7 @@ class AgentIntake:
             told |= dict.fromkeys((observation.place for observation in observations), agent)
             if one.key.workspace in {observation.workspace for observation in observations}:
                 self._unshown[one.key] = (0, agent)
+                touched.add(one.key)
         await self._commit(self._step(touched, moment, restored=told))
 
     async def take(
@@ -127,7 +128,11 @@ class AgentIntake:
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
-            if new is not old:
+            if new is old:
+                continue
+            if new.dormant and _is_blank(traces):
+                touched |= self._observations.remove(state.name, agent_id)
+            else:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
 
