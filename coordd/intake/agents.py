@@ -32,7 +32,7 @@ from coordd.agents.join import Agent, difference, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
-from coordd.agents.remembered import RememberedAgent
+from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import sample_of
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
@@ -95,8 +95,9 @@ class AgentIntake:
         """
         touched: set[AgentKey] = set()
         told: dict[ObservationKey, Agent] = {}
+        sources = by_place(self._store.sources.values())
         for one in sorted(remembered, key=_last_recorded):
-            observations = one.observations(self._store.sources.values(), moment)
+            observations = one.observations(sources, moment)
             if not observations:
                 continue
             for observation in observations:

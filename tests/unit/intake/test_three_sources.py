@@ -75,9 +75,7 @@ class Model:
         at = None if seen is None else self._clock.mono - (self._clock.time() - seen)
         for source, (name, workspace, _) in SOURCES.items():
             if source in self.seen and name.kind in sample.sources and workspace in ("", sample.workspace):
-                self.seen[source][sample.agent_id] = Seen(
-                    None, beat, at, recorded_tasks=sample.active_tasks
-                )
+                self.seen[source][sample.agent_id] = Seen(None, beat, at, recorded_tasks=sample.active_tasks)
 
     def read(self, source: str, world: Mapping[str, AgentTraces], *, fresh: bool) -> None:
         """Take over what a source has; ``fresh``: it was not read until now."""
@@ -321,7 +319,9 @@ class ThreeSources(RuleBasedStateMachine):
         self._folder = TemporaryDirectory()
         self._loop = asyncio.Runner()
         self.places = {letter: Place() for letter in SOURCES}
-        self.daemons = [Daemon(self.clock, order, self.places) for order in (("A", "B", "C"), ("C", "B", "A"))]
+        self.daemons = [
+            Daemon(self.clock, order, self.places) for order in (("A", "B", "C"), ("C", "B", "A"))
+        ]
         self.model = Model(self.clock)
         self.up = False
         self.start()
