@@ -58,6 +58,9 @@ from coordd.util.sdnotify import Notifier, watchdog_seconds
 if TYPE_CHECKING:
     from coordd.service.redis_service import RedisService
 
+SNAPSHOT_RETRY = 10.0
+"""Seconds after which a snapshot that could not be written is tried again."""
+
 
 class Parts:
     """All parts of one run of the daemon.
@@ -263,6 +266,8 @@ class Parts:
             return self.redis.with_checkpoint(made)
 
         await self.last_run.write(document)
+        if self.last_run.problem is not None:  # it is shown, and may be over soon
+            self.schedule.once("snapshot.again", SNAPSHOT_RETRY, self.write_snapshot)
 
     def _apply(self, old: Config, new: Config) -> None:
         """Bring all parts to a new configuration."""
