@@ -25,7 +25,7 @@ class Agent:
 
     ``observations`` are in the order of their sources' ranks. ``verdict`` and ``cause`` are those of its last
     record. ``traces`` is None while any source was not read since a restart: what the records said of tasks
-    and status (``restored_tasks``, ``restored_status``) then stands.
+    and status then stands.
     """
 
     key: AgentKey
@@ -36,8 +36,6 @@ class Agent:
     beat_wall: float | None
     beat_mono: float | None
     run_since: float | None
-    restored_tasks: int | None = None
-    restored_status: str | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -48,14 +46,14 @@ class Agent:
     def active_tasks(self) -> int | None:
         """The number of tasks on the agent's own list; None is unknown."""
         if self.traces is None:
-            return self.restored_tasks
+            return _restored_tasks(self.observations)
         return None if self.traces.tasks is None else len(self.traces.tasks) + self.traces.unnamed_tasks
 
     @property
     def declared_status(self) -> str | None:
         """The status that the agent gives itself in its registration; None where it gives none."""
         if self.traces is None:
-            return self.restored_status
+            return _restored_status(self.observations)
         registration = self.traces.registration
         return registration.status if registration else None
 
@@ -69,18 +67,15 @@ def join(key: AgentKey, observations: Sequence[Observation], evidence: Evidence)
         evidence: what they tell together, as liveness.combine has it.
     """
     freshest = max(observations, key=_freshness)
-    traces = _joint_traces(observations)
     return Agent(
         key=key,
         observations=tuple(observations),
         verdict=judge(evidence),
         cause="appeared",
-        traces=traces,
+        traces=_joint_traces(observations),
         beat_wall=freshest.beat_wall,
         beat_mono=freshest.beat_mono,
         run_since=_joint_run(freshest, observations),
-        restored_tasks=None if traces else _restored_tasks(observations),
-        restored_status=None if traces else _restored_status(observations),
     )
 
 

@@ -22,7 +22,9 @@ ObservationKey = tuple[SourceName, str]
 class Observation:
     """What one source says of one agent.
 
-    ``workspace`` is the one that the agent works in, NO_WORKSPACE where the source does not tell.
+    ``key`` is that of the agent if this observation were the only one: its id in the source, and the
+    workspace that it works in, NO_WORKSPACE where the source does not tell.
+
     ``beat_wall`` is the time of the last beat as it is shown (epoch seconds), ``beat_at`` the same on its
     source's observed clock, ``beat_mono`` on the monotonic one; all are None when no beat was ever seen.
     ``run_since`` is the wall time of the first beat of the unbroken run.
@@ -34,8 +36,7 @@ class Observation:
     """
 
     source: SourceName
-    agent_id: str
-    workspace: str
+    key: AgentKey
     traces: AgentTraces | None
     beat_wall: float | None = None
     beat_at: float | None = None
@@ -45,14 +46,19 @@ class Observation:
     dormant: bool = False
 
     @property
-    def key(self) -> AgentKey:
-        """The key of the agent if this observation were the only one."""
-        return AgentKey(self.workspace, self.agent_id)
+    def agent_id(self) -> str:
+        """The agent's id in the source."""
+        return self.key.agent_id
+
+    @property
+    def workspace(self) -> str:
+        """The workspace that the source names for the agent."""
+        return self.key.workspace
 
     @property
     def place(self) -> ObservationKey:
         """The key of the observation."""
-        return self.source, self.agent_id
+        return self.source, self.key.agent_id
 
     def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
         """Return what a verdict at the observed time depends on, as far as this source tells."""
@@ -95,10 +101,10 @@ def observe(
     if beaten and beat.at is not None:
         # dated once: a gap that is taken out of the observed clock later must not change its age
         beat_mono = min(reading.mono, beat.at + reading.blind)
+    key = AgentKey(workspace if traces.workspace is None else traces.workspace, place[1])
     return Observation(
         source=place[0],
-        agent_id=place[1],
-        workspace=workspace if traces.workspace is None else traces.workspace,
+        key=old.key if old and old.key == key else key,  # one value for all that keep it
         traces=traces,
         beat_wall=beat.wall,
         beat_at=beat.at,

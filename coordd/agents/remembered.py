@@ -49,8 +49,7 @@ class RememberedAgent:
         return [
             Observation(
                 source=state.name,
-                agent_id=self.key.agent_id,
-                workspace=state.workspace,
+                key=AgentKey(state.workspace, self.key.agent_id),
                 traces=None,
                 beat_wall=self.beat_wall,
                 beat_at=at,

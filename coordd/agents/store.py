@@ -7,7 +7,7 @@ have fallen silent since, so that counting costs only what changed. The store re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from coordd.agents.join import Agent
@@ -47,7 +47,8 @@ class AgentStore:
         self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
         self._agents: dict[AgentKey, Agent] = {}
-        self._keys_of: dict[str, tuple[AgentKey, ...]] = {}
+        self._only_key: dict[str, AgentKey] = {}  # of each id that one agent has: the usual case
+        self._several_keys: dict[str, tuple[AgentKey, ...]] = {}
         self._roster = Roster()
         self._overdue: set[AgentKey] = set()
         self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._roster.__contains__)
@@ -81,7 +82,7 @@ class AgentStore:
         own = AgentKey(workspace, agent_id)
         if own in self._agents:
             return own
-        keys = self._keys_of.get(agent_id, ())
+        keys = self._keys_of(agent_id)
         for key in keys:
             if any(one.workspace == NO_WORKSPACE for one in self._agents[key].observations):
                 return key
@@ -89,7 +90,7 @@ class AgentStore:
 
     def named(self, agent_id: str) -> list[Agent]:
         """Return the agents with this id, in whatever workspace."""
-        return [self._agents[key] for key in self._keys_of.get(agent_id, ())]
+        return [self._agents[key] for key in self._keys_of(agent_id)]
 
     def workspaces_of(self, key: AgentKey) -> list[str]:
         """Return the workspaces that hold tasks of the sources that see this agent; Redis is NO_WORKSPACE."""
@@ -102,7 +103,7 @@ class AgentStore:
         key, before = agent.key, self._agents.get(agent.key)
         self._agents[key] = agent
         if before is None:
-            self._keys_of[key.agent_id] = tuple(sorted((*self._keys_of.get(key.agent_id, ()), key)))
+            self._set_keys(key.agent_id, sorted((*self._keys_of(key.agent_id), key)))
         if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
@@ -112,11 +113,7 @@ class AgentStore:
         """Show an agent no longer; a key without an agent changes nothing."""
         if self._agents.pop(key, None) is None:
             return
-        rest = tuple(one for one in self._keys_of[key.agent_id] if one != key)
-        if rest:
-            self._keys_of[key.agent_id] = rest
-        else:
-            del self._keys_of[key.agent_id]
+        self._set_keys(key.agent_id, [one for one in self._keys_of(key.agent_id) if one != key])
         self._roster.leave(key)
         self._overdue.discard(key)
         self.version += 1
@@ -225,6 +222,19 @@ class AgentStore:
         """Yield the traces that cannot be used right now, each with the reason."""
         for source in self.sources.values():
             yield from source.malformed.items()
+
+    def _keys_of(self, agent_id: str) -> tuple[AgentKey, ...]:
+        """Return the keys of the agents with this id, in order."""
+        only = self._only_key.get(agent_id)
+        return self._several_keys.get(agent_id, ()) if only is None else (only,)
+
+    def _set_keys(self, agent_id: str, keys: Sequence[AgentKey]) -> None:
+        self._only_key.pop(agent_id, None)
+        self._several_keys.pop(agent_id, None)
+        if len(keys) == 1:
+            self._only_key[agent_id] = keys[0]
+        elif keys:
+            self._several_keys[agent_id] = tuple(keys)
 
     def _update(self, agent: Agent, mono: float) -> None:
         """Judge an agent, and put a deadline at the moment when silence alone can change that."""

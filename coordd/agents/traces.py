@@ -26,7 +26,7 @@ class Heartbeat:
 
     written: float | None
     mtime: float | None
-    identity: tuple[object, ...]
+    identity: tuple[object, ...] | int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 
 from coordd.agents.beats import Reading
 from coordd.agents.join import Agent, difference, join
-from coordd.agents.key import AgentKey
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
 from coordd.agents.remembered import RememberedAgent
@@ -86,7 +86,8 @@ class AgentIntake:
         """Show agents as the last run knew them, until their sources are read.
 
         What a source that is read no longer told of them is dropped. An agent that is now another than in the
-        last run, because other sources are read, is recorded so.
+        last run, because other sources are read, is recorded so. Where records of several agents name one
+        source that tells of one of them, the last record is right: the others have not been written since.
 
         Args:
             remembered: the agents, from the records.
@@ -94,7 +95,7 @@ class AgentIntake:
         """
         touched: set[AgentKey] = set()
         told: dict[ObservationKey, Agent] = {}
-        for one in remembered:
+        for one in sorted(remembered, key=_last_recorded):
             observations = one.observations(self._store.sources.values(), moment)
             if not observations:
                 continue
@@ -120,11 +121,11 @@ class AgentIntake:
         known = self.known(state.name)
         for agent_id, traces in agents.items():
             old = known.get(agent_id)
-            if old is not None and old.traces is traces:
-                continue  # only time can change the verdict, and a deadline watches it
             if traces is None:
                 touched |= self._observations.remove(state.name, agent_id)
                 continue
+            if old is not None and old.traces is traces:
+                continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
             if new is not old:
                 touched |= self._observations.put(new)
@@ -287,6 +288,10 @@ class AgentIntake:
 def _is_blank(traces: AgentTraces) -> bool:
     """Return whether nothing is left of the agent by which its next beat could be told from an old one."""
     return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
+
+
+def _last_recorded(one: RememberedAgent) -> tuple[float, bool]:
+    return one.restored.wall or 0.0, one.key.workspace == NO_WORKSPACE
 
 
 def _where(key: AgentKey) -> dict[str, object]:

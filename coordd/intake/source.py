@@ -167,6 +167,7 @@ class SourceIntake:
         if state.holds_tasks:
             stores.tasks.drop(state.workspace)  # without a pause before the next line: see both or neither
         stores.store.drop_source(state)
+        stores.deadline_timer.update()  # what remains of an agent may be silent
 
     # Readings; the lock is held.
 

@@ -1,10 +1,11 @@
 """Keep the daemon small: leave out what large libraries import in vain, and give back what starting took.
 
-asyncio and redis-py import ssl, and with it OpenSSL: 4.7 MB resident and 20 ms, a sixth of the whole daemon,
-for a process that uses no TLS. asyncio works in an interpreter built without ssl, and is made to believe that
-it is in one; redis-py needs placeholders as well. A rediss:// URL needs ssl: then neither function may be
-called. APScheduler imports what finds plugins, runs jobs in other processes and knows time zones: 3.5 MB with
-all that these import, and coordd uses none of it.
+asyncio and redis-py import ssl, and with it OpenSSL, for a process that uses no TLS. Without it a daemon has
+26.5 MB resident in place of 30.8, with a Redis 37.9 in place of 42.7 (Python 3.11, redis-py 8.1, medians of
+five); 1.1 MB of that is private, the rest the library's pages. asyncio works in an interpreter built without
+ssl, and is made to believe that it is in one; redis-py needs placeholders as well. A rediss:// URL needs ssl:
+then neither function may be called. APScheduler imports what finds plugins, runs jobs in other processes and
+knows time zones: 3.5 MB with all that these import, and coordd uses none of it.
 """
 
 from __future__ import annotations

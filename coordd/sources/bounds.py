@@ -7,7 +7,6 @@ Each bound is a :class:`Budget`, shared by the readers of all workspaces, which 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from sys import getsizeof
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -17,6 +16,8 @@ T = TypeVar("T")
 
 MAX_NAMED = 10_000
 """Task ids kept for one agent's list, and for one source's available tasks; more are only counted."""
+_SMALLEST = 76
+"""Bytes of an empty text that holds any character."""
 
 
 class Budget:
@@ -98,7 +99,10 @@ class TextQuota(Quota[T]):
 
 
 def weight(value: object) -> int:
-    """Return the bytes that the texts of a trace take; 0 for a value without texts."""
+    """Return the bytes that the texts of a trace take at most; 0 for a value without texts.
+
+    It is the same for equal values at any time; sys.getsizeof grows once a text has been encoded.
+    """
     if isinstance(value, Claim):
         texts: tuple[str | None, ...] = (value.agent_id, value.status, value.description)
     elif isinstance(value, Progress):
@@ -107,4 +111,4 @@ def weight(value: object) -> int:
         texts = (value.status, value.hostname)
     else:
         return 0
-    return sum(getsizeof(text) for text in texts if text is not None)
+    return sum(_SMALLEST + len(text) * (1 if text.isascii() else 4) for text in texts if text is not None)

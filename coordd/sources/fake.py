@@ -96,10 +96,12 @@ class FakeSource:
     # The source.
 
     def start(self, listener: SourceListener, _known: Mapping[str, Observation]) -> None:
-        """Begin to tell of changes: at once that it is readable, unless it is broken."""
+        """Begin to tell of changes: at once that it is readable, or broken."""
         self._listener = listener
         if self._broken is None:
             listener.readable()
+        else:
+            listener.lost(self._broken[0])
 
     async def follow(self) -> Following:
         """Announce what changes from here on."""

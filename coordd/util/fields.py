@@ -10,6 +10,7 @@ import json
 import math
 from codecs import BOM_UTF8
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from coordd.util.timestamps import parse_timestamp
@@ -56,6 +57,15 @@ def _escaped(char: str) -> str:
 def decoded(content: bytes) -> str:
     """Decode untrusted bytes as UTF-8: drop a byte order mark, keep bad bytes as surrogates."""
     return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=256)
+def _shared(text: str) -> str:
+    """Return one object for equal texts: thousands of agents may write the same status and host name.
+
+    sys.intern would keep a stranger's texts for good on some versions of CPython.
+    """
+    return text
 
 
 class Fields:
@@ -127,7 +137,7 @@ class Fields:
         if value is None or value == "":
             return None
         if isinstance(value, str) and len(text := jsonable(value)) <= MAX_TEXT:
-            return text
+            return _shared(text)
         self._bad(name, f"not text of up to {MAX_TEXT} characters")
         return None
 

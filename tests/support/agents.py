@@ -65,7 +65,6 @@ class Agents:
     Args:
         paths: the sources, by their workspaces; "" is Redis.
         states: further sources.
-        interval: the seconds between two ticks of the loop.
     """
 
     def __init__(
@@ -109,8 +108,7 @@ class Agents:
         at = None if age is None else clock.now(self.mono) - age
         return Observation(
             source=name,
-            agent_id=agent_id,
-            workspace=self.store.sources[name].workspace if workspace is None else workspace,
+            key=AgentKey(self.store.sources[name].workspace if workspace is None else workspace, agent_id),
             traces=AgentTraces(agent_id, **fields),
             beat_wall=None if age is None else self.now.wall - age,
             beat_at=at,

@@ -150,17 +150,17 @@ class ToyDriver:
 
 
 class _HangingReader:
-    """A reader of a file system that may not answer."""
+    """A reader of a file system that may not answer, though not for ever: a loop that it blocks goes on."""
 
     def __init__(self, reader: WorkspaceReader, answers: threading.Event) -> None:
         self._reader, self._answers = reader, answers
 
     def scan(self, wall: float) -> SourceTraces:
-        self._answers.wait()
+        self._answers.wait(5)
         return self._reader.scan(wall)
 
     def read(self, hints: Collection[Hint]) -> AgentsChange:
-        self._answers.wait()
+        self._answers.wait(5)
         return self._reader.read(hints)
 
 
@@ -179,7 +179,7 @@ class _HangingBackend(FileBackend):
         return _HangingReader(super().reader(path), self.answers)
 
     def follow(self, path: str) -> Followed:
-        self.answers.wait()
+        self.answers.wait(5)
         return super().follow(path)
 
 

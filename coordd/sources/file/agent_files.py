@@ -63,12 +63,8 @@ def _heartbeat(_: str, content: bytes, state: os.stat_result) -> Parsed[AgentTra
         written = parse_heartbeat(content)
     except Malformed as error:
         problem = str(error)
-    content_id: str | int = (
-        content.decode("latin-1")
-        if len(content) <= 64
-        else hash(content)  # hashlib would load OpenSSL, 3.6 MB; the value is only compared in this process
-    )
-    identity = (state.st_mtime_ns, state.st_ino, content_id)
+    # a hash takes a third of the memory; hashlib would load OpenSSL, and it is compared in this process only
+    identity = hash((state.st_mtime_ns, state.st_ino, content))
     return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, identity), problem)
 
 

@@ -28,21 +28,11 @@ class Entry(Generic[T]):
     """One file as it was last read.
 
     ``counts`` is False if the file cannot be a trace at all (a FIFO, a link, a huge file): its name then
-    stands for no agent or task. ``value`` is None if the file could not be parsed; ``problem`` says why.
+    stands for no agent or task. ``value`` is None if the file could not be parsed; ``problem`` says why. Of
+    the file's state (stat) a hash is kept: its numbers would take five times as much memory.
     """
 
-    __slots__ = (
-        "counts",
-        "ctime_ns",
-        "ino",
-        "kind",
-        "mtime_ns",
-        "problem",
-        "released",
-        "settled",
-        "size",
-        "value",
-    )
+    __slots__ = ("_state", "counts", "kind", "problem", "released", "settled", "value")
 
     def __init__(
         self,
@@ -55,10 +45,7 @@ class Entry(Generic[T]):
         settled: bool,
     ) -> None:
         self.kind = kind
-        self.mtime_ns = state.st_mtime_ns
-        self.ctime_ns = state.st_ctime_ns
-        self.ino = state.st_ino
-        self.size = state.st_size
+        self._state = _hashed(state)
         self.value = value
         self.problem = problem
         self.counts = counts
@@ -67,12 +54,7 @@ class Entry(Generic[T]):
 
     def matches(self, state: os.stat_result) -> bool:
         """Return whether the file still has the state (stat) in which it was read."""
-        return (
-            self.mtime_ns == state.st_mtime_ns
-            and self.ino == state.st_ino
-            and self.size == state.st_size
-            and self.ctime_ns == state.st_ctime_ns
-        )
+        return self._state == _hashed(state)
 
     def refused(self, problem: str) -> Entry[T]:
         """Return this entry without its value, with the reason why the file cannot be read now."""
@@ -80,11 +62,19 @@ class Entry(Generic[T]):
         other.value, other.problem, other.settled, other.released = None, problem, False, False
         return other
 
-    def means_the_same_as(self, other: Entry[T] | None) -> bool:
-        """Return whether both readings have the same value and problem."""
-        return (
-            other is not None
-            and self.value == other.value
-            and self.counts == other.counts
-            and self.problem == other.problem
-        )
+    def or_earlier(self, earlier: Entry[T] | None) -> Entry[T]:
+        """Return the earlier reading, brought up to date, if it means the same; else this one.
+
+        Others hold the earlier value already, and two equal ones would take twice the memory.
+        """
+        if earlier is None or not self._means_the_same_as(earlier):
+            return self
+        earlier._state, earlier.settled, earlier.released = self._state, self.settled, self.released
+        return earlier
+
+    def _means_the_same_as(self, other: Entry[T]) -> bool:
+        return self.value == other.value and self.counts == other.counts and self.problem == other.problem
+
+
+def _hashed(state: os.stat_result) -> int:
+    return hash((state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size))

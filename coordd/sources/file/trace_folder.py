@@ -123,9 +123,10 @@ class TraceFolder(Generic[T]):
                     new = self._load_within_bounds(fd, name, kind, (state, racy_from), entry)
                     if new is None:
                         continue
-                    if not new.means_the_same_as(entry):
+                    kept = new.or_earlier(entry)
+                    if kept is not entry:
                         changed.add(name)
-                    entry = new
+                    entry = kept
                 fresh[name] = entry
         gone = known.keys() - fresh.keys()
         for name in gone:
@@ -168,8 +169,8 @@ class TraceFolder(Generic[T]):
                 del self.entries[name]
                 self._forget(old)
             return old is not None
-        self.entries[name] = new
-        return not new.means_the_same_as(old)
+        kept = self.entries[name] = new.or_earlier(old)
+        return kept is not old
 
     def clear(self) -> set[str]:
         """Forget all files, since the folder does not exist; return the names that were known."""

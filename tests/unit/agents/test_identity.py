@@ -17,7 +17,7 @@ OWN = {A: "/a", B: "/b", REDIS: NO_WORKSPACE}
 
 
 def seen(name: SourceName, workspace: str | None = None, *, agent: str = "x", **fields: bool) -> Observation:
-    return Observation(name, agent, OWN[name] if workspace is None else workspace, None, **fields)
+    return Observation(name, AgentKey(OWN[name] if workspace is None else workspace, agent), None, **fields)
 
 
 def groups(*observations: Observation) -> dict[AgentKey, list[SourceName]]:

@@ -33,8 +33,7 @@ def seen(name: SourceName, beat: float | None = None, **fields: Any) -> Observat
     wall = None if beat is None else T0 + beat
     return Observation(
         source=name,
-        agent_id="x",
-        workspace="" if name == REDIS else "/a",
+        key=AgentKey("" if name == REDIS else "/a", "x"),
         beat_wall=wall,
         beat_at=beat,
         beat_mono=beat,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.agents.beats import Reading, Restored
+from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation, observe
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
@@ -98,7 +99,7 @@ def test_one_that_was_forgotten_sleeps_until_its_next_beat() -> None:
 def test_what_the_records_say_stands_until_the_first_reading(place: tuple[SourceName, str]) -> None:
     alone, shared = (Restored(tasks=3, status="busy", wall=T0, seen=T0, shared=one) for one in (False, True))
     for restored in (alone, shared):
-        memory = Observation(place[0], "a", "/w", None, T0, 0.0, 0.0, T0 - 9, restored=restored)
+        memory = Observation(place[0], AgentKey("/w", "a"), None, T0, 0.0, 0.0, T0 - 9, restored=restored)
         read = observe(memory, place, "/w", traces(0.0), reading(30.0, fresh=True))
         assert (read.traces, read.beat_wall, read.beat_at) == (traces(0.0), T0, 0.0)
         # of several sources, another may not be read yet

@@ -38,8 +38,7 @@ class Model(RuleBasedStateMachine):
         self.agents = Agents(*PATHS, forget_after=400.0)
         self.store = self.agents.store
         self.loop_monitor = self.agents.loop_monitor
-        tick(self.loop_monitor, self.mono)
-        self.ticked = self.mono
+        self.tick(self.mono)
         self.known: dict[AgentKey, Agent] = {}
 
     @property
@@ -235,7 +234,6 @@ def test_an_agent_that_is_silent_for_too_long_is_told_in_its_time_and_once() -> 
     store = agents.store
     agents.see("/a", "x")
     for mono in range(2, 304, 2):
-        tick(agents.loop_monitor, float(mono))
         store.expire(float(mono))
         due = store.next_deadline()
         assert due is None or due <= (120.0 if mono < 120 else 302.0)
@@ -248,8 +246,6 @@ def test_what_can_change_an_answer_changes_the_version() -> None:
     store, version = agents.store, agents.store.version
     store.counts(1.0)
     assert store.version == version
-    for mono in range(2, 124, 2):
-        tick(agents.loop_monitor, float(mono))
     store.expire(122.0)
     assert store.version > version
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from agents import REDIS, Agents, state_of
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.traces import AgentTraces, Claim, Progress, SourceTraces, WorkChange
 from coordd.intake.trace_log import MAX_MALFORMED, TraceLog, found_all, found_some
 from coordd.runtime.clocks import Moment
-from coordd.sources.bounds import Bounds, Budget
+from coordd.sources.bounds import Bounds, Budget, weight
 from coordd.sources.file import trace_folder as folders
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.reader import WorkspaceReader
@@ -148,6 +149,13 @@ def test_available_tasks_beyond_the_bound_are_counted(tmp_path: Path) -> None:
     traces = reader.scan(0.0)
     assert (len(traces.tasks_available or ()), traces.available_unnamed) == (3, 7)
     assert "7 tasks" in traces.over_limit["tasks"]
+
+
+def test_a_text_weighs_the_same_before_and_after_it_was_sent() -> None:
+    claim = Claim("t", description="".join(["ü"] * 900), status="x")
+    before = weight(claim)
+    msgspec.json.encode(claim)  # leaves the encoded text with the string
+    assert weight(claim) == before > 0
 
 
 changes = st.lists(
@@ -284,7 +292,7 @@ def test_names_that_live_for_a_second_are_not_remembered_for_a_day() -> None:
     for number in range(10):
         agent_id = f"a{number}"
         traces = AgentTraces(agent_id)
-        known[agent_id] = Observation(REDIS, agent_id, "", traces)
+        known[agent_id] = Observation(REDIS, AgentKey("", agent_id), traces)
         found = departures.of_some({agent_id: None})[agent_id]
         assert found is (None if number >= 3 else traces)
         if number >= 3:

@@ -50,6 +50,7 @@ class Model(RuleBasedStateMachine):
         self.agents = Agents(*PATHS, mono=1024.0)
         self.store = self.agents.store
         self.ticked = self.mono
+        tick(self.agents.loop_monitor, self.mono)
         self.offset = EPOCH
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
@@ -255,6 +256,7 @@ class Scene:
 
     def __init__(self, *, active_before: tuple[AgentKey, ...] | None = None) -> None:
         self.agents = Agents("/w")
+        tick(self.agents.loop_monitor, self.agents.mono)
         self.store = self.agents.store
         self.board = Board(store=self.store, stall_after=STALL)
         self.store.on_change = self.board.touched
