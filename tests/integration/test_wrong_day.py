@@ -33,8 +33,8 @@ class Clock:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "COORDD_AGENTS_TIMEOUT": "10m",
-            # libfaketime moves no timer of the kernel: the daemon notices when it wakes, once a second then
-            "COORDD_SAMPLING_INTERVAL": "1s",
+            # libfaketime moves no timer of the kernel: the daemon notices when it wakes
+            "COORDD_SAMPLING_INTERVAL": "2s",
         }
 
     def set(self, ahead: int) -> None:

@@ -101,6 +101,14 @@ def test_no_capability_no_new_privilege_seccomp(box: Box) -> None:
     assert set(fields["Uid"].split()) == {box.shell("id -u coordd").strip()}
 
 
+def test_the_kernel_tells_it_of_a_set_clock_and_of_moved_directories(box: Box) -> None:
+    """The filter of system calls leaves it timerfd and inotify: it does not have to look at intervals."""
+    about = box.shell(f"cat /proc/{box.main_pid()}/fdinfo/*")
+    assert "settime flags: 03" in about  # TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET
+    links = box.shell(f"ls -l /proc/{box.main_pid()}/fd")
+    assert links.count("inotify") == 2  # the traces', and its own files'
+
+
 def test_the_sample_from_inside_has_every_field(box: Box) -> None:
     sample = box.rpc("system.latest")
     missing = [name for name, value in sample.items() if value is None]

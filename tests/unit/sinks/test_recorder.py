@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
+from time import monotonic
 
 import pytest
 from waiting import PATIENCE, until
@@ -61,7 +62,7 @@ class Disk:
 
 
 class Bench:
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, *, fsync_interval: float = 0.02) -> None:
         self.disk = disk
         self.schedule = Schedule(
             loop_monitor=LoopMonitor(),
@@ -74,7 +75,7 @@ class Bench:
             syncer=Worker("syncer"),
             schedule=self.schedule,
             host="h",
-            fsync_interval=0.02,
+            fsync_interval=fsync_interval,
         )
 
     @property
@@ -135,3 +136,24 @@ async def test_an_fsync_that_hangs_shows_and_stops_no_record(bench: Bench) -> No
     await bench.until_ok()
     assert bench.disk.synced
     await bench.recorder.close()
+
+
+async def test_an_fsync_follows_at_once_after_a_pause_and_else_half_an_interval_after_the_last() -> None:
+    bench = Bench(Disk(), fsync_interval=1000.0)
+    bench.schedule.start()
+    await bench.recorder.record(performance=[ROW])
+    await until(lambda: bench.disk.synced == 1)
+    await bench.recorder.record(performance=[ROW])
+    await bench.recorder.record(performance=[ROW])
+    due = bench.schedule.waiting("records.sync")
+    assert due is not None
+    assert due - monotonic() == pytest.approx(500, abs=PATIENCE)
+    assert bench.disk.synced == 1
+    bench.schedule.stop()
+
+
+async def test_who_looks_after_the_files_hears_of_each_batch(bench: Bench) -> None:
+    heard: list[int] = []
+    bench.recorder.settled = lambda: heard.append(bench.disk.rows)
+    await bench.recorder.record(performance=[ROW])
+    assert heard[:1] == [1]
