@@ -73,10 +73,11 @@ def run_here(
     sources: ConfigSources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
 ) -> int:
     """Run the daemon in this process, to its end; return the exit code."""
+    from coordd.runtime.footprint import import_asyncio_without_ssl, share_one_heap
+
+    share_one_heap()
     url = settings.coordination.redis_url
     if url is None or not url.startswith("rediss:"):
-        from coordd.runtime.footprint import import_asyncio_without_ssl
-
         import_asyncio_without_ssl()
     import faulthandler
     import logging

