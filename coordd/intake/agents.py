@@ -201,8 +201,8 @@ class AgentIntake:
     def _join(self, touched: set[AgentKey], moment: Moment) -> dict[AgentKey, Agent | None]:
         """Return these agents as their observations make them; None for one that is not to be shown.
 
-        An agent that has been silent for too long becomes dormant, and with it what it was joined with may
-        become another agent: then that is joined anew as well.
+        What has been silent for too long becomes dormant, and with it what it was joined with may become
+        another agent: then that is joined anew as well.
         """
         horizon = self._store.horizon(moment.mono)
         found: dict[AgentKey, Agent | None] = {}
@@ -210,18 +210,15 @@ class AgentIntake:
         while waiting:
             key = waiting.pop()
             observations = self._observations.of_agent(key)
-            found[key] = None
-            if all(one.dormant for one in observations):
-                continue
-            evidence = self._store.evidence_of(observations, horizon)
-            if not self._store.is_forgettable(evidence):
-                found[key] = join(key, observations, evidence)
-                continue
-            for one in observations:
+            overdue = self._store.overdue(observations, horizon)
+            for one in overdue:
                 if one.traces is not None and _is_blank(one.traces):
                     waiting |= self._observations.remove(*one.place)
-                elif not one.dormant:
+                else:
                     waiting |= self._observations.put(replace(one, dormant=True))
+            found[key] = None
+            if not overdue and not all(one.dormant for one in observations):
+                found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
         return found
 
     def _compared(
