@@ -131,6 +131,20 @@ class AgentIntake:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
 
+    async def redate(self, state: SourceState) -> None:
+        """Date beats that were seen while silence did not count as of the end of that time.
+
+        They were dated on a clock that ran on; it has been set back since.
+        """
+        moment = now()
+        observed = state.clock.now(moment.mono)
+        touched: set[AgentKey] = set()
+        for one in list(self.known(state.name).values()):
+            if one.beat_at is not None and one.beat_at > observed:
+                touched |= self._observations.put(replace(one, beat_at=observed))
+        if touched:
+            await self._commit(self._step(touched, moment))
+
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
         touched: set[AgentKey] = set()

@@ -338,7 +338,7 @@ letters = st.sampled_from("ABC")
 ids = st.sampled_from(IDS)
 tasks = st.sampled_from([(), ("t1",), ("t1", "t2"), None])
 kinds_of_change = st.sampled_from(["beat", "beat", "beat", "tasks", "vanish", "expire", "old"])
-changes = st.tuples(letters, ids, kinds_of_change, tasks)
+changes = st.tuples(letters, ids, kinds_of_change, tasks).filter(lambda one: one[:2] != ("B", "y"))
 
 
 class ThreeSources(RuleBasedStateMachine):
@@ -386,7 +386,11 @@ class ThreeSources(RuleBasedStateMachine):
                 if agent_id not in place:
                     place[agent_id] = AgentTraces(agent_id, Heartbeat(now - 3600, None, (now - 3600,)))
             else:
-                beat = Heartbeat(now, None, (now,)) if kind == "beat" else old.heartbeat
+                beat = old.heartbeat
+                # What has no beat at all is forgotten with what it is joined with, and in two workspaces that
+                # depends on what was read before: such an id is in one workspace here.
+                if kind == "beat" or (beat is None and agent_id == "x"):
+                    beat = Heartbeat(now, None, (now,))
                 place[agent_id] = AgentTraces(agent_id, beat, tasks=listed if beat else listed or ("t1",))
         for daemon, order in zip(self.daemons, (several, several[::-1]), strict=True):
             if self.up:
