@@ -137,6 +137,20 @@ class AgentIntake:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
 
+    async def redate(self, state: SourceState) -> None:
+        """Date beats that were seen while silence did not count as of the end of that time.
+
+        They were dated on a clock that ran on; it has been set back since.
+        """
+        moment = now()
+        observed = state.clock.now(moment.mono)
+        touched: set[AgentKey] = set()
+        for one in list(self.known(state.name).values()):
+            if one.beat_at is not None and one.beat_at > observed:
+                touched |= self._observations.put(replace(one, beat_at=observed))
+        if touched:
+            await self._commit(self._step(touched, moment))
+
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
         touched: set[AgentKey] = set()
@@ -207,8 +221,8 @@ class AgentIntake:
     def _join(self, touched: set[AgentKey], moment: Moment) -> dict[AgentKey, Agent | None]:
         """Return these agents as their observations make them; None for one that is not to be shown.
 
-        An agent that has been silent for too long becomes dormant, and with it what it was joined with may
-        become another agent: then that is joined anew as well.
+        What has been silent for too long becomes dormant, and with it what it was joined with may become
+        another agent: then that is joined anew as well.
         """
         horizon = self._store.horizon(moment.mono)
         found: dict[AgentKey, Agent | None] = {}
@@ -216,18 +230,15 @@ class AgentIntake:
         while waiting:
             key = waiting.pop()
             observations = self._observations.of_agent(key)
-            found[key] = None
-            if all(one.dormant for one in observations):
-                continue
-            evidence = self._store.evidence_of(observations, horizon)
-            if not self._store.is_forgettable(evidence):
-                found[key] = join(key, observations, evidence)
-                continue
-            for one in observations:
+            overdue = self._store.overdue(observations, horizon)
+            for one in overdue:
                 if one.traces is not None and _is_blank(one.traces):
                     waiting |= self._observations.remove(*one.place)
-                elif not one.dormant:
+                else:
                     waiting |= self._observations.put(replace(one, dormant=True))
+            found[key] = None
+            if not overdue and not all(one.dormant for one in observations):
+                found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
         return found
 
     def _compared(

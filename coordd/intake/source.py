@@ -284,6 +284,7 @@ class SourceIntake:
     async def _rejudge(self) -> None:
         """Judge all agents of the source again, after its clock changed or it was lost."""
         stores = self._stores
+        await stores.agents.redate(self.state)
         for some in _slices(stores.agents.agents_of(self.state.name)):
             stores.store.rejudge(some, now().mono)
             stores.tasks.update()
