@@ -243,7 +243,10 @@ class SourceIntake:
         if epoch != self._epoch:
             return
         if change.rescan_needed:
-            self.changed(None)
+            if pushed and self._pace.after > now().mono:
+                self.changed(None)
+            else:  # a verdict may wait for what was to be read again
+                await self._read_all()
             return
         stores, state = self._stores, self.state
         found_some(state, change.malformed)

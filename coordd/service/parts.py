@@ -122,6 +122,7 @@ class Parts:
             worker=Worker("coordd-upkeep"),
             schedule=self.schedule,
             on_event=self.recorder.event,
+            on_counted=self.recorder.refresh,
         )
         self.recorder.settled = self.upkeep.look
         bounds = Bounds()
