@@ -91,7 +91,7 @@ def difference(before: Agent, after: Agent) -> Cause | None:
         return None if before.active_tasks == after.active_tasks else "tasks"
     if are - were or before.beat_wall != after.beat_wall:
         return "heartbeat"
-    if len(are) == 1 and before.observations[0].beat_at != after.observations[0].beat_at:
+    if len(are) == 1 and before.beat_mono != after.beat_mono:
         return "heartbeat"
     if before.verdict != after.verdict:
         return "verdict"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import Restored
@@ -32,20 +32,19 @@ class RememberedAgent:
     beat_wall: float | None = None
     run_since: float | None = None
 
-    def observations(self, sources: Iterable[SourceState], moment: Moment) -> list[Observation]:
+    def observations(
+        self, sources: Mapping[tuple[str, str], SourceState], moment: Moment
+    ) -> list[Observation]:
         """Return what each of its sources told of it, in the order of their ranks.
 
         Args:
-            sources: the sources that are read now; what others told is left out.
+            sources: the sources that are read now, by kind and workspace; what others told is left out.
             moment: now, on whose clock the last beat is dated.
         """
         seen = self.restored.seen
         at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
-        found: dict[str, SourceState] = {}
-        for state in sorted(sources, key=lambda state: (state.rank, state.name)):
-            kind = state.name.kind
-            if kind in self.sources and state.workspace in (NO_WORKSPACE, self.key.workspace):
-                found.setdefault(kind, state)
+        places = ((kind, place) for kind in self.sources for place in (self.key.workspace, NO_WORKSPACE))
+        found = {state.name: state for place in places if (state := sources.get(place)) is not None}
         return [
             Observation(
                 source=state.name,
@@ -57,10 +56,15 @@ class RememberedAgent:
                 run_since=self.run_since,
                 restored=self.restored,
             )
-            for state in found.values()
+            for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]
 
     def agent(self, observations: Sequence[Observation]) -> Agent:
         """Return the agent as its last record shows it, with these observations."""
         agent = join(self.key, observations, Evidence(silence=None, timeout=0.0))
         return replace(agent, verdict=self.verdict, cause=self.cause)
+
+
+def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], SourceState]:
+    """Return sources by kind and workspace, as :meth:`RememberedAgent.observations` looks for them."""
+    return {(state.name.kind, state.workspace): state for state in sources}

@@ -210,7 +210,22 @@ class AgentStore:
             every.append(one.evidence(observed, timeout=self.timeout, readable=readable))
         return combine(every)
 
-    def is_forgettable(self, evidence: Evidence) -> bool:
+    def overdue(self, observations: Sequence[Observation], horizon: float) -> list[Observation]:
+        """Return those observations of an agent that are to be forgotten, having been silent for too long.
+
+        That is all of them, or those that name its workspace, if these are silent by themselves: whether a
+        workspace has an agent must not depend on what else was read before. One that is dormant is forgotten
+        already.
+        """
+        awake = [one for one in observations if not one.dormant]
+        if not awake or self._is_forgettable(self.evidence_of(observations, horizon)):
+            return awake
+        homes = _homes_beside_others(observations)
+        if homes and self._is_forgettable(self.evidence_of(homes, horizon)):
+            return [one for one in homes if not one.dormant]
+        return []
+
+    def _is_forgettable(self, evidence: Evidence) -> bool:
         """Return whether an agent with this evidence has been silent for too long to be shown."""
         return (
             evidence.silence is not None
@@ -245,16 +260,34 @@ class AgentStore:
             self.on_change(agent.key)
         self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
         self._await_deadline(agent.key, verdict, evidence, mono)
+        if homes := _homes_beside_others(agent.observations):
+            self._await_forgetting(agent.key, homes, mono)
 
     def _await_deadline(self, key: AgentKey, verdict: Verdict, evidence: Evidence, mono: float) -> None:
         # An agent can come back with a beat older than the one before: the earlier deadline then counts.
         if evidence.silence is None or verdict.status == "unknown":
             return
         limit = self.timeout if verdict.status == "active" else self.forget_after
-        if verdict.status == "inactive" and self.is_forgettable(evidence):
+        if verdict.status == "inactive" and self._is_forgettable(evidence):
             self._overdue.add(key)
             return
         self._deadlines.put(key, mono + max(_LEAST, limit - evidence.silence))
+
+    def _await_forgetting(self, key: AgentKey, homes: Sequence[Observation], mono: float) -> None:
+        """Put a deadline at the moment when these observations of an agent are to be forgotten."""
+        if all(one.dormant for one in homes):
+            return
+        evidence = self.evidence_of(homes, self._loop_monitor.horizon(mono))
+        if self._is_forgettable(evidence):
+            self._overdue.add(key)
+        elif evidence.silence is not None and evidence.readable:
+            self._deadlines.put(key, mono + max(_LEAST, self.forget_after - evidence.silence))
+
+
+def _homes_beside_others(observations: Sequence[Observation]) -> list[Observation]:
+    """Return those that name a workspace, if others of the same agent name none; else nothing."""
+    homes = [one for one in observations if one.workspace != NO_WORKSPACE]
+    return homes if len(homes) < len(observations) else []
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

@@ -32,7 +32,7 @@ from coordd.agents.join import Agent, difference, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
-from coordd.agents.remembered import RememberedAgent
+from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import sample_of
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
@@ -95,8 +95,9 @@ class AgentIntake:
         """
         touched: set[AgentKey] = set()
         told: dict[ObservationKey, Agent] = {}
+        sources = by_place(self._store.sources.values())
         for one in sorted(remembered, key=_last_recorded):
-            observations = one.observations(self._store.sources.values(), moment)
+            observations = one.observations(sources, moment)
             if not observations:
                 continue
             for observation in observations:
@@ -105,6 +106,7 @@ class AgentIntake:
             told |= dict.fromkeys((observation.place for observation in observations), agent)
             if one.key.workspace in {observation.workspace for observation in observations}:
                 self._unshown[one.key] = (0, agent)
+                touched.add(one.key)
         await self._commit(self._step(touched, moment, restored=told))
 
     async def take(
@@ -127,9 +129,27 @@ class AgentIntake:
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
-            if new is not old:
+            if new is old:
+                continue
+            if new.dormant and _is_blank(traces):
+                touched |= self._observations.remove(state.name, agent_id)
+            else:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
+
+    async def redate(self, state: SourceState) -> None:
+        """Date beats that were seen while silence did not count as of the end of that time.
+
+        They were dated on a clock that ran on; it has been set back since.
+        """
+        moment = now()
+        observed = state.clock.now(moment.mono)
+        touched: set[AgentKey] = set()
+        for one in list(self.known(state.name).values()):
+            if one.beat_at is not None and one.beat_at > observed:
+                touched |= self._observations.put(replace(one, beat_at=observed))
+        if touched:
+            await self._commit(self._step(touched, moment))
 
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
@@ -201,8 +221,8 @@ class AgentIntake:
     def _join(self, touched: set[AgentKey], moment: Moment) -> dict[AgentKey, Agent | None]:
         """Return these agents as their observations make them; None for one that is not to be shown.
 
-        An agent that has been silent for too long becomes dormant, and with it what it was joined with may
-        become another agent: then that is joined anew as well.
+        What has been silent for too long becomes dormant, and with it what it was joined with may become
+        another agent: then that is joined anew as well.
         """
         horizon = self._store.horizon(moment.mono)
         found: dict[AgentKey, Agent | None] = {}
@@ -210,18 +230,15 @@ class AgentIntake:
         while waiting:
             key = waiting.pop()
             observations = self._observations.of_agent(key)
-            found[key] = None
-            if all(one.dormant for one in observations):
-                continue
-            evidence = self._store.evidence_of(observations, horizon)
-            if not self._store.is_forgettable(evidence):
-                found[key] = join(key, observations, evidence)
-                continue
-            for one in observations:
+            overdue = self._store.overdue(observations, horizon)
+            for one in overdue:
                 if one.traces is not None and _is_blank(one.traces):
                     waiting |= self._observations.remove(*one.place)
-                elif not one.dormant:
+                else:
                     waiting |= self._observations.put(replace(one, dormant=True))
+            found[key] = None
+            if not overdue and not all(one.dormant for one in observations):
+                found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
         return found
 
     def _compared(

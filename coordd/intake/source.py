@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
+SLACK = 0.1
+"""The share of its interval by which a full reading may be late, so that it shares a wake-up."""
 SLICE = 500
 """The number of agents that are taken over before other work of the loop has its turn."""
 
@@ -284,6 +286,7 @@ class SourceIntake:
     async def _rejudge(self) -> None:
         """Judge all agents of the source again, after its clock changed or it was lost."""
         stores = self._stores
+        await stores.agents.redate(self.state)
         for some in _slices(stores.agents.agents_of(self.state.name)):
             stores.store.rejudge(some, now().mono)
             stores.tasks.update()
@@ -309,7 +312,7 @@ class SourceIntake:
         """Schedule the next full reading that nothing else asks for."""
         delay = self._pace.at_least(self.source.interval)
         if delay != math.inf:
-            self._once("scan", delay, self.scan)
+            self._once("scan", delay, self.scan, slack=SLACK * delay)
         self._await_due()
 
     def _await_due(self) -> None:
@@ -320,9 +323,11 @@ class SourceIntake:
             if self._due_later("batch", delay):
                 self._once("batch", delay, self._batch)
 
-    def _once(self, job: str, delay: float, work: Callable[[], Awaitable[None]]) -> None:
+    def _once(
+        self, job: str, delay: float, work: Callable[[], Awaitable[None]], *, slack: float = 0.0
+    ) -> None:
         if not self._ended:
-            self._stores.schedule.once(f"{self._jobs}.{job}", delay, work)
+            self._stores.schedule.once(f"{self._jobs}.{job}", delay, work, slack=slack)
 
     def _due_later(self, job: str, delay: float) -> bool:
         """Return whether a job is not due within a delay in seconds."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName
-from coordd.intake.source import BATCH, SourceIntake, Stores
+from coordd.intake.source import BATCH, SLACK, SourceIntake, Stores
 from coordd.runtime.pace import PAUSE, Pace
 from coordd.runtime.schedule import now
 from coordd.sources.base import RESCAN, SourceFinder
@@ -47,7 +47,7 @@ class Intake:
         await stores.agents.restore(agents, now())
         for one in added:
             one.start()
-        stores.schedule.every("sources.find", RESCAN, self.find)
+        stores.schedule.every("sources.find", RESCAN, self.find, slack=SLACK * RESCAN)
 
     async def first_readings(self) -> None:
         """Return when every source was read once, or has kept waiting for as long as its patience allows."""

@@ -165,7 +165,7 @@ class Daemon:
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
                 await parts.redis.stop()
-                await parts.write_snapshot()
+                await parts.write_snapshot(durable=True)
                 await parts.recorder.close()
         parts.schedule.stop()
 

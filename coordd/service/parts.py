@@ -58,6 +58,9 @@ from coordd.util.sdnotify import Notifier, watchdog_seconds
 if TYPE_CHECKING:
     from coordd.service.redis_service import RedisService
 
+SNAPSHOT_RETRY = 10.0
+"""Seconds after which a snapshot that could not be written is tried again."""
+
 
 class Parts:
     """All parts of one run of the daemon.
@@ -255,14 +258,16 @@ class Parts:
         await self.sampling.measured()
         await self.write_snapshot()
 
-    async def write_snapshot(self) -> None:
+    async def write_snapshot(self, *, durable: bool = False) -> None:
         """Write the snapshot for clients and for the next run."""
 
         async def document() -> Mapping[str, object]:
             made = await self.documents.snapshot(now())
             return self.redis.with_checkpoint(made)
 
-        await self.last_run.write(document)
+        await self.last_run.write(document, durable=durable)
+        if self.last_run.problem is not None:  # it is shown, and may be over soon
+            self.schedule.once("snapshot.again", SNAPSHOT_RETRY, self.write_snapshot)
 
     def _apply(self, old: Config, new: Config) -> None:
         """Bring all parts to a new configuration."""

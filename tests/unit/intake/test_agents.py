@@ -351,3 +351,12 @@ async def test_nothing_is_kept_of_forgotten_agents_whose_traces_are_gone() -> No
     tracemalloc.stop()
     assert grown < 500_000  # of 5,000 agents 100 are there
     assert len(scene.store) == 0
+
+
+async def test_nothing_is_kept_of_a_forgotten_agent_whose_last_trace_goes(scene: Scene) -> None:
+    redis = scene.sources[""]
+    await scene.read("", scene.traces(FORGET + 100), fresh=True)
+    assert list(scene.intake.known(redis.name)) == ["x"]
+    await scene.read("", AgentTraces("x"))
+    assert list(scene.intake.known(redis.name)) == []
+    assert scene.records.samples == []

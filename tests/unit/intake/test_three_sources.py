@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from simulated import Clock, Coordd, Records
 
 from coordd.agents.key import NO_WORKSPACE, AgentKey
+from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName
-from coordd.agents.traces import AgentTraces, Heartbeat
+from coordd.agents.traces import AgentsChange, AgentTraces, Heartbeat, SourceTraces
 from coordd.model import AgentSample
 from coordd.runtime.clocks import ObservedClock
 from coordd.sinks.restore import restore
-from coordd.sources.base import Source
+from coordd.sources.base import Source, SourceListener
 from coordd.sources.fake import FakeSource
 from coordd.util.timestamps import parse_timestamp, utc_date
 
@@ -45,13 +46,17 @@ Shown = dict[AgentKey, tuple[str, tuple[str, ...], int | None]]
 
 @dataclass
 class Seen:
-    """What a source is known to tell of an agent; ``traces`` is None for what only records say."""
+    """What a source is known to tell of an agent; ``traces`` is None for what only records say.
+
+    ``recorded_tasks`` counts until every source is read that the record was made of (``shared``: several).
+    """
 
     traces: AgentTraces | None
     beat: float | None = None
     at: float | None = None
     dormant: bool = False
     recorded_tasks: int | None = None
+    shared: bool = False
 
 
 class Model:
@@ -76,7 +81,7 @@ class Model:
         for source, (name, workspace, _) in SOURCES.items():
             if source in self.seen and name.kind in sample.sources and workspace in ("", sample.workspace):
                 self.seen[source][sample.agent_id] = Seen(
-                    None, beat, at, recorded_tasks=sample.active_tasks
+                    None, beat, at, recorded_tasks=sample.active_tasks, shared=len(sample.sources) > 1
                 )
 
     def read(self, source: str, world: Mapping[str, AgentTraces], *, fresh: bool) -> None:
@@ -85,6 +90,7 @@ class Model:
         self.seen[source] = {
             agent_id: self._seen(source, old.get(agent_id), traces, fresh=fresh)
             for agent_id, traces in world.items()
+            if traces != AgentTraces(agent_id) or agent_id in old
         }
 
     def regained(self, source: str) -> None:
@@ -95,7 +101,9 @@ class Model:
                 one.at = min(one.at, self.clocks[source].now(self._clock.mono))
 
     def _seen(self, source: str, old: Seen | None, traces: AgentTraces, *, fresh: bool) -> Seen:
-        new = Seen(traces) if old is None else Seen(traces, old.beat, old.at, old.dormant, old.recorded_tasks)
+        new = Seen(traces) if old is None else replace(old, traces=traces)
+        if not new.shared:
+            new.recorded_tasks = None
         beat = traces.heartbeat.written if traces.heartbeat else None
         known = old.traces.heartbeat if old is not None and old.traces is not None else None
         recorded = new.beat if old is not None and old.traces is None else None
@@ -135,19 +143,22 @@ class Model:
         return "inactive", silence
 
     def forget(self) -> None:
-        """Forget the agents that have been silent for too long."""
-        again = True
-        while again:
-            again = False
-            for behind in self.agents().values():
-                status, silence = self.status(behind)
-                if all(one.dormant for _, one in behind) or status != "inactive" or (silence or 0) <= FORGET:
-                    continue
-                again = True
-                for source, one in behind:
-                    one.dormant = True
-                    if one.traces is not None and one.traces == AgentTraces(one.traces.agent_id):
-                        del self.seen[source][one.traces.agent_id]
+        """Forget agents that have been silent for too long, and what a workspace alone says of such."""
+        while over := [behind for behind in self._to_be_forgotten() if self._is_over(behind)]:
+            for source, one in max(over, key=lambda behind: self.status(behind)[1] or 0.0):
+                one.dormant = True
+                if one.traces is not None and one.traces == AgentTraces(one.traces.agent_id):
+                    del self.seen[source][one.traces.agent_id]
+
+    def _to_be_forgotten(self) -> Iterator[list[tuple[str, Seen]]]:
+        for behind in self.agents().values():
+            for some in (behind, [(source, one) for source, one in behind if source != "C"]):
+                if not all(one.dormant for _, one in some):
+                    yield some
+
+    def _is_over(self, behind: list[tuple[str, Seen]]) -> bool:
+        status, silence = self.status(behind)
+        return status == "inactive" and silence is not None and silence > FORGET
 
     def shown(self) -> Shown:
         """Return status, sources and tasks of each agent that is to be shown."""
@@ -176,6 +187,29 @@ class Place:
     still: bool = False
 
 
+class ForgettingSource(FakeSource):
+    """A source that tells of an agent without any trace, as of one that fell silent, while it is known."""
+
+    known: Mapping[str, Observation] = {}  # a view, given at the start
+
+    def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
+        self.known = known
+        super().start(listener, known)
+
+    async def read_all(self) -> SourceTraces:
+        traces = await super().read_all()
+        agents = {key: one for key, one in traces.agents.items() if self._is_there(key, one)}
+        return replace(traces, agents=agents)
+
+    async def read_some(self, hints: Collection[Hashable]) -> AgentsChange:
+        change = await super().read_some(hints)
+        agents = {key: one if self._is_there(key, one) else None for key, one in change.agents.items()}
+        return replace(change, agents=agents)
+
+    def _is_there(self, agent_id: str, traces: AgentTraces | None) -> bool:
+        return traces != AgentTraces(agent_id) or agent_id in self.known
+
+
 class Finder:
     """Find the sources that are configured, in the order given."""
 
@@ -196,7 +230,7 @@ class Finder:
                 self.sources.pop(letter, None)
             elif letter not in self.sources:
                 name, workspace, rank = SOURCES[letter]
-                self.sources[letter] = source = FakeSource(name, workspace=workspace, rank=rank)
+                self.sources[letter] = source = ForgettingSource(name, workspace=workspace, rank=rank)
                 source.agents = dict(place.agents)
                 if place.broken:
                     source.break_("it is broken")
@@ -303,7 +337,7 @@ letters = st.sampled_from("ABC")
 ids = st.sampled_from(IDS)
 tasks = st.sampled_from([(), ("t1",), ("t1", "t2"), None])
 kinds_of_change = st.sampled_from(["beat", "beat", "beat", "tasks", "vanish", "expire", "old"])
-changes = st.tuples(letters, ids, kinds_of_change, tasks)
+changes = st.tuples(letters, ids, kinds_of_change, tasks).filter(lambda one: one[:2] != ("B", "y"))
 
 
 class ThreeSources(RuleBasedStateMachine):
@@ -321,7 +355,9 @@ class ThreeSources(RuleBasedStateMachine):
         self._folder = TemporaryDirectory()
         self._loop = asyncio.Runner()
         self.places = {letter: Place() for letter in SOURCES}
-        self.daemons = [Daemon(self.clock, order, self.places) for order in (("A", "B", "C"), ("C", "B", "A"))]
+        self.daemons = [
+            Daemon(self.clock, order, self.places) for order in (("A", "B", "C"), ("C", "B", "A"))
+        ]
         self.model = Model(self.clock)
         self.up = False
         self.start()
@@ -351,7 +387,11 @@ class ThreeSources(RuleBasedStateMachine):
                 if agent_id not in place:
                     place[agent_id] = AgentTraces(agent_id, Heartbeat(now - 3600, None, (now - 3600,)))
             else:
-                beat = Heartbeat(now, None, (now,)) if kind == "beat" else old.heartbeat
+                beat = old.heartbeat
+                # What has no beat at all is forgotten with what it is joined with, and in two workspaces that
+                # depends on what was read before: such an id is in one workspace here.
+                if kind == "beat" or (beat is None and agent_id == "x"):
+                    beat = Heartbeat(now, None, (now,))
                 place[agent_id] = AgentTraces(agent_id, beat, tasks=listed if beat else listed or ("t1",))
         for daemon, order in zip(self.daemons, (several, several[::-1]), strict=True):
             if self.up:
