@@ -105,6 +105,7 @@ class AgentIntake:
             told |= dict.fromkeys((observation.place for observation in observations), agent)
             if one.key.workspace in {observation.workspace for observation in observations}:
                 self._unshown[one.key] = (0, agent)
+                touched.add(one.key)
         await self._commit(self._step(touched, moment, restored=told))
 
     async def take(

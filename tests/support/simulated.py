@@ -1,4 +1,4 @@
-"""Run the intake of sources in simulated time: a clock that only a test moves, and jobs that run when it does."""
+"""Run the intake of sources in simulated time: a clock that only a test moves, and jobs that follow it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ class Records:
         for _ in range(3):
             await asyncio.sleep(0)
 
-    def event(self, kind: str, subject: str, _message: str, detail: Mapping[str, object] | None = None) -> None:
+    def event(
+        self, kind: str, subject: str, _message: str, detail: Mapping[str, object] | None = None
+    ) -> None:
         workspace = (detail or {}).get("workspace")
         self._events.append((kind, subject, workspace if isinstance(workspace, str) else None))
 
@@ -155,9 +157,7 @@ class Coordd:
         board = Board(store=self.store, stall_after=900.0)
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
-        self.deadline_timer = DeadlineTimer(
-            store=self.store, schedule=schedule, agents=agents, tasks=tasks
-        )
+        self.deadline_timer = DeadlineTimer(store=self.store, schedule=schedule, agents=agents, tasks=tasks)
         self.store.on_change = board.touched
         self.intake = Intake(
             finders=finders,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from unittest.mock import patch
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simulated import Clock, Coordd, Records
 
 from coordd.agents.key import NO_WORKSPACE, AgentKey
@@ -191,7 +190,7 @@ class Place:
 class ForgettingSource(FakeSource):
     """A source that tells of an agent without any trace, as of one that fell silent, while it is known."""
 
-    known: Mapping[str, Observation] = {}  # noqa: RUF012  # a view, given at the start
+    known: Mapping[str, Observation] = {}
 
     def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
         self.known = known
@@ -356,7 +355,8 @@ class ThreeSources(RuleBasedStateMachine):
         self._folder = TemporaryDirectory()
         self._loop = asyncio.Runner()
         self.places = {letter: Place() for letter in SOURCES}
-        self.daemons = [Daemon(self.clock, order, self.places) for order in (("A", "B", "C"), ("C", "B", "A"))]
+        orders = ("A", "B", "C"), ("C", "B", "A")
+        self.daemons = [Daemon(self.clock, order, self.places) for order in orders]
         self.model = Model(self.clock)
         self.up = False
         self.start()
@@ -447,18 +447,15 @@ class ThreeSources(RuleBasedStateMachine):
                 self.model.regained(letter)
         self._settle([])
 
-    @precondition(lambda self: self.up)
     @rule(letter=letters)
     def a_source_is_configured_or_no_longer(self, letter: str) -> None:
         place = self.places[letter]
         place.configured = not place.configured
-        for daemon in self.daemons:
-            assert daemon.coordd is not None
-            daemon.coordd.intake.find_soon()
-        if place.configured:
-            self.model.add(letter)
-        else:
-            self.model.drop(letter)
+        if self.up:
+            for daemon in self.daemons:
+                assert daemon.coordd is not None
+                daemon.coordd.intake.find_soon()
+            (self.model.add if place.configured else self.model.drop)(letter)
         self._settle([letter], fresh=True)
 
     @rule()
