@@ -224,16 +224,17 @@ class AgentIntake:
         waiting = set(touched)
         while waiting:
             key = waiting.pop()
-            observations = self._observations.of_agent(key)
-            overdue = self._store.overdue(observations, horizon)
-            for one in overdue:
-                if one.traces is not None and _is_blank(one.traces):
-                    waiting |= self._observations.remove(*one.place)
-                else:
-                    waiting |= self._observations.put(replace(one, dormant=True))
             found[key] = None
-            if not overdue and not all(one.dormant for one in observations):
+            observations = self._observations.of_agent(key)
+            if overdue := self._store.overdue(observations, horizon):
+                for one in overdue:
+                    waiting |= self._observations.put(replace(one, dormant=True))
+                waiting.add(key)
+            elif not self._store.is_forgotten(observations, horizon):
                 found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
+            elif all(one.traces is not None and _is_blank(one.traces) for one in observations):
+                for one in observations:
+                    waiting |= self._observations.remove(*one.place)
         return found
 
     def _compared(
