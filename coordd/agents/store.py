@@ -229,9 +229,19 @@ class AgentStore:
         return one.evidence(observed, timeout=self.timeout, readable=readable)
 
     def _evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
-        """Return the same as :meth:`evidence_of`; of what is forgotten already, nothing more can be read."""
-        every = ((one, self._evidence(one, horizon)) for one in observations)
-        return combine([replace(found, readable=True) if one.dormant else found for one, found in every])
+        """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
+
+        What such a source said of the agent is dormant, or was no heartbeat: that it cannot be read must not
+        bring back an agent that is forgotten.
+        """
+        every = []
+        for one in observations:
+            evidence = self._evidence(one, horizon)
+            hidden = one.traces is not None and one.traces.hidden
+            if one.dormant or (one.beat_at is None and not hidden):
+                evidence = replace(evidence, readable=True)
+            every.append(evidence)
+        return combine(every)
 
     def _is_forgettable(self, evidence: Evidence) -> bool:
         """Return whether this evidence is of a silence that has lasted for too long."""

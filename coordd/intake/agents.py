@@ -230,11 +230,12 @@ class AgentIntake:
                 for one in overdue:
                     waiting |= self._observations.put(replace(one, dormant=True))
                 waiting.add(key)
+            elif spent := _spent(observations):
+                for one in spent:
+                    waiting |= self._observations.remove(*one.place)
+                waiting.add(key)
             elif not self._store.is_forgotten(observations, horizon):
                 found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
-            elif all(one.traces is not None and _is_blank(one.traces) for one in observations):
-                for one in observations:
-                    waiting |= self._observations.remove(*one.place)
         return found
 
     def _compared(
@@ -298,8 +299,17 @@ class AgentIntake:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
 
 
+def _spent(observations: Collection[Observation]) -> list[Observation]:
+    """Return those of one agent that are dormant and blank: no beat could be told from an old one by them.
+
+    One stays while it alone says that the agent was silent for too long.
+    """
+    spent = [one for one in observations if one.dormant and one.traces is not None and _is_blank(one.traces)]
+    others = [one for one in observations if one not in spent]
+    return spent if not others or any(one.beat_at is not None for one in others) else []
+
+
 def _is_blank(traces: AgentTraces) -> bool:
-    """Return whether nothing is left of the agent by which its next beat could be told from an old one."""
     return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
 
 
