@@ -7,12 +7,13 @@ have fallen silent since, so that counting costs only what changed. The store re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from coordd.agents.join import Agent
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, Verdict, combine, judge
+from coordd.agents.liveness import Evidence, combine, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
@@ -202,31 +203,48 @@ class AgentStore:
 
         A source that is read no longer counts as one that cannot be read.
         """
+        return combine([self._evidence(one, horizon) for one in observations])
+
+    def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
+        """Return those that are to be dormant from now on: each is silent for too long by itself.
+
+        So whether a workspace has an agent of some id does not depend on what else was read before.
+        """
+        return [
+            one
+            for one in observations
+            if not one.dormant and self._is_forgettable(self._evidence(one, horizon))
+        ]
+
+    def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
+        """Return whether an agent with these observations is silent for too long to be shown."""
+        return all(one.dormant for one in observations) or self._is_forgettable(
+            self._evidence_to_forget(observations, horizon)
+        )
+
+    def _evidence(self, one: Observation, horizon: float) -> Evidence:
+        state = self.sources.get(one.source)
+        observed = 0.0 if state is None else state.clock.now(horizon)
+        readable = state is not None and state.clock.readable
+        return one.evidence(observed, timeout=self.timeout, readable=readable)
+
+    def _evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
+        """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
+
+        What such a source said of the agent is dormant, or was no heartbeat: that it cannot be read must not
+        bring back an agent that is forgotten.
+        """
         every = []
         for one in observations:
-            state = self.sources.get(one.source)
-            observed = 0.0 if state is None else state.clock.now(horizon)
-            readable = state is not None and state.clock.readable
-            every.append(one.evidence(observed, timeout=self.timeout, readable=readable))
+            evidence = self._evidence(one, horizon)
+            hidden = one.traces is not None and one.traces.hidden
+            if one.dormant or (one.beat_at is None and not hidden):
+                evidence = replace(evidence, readable=True)
+            every.append(evidence)
         return combine(every)
 
-    def overdue(self, observations: Sequence[Observation], horizon: float) -> list[Observation]:
-        """Return those observations of an agent that are to be forgotten, having been silent for too long.
-
-        That is all of them, or those that name its workspace, if these are silent by themselves: whether a
-        workspace has an agent must not depend on what else was read before. One that is dormant is forgotten
-        already.
-        """
-        awake = [one for one in observations if not one.dormant]
-        if not awake or self._is_forgettable(self.evidence_of(observations, horizon)):
-            return awake
-        homes = _homes_beside_others(observations)
-        if homes and self._is_forgettable(self.evidence_of(homes, horizon)):
-            return [one for one in homes if not one.dormant]
-        return []
-
     def _is_forgettable(self, evidence: Evidence) -> bool:
-        """Return whether an agent with this evidence has been silent for too long to be shown."""
+        """Return whether this evidence is of a silence that has lasted for too long."""
         return (
             evidence.silence is not None
             and evidence.silence > self.forget_after
@@ -259,35 +277,24 @@ class AgentStore:
             self.version += 1
             self.on_change(agent.key)
         self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
-        self._await_deadline(agent.key, verdict, evidence, mono)
-        if homes := _homes_beside_others(agent.observations):
+        if verdict.status == "active" and evidence.silence is not None:
+            # It can come back with a beat older than the one before: the earlier deadline then counts.
+            self._deadlines.put(agent.key, mono + max(_LEAST, self.timeout - evidence.silence))
+        else:
+            self._await_forgetting(agent.key, agent.observations, mono)
+        homes = [one for one in agent.observations if one.workspace != NO_WORKSPACE]
+        if len(homes) < len(agent.observations):
             self._await_forgetting(agent.key, homes, mono)
 
-    def _await_deadline(self, key: AgentKey, verdict: Verdict, evidence: Evidence, mono: float) -> None:
-        # An agent can come back with a beat older than the one before: the earlier deadline then counts.
-        if evidence.silence is None or verdict.status == "unknown":
+    def _await_forgetting(self, key: AgentKey, observations: Collection[Observation], mono: float) -> None:
+        """Put a deadline at the moment when all of these observations of an agent are silent for too long."""
+        if all(one.dormant for one in observations):
             return
-        limit = self.timeout if verdict.status == "active" else self.forget_after
-        if verdict.status == "inactive" and self._is_forgettable(evidence):
-            self._overdue.add(key)
-            return
-        self._deadlines.put(key, mono + max(_LEAST, limit - evidence.silence))
-
-    def _await_forgetting(self, key: AgentKey, homes: Sequence[Observation], mono: float) -> None:
-        """Put a deadline at the moment when these observations of an agent are to be forgotten."""
-        if all(one.dormant for one in homes):
-            return
-        evidence = self.evidence_of(homes, self._loop_monitor.horizon(mono))
+        evidence = self._evidence_to_forget(observations, self._loop_monitor.horizon(mono))
         if self._is_forgettable(evidence):
             self._overdue.add(key)
         elif evidence.silence is not None and evidence.readable:
             self._deadlines.put(key, mono + max(_LEAST, self.forget_after - evidence.silence))
-
-
-def _homes_beside_others(observations: Sequence[Observation]) -> list[Observation]:
-    """Return those that name a workspace, if others of the same agent name none; else nothing."""
-    homes = [one for one in observations if one.workspace != NO_WORKSPACE]
-    return homes if len(homes) < len(observations) else []
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

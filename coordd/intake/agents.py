@@ -129,11 +129,7 @@ class AgentIntake:
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
-            if new is old:
-                continue
-            if new.dormant and _is_blank(traces):
-                touched |= self._observations.remove(state.name, agent_id)
-            else:
+            if new is not old:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
 
@@ -229,15 +225,17 @@ class AgentIntake:
         waiting = set(touched)
         while waiting:
             key = waiting.pop()
-            observations = self._observations.of_agent(key)
-            overdue = self._store.overdue(observations, horizon)
-            for one in overdue:
-                if one.traces is not None and _is_blank(one.traces):
-                    waiting |= self._observations.remove(*one.place)
-                else:
-                    waiting |= self._observations.put(replace(one, dormant=True))
             found[key] = None
-            if not overdue and not all(one.dormant for one in observations):
+            observations = self._observations.of_agent(key)
+            if overdue := self._store.overdue(observations, horizon):
+                for one in overdue:
+                    waiting |= self._observations.put(replace(one, dormant=True))
+                waiting.add(key)
+            elif spent := _spent(observations):
+                for one in spent:
+                    waiting |= self._observations.remove(*one.place)
+                waiting.add(key)
+            elif not self._store.is_forgotten(observations, horizon):
                 found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
         return found
 
@@ -302,8 +300,17 @@ class AgentIntake:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
 
 
+def _spent(observations: Collection[Observation]) -> list[Observation]:
+    """Return those of one agent that are dormant and blank: no beat could be told from an old one by them.
+
+    One stays while it alone says that the agent was silent for too long.
+    """
+    spent = [one for one in observations if one.dormant and one.traces is not None and _is_blank(one.traces)]
+    others = [one for one in observations if one not in spent]
+    return spent if not others or any(one.beat_at is not None for one in others) else []
+
+
 def _is_blank(traces: AgentTraces) -> bool:
-    """Return whether nothing is left of the agent by which its next beat could be told from an old one."""
     return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
 
 
