@@ -151,8 +151,8 @@ def _complete(first: Registration, second: Registration) -> Registration:
 
 
 def _restored_tasks(observations: Sequence[Observation]) -> int | None:
-    recorded = (one.restored.tasks for one in observations if one.restored)
-    return next((tasks for tasks in recorded if tasks is not None), None)
+    recorded = [one.restored.tasks for one in observations if one.restored]
+    return None if None in recorded else next(iter(recorded), None)
 
 
 def _restored_status(observations: Sequence[Observation]) -> str | None:

@@ -320,9 +320,9 @@ class AgentStore:
             self._deadlines.put(agent.key, mono + max(_LEAST, self.timeout - evidence.silence))
         else:
             self._await_forgetting(agent.key, agent.observations, mono)
-        homes = [one for one in agent.observations if one.workspace != NO_WORKSPACE]
-        if len(homes) < len(agent.observations):
-            self._await_forgetting(agent.key, homes, mono)
+        if len(agent.observations) > 1:
+            for one in agent.observations:
+                self._await_forgetting(agent.key, (one,), mono)
 
     def _await_forgetting(self, key: AgentKey, observations: Collection[Observation], mono: float) -> None:
         """Put a deadline at the moment when all of these observations of an agent are silent for too long."""

@@ -44,6 +44,7 @@ class Seen:
     at: float | None = None
     dormant: bool = False
     recorded_tasks: int | None = None
+    recorded: bool = False
     shared: bool = False
 
 
@@ -69,7 +70,12 @@ class Model:
         for source, (name, workspace, _) in SOURCES.items():
             if source in self.seen and name.kind in sample.sources and workspace in ("", sample.workspace):
                 self.seen[source][sample.agent_id] = Seen(
-                    None, beat, at, recorded_tasks=sample.active_tasks, shared=len(sample.sources) > 1
+                    None,
+                    beat,
+                    at,
+                    recorded_tasks=sample.active_tasks,
+                    recorded=True,
+                    shared=len(sample.sources) > 1,
                 )
 
     def read(self, source: str, world: Mapping[str, AgentTraces], *, fresh: bool) -> None:
@@ -90,8 +96,7 @@ class Model:
 
     def _seen(self, source: str, old: Seen | None, traces: AgentTraces, *, fresh: bool) -> Seen:
         new = Seen(traces) if old is None else replace(old, traces=traces)
-        if not new.shared:
-            new.recorded_tasks = None
+        new.recorded = new.shared
         beat = traces.heartbeat.written if traces.heartbeat else None
         known = old.traces.heartbeat if old is not None and old.traces is not None else None
         recorded = new.beat if old is not None and old.traces is None else None
@@ -167,7 +172,8 @@ class Model:
     @staticmethod
     def tasks(behind: list[Seen]) -> int | None:
         if any(one.traces is None for one in behind):
-            return next((one.recorded_tasks for one in behind if one.recorded_tasks is not None), None)
+            recorded = [one.recorded_tasks for one in behind if one.recorded]
+            return None if None in recorded else recorded[0]
         lists = [one.traces.tasks for one in behind if one.traces]
         return None if None in lists else len({task for tasks in lists for task in tasks or ()})
 
@@ -298,8 +304,7 @@ class Daemon:
                     assert last is not None, f"removed, and was not there: {one}"
                     del self.story[key]
                     continue
-                if last is not None:
-                    last = replace(last, sources=self.sources.get(key, last.sources))
+                if last is not None and self.sources.get(key, last.sources) == last.sources:
                     assert said(one) != said(last), f"recorded twice: {one}"
                 self.sources.pop(key, None)
                 assert (last is None) == (one.cause in ("appeared", "start")), one
