@@ -159,6 +159,8 @@ def test_hints_say_which_agent_and_leave_out_half_written_files(
 
 
 def test_a_write_that_is_not_closed_is_no_hint_yet(hints: Hints, agents: Path, project: Path) -> None:
+    (agents / "a.heartbeat").touch()
+
     async def work(watcher: Watcher) -> None:
         watcher.arm(str(project))
         with (agents / "a.heartbeat").open("w") as file:
@@ -167,6 +169,21 @@ def test_a_write_that_is_not_closed_is_no_hint_yet(hints: Hints, agents: Path, p
             await quiet(hints, agents / "mark.heartbeat")
             assert (str(project), "a") not in hints.all
         await hints.wait(project, "a")
+
+    watching(hints, work)
+
+
+def test_a_new_agent_is_hinted_though_its_file_stays_open_or_is_a_link(
+    hints: Hints, agents: Path, project: Path
+) -> None:
+    (agents.parent / "draft").write_text(BEAT)
+
+    async def work(watcher: Watcher) -> None:
+        watcher.arm(str(project))
+        with (agents / "a.heartbeat").open("w"):
+            await hints.wait(project, "a")
+        os.link(agents.parent / "draft", agents / "b.active")
+        await hints.wait(project, "b.active")
 
     watching(hints, work)
 
