@@ -227,7 +227,7 @@ async def test_a_heartbeat_that_is_created_written_and_closed_is_one_record(tmp_
     scene.schedule.start()
     await scene.start()
     for number in range(20):
-        with (agents / f"{number}.heartbeat").open("w") as file:  # noqa: ASYNC230 - alone on its loop
+        with (agents / f"{number}.heartbeat").open("w") as file:
             file.write(f"{time():.3f}")
     await until(lambda: len(scene.store) == 20)
     (agents / "last.heartbeat").touch()

@@ -18,7 +18,7 @@ async def test_a_registration_renewed_through_an_open_file_is_read_before_a_verd
     backend = FileBackend(entries=[str(tmp_path)])
     source = FileSource(found, backend=backend, worker=worker, unfollow=backend.unfollow)
     agent_id = "a.heartbeat"  # its files are not to be taken for those of an agent "a"
-    with (agents / f"{agent_id}.active").open("w") as file:  # noqa: ASYNC230 - alone on its loop
+    with (agents / f"{agent_id}.active").open("w") as file:
         file.write('{"status": "idle"}')
         file.flush()
         assert set((await source.read_all()).agents) == {agent_id}

@@ -486,8 +486,10 @@ class FakeBackend:
         self.removed.append(wd)
 
     def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._out)
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.close(self._out)
+            self.fd = -1
 
     def event(self, wd: int, mask: int, name: bytes = b"") -> None:
         os.write(self._out, struct.pack("iIII", wd, mask, 0, len(name)) + name)
@@ -498,11 +500,12 @@ _: type[ino.Backend] = FakeBackend
 
 def faked(hints: Hints, work: Callable[[Watcher, FakeBackend], Awaitable[None]]) -> None:
     backend = FakeBackend()
+    opened = iter((backend, FakeBackend()))  # the second is for what is above
 
     async def with_backend(watcher: Watcher) -> None:
         await work(watcher, backend)
 
-    watching(hints, with_backend, open_backend=lambda: backend)
+    watching(hints, with_backend, open_backend=lambda: next(opened))
 
 
 def test_lost_events_mean_reading_everything_again(hints: Hints, agents: Path, project: Path) -> None:
