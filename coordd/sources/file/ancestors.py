@@ -123,7 +123,7 @@ class Climb:
         self.error: OSError | None = None
 
     def over(self, directories: Iterable[str]) -> None:
-        """Watch these directories, the upper one first: so a move meanwhile is told, or its outcome watched."""
+        """Watch these directories, the upper one first: a move meanwhile is told, or its outcome watched."""
         for path in directories:
             if path in self._seen:
                 continue
