@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from coordd.config.file import ConfigSources
 from coordd.config.layout import choose_layout
+from coordd.config.redis_url import uses_tls
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
@@ -77,7 +78,7 @@ def run_here(
 
     share_one_heap()
     url = settings.coordination.redis_url
-    if url is None or not url.startswith("rediss:"):
+    if url is None or not uses_tls(url):
         import_asyncio_without_ssl()
     import faulthandler
     import logging

@@ -26,7 +26,7 @@ from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.host import HostSampling, Sampler
+from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
@@ -274,7 +274,9 @@ class Parts:
         """Bring all parts to a new configuration."""
         if new.sampling.interval != old.sampling.interval:
             self.sampling.interval = new.sampling.interval
-            self.schedule.every("host.sample", new.sampling.interval, self.sample)
+            # a shorter interval counts at once for lateness, so it does for the next sample
+            first = FIRST_AFTER if new.sampling.interval < old.sampling.interval else None
+            self.schedule.every("host.sample", new.sampling.interval, self.sample, first=first)
         self.upkeep.apply(new.storage)
         for sink in self.record_sinks:
             sink.accept_folder()

@@ -352,3 +352,14 @@ def complete(daemon: Coordd, words: Sequence[str]) -> list[str]:
         check=True,
     )
     return done.stdout.split()
+
+
+def test_a_reload_with_a_shorter_sampling_interval_samples_at_once(project: Project, tmp_path: Path) -> None:
+    """Otherwise the sample counts as late by the new interval before it is due."""
+    config = project.claude / "coordd.toml"
+    config.write_text('[sampling]\ninterval = "30m"\n')
+    with watching(project, tmp_path) as coordd:
+        first = eventually(lambda: coordd.rpc("system.latest"))
+        config.write_text('[sampling]\ninterval = "20m"\n')
+        coordd.rpc("reload")
+        eventually(lambda: coordd.rpc("system.latest") != first)
