@@ -37,7 +37,8 @@ class FoundWorkspace:
 class FileBackend:
     """Find, read and follow the workspaces that hold ``.claude/coordination``.
 
-    ``entries`` are paths and patterns; they may be replaced at any time.
+    ``entries`` are paths and patterns; they may be replaced at any time. ``watched`` is false where the last
+    :meth:`find` came past a place in which another workspace may appear without being announced.
 
     Args:
         entries: see above.
@@ -53,6 +54,7 @@ class FileBackend:
         keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self.entries = entries
+        self.watched = True
         self._keepalive = keepalive
         self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
@@ -80,6 +82,7 @@ class FileBackend:
         """
         look = partial(expand, self.entries, keepalive=self._keepalive)
         workspaces = self._watcher.search(lambda watch: look(watch=watch)) if self._watcher else look()
+        self.watched = workspaces.watched
         for problem in workspaces.problems:
             if problem not in self._logged and len(self._logged) < MAX_LOGGED:
                 self._logged.add(problem)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sources.base import Source
+from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.source import READ_DEADLINE, FileSource
@@ -30,6 +30,7 @@ class FileFinder:
         self._remote = remote
         self._entries: tuple[str, ...] = ()
         self._sources: dict[str, FileSource] = {}
+        self._answers = True
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the workspaces, and for new ones."""
@@ -48,7 +49,9 @@ class FileFinder:
             found = await self._local.run(self._backend.find, deadline=READ_DEADLINE)
         except DeadlineMissed:
             log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
+            self._answers = False
             return None
+        self._answers = True
         entries = tuple(self._backend.entries)
         reconfigured, self._entries = entries != self._entries, entries
         wanted = {one.path: one for one in found}
@@ -62,6 +65,11 @@ class FileFinder:
                     one, backend=self._backend, worker=worker, unfollow=self._unfollow
                 )
         return {source.state.name: source for source in self._sources.values()}
+
+    @property
+    def interval(self) -> float:
+        """Seconds until the next look: short where a workspace may appear that nothing announces."""
+        return RESCAN if self._answers and self._backend.watched else UNREADABLE
 
     def hint(self, path: str, hint: Hint) -> None:
         """Note a change in a workspace; called on the loop, up to thousands of times a second."""
