@@ -60,12 +60,18 @@ class FileBackend:
         self._watcher: Watcher | None = None
         self._logged: set[str] = set()
 
-    def start(self, on_hint: Callable[[str, Hint], None], on_search: Callable[[], None]) -> None:
-        """Begin to listen for changes; both are called on the running loop.
+    def start(
+        self,
+        on_hint: Callable[[str, Hint], None],
+        on_search: Callable[[], None],
+        on_maybe_link: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Begin to listen for changes; all three are called on the running loop.
 
-        ``on_search`` says that :meth:`find` may find another workspace.
+        ``on_search`` says that :meth:`find` may find another workspace, ``on_maybe_link`` that it may if
+        this path is a link.
         """
-        self._watcher = Watcher(on_hint=on_hint, on_search=on_search)
+        self._watcher = Watcher(on_hint=on_hint, on_search=on_search, on_maybe_link=on_maybe_link)
         followed = self._watcher.start(asyncio.get_running_loop())
         if followed.state == "poll":
             log.warning("changes are found by polling: %s", followed.reason)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 
 from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
@@ -13,6 +15,11 @@ from coordd.sources.file.hints import Hint
 from coordd.sources.file.source import READ_DEADLINE, FileSource
 
 log = logging.getLogger(__name__)
+
+LINKS_AFTER = 0.5
+"""Seconds for which names that appear under a pattern are gathered; then it is seen whether one is a link."""
+MAX_APPEARED = 10_000
+"""Paths that are gathered; where there are more, workspaces are looked for without knowing."""
 
 
 class FileFinder:
@@ -31,14 +38,20 @@ class FileFinder:
         self._entries: tuple[str, ...] = ()
         self._sources: dict[str, FileSource] = {}
         self._answers = True
+        self._changed: Callable[[], None] = lambda: None
+        self._appeared: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the workspaces, and for new ones."""
-        self._backend.start(self.hint, changed)
+        self._changed = changed
+        self._backend.start(self.hint, changed, self._maybe_link)
 
     def stop(self) -> None:
         """Stop listening."""
         self._backend.close()
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def find(self) -> Mapping[SourceName, Source] | None:
         """Return the workspaces that there are now; None while the file system does not answer.
@@ -77,7 +90,33 @@ class FileFinder:
         if source is not None:
             source.hint(hint)
 
+    def _maybe_link(self, path: str) -> None:
+        """Note what appeared under a pattern and is no directory; up to thousands of times a second."""
+        if len(self._appeared) < MAX_APPEARED:
+            self._appeared.add(path)
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(self._look_for_links())
+
+    async def _look_for_links(self) -> None:
+        """Tell that sources may have come if a link did; most of what appears are files."""
+        try:
+            while self._appeared:
+                await asyncio.sleep(LINKS_AFTER)
+                appeared, self._appeared = self._appeared, set()
+                try:
+                    found = await self._local.run(_any_link, appeared, deadline=READ_DEADLINE)
+                except DeadlineMissed:
+                    found = True
+                if found or len(appeared) == MAX_APPEARED:
+                    self._changed()
+        finally:
+            self._looking = None
+
     def _unfollow(self, path: str) -> None:
         source = self._sources.get(path)
         if source is None or source.stopped:
             self._backend.unfollow(path)
+
+
+def _any_link(paths: Collection[str]) -> bool:
+    return any(os.path.islink(path) for path in paths)

@@ -13,8 +13,7 @@ in them is watched.
 
 Watched are, up to MAX_WATCHED directories: those in which a wildcard or a name is looked for; then, of what
 was found without ``.claude/coordination``, the last directory on the way down to it, what changed last first.
-A directory is watched before it is listed, so what appears meanwhile is either found or announced. A link
-that appears under a wildcard is announced by nothing.
+A directory is watched before it is listed, so what appears meanwhile is either found or announced.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Backend:
     def unfollow(self, _path: str) -> None:
         return
 
-    def start(self, _on_hint: object, _on_search: object) -> None:
+    def start(self, _on_hint: object, _on_search: object, _on_maybe_link: object) -> None:
         return
 
     def close(self) -> None:
