@@ -31,8 +31,8 @@ class Observation:
 
     ``traces`` is None while the agent is known from the records alone; ``restored`` is what these say, kept
     where other sources have to be read as well before it is outdated. ``dormant`` is
-    true once the agent was forgotten for its silence, until its next beat: its traces are kept, so that the
-    beat can be told from an old file.
+    true once its silence was too long, until its next beat: an agent of which nothing else tells is not shown
+    then. Its traces are kept, so that the beat can be told from an old file.
     """
 
     source: SourceName

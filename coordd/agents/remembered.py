@@ -33,9 +33,12 @@ class RememberedAgent:
     run_since: float | None = None
 
     def observations(
-        self, sources: Mapping[tuple[str, str], SourceState], moment: Moment
+        self, sources: Mapping[tuple[str, str], Sequence[SourceState]], moment: Moment
     ) -> list[Observation]:
         """Return what each of its sources told of it, in the order of their ranks.
+
+        Of several sources of one kind the record does not say which one told: each is taken for it until it
+        is read.
 
         Args:
             sources: the sources that are read now, by kind and workspace; what others told is left out.
@@ -44,11 +47,11 @@ class RememberedAgent:
         seen = self.restored.seen
         at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
         places = ((kind, place) for kind in self.sources for place in (self.key.workspace, NO_WORKSPACE))
-        found = {state.name: state for place in places if (state := sources.get(place)) is not None}
+        found = {state.name: state for place in places for state in sources.get(place, ())}
         return [
             Observation(
                 source=state.name,
-                key=AgentKey(state.workspace, self.key.agent_id),
+                key=self.key if state.names_workspaces else AgentKey(state.workspace, self.key.agent_id),
                 traces=None,
                 beat_wall=self.beat_wall,
                 beat_at=at,
@@ -65,6 +68,9 @@ class RememberedAgent:
         return replace(agent, verdict=self.verdict, cause=self.cause)
 
 
-def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], SourceState]:
+def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:
     """Return sources by kind and workspace, as :meth:`RememberedAgent.observations` looks for them."""
-    return {(state.name.kind, state.workspace): state for state in sources}
+    found: dict[tuple[str, str], list[SourceState]] = {}
+    for state in sources:
+        found.setdefault((state.name.kind, state.workspace), []).append(state)
+    return found

@@ -3,16 +3,24 @@
 The rule: a change enters the store (:meth:`AgentStore.show`) after its record was written; until then the
 store shows what was before. Verdicts are computed when they are read: a heap of deadlines tells which agents
 have fallen silent since, so that counting costs only what changed. The store reads no clock and does no I/O.
+
+Silence alone makes no agent inactive at once where its sources are read once more first (``rereads``)::
+
+    active      its deadline has passed: it is *suspected*, and shown as before
+    suspected   a beat: active again
+                :meth:`AgentStore.confirm`, after the reading: inactive, or unknown where that failed
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from coordd.agents.join import Agent
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, Verdict, combine, judge
+from coordd.agents.liveness import Evidence, combine, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
@@ -44,6 +52,7 @@ class AgentStore:
         self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
+        self.rereads = False
         self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
         self._agents: dict[AgentKey, Agent] = {}
@@ -51,6 +60,7 @@ class AgentStore:
         self._several_keys: dict[str, tuple[AgentKey, ...]] = {}
         self._roster = Roster()
         self._overdue: set[AgentKey] = set()
+        self._suspected: set[AgentKey] = set()
         self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._roster.__contains__)
 
     def __len__(self) -> int:
@@ -58,6 +68,9 @@ class AgentStore:
 
     def add_source(self, state: SourceState) -> None:
         """Show a source, and judge its agents on its clock from now on."""
+        if state.holds_tasks and state.workspace in self.workspaces:
+            holder = self.workspaces[state.workspace].name
+            raise ValueError(f"the tasks of {state.workspace!r} are held by {holder}, not by {state.name}")
         self.sources[state.name] = state
         if state.holds_tasks:
             self.workspaces[state.workspace] = state
@@ -116,6 +129,7 @@ class AgentStore:
         self._set_keys(key.agent_id, [one for one in self._keys_of(key.agent_id) if one != key])
         self._roster.leave(key)
         self._overdue.discard(key)
+        self._suspected.discard(key)
         self.version += 1
         self.on_change(key)
 
@@ -158,12 +172,22 @@ class AgentStore:
     @property
     def has_unrecorded(self) -> bool:
         """Whether any agent is known to differ from its last record, or to have been silent for too long."""
-        return self._roster.has_outdated or bool(self._overdue)
+        return self._roster.has_outdated or bool(self._overdue) or bool(self._suspected)
 
     def take_unrecorded(self, mono: float) -> list[AgentKey]:
-        """Return the keys of the agents whose verdict differs from their last record, and forget them."""
+        """Return the agents whose verdict differs from their last record, and forget them; and the suspected.
+
+        These stay suspected until :meth:`confirm`.
+        """
         self.expire(mono)
-        return self._roster.take_outdated()
+        return sorted({*self._roster.take_outdated(), *self._suspected})
+
+    def confirm(self, keys: Iterable[AgentKey], mono: float) -> None:
+        """Judge suspected agents by their silence, now that their sources were read once more."""
+        for key in keys:
+            if key in self._suspected:
+                self._suspected.discard(key)
+                self._update(self._agents[key], mono, confirmed=True)
 
     def take_overdue(self) -> set[AgentKey]:
         """Return the keys of the agents that have been silent for forget_after, and forget them."""
@@ -187,6 +211,8 @@ class AgentStore:
     def look(self, agent: Agent, mono: float) -> ShownAgent:
         """Return an agent as it is shown, judged at this moment."""
         evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        if self._is_suspect(agent, evidence):
+            evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
         return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
 
     def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
@@ -202,31 +228,48 @@ class AgentStore:
 
         A source that is read no longer counts as one that cannot be read.
         """
+        return combine([self._evidence(one, horizon) for one in observations])
+
+    def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
+        """Return those that are to be dormant from now on: each is silent for too long by itself.
+
+        So whether a workspace has an agent of some id does not depend on what else was read before.
+        """
+        return [
+            one
+            for one in observations
+            if not one.dormant and self._is_forgettable(self._evidence(one, horizon))
+        ]
+
+    def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
+        """Return whether an agent with these observations is silent for too long to be shown."""
+        return all(one.dormant for one in observations) or self._is_forgettable(
+            self._evidence_to_forget(observations, horizon)
+        )
+
+    def _evidence(self, one: Observation, horizon: float) -> Evidence:
+        state = self.sources.get(one.source)
+        observed = 0.0 if state is None else state.clock.now(horizon)
+        readable = state is not None and state.clock.readable
+        return one.evidence(observed, timeout=self.timeout, readable=readable)
+
+    def _evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
+        """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
+
+        What such a source said of the agent is dormant, or was no heartbeat: that it cannot be read must not
+        bring back an agent that is forgotten.
+        """
         every = []
         for one in observations:
-            state = self.sources.get(one.source)
-            observed = 0.0 if state is None else state.clock.now(horizon)
-            readable = state is not None and state.clock.readable
-            every.append(one.evidence(observed, timeout=self.timeout, readable=readable))
+            evidence = self._evidence(one, horizon)
+            hidden = one.traces is not None and one.traces.hidden
+            if one.dormant or (one.beat_at is None and not hidden):
+                evidence = replace(evidence, readable=True)
+            every.append(evidence)
         return combine(every)
 
-    def overdue(self, observations: Sequence[Observation], horizon: float) -> list[Observation]:
-        """Return those observations of an agent that are to be forgotten, having been silent for too long.
-
-        That is all of them, or those that name its workspace, if these are silent by themselves: whether a
-        workspace has an agent must not depend on what else was read before. One that is dormant is forgotten
-        already.
-        """
-        awake = [one for one in observations if not one.dormant]
-        if not awake or self._is_forgettable(self.evidence_of(observations, horizon)):
-            return awake
-        homes = _homes_beside_others(observations)
-        if homes and self._is_forgettable(self.evidence_of(homes, horizon)):
-            return [one for one in homes if not one.dormant]
-        return []
-
     def _is_forgettable(self, evidence: Evidence) -> bool:
-        """Return whether an agent with this evidence has been silent for too long to be shown."""
+        """Return whether this evidence is of a silence that has lasted for too long."""
         return (
             evidence.silence is not None
             and evidence.silence > self.forget_after
@@ -251,43 +294,45 @@ class AgentStore:
         elif keys:
             self._several_keys[agent_id] = tuple(keys)
 
-    def _update(self, agent: Agent, mono: float) -> None:
+    def _is_suspect(self, agent: Agent, evidence: Evidence) -> bool:
+        """Return whether silence alone, not confirmed yet, would make an agent inactive that is active."""
+        return (
+            self.rereads
+            and agent.verdict.status == "active"
+            and self._roster.status(agent.key) == "active"
+            and judge(evidence).reason == "silent"
+        )
+
+    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False) -> None:
         """Judge an agent, and put a deadline at the moment when silence alone can change that."""
         evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        if not confirmed and self._is_suspect(agent, evidence):
+            self._suspected.add(agent.key)
+            return
+        self._suspected.discard(agent.key)
         verdict = judge(evidence)
         if self._roster.enter(agent.key, verdict.status):
             self.version += 1
             self.on_change(agent.key)
         self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
-        self._await_deadline(agent.key, verdict, evidence, mono)
-        if homes := _homes_beside_others(agent.observations):
-            self._await_forgetting(agent.key, homes, mono)
+        if verdict.status == "active" and evidence.silence is not None:
+            # It can come back with a beat older than the one before: the earlier deadline then counts.
+            self._deadlines.put(agent.key, mono + max(_LEAST, self.timeout - evidence.silence))
+        else:
+            self._await_forgetting(agent.key, agent.observations, mono)
+        if len(agent.observations) > 1:
+            for one in agent.observations:
+                self._await_forgetting(agent.key, (one,), mono)
 
-    def _await_deadline(self, key: AgentKey, verdict: Verdict, evidence: Evidence, mono: float) -> None:
-        # An agent can come back with a beat older than the one before: the earlier deadline then counts.
-        if evidence.silence is None or verdict.status == "unknown":
+    def _await_forgetting(self, key: AgentKey, observations: Collection[Observation], mono: float) -> None:
+        """Put a deadline at the moment when all of these observations of an agent are silent for too long."""
+        if all(one.dormant for one in observations):
             return
-        limit = self.timeout if verdict.status == "active" else self.forget_after
-        if verdict.status == "inactive" and self._is_forgettable(evidence):
-            self._overdue.add(key)
-            return
-        self._deadlines.put(key, mono + max(_LEAST, limit - evidence.silence))
-
-    def _await_forgetting(self, key: AgentKey, homes: Sequence[Observation], mono: float) -> None:
-        """Put a deadline at the moment when these observations of an agent are to be forgotten."""
-        if all(one.dormant for one in homes):
-            return
-        evidence = self.evidence_of(homes, self._loop_monitor.horizon(mono))
+        evidence = self._evidence_to_forget(observations, self._loop_monitor.horizon(mono))
         if self._is_forgettable(evidence):
             self._overdue.add(key)
         elif evidence.silence is not None and evidence.readable:
             self._deadlines.put(key, mono + max(_LEAST, self.forget_after - evidence.silence))
-
-
-def _homes_beside_others(observations: Sequence[Observation]) -> list[Observation]:
-    """Return those that name a workspace, if others of the same agent name none; else nothing."""
-    homes = [one for one in observations if one.workspace != NO_WORKSPACE]
-    return homes if len(homes) < len(observations) else []
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

@@ -12,7 +12,7 @@ it is there under another key            ``appeared``, and ``removed`` under the
                                          key before unless others remain there       if that changed
 another source tells of it as well       ``heartbeat``                               the same
 its beat, verdict or tasks changed       ``heartbeat``, ``verdict``, ``tasks``       the same
-a source tells of it no longer           ``tasks``, if they changed                  none
+a source tells of it no longer           ``tasks`` or ``verdict``, if that shows     none
 nothing that is shown changed            none                                        none
 it has left, or is silent for too long   ``removed``                                 ``agent.removed``
 =======================================  ==========================================  =====================
@@ -24,6 +24,7 @@ changes back: each compares with what the step before it made, whether that is s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -42,6 +43,7 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import Growth
 from coordd.runtime.schedule import now
 from coordd.sinks.recorder import Recorder
+from coordd.util.slices import slices
 
 
 @dataclass(slots=True)
@@ -129,11 +131,7 @@ class AgentIntake:
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
-            if new is old:
-                continue
-            if new.dormant and _is_blank(traces):
-                touched |= self._observations.remove(state.name, agent_id)
-            else:
+            if new is not old:
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
 
@@ -153,10 +151,12 @@ class AgentIntake:
 
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
-        touched: set[AgentKey] = set()
-        for agent_id in list(self.known(state.name)):
-            touched |= self._observations.remove(state.name, agent_id)
-        await self._commit(self._step(touched, now(), words="left with its workspace"))
+        for some in slices(self.known(state.name)):
+            touched: set[AgentKey] = set()
+            for agent_id in some:
+                touched |= self._observations.remove(state.name, agent_id)
+            await self._commit(self._step(touched, now(), words="left with its workspace"))
+            await asyncio.sleep(0)
         self._observations.drop_source(state.name)
 
     async def record_verdicts(self, keys: Iterable[AgentKey]) -> None:
@@ -176,7 +176,9 @@ class AgentIntake:
 
     async def forget(self, keys: Collection[AgentKey]) -> None:
         """Remove these agents where they are still silent for too long."""
-        await self._commit(self._step(set(keys), now()))
+        for some in slices(keys):
+            await self._commit(self._step(set(some), now()))
+            await asyncio.sleep(0)
 
     def _latest(self, key: AgentKey) -> Agent | None:
         """Return the agent as the last step made it, whether that is shown yet or not."""
@@ -229,15 +231,17 @@ class AgentIntake:
         waiting = set(touched)
         while waiting:
             key = waiting.pop()
-            observations = self._observations.of_agent(key)
-            overdue = self._store.overdue(observations, horizon)
-            for one in overdue:
-                if one.traces is not None and _is_blank(one.traces):
-                    waiting |= self._observations.remove(*one.place)
-                else:
-                    waiting |= self._observations.put(replace(one, dormant=True))
             found[key] = None
-            if not overdue and not all(one.dormant for one in observations):
+            observations = self._observations.of_agent(key)
+            if overdue := self._store.overdue(observations, horizon):
+                for one in overdue:
+                    waiting |= self._observations.put(replace(one, dormant=True))
+                waiting.add(key)
+            elif spent := _spent(observations):
+                for one in spent:
+                    waiting |= self._observations.remove(*one.place)
+                waiting.add(key)
+            elif not self._store.is_forgotten(observations, horizon):
                 found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
         return found
 
@@ -252,8 +256,10 @@ class AgentIntake:
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
+            if self._store.rereads and before.verdict.status == "active" and after.verdict.reason == "silent":
+                after = replace(after, verdict=before.verdict)  # until every source of it was read once more
             cause = None if restoring else difference(before, after)
-            if cause is None or (cause == "tasks" and len(after.observations) < len(before.observations)):
+            if cause is None or len(after.observations) < len(before.observations):
                 after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
             after = replace(after, cause=cause or before.cause)
             if cause is not None:
@@ -302,8 +308,17 @@ class AgentIntake:
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
 
 
+def _spent(observations: Collection[Observation]) -> list[Observation]:
+    """Return those of one agent that are dormant and blank: no beat could be told from an old one by them.
+
+    One stays while it alone says that the agent was silent for too long.
+    """
+    spent = [one for one in observations if one.dormant and one.traces is not None and _is_blank(one.traces)]
+    others = [one for one in observations if one not in spent]
+    return spent if not others or any(one.beat_at is not None for one in others) else []
+
+
 def _is_blank(traces: AgentTraces) -> bool:
-    """Return whether nothing is left of the agent by which its next beat could be told from an old one."""
     return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
 
 

@@ -25,9 +25,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from coordd.agents.beats import Reading
@@ -41,6 +40,7 @@ from coordd.intake.trace_log import TraceLog, found_all, found_some
 from coordd.runtime.pace import Pace
 from coordd.runtime.schedule import Schedule, now
 from coordd.sources.base import Source, SourceLost
+from coordd.util.slices import slices
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,6 @@ BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
 SLACK = 0.1
 """The share of its interval by which a full reading may be late, so that it shares a wake-up."""
-SLICE = 500
-"""The number of agents that are taken over before other work of the loop has its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +216,7 @@ class SourceIntake:
         agents: dict[str, AgentTraces | None] = dict(traces.agents)
         for agent_id in stores.agents.known(state.name):
             agents.setdefault(agent_id, None)
-        for some in _slices(agents.items()):
+        for some in slices(agents.items()):
             await stores.agents.take(state, dict(some), self._reading(pushed=False, fresh=fresh))
             stores.tasks.update()
             await asyncio.sleep(0)
@@ -290,7 +288,7 @@ class SourceIntake:
         """Judge all agents of the source again, after its clock changed or it was lost."""
         stores = self._stores
         await stores.agents.redate(self.state)
-        for some in _slices(stores.agents.agents_of(self.state.name)):
+        for some in slices(stores.agents.agents_of(self.state.name)):
             stores.store.rejudge(some, now().mono)
             stores.tasks.update()
             await asyncio.sleep(0)
@@ -336,13 +334,6 @@ class SourceIntake:
         """Return whether a job is not due within a delay in seconds."""
         waiting = self._stores.schedule.waiting(f"{self._jobs}.{job}")
         return waiting is None or waiting > now().mono + delay
-
-
-def _slices(items: Iterable[T]) -> Iterator[list[T]]:
-    """Yield items in parts of :data:`SLICE`, so that tens of thousands do not hold up the loop."""
-    rest = iter(items)
-    while some := list(islice(rest, SLICE)):
-        yield some
 
 
 def _words(kind: str, path: str) -> str:

@@ -84,10 +84,14 @@ class Intake:
         for one in self._sources.values():
             one.scan_soon()
 
-    def gap(self, seconds: float) -> None:
-        """Take the time in which coordd did not run out of every clock, and read everything again."""
+    def skip(self, seconds: float) -> None:
+        """Take time in which coordd did not run out of every clock."""
         for one in self._sources.values():
             one.state.clock.skip(seconds)
+
+    def gap(self, seconds: float) -> None:
+        """Take a long time in which coordd did not run out of every clock, and read everything again."""
+        self.skip(seconds)
         self._stores.store.rejudge_all(now().mono)
         self.scan_soon()
 

@@ -39,7 +39,7 @@ def import_redis_without_ssl() -> None:
     """
     if not {"redis", "ssl"} & sys.modules.keys() and _hashes_without_openssl():
         known = set(sys.modules)
-        with suppress(Exception), _placeholders():
+        with suppress(Exception), _placeholders(), _stand_ins(_without_metadata()):
             import redis.asyncio.connection
         if "redis.asyncio.connection" not in sys.modules:
             _forget("redis", known)
@@ -63,17 +63,26 @@ def import_apscheduler() -> None:
 
 def _apscheduler_without_extras() -> dict[str, ModuleType | None]:
     """Return stand-ins for modules that APScheduler imports and a scheduler on asyncio never calls."""
-    metadata = ModuleType("importlib.metadata")
-    metadata.PackageNotFoundError = LookupError  # type: ignore[attr-defined]
-    metadata.version = lambda _: "3.11.1"  # type: ignore[attr-defined]
-    metadata.entry_points = lambda **_: ()  # type: ignore[attr-defined]
     pool = ModuleType("apscheduler.executors.pool")
     pool.ThreadPoolExecutor = object  # type: ignore[attr-defined]
     local = ModuleType("tzlocal")
     local.get_localzone = lambda: None  # type: ignore[attr-defined]
     zones = ModuleType("zoneinfo")
     zones.ZoneInfo = str  # type: ignore[attr-defined]
-    return {module.__name__: module for module in (metadata, pool, local, zones)}
+    return {**_without_metadata(), **{module.__name__: module for module in (pool, local, zones)}}
+
+
+def _without_metadata() -> dict[str, ModuleType | None]:
+    """Return what stands in for importlib.metadata: it knows no package, and no plugin."""
+
+    def version(name: str) -> str:
+        raise LookupError(name)
+
+    metadata = ModuleType("importlib.metadata")
+    metadata.PackageNotFoundError = LookupError  # type: ignore[attr-defined]
+    metadata.version = version  # type: ignore[attr-defined]
+    metadata.entry_points = lambda **_: ()  # type: ignore[attr-defined]
+    return {metadata.__name__: metadata}
 
 
 class _NoSsl(ModuleType):

@@ -1,4 +1,4 @@
-"""Run the intake in simulated time: a clock that only a test moves, and jobs that run when it does."""
+"""Run the intake of sources in simulated time: a clock that only a test moves, and jobs that follow it."""
 
 from __future__ import annotations
 

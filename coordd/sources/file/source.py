@@ -54,6 +54,7 @@ class FileSource:
             name=SourceName(KIND, found.path),
             clock=ObservedClock(blind_since=now().mono),
             workspace=found.path,
+            holds_tasks=True,
         )
         self.from_glob = found.from_glob
         self.stopped = False

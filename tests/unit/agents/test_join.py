@@ -138,7 +138,8 @@ def test_one_live_process_is_enough_and_one_orderly_end() -> None:
     [
         ([seen(FILE, 1.0)], [seen(FILE, 1.0)], None),
         ([seen(FILE, 1.0)], [seen(FILE, 2.0)], "heartbeat"),
-        ([seen(FILE, 1.0)], [replace(seen(FILE, 1.0), beat_at=2.0)], "heartbeat"),
+        ([seen(FILE, 1.0)], [replace(seen(FILE, 1.0), beat_at=2.0, beat_mono=2.0)], "heartbeat"),
+        ([seen(FILE, 2.0)], [replace(seen(FILE, 2.0), beat_at=1.0)], None),  # its clock was set back
         ([seen(FILE, 1.0)], [seen(FILE, 1.0, tasks=("t",))], "tasks"),
         ([seen(FILE, 1.0, tasks=("u",))], [seen(FILE, 1.0, tasks=("t",))], None),
         ([seen(FILE, 1.0), seen(REDIS, 5.0)], [seen(FILE, 4.0), seen(REDIS, 5.0)], None),
@@ -149,7 +150,7 @@ def test_one_live_process_is_enough_and_one_orderly_end() -> None:
             None,
         ),
         ([seen(FILE, 1.0)], [seen(FILE, 1.0), seen(REDIS, 0.5)], "heartbeat"),
-        ([seen(FILE, 1.0), seen(REDIS, 5.0)], [seen(FILE, 1.0)], None),
+        ([seen(FILE, 1.0), seen(REDIS, 5.0)], [seen(FILE, 1.0)], "verdict"),
         ([seen(FILE, 1.0), seen(REDIS, 5.0, tasks=("t",))], [seen(FILE, 1.0)], "tasks"),
         ([seen(FILE, 1.0)], [seen(SESSIONS, 1.0)], "heartbeat"),
     ],
