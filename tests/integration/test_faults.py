@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from faketime import set_clock
 from live import Coordd, Project, read_records, watching
 from waiting import eventually
 
@@ -112,7 +113,7 @@ def test_a_clock_that_jumps_far_costs_nothing(
     """No list of missed runs (450 MB for a year), no job before its time, and answers all the while."""
     first, *jumps = settings()
     offset = tmp_path / "offset"
-    offset.write_text(f"{first:+d}")
+    set_clock(offset, f"{first:+d}")
     with watching(project, tmp_path, COORDD_SAMPLING_INTERVAL="1s", **faked_clock(offset)) as coordd:
 
         def samples() -> int:
@@ -127,7 +128,7 @@ def test_a_clock_that_jumps_far_costs_nothing(
         moved = 0
         for last, jump in pairwise([first, *jumps]):
             moved += jump != last
-            offset.write_text(f"{jump:+d}")
+            set_clock(offset, f"{jump:+d}")
             steps = moved
 
             def noticed(steps: int = steps) -> bool:
@@ -143,7 +144,7 @@ def test_a_clock_that_jumps_far_costs_nothing(
 
 def test_a_clock_that_is_set_stops_no_sampling_and_kills_no_agent(project: Project, tmp_path: Path) -> None:
     offset = tmp_path / "offset"
-    offset.write_text("+0")
+    set_clock(offset, "+0")
     fake = {
         **faked_clock(offset),
         "COORDD_SAMPLING_INTERVAL": "1s",
@@ -165,7 +166,7 @@ def test_a_clock_that_is_set_stops_no_sampling_and_kills_no_agent(project: Proje
         for number, (setting, step) in enumerate(
             (("+3600", 3600), ("-86400", -90000), ("+0", 86400)), start=1
         ):
-            offset.write_text(setting)
+            set_clock(offset, setting)
 
             def noticed(number: int = number, step: int = step) -> bool:
                 beat()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faketime import set_clock
 from live import Project, coordctl, read_records, running, watching
 from waiting import eventually
 
@@ -142,7 +143,7 @@ def test_scripts_go_on_writing_the_same_files_day_after_day(project: Project, tm
         subprocess.run(command, env={**os.environ, **clock}, check=True, timeout=60)
 
     for day in range(3):
-        offset.write_text(f"+{day * 86_400}")
+        set_clock(offset, f"+{day * 86_400}")
         with watching(project, tmp_path, **clock, **bounds) as coordd:
             eventually(lambda: coordd.rpc("status")["sinks"]["csv"]["written"], within=120)
             run_script()

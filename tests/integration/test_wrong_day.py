@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faketime import set_clock
 from live import Project, watching
 from waiting import eventually
 
@@ -38,7 +39,7 @@ class Clock:
         }
 
     def set(self, ahead: int) -> None:
-        self._offset.write_text(f"{ahead:+}")
+        set_clock(self._offset, f"{ahead:+}")
 
 
 def steps(project: Project) -> int:
