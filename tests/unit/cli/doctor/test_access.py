@@ -158,7 +158,7 @@ def test_a_trial_that_hangs_or_dies_is_no_answer() -> None:
         as_user(me, die)
     with pytest.raises(CannotTell, match="could not be tried"):
         as_user(me, lambda: 1 // 0)
-    with pytest.raises(OSError, match="null byte"):
+    with pytest.raises(OSError, match="null"):
         as_user(me, lambda: os.stat("\0"))
     assert as_user(me, lambda: "why") == "why"
     assert as_user(me, lambda: None) is None
