@@ -172,7 +172,7 @@ def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path
     (project.coordination / "tasks").mkdir()
     (project.coordination / "claims").mkdir()
     with (
-        watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="3s") as coordd,
+        watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="10s") as coordd,
         dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
         opened(browser, dash.url) as page,
     ):
@@ -183,6 +183,7 @@ def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path
         expect(row(page, "worker").locator(".c-status")).to_have_text("active")
         (project.coordination / "tasks" / "job").touch()
         expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("available")
+        project.beat("worker")  # it lives for as long as a busy browser may take to show the claim
         claim = {"agent_id": "worker", "claimed_at": int(time.time()), "ttl": 3600}
         (project.coordination / "claims" / "job.claim").write_text(json.dumps(claim))
         expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("worker")
