@@ -249,7 +249,9 @@ class AgentIntake:
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
-            cause = None if restoring else difference(before, after)
+            cause = difference(before, after)
+            if restoring and before.active_tasks == after.active_tasks:
+                cause = None
             if cause is None or (cause == "tasks" and len(after.observations) < len(before.observations)):
                 after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
             after = replace(after, cause=cause or before.cause)

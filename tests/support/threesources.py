@@ -299,14 +299,14 @@ class Daemon:
                 key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
                 last = self.story.get(key) if key in before else None
                 self.dropped.discard(key)
-                self.told.add(key)
                 if one.cause == "removed":
                     assert last is not None, f"removed, and was not there: {one}"
                     del self.story[key]
                     continue
-                if last is not None and self.sources.get(key, last.sources) == last.sources:
+                if last is not None and not self._was_parted(key, last):
                     assert said(one) != said(last), f"recorded twice: {one}"
                 self.sources.pop(key, None)
+                self.told.add(key)
                 assert (last is None) == (one.cause in ("appeared", "start")), one
                 self.story[key] = one
                 if one.status == "active" and one.cause in ("heartbeat", "appeared"):
@@ -315,6 +315,12 @@ class Daemon:
                     beat = one.last_heartbeat
                     self.beats_seen[key] = None if beat is None else parse_timestamp(beat)
             self._check_events(events, before)
+
+    def _was_parted(self, key: AgentKey, last: AgentSample) -> bool:
+        """Return whether a source may have ceased to tell of it, and tell again: the first is no record."""
+        if key not in self.told and len(last.sources) > 1:
+            return True
+        return self.sources.get(key, last.sources) != last.sources
 
     def _check_events(
         self, events: list[tuple[str, str, str | None]], before: Mapping[AgentKey, AgentSample]
