@@ -41,6 +41,11 @@ RULES: tuple[Rule, ...] = (
 """Rules for processes and for sessions are rows of their own, as soon as a source tells of either."""
 
 
+def is_local(observations: Iterable[Observation]) -> bool:
+    """Return whether rule 1 alone can join these, for each names a workspace: then each key is an agent."""
+    return all(one.workspace != NO_WORKSPACE for one in observations)
+
+
 def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[Observation, ...]]:
     """Return the agents that these observations are of, each with its observations in the order given.
 

@@ -83,12 +83,15 @@ def difference(before: Agent, after: Agent) -> Cause | None:
     """Return what makes the step from one picture of an agent to the next worth a record; None: nothing.
 
     A beat that several sources report is one beat: then the observed clock of each is left out of account.
-    That one of them tells of the agent no longer is no step but for the tasks that go with it: time alone
-    decides what its silence means.
+    That one of them tells of the agent no longer is no beat, and no verdict of its own: time alone decides
+    what the silence of the rest means. But what is recorded last has to be what is shown.
     """
     were, are = ({one.place for one in agent.observations} for agent in (before, after))
     if were - are and not are - were:
-        return None if before.active_tasks == after.active_tasks else "tasks"
+        if before.active_tasks != after.active_tasks:
+            return "tasks"
+        same = (before.sources, before.beat_wall) == (after.sources, after.beat_wall)
+        return None if same else "verdict"
     if are - were or before.beat_wall != after.beat_wall:
         return "heartbeat"
     if len(are) == 1 and before.beat_mono != after.beat_mono:

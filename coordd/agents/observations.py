@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from coordd.agents.identity import agents_among
+from coordd.agents.identity import agents_among, is_local
 from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation, ObservationKey
 from coordd.agents.source import SourceName
@@ -78,15 +78,16 @@ class Observations:
         seen[agent_id] = observation
         if old is None:
             self._see(agent_id, (*self._sources_of.get(agent_id, ()), source))
-        return {*self._identify(agent_id, before), self.key_of(observation)}
+        return {*self._identify(agent_id, before, old, observation), self.key_of(observation)}
 
     def remove(self, source: SourceName, agent_id: str) -> set[AgentKey]:
         """Remove an observation; return the keys of the agents that this touches."""
         before = self._agents_with(agent_id)
-        if self._seen[source].pop(agent_id, None) is None:
+        old = self._seen[source].pop(agent_id, None)
+        if old is None:
             return set()
         self._see(agent_id, tuple(one for one in self._sources_of[agent_id] if one != source))
-        return self._identify(agent_id, before)
+        return self._identify(agent_id, before, old, None)
 
     def _see(self, agent_id: str, sources: tuple[SourceName, ...]) -> None:
         """Note which sources see an id."""
@@ -105,13 +106,35 @@ class Observations:
         one = [self._seen[source][agent_id] for source in self._sources_of.get(agent_id, ())]
         return {one[0].key: (one[0].place,)} if one else {}
 
-    def _identify(self, agent_id: str, before: _Agents) -> set[AgentKey]:
-        """Decide anew which observations with this id are of one agent; return the agents that differ."""
-        sources = self._sources_of.get(agent_id, ())
-        if len(sources) > 1:
-            agents = agents_among([self._seen[source][agent_id] for source in sources])
-            self._agents[agent_id] = {key: tuple(one.place for one in group) for key, group in agents.items()}
-        else:
+    def _identify(
+        self, agent_id: str, before: _Agents, old: Observation | None, new: Observation | None
+    ) -> set[AgentKey]:
+        """Decide anew which observations with this id are of one agent; return the agents that differ.
+
+        Hundreds of workspaces may have an agent of one name, so where nothing joins them only the agents of
+        the observation that was replaced are looked at.
+        """
+        observations = [self._seen[source][agent_id] for source in self._sources_of.get(agent_id, ())]
+        if len(observations) < 2:
             self._agents.pop(agent_id, None)
-        after = self._agents_with(agent_id)
+            after = self._agents_with(agent_id)
+        elif is_local(observations) and is_local(one for one in (old, new) if one is not None):
+            after = self._agents.setdefault(agent_id, before)
+            return {
+                key
+                for key in {one.key for one in (old, new) if one is not None}
+                if _replace(after, key, tuple(one.place for one in observations if one.key == key))
+            }
+        else:
+            agents = agents_among(observations)
+            after = {key: tuple(one.place for one in group) for key, group in agents.items()}
+            self._agents[agent_id] = after
         return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def _replace(agents: _Agents, key: AgentKey, places: tuple[ObservationKey, ...]) -> bool:
+    """Give an agent these places, or none; return whether that changes it."""
+    before = agents.pop(key, ())
+    if places:
+        agents[key] = places
+    return before != places

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import Restored
@@ -32,24 +32,26 @@ class RememberedAgent:
     beat_wall: float | None = None
     run_since: float | None = None
 
-    def observations(self, sources: Iterable[SourceState], moment: Moment) -> list[Observation]:
+    def observations(
+        self, sources: Mapping[tuple[str, str], Sequence[SourceState]], moment: Moment
+    ) -> list[Observation]:
         """Return what each of its sources told of it, in the order of their ranks.
 
+        Of several sources of one kind the record does not say which one told: each is taken for it until it
+        is read.
+
         Args:
-            sources: the sources that are read now; what others told is left out.
+            sources: the sources that are read now, by kind and workspace; what others told is left out.
             moment: now, on whose clock the last beat is dated.
         """
         seen = self.restored.seen
         at = None if seen is None else moment.mono - max(0.0, moment.wall - seen)
-        found: dict[str, SourceState] = {}
-        for state in sorted(sources, key=lambda state: (state.rank, state.name)):
-            kind = state.name.kind
-            if kind in self.sources and state.workspace in (NO_WORKSPACE, self.key.workspace):
-                found.setdefault(kind, state)
+        places = ((kind, place) for kind in self.sources for place in (self.key.workspace, NO_WORKSPACE))
+        found = {state.name: state for place in places for state in sources.get(place, ())}
         return [
             Observation(
                 source=state.name,
-                key=AgentKey(state.workspace, self.key.agent_id),
+                key=self.key if state.names_workspaces else AgentKey(state.workspace, self.key.agent_id),
                 traces=None,
                 beat_wall=self.beat_wall,
                 beat_at=at,
@@ -57,10 +59,18 @@ class RememberedAgent:
                 run_since=self.run_since,
                 restored=self.restored,
             )
-            for state in found.values()
+            for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]
 
     def agent(self, observations: Sequence[Observation]) -> Agent:
         """Return the agent as its last record shows it, with these observations."""
         agent = join(self.key, observations, Evidence(silence=None, timeout=0.0))
         return replace(agent, verdict=self.verdict, cause=self.cause)
+
+
+def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:
+    """Return sources by kind and workspace, as :meth:`RememberedAgent.observations` looks for them."""
+    found: dict[tuple[str, str], list[SourceState]] = {}
+    for state in sources:
+        found.setdefault((state.name.kind, state.workspace), []).append(state)
+    return found

@@ -28,8 +28,10 @@ class SourceState:
     """One source: how it is followed, what fails right now, and the clock on which silence counts.
 
     ``workspace`` is the workspace that its observations belong to unless they name another; NO_WORKSPACE
-    where it knows of none. ``rank`` orders sources: what one of a lower rank says of an agent counts first.
-    ``holds_tasks`` is true where tasks and claims are read beside agents.
+    where it knows of none, or names one for each agent (``names_workspaces``). ``rank`` orders sources: what
+    one of a lower rank says of an agent counts first. ``holds_tasks`` is true where tasks and claims are read
+    beside agents; a workspace has one such source. ``told_elsewhere`` is true where something else says what
+    keeps the source from being read.
 
     ``state`` is ``inotify``, ``poll`` or ``read`` while the source is read, ``waiting`` while there is
     nothing to read yet, ``unreadable`` with ``error``. ``standstill`` says why agents cannot beat although
@@ -42,7 +44,9 @@ class SourceState:
     clock: ObservedClock
     workspace: str = NO_WORKSPACE
     rank: int = 0
-    holds_tasks: bool = True
+    holds_tasks: bool = False
+    told_elsewhere: bool = False
+    names_workspaces: bool = False
     state: str = "waiting"
     error: str | None = None
     standstill: str | None = None

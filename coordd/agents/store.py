@@ -3,10 +3,17 @@
 The rule: a change enters the store (:meth:`AgentStore.show`) after its record was written; until then the
 store shows what was before. Verdicts are computed when they are read: a heap of deadlines tells which agents
 have fallen silent since, so that counting costs only what changed. The store reads no clock and does no I/O.
+
+Silence alone makes no agent inactive at once where its sources are read once more first (``rereads``)::
+
+    active      its deadline has passed: it is *suspected*, and shown as before
+    suspected   a beat: active again
+                :meth:`AgentStore.confirm`, after the reading: inactive, or unknown where that failed
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -45,6 +52,7 @@ class AgentStore:
         self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
+        self.rereads = False
         self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
         self._agents: dict[AgentKey, Agent] = {}
@@ -52,6 +60,7 @@ class AgentStore:
         self._several_keys: dict[str, tuple[AgentKey, ...]] = {}
         self._roster = Roster()
         self._overdue: set[AgentKey] = set()
+        self._suspected: set[AgentKey] = set()
         self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._roster.__contains__)
 
     def __len__(self) -> int:
@@ -59,6 +68,9 @@ class AgentStore:
 
     def add_source(self, state: SourceState) -> None:
         """Show a source, and judge its agents on its clock from now on."""
+        if state.holds_tasks and state.workspace in self.workspaces:
+            holder = self.workspaces[state.workspace].name
+            raise ValueError(f"the tasks of {state.workspace!r} are held by {holder}, not by {state.name}")
         self.sources[state.name] = state
         if state.holds_tasks:
             self.workspaces[state.workspace] = state
@@ -117,6 +129,7 @@ class AgentStore:
         self._set_keys(key.agent_id, [one for one in self._keys_of(key.agent_id) if one != key])
         self._roster.leave(key)
         self._overdue.discard(key)
+        self._suspected.discard(key)
         self.version += 1
         self.on_change(key)
 
@@ -159,12 +172,22 @@ class AgentStore:
     @property
     def has_unrecorded(self) -> bool:
         """Whether any agent is known to differ from its last record, or to have been silent for too long."""
-        return self._roster.has_outdated or bool(self._overdue)
+        return self._roster.has_outdated or bool(self._overdue) or bool(self._suspected)
 
     def take_unrecorded(self, mono: float) -> list[AgentKey]:
-        """Return the keys of the agents whose verdict differs from their last record, and forget them."""
+        """Return the agents whose verdict differs from their last record, and forget them; and the suspected.
+
+        These stay suspected until :meth:`confirm`.
+        """
         self.expire(mono)
-        return self._roster.take_outdated()
+        return sorted({*self._roster.take_outdated(), *self._suspected})
+
+    def confirm(self, keys: Iterable[AgentKey], mono: float) -> None:
+        """Judge suspected agents by their silence, now that their sources were read once more."""
+        for key in keys:
+            if key in self._suspected:
+                self._suspected.discard(key)
+                self._update(self._agents[key], mono, confirmed=True)
 
     def take_overdue(self) -> set[AgentKey]:
         """Return the keys of the agents that have been silent for forget_after, and forget them."""
@@ -188,6 +211,8 @@ class AgentStore:
     def look(self, agent: Agent, mono: float) -> ShownAgent:
         """Return an agent as it is shown, judged at this moment."""
         evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        if self._is_suspect(agent, evidence):
+            evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
         return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
 
     def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
@@ -269,9 +294,22 @@ class AgentStore:
         elif keys:
             self._several_keys[agent_id] = tuple(keys)
 
-    def _update(self, agent: Agent, mono: float) -> None:
+    def _is_suspect(self, agent: Agent, evidence: Evidence) -> bool:
+        """Return whether silence alone, not confirmed yet, would make an agent inactive that is active."""
+        return (
+            self.rereads
+            and agent.verdict.status == "active"
+            and self._roster.status(agent.key) == "active"
+            and judge(evidence).reason == "silent"
+        )
+
+    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False) -> None:
         """Judge an agent, and put a deadline at the moment when silence alone can change that."""
         evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        if not confirmed and self._is_suspect(agent, evidence):
+            self._suspected.add(agent.key)
+            return
+        self._suspected.discard(agent.key)
         verdict = judge(evidence)
         if self._roster.enter(agent.key, verdict.status):
             self.version += 1

@@ -1,4 +1,4 @@
-"""Define what is read of agents, claims and tasks: the values that sources/ produces and reducer.py reduces.
+"""Define what is read of agents, claims and tasks: what sources/ produces and observation.py reduces.
 
 Pure values. A trace says what an agent wrote and when the file was touched. It holds no verdict, because a
 verdict depends on the moment of asking (liveness.py). ``None`` means unknown: absent, unreadable or

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from coordd import __version__
-from coordd.commands.launch import run, sources_of
-from coordd.commands.options import log_options, where_options
+from coordd.commands.launch import run_here
+from coordd.commands.options import takes_log, takes_sources
 from coordd.config.redis_url import public_url
 from coordd.util.text import escape
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
+    from coordd.config.file import ConfigSources
 
 _ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
 
@@ -81,9 +82,9 @@ Examples:
 coordctl finds it from inside the project or as the same user; 'coordctl doctor'
 says what keeps it from being found.""",
 )
-@where_options
-@log_options
-def run_command(**options: Any) -> None:
+@takes_sources
+@takes_log
+def run_command(sources: ConfigSources, *, log_file: str | None) -> None:
     """Run in the foreground; log to stderr, or to a file.
 
     Inside a project (a directory with .claude/coordination, or --workspace DIR) socket and records lie in its
@@ -91,7 +92,7 @@ def run_command(**options: Any) -> None:
 
     Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again.
     """
-    sys.exit(run(**options))
+    sys.exit(run_here(sources, sources.load(), log_file=log_file))
 
 
 @app.command(
@@ -103,17 +104,14 @@ Examples:
   coordd check-config --config new.toml && mv new.toml ~/.config/coordd/coordd.toml
   coordd check-config -w ~/src/app | grep timeout""",
 )
-@where_options
-def check_config(
-    *, workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None
-) -> None:
+@takes_sources
+def check_config(sources: ConfigSources) -> None:
     """Check the configuration and print what it amounts to, each value with its origin.
 
     Exit code 78 means that it cannot be used; the error says where and why.
     """
     from coordd.config.build import effective
 
-    sources = sources_of(workspaces, layout, config, socket, None)
     settings = sources.load()
     tell_warnings(settings)
     exists = os.path.exists(sources.path)
@@ -144,15 +142,9 @@ It changes nothing there. 'coordctl doctor' runs it as well.
 \b
 Exit codes: 0 nothing fails, 1 something does, 78 a configuration that cannot be used.""",
 )
-@where_options
+@takes_sources
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: check, state, detail, fix.")
-def check_redis(
-    workspaces: tuple[str, ...],
-    layout: str | None,
-    config: str | None,
-    socket: str | None,
-    as_json: bool,
-) -> None:
+def check_redis(sources: ConfigSources, *, as_json: bool) -> None:
     """Ask the configured Redis for all that coordd needs of it: a line a check.
 
     Reachability, version, the right to be told of changes, to read each kind of trace and to write samples,
@@ -165,7 +157,7 @@ def check_redis(
 
     from coordd.sources.redis.check import failed, probe
 
-    settings = sources_of(workspaces, layout, config, socket, None).load()
+    settings = sources.load()
     tell_warnings(settings)
     where = settings.coordination
     checks = []

@@ -11,8 +11,8 @@ import click
 from coordd import __version__
 from coordd.commands.detached import start as start_detached
 from coordd.commands.holder import find_holder
-from coordd.commands.launch import run_here, sources_of
-from coordd.commands.options import log_options, where_options
+from coordd.commands.launch import run_here
+from coordd.commands.options import takes_log, takes_sources
 from coordd.config.layout import check_project_directories
 from coordd.errors import StartError
 from coordd.service.log_file import default_log_file
@@ -32,22 +32,13 @@ Then:
   coordctl status
   coordd stop""",
 )
-@where_options
-@log_options
-def start(
-    *,
-    workspaces: tuple[str, ...],
-    layout: str | None,
-    config: str | None,
-    socket: str | None,
-    log_level: str | None,
-    log_file: str | None,
-) -> None:
+@takes_sources
+@takes_log
+def start(sources: ConfigSources, *, log_file: str | None) -> None:
     """Start in the background, where there is no service manager; return when it answers.
 
     Logs to coordd.log in the log directory, 10 MiB at most, and five old ones. One that runs already is fine.
     """
-    sources = sources_of(workspaces, layout, config, socket, log_level)
     _start(sources, sources.load(), log_file)
 
 
@@ -58,13 +49,12 @@ Examples:
   coordd stop -w ~/src/app
   coordd stop --layout user""",
 )
-@where_options
-def stop(*, workspaces: tuple[str, ...], layout: str | None, config: str | None, socket: str | None) -> None:
+@takes_sources
+def stop(sources: ConfigSources) -> None:
     """End the coordd of this place; wait until its last record is written.
 
     Which one that is follows from the same options as for 'start'. One that does not run is fine.
     """
-    sources = sources_of(workspaces, layout, config, socket, None)
     _stop(sources, sources.load())
 
 
@@ -74,19 +64,10 @@ Examples:
   coordd restart
   coordd restart -w '~/src/*' --layout user""",
 )
-@where_options
-@log_options
-def restart(
-    *,
-    workspaces: tuple[str, ...],
-    layout: str | None,
-    config: str | None,
-    socket: str | None,
-    log_level: str | None,
-    log_file: str | None,
-) -> None:
+@takes_sources
+@takes_log
+def restart(sources: ConfigSources, *, log_file: str | None) -> None:
     """Stop and start; with a configuration that cannot be used, the old one goes on running."""
-    sources = sources_of(workspaces, layout, config, socket, log_level)
     settings = sources.load()
     _stop(sources, settings)
     _start(sources, settings, log_file)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from coordd.config.file import ConfigSources
 from coordd.config.layout import choose_layout
+from coordd.config.redis_url import uses_tls
 
 if TYPE_CHECKING:
     from coordd.config.build import Config
@@ -73,10 +74,11 @@ def run_here(
     sources: ConfigSources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
 ) -> int:
     """Run the daemon in this process, to its end; return the exit code."""
-    url = settings.coordination.redis_url
-    if url is None or not url.startswith("rediss:"):
-        from coordd.runtime.footprint import import_asyncio_without_ssl
+    from coordd.runtime.footprint import import_asyncio_without_ssl, share_one_heap
 
+    share_one_heap()
+    url = settings.coordination.redis_url
+    if url is None or not uses_tls(url):
         import_asyncio_without_ssl()
     import faulthandler
     import logging

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from coordd.commands.launch import sources_of
 from coordd.commands.plain_options import LOG, WHERE, PlainOption
 
 Decorated = Callable[..., Any]
 
 
-def where_options(function: Decorated) -> Decorated:
-    """Add the options --workspace, --layout, --config and --socket to a command."""
-    return _add(WHERE, function)
+def takes_sources(function: Callable[..., None]) -> Decorated:
+    """Add --workspace, --layout, --config and --socket to a command; pass on :class:`ConfigSources`."""
+
+    @functools.wraps(function)
+    def with_sources(
+        *,
+        workspaces: tuple[str, ...],
+        layout: str | None,
+        config: str | None,
+        socket: str | None,
+        log_level: str | None = None,
+        **others: Any,
+    ) -> None:
+        function(sources_of(workspaces, layout, config, socket, log_level), **others)
+
+    return _add(WHERE, with_sources)
 
 
-def log_options(function: Decorated) -> Decorated:
-    """Add the options --log-level and --log-file to a command."""
+def takes_log(function: Decorated) -> Decorated:
+    """Add the options --log-level and --log-file to a command that takes sources."""
     return _add(LOG, function)
 
 

@@ -41,6 +41,11 @@ def public_url(url: str) -> str:
     return _QUERY_PASSWORD.sub(r"\1***", f"{scheme}{separator}{rest}")
 
 
+def uses_tls(url: str) -> bool:
+    """Return whether a Redis URL asks for TLS; the case of its scheme does not matter."""
+    return url.partition(":")[0].lower() == "rediss"
+
+
 def has_controls(text: str) -> bool:
     """Return whether the text holds a control character, a line or paragraph separator, or a surrogate."""
     if text.isprintable():
@@ -75,7 +80,7 @@ def check_redis_url(url: str) -> str:
             raise ValueError("expected an absolute path after unix://, as in unix:///run/redis/redis.sock")
     elif not parts.hostname or port == 0:
         raise ValueError(EXPECTED)
-    allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" else frozenset())
+    allowed = {"db"} | (_TLS_OPTIONS if uses_tls(url) else frozenset())
     if unknown := sorted(set(options) - allowed):
         raise ValueError(
             f"unknown option {unknown[0]!r:.40} in the URL: expected {', '.join(sorted(allowed))}"

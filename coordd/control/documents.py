@@ -200,9 +200,9 @@ class Documents:
             if sink.state != "ok" and (name != "redis" or not self._redis.explains(sink.error)):
                 problems.append(f"sink {name} fails: {sink.error} ({sink.backlog} records wait)")
         problems.extend(
-            f"workspace {path} cannot be read: {source.error}"
-            for path, source in self._store.workspaces.items()
-            if path != NO_WORKSPACE and source.state == "unreadable"
+            f"{_named(source)} cannot be read: {source.error}"
+            for source in self._store.sources.values()
+            if source.state == "unreadable" and not source.told_elsewhere
         )
         problems.extend(
             f"{_named(source)}: {kind}: {words}"
@@ -223,6 +223,6 @@ class Documents:
 
 
 def _named(source: SourceState) -> str:
-    return (
-        f"workspace {source.workspace}" if source.workspace != NO_WORKSPACE else source.name.kind.capitalize()
-    )
+    if source.holds_tasks and source.workspace != NO_WORKSPACE:
+        return f"workspace {source.workspace}"
+    return f"{source.name.kind} {source.name.path}" if source.name.path else source.name.kind.capitalize()

@@ -12,7 +12,7 @@ it is there under another key            ``appeared``, and ``removed`` under the
                                          key before unless others remain there       if that changed
 another source tells of it as well       ``heartbeat``                               the same
 its beat, verdict or tasks changed       ``heartbeat``, ``verdict``, ``tasks``       the same
-a source tells of it no longer           ``tasks``, if they changed                  none
+a source tells of it no longer           ``tasks`` or ``verdict``, if that shows     none
 nothing that is shown changed            none                                        none
 it has left, or is silent for too long   ``removed``                                 ``agent.removed``
 =======================================  ==========================================  =====================
@@ -24,6 +24,7 @@ changes back: each compares with what the step before it made, whether that is s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -32,7 +33,7 @@ from coordd.agents.join import Agent, difference, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
-from coordd.agents.remembered import RememberedAgent
+from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import sample_of
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
@@ -42,6 +43,7 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import Growth
 from coordd.runtime.schedule import now
 from coordd.sinks.recorder import Recorder
+from coordd.util.slices import slices
 
 
 @dataclass(slots=True)
@@ -95,8 +97,9 @@ class AgentIntake:
         """
         touched: set[AgentKey] = set()
         told: dict[ObservationKey, Agent] = {}
+        sources = by_place(self._store.sources.values())
         for one in sorted(remembered, key=_last_recorded):
-            observations = one.observations(self._store.sources.values(), moment)
+            observations = one.observations(sources, moment)
             if not observations:
                 continue
             for observation in observations:
@@ -148,10 +151,12 @@ class AgentIntake:
 
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
-        touched: set[AgentKey] = set()
-        for agent_id in list(self.known(state.name)):
-            touched |= self._observations.remove(state.name, agent_id)
-        await self._commit(self._step(touched, now(), words="left with its workspace"))
+        for some in slices(self.known(state.name)):
+            touched: set[AgentKey] = set()
+            for agent_id in some:
+                touched |= self._observations.remove(state.name, agent_id)
+            await self._commit(self._step(touched, now(), words="left with its workspace"))
+            await asyncio.sleep(0)
         self._observations.drop_source(state.name)
 
     async def record_verdicts(self, keys: Iterable[AgentKey]) -> None:
@@ -171,7 +176,9 @@ class AgentIntake:
 
     async def forget(self, keys: Collection[AgentKey]) -> None:
         """Remove these agents where they are still silent for too long."""
-        await self._commit(self._step(set(keys), now()))
+        for some in slices(keys):
+            await self._commit(self._step(set(some), now()))
+            await asyncio.sleep(0)
 
     def _latest(self, key: AgentKey) -> Agent | None:
         """Return the agent as the last step made it, whether that is shown yet or not."""
@@ -249,10 +256,12 @@ class AgentIntake:
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
+            if self._store.rereads and before.verdict.status == "active" and after.verdict.reason == "silent":
+                after = replace(after, verdict=before.verdict)  # until every source of it was read once more
             cause = difference(before, after)
             if restoring and before.active_tasks == after.active_tasks:
                 cause = None
-            if cause is None or (cause == "tasks" and len(after.observations) < len(before.observations)):
+            if cause is None or len(after.observations) < len(before.observations):
                 after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
             after = replace(after, cause=cause or before.cause)
             if cause is not None:

@@ -16,12 +16,10 @@ from coordd.agents.store import AgentStore
 from coordd.intake.agents import AgentIntake
 from coordd.intake.tasks import TaskIntake
 from coordd.runtime.schedule import Schedule, now
+from coordd.util.slices import slices
 
 GRID = 0.25
 """Seconds of one step: deadlines within it share one wake-up."""
-
-SLICE = 500
-"""The number of verdicts that are recorded before other work of the loop has its turn."""
 
 Reread = Callable[[SourceName, Collection[str]], Awaitable[None]]
 """A function that reads agents of one source again, given its name and their ids there."""
@@ -50,13 +48,13 @@ class DeadlineTimer:
 
     def start(self) -> None:
         """Begin to judge and to report events: every source was read once."""
-        self.running = self._agents.running = True
+        self.running = self._agents.running = self._store.rereads = True
         self._tasks.started()
         self.update()
 
     def stop(self) -> None:
         """Stop judging, after recording what has happened to tasks so far."""
-        self.running = False
+        self.running = self._store.rereads = False
         self._tasks.stop()
 
     def update(self) -> None:
@@ -91,8 +89,10 @@ class DeadlineTimer:
     async def _judge(self, sources: Collection[SourceName], keys: list[AgentKey]) -> None:
         ids = {source: self._ids_in(source, keys) for source in sources}
         await asyncio.gather(*(self.reread(source, agent_ids) for source, agent_ids in ids.items()))
-        for start in range(0, len(keys), SLICE):
-            await self._agents.record_verdicts(keys[start : start + SLICE])
+        self._store.confirm(keys, now().mono)
+        self._tasks.update()
+        for some in slices(keys):
+            await self._agents.record_verdicts(some)
             await asyncio.sleep(0)
 
     def _ids_in(self, source: SourceName, keys: Collection[AgentKey]) -> list[str]:

@@ -25,9 +25,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from coordd.agents.beats import Reading
@@ -41,6 +40,7 @@ from coordd.intake.trace_log import TraceLog, found_all, found_some
 from coordd.runtime.pace import Pace
 from coordd.runtime.schedule import Schedule, now
 from coordd.sources.base import Source, SourceLost
+from coordd.util.slices import slices
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
-SLICE = 500
-"""The number of agents that are taken over before other work of the loop has its turn."""
+SLACK = 0.1
+"""The share of its interval by which a full reading may be late, so that it shares a wake-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +216,7 @@ class SourceIntake:
         agents: dict[str, AgentTraces | None] = dict(traces.agents)
         for agent_id in stores.agents.known(state.name):
             agents.setdefault(agent_id, None)
-        for some in _slices(agents.items()):
+        for some in slices(agents.items()):
             await stores.agents.take(state, dict(some), self._reading(pushed=False, fresh=fresh))
             stores.tasks.update()
             await asyncio.sleep(0)
@@ -241,7 +241,10 @@ class SourceIntake:
         if epoch != self._epoch:
             return
         if change.rescan_needed:
-            self.changed(None)
+            if pushed and self._pace.after > now().mono:
+                self.changed(None)
+            else:  # a verdict may wait for what was to be read again
+                await self._read_all()
             return
         stores, state = self._stores, self.state
         found_some(state, change.malformed)
@@ -285,7 +288,7 @@ class SourceIntake:
         """Judge all agents of the source again, after its clock changed or it was lost."""
         stores = self._stores
         await stores.agents.redate(self.state)
-        for some in _slices(stores.agents.agents_of(self.state.name)):
+        for some in slices(stores.agents.agents_of(self.state.name)):
             stores.store.rejudge(some, now().mono)
             stores.tasks.update()
             await asyncio.sleep(0)
@@ -310,7 +313,7 @@ class SourceIntake:
         """Schedule the next full reading that nothing else asks for."""
         delay = self._pace.at_least(self.source.interval)
         if delay != math.inf:
-            self._once("scan", delay, self.scan)
+            self._once("scan", delay, self.scan, slack=SLACK * delay)
         self._await_due()
 
     def _await_due(self) -> None:
@@ -321,21 +324,16 @@ class SourceIntake:
             if self._due_later("batch", delay):
                 self._once("batch", delay, self._batch)
 
-    def _once(self, job: str, delay: float, work: Callable[[], Awaitable[None]]) -> None:
+    def _once(
+        self, job: str, delay: float, work: Callable[[], Awaitable[None]], *, slack: float = 0.0
+    ) -> None:
         if not self._ended:
-            self._stores.schedule.once(f"{self._jobs}.{job}", delay, work)
+            self._stores.schedule.once(f"{self._jobs}.{job}", delay, work, slack=slack)
 
     def _due_later(self, job: str, delay: float) -> bool:
         """Return whether a job is not due within a delay in seconds."""
         waiting = self._stores.schedule.waiting(f"{self._jobs}.{job}")
         return waiting is None or waiting > now().mono + delay
-
-
-def _slices(items: Iterable[T]) -> Iterator[list[T]]:
-    """Yield items in parts of :data:`SLICE`, so that tens of thousands do not hold up the loop."""
-    rest = iter(items)
-    while some := list(islice(rest, SLICE)):
-        yield some
 
 
 def _words(kind: str, path: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName
-from coordd.intake.source import BATCH, SourceIntake, Stores
+from coordd.intake.source import BATCH, SLACK, SourceIntake, Stores
 from coordd.runtime.pace import PAUSE, Pace
 from coordd.runtime.schedule import now
 from coordd.sources.base import RESCAN, SourceFinder
@@ -47,7 +47,7 @@ class Intake:
         await stores.agents.restore(agents, now())
         for one in added:
             one.start()
-        stores.schedule.every("sources.find", RESCAN, self.find)
+        stores.schedule.every("sources.find", RESCAN, self.find, slack=SLACK * RESCAN)
 
     async def first_readings(self) -> None:
         """Return when every source was read once, or has kept waiting for as long as its patience allows."""
@@ -81,10 +81,14 @@ class Intake:
         for one in self._sources.values():
             one.scan_soon()
 
-    def gap(self, seconds: float) -> None:
-        """Take the time in which coordd did not run out of every clock, and read everything again."""
+    def skip(self, seconds: float) -> None:
+        """Take time in which coordd did not run out of every clock."""
         for one in self._sources.values():
             one.state.clock.skip(seconds)
+
+    def gap(self, seconds: float) -> None:
+        """Take a long time in which coordd did not run out of every clock, and read everything again."""
+        self.skip(seconds)
         self._stores.store.rejudge_all(now().mono)
         self.scan_soon()
 

@@ -1,6 +1,6 @@
 """Take readings of tasks into the board, and write its events; set the timer for what time alone changes.
 
-It stands between the intakes that read (files.py, redis.py) and the board, which judges. The rule: events are
+It stands between what reads the sources (source.py) and the board, which judges. The rule: events are
 gathered for a moment, and many of one kind are summed up, so that a hundred claims in one second do not hide
 what matters to a follower of the events.
 """

@@ -23,7 +23,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Protocol
 
-from coordd.config.redis_url import public_url
+from coordd.config.redis_url import public_url, uses_tls
 from coordd.redislink.facts import RedisFacts
 from coordd.redislink.info import number_of, version_of
 from coordd.redislink.server_info import ASKED, ServerInfo
@@ -85,7 +85,7 @@ class RedisConnection:
 
         This takes a fifth of a second, so it is for a thread, before :meth:`start`.
         """
-        if not self.url.startswith("rediss:"):
+        if not uses_tls(self.url):
             import_redis_without_ssl()
         import coordd.redislink.packed  # noqa: F401
 

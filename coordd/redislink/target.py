@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from coordd.config.redis_url import NO_CONTROLS, has_controls
+from coordd.config.redis_url import NO_CONTROLS, has_controls, uses_tls
 
 PORT = 6379
 
@@ -64,7 +64,7 @@ def parse_target(url: str) -> RedisTarget:
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         database=int(database or 0),
-        tls=_tls(options) if parts.scheme == "rediss" else None,
+        tls=_tls(options) if uses_tls(url) else None,
     )
 
 

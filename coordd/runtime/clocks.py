@@ -71,7 +71,8 @@ class LoopMonitor:
 
     The schedule says when its next timer is due (:meth:`expect`) and when it rang (:meth:`woke`). One that is
     late by more than ``grace`` seconds means a gap (a stall, SIGSTOP), which :meth:`woke` returns so that it
-    is taken out of every source's clock. :meth:`horizon` is the latest moment at which agents may be judged:
+    is taken out of every source's clock; the grace is short, for who was stopped together with coordd has to
+    have its time to beat again. :meth:`horizon` is the latest moment at which agents may be judged:
     while a timer is overdue, judging at the real time would count the gap as silence of the agents.
 
     Agents fall silent up to :data:`AHEAD` seconds before the timer that judges them is due; a gap begins
@@ -80,7 +81,7 @@ class LoopMonitor:
 
     __slots__ = ("_due", "_grace", "_ran", "lag")
 
-    def __init__(self, *, grace: float = 2.0) -> None:
+    def __init__(self, *, grace: float = 0.5) -> None:
         self._grace = grace
         self._due = math.inf
         self._ran = -math.inf

@@ -45,6 +45,8 @@ DRAIN = 5.0
 LOAD_DEADLINE = 60.0
 TRIM_AFTER = 3.0
 """Seconds after the start at which the memory that starting took is given back."""
+STALL = 2.0
+"""Seconds that coordd did not run after which everything is read again."""
 DAY = 86400.0
 
 
@@ -165,7 +167,7 @@ class Daemon:
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
                 await parts.redis.stop()
-                await parts.write_snapshot()
+                await parts.write_snapshot(durable=True)
                 await parts.recorder.close()
         parts.schedule.stop()
 
@@ -211,6 +213,9 @@ class Daemon:
         self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
+        if seconds < STALL:  # nothing announced was lost: it only counts as no silence
+            self._parts.intake.skip(seconds)
+            return
         log.warning("coordd did not run for %.1f s (stopped, or starved of CPU)", seconds)
         self._parts.redis.gap()
         self._parts.intake.gap(seconds)

@@ -63,6 +63,7 @@ class OwnershipCheck:
         self._told = False
         self._moved = False  # a new socket is there, and the server does not know yet
         self._rearmed = False
+        self._kept = False
         self._in_order: bool | None = None
         self._closed = False
 
@@ -89,9 +90,10 @@ class OwnershipCheck:
         finally:
             self._checking = False
             before, self._in_order = self._in_order, in_order
-            if before is not None and (self._rearmed or before != in_order) and not self._closed:
+            rearmed, self._rearmed = self._rearmed, False
+            if before is not None and (rearmed or before != in_order) and not self._closed:
                 self._changed()
-            self._await_next(in_order=in_order)
+            self._await_next(again=rearmed or self._told, in_order=in_order)
 
     def _check_soon(self) -> None:
         waiting = self._schedule.waiting(_JOB)
@@ -100,8 +102,8 @@ class OwnershipCheck:
         elif not self._closed and (waiting is None or waiting > now().mono + SOON):
             self._schedule.once(_JOB, SOON, self.make)
 
-    def _await_next(self, *, in_order: bool) -> None:
-        if self._told or self._rearmed:
+    def _await_next(self, *, again: bool, in_order: bool) -> None:
+        if again:
             self._check_soon()
         elif self._closed:
             return
@@ -115,15 +117,18 @@ class OwnershipCheck:
     def _keep(self) -> None:
         """Watch what is there, then restore what is not; runs in the writer thread."""
         files = self._runtime_files
-        self._rearmed = self._watch.arm(
+        rearmed = self._watch.arm(
             records=[files.metrics.path, files.logs.path],
             directories=[files.snapshots.path],
             files=[files.socket_path],
         )
+        self._rearmed = rearmed or self._rearmed
         self._moved = files.keep() or self._moved
+        self._kept = True
 
     async def _make(self) -> bool:
-        """Check once; return whether all is in order."""
+        """Check once; return whether all is in order, which a check that is late does not tell."""
+        self._kept = False
         try:
             await self._recorder.check(first=self._keep)
         except InstanceRunning as error:
@@ -149,4 +154,4 @@ class OwnershipCheck:
                 self._runtime_files.socket_path,
                 "the control socket was removed, and is back",
             )
-        return not self._runtime_files.displaced
+        return self._kept and not self._runtime_files.displaced

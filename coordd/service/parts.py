@@ -26,7 +26,7 @@ from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
-from coordd.intake.host import HostSampling, Sampler
+from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
@@ -57,6 +57,9 @@ from coordd.util.sdnotify import Notifier, watchdog_seconds
 
 if TYPE_CHECKING:
     from coordd.service.redis_service import RedisService
+
+SNAPSHOT_RETRY = 10.0
+"""Seconds after which a snapshot that could not be written is tried again."""
 
 
 class Parts:
@@ -119,6 +122,7 @@ class Parts:
             worker=Worker("coordd-upkeep"),
             schedule=self.schedule,
             on_event=self.recorder.event,
+            on_counted=self.recorder.refresh,
         )
         self.recorder.settled = self.upkeep.look
         bounds = Bounds()
@@ -255,20 +259,24 @@ class Parts:
         await self.sampling.measured()
         await self.write_snapshot()
 
-    async def write_snapshot(self) -> None:
+    async def write_snapshot(self, *, durable: bool = False) -> None:
         """Write the snapshot for clients and for the next run."""
 
         async def document() -> Mapping[str, object]:
             made = await self.documents.snapshot(now())
             return self.redis.with_checkpoint(made)
 
-        await self.last_run.write(document)
+        await self.last_run.write(document, durable=durable)
+        if self.last_run.problem is not None:  # it is shown, and may be over soon
+            self.schedule.once("snapshot.again", SNAPSHOT_RETRY, self.write_snapshot)
 
     def _apply(self, old: Config, new: Config) -> None:
         """Bring all parts to a new configuration."""
         if new.sampling.interval != old.sampling.interval:
             self.sampling.interval = new.sampling.interval
-            self.schedule.every("host.sample", new.sampling.interval, self.sample)
+            # a shorter interval counts at once for lateness, so it does for the next sample
+            first = FIRST_AFTER if new.sampling.interval < old.sampling.interval else None
+            self.schedule.every("host.sample", new.sampling.interval, self.sample, first=first)
         self.upkeep.apply(new.storage)
         for sink in self.record_sinks:
             sink.accept_folder()

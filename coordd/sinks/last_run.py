@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import Raw
 
@@ -73,15 +74,18 @@ class LastRun:
             log.warning("the records of the last run cannot be read: %s", error)
             return Memory()
 
-    async def write(self, document: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
+    async def write(
+        self, document: Callable[[], Awaitable[Mapping[str, object]]], *, durable: bool = False
+    ) -> None:
         """Replace the snapshot by what ``document`` makes; a failure is in ``problem``, and logged once.
 
+        One that is not ``durable`` waits for no disk, which would wake it each minute in vain.
         How far the record files reach is taken first: what is written meanwhile may not be in the document.
         """
         try:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
             made = {**await document(), FIELD: reach}
-            await self._syncer.run(self._write, made, deadline=WRITE_DEADLINE)
+            await self._syncer.run(partial(self._write, made, durable=durable), deadline=WRITE_DEADLINE)
         except (OSError, DeadlineMissed) as error:
             why = getattr(error, "strerror", None) or error
             problem: str | None = f"the snapshot {self._path} cannot be written: {why}"
@@ -103,8 +107,8 @@ class LastRun:
         metrics = self._metrics.look()
         return None if metrics is None else covered(metrics.fd)
 
-    def _write(self, document: Mapping[str, object]) -> None:
+    def _write(self, document: Mapping[str, object], *, durable: bool) -> None:
         directory = self._directory.look()
         if directory is None:
             raise OSError(self._directory.trouble)
-        write_snapshot(directory, os.path.basename(self._path), document, mode=self._mode)
+        write_snapshot(directory, os.path.basename(self._path), document, mode=self._mode, durable=durable)

@@ -191,6 +191,10 @@ class Recorder:
         for failure in failures:
             raise failure
 
+    async def refresh(self) -> None:
+        """Take the status of every sink anew, after another thread has changed it."""
+        await self._submit(lambda _sink, _wall, _mono: None)
+
     async def close(self) -> None:
         """Write what waits, bring it to stable storage and let go."""
         if self._events:

@@ -20,8 +20,12 @@ _TELLING = len(b'{"schema":')
 _MOST_ASIDE = 100
 
 
-def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, object], *, mode: int) -> None:
-    """Replace the snapshot atomically; it is on disk when this returns.
+def write_snapshot(
+    directory: OpenDirectory, name: str, document: Mapping[str, object], *, mode: int, durable: bool = True
+) -> None:
+    """Replace the snapshot atomically; it is on disk when this returns, if it is to be ``durable``.
+
+    Otherwise a power loss may leave a damaged one, which is passed over: the records say the same.
 
     Anything but a directory that has its name is replaced. A file that does not begin like a snapshot is not
     coordd's, or is damaged: it is kept, as ``snapshot.json.aside``.
@@ -39,7 +43,8 @@ def write_snapshot(directory: OpenDirectory, name: str, document: Mapping[str, o
     with os.fdopen(descriptor, "wb") as file:
         file.write(body)
         file.flush()
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     os.rename(temporary, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
 
 

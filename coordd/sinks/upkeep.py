@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from coordd.config.build import StorageConfig
@@ -43,6 +43,7 @@ class Upkeep:
         storage: the limits; :meth:`apply` replaces them.
         worker: the thread for it.
         on_event: records an event: kind, subject, message, detail.
+        on_counted: is called after each run, when the sinks have counted anew what is not theirs.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Upkeep:
         worker: Worker,
         schedule: Schedule,
         on_event: OnEvent,
+        on_counted: Callable[[], Awaitable[None]],
     ) -> None:
         self._files = files
+        self._on_counted = on_counted
         self._housekeeper = Housekeeper(writers=files, policy=_policy(storage))
         self._worker = worker
         self._schedule = schedule
@@ -69,7 +72,8 @@ class Upkeep:
         """Schedule the runs; they happen in the background."""
         self._offset = now().wall - uptime()
         self._opened = self._parts_opened()
-        self._schedule.every("records.housekeeping", EVERY, self.run, first=FIRST_AFTER, slack=SLACK)
+        self._schedule.once("records.housekeeping.soon", FIRST_AFTER, self.run)
+        self._schedule.every("records.housekeeping", EVERY, self.run, slack=SLACK)
 
     def apply(self, storage: StorageConfig) -> None:
         """Apply new limits, and run soon if they changed."""
@@ -115,6 +119,7 @@ class Upkeep:
         for notice in report.notices:
             log.warning("%s", notice.message)
             self._on_event(notice.kind, notice.subject, notice.message, notice.detail)
+        await self._on_counted()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._round = None

@@ -9,7 +9,6 @@ opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 
 from coordd.agents.beats import FUTURE
 from coordd.agents.key import AgentKey
@@ -23,9 +22,8 @@ from coordd.tasks.duplicates import Duplicates
 from coordd.tasks.event_buffer import EventBuffer, TaskEvent
 from coordd.tasks.holdings import Holdings
 from coordd.tasks.work import HeldClaim, SourceTasks, TaskKey
+from coordd.util.slices import SLICE, slices
 
-SLICE = 500
-"""The number of claims that one step takes over or judges."""
 CLOCK_STEP = 0.05
 """Seconds by which the wall clock must move against the monotonic one for all claims to be judged again."""
 
@@ -115,10 +113,10 @@ class Board:
         source.prune(self._observed(path, now().mono) - self.holdings.stall_after)
         if not more and source.knows == known_before:
             return
-        for tasks in _some(source.claims):
+        for tasks in slices(source.claims):
             self._claims_due.update((path, task) for task in tasks)
             yield
-        for agent_ids in _some(source.holdings):
+        for agent_ids in slices(source.holdings):
             self.holdings.mark_due(AgentKey(path, agent_id) for agent_id in agent_ids)
             yield
 
@@ -353,20 +351,14 @@ class Board:
         return self._observed(path, self._store.horizon(now.mono))
 
 
-def _some(names: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(list(names))
-    while some := list(islice(rest, SLICE)):
-        yield some
-
-
 def _slices(change: WorkChange) -> Iterator[WorkChange]:
     """Yield a change in parts of at most :data:`SLICE`; one empty part for an empty change."""
     if len(change.claims) + len(change.progress) <= SLICE:
         yield change
         return
-    for tasks in _some(change.claims):
+    for tasks in slices(change.claims):
         yield WorkChange({task: change.claims[task] for task in tasks})
-    for tasks in _some(change.progress):
+    for tasks in slices(change.progress):
         yield WorkChange({}, {task: change.progress[task] for task in tasks})
 
 

@@ -60,7 +60,8 @@ def format_duration(seconds: float) -> str:
     Raises:
         ValueError: negative, or not finite.
     """
-    rest = round(_finite(seconds) * 1000)
+    whole = int(_finite(seconds))  # a float times 1000 may be too large for one
+    rest = whole * 1000 + round((seconds - whole) * 1000)
     if not rest:
         return "0s"
     parts = []

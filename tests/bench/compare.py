@@ -112,7 +112,7 @@ def lists(settings: Settings, trees: Trees) -> Iterator[Row]:
     with _services(settings, trees, 1000) as services:
         rounds = settings.pick(10, 30)
         yield from by_turns(rounds, *(_unchanged(service, client) for service, client, _ in services))
-        yield from by_turns(rounds, *(_changed(client, agents) for _, client, agents in services))
+        yield from by_turns(rounds, *(_changed(*one) for one in services))
 
 
 def beats(settings: Settings, trees: Trees) -> Iterator[Row]:
@@ -214,9 +214,9 @@ def _unchanged(service: Daemon, client: Client, count: int = 20) -> Probe:
     return probe
 
 
-def _changed(client: Client, agents: Agents, count: int = 5) -> Probe:
+def _changed(service: Daemon, client: Client, agents: Agents, count: int = 5) -> Probe:
     def probe() -> Values:
-        took = []
+        took, spent = [], 0.0
         for index in range(count):
             written, agent_id = agents.beat(index), agents.ids[index]
             until(
@@ -225,8 +225,13 @@ def _changed(client: Client, agents: Agents, count: int = 5) -> Probe:
                 ),
                 pause=0.002,
             )
+            cpu = _cpu(service)
             took += one_by_one(client, 1, request("agents.list"))
-        return {"agents.list after a change, p50, us": median(took) * 1e6}
+            spent += _cpu(service) - cpu
+        return {
+            "agents.list after a change, p50, us": median(took) * 1e6,
+            "CPU time of it after a change, us": spent / count * 1e6,
+        }
 
     return probe
 

@@ -240,8 +240,10 @@ def test_doctor_of_a_daemon_that_hangs(project: Project, tmp_path: Path) -> None
 
 def test_doctor_finds_a_daemon_that_lost_its_socket(project: Project, tmp_path: Path) -> None:
     with watching(project, tmp_path) as daemon:
+        daemon.process.send_signal(signal.SIGSTOP)  # or it would make the socket again at once
         daemon.socket.unlink()
         done = coordctl("doctor", "--json", environ=daemon.environ, cwd=project.root)
+        daemon.process.send_signal(signal.SIGCONT)
         lock = findings(done)["lock"]
         assert (done.returncode, lock["result"]) == (3, "fail")
         assert f"pid {daemon.pid} holds" in lock["message"]
@@ -350,3 +352,14 @@ def complete(daemon: Coordd, words: Sequence[str]) -> list[str]:
         check=True,
     )
     return done.stdout.split()
+
+
+def test_a_reload_with_a_shorter_sampling_interval_samples_at_once(project: Project, tmp_path: Path) -> None:
+    """Otherwise the sample counts as late by the new interval before it is due."""
+    config = project.claude / "coordd.toml"
+    config.write_text('[sampling]\ninterval = "30m"\n')
+    with watching(project, tmp_path) as coordd:
+        first = eventually(lambda: coordd.rpc("system.latest"))
+        config.write_text('[sampling]\ninterval = "20m"\n')
+        coordd.rpc("reload")
+        eventually(lambda: coordd.rpc("system.latest") != first)

@@ -211,6 +211,7 @@ async def test_a_memory_that_is_full(server, tmp_path):
     host.start()
     host.record(3, system=1, wall=host.wall - 60)
     await host.all_there(server)
+    await host.healthy()  # read back from the files, they are there before they have left the queue
     server.run("CONFIG", "SET", "maxmemory-policy", "volatile-lru")  # ours go first
     server.run("CONFIG", "SET", "maxmemory", "1")
     host.record(3, system=1)

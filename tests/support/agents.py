@@ -33,7 +33,7 @@ def source(path: str) -> SourceName:
 
 def state_of(path: str) -> SourceState:
     """Return a readable source of a workspace, or Redis; the workspace's counts first."""
-    return SourceState(source(path), ObservedClock(), workspace=path, rank=0 if path else 1)
+    return SourceState(source(path), ObservedClock(), workspace=path, rank=0 if path else 1, holds_tasks=True)
 
 
 def step(

@@ -171,9 +171,9 @@ class _HangingBackend(FileBackend):
         self.answers.set()
         self._announces = announces
 
-    def start(self, on_hint: Callable[[str, Hint], None]) -> None:
+    def start(self, on_hint: Callable[[str, Hint], None], on_search: Callable[[], None]) -> None:
         if self._announces:
-            super().start(on_hint)
+            super().start(on_hint, on_search)
 
     def reader(self, path: str) -> Any:
         return _HangingReader(super().reader(path), self.answers)
@@ -263,7 +263,7 @@ class RedisDriver:
             flushed=lambda: None,
         )
         self.connection.users.append(self.source)
-        self.connection.looks.append(self.source.look)
+        self.connection.exchanged.append(self.source.exchanged)
         self.finder = OneSource(self.source)
 
     def beat(self, agent_id: str, *tasks: str) -> None:
@@ -292,6 +292,7 @@ class RedisDriver:
     def stand_still(self, still: bool) -> None:
         self._client.config_set("maxmemory-policy", "noeviction")
         self._client.config_set("maxmemory", 1 if still else 0)
+        self.connection.check_soon()
 
     async def begin(self) -> None:
         self.connection.load()

@@ -13,7 +13,7 @@ Makes system calls that may block, and keeps nothing from one walk to the next.
 Agents' files are watched for close-after-write, renames, deletion and attributes (``touch``, ``utime``,
 ``chmod``), not for each write: a heartbeat may take several writes, and a half-written one cannot be read.
 Beats of a writer that never closes its file are found by the rescans and by the reading before each deadline.
-``claims/``, ``tasks/`` and ``status/`` are also watched for creation, since link(2) may make a claim.
+All four folders are also watched for creation: link(2) may make a trace, and a new file may stay open.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from coordd.util import inotify as ino
 
 _SELF = ino.DELETE_SELF | ino.MOVE_SELF | ino.ATTRIB | ino.ONLYDIR
 _NAMES = ino.CREATE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE
-_AGENTS = _SELF | ino.CLOSE_WRITE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE | ino.DONT_FOLLOW
-_WORK = _AGENTS | ino.CREATE
+_TRACES = _SELF | _NAMES | ino.CLOSE_WRITE | ino.DONT_FOLLOW
 _SEARCH = _SELF | ino.CREATE | ino.MOVED_TO
 _FLAGS = ino.ONLYDIR | ino.DONT_FOLLOW
 
 _FolderName = Literal["agents", "claims", "tasks", "status"]
-_FOLDERS: dict[_FolderName, int] = {"agents": _AGENTS, "claims": _WORK, "tasks": _WORK, "status": _WORK}
+_FOLDERS: tuple[_FolderName, ...] = ("agents", "claims", "tasks", "status")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 _TRIES = 5  # for a path that is created during the search; the next rescan covers the rest
@@ -105,7 +104,7 @@ class Arming:
         return self._add(path, Interest(self.workspace, "chain", mask, wanted))
 
     def _folder(self, parent: str, name: _FolderName) -> bool:
-        return self._add(f"{parent}/{name}", Interest(self.workspace, name, _FOLDERS[name]))
+        return self._add(f"{parent}/{name}", Interest(self.workspace, name, _TRACES))
 
     def _add(self, path: str, interest: Interest) -> bool:
         try:

@@ -18,7 +18,7 @@ from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
-from coordd.sources.file.agent_files import HEARTBEAT
+from coordd.sources.file.agent_files import SUFFIXES
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.hints import Hint, Signal
 from coordd.sources.file.watch import Followed
@@ -54,6 +54,7 @@ class FileSource:
             name=SourceName(KIND, found.path),
             clock=ObservedClock(blind_since=now().mono),
             workspace=found.path,
+            holds_tasks=True,
         )
         self.from_glob = found.from_glob
         self.stopped = False
@@ -99,8 +100,10 @@ class FileSource:
         return await self._run(self._reader.read, hints)
 
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
-        """Read the heartbeats of these agents."""
-        return await self._run(self._reader.read, {agent_id + HEARTBEAT for agent_id in agent_ids})
+        """Read all files of these agents: a registration may be renewed through a file that stays open."""
+        # by the files' names, for an id may itself end like one of them
+        files = {agent_id + suffix for agent_id in agent_ids for suffix in SUFFIXES}
+        return await self._run(self._reader.read, files)
 
     def lost(self, trouble: str) -> None:
         """Keep the watches: they tell when the workspace can be read again."""

@@ -5,7 +5,8 @@ block on a hung file system, so it runs in a trace thread, before each full read
 are announced. The loop only drains the descriptor.
 
 A watch stays with a directory that is renamed, so arming resolves every path again and drops watches on
-directories that have moved. chain.py decides what is watched, and for which events.
+directories that have moved. chain.py decides what is watched, and for which events; ancestors.py watches what
+is above.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from coordd.sources.file.agent_files import SUFFIXES
+from coordd.sources.file.ancestors import Ancestors
 from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
@@ -81,6 +84,7 @@ class Watcher:
         self._open_backend = open_backend
         self._remote = remote
         self._backend: ino.Backend | None = None
+        self._ancestors: Ancestors | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reason: str | None = "not started"
         # Trace threads replace whole values under the lock; the loop reads without it.
@@ -99,14 +103,22 @@ class Watcher:
         if sys.platform != "linux":
             self._reason = _NO_INOTIFY
             return self.followed
+        backend = None
         try:
-            self._backend = self._open_backend()
+            backend = self._open_backend()
+            above = self._open_backend()
         except (OSError, AttributeError) as error:  # AttributeError: a C library without inotify
+            if backend is not None:
+                backend.close()
             self._reason = _reason_of(error)
             return self.followed
-        self._loop = loop
+        self._backend, self._loop = backend, loop
         self._reason = None
-        loop.add_reader(self._backend.fd, self._drain)
+        loop.add_reader(backend.fd, self._drain)
+        self._ancestors = Ancestors(
+            backend=above, loop=loop, on_moved=lambda one: self._rescan((one,)), on_failed=self._fail
+        )
+        self._ancestors.start()
         return self.followed
 
     def close(self) -> None:
@@ -116,15 +128,18 @@ class Watcher:
         if backend is not None and self._loop is not None:
             self._loop.remove_reader(backend.fd)
             backend.close()
+        if self._ancestors is not None:
+            self._ancestors.close()
         with self._lock:
             self._watches.clear()
             self._armed.clear()
 
     def arm(self, workspace: str) -> Followed:
         """Watch a workspace as it exists now; for a trace thread, each time before a full reading."""
-        backend = self._backend
-        if backend is None:
+        backend, ancestors = self._backend, self._ancestors
+        if backend is None or ancestors is None:
             return self.followed
+        error = ancestors.watch(workspace)
         arming = Arming(backend, workspace)
         arming.walk()
         if self._drop_surplus(arming, backend):
@@ -134,18 +149,30 @@ class Watcher:
         fstype = self._fstype(workspace, frozenset(arming.found))
         if fstype is not None:
             return Followed("poll", f"{fstype}: inotify does not see what other machines write")
-        if arming.error is not None:
-            return Followed("poll", _reason_of(arming.error))
+        error = arming.error or error
+        if error is not None:
+            return Followed("poll", _reason_of(error))
         return Followed("inotify")
 
     def search(self, look: Callable[[Await], T]) -> T:
         """Look for workspaces, and from then on watch what ``look`` asks for, alone; for a trace thread."""
-        backend = self._backend
-        if backend is None:
+        backend, ancestors = self._backend, self._ancestors
+        if backend is None or ancestors is None:
             return look(lambda *_: False)
-        arming = Arming(backend, SEARCH)
-        found = look(arming.search)
+        arming, climb = Arming(backend, SEARCH), ancestors.climb()
+        asked: set[str] = set()
+
+        def watch(
+            path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+        ) -> bool:
+            if os.path.dirname(path) not in asked:  # else what is above it is watched
+                climb.above(path)
+            asked.add(path)
+            return arming.search(path, names, pattern)
+
+        found = look(watch)
         self._commit(SEARCH, arming.found, backend)
+        ancestors.keep(SEARCH, climb)
         return found
 
     def forget(self, workspace: str) -> None:
@@ -154,6 +181,8 @@ class Watcher:
         self._fstypes.pop(workspace, None)
         if backend is not None:
             self._commit(workspace, {}, backend)
+        if self._ancestors is not None:
+            self._ancestors.keep(workspace, None)
 
     def _fstype(self, workspace: str, wds: frozenset[int]) -> str | None:
         """Return the type of the workspace's file system if remote; cached for the same directories."""

@@ -72,7 +72,13 @@ class RedisSource:
         flushed: Callable[[], None],
         rank: int = 1,
     ) -> None:
-        self.state = SourceState(name=NAME, clock=ObservedClock(blind_since=now().mono), rank=rank)
+        self.state = SourceState(
+            name=NAME,
+            clock=ObservedClock(blind_since=now().mono),
+            rank=rank,
+            holds_tasks=True,
+            told_elsewhere=True,
+        )
         self.mode: str | None = None
         self._reader = reader
         self._broken = broken

@@ -15,6 +15,7 @@ from coordd.agents.beats import FUTURE, LastBeat, Reading, Restored, beat_after_
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
 from coordd.agents.observation import Observation
+from coordd.agents.remembered import by_place
 from coordd.agents.samples import sample_of
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.runtime.clocks import Moment
@@ -189,7 +190,7 @@ def restarted(known: Agent, wall: float, tmp: str) -> Agent:
         (memory,) = restore(None, directory, now=wall)
     finally:
         os.close(directory)
-    observations = memory.observations([state_of("/w")], Moment(wall=wall, mono=wall - T0))
+    observations = memory.observations(by_place([state_of("/w")]), Moment(wall=wall, mono=wall - T0))
     return memory.agent(observations)
 
 

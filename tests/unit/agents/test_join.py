@@ -150,7 +150,7 @@ def test_one_live_process_is_enough_and_one_orderly_end() -> None:
             None,
         ),
         ([seen(FILE, 1.0)], [seen(FILE, 1.0), seen(REDIS, 0.5)], "heartbeat"),
-        ([seen(FILE, 1.0), seen(REDIS, 5.0)], [seen(FILE, 1.0)], None),
+        ([seen(FILE, 1.0), seen(REDIS, 5.0)], [seen(FILE, 1.0)], "verdict"),
         ([seen(FILE, 1.0), seen(REDIS, 5.0, tasks=("t",))], [seen(FILE, 1.0)], "tasks"),
         ([seen(FILE, 1.0)], [seen(SESSIONS, 1.0)], "heartbeat"),
     ],

@@ -23,6 +23,8 @@ from coordd.intake.agents import AgentIntake
 from coordd.model import AgentSample
 from coordd.runtime.clocks import LoopMonitor, ObservedClock
 from coordd.runtime.schedule import now
+from coordd.util.slices import SLICE
+from coordd.util.timestamps import format_utc
 
 TIMEOUT = 120.0
 FORGET = 86_400.0
@@ -71,7 +73,13 @@ class Scene:
         self.sources: dict[str, SourceState] = {}
         for path in paths or ("", "/a", "/b"):
             name = SourceName("file" if path else "redis", path)
-            state = SourceState(name=name, clock=ObservedClock(), workspace=path, rank=0 if path else 1)
+            state = SourceState(
+                name=name,
+                clock=ObservedClock(),
+                workspace=path,
+                rank=0 if path else 1,
+                holds_tasks=True,
+            )
             self.sources[path] = state
             self.intake.add_source(state)
         self.marks = 0
@@ -351,3 +359,84 @@ async def test_nothing_is_kept_of_forgotten_agents_whose_traces_are_gone() -> No
     tracemalloc.stop()
     assert grown < 500_000  # of 5,000 agents 100 are there
     assert len(scene.store) == 0
+
+
+async def test_nothing_is_kept_of_a_forgotten_agent_whose_last_trace_goes(scene: Scene) -> None:
+    redis = scene.sources[""]
+    await scene.read("", scene.traces(FORGET + 100), fresh=True)
+    assert list(scene.intake.known(redis.name)) == ["x"]
+    await scene.read("", AgentTraces("x"))
+    assert list(scene.intake.known(redis.name)) == []
+    assert scene.records.samples == []
+
+
+def source_of(scene: Scene, kind: str, path: str, **fields: Any) -> SourceState:
+    """Add a source of agents alone, which knows of no workspace by itself."""
+    state = SourceState(name=SourceName(kind, path), clock=ObservedClock(), rank=2, **fields)
+    scene.sources[path] = state
+    scene.intake.add_source(state)
+    return state
+
+
+async def test_what_is_recorded_last_is_what_is_shown_after_a_source_left(scene: Scene) -> None:
+    await scene.read("/a", scene.traces(100))
+    await scene.read("", scene.traces(1))
+    scene.records.clear()
+    await scene.read("", None)
+    (sample,) = scene.records.samples
+    agent = scene.agent()
+    assert agent is not None
+    assert (sample.sources, sample.cause, sample.status) == (("file",), "verdict", "active")
+    assert sample.last_heartbeat == format_utc(agent.beat_wall or 0.0)
+    assert scene.records.events == []
+
+
+async def test_an_agent_whose_source_names_workspaces_is_restored_under_its_key() -> None:
+    scene = Scene("/a")
+    state = source_of(scene, "toy", "", names_workspaces=True)
+    one = remembered("/w", sources=("toy",))
+    await scene.intake.restore([one], now())
+    traces = AgentTraces("x", Heartbeat(one.beat_wall, None, (1,)), workspace="/w")
+    await scene.intake.take(state, {"x": traces}, scene.reading("", fresh=True))
+    assert scene.records.recorded() == []
+    assert scene.agent("/w") is not None
+
+
+@pytest.mark.parametrize("told", ["/home/one", "/home/two"])
+async def test_an_agent_of_one_of_two_homes_has_not_left_with_a_restart(told: str) -> None:
+    scene = Scene("/a")
+    homes = {path: source_of(scene, "toy", path) for path in ("/home/one", "/home/two")}
+    one = remembered("", sources=("toy",))
+    await scene.intake.restore([one], now())
+    traces = AgentTraces("x", Heartbeat(one.beat_wall, None, (1,)))
+    for path, state in homes.items():
+        found = {"x": traces if path == told else None}
+        await scene.intake.take(state, found, scene.reading(path, fresh=True))
+    assert scene.records.recorded() == []
+    assert scene.records.events == []
+    assert len(scene.store) == 1
+
+
+async def test_a_dropped_source_gives_other_work_its_turn(scene: Scene) -> None:
+    beat = Heartbeat(time(), time(), (1,))
+    found = {f"a{number}": AgentTraces("x", beat) for number in range(3 * SLICE)}
+    await scene.intake.take(scene.sources["/a"], found, scene.reading("/a", fresh=True))
+    scene.records.clear()
+    longest = 0
+
+    def look() -> None:
+        nonlocal longest
+        longest = max(longest, len(scene.records.samples))
+        scene.records.samples.clear()
+
+    scene.records.look = look
+    await scene.intake.drop(scene.sources["/a"])
+    assert longest == SLICE
+    assert len(scene.store) == 0
+
+
+async def test_two_sources_that_hold_the_tasks_of_one_workspace_are_refused(scene: Scene) -> None:
+    with pytest.raises(ValueError, match="'/a'"):
+        scene.intake.add_source(
+            SourceState(name=SourceName("toy"), clock=ObservedClock(), workspace="/a", holds_tasks=True)
+        )

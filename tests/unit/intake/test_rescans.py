@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
@@ -24,7 +25,7 @@ from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.pace import PAUSE
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
-from coordd.sources.file.backend import FoundWorkspace
+from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
@@ -83,8 +84,10 @@ class Records:
     def __init__(self, board: Board, store: AgentStore) -> None:
         self._board = board
         self._store = store
+        self.recorded: list[str] = []
 
-    async def record(self, **_: Any) -> None:
+    async def record(self, *, agent: Collection[Any] = (), **_: Any) -> None:
+        self.recorded += [one.agent_id for one in agent]
         for one in self._store.shown(monotonic()):
             self._board.touched(one.agent.key)  # its deadline passed
         self._board.counts(now())
@@ -93,9 +96,9 @@ class Records:
 
 
 class Scene:
-    """The intake of one workspace with everything behind it, over a backend that the test sets."""
+    """The intake of files with everything behind it, over a backend that the test sets or gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, files: FileBackend | None = None) -> None:
         self.loop_monitor = LoopMonitor()
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
@@ -104,8 +107,9 @@ class Scene:
         self.board = Board(store=self.store, stall_after=900)
         self.store.on_change = self.board.touched
         self.backend, self.worker = Backend(), Worker("t", replaceable=True)
-        backend: Any = self.backend
-        recorder: Any = Records(self.board, self.store)
+        backend: Any = files or self.backend
+        self.records = Records(self.board, self.store)
+        recorder: Any = self.records
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=self.board, recorder=recorder, schedule=self.schedule)
         self.finder = FileFinder(backend=backend, local=self.worker, remote=self.worker)
@@ -214,3 +218,21 @@ async def test_a_workspace_found_by_a_pattern_leaves_with_its_project_and_comes_
     backend.found, backend.one.gone = found, False
     await scene.intake.find()
     await until(lambda: len(scene.store) == 1)
+
+
+async def test_a_heartbeat_that_is_created_written_and_closed_is_one_record(tmp_path: Path) -> None:
+    agents = tmp_path / ".claude/coordination/agents"
+    agents.mkdir(parents=True)
+    scene = Scene(files=FileBackend(entries=[str(tmp_path)]))
+    scene.schedule.start()
+    await scene.start()
+    for number in range(20):
+        with (agents / f"{number}.heartbeat").open("w") as file:
+            file.write(f"{time():.3f}")
+    await until(lambda: len(scene.store) == 20)
+    (agents / "last.heartbeat").touch()
+    await until(lambda: len(scene.store) == 21)
+    assert sorted(scene.records.recorded) == sorted([*map(str, range(20)), "last"])
+    await scene.intake.stop()
+    scene.schedule.stop()
+    scene.worker.close()

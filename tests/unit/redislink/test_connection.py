@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from coordd.redislink import packed as connections
 from coordd.redislink import stream as streaming
+from coordd.redislink.connection import RedisConnection
 from coordd.redislink.packed import PackedConnection
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.redislink.stream import LIMIT, Stream
@@ -311,3 +312,15 @@ def test_a_reply_that_keeps_coming_is_not_late_and_one_that_stops_is() -> None:
         loop.run_until_complete(play())
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "without"), [("redis://h", True), ("rediss://h", False), ("REDISS://h", False)]
+)
+def test_ssl_is_there_for_a_url_that_asks_for_it_in_any_case(
+    url: str, without: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr("coordd.redislink.connection.import_redis_without_ssl", lambda: asked.append(None))
+    RedisConnection(url=url, random=lambda: 0.0).load()
+    assert bool(asked) is without

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import subprocess
 import sys
@@ -26,7 +27,8 @@ def test_openssl_is_imported_only_on_demand() -> None:
         ASYNCIO
         + """
 import_redis_without_ssl()
-print(*sorted({"ssl", "_ssl", "hashlib", "_hashlib", "redis.asyncio.connection"} & sys.modules.keys()))
+vain = {"ssl", "_ssl", "hashlib", "_hashlib", "importlib.metadata", "email"}
+print(*sorted((vain | {"redis.asyncio.connection"}) & sys.modules.keys()))
 import ssl, hashlib
 print(hashlib.sha256.__module__, ssl.create_default_context().check_hostname)
 """
@@ -140,6 +142,25 @@ builtins.__import__ = insisting
         + SCHEDULER
         + "print('tzlocal' in sys.modules, 'importlib.metadata' in sys.modules)"
     ) == ["True", "True"]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="a C library other than glibc")
+@pytest.mark.parametrize(("before", "heaps"), [("", 2), ("share_one_heap()", 1)])
+def test_threads_share_one_heap(before: str, heaps: int) -> None:
+    told = output(
+        f"""
+import ctypes, threading
+from coordd.runtime.footprint import share_one_heap
+{before}
+thread = threading.Thread(target=lambda: bytearray(10_000))
+thread.start()
+thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+    )
+    assert told.count("<heap") == heaps
 
 
 def test_agents_are_frozen_once_for_each_step_of_growth() -> None:

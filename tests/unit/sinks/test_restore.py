@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from coordd.agents.beats import Reading
 from coordd.agents.join import Agent
 from coordd.agents.observation import observe
-from coordd.agents.remembered import RememberedAgent
+from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import view_fields
 from coordd.agents.source import SourceState
 from coordd.agents.traces import AgentTraces, Heartbeat
@@ -78,7 +78,7 @@ class Place:
 
 def shown(one: RememberedAgent, *, now: float = T0 + 1000, sources: tuple[str, ...] = ("/w",)) -> Agent:
     """Return the agent as the daemon shows it before its sources are read: workspaces, or "" for Redis."""
-    observations = one.observations([state_of(path) for path in sources], Moment(now, now - T0))
+    observations = one.observations(by_place(state_of(path) for path in sources), Moment(now, now - T0))
     return one.agent(observations)
 
 
@@ -304,7 +304,7 @@ def test_each_source_that_told_of_it_and_is_read_still_is_given_its_observation(
     known = place.known()
 
     def found(agent_id: str, some: list[SourceState]) -> list[tuple[str, str, str]]:
-        observations = known[agent_id].observations(some, Moment(T0 + 20, 50.0))
+        observations = known[agent_id].observations(by_place(some), Moment(T0 + 20, 50.0))
         for one in observations:
             assert (one.traces, one.beat_wall, one.beat_at, one.beat_mono) == (None, T0, 30.0, 30.0)
             assert one.restored == known[agent_id].restored
@@ -363,7 +363,7 @@ def check(known: dict[str, RememberedAgent]) -> None:
         assert len(one.key.agent_id) <= 256
         assert 1 <= len(one.sources) <= 16 and all(1 <= len(kind) <= 64 for kind in one.sources)
         observations = one.observations(
-            [state_of(one.key.workspace), state_of("")], Moment(T0 + 1000, 5000.0)
+            by_place([state_of(one.key.workspace), state_of("")]), Moment(T0 + 1000, 5000.0)
         )
         if observations:
             agent = one.agent(observations)

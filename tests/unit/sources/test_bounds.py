@@ -28,8 +28,9 @@ from coordd.sources.redis.agents import Agents as RedisAgents
 from coordd.sources.redis.departures import Departures
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.work import Claims, TaskProgress
-from coordd.tasks.board import SLICE, Board
+from coordd.tasks.board import Board
 from coordd.tasks.work import MAX_GONE, SourceTasks
+from coordd.util.slices import SLICE
 
 LIMITS = {"agents": 3, "files": 6, "claims": 3, "progress": 3, "listed": 5, "offered": 3, "text": 2000}
 WIDE = "\N{GRINNING FACE}" * 256  # the longest text of a field, at four bytes a character

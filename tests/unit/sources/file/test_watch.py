@@ -159,6 +159,8 @@ def test_hints_say_which_agent_and_leave_out_half_written_files(
 
 
 def test_a_write_that_is_not_closed_is_no_hint_yet(hints: Hints, agents: Path, project: Path) -> None:
+    (agents / "a.heartbeat").touch()
+
     async def work(watcher: Watcher) -> None:
         watcher.arm(str(project))
         with (agents / "a.heartbeat").open("w") as file:
@@ -167,6 +169,21 @@ def test_a_write_that_is_not_closed_is_no_hint_yet(hints: Hints, agents: Path, p
             await quiet(hints, agents / "mark.heartbeat")
             assert (str(project), "a") not in hints.all
         await hints.wait(project, "a")
+
+    watching(hints, work)
+
+
+def test_a_new_agent_is_hinted_though_its_file_stays_open_or_is_a_link(
+    hints: Hints, agents: Path, project: Path
+) -> None:
+    (agents.parent / "draft").write_text(BEAT)
+
+    async def work(watcher: Watcher) -> None:
+        watcher.arm(str(project))
+        with (agents / "a.heartbeat").open("w"):
+            await hints.wait(project, "a")
+        os.link(agents.parent / "draft", agents / "b.active")
+        await hints.wait(project, "b.active")
 
     watching(hints, work)
 
@@ -469,8 +486,10 @@ class FakeBackend:
         self.removed.append(wd)
 
     def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._out)
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.close(self._out)
+            self.fd = -1
 
     def event(self, wd: int, mask: int, name: bytes = b"") -> None:
         os.write(self._out, struct.pack("iIII", wd, mask, 0, len(name)) + name)
@@ -481,11 +500,12 @@ _: type[ino.Backend] = FakeBackend
 
 def faked(hints: Hints, work: Callable[[Watcher, FakeBackend], Awaitable[None]]) -> None:
     backend = FakeBackend()
+    opened = iter((backend, FakeBackend()))  # the second is for what is above
 
     async def with_backend(watcher: Watcher) -> None:
         await work(watcher, backend)
 
-    watching(hints, with_backend, open_backend=lambda: backend)
+    watching(hints, with_backend, open_backend=lambda: next(opened))
 
 
 def test_lost_events_mean_reading_everything_again(hints: Hints, agents: Path, project: Path) -> None:

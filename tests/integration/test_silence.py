@@ -1,0 +1,70 @@
+"""What an agent that beats is taken for when its beats are not announced, or coordd itself was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from live import Project, watching
+from waiting import eventually
+
+TIMEOUT = {"COORDD_AGENTS_TIMEOUT": "10s"}
+
+
+@contextmanager
+def kept_open(path: Path) -> Iterator[Callable[[str], None]]:
+    """Give a writer that does not close its file: inotify tells nothing of what it writes."""
+    with path.open("r+") as file:
+
+        def write(text: str) -> None:
+            file.seek(0)
+            file.write(text)
+            file.truncate()
+            file.flush()
+
+        yield write
+
+
+def test_a_beat_that_nobody_announced_is_found_before_any_verdict_is_shown(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    project.beat("a")
+    claims = project.coordination / "claims"
+    claims.mkdir()
+    (claims / "c.claim").write_text(json.dumps({"agent_id": "a", "claimed_at": time.time(), "ttl": 3600}))
+    path = project.agents / "a.heartbeat"
+    with watching(project, tmp_path, **TIMEOUT) as coordd, kept_open(path) as beat:
+        shown, began = set(), time.monotonic()
+        while time.monotonic() < began + 13:  # beyond its first deadline
+            beat(f"{time.time():.3f}")
+            shown |= set(coordd.statuses().values())
+            time.sleep(0.02)
+        assert shown == {"active"}
+        eventually(lambda: len(project.records("agent")) > 1, what="the beat is recorded")
+        assert {one["status"] for one in project.records("agent")} == {"active"}
+        assert "claim.orphaned" not in {one["kind"] for one in project.records("event")}
+
+
+def test_an_agent_that_beat_while_coordd_was_stopped_is_never_called_silent(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    with watching(project, tmp_path, **TIMEOUT) as coordd:
+        project.beat("a")
+        eventually(lambda: coordd.statuses() == {"a": "active"})
+        began = time.monotonic()
+        time.sleep(8.5)
+        os.kill(coordd.pid, signal.SIGSTOP)
+        while time.monotonic() < began + 11.4:  # past its deadline by less than a stall
+            project.beat("a")
+            time.sleep(0.1)
+        with socket.socket(socket.AF_UNIX) as early:
+            early.connect(str(coordd.socket))
+            early.sendall(b'{"jsonrpc":"2.0","id":1,"method":"agents.list"}\n')
+            os.kill(coordd.pid, signal.SIGCONT)
+            answer = json.loads(early.makefile().readline())
+        assert [one["status"] for one in answer["result"]["agents"]] == ["active"]
+        assert {one["status"] for one in project.records("agent")} == {"active"}
