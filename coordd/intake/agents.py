@@ -256,11 +256,10 @@ class AgentIntake:
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
-            if self._store.rereads and before.verdict.status == "active" and after.verdict.reason == "silent":
+            silenced = before.verdict.status == "active" and after.verdict.reason == "silent"
+            if restoring or (self._store.rereads and silenced):
                 after = replace(after, verdict=before.verdict)  # until every source of it was read once more
             cause = difference(before, after)
-            if restoring and before.active_tasks == after.active_tasks:
-                cause = None
             if cause is None or len(after.observations) < len(before.observations):
                 after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
             after = replace(after, cause=cause or before.cause)
