@@ -136,9 +136,10 @@ def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | Non
             beats.append(written)
         elif mtime is not None:
             beats.append(mtime if mtime <= wall + FUTURE else wall)
-    registered, registered_before = _registered_at(now, wall), _registered_at(before, wall)
-    if registered is not None and registered != registered_before:
-        beats.append(registered)
+    if now.registration is not before.registration:
+        registered, registered_before = _registered_at(now, wall), _registered_at(before, wall)
+        if registered is not None and registered != registered_before:
+            beats.append(registered)
     return max(beats, default=None)
 
 

@@ -37,9 +37,24 @@ class Agent:
     beat_mono: float | None
     run_since: float | None
 
+    def recorded(self, verdict: Verdict, cause: Cause) -> Agent:
+        """Return the agent with another last record."""
+        return Agent(
+            self.key,
+            self.observations,
+            verdict,
+            cause,
+            self.traces,
+            self.beat_wall,
+            self.beat_mono,
+            self.run_since,
+        )
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The kinds of the sources that see the agent, each once."""
+        if len(self.observations) == 1:
+            return (self.observations[0].source.kind,)
         return tuple(dict.fromkeys(one.source.kind for one in self.observations))
 
     @property
@@ -66,6 +81,10 @@ def join(key: AgentKey, observations: Sequence[Observation], evidence: Evidence)
         observations: at least one, in the order of their sources' ranks.
         evidence: what they tell together, as liveness.combine has it.
     """
+    if len(observations) == 1:  # the usual case: each beat comes by here
+        (one,) = observations
+        run, wall, mono = one.run_since, one.beat_wall, one.beat_mono
+        return Agent(key, (one,), judge(evidence), "appeared", one.traces, wall, mono, run)
     freshest = max(observations, key=_freshness)
     return Agent(
         key=key,
@@ -86,7 +105,10 @@ def difference(before: Agent, after: Agent) -> Cause | None:
     That one of them tells of the agent no longer is no beat, and no verdict of its own: time alone decides
     what the silence of the rest means. But what is recorded last has to be what is shown.
     """
-    were, are = ({one.place for one in agent.observations} for agent in (before, after))
+    if len(before.observations) == len(after.observations) == 1:
+        were, are = {before.observations[0].source}, {after.observations[0].source}
+    else:
+        were, are = ({one.source for one in agent.observations} for agent in (before, after))
     if were - are and not are - were:
         if before.active_tasks != after.active_tasks:
             return "tasks"

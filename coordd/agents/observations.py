@@ -63,7 +63,12 @@ class Observations:
 
     def of_agent(self, key: AgentKey) -> tuple[Observation, ...]:
         """Return the observations of an agent, in the order of their sources' ranks; () for no agent."""
-        places = self._agents_with(key.agent_id).get(key, ())
+        agents = self._agents.get(key.agent_id)
+        if agents is None:
+            sources = self._sources_of.get(key.agent_id)
+            one = self._seen[sources[0]][key.agent_id] if sources else None
+            return () if one is None or one.key != key else (one,)
+        places = agents.get(key, ())
         return tuple(self._seen[source][agent_id] for source, agent_id in places)
 
     def put(self, observation: Observation) -> set[AgentKey]:

@@ -230,6 +230,13 @@ class AgentStore:
         """
         return combine([self._evidence(one, horizon) for one in observations])
 
+    def evidence_of_young(self, observations: Sequence[Observation], horizon: float) -> Evidence | None:
+        """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
+        if len(observations) != 1 or observations[0].dormant:
+            return None
+        evidence = self._evidence(observations[0], horizon)
+        return evidence if evidence.silence is None or evidence.silence <= self.forget_after else None
+
     def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
         """Return those that are to be dormant from now on: each is silent for too long by itself.
 
@@ -299,6 +306,8 @@ class AgentStore:
         return (
             self.rereads
             and agent.verdict.status == "active"
+            and evidence.silence is not None
+            and evidence.silence >= evidence.timeout
             and self._roster.status(agent.key) == "active"
             and judge(evidence).reason == "silent"
         )

@@ -201,17 +201,24 @@ class AgentIntake:
         step = _Step(moment.wall)
         after = self._join(touched, moment)
         before = {key: self._latest(key) for key in after}
-        told_before = restored or {
-            one.place: agent for agent in before.values() if agent for one in agent.observations
-        }
-        told = {one.place for agent in after.values() if agent for one in agent.observations}
-        for key, agent in sorted(after.items(), key=lambda item: (item[1] is None, item[0])):
-            old = before[key]
-            if agent is not None:
+        told_before: Mapping[ObservationKey, Agent] = restored or {}
+        told: set[ObservationKey] = set()
+        # Where agents come or go, what told of one may tell of another now; a beat is spared the question.
+        if restored is None and any((agent is None) != (before[key] is None) for key, agent in after.items()):
+            told_before = {
+                one.place: agent for agent in before.values() if agent for one in agent.observations
+            }
+            told = {one.place for agent in after.values() if agent for one in agent.observations}
+        elif restored is not None:
+            told = {one.place for agent in after.values() if agent for one in agent.observations}
+        keys = sorted(after)
+        for key in keys:
+            if (agent := after[key]) is not None:
                 step.shown[key] = self._compared(
-                    step, old, agent, told_before, restoring=restored is not None
+                    step, before[key], agent, told_before, restoring=restored is not None
                 )
-            elif old is not None:
+        for key in keys:
+            if after[key] is None and (old := before[key]) is not None:
                 step.shown[key] = None
                 step.samples.append(self._sample(replace(old, cause="removed"), step.wall))
                 if not any(one.place in told for one in old.observations):
@@ -233,7 +240,9 @@ class AgentIntake:
             key = waiting.pop()
             found[key] = None
             observations = self._observations.of_agent(key)
-            if overdue := self._store.overdue(observations, horizon):
+            if evidence := self._store.evidence_of_young(observations, horizon):
+                found[key] = join(key, observations, evidence)
+            elif overdue := self._store.overdue(observations, horizon):
                 for one in overdue:
                     waiting |= self._observations.put(replace(one, dormant=True))
                 waiting.add(key)
@@ -256,13 +265,15 @@ class AgentIntake:
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
-            silenced = before.verdict.status == "active" and after.verdict.reason == "silent"
+            verdict = after.verdict
+            silenced = before.verdict.status == "active" and verdict.reason == "silent"
             if restoring or (self._store.rereads and silenced):
-                after = replace(after, verdict=before.verdict)  # until every source of it was read once more
+                verdict = before.verdict  # until every source of it was read once more
+                after = after.recorded(verdict, after.cause)
             cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
-                after = replace(after, verdict=before.verdict)  # what time made of it is recorded in its turn
-            after = replace(after, cause=cause or before.cause)
+                verdict = before.verdict  # what time made of it is recorded in its turn
+            after = after.recorded(verdict, cause or before.cause)
             if cause is not None:
                 self._record_change(step, before, after)
             return after

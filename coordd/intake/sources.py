@@ -11,7 +11,7 @@ from coordd.agents.source import SourceName
 from coordd.intake.source import BATCH, SLACK, SourceIntake, Stores
 from coordd.runtime.pace import PAUSE, Pace
 from coordd.runtime.schedule import now
-from coordd.sources.base import RESCAN, SourceFinder
+from coordd.sources.base import SourceFinder
 
 
 class Intake:
@@ -47,7 +47,7 @@ class Intake:
         await stores.agents.restore(agents, now())
         for one in added:
             one.start()
-        stores.schedule.every("sources.find", RESCAN, self.find, slack=SLACK * RESCAN)
+        self._find_in_time()
 
     async def first_readings(self) -> None:
         """Return when every source was read once, or has kept waiting for as long as its patience allows."""
@@ -71,9 +71,12 @@ class Intake:
     async def find(self) -> None:
         """Look for sources; follow those that are new, and let go of those that are there no longer."""
         began = now().mono
-        for one in await self._find():
-            one.start()
-        self._pace.ended(began, now().mono)
+        try:
+            for one in await self._find():
+                one.start()
+        finally:
+            self._pace.ended(began, now().mono)
+            self._find_in_time()
 
     def scan_soon(self) -> None:
         """Look for sources, and read each in full, now rather than in its time."""
@@ -106,6 +109,15 @@ class Intake:
             await asyncio.gather(*(one.stop() for one in sources.values()), *self._removals)
         for finder in self._finders:
             finder.stop()
+
+    def _find_in_time(self) -> None:
+        """Look for sources again after the shortest interval of the finders, unless one tells before."""
+        interval = min((finder.interval for finder in self._finders), default=math.inf)
+        if interval == math.inf or self._ended:
+            self._stores.schedule.cancel("sources.find")
+        else:
+            interval = self._pace.at_least(interval)
+            self._stores.schedule.once("sources.find", interval, self.find, slack=SLACK * interval)
 
     async def _find(self) -> list[SourceIntake]:
         """Bring the sources up to date with what the finders find; return the new ones, not started yet."""

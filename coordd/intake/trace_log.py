@@ -43,12 +43,12 @@ class TraceLog:
 
     def note(self, state: SourceState) -> None:
         """Log the malformed traces of a source that were not logged before with this reason."""
-        for path, reason in state.malformed.items():
-            if self._logged.get(path) != reason:
-                if len(self._logged) >= _MAX_LOGGED and path not in self._logged:
-                    if not self._full:
-                        self._full = True
-                        log.warning("more than %d malformed traces: further ones are not logged", _MAX_LOGGED)
-                    continue
-                self._logged[path] = reason
-                log.warning("malformed trace %s: %s", path, reason)
+        news = [one for one in state.malformed.items() if self._logged.get(one[0]) != one[1]]
+        for path, reason in sorted(news):  # hints come in no order, and of many lines the first are logged
+            if len(self._logged) >= _MAX_LOGGED and path not in self._logged:
+                if not self._full:
+                    self._full = True
+                    log.warning("more than %d malformed traces: further ones are not logged", _MAX_LOGGED)
+                continue
+            self._logged[path] = reason
+            log.warning("malformed trace %s: %s", path, reason)

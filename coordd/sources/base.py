@@ -19,6 +19,7 @@ value in its state or in what was read. tests/integration/test_source_contract.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -167,9 +168,16 @@ class SourceFinder(Protocol):
         """
         ...
 
+    @property
+    def interval(self) -> float:
+        """Seconds until :meth:`find` is to be called again unless told; infinite: not before it is told."""
+        ...
+
 
 class OneSource:
     """Find one source that is there for as long as coordd runs, or none at all."""
+
+    interval = math.inf
 
     def __init__(self, source: Source | None = None) -> None:
         self._found = {} if source is None else {source.state.name: source}

@@ -171,9 +171,14 @@ class _HangingBackend(FileBackend):
         self.answers.set()
         self._announces = announces
 
-    def start(self, on_hint: Callable[[str, Hint], None], on_search: Callable[[], None]) -> None:
+    def start(
+        self,
+        on_hint: Callable[[str, Hint], None],
+        on_search: Callable[[], None],
+        on_maybe_link: Callable[[str], None] = lambda _: None,
+    ) -> None:
         if self._announces:
-            super().start(on_hint, on_search)
+            super().start(on_hint, on_search, on_maybe_link)
 
     def reader(self, path: str) -> Any:
         return _HangingReader(super().reader(path), self.answers)

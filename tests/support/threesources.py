@@ -18,7 +18,7 @@ from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
 from coordd.model import AgentSample
 from coordd.runtime.clocks import ObservedClock
 from coordd.sinks.restore import restore
-from coordd.sources.base import Source, SourceListener
+from coordd.sources.base import RESCAN, Source, SourceListener
 from coordd.sources.fake import FakeSource
 from coordd.util.timestamps import parse_timestamp, utc_date
 
@@ -217,6 +217,8 @@ class Finder:
     def __init__(self, order: tuple[str, ...], places: Mapping[str, Place]) -> None:
         self._order, self._places = order, places
         self.sources: dict[str, FakeSource] = {}
+
+    interval = RESCAN
 
     def start(self, _changed: Any) -> None:
         pass

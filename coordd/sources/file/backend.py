@@ -37,7 +37,8 @@ class FoundWorkspace:
 class FileBackend:
     """Find, read and follow the workspaces that hold ``.claude/coordination``.
 
-    ``entries`` are paths and patterns; they may be replaced at any time.
+    ``entries`` are paths and patterns; they may be replaced at any time. ``watched`` is false where the last
+    :meth:`find` came past a place in which another workspace may appear without being announced.
 
     Args:
         entries: see above.
@@ -53,17 +54,24 @@ class FileBackend:
         keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self.entries = entries
+        self.watched = True
         self._keepalive = keepalive
         self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
         self._logged: set[str] = set()
 
-    def start(self, on_hint: Callable[[str, Hint], None], on_search: Callable[[], None]) -> None:
-        """Begin to listen for changes; both are called on the running loop.
+    def start(
+        self,
+        on_hint: Callable[[str, Hint], None],
+        on_search: Callable[[], None],
+        on_maybe_link: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Begin to listen for changes; all three are called on the running loop.
 
-        ``on_search`` says that :meth:`find` may find another workspace.
+        ``on_search`` says that :meth:`find` may find another workspace, ``on_maybe_link`` that it may if
+        this path is a link.
         """
-        self._watcher = Watcher(on_hint=on_hint, on_search=on_search)
+        self._watcher = Watcher(on_hint=on_hint, on_search=on_search, on_maybe_link=on_maybe_link)
         followed = self._watcher.start(asyncio.get_running_loop())
         if followed.state == "poll":
             log.warning("changes are found by polling: %s", followed.reason)
@@ -80,6 +88,7 @@ class FileBackend:
         """
         look = partial(expand, self.entries, keepalive=self._keepalive)
         workspaces = self._watcher.search(lambda watch: look(watch=watch)) if self._watcher else look()
+        self.watched = workspaces.watched
         for problem in workspaces.problems:
             if problem not in self._logged and len(self._logged) < MAX_LOGGED:
                 self._logged.add(problem)

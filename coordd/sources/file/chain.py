@@ -49,7 +49,8 @@ SEARCH = ""
 class Interest:
     """What one workspace, or the search for them, wants to be told about one watched directory.
 
-    ``names`` are what is looked for in it; of a search also directories that match ``pattern``.
+    ``names`` are what is looked for in it; of a search also directories, and links to them, that match
+    ``pattern``; ``path`` is how it spells the directory.
     """
 
     workspace: str
@@ -57,6 +58,7 @@ class Interest:
     mask: int
     names: frozenset[str] = frozenset()
     pattern: re.Pattern[str] | None = None
+    path: str = ""
 
 
 class Arming:
@@ -96,7 +98,7 @@ class Arming:
         self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
     ) -> bool:
         """Watch a directory in which a workspace may appear, as search.py's ``Await`` says."""
-        return self._add(path, Interest(self.workspace, "search", _SEARCH, names, pattern))
+        return self._add(path, Interest(self.workspace, "search", _SEARCH, names, pattern, path))
 
     def _chain(self, path: str, names: Iterable[str] = ()) -> bool:
         wanted = frozenset(names)

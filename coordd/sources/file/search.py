@@ -13,8 +13,7 @@ in them is watched.
 
 Watched are, up to MAX_WATCHED directories: those in which a wildcard or a name is looked for; then, of what
 was found without ``.claude/coordination``, the last directory on the way down to it, what changed last first.
-A directory is watched before it is listed, so what appears meanwhile is either found or announced. A link
-that appears under a wildcard is announced by nothing.
+A directory is watched before it is listed, so what appears meanwhile is either found or announced.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from coordd.sources.file.chain import reach
-from coordd.sources.file.mounts import mount_points
+from coordd.sources.file.mounts import is_remote, mount_points
 from coordd.sources.file.reader import COORDINATION
 
 MAX_WATCHED = 512
@@ -61,7 +60,8 @@ def is_pattern(path: str) -> bool:
 class Search:
     """One search through all patterns; for a trace thread, since it reads directories.
 
-    ``cut`` is true once MAX_LISTED directories were listed, and the search ends there.
+    ``cut`` is true once MAX_LISTED directories were listed, and the search ends there. ``complete`` is false
+    where another workspace may appear that nothing announces.
 
     Args:
         watch: see :class:`Await`; it may refuse everything.
@@ -70,6 +70,7 @@ class Search:
 
     def __init__(self, *, watch: Await, keepalive: Callable[[], None]) -> None:
         self.cut = False
+        self.complete = True
         self._watch = watch
         self._keepalive = keepalive
         self._mounts = mount_points()
@@ -81,6 +82,8 @@ class Search:
     def matches(self, pattern: str) -> Iterator[str]:
         """Yield the workspaces that an absolute pattern stands for, each once for each way to it."""
         base, parts = _split(pattern)
+        if is_remote(base):
+            self.complete = False
         if not reach(base, self._await) and not os.path.isdir(base):
             return
         directories = iter((base,))
@@ -152,6 +155,7 @@ class Search:
 
     def _note(self, directory: str) -> None:
         if directory in self._foreign:
+            self.complete = False
             return
         try:
             state = os.stat(directory)
@@ -161,14 +165,19 @@ class Search:
             if len(self._without) < MAX_WATCHED:
                 heapq.heappush(self._without, (state.st_mtime_ns, directory))
             else:
+                self.complete = False
                 heapq.heappushpop(self._without, (state.st_mtime_ns, directory))
 
     def _await(
         self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
     ) -> bool:
         if path in self._foreign or (path not in self._watched and len(self._watched) >= MAX_WATCHED):
+            self.complete = False
             return False
         if not self._watch(path, names, pattern):
+            # one that is not there, or that cannot be searched, leaves nothing to be found
+            seen = os.path.isdir(path) and os.access(path, os.R_OK if pattern else os.X_OK)
+            self.complete = self.complete and not seen
             return False
         self._watched.add(path)
         return True

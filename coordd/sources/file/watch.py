@@ -67,6 +67,7 @@ class Watcher:
         on_hint: called on the loop with workspace and hint, many thousands of times a second and often with
             the same values; must not raise.
         on_search: called alike, where a workspace may have appeared that :meth:`search` did not find.
+        on_maybe_link: called alike with the path of something that may do so if it is a link.
         open_backend: opens inotify; raises OSError if that fails.
         remote: returns the type of a path's file system if other machines write to it, else None.
     """
@@ -76,11 +77,13 @@ class Watcher:
         *,
         on_hint: Callable[[str, Hint], None],
         on_search: Callable[[], None] = lambda: None,
+        on_maybe_link: Callable[[str], None] = lambda _: None,
         open_backend: Callable[[], ino.Backend] = ino.LibcBackend,
         remote: Callable[[str], str | None] = remote_type,
     ) -> None:
         self._on_hint = on_hint
         self._on_search = on_search
+        self._on_maybe_link = on_maybe_link
         self._open_backend = open_backend
         self._remote = remote
         self._backend: ino.Backend | None = None
@@ -255,8 +258,8 @@ class Watcher:
             if mask & (_STRUCTURE | ino.ATTRIB):
                 self._rescan((interest.workspace,))
         elif interest.kind == "search":
-            if mask & _APPEARED and _is_wanted(interest, mask, name):
-                self._on_search()
+            if mask & _APPEARED:
+                self._appeared(interest, mask, name)
         elif interest.kind == "agents":
             hint = _agents_hint(name)
             if hint is not None:
@@ -266,6 +269,15 @@ class Watcher:
                 self._on_hint(interest.workspace, Signal.RESCAN)
         elif not is_half_written(name):
             self._on_hint(interest.workspace, WorkFile(interest.kind, name))
+
+    def _appeared(self, interest: Interest, mask: int, name: str) -> None:
+        if name in interest.names:
+            self._on_search()
+        elif interest.pattern is not None and interest.pattern.match(name) is not None:
+            if mask & ino.ISDIR:
+                self._on_search()
+            else:  # most are files; to ask the file system here could block the loop
+                self._on_maybe_link(f"{interest.path}/{name}")
 
     def _fail(self, error: OSError) -> None:
         armed = list(self._armed)
@@ -279,13 +291,6 @@ class Watcher:
                 self._on_search()
             else:
                 self._on_hint(workspace, Signal.RESCAN)
-
-
-def _is_wanted(interest: Interest, mask: int, name: str) -> bool:
-    if name in interest.names:
-        return True
-    pattern = interest.pattern if mask & ino.ISDIR else None
-    return pattern is not None and pattern.match(name) is not None
 
 
 def _agents_hint(name: str) -> Hint | None:

@@ -24,12 +24,13 @@ class Workspaces:
     """The workspaces that exist now, each once.
 
     ``explicit`` holds the paths that were given without a pattern; ``problems`` says in words what was left
-    out.
+    out. ``watched`` is false where another may appear without being announced.
     """
 
     paths: tuple[str, ...]
     explicit: frozenset[str]
     problems: tuple[str, ...] = ()
+    watched: bool = True
 
 
 def expand(
@@ -66,7 +67,7 @@ def expand(
         _add(found, path, problems)
     if search.cut:
         problems.append(f"workspaces: only the first {MAX_LISTED} directories of its patterns are searched")
-    return Workspaces(tuple(found.values()), explicit, tuple(problems))
+    return Workspaces(tuple(found.values()), explicit, tuple(problems), search.complete)
 
 
 def _add(found: dict[object, str], path: str, problems: list[str]) -> None:

@@ -25,6 +25,7 @@ from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.pace import PAUSE
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
+from coordd.sources.base import RESCAN, UNREADABLE
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
 from coordd.sources.file.hints import Hint, Signal, WorkFile
@@ -54,6 +55,7 @@ class Reader:
 
 class Backend:
     entries: tuple[str, ...] = ("/w",)
+    watched = True
 
     def __init__(self) -> None:
         self.one = Reader()
@@ -71,7 +73,7 @@ class Backend:
     def unfollow(self, _path: str) -> None:
         return
 
-    def start(self, _on_hint: object, _on_search: object) -> None:
+    def start(self, _on_hint: object, _on_search: object, _on_maybe_link: object) -> None:
         return
 
     def close(self) -> None:
@@ -236,3 +238,32 @@ async def test_a_heartbeat_that_is_created_written_and_closed_is_one_record(tmp_
     await scene.intake.stop()
     scene.schedule.stop()
     scene.worker.close()
+
+
+async def test_sources_are_looked_for_often_only_where_nothing_announces_them(scene: Scene) -> None:
+    def due() -> float:
+        at = scene.schedule.waiting("sources.find")
+        assert at is not None
+        return at - monotonic()
+
+    await scene.start()
+    assert UNREADABLE < due() <= RESCAN
+    scene.backend.watched = False
+    await scene.intake.find()
+    assert due() <= UNREADABLE
+    scene.backend.watched = True
+    await scene.intake.find()
+    assert UNREADABLE < due() <= RESCAN
+
+
+async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.start()
+
+    def fail() -> list[FoundWorkspace]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(scene.backend, "find", fail)
+    scene.schedule.cancel("sources.find")
+    with pytest.raises(RuntimeError):
+        await scene.intake.find()
+    assert scene.schedule.waiting("sources.find") is not None

@@ -5,19 +5,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordd.sources.file import backend as backend_module
 from coordd.sources.file import search
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.hints import Hint
+from coordd.sources.file.watch import Watcher
+from coordd.util import inotify as ino
 
 DEADLINE = 10.0
 
@@ -239,6 +244,7 @@ def test_of_a_thousand_children_those_that_changed_last_are_watched(src: Path) -
     async def work(listener: Listener) -> None:
         listener.find()
         assert listener.watched == search.MAX_WATCHED == 512
+        assert not listener.backend.watched
         await listener.ignores(lambda: workspace(src / "3"))
         await listener.hears(lambda: workspace(src / "999"))
         await listener.hears(lambda: workspace(src / "new"))
@@ -309,9 +315,11 @@ def test_other_file_systems_are_passed_over_by_any_depth_and_not_watched(src: Pa
 
     async def flat(listener: Listener) -> None:
         assert listener.find() == {str(src / "disk")}
+        assert listener.backend.watched
         shutil.rmtree(src / "disk" / ".claude")
         assert listener.find() == set()
         assert listener.watched == 1
+        assert not listener.backend.watched
 
     mount = mounted()
     next(mount)
@@ -324,3 +332,52 @@ def test_other_file_systems_are_passed_over_by_any_depth_and_not_watched(src: Pa
     finally:
         with suppress(StopIteration):
             next(mount)
+
+
+def test_it_says_that_everything_is_watched_in_which_a_workspace_may_appear(src: Path) -> None:
+    workspace(src / "app")
+    (src / "other").mkdir()
+
+    async def work(listener: Listener) -> None:
+        listener.find()
+        assert listener.backend.watched
+
+    for entries in (["*"], ["**"], ["*/x/*"], ["none/*"], ["app"]):
+        listening(work, *(src / entry for entry in entries))
+
+
+class _Full(ino.LibcBackend):
+    """An inotify that has no watch left."""
+
+    def add(self, path: str, mask: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _refused() -> ino.Backend:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize("open_backend", [_Full, _refused])
+def test_it_says_that_nothing_announces_workspaces(
+    src: Path, monkeypatch: pytest.MonkeyPatch, open_backend: Callable[[], ino.Backend]
+) -> None:
+    monkeypatch.setattr(backend_module, "Watcher", partial(Watcher, open_backend=open_backend))
+
+    async def work(listener: Listener) -> None:
+        assert listener.find() == set()
+        assert not listener.backend.watched
+        listener.backend.entries = (workspace(src / "app"),)
+        assert listener.find() == {str(src / "app")}
+        assert listener.backend.watched
+
+    listening(work, src / "*")
+
+
+def test_what_other_machines_write_to_is_searched_often(src: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "is_remote", lambda path: path == str(src))
+
+    async def work(listener: Listener) -> None:
+        listener.find()
+        assert not listener.backend.watched
+
+    listening(work, src / "*")
