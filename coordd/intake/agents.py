@@ -266,10 +266,11 @@ class AgentIntake:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
         if before is not None:
             verdict = after.verdict
-            if self._store.rereads and before.verdict.status == "active" and verdict.reason == "silent":
+            silenced = before.verdict.status == "active" and verdict.reason == "silent"
+            if restoring or (self._store.rereads and silenced):
                 verdict = before.verdict  # until every source of it was read once more
                 after = after.recorded(verdict, after.cause)
-            cause = None if restoring else difference(before, after)
+            cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             after = after.recorded(verdict, cause or before.cause)

@@ -250,10 +250,9 @@ class Daemon:
         self.records = Records()
         self.read_batches = 0
         self.story: dict[AgentKey, AgentSample] = {}
-        self.told: set[AgentKey] = set()  # recorded since the start
+        self.sources: dict[AgentKey, tuple[str, ...]] = {}  # at the start: those recorded that are read still
         self.dropped: set[AgentKey] = set()  # at the start: their workspace is read no longer
         self.beats_seen: dict[AgentKey, float | None] = {}
-        self.sources: dict[AgentKey, tuple[str, ...]] = {}  # those shown; that one leaves is no record
         self.finder = Finder(order, places)
         self.model = Model(clock)
         self.coordd: Coordd | None = None
@@ -282,10 +281,15 @@ class Daemon:
             timeout=TIMEOUT,
             forget_after=FORGET,
         )
-        places = {SOURCES[letter][1] for letter, place in self._places.items() if place.configured}
-        self.told.clear()
+        places = {workspace for _, workspace, _ in self._read()}
         self.dropped = {one.key for one in remembered if one.key.workspace not in places}
+        for key, one in self.story.items():
+            kinds = {name.kind for name, workspace, _ in self._read() if workspace in ("", key.workspace)}
+            self.sources[key] = tuple(kind for kind in one.sources if kind in kinds)
         await self.coordd.start(remembered)
+
+    def _read(self) -> list[tuple[SourceName, str, int]]:
+        return [SOURCES[letter] for letter, place in self._places.items() if place.configured]
 
     async def stop(self) -> None:
         assert self.coordd is not None
@@ -301,14 +305,14 @@ class Daemon:
                 key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
                 last = self.story.get(key) if key in before else None
                 self.dropped.discard(key)
-                self.told.add(key)
                 if one.cause == "removed":
                     assert last is not None, f"removed, and was not there: {one}"
                     del self.story[key]
                     continue
-                if last is not None and self.sources.get(key, last.sources) == last.sources:
+                sources = self.sources.pop(key, None)
+                if last is not None:
+                    last = replace(last, sources=sources or last.sources)
                     assert said(one) != said(last), f"recorded twice: {one}"
-                self.sources.pop(key, None)
                 assert (last is None) == (one.cause in ("appeared", "start")), one
                 self.story[key] = one
                 if one.status == "active" and one.cause in ("heartbeat", "appeared"):

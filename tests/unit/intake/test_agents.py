@@ -242,6 +242,7 @@ async def test_an_agent_shown_under_another_key_after_a_restart_is_recorded_ther
     await scene.intake.restore([remembered(""), remembered("/a"), remembered("/b"), gone], now())
     await scene.intake.take(scene.sources["/a"], {}, scene.reading("/a"))
     assert sorted(scene.records.recorded(), key=str) == [
+        ("/a", "heartbeat", "active"),  # Redis tells of it as well
         (None, "appeared", "active"),
         (None, "removed", "active"),
     ]
