@@ -8,6 +8,8 @@ Silence alone makes no agent inactive at once where its sources are read once mo
 
     active      its deadline has passed: it is *suspected*, and shown as before
     suspected   a beat: active again
+                :meth:`AgentStore.take_unrecorded`: it is *in doubt*, for its sources are being read
+    in doubt    a beat: active again
                 :meth:`AgentStore.confirm`, after the reading: inactive, or unknown where that failed
 """
 
@@ -61,6 +63,7 @@ class AgentStore:
         self._roster = Roster()
         self._overdue: set[AgentKey] = set()
         self._suspected: set[AgentKey] = set()
+        self._in_doubt: set[AgentKey] = set()
         self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._roster.__contains__)
 
     def __len__(self) -> int:
@@ -130,6 +133,7 @@ class AgentStore:
         self._roster.leave(key)
         self._overdue.discard(key)
         self._suspected.discard(key)
+        self._in_doubt.discard(key)
         self.version += 1
         self.on_change(key)
 
@@ -175,18 +179,19 @@ class AgentStore:
         return self._roster.has_outdated or bool(self._overdue) or bool(self._suspected)
 
     def take_unrecorded(self, mono: float) -> list[AgentKey]:
-        """Return the agents whose verdict differs from their last record, and forget them; and the suspected.
+        """Return the agents whose verdict differs from their last record, and those suspected, each once.
 
-        These stay suspected until :meth:`confirm`.
+        The suspected are in doubt from now on: :meth:`confirm` has to be called for them.
         """
         self.expire(mono)
-        return sorted({*self._roster.take_outdated(), *self._suspected})
+        suspected, self._suspected = self._suspected, set()
+        self._in_doubt |= suspected
+        return sorted({*self._roster.take_outdated(), *suspected})
 
     def confirm(self, keys: Iterable[AgentKey], mono: float) -> None:
-        """Judge suspected agents by their silence, now that their sources were read once more."""
+        """Judge agents that are in doubt by their silence, now that their sources were read once more."""
         for key in keys:
-            if key in self._suspected:
-                self._suspected.discard(key)
+            if key in self._in_doubt:
                 self._update(self._agents[key], mono, confirmed=True)
 
     def take_overdue(self) -> set[AgentKey]:
@@ -316,9 +321,11 @@ class AgentStore:
         """Judge an agent, and put a deadline at the moment when silence alone can change that."""
         evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
         if not confirmed and self._is_suspect(agent, evidence):
-            self._suspected.add(agent.key)
+            if agent.key not in self._in_doubt:
+                self._suspected.add(agent.key)
             return
         self._suspected.discard(agent.key)
+        self._in_doubt.discard(agent.key)
         verdict = judge(evidence)
         if self._roster.enter(agent.key, verdict.status):
             self.version += 1

@@ -142,12 +142,14 @@ class AgentIntake:
         """
         moment = now()
         observed = state.clock.now(moment.mono)
-        touched: set[AgentKey] = set()
-        for one in list(self.known(state.name).values()):
-            if one.beat_at is not None and one.beat_at > observed:
-                touched |= self._observations.put(replace(one, beat_at=observed))
-        if touched:
-            await self._commit(self._step(touched, moment))
+        for some in slices(self.known(state.name).values()):
+            touched: set[AgentKey] = set()
+            for one in some:
+                if one.beat_at is not None and one.beat_at > observed and self._is_known(one):
+                    touched |= self._observations.put(replace(one, beat_at=observed))
+            if touched:
+                await self._commit(self._step(touched, moment))
+            await asyncio.sleep(0)
 
     async def drop(self, state: SourceState) -> None:
         """Remove all that a source tells: it is read no longer."""
@@ -179,6 +181,10 @@ class AgentIntake:
         for some in slices(keys):
             await self._commit(self._step(set(some), now()))
             await asyncio.sleep(0)
+
+    def _is_known(self, one: Observation) -> bool:
+        """Return whether this is still what its source tells: it may have told more between two slices."""
+        return self.known(one.source).get(one.agent_id) is one
 
     def _latest(self, key: AgentKey) -> Agent | None:
         """Return the agent as the last step made it, whether that is shown yet or not."""
@@ -306,7 +312,7 @@ class AgentIntake:
         mono = now().mono
         for key, agent in step.shown.items():
             latest = self._unshown.get(key)
-            if latest is None or latest[0] < number:
+            if latest is None:
                 continue  # a later step is shown already
             if latest[0] == number:
                 del self._unshown[key]

@@ -88,8 +88,10 @@ class DeadlineTimer:
 
     async def _judge(self, sources: Collection[SourceName], keys: list[AgentKey]) -> None:
         ids = {source: self._ids_in(source, keys) for source in sources}
-        await asyncio.gather(*(self.reread(source, agent_ids) for source, agent_ids in ids.items()))
-        self._store.confirm(keys, now().mono)
+        try:
+            await asyncio.gather(*(self.reread(source, agent_ids) for source, agent_ids in ids.items()))
+        finally:  # nobody else asks about them again
+            self._store.confirm(keys, now().mono)
         self._tasks.update()
         for some in slices(keys):
             await self._agents.record_verdicts(some)

@@ -27,7 +27,6 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from coordd.agents.beats import Reading
 from coordd.agents.store import AgentStore
@@ -43,8 +42,6 @@ from coordd.sources.base import Source, SourceLost
 from coordd.util.slices import slices
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
@@ -88,7 +85,7 @@ class SourceIntake:
         self._epoch = 0
         self._read_once = False
         self._last_observed = 0.0
-        self._reading_now: asyncio.Future[None] | None = None
+        self._readings: set[asyncio.Future[None]] = set()
         self._jobs = f"{self.state.name.kind}:{self.state.name.path}"
 
     def start(self) -> None:
@@ -106,7 +103,9 @@ class SourceIntake:
     def readable(self) -> None:
         """Read everything at once: the source can be read (again)."""
         # Not a job of the schedule: the first readings come before that is loaded.
-        self._reading_now = asyncio.ensure_future(self.scan())
+        reading = asyncio.ensure_future(self.scan())
+        self._readings.add(reading)  # the loop itself keeps no task alive
+        reading.add_done_callback(self._readings.discard)
 
     def lost(self, trouble: str) -> None:
         """Show that the source cannot be read; a further report only replaces the reason."""
@@ -154,6 +153,7 @@ class SourceIntake:
     async def stop(self) -> None:
         """End after the reading that is under way."""
         self._ended = True
+        self.first.set()  # nobody is to wait for it any more
         async with self._lock:
             for job in ("batch", "scan", "lost", "standstill"):
                 self._stores.schedule.cancel(f"{self._jobs}.{job}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName
@@ -54,17 +55,15 @@ class Intake:
 
         async def first_of(one: SourceIntake) -> None:
             patience = one.source.patience
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(None if patience == math.inf else patience):
                     await one.first.wait()
-            except TimeoutError:
-                pass
 
         await asyncio.gather(*(first_of(one) for one in self._sources.values()))
 
     def find_soon(self) -> None:
         """Look for sources soon: some may have come or gone; may be called thousands of times a second."""
-        if self._stores.schedule.waiting("sources.find-soon") is None:
+        if not self._ended and self._stores.schedule.waiting("sources.find-soon") is None:
             delay = max(BATCH, self._pace.after - now().mono)
             self._stores.schedule.once("sources.find-soon", delay, self.find)
 
@@ -106,7 +105,8 @@ class Intake:
         self._ended = True
         async with self._finding:
             sources, self._sources = self._sources, {}
-            await asyncio.gather(*(one.stop() for one in sources.values()), *self._removals)
+            await asyncio.gather(*(one.stop() for one in sources.values()))
+        await asyncio.gather(*self._removals)
         for finder in self._finders:
             finder.stop()
 
@@ -142,10 +142,17 @@ class Intake:
         return added
 
     def _drop(self, one: SourceIntake) -> None:
-        """Remove a source that says itself that it is gone; its lock is held."""
-        removal = asyncio.ensure_future(self._remove(one.state.name))
+        """Remove a source that says itself that it is gone; its lock is held, so that has to wait."""
+        removal = asyncio.ensure_future(self._remove_gone(one))
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
+
+    async def _remove_gone(self, one: SourceIntake) -> None:
+        # Not while sources are looked for: one of the same name may be there again by now.
+        async with self._finding:
+            if self._sources.get(one.state.name) is one:
+                await self._remove(one.state.name)
+        self.find_soon()
 
     async def _remove(self, name: SourceName) -> None:
         one = self._sources.pop(name, None)

@@ -331,7 +331,11 @@ def test_silence_makes_no_agent_inactive_before_its_sources_were_read_once_more(
         assert store.counts(mono) == AgentCounts(active=1)
     assert store.look(agent, 121.0).evidence.silence < 120.0  # type: ignore[operator]  # it is a number
     assert store.has_unrecorded
-    assert store.take_unrecorded(121.0) == store.take_unrecorded(121.5) == [key]
+    assert store.take_unrecorded(121.0) == [key]
+    store.expire(121.5)
+    assert store.take_unrecorded(121.5) == [], "it is being read already"
+    assert not store.has_unrecorded
+    assert store.look(agent, 121.5).verdict.status == "active"
     store.confirm([key], 122.0)
     assert store.look(agent, 122.0).verdict == Verdict("inactive", "silent")
     assert store.counts(122.0) == AgentCounts(inactive=1)
@@ -352,3 +356,5 @@ def test_a_beat_ends_the_suspicion_that_an_agent_is_silent() -> None:
     due = store.next_deadline()
     assert due is not None
     assert due <= 241.0
+    store.expire(242.0)
+    assert store.take_unrecorded(242.0) == [agent.key], "its next silence is asked about anew"

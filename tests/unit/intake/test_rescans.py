@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -39,11 +41,14 @@ class Reader:
     def __init__(self) -> None:
         self.scans = 0
         self.gone = False
+        self.waits: threading.Event | None = None
         self.agents: dict[str, AgentTraces] = {}
         self.reads: list[Collection[Hint]] = []
 
     def scan(self, _now: float) -> SourceTraces:
         self.scans += 1
+        if self.waits is not None:
+            self.waits.wait(20)
         if self.gone:
             return SourceTraces("/w", "unreadable", "it was removed", gone=True)
         return SourceTraces("/w", "read", agents=self.agents)
@@ -87,8 +92,11 @@ class Records:
         self._board = board
         self._store = store
         self.recorded: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def record(self, *, agent: Collection[Any] = (), **_: Any) -> None:
+        await self.gate.wait()
         self.recorded += [one.agent_id for one in agent]
         for one in self._store.shown(monotonic()):
             self._board.touched(one.agent.key)  # its deadline passed
@@ -267,3 +275,37 @@ async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pyte
     with pytest.raises(RuntimeError):
         await scene.intake.find()
     assert scene.schedule.waiting("sources.find") is not None
+
+
+async def test_a_project_made_anew_while_the_one_before_is_being_removed_is_seen(scene: Scene) -> None:
+    backend = scene.backend
+    backend.found = [FoundWorkspace("/w", from_glob=True, remote=False)]
+    backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)))}
+    await scene.start()
+    first = scene.source()
+    scene.records.gate.clear()  # the disk is slow
+    backend.one.gone = True
+    scene.hint(Signal.RESCAN)
+    source: Any = first.source
+    await until(lambda: source.stopped)
+    backend.one.gone = False
+    finding = asyncio.ensure_future(scene.intake.find())
+    with suppress(AssertionError):  # a chance to be found too early, which is not to be taken
+        await until(lambda: scene.finder._sources["/w"] is not source, within=0.5)
+    scene.records.gate.set()
+    await finding
+    await until(lambda: scene.intake._sources and scene.source() is not first)
+    await until(lambda: len(scene.store) == 1)
+    assert list(scene.store.workspaces) == ["/w"]
+
+
+async def test_a_source_that_ends_before_its_first_reading_keeps_nobody_waiting(scene: Scene) -> None:
+    reading = threading.Event()
+    scene.backend.one.waits = reading
+    await scene.intake.start([])
+    waiting = asyncio.ensure_future(scene.intake.first_readings())
+    scene.backend.entries, scene.backend.found = (), []
+    removing = asyncio.ensure_future(scene.intake.find())
+    await until(waiting.done)
+    reading.set()
+    await removing
