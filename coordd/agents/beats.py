@@ -62,7 +62,7 @@ class Restored:
 
 
 def first_beat(traces: AgentTraces, reading: Reading) -> LastBeat | None:
-    """Return the last beat as the first reading finds it, None where there is none."""
+    """Return the last beat that the first reading of an agent finds; None if the agent has never beaten."""
     beat = _written_time(traces, reading.wall)
     return None if beat is None else LastBeat(beat, _observed_beat(beat, reading), beat)
 
@@ -109,7 +109,7 @@ def _unrecorded_beat(
 
 
 def beat_since(old: LastBeat, before: AgentTraces, traces: AgentTraces, reading: Reading) -> LastBeat | None:
-    """Return the beat between two readings, None where there is none."""
+    """Return the beat that happened between two readings; None if the agent has not beaten since."""
     beat = _new_beat(before, traces, reading.wall)
     if beat is None:
         return None
@@ -127,7 +127,7 @@ def _observed_beat(beat: float, reading: Reading) -> float:
 
 
 def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:
-    """Return the wall time of the beat between two readings, None where there is none."""
+    """Return the wall time of the beat between two readings; None if the agent has not beaten since."""
     beats = []
     if now.heartbeat and (before.heartbeat is None or before.heartbeat.identity != now.heartbeat.identity):
         written, mtime = now.heartbeat.written, now.heartbeat.mtime

@@ -49,10 +49,6 @@ class Observations:
         """Return the observations of one source by the agent's id: a view that follows every change."""
         return MappingProxyType(self._seen[source])
 
-    def get(self, source: SourceName, agent_id: str) -> Observation | None:
-        """Return an observation, None where there is none."""
-        return self._seen[source].get(agent_id)
-
     def key_of(self, observation: Observation) -> AgentKey:
         """Return the key of the agent that an observation held here is of."""
         agents = self._agents.get(observation.agent_id)

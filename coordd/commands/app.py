@@ -37,7 +37,7 @@ class _Commands(click.Group):
         return sorted([*super().list_commands(ctx), *self._late], key=_ORDER.index)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name; None where there is none."""
+        """Return the command with this name; None for an unknown name."""
         if cmd_name not in self._late:
             return super().get_command(ctx, cmd_name)
         module, name = self._late[cmd_name]

@@ -92,7 +92,7 @@ class Pages(Generic[Params, Position]):
         """Return ``{"timestamp", the entries, …, "cursor"}``; at once if they are few.
 
         Raises:
-            Fault: the cursor is none of ours.
+            Fault: the cursor is not one that an answer of this method gave.
         """
         now = self._now()
         version = self._version(now)

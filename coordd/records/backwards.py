@@ -17,7 +17,7 @@ def blocks_backwards(descriptor: int, begin: int, end: int) -> Iterator[tuple[in
 
 
 def whole_end(descriptor: int) -> int:
-    """Return the offset behind the last newline; 0 where there is none."""
+    """Return the offset behind the last newline; 0 for a file without one."""
     for start, block in blocks_backwards(descriptor, 0, os.fstat(descriptor).st_size):
         found = block.rfind(b"\n")
         if found >= 0:

@@ -51,5 +51,5 @@ class SetByHand(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no type
         previous_fire_time: datetime | None,  # noqa: ARG002 - part of the interface
         now: datetime,
     ) -> datetime:
-        """Return a moment that nobody lives to see."""
+        """Return a moment ten years ahead; it is set to an earlier one before that."""
         return now + timedelta(seconds=LONGEST)

@@ -1,4 +1,4 @@
-"""Stand in for the parts of a Redis where none is configured: it does nothing and has nothing.
+"""Take the place of RedisService where no Redis is configured: it does nothing.
 
 It has the methods of RedisService that the daemon calls, and imports none of what that needs.
 """

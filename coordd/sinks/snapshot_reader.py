@@ -51,7 +51,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 def read_snapshot(path: str, *, root: str | None) -> LastSnapshot | None:
-    """Return the snapshot at ``path``; None where there is none, or (logged) none that can be believed.
+    """Return the snapshot at ``path``; None if it is missing, or cannot be believed (which is logged).
 
     Args:
         path: of the snapshot.

@@ -55,10 +55,15 @@ def test_an_agent_that_beat_while_coordd_was_stopped_is_never_called_silent(tmp_
     with watching(project, tmp_path, **TIMEOUT) as coordd:
         project.beat("a")
         eventually(lambda: coordd.statuses() == {"a": "active"})
-        began = time.monotonic()
-        time.sleep(8.5)
+
+        def age() -> float:
+            (agent,) = coordd.rpc("agents.list")["agents"]
+            return float(agent["last_heartbeat_age"])
+
+        eventually(lambda: age() > 8.5, what="its deadline is near")
+        deadline = time.monotonic() + 10 - age()
         os.kill(coordd.pid, signal.SIGSTOP)
-        while time.monotonic() < began + 11.4:  # past its deadline by less than a stall
+        while time.monotonic() < deadline + 1.4:  # past it by less than what makes coordd read everything
             project.beat("a")
             time.sleep(0.1)
         with socket.socket(socket.AF_UNIX) as early:

@@ -187,7 +187,7 @@ class RedisSource:
 
     @property
     def interval(self) -> float:
-        """Seconds until the next full reading; it waits for the next connection where there is none."""
+        """Seconds until the next full reading; infinite without a connection, for the next one causes it."""
         if self._session is None:
             return math.inf
         if self.mode != "push" or self.state.state == "unreadable":

@@ -168,7 +168,7 @@ class Model(RuleBasedStateMachine):
             assert set(self.agents.observations.of_agent(key)) == set(group)
             for one in group:
                 assert self.agents.observations.key_of(one) == key
-                assert self.agents.observations.get(*one.place) is one
+                assert self.agents.observations.of_source(one.source)[one.agent_id] is one
         for agent_id in IDS:
             for path in (NO_WORKSPACE, "/a", "/b", "/c"):
                 if (path, agent_id) not in groups:

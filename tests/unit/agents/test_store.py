@@ -291,7 +291,7 @@ def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None
 
     def read(beat: float) -> Agent:
         traces = AgentTraces("x", heartbeat=Heartbeat(EPOCH + beat, EPOCH + beat, (beat,)))
-        old = agents.observations.get(*place)
+        old = agents.observations.of_source(place[0]).get(place[1])
         observed = clock.now(agents.mono)
         reading = Reading(
             wall=agents.now.wall,
