@@ -257,3 +257,24 @@ def test_a_mode_that_needs_a_restart_changes_nothing_before_it(server: RedisServ
         project.beat("third")
         eventually(lambda: "third" in daemon.statuses())
         assert set(daemon.statuses()) == {"filer", "second", "third"}
+
+
+def test_a_redis_in_which_nothing_changes_is_asked_once_in_fifteen_seconds(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "app")
+    beat(server, "quiet", ttl=3600)
+    environ = {"COORDD_REDIS_URL": server.url, "COORDD_SAMPLING_INTERVAL": "1h"}
+    with watching(project, tmp_path, **environ) as daemon, server.client as client:
+        eventually(lambda: status(daemon)["redis"]["feed"] == "push")
+        eventually(lambda: status(daemon)["sinks"]["redis"]["backlog"] == 0)
+        asked: list[tuple[float, str]] = []
+        with client.monitor() as monitor:
+            while [name for _, name in asked].count("INFO") < 2:
+                told = monitor.next_command()
+                asked.append((told["time"], told["command"].split()[0].upper()))
+        first, second = (at for at, name in asked if name == "INFO")
+        assert second - first > 14
+        between = [name for at, name in asked if first < at < second]
+        assert set(between) <= {"PING"}
+        assert len(between) <= 2  # the other connection, and this exchange's own

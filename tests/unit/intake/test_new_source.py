@@ -11,7 +11,7 @@ from toy.source import ToySource
 
 from coordd.agents.key import AgentKey
 from coordd.agents.source import SourceName
-from coordd.agents.traces import AgentTraces, Heartbeat
+from coordd.agents.traces import AgentTraces, Heartbeat, SourceTraces
 from coordd.model import AgentSample
 from coordd.sources.base import OneSource
 from coordd.sources.fake import FakeSource
@@ -52,4 +52,29 @@ async def test_its_agents_are_shown_joined_and_recorded_as_all_others(clock: Clo
     assert coordd.shown() == {x: ("unknown", ("file", "toy"), 1)}
     last = msgspec.json.decode(msgspec.json.encode(records.samples[-1]), type=AgentSample)
     assert (last.agent_id, last.status, last.sources) == ("x", "unknown", ("file", "toy"))
+    await coordd.stop()
+
+
+async def test_a_source_that_announces_its_changes_is_read_in_full_each_ten_minutes(clock: Clock) -> None:
+    class Counted(FakeSource):
+        readings = 0
+
+        async def read_all(self) -> SourceTraces:
+            self.readings += 1
+            return await super().read_all()
+
+    source = Counted(SourceName("file", "/a"), workspace="/a")
+    coordd = Coordd(
+        clock=clock,
+        records=Records(),
+        finders=(OneSource(source),),
+        timeout=120.0,
+        forget_after=86_400.0,
+    )
+    await coordd.start()
+    assert source.readings == 1
+    await coordd.jobs.pass_time(595)
+    assert source.readings == 1
+    await coordd.jobs.pass_time(70)  # so late that it may share the wake-up of something else
+    assert source.readings == 2
     await coordd.stop()

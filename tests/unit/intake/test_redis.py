@@ -21,6 +21,7 @@ from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog
 from coordd.model import AgentSample
 from coordd.redislink.facts import RedisFacts
+from coordd.redislink.session import RedisLost
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import Schedule, now
 from coordd.sources.redis import change_listener
@@ -58,6 +59,7 @@ class Reader:
     due: float | None = None
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
+    refuses: bool = False
 
     async def scan(self, _session: object, _wall: float) -> SourceTraces:
         if self.fails:
@@ -69,6 +71,8 @@ class Reader:
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
     async def reread(self, _session: object, ids: Collection[str], _wall: float) -> AgentsChange:
+        if self.refuses:
+            return AgentsChange("", {}, rescan_needed=True)
         return AgentsChange("", {one: self.agents.get(one) for one in ids})
 
 
@@ -310,3 +314,14 @@ async def test_a_second_report_of_a_lost_connection_only_replaces_the_reason(sce
     assert scene.waiting("lost") is None, "nothing is judged again"
     assert state.clock.now(0.0) == since
     assert scene.store.get(AgentKey("", "x")) is not None
+
+
+async def test_what_can_only_be_read_in_full_is_read_so_before_a_verdict(scene: Scene) -> None:
+    """Otherwise an agent of a Redis that refuses everything would be judged by its silence."""
+    scene.beats("x")
+    scene.up()
+    await until(scene.intake.first.is_set)
+    scene.reader.refuses, scene.reader.fails = True, RedisLost("is busy running a script")
+    await scene.intake.reread(["x"])
+    assert scene.source.state.state == "unreadable"
+    assert not scene.source.state.clock.readable
