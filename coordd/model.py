@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Status = Literal["active", "inactive", "unknown"]
-Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "silent", "no-heartbeat"]
-Cause = Literal["heartbeat", "verdict", "appeared", "removed", "tasks", "start"]
+Reason = Literal["ended", "killed", "process", "heartbeat", "unreachable", "quiet", "silent", "no-heartbeat"]
+Activity = Literal["waiting", "blocked", "stalled", "unknown", "working", "idle"]
+Cause = Literal["heartbeat", "progress", "verdict", "activity", "appeared", "removed", "tasks", "start"]
 CoordMode = Literal["redis", "file"]
 SinkState = Literal["ok", "failing"]
 ClaimState = Literal["held", "expired", "orphaned"]
 TaskState = Literal["available", "held", "expired", "orphaned"]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
+ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+"""In the order of need: who needs a human comes first."""
 TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 SCHEMA = 1
@@ -88,8 +91,24 @@ class SystemSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of a session since coordd first read its transcript, which was at ``since``."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    since: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSample:
-    """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id)."""
+    """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id).
+
+    ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent. ``background``
+    is the number of open background shells and subagents. ``proc_start`` tells the process from a later one
+    with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole process tree.
+    """
 
     timestamp: str
     host: str
@@ -103,7 +122,24 @@ class AgentSample:
     last_heartbeat: str | None
     declared_status: str | None
     sources: tuple[str, ...]
+    project: str | None = None
+    name: str | None = None
+    kind: str | None = None
+    session_id: str | None = None
+    activity: Activity | None = None
+    activity_since: str | None = None
+    waiting_for: str | None = None
+    tool: str | None = None
+    tool_since: str | None = None
+    background: int | None = None
+    last_progress: str | None = None
+    model: str | None = None
+    context_tokens: int | None = None
+    tokens: Tokens | None = None
     pid: int | None = None
+    proc_start: int | None = None
+    tty: str | None = None
+    processes: int | None = None
     cpu_percent: float | None = None
     rss: int | None = None
 
@@ -117,10 +153,31 @@ class AgentView(AgentSample):
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """The row of the table of verdicts that decided, and its condition in words."""
+    """The row of a table that decided, the verdict's or the activity's, and its condition in words."""
 
     row: int
     when: str
+
+
+AttentionKind = Literal["waiting", "killed", "stalled", "blocked", "mass", "orphaned", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionEntry:
+    """One thing that needs a human, as ``attention`` in the status document has it.
+
+    ``subject`` is the agent's id, the task's for claims, the workspace for ``mass``. ``since`` is a timestamp.
+    ``text`` says what in words, ``command`` is the next thing to type. ``id`` is what ``ack`` takes: it is
+    another one as soon as the entry is about something else.
+    """
+
+    kind: AttentionKind
+    workspace: str | None
+    subject: str
+    since: str | None
+    text: str
+    command: str | None
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from coordd.agents.session import Session
+
 WorkspaceState = Literal["read", "waiting", "unreadable"]
 
 
@@ -34,6 +36,9 @@ class Registration:
     """One reading of ``agents/<id>.active``, or of an agent's entry in ``agents:registry``.
 
     A field is None where it is absent or has a wrong type. ``updated_at`` is the registry's ``last_update``.
+    ``owner`` is the uid of the file, and ``written`` when it was written (its mtime, epoch seconds); an entry
+    of the registry has neither. ``proc_start`` is the start of the process in clock ticks since boot, as
+    ``/proc/<pid>/stat`` has it.
     """
 
     started_at: float | None = None
@@ -42,6 +47,8 @@ class Registration:
     pid: int | None = None
     proc_start: float | None = None
     updated_at: float | None = None
+    owner: int | None = None
+    written: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ class AgentTraces:
     ``tasks`` is empty where there is no list of tasks and None where the list cannot be read;
     ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
     the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it. ``workspace`` is where
-    the agent works, if the source names that for each agent; None: the source's own.
+    the agent works, if the source names that for each agent; None: the source's own. ``session`` is what a
+    coding agent's own files say of it, None where they are not read.
     """
 
     agent_id: str
@@ -62,6 +70,7 @@ class AgentTraces:
     unnamed_tasks: int = 0
     hidden: bool = False
     workspace: str | None = None
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
