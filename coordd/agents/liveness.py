@@ -20,7 +20,8 @@ class Evidence:
     ``silence`` is the time in seconds since the last beat, on the observed clock of its source
     (runtime/clocks.py), None when no beat was ever seen. ``readable`` is true while the source that knows the
     agent can be read. ``process`` is the state of a process that coordd once saw alive, None when it never
-    saw one. ``ended`` is true when the agent deregistered or its session ended.
+    saw one. ``ended`` is true when the agent deregistered or its session ended. ``ended_for`` is the seconds
+    since the end of a process that is gone.
     """
 
     silence: float | None
@@ -28,6 +29,7 @@ class Evidence:
     readable: bool = True
     ended: bool = False
     process: Literal["alive", "gone"] | None = None
+    ended_for: float | None = None
 
 
 def combine(every: Sequence[Evidence]) -> Evidence:
@@ -42,6 +44,7 @@ def combine(every: Sequence[Evidence]) -> Evidence:
         readable=all(one.readable for one in every),
         ended=any(one.ended for one in every),
         process="alive" if "alive" in processes else "gone" if "gone" in processes else None,
+        ended_for=min((one.ended_for for one in every if one.ended_for is not None), default=None),
     )
 
 

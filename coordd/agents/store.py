@@ -22,7 +22,8 @@ from typing import Final
 
 from coordd.agents.join import Agent
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, combine, judge
+from coordd.agents.judging import Judging, Limits
+from coordd.agents.liveness import Evidence, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
@@ -42,15 +43,14 @@ class AgentStore:
     or who tells of it. ``version`` grows with every change.
 
     Args:
-        timeout: agents.timeout in seconds; it may be changed, before :meth:`rejudge_all`.
-        forget_after: agents.forget_after in seconds; it may be changed likewise.
+        limits: the settings that bound silence; they may be replaced in ``judging``, before
+            :meth:`rejudge_all`.
         loop_monitor: knows the latest moment at which agents may be judged.
     """
 
-    def __init__(self, *, timeout: float, forget_after: float, loop_monitor: LoopMonitor) -> None:
-        self.timeout = timeout
-        self.forget_after = forget_after
+    def __init__(self, *, limits: Limits, loop_monitor: LoopMonitor) -> None:
         self.sources: dict[SourceName, SourceState] = {}
+        self.judging = Judging(self.sources, limits)
         self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
@@ -215,7 +215,7 @@ class AgentStore:
 
     def look(self, agent: Agent, mono: float) -> ShownAgent:
         """Return an agent as it is shown, judged at this moment."""
-        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        evidence = self.judging.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
         if self._is_suspect(agent, evidence):
             evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
         return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
@@ -224,69 +224,9 @@ class AgentStore:
         """Return what each source alone tells of an agent."""
         horizon = self._loop_monitor.horizon(mono)
         return [
-            ShownObservation(one, self.evidence_of((one,), horizon), _age(one.beat_mono, mono))
+            ShownObservation(one, self.judging.evidence_of((one,), horizon), _age(one.beat_mono, mono))
             for one in agent.observations
         ]
-
-    def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
-        """Return what a verdict at this moment depends on, from all sources together.
-
-        A source that is read no longer counts as one that cannot be read.
-        """
-        return combine([self._evidence(one, horizon) for one in observations])
-
-    def evidence_of_young(self, observations: Sequence[Observation], horizon: float) -> Evidence | None:
-        """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
-        if len(observations) != 1 or observations[0].dormant:
-            return None
-        evidence = self._evidence(observations[0], horizon)
-        return evidence if evidence.silence is None or evidence.silence <= self.forget_after else None
-
-    def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
-        """Return those that are to be dormant from now on: each is silent for too long by itself.
-
-        So whether a workspace has an agent of some id does not depend on what else was read before.
-        """
-        return [
-            one
-            for one in observations
-            if not one.dormant and self._is_forgettable(self._evidence(one, horizon))
-        ]
-
-    def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
-        """Return whether an agent with these observations is silent for too long to be shown."""
-        return all(one.dormant for one in observations) or self._is_forgettable(
-            self._evidence_to_forget(observations, horizon)
-        )
-
-    def _evidence(self, one: Observation, horizon: float) -> Evidence:
-        state = self.sources.get(one.source)
-        observed = 0.0 if state is None else state.clock.now(horizon)
-        readable = state is not None and state.clock.readable
-        return one.evidence(observed, timeout=self.timeout, readable=readable)
-
-    def _evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
-        """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
-
-        What such a source said of the agent is dormant, or was no heartbeat: that it cannot be read must not
-        bring back an agent that is forgotten.
-        """
-        every = []
-        for one in observations:
-            evidence = self._evidence(one, horizon)
-            hidden = one.traces is not None and one.traces.hidden
-            if one.dormant or (one.beat_at is None and not hidden):
-                evidence = replace(evidence, readable=True)
-            every.append(evidence)
-        return combine(every)
-
-    def _is_forgettable(self, evidence: Evidence) -> bool:
-        """Return whether this evidence is of a silence that has lasted for too long."""
-        return (
-            evidence.silence is not None
-            and evidence.silence > self.forget_after
-            and judge(evidence).status == "inactive"
-        )
 
     def malformed(self) -> Iterable[tuple[str, str]]:
         """Yield the traces that cannot be used right now, each with the reason."""
@@ -319,7 +259,7 @@ class AgentStore:
 
     def _update(self, agent: Agent, mono: float, *, confirmed: bool = False) -> None:
         """Judge an agent, and put a deadline at the moment when silence alone can change that."""
-        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+        evidence = self.judging.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
         if not confirmed and self._is_suspect(agent, evidence):
             if agent.key not in self._in_doubt:
                 self._suspected.add(agent.key)
@@ -331,9 +271,9 @@ class AgentStore:
             self.version += 1
             self.on_change(agent.key)
         self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
-        if verdict.status == "active" and evidence.silence is not None:
+        if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.
-            self._deadlines.put(agent.key, mono + max(_LEAST, self.timeout - evidence.silence))
+            self._deadlines.put(agent.key, mono + max(_LEAST, evidence.timeout - evidence.silence))
         else:
             self._await_forgetting(agent.key, agent.observations, mono)
         if len(agent.observations) > 1:
@@ -341,14 +281,15 @@ class AgentStore:
                 self._await_forgetting(agent.key, (one,), mono)
 
     def _await_forgetting(self, key: AgentKey, observations: Collection[Observation], mono: float) -> None:
-        """Put a deadline at the moment when all of these observations of an agent are silent for too long."""
+        """Put a deadline at the moment when all of these observations of an agent are to be forgotten."""
         if all(one.dormant for one in observations):
             return
-        evidence = self._evidence_to_forget(observations, self._loop_monitor.horizon(mono))
-        if self._is_forgettable(evidence):
+        horizon = self._loop_monitor.horizon(mono)
+        left = self.judging.time_to_forget(self.judging.evidence_to_forget(observations, horizon))
+        if left == 0.0:
             self._overdue.add(key)
-        elif evidence.silence is not None and evidence.readable:
-            self._deadlines.put(key, mono + max(_LEAST, self.forget_after - evidence.silence))
+        elif left is not None:
+            self._deadlines.put(key, mono + max(_LEAST, left))
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

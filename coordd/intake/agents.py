@@ -246,9 +246,9 @@ class AgentIntake:
             key = waiting.pop()
             found[key] = None
             observations = self._observations.of_agent(key)
-            if evidence := self._store.evidence_of_young(observations, horizon):
+            if evidence := self._store.judging.evidence_of_young(observations, horizon):
                 found[key] = join(key, observations, evidence)
-            elif overdue := self._store.overdue(observations, horizon):
+            elif overdue := self._store.judging.overdue(observations, horizon):
                 for one in overdue:
                     waiting |= self._observations.put(replace(one, dormant=True))
                 waiting.add(key)
@@ -256,8 +256,8 @@ class AgentIntake:
                 for one in spent:
                     waiting |= self._observations.remove(*one.place)
                 waiting.add(key)
-            elif not self._store.is_forgotten(observations, horizon):
-                found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
+            elif not self._store.judging.is_forgotten(observations, horizon):
+                found[key] = join(key, observations, self._store.judging.evidence_of(observations, horizon))
         return found
 
     def _compared(

@@ -322,7 +322,7 @@ class Board:
         return any((source := self.source_tasks.get(other)) is None or not source.read for other in others)
 
     def _evidence(self, path: str, held: HeldClaim, now: Moment) -> ClaimEvidence:
-        claim, timeout = held.claim, self._store.timeout
+        claim, timeout = held.claim, self._store.judging.limits.timeout
         observed = self._judged(path, now)
         holder = self.holdings.holder(path, claim.agent_id)
         if holder == "inactive":

@@ -16,6 +16,7 @@ from coordd.agents.liveness import Evidence, combine
 from coordd.agents.observation import Observation, observe
 from coordd.agents.observations import Observations
 from coordd.agents.source import SourceName, SourceState
+from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
@@ -46,7 +47,7 @@ def step(
     old = before.observations[0] if before else None
     name, agent_id = place
     new = observe(old, place, name.path, traces, reading)
-    evidence = new.evidence(reading.observed, timeout=reading.timeout, readable=True)
+    evidence = new.evidence(reading.observed, timeout=reading.timeout, readable=True, mono=reading.mono)
     after = join(AgentKey(new.workspace, agent_id), [new], evidence)
     if before is None:
         return after, after.cause
@@ -77,7 +78,7 @@ class Agents:
     ) -> None:
         self.mono = mono
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(timeout=timeout, forget_after=forget_after, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=self.loop_monitor)
         self.observations = Observations()
         for state in (*map(state_of, paths), *states):
             self.store.add_source(state)
@@ -154,7 +155,8 @@ class Agents:
             [
                 one.evidence(
                     self.clock(one.source).now(horizon),
-                    timeout=self.store.timeout,
+                    timeout=self.store.judging.limits.timeout,
+                    mono=self.mono,
                     readable=self.clock(one.source).readable,
                 )
                 for one in observations

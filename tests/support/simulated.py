@@ -9,6 +9,7 @@ from typing import Any
 
 from coordd.agents.key import AgentKey
 from coordd.agents.remembered import RememberedAgent
+from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
@@ -153,7 +154,7 @@ class Coordd:
         self._clock = clock
         self.jobs = Jobs(clock)
         schedule: Any = self.jobs
-        self.store = AgentStore(timeout=timeout, forget_after=forget_after, loop_monitor=monitor)
+        self.store = AgentStore(limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=monitor)
         board = Board(store=self.store, stall_after=900.0)
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)

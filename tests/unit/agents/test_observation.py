@@ -76,14 +76,14 @@ def test_no_beat_lies_in_the_future(after: float, blind: float, ahead: float, fr
 
 
 def test_without_a_beat_there_is_no_silence_and_what_is_hidden_cannot_be_read() -> None:
-    assert seen(None).evidence(50.0, timeout=TIMEOUT, readable=True).silence is None
+    assert seen(None).evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0).silence is None
     one = seen(1.0)
-    evidence = one.evidence(50.0, timeout=TIMEOUT, readable=True)
+    evidence = one.evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0)
     assert (evidence.silence, evidence.readable) == (49.0, True)
-    assert one.evidence(0.0, timeout=TIMEOUT, readable=False).silence == 0.0
-    assert not one.evidence(0.0, timeout=TIMEOUT, readable=False).readable
+    assert one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).silence == 0.0
+    assert not one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).readable
     hidden = observe(one, PLACE, "/w", traces(None, hidden=True), reading(20.0))
-    assert not hidden.evidence(50.0, timeout=TIMEOUT, readable=True).readable
+    assert not hidden.evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0).readable
 
 
 def test_one_that_was_forgotten_sleeps_until_its_next_beat() -> None:

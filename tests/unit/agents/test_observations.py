@@ -68,7 +68,7 @@ class Model(RuleBasedStateMachine):
 
     def evidence(self, one: Observation) -> Evidence:
         clock = self.agents.clock(one.source)
-        return one.evidence(clock.now(self.mono), timeout=TIMEOUT, readable=clock.readable)
+        return one.evidence(clock.now(self.mono), timeout=TIMEOUT, readable=clock.readable, mono=0.0)
 
     def silence(self, observations: list[Observation]) -> float | None:
         silences = [self.evidence(one).silence for one in observations]

@@ -59,7 +59,7 @@ class Model(RuleBasedStateMachine):
         found = set()
         for key, agent in self.known.items():
             evidence = self.agents.evidence(agent.observations)
-            if judge(evidence).status == "inactive" and (evidence.silence or 0.0) > self.store.forget_after:
+            if judge(evidence).status == "inactive" and (evidence.silence or 0.0) > self.store.judging.limits.forget_after:
                 found.add(key)
         return found
 
@@ -105,7 +105,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(timeout=st.sampled_from([10.0, 120.0, 200.0]))
     def change_the_timeout(self, timeout: float) -> None:
-        self.store.timeout = timeout
+        self.store.judging.limits = replace(self.store.judging.limits, timeout=timeout)
         self.store.rejudge_all(self.mono)
 
     @precondition(lambda self: self.known)
@@ -298,7 +298,7 @@ def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None
             mono=agents.mono,
             observed=observed,
             since=0.0,
-            timeout=agents.store.timeout,
+            timeout=agents.store.judging.limits.timeout,
             fresh=old is None,
             blind=agents.mono - observed,
         )

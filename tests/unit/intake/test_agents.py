@@ -17,6 +17,7 @@ from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Verdict
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName, SourceState
+from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.intake.agents import AgentIntake
@@ -65,7 +66,7 @@ class Scene:
 
     def __init__(self, *paths: str) -> None:
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(timeout=TIMEOUT, forget_after=FORGET, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(limits=Limits(timeout=TIMEOUT, forget_after=FORGET), loop_monitor=self.loop_monitor)
         self.records = Records()
         recorder: Any = self.records
         self.intake = AgentIntake(store=self.store, recorder=recorder, host="h")

@@ -12,6 +12,7 @@ import pytest
 from waiting import until
 
 from coordd.agents.key import AgentKey
+from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, SourceTraces
 from coordd.intake.agents import AgentIntake
@@ -103,7 +104,7 @@ class Scene:
     def __init__(self) -> None:
         loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=loop_monitor)
+        self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=loop_monitor)
         self.board = Board(store=self.store, stall_after=900)
         self.store.on_change = self.board.touched
         self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
