@@ -51,6 +51,7 @@ RULES: tuple[Rule, ...] = (
 )
 _TIES = tuple(rule for rule in RULES if rule.number > 2)
 
+
 def process_of(one: Observation) -> Process | None:
     """Return the process that an observation names."""
     return one.process.process if one.process else None

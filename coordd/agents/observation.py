@@ -100,13 +100,16 @@ class Observation:
         if process is None:
             return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
         end = process.end
+        age = None if end is None else max(0.0, mono - end.mono)
+        killed = end is not None and not end.orderly
         return Evidence(
             silence=silence,
             timeout=timeout,
             readable=readable and not hidden,
-            ended=end is not None and end.orderly,
-            process="gone" if end is not None else "alive" if process.lives else None,
-            ended_for=None if end is None else max(0.0, mono - end.mono),
+            process="killed" if killed else "alive" if process.lives else None,
+            killed_age=age if killed else None,
+            end_age=None if killed else age,
+            beat_age=None if self.beat_mono is None else max(0.0, mono - self.beat_mono),
         )
 
 
@@ -172,7 +175,7 @@ def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None
 
 
 def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple[tuple[float, float], ...]:
-    """Return the session's times, each with the observed time at which it was; known ones stay as they are."""
+    """Return the session's times, each on the observed clock; known ones stay as they are."""
     known = dict(old.dates) if old else {}
     earliest = -math.inf if reading.fresh or old is None or not old.dates else reading.since
     return tuple(

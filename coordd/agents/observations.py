@@ -54,6 +54,10 @@ class Observations:
         """Return the observations of one source by the agent's id: a view that follows every change."""
         return MappingProxyType(self._seen[source])
 
+    def find(self, place: ObservationKey) -> Observation | None:
+        """Return the observation of a source and an id, None where there is none."""
+        return self._seen.get(place[0], {}).get(place[1])
+
     def key_of(self, observation: Observation) -> AgentKey:
         """Return the key of the agent that an observation held here is of."""
         agents = self._agents.get(observation.agent_id)

@@ -7,7 +7,8 @@ from typing import Any
 from coordd.agents.beats import started_at
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
-from coordd.model import AgentSample
+from coordd.agents.session import TokenCounts, Turn
+from coordd.model import AgentSample, Tokens
 from coordd.util.timestamps import format_utc
 
 
@@ -39,16 +40,78 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str) -> dict[str,
         "last_heartbeat": None if agent.beat_wall is None else format_utc(agent.beat_wall),
         "declared_status": agent.declared_status,
         "sources": agent.sources,
+        **_session_fields(agent, verdict),
+        **_process_fields(agent),
     }
+
+
+def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
+    """Return the fields that tell what the agent does, and those of its session."""
+    doing, session = agent.doing, agent.session
+    fields: dict[str, Any] = {
+        "activity": doing.activity,
+        "activity_since": _moment(doing.since) if doing.activity else None,
+    }
+    if session is None:
+        return fields
+    turn = session.turn or Turn()
+    call = turn.calls[0] if turn.calls and verdict.status == "active" else None
+    waiting = doing.activity == "waiting"
+    return fields | {
+        "project": session.project,
+        "name": session.name,
+        "kind": session.kind,
+        "session_id": session.session_id,
+        "waiting_for": (session.waiting_for or _asked(turn)) if waiting else None,
+        "tool": call.name if call else None,
+        "tool_since": _moment(call.since) if call else None,
+        "background": len(turn.background) + (session.shell and not turn.background),
+        "last_progress": _moment(turn.last),
+        "model": turn.model,
+        "context_tokens": turn.context_tokens,
+        "tokens": _tokens(turn.tokens),
+    }
+
+
+def _process_fields(agent: Agent) -> dict[str, Any]:
+    process = agent.process
+    if process is None or process.shared:
+        return {}
+    session = agent.session
+    return {
+        "pid": process.process.pid,
+        "proc_start": process.process.start,
+        "tty": session.tty if session else None,
+    }
+
+
+def _asked(turn: Turn) -> str:
+    """Return what a session without a word for it waits for: an open call of a tool that asks a human."""
+    tool = next((call.name for call in turn.calls if call.asks), None)
+    return {"AskUserQuestion": "question", "ExitPlanMode": "plan approval"}.get(tool or "", "input")
+
+
+def _tokens(counts: TokenCounts | None) -> Tokens | None:
+    if counts is None:
+        return None
+    since = _moment(counts.since)
+    return Tokens(counts.input, counts.output, counts.cache_read, counts.cache_write, since)
+
+
+def _moment(epoch: float | None) -> str | None:
+    return None if epoch is None else format_utc(epoch)
 
 
 def uptime(agent: Agent, verdict: Verdict, wall: float) -> float | None:
     """Return the seconds since the agent started, or else since the first beat of its unbroken run.
 
-    The uptime of an inactive agent ends with its last beat; that of an unknown agent is None.
+    The uptime of an inactive agent ends with its process or its last beat; that of an unknown agent is None.
     """
     start = started_at(agent.traces, wall) or agent.run_since
-    end = {"active": wall, "inactive": agent.beat_wall, "unknown": None}[verdict.status]
+    if start is None and agent.session is not None:
+        start = agent.session.started_at
+    ended = agent.process.end.wall if agent.process and agent.process.end else agent.beat_wall
+    end = {"active": wall, "inactive": ended, "unknown": None}[verdict.status]
     if start is None or end is None:
         return None
     return round(max(0.0, end - start), 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
@@ -14,13 +15,15 @@ class ShownAgent:
     """One agent at the moment of asking: what is known of it, and its verdict now.
 
     ``age`` is the real time in seconds since its last beat, None when there was none. The silence in the
-    ``evidence`` is the part of that time in which its sources could be observed.
+    ``evidence`` is the part of that time in which its sources could be observed. ``doing`` is what it does
+    now.
     """
 
     agent: Agent
     verdict: Verdict
     evidence: Evidence
     age: float | None
+    doing: Doing = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from coordd.agents.activity import judge_activity, next_change
 from coordd.agents.join import Agent
-from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.judging import Judging, Limits
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
 from coordd.agents.source import SourceName, SourceState
-from coordd.model import AgentCounts, Status, SystemSample
+from coordd.model import Activity, AgentCounts, Status, SystemSample
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.deadlines import Deadlines
 
@@ -123,7 +124,7 @@ class AgentStore:
         if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
-        self._update(agent, mono)
+        self._update(agent, mono, beaten=before is not None and is_beat(before, agent))
 
     def hide(self, key: AgentKey) -> None:
         """Show an agent no longer; a key without an agent changes nothing."""
@@ -165,6 +166,14 @@ class AgentStore:
         """Return the latest moment at which agents may be judged: ``mono``, or earlier after a gap."""
         return self._loop_monitor.horizon(mono)
 
+    def activity_counts(self) -> dict[Activity, int]:
+        """Return the number of agents with each activity, as :meth:`expire` last found them."""
+        return self._roster.activity_counts()
+
+    def with_activity(self, activity: Activity) -> list[AgentKey]:
+        """Return the keys of the agents with this activity, as :meth:`expire` last found them, in order."""
+        return sorted(self._roster.doing(activity))
+
     def status_of(self, key: AgentKey) -> Status | None:
         """Return the status as :meth:`expire` last found it, None where no such agent is shown."""
         return self._roster.status(key)
@@ -204,21 +213,30 @@ class AgentStore:
         mono: float,
         *,
         status: str | None = None,
+        activity: str | None = None,
         workspace: str | None = None,
         after: AgentKey | None = None,
     ) -> Iterator[ShownAgent]:
         """Yield the agents in the order (workspace, id), judged at this moment, starting after a key."""
         self.expire(mono)
         for key in self._roster.keys(workspace=workspace, after=after):
-            if status is None or self._roster.status(key) == status:
+            if status not in (None, self._roster.status(key)):
+                continue
+            if activity in (None, self._roster.activity(key)):
                 yield self.look(self._agents[key], mono)
 
-    def look(self, agent: Agent, mono: float) -> ShownAgent:
-        """Return an agent as it is shown, judged at this moment."""
-        evidence = self.judging.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+    def look(self, agent: Agent, mono: float, wall: float | None = None) -> ShownAgent:
+        """Return an agent as it is shown, judged at this moment.
+
+        ``wall`` is the same moment in epoch seconds, for a change that nothing but time has told.
+        """
+        horizon = self._loop_monitor.horizon(mono)
+        evidence = self.judging.evidence_of(agent.observations, horizon)
         if self._is_suspect(agent, evidence):
             evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
-        return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
+        verdict = judge(evidence)
+        doing = self.judging.doing(agent, verdict, agent.doing, horizon=horizon, wall=wall)
+        return ShownAgent(agent, verdict, evidence, _age(agent.beat_mono, mono), doing)
 
     def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
         """Return what each source alone tells of an agent."""
@@ -257,9 +275,13 @@ class AgentStore:
             and judge(evidence).reason == "silent"
         )
 
-    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False) -> None:
-        """Judge an agent, and put a deadline at the moment when silence alone can change that."""
-        evidence = self.judging.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False, beaten: bool = False) -> None:
+        """Judge an agent, and put a deadline at the moment when time alone can change that.
+
+        ``beaten``: nothing but a beat is new, which changes no activity.
+        """
+        horizon = self._loop_monitor.horizon(mono)
+        evidence = self.judging.evidence_of(agent.observations, horizon)
         if not confirmed and self._is_suspect(agent, evidence):
             if agent.key not in self._in_doubt:
                 self._suspected.add(agent.key)
@@ -267,10 +289,21 @@ class AgentStore:
         self._suspected.discard(agent.key)
         self._in_doubt.discard(agent.key)
         verdict = judge(evidence)
-        if self._roster.enter(agent.key, verdict.status):
+        activity = self._roster.activity(agent.key)
+        if verdict.status != "active":
+            activity = None
+        elif agent.traces is None:
+            activity = agent.doing.activity  # not read since the restart: what the records say stands
+        elif not beaten or activity is None:
+            work = self.judging.activity_of(agent.key, agent.observations, horizon)
+            activity = judge_activity(work).activity
+            if (change := next_change(work)) is not None:
+                self._deadlines.put(agent.key, mono + max(_LEAST, change))
+        if self._roster.enter(agent.key, verdict.status, activity):
             self.version += 1
             self.on_change(agent.key)
-        self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
+        outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
+        self._roster.set_outdated(agent.key, outdated)
         if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.
             self._deadlines.put(agent.key, mono + max(_LEAST, evidence.timeout - evidence.silence))
@@ -290,6 +323,23 @@ class AgentStore:
             self._overdue.add(key)
         elif left is not None:
             self._deadlines.put(key, mono + max(_LEAST, left))
+
+
+def is_beat(before: Agent, after: Agent) -> bool:
+    """Return whether nothing on which the activity depends differs between two pictures of an agent."""
+    if before.verdict.status != after.verdict.status or before.doing != after.doing:
+        return False
+    was, now = before.observations, after.observations
+    return len(was) == len(now) and all(_same_work(*pair) for pair in zip(was, now, strict=True))
+
+
+def _same_work(one: Observation, other: Observation) -> bool:
+    if one is other:
+        return True
+    if one.traces is None or other.traces is None or one.process != other.process:
+        return False
+    was, now = one.traces, other.traces
+    return was.session is now.session and was.tasks == now.tasks and was.registration is now.registration
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

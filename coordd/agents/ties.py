@@ -1,7 +1,7 @@
 """Index what ties observations of different ids: the processes and sessions that they name.
 
-Pure state. identity.py says what a tie is; this finds, without looking at every observation, which others have
-the same. A process that one source names for several ids ties none of them: its ids are kept here as well.
+Pure state. identity.py says what a tie is; this finds which others have the same, without a look at each. A
+process that one source names for several ids ties none of them: its ids are kept here as well.
 """
 
 from __future__ import annotations

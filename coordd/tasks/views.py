@@ -27,7 +27,7 @@ TaskPosition = tuple[int, str, str]
 """The position of a task in the list: rank of its state, workspace ("" for Redis), task."""
 
 NAMED = 5
-"""The number of orphaned claims, and of stalled agents, that ``problems`` names; the rest is counted."""
+"""The number of orphaned claims that ``problems`` names; the rest is counted."""
 
 
 class TaskList:
@@ -94,11 +94,6 @@ class TaskList:
             if not self._board.is_duplicate(path, task)
         ]
 
-    def is_stalled(self, key: AgentKey, now: Moment) -> bool | None:
-        """Return whether the agent is stalled, None where that is unknown."""
-        self._board.settle(now)
-        return key in self._board.holdings.stalled if self._board.holdings.knows(key) else None
-
     def stall_evidence(self, key: AgentKey, now: Moment) -> tuple[str, float] | None:
         """Return the tasks that an agent holds, in words, and the seconds since its last progress.
 
@@ -111,7 +106,7 @@ class TaskList:
         return _some(held), self._board.holdings.idle(key, now)
 
     def problems(self, now: Moment) -> list[str]:
-        """Return one line for all orphaned claims, and one for each of the first stalled agents."""
+        """Return one line for all orphaned claims."""
         self._board.settle(now)
         found = []
         orphans = [key for key in self._board.orphans if self._board.source_tasks[key[0]].knows_claims]
@@ -121,13 +116,6 @@ class TaskList:
             more = f"; and {count - NAMED} more" if count > NAMED else ""
             noun = "claim is" if count == 1 else "claims are"
             found.append(f"{count} {noun} orphaned: {'; '.join(named)}{more}")
-        stalled = self._board.holdings.stalled
-        for key in heapq.nsmallest(NAMED, stalled):
-            held = _some(self._board.holdings.tasks_of(key))
-            idle = age(self._board.holdings.idle(key, now))
-            found.append(f"agent {escape(key[1])} is stalled: holds {held}, no progress for {idle}")
-        if len(stalled) > NAMED:
-            found.append(f"{len(stalled) - NAMED} more agents are stalled")
         return found
 
     def _orphan(self, key: TaskKey, now: Moment) -> str:

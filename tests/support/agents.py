@@ -78,7 +78,9 @@ class Agents:
     ) -> None:
         self.mono = mono
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=self.loop_monitor)
+        self.store = AgentStore(
+            limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=self.loop_monitor
+        )
         self.observations = Observations()
         for state in (*map(state_of, paths), *states):
             self.store.add_source(state)

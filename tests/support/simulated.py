@@ -154,7 +154,9 @@ class Coordd:
         self._clock = clock
         self.jobs = Jobs(clock)
         schedule: Any = self.jobs
-        self.store = AgentStore(limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=monitor)
+        self.store = AgentStore(
+            limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=monitor
+        )
         board = Board(store=self.store, stall_after=900.0)
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)

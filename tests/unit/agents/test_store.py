@@ -59,7 +59,10 @@ class Model(RuleBasedStateMachine):
         found = set()
         for key, agent in self.known.items():
             evidence = self.agents.evidence(agent.observations)
-            if judge(evidence).status == "inactive" and (evidence.silence or 0.0) > self.store.judging.limits.forget_after:
+            if (
+                judge(evidence).status == "inactive"
+                and (evidence.silence or 0.0) > self.store.judging.limits.forget_after
+            ):
                 found.add(key)
         return found
 

@@ -66,7 +66,9 @@ class Scene:
 
     def __init__(self, *paths: str) -> None:
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(limits=Limits(timeout=TIMEOUT, forget_after=FORGET), loop_monitor=self.loop_monitor)
+        self.store = AgentStore(
+            limits=Limits(timeout=TIMEOUT, forget_after=FORGET), loop_monitor=self.loop_monitor
+        )
         self.records = Records()
         recorder: Any = self.records
         self.intake = AgentIntake(store=self.store, recorder=recorder, host="h")
