@@ -42,10 +42,10 @@ class Evidence:
     timeout: float
     readable: bool = True
     process: Literal["alive", "killed"] | None = None
-    killed_age: float | None = None
     end_age: float | None = None
     beat_age: float | None = None
     quiet: bool = False
+    killed_age: float | None = None
 
     @property
     def last_beat(self) -> float | None:

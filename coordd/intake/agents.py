@@ -354,7 +354,8 @@ class AgentIntake:
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
-        changed = doing.activity != before.doing.activity
+        known = None not in (doing.activity, before.doing.activity)
+        changed = known and doing.activity != before.doing.activity  # else the verdict's change says it
         waits_anew = doing.activity == "waiting" and doing.since != before.doing.since
         if cause in (None, "heartbeat", "progress") and (changed or waits_anew):
             cause = "activity"

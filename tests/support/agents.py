@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from coordd.agents.beats import Reading
+from coordd.agents.doing import NOTHING
 from coordd.agents.join import Agent, difference, join
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, combine
 from coordd.agents.observation import Observation, observe
 from coordd.agents.observations import Observations
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces
 from coordd.runtime.clocks import LoopMonitor, Moment, ObservedClock
@@ -178,5 +179,8 @@ class Agents:
                 cause is None or (cause == "tasks" and len(observations) < len(before.observations))
             ):
                 after = replace(after, verdict=before.verdict)  # it is recorded in its turn
-            self.store.show(replace(after, cause=cause or after.cause), self.mono)
+            horizon = self.loop_monitor.horizon(self.mono)
+            doing = before.doing if before else NOTHING
+            doing = self.store.judging.doing(after, after.verdict, doing, horizon=horizon, wall=None)
+            self.store.show(after.recorded(after.verdict, cause or after.cause, doing), self.mono)
         return touched

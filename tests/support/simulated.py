@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.remembered import RememberedAgent
-from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.intake.agents import AgentIntake
 from coordd.intake.deadlines import DeadlineTimer
@@ -157,7 +157,7 @@ class Coordd:
         self.store = AgentStore(
             limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=monitor
         )
-        board = Board(store=self.store, stall_after=900.0)
+        board = Board(store=self.store)
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
         self.deadline_timer = DeadlineTimer(store=self.store, schedule=schedule, agents=agents, tasks=tasks)

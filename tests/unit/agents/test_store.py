@@ -132,7 +132,9 @@ class Model(RuleBasedStateMachine):
         assert set(owed) == differing
         assert len(owed) == len(set(owed))
         for key in owed:
-            self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
+            now = self.store.look(self.known[key], self.mono)
+            assert now.verdict == self.verdict(self.known[key])
+            self.known[key] = self.known[key].recorded(now.verdict, "verdict", now.doing)
             self.store.show(self.known[key], self.mono)
         overdue = self.overdue()
         assert overdue <= self.store.take_overdue()

@@ -13,11 +13,11 @@ import pytest
 
 from coordd.agents.beats import Reading, Restored
 from coordd.agents.join import Agent
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Verdict
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.intake.agents import AgentIntake

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from waiting import until
 
-from coordd.agents.key import AgentKey
 from coordd.agents.judging import Limits
+from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, SourceTraces
 from coordd.intake.agents import AgentIntake
@@ -105,7 +105,7 @@ class Scene:
         loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
         self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=loop_monitor)
-        self.board = Board(store=self.store, stall_after=900)
+        self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
         recorder: Any = self.records
