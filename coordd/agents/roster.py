@@ -20,6 +20,7 @@ class Roster:
         self._order: list[AgentKey] = []
         self._status: dict[AgentKey, Status] = {}
         self._counts: dict[Status, int] = {"active": 0, "inactive": 0, "unknown": 0}
+        self._inactive: set[AgentKey] = set()
         self._activity: dict[AgentKey, Activity] = {}
         self._doing: dict[Activity, set[AgentKey]] = {activity: set() for activity in ACTIVITIES}
         self._outdated: set[AgentKey] = set()
@@ -37,6 +38,11 @@ class Roster:
     def counts(self) -> AgentCounts:
         """Return the number of agents with each status."""
         return AgentCounts(**self._counts)
+
+    @property
+    def inactive(self) -> Set[AgentKey]:
+        """The keys of the agents that are inactive."""
+        return self._inactive
 
     def activity(self, key: AgentKey) -> Activity | None:
         """Return the activity given to the last :meth:`enter`."""
@@ -76,6 +82,7 @@ class Roster:
             self._counts[before] -= 1
         self._counts[status] += 1
         self._status[key] = status
+        (self._inactive.add if status == "inactive" else self._inactive.discard)(key)
         return True
 
     def leave(self, key: AgentKey) -> None:
@@ -85,6 +92,7 @@ class Roster:
         status = self._status.pop(key, None)
         if status is not None:
             self._counts[status] -= 1
+            self._inactive.discard(key)
             del self._order[bisect_left(self._order, key)]
 
     def set_outdated(self, key: AgentKey, outdated: bool) -> None:

@@ -8,6 +8,8 @@ from coordd.agents.beats import started_at
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
 from coordd.agents.session import TokenCounts, Turn
+from coordd.agents.shown import ShownAgent
+from coordd.agents.work import waiting_for
 from coordd.model import AgentSample, Tokens
 from coordd.util.timestamps import format_utc
 
@@ -17,12 +19,13 @@ def sample_of(agent: Agent, *, verdict: Verdict, wall: float, host: str) -> Agen
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
-def view_fields(
-    agent: Agent, *, verdict: Verdict, age: float | None, wall: float, host: str
-) -> dict[str, Any]:
-    """Return the fields of its view at the moment ``wall``, ``age`` seconds after the last beat."""
-    fields = _fields(agent, verdict, wall, host)
-    fields["last_heartbeat_age"] = None if age is None else round(age, 3)
+def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
+    """Return the fields of an agent's view at the moment ``wall``, at which it was judged."""
+    agent = shown.agent
+    if shown.doing != agent.doing:
+        agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
+    fields = _fields(agent, shown.verdict, wall, host)
+    fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
     return fields
 
 
@@ -62,7 +65,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
         "name": session.name,
         "kind": session.kind,
         "session_id": session.session_id,
-        "waiting_for": (session.waiting_for or _asked(turn)) if waiting else None,
+        "waiting_for": (waiting_for(session) or "input") if waiting else None,
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
         "background": len(turn.background) + (session.shell and not turn.background),
@@ -83,12 +86,6 @@ def _process_fields(agent: Agent) -> dict[str, Any]:
         "proc_start": process.process.start,
         "tty": session.tty if session else None,
     }
-
-
-def _asked(turn: Turn) -> str:
-    """Return what a session without a word for it waits for: an open call of a tool that asks a human."""
-    tool = next((call.name for call in turn.calls if call.asks), None)
-    return {"AskUserQuestion": "question", "ExitPlanMode": "plan approval"}.get(tool or "", "input")
 
 
 def _tokens(counts: TokenCounts | None) -> Tokens | None:

@@ -8,6 +8,7 @@ from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
+from coordd.agents.work import waiting_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class ShownAgent:
     evidence: Evidence
     age: float | None
     doing: Doing = NOTHING
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What it waits for, in a known phrase; None while it does not wait."""
+        session = self.agent.session
+        if self.doing.activity != "waiting":
+            return None
+        return (waiting_for(session) if session else None) or "input"
 
 
 @dataclass(frozen=True, slots=True)

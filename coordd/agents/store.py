@@ -41,7 +41,8 @@ class AgentStore:
 
     ``sources`` has every source by name, ``workspaces`` those that hold tasks beside agents, by workspace.
     ``on_change`` is called with the key of each agent that appears, leaves, or changes its status, its tasks
-    or who tells of it. ``version`` grows with every change.
+    or who tells of it. ``version`` grows with every change, ``needs_version`` with those of agents
+    that are not well.
 
     Args:
         limits: the settings that bound silence; they may be replaced in ``judging``, before
@@ -55,6 +56,7 @@ class AgentStore:
         self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
+        self.needs_version = 0
         self.rereads = False
         self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
@@ -136,6 +138,7 @@ class AgentStore:
         self._suspected.discard(key)
         self._in_doubt.discard(key)
         self.version += 1
+        self.needs_version += 1
         self.on_change(key)
 
     def rejudge(self, keys: Iterable[AgentKey], mono: float) -> None:
@@ -173,6 +176,18 @@ class AgentStore:
     def with_activity(self, activity: Activity) -> list[AgentKey]:
         """Return the keys of the agents with this activity, as :meth:`expire` last found them, in order."""
         return sorted(self._roster.doing(activity))
+
+    def ended_count(self) -> int:
+        """Return the number of agents that ended in order and are still listed."""
+        return sum(self._agents[key].verdict.reason == "ended" for key in self._roster.inactive)
+
+    def inactive(self) -> list[AgentKey]:
+        """Return the keys of the inactive agents, as :meth:`expire` last found them, in order."""
+        return sorted(self._roster.inactive)
+
+    def keys_in(self, workspace: str) -> Iterator[AgentKey]:
+        """Yield the keys of the agents of one workspace that are shown, in order."""
+        return self._roster.keys(workspace=workspace)
 
     def status_of(self, key: AgentKey) -> Status | None:
         """Return the status as :meth:`expire` last found it, None where no such agent is shown."""
@@ -216,6 +231,7 @@ class AgentStore:
         activity: str | None = None,
         workspace: str | None = None,
         after: AgentKey | None = None,
+        wall: float | None = None,
     ) -> Iterator[ShownAgent]:
         """Yield the agents in the order (workspace, id), judged at this moment, starting after a key."""
         self.expire(mono)
@@ -223,7 +239,7 @@ class AgentStore:
             if status not in (None, self._roster.status(key)):
                 continue
             if activity in (None, self._roster.activity(key)):
-                yield self.look(self._agents[key], mono)
+                yield self.look(self._agents[key], mono, wall)
 
     def look(self, agent: Agent, mono: float, wall: float | None = None) -> ShownAgent:
         """Return an agent as it is shown, judged at this moment.
@@ -301,7 +317,10 @@ class AgentStore:
                 self._deadlines.put(agent.key, mono + max(_LEAST, change))
         if self._roster.enter(agent.key, verdict.status, activity):
             self.version += 1
+            self.needs_version += 1
             self.on_change(agent.key)
+        elif verdict.status != "active" or activity in ("waiting", "blocked", "stalled"):
+            self.needs_version += 1
         outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
         self._roster.set_outdated(agent.key, outdated)
         if verdict.reason == "heartbeat" and evidence.silence is not None:

@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from coordd.config.kinds import ValueKind, boolean, choice, duration, group_name, integer, path, paths, redis_url, size
+from coordd.config.kinds import (
+    ValueKind,
+    boolean,
+    choice,
+    duration,
+    group_name,
+    integer,
+    path,
+    paths,
+    redis_url,
+    size,
+)
 
 Mode = Literal["auto", "redis", "file"]
 Level = Literal["debug", "info", "warning", "error", "critical"]

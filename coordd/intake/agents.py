@@ -233,6 +233,13 @@ class AgentIntake:
             await self._commit(self._step(set(some), now()))
             await asyncio.sleep(0)
 
+    async def forget_now(self, key: AgentKey) -> None:
+        """Remove an agent that is not alive, however short its silence; a new beat brings it back."""
+        touched: set[AgentKey] = {key}
+        for one in self._observations.of_agent(key):
+            touched |= self._observations.put(replace(one, dormant=True))
+        await self._commit(self._step(touched, now(), words="is forgotten, as somebody asked"))
+
     def _is_known(self, one: Observation) -> bool:
         """Return whether this is still what its source tells: it may have told more between two slices."""
         return self.known(one.source).get(one.agent_id) is one

@@ -300,6 +300,7 @@ class Board:
         held.state = state
         self._version += 1
         self.orphans.discard((path, task))
+        held.orphaned_at = now.wall if state == "orphaned" else None
         if state == "orphaned":
             self.orphans.add((path, task))
             agent_id = held.claim.agent_id
