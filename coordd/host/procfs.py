@@ -125,7 +125,7 @@ def _looked(pid: int, proc: str) -> ProcessFacts | None:
         commanded = cwd = None
         with suppress(PermissionError):
             commanded = bool(_read("cmdline", folder, 1))
-        with suppress(PermissionError):
+        with suppress(PermissionError, FileNotFoundError):  # without its first thread it shows none
             cwd = os.readlink("cwd", dir_fd=folder)
     finally:
         os.close(folder)
