@@ -113,3 +113,12 @@ def test_a_registration_that_is_renewed_is_a_beat() -> None:
     assert (beaten.beat_wall, beaten.beat_at) == (T0 + 20, 21.0)
     again = observe(beaten, PLACE, "/w", traces(1.0, registration=renewed), reading(90.0))
     assert again is beaten
+
+
+def test_a_registration_file_that_is_only_touched_is_no_beat() -> None:
+    told = Registration(started_at=T0 - 5, pid=7, owner=1000, written=T0)
+    one = observe(seen(1.0), PLACE, "/w", traces(1.0, registration=told), reading(21.0))
+    touched = traces(1.0, registration=replace(told, written=T0 + 60))
+    again = observe(one, PLACE, "/w", touched, reading(61.0))
+    assert (again.beat_wall, again.beat_at) == (one.beat_wall, one.beat_at)
+    assert again.traces == touched
