@@ -7,6 +7,7 @@ reads what other programs write: ISO-8601 or epoch seconds, with or without a zo
 from __future__ import annotations
 
 import math
+from time import localtime, mktime
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -92,3 +93,11 @@ def _in_range(epoch: float, given: object) -> float:
     if not 0 <= epoch <= _LATEST:
         raise ValueError(f"out of range: {given!r:.60}")
     return epoch
+
+
+def day_around(wall: float) -> tuple[float, float]:
+    """Return the local midnights before and after a time, in epoch seconds."""
+    day = localtime(wall)
+    begin = mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
+    end = mktime((day.tm_year, day.tm_mon, day.tm_mday + 1, 0, 0, 0, 0, 0, -1))
+    return begin, end
