@@ -106,8 +106,9 @@ class AgentSample:
     """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id).
 
     ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
-    ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process from
-    a later one with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole process tree.
+    ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
+    from a later one with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole
+    process tree.
     """
 
     timestamp: str

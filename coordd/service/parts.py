@@ -66,8 +66,8 @@ from coordd.sources.file.finder import FileFinder
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
-from coordd.util.timestamps import day_around
 from coordd.util.sdnotify import Notifier, watchdog_seconds
+from coordd.util.timestamps import day_around
 
 if TYPE_CHECKING:
     from coordd.service.redis_service import RedisService

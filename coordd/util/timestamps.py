@@ -7,9 +7,9 @@ reads what other programs write: ISO-8601 or epoch seconds, with or without a zo
 from __future__ import annotations
 
 import math
-from time import localtime, mktime
 from datetime import UTC, datetime
 from functools import lru_cache
+from time import localtime, mktime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second of datetime
