@@ -27,6 +27,8 @@ _COMMANDS = {
     "agents": "coordd.cli.agents",
     "agent": "coordd.cli.agent",
     "why": "coordd.cli.why",
+    "ack": "coordd.cli.ack",
+    "forget": "coordd.cli.forget",
     "tasks": "coordd.cli.tasks",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
