@@ -87,7 +87,7 @@ def _named(target: DaemonTarget, client: Client, words: str) -> list[dict[str, A
         found = chosen(entries, words, all_pages(target, "agents.list", "agents", {})[1])
     if found:
         return found
-    lines = [f"Nothing about {shown(words)!r} needs you."]
+    lines = [f"Nothing about '{shown(words)}' needs you."]
     if entries:
         lines.append("What does:")
         lines += [f"  {shown(one.get('subject'))}  {shown(one.get('text'))}" for one in entries[:_MENTIONED]]

@@ -39,8 +39,10 @@ def agent_of(target: DaemonTarget, words: str, workspace: str | None) -> dict[st
         RpcError: the daemon refuses.
         CannotTell: the answer has another shape.
     """
-    agent_id, chosen = identity_of(target, words, workspace)
-    return _get(target, agent_id, chosen)
+    try:
+        return _get(target, words, workspace)
+    except RpcError as error:
+        return _get(target, *_searched(target, words, workspace, error))
 
 
 def identity_of(target: DaemonTarget, words: str, workspace: str | None) -> tuple[str, str | None]:
@@ -52,15 +54,21 @@ def identity_of(target: DaemonTarget, words: str, workspace: str | None) -> tupl
     try:
         _get(target, words, workspace)
     except RpcError as error:
-        kind = as_dict(error.data).get("kind")
-        if kind not in ("no-such-agent", "ambiguous"):
-            raise
-        _, agents = all_pages(target, "agents.list", "agents", {"workspace": workspace})
-        found = meant(agents, words, working_directory())
-        if len(found) != 1:
-            raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from error
-        return str(found[0].get("agent_id")), key_of(found[0])[0]
+        return _searched(target, words, workspace, error)
     return words, workspace
+
+
+def _searched(
+    target: DaemonTarget, words: str, workspace: str | None, refused: RpcError
+) -> tuple[str, str | None]:
+    """Return id and workspace of what the daemon's own search did not find; raise what it said otherwise."""
+    if as_dict(refused.data).get("kind") not in ("no-such-agent", "ambiguous"):
+        raise refused
+    _, agents = all_pages(target, "agents.list", "agents", {"workspace": workspace})
+    found = meant(agents, words, working_directory())
+    if len(found) != 1:
+        raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from refused
+    return str(found[0].get("agent_id")), key_of(found[0])[0]
 
 
 def meant(agents: Sequence[dict[str, Any]], words: str, cwd: str | None) -> list[dict[str, Any]]:
@@ -92,7 +100,7 @@ def explained(
         hint = "\n".join(["Did you mean", *[f"  {_line(agent, home)}" for agent in near]])
     else:
         hint = "'coordctl agents' lists those that are known." if agents else "No agent is known at all."
-    return f"No agent {shown(words)!r} is known.\n{hint}"
+    return f"No agent '{shown(words)}' is known.\n{hint}"
 
 
 def _get(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str, Any]:
