@@ -22,13 +22,22 @@ class Column:
 
     ``least`` is the width to which it may shrink (0: its cells are never cut); ``right`` aligns it to the
     right. Columns with a ``leave`` above 0 are left out where room is short, the least one first. ``most``
-    bounds a flexible cell.
+    bounds a flexible cell. With ``path`` its cells are cut at their beginning, for a path's end tells most.
     """
 
-    __slots__ = ("least", "leave", "most", "right")
+    __slots__ = ("least", "leave", "most", "path", "right")
 
-    def __init__(self, *, least: int = 0, right: bool = False, leave: int = 0, most: int = MOST) -> None:
+    def __init__(
+        self,
+        *,
+        least: int = 0,
+        right: bool = False,
+        leave: int = 0,
+        most: int = MOST,
+        path: bool = False,
+    ) -> None:
         self.least = least
+        self.path = path
         self.right = right
         self.leave = leave
         self.most = most
@@ -63,7 +72,7 @@ def grid(
     for y, row in enumerate(rows):
         cells = []
         for x, most in widths.items():
-            text = clipped(row[x], most)
+            text = clipped(row[x][::-1], most)[::-1] if columns[x].path else clipped(row[x], most)
             painted = paint(text, style(y, x), colour=True) if style is not None and text else text
             blanks = " " * (most - width(text))
             cells.append(blanks + painted if columns[x].right else painted + blanks)

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from coordd.cli.look import Picture
     from coordd.cli.view import View
 
-_NEEDS = (Column(least=8), Column(least=16, most=70), Column(right=True), Column(least=8, leave=1))
+_NEEDS = (
+    Column(least=8),
+    Column(least=16, most=70),
+    Column(right=True),
+    Column(least=8, leave=1, most=200, path=True),
+)
 _COMMAND = Column()
 _INDENT = "  "
 _AGENTS = (

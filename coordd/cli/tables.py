@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 ID_COLUMNS = 40
 """Columns of an id in a table, on a terminal and in a pipe; --json shows longer ids in full."""
 
+_PATH_COLUMNS = 200
 _HEADING = ["AGENT", "PROJECT", "DOES", "", "FOR", "TASKS", "CTX", "CPU", "MEM", "LAST SIGN"]
 _COLUMNS = (
     Column(least=8, most=ID_COLUMNS),
-    Column(least=8),
+    Column(least=8, most=_PATH_COLUMNS, path=True),
     Column(),
     Column(least=8, leave=5),
     Column(right=True),

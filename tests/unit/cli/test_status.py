@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from coordd.cli import app, plain_status
 from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, short_path, tokens
+from coordd.cli.grid import Column, grid
 from coordd.cli.look import Picture
 from coordd.cli.screen import Screen
 from coordd.cli.status_facts import local_time
@@ -487,6 +488,11 @@ def test_blocks_of_rows_fit_the_window(columns: int) -> None:
     assert width(text.splitlines()[0]) == columns
     table = agent_table([*SCENE, long, wide], {}, View(columns=columns), asked=None)
     assert max(map(width, table)) <= columns
+
+
+def test_a_path_is_cut_at_its_beginning() -> None:
+    rows = [["a", "~/src/very/long/way/to/app"], ["b", "~/x"]]
+    assert grid(rows, (Column(), Column(least=4, path=True)), room=12) == ["a  …y/to/app", "b  ~/x"]
 
 
 def test_where_a_command_does_not_fit_it_stands_below() -> None:
