@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coordd.cli.common import LONGEST_TIMEOUT, DaemonTarget, parse_timeout
-from coordd.cli.complete import agent_ids
+from coordd.cli.complete import agents_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def takes_named_agent(function: Callable[..., int]) -> Callable[..., int]:
     for option in (
         takes_target,
         workspace_option("Its workspace, if several have this id"),
-        click.argument("agent_id", metavar="ID", shell_complete=agent_ids),
+        click.argument("agent_id", metavar="ID", shell_complete=agents_named),
     ):
         function = option(function)
     return function
