@@ -444,16 +444,16 @@ def test_ack_takes_an_entry_by_its_id_its_subject_or_a_name(path: str, ctl: Any)
 
 def test_agents_all_has_those_that_ended_today_from_the_records(tmp_path: Path, path: str, ctl: Any) -> None:
     now = time.time()
-    day = time.strftime("%Y-%m-%d", time.gmtime(now))
+    day = time.strftime("%Y-%m-%d", time.gmtime(now + 86400))
 
     def record(agent_id: str, reason: str, at: float, **fields: Any) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
         status = "active" if reason == "process" else "inactive"
         return json.dumps(agent(agent_id, status, **{"reason": reason, **fields, "timestamp": stamp}))
 
-    midnight = now - now % 86400
+    midnight = now - now % 86400 + 86400  # the next one, which may come while this runs
     lines = [
-        record("yesterday", "ended", midnight - 5),
+        record("before", "ended", midnight - 86400 - 5),
         record("done", "process", midnight),
         record("done", "ended", midnight),
         record("done", "ended", midnight, cause="removed"),
