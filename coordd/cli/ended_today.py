@@ -1,6 +1,6 @@
 """Find the agents that ended in order today, in the records: the daemon's list no longer has them.
 
-Today is the UTC day, as the record files have it. What is kept is one record for each agent.
+Today is the local day, as the daemon counts it. What is kept is one record for each agent.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from coordd.errors import CannotTell
 from coordd.records.moments import Span
 from coordd.records.scan import RecordQuery, Scan
 from coordd.util.text import escape
+from coordd.util.timestamps import day_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
     from coordd.cli.agent_words import Key
     from coordd.cli.common import DaemonTarget
 
-_DAY = 86400.0
-
 
 def ended_today(
     target: DaemonTarget, listed: Iterable[dict[str, Any]], *, workspace: str | None, now: float
 ) -> list[dict[str, Any]]:
-    """Return the last record of each agent that ended since midnight UTC and is not listed.
+    """Return the last record of each agent that ended since midnight and is not listed.
 
     Args:
         target: the daemon that says where the records are.
@@ -38,7 +37,7 @@ def ended_today(
         CannotTell: the records may not be read.
     """
     present = {key_of(agent) for agent in listed}
-    query = RecordQuery("agent", Span(now - now % _DAY, None), None, workspace or None)
+    query = RecordQuery("agent", Span(day_around(now)[0], None), None, workspace or None)
     last: dict[Key, dict[str, Any]] = {}
     try:
         for batch in Scan(find_series(target, "agent").directory, query).batches():
