@@ -331,6 +331,26 @@ async def test_what_is_released_is_not_told_of(scene: Scene, wait: float) -> Non
     assert scene.intake.phase(place("a")) is None
 
 
+async def test_what_is_claimed_anew_during_a_look_is_looked_at_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look is of the same pid; what it told is older than the claim."""
+    process = scene.machine.run(7)
+    look = scene.machine.look
+
+    def look_and_claim(pid: int) -> ProcessFacts | None:
+        monkeypatch.undo()
+        at_simulated_time(scene, monkeypatch)
+        scene.intake.release(place("a"))
+        scene.claim("a", scene.registered(7))
+        return look(pid)
+
+    scene.claim("a", scene.registered(7, owner=1))
+    monkeypatch.setattr(scene.machine, "look", look_and_claim)
+    assert await scene.told() == [("alive", ["a"], process)]
+    assert scene.machine.looks == [7, 7]
+
+
 async def test_a_look_that_fails_says_nothing_and_is_made_again_at_the_next_check(scene: Scene) -> None:
     process = scene.machine.run(7)
     scene.machine.failing.add(7)
