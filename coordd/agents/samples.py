@@ -57,6 +57,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "activity": doing.activity,
         "activity_since": _moment(doing.since) if doing.activity else None,
+        "project": agent.key.recorded_workspace,
     }
     if session is None:
         return fields
@@ -64,7 +65,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     call = turn.calls[0] if turn.calls and verdict.status == "active" else None
     waiting = doing.activity == "waiting"
     return fields | {
-        "project": session.project,
+        "project": session.project or agent.key.recorded_workspace,
         "name": session.name,
         "kind": session.kind,
         "session_id": session.session_id,
