@@ -241,6 +241,7 @@ def test_what_a_record_and_an_answer_show() -> None:
         last_heartbeat=format_utc(T0 - 3),
         declared_status="working",
         sources=("file",),
+        project="/a",
     )
     shown = ShownAgent(known, known.verdict, Evidence(3.0, TIMEOUT), age=3.00049, doing=known.doing)
     view = AgentView(**view_fields(shown, wall=T0, host="h"))
