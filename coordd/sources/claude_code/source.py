@@ -278,12 +278,12 @@ class ClaudeCodeSource:
         if self.stopped:
             self._reader.forget()
             return
-        watch, unwatched = self._watch, self._reader.unwatched
-        reason = watch.reason
-        if reason is None and unwatched is not None:
-            reason = explain(unwatched)
-        if reason is None and (fstype := self._remote(self._home)) is not None:
+        unwatched, fstype = self._reader.unwatched, self._remote(self._home)
+        reason = self._watch.reason
+        if fstype is not None:
             reason = f"{fstype}: inotify does not see what other machines write"
+        elif reason is None and unwatched is not None:
+            reason = explain(unwatched)
         self._following = (
             Following("push", "inotify") if reason is None else Following("poll", "poll", reason)
         )
