@@ -401,7 +401,8 @@ class ClaudeCodeDriver:
         raise NotImplementedError
 
     async def begin(self) -> None:
-        pass
+        for worker in self.workers:  # their threads are not the source's
+            await worker.run(os.getpid, deadline=5)
 
 
 def _no_inotify() -> inotify.Backend:
