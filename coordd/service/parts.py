@@ -21,6 +21,7 @@ from coordd.agents.process import Here
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
+from coordd.config.layout import Layout
 from coordd.config.rights import Rights
 from coordd.control.connection import ConnectionLimits
 from coordd.control.documents import Documents, Identity
@@ -61,8 +62,13 @@ from coordd.sinks.last_run import LastRun, Memory
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
+from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.claude_code.homes import HomesWanted
+from coordd.sources.claude_code.watch import Watch
+from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.mounts import remote_type
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
@@ -170,10 +176,12 @@ class Parts:
                 on_event=self.recorder.event,
             )
         remote = Worker("coordd-remote", replaceable=True)
+        self.claude_code = self._make_claude_code(sources, config)
         self.intake = Intake(
             finders=(
                 FileFinder(backend=self.backend, local=self.traces, remote=remote),
                 self.redis.finder,
+                self.claude_code,
             ),
             stores=Stores(
                 store=self.store,
@@ -275,6 +283,18 @@ class Parts:
             changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
+    def _make_claude_code(self, sources: ConfigSources, config: Config) -> ClaudeCodeFinder:
+        return ClaudeCodeFinder(
+            enabled=config.claude_code.enabled,
+            homes=_homes(sources, config),
+            wanted=_wanted(sources.layout),
+            workspaces=lambda: [path for path in self.store.workspaces if path],
+            worker=Worker("coordd-claude", replaceable=True),
+            places=Worker("coordd-places", replaceable=True),
+            watch=Watch(),
+            remote=remote_type,
+        )
+
     async def sample(self) -> None:
         """Sample the host and what processes need it, and tell the service manager."""
         await self.sampling.sample()
@@ -369,6 +389,32 @@ class Parts:
     def _workspaces(self, config: Config) -> tuple[str, ...]:
         """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
         return () if self._mode == "redis" else config.coordination.workspaces
+
+
+def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
+    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
+    configured = config.claude_code.homes
+    if sources.layout.name == "system":
+        return HomesWanted(configured=configured)
+    environ = sources.environ
+    user = environ.get("HOME") or os.path.expanduser("~")
+    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
+
+
+def _wanted(layout: Layout) -> Callable[[Place], bool]:
+    """Return which sessions are shown: a project's daemon shows those of its project, others show all."""
+    root = layout.root
+    if root is None:
+        return lambda _place: True
+    canonical = os.path.realpath(root)
+    own: list[Place] = []
+
+    def of_project(place: Place) -> bool:
+        if not own:
+            own.append(place_of(canonical))
+        return canonical in (place.workspace, place.project) or place.project == own[0].project
+
+    return of_project
 
 
 def _limits(config: Config) -> Limits:

@@ -84,6 +84,7 @@ class LiveSession:
             session_id=self.session_id,
             process=self.process,
             present=self.present,
+            lives=not self.ended,
             project=place.project if place is not None else None,
             name=record.name if record is not None else None,
             version=record.version if record is not None else None,

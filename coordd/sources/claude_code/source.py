@@ -80,6 +80,19 @@ class HomeReport:
     statuses: Mapping[str, frozenset[str]]
     unrecognised: frozenset[str]
 
+    @property
+    def unknown_words(self) -> list[dict[str, str]]:
+        """What is not understood, as the status document has it: program, version and what."""
+        words = [
+            (version, f"status {word!r}")
+            for version in sorted(self.statuses)
+            for word in sorted(self.statuses[version])
+        ]
+        words += [
+            (version, "a transcript in which nothing is known") for version in sorted(self.unrecognised)
+        ]
+        return [{"program": KIND, "version": version, "what": what} for version, what in words]
+
 
 class ClaudeCodeSource:
     """The sessions of one home.
@@ -215,8 +228,8 @@ class ClaudeCodeSource:
     @property
     def report(self) -> HomeReport:
         """What there is to say of the home as it was read last."""
-        sessions = [one for one in self._known.values() if one.traces is not None]
-        living = [one.traces.session for one in sessions if one.traces is not None and one.traces.session]
+        shown = [one.traces for one in self._reader.sessions.live.values() if one.told and not one.ended]
+        living = [traces.session for traces in shown if traces is not None and traces.session is not None]
         statuses: dict[str, set[str]] = {}
         for one in living:
             if one.undeclarable is not None:
@@ -301,6 +314,7 @@ class ClaudeCodeSource:
         self._throttle.was_read(self._reader.sessions.live if only is None else only, moment.mono)
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
         self._throttle.wait(self._reader.more)
+        self.state.unrecognised = self.report.unknown_words
         return traces
 
     @property
