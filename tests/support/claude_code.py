@@ -25,6 +25,8 @@ from waiting import PATIENCE, eventually
 
 TOP = Path(__file__).parents[2]
 KEY = "sk-ant-no-such-key-but-long-enough"
+MARK = "STARTED_BY_A_TEST_IN"
+"""Is in the environment of all that a test starts, with the home."""
 COLUMNS, LINES = 150, 50
 
 
@@ -103,9 +105,12 @@ class Gate:
 
 
 class ClaudeCode:
-    """Claude Code as one user has it: a home, and a model. What it starts ends with :meth:`close`."""
+    """Claude Code as one user has it: a home, and a model. What it starts ends with :meth:`close`.
 
-    def __init__(self, home: Path, answering: Model) -> None:
+    It works in directories below ``trusted`` without asking whether it may.
+    """
+
+    def __init__(self, home: Path, answering: Model, *, trusted: Path) -> None:
         self.home = home
         self.model = answering
         self.config = home / ".claude"
@@ -117,31 +122,20 @@ class ClaudeCode:
             "hasCompletedOnboarding": True,
             "theme": "dark",
             "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
-            "projects": {},
+            "projects": {str(trusted): {"hasTrustDialogAccepted": True}},
         }
         (home / ".claude.json").write_text(json.dumps(settings))
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment of the program: little of this process's own, and nothing to talk to but the model."""
-        return {
+        self.environ = {  # little of this process's own, and nobody to talk to but the model
             "PATH": os.environ["PATH"],
-            "HOME": str(self.home),
+            "HOME": str(home),
             "LANG": "C.UTF-8",
-            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{self.model.port}",
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{answering.port}",
             "ANTHROPIC_API_KEY": KEY,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
             "IS_SANDBOX": "1",
+            MARK: str(home),
         }
-
-    def trust(self, *projects: Path) -> None:
-        """Let it start in these directories without asking; before anything runs that writes the same file."""
-        path = self.home / ".claude.json"
-        settings = json.loads(path.read_bytes())
-        for project in projects:
-            settings["projects"].setdefault(str(project), {})["hasTrustDialogAccepted"] = True
-        path.write_text(json.dumps(settings))
 
     def printing(self, project: Path, prompt: str, *options: str) -> subprocess.Popen[str]:
         """Run ``claude -p`` in a project."""
@@ -153,22 +147,20 @@ class ClaudeCode:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
         self._started.append(process)
         return process
 
-    def interactive(self, project: Path, *options: str) -> Terminal:
+    def interactive(self, project: Path, *options: str, **environ: str) -> Terminal:
         """Run ``claude`` in a terminal of its own, until it is ready for a prompt."""
-        self.trust(project)
         terminal = Terminal(
             self.home / f"tmux-{len(self._terminals)}",
             [*self.model.prefix, self.program, *options],
             cwd=project,
-            environ=self.environ,
+            environ={**self.environ, **environ},
         )
         self._terminals.append(terminal)
-        eventually(lambda: self.record(terminal.pid)["status"] == "idle", what=f"idle:\n{terminal.screen()}")
+        eventually(lambda: self.record(terminal.pid)["status"] == "idle", what="it is ready for a prompt")
         terminal.shows("❯")
         return terminal
 
@@ -187,19 +179,32 @@ class ClaudeCode:
         lines = found[0].read_bytes().splitlines(keepends=True) if found else []
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
+    def clear(self, terminal: Terminal) -> str:
+        """Say ``/clear``; return the id of the session as which the process goes on."""
+        before = self.record(terminal.pid)["sessionId"]
+        terminal.say("/clear")
+
+        def cleared() -> str | None:
+            after: str = self.record(terminal.pid)["sessionId"]
+            # only then it listens again: what is typed before it wrote that down gets lost
+            written = any(line.get("subtype") == "local_command" for line in self.transcript(after))
+            return after if after != before and written else None
+
+        return eventually(cleared) or ""
+
     def close(self) -> None:
         """End all that was started, and what that started."""
         for terminal in self._terminals:
             terminal.close()
         for process in self._started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+        kill_those_with(f"{MARK}={self.home}")
+        for process in self._started:
             process.communicate()
-        kill_those_with(f"HOME={self.home}")
 
 
 def kill_those_with(variable: str) -> None:
-    """Kill every process that has this in its environment: what an agent left behind in another process group."""
+    """Kill every process that has this in its environment, whatever became of its parent."""
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
