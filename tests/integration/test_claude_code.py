@@ -1,4 +1,4 @@
-"""Claude Code itself beside a coordd that nobody told of it: what it does is what is shown, while it does it."""
+"""Claude Code itself beside a coordd that was not told of it: what it does is what is shown."""
 
 from __future__ import annotations
 
@@ -253,4 +253,3 @@ def test_twenty_at_once_are_twenty_agents(watch: Watched) -> None:
         return len(agents) == len(processes) and {one["reason"] for one in agents} == {"ended"}
 
     eventually(all_ended)
-

@@ -1,7 +1,7 @@
 """What the real Claude Code leaves on a machine: the facts that coordd's reading of it is built on.
 
-No coordd runs here. A newer program that fails one of these writes something else, and sources/claude_code/ has to
-learn it before the version in .ci/claude-code is raised.
+No coordd runs here. A newer program that fails one of these writes something else, and sources/claude_code/
+has to learn it before the version in .ci/claude-code is raised.
 """
 
 from __future__ import annotations

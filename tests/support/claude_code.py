@@ -1,8 +1,8 @@
-"""Run the real Claude Code: a home of its own, a model from a script, and no network but its own loopback.
+"""Run the real Claude Code: a home of its own, a model from a script, no network but its own loopback.
 
-The program is that of ``.ci/claude-code``; a test that needs it fails where it is missing. What it talks to is
-``model_stub.py``. As root, both are in a network namespace of their own, so that nothing can leave the machine;
-otherwise the program is only told not to talk to anybody else. Processes have the pids that everybody sees.
+The program is that of ``.ci/claude-code``; a test that needs it fails where it is missing. What it talks to
+is ``model_stub.py``. As root, both are in a network namespace of their own, so that nothing can leave the
+machine; otherwise the program is only told to talk to nobody else. Linux: what is left over is found by /proc.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class ClaudeCode:
         )
         self._terminals.append(terminal)
         eventually(lambda: self.record(terminal.pid)["status"] == "idle", what="it is ready for a prompt")
-        terminal.shows("❯")
+        terminal.shows("\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}")  # its prompt
         return terminal
 
     def record(self, pid: int) -> dict[str, Any]:

@@ -73,9 +73,7 @@ class Watched:
         """Wait until an agent is shown like this; return it."""
         key = agent["agent_id"], agent["workspace"]
         what = f"{agent['agent_id']}: {expected}"
-        return eventually(
-            lambda: _compared(self.daemon.agent(*key), expected), what=what, within=within
-        )
+        return eventually(lambda: _compared(self.daemon.agent(*key), expected), what=what, within=within)
 
     def attention(self, agent: Agent) -> list[str]:
         """Return for what an agent needs a human, as ``coordctl status --json`` tells."""

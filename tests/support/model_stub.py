@@ -1,17 +1,18 @@
-"""Answer as the API of Claude's models does, from a script: run a real Claude Code with nothing else to talk to.
+"""Answer as the API of Claude's models does, from a script: all that a Claude Code under test talks to.
 
 Run as a program, in the network namespace of what asks it: ``python model_stub.py DIR``. It listens on a free
 loopback port, writes the port to standard output, and ends when its standard input does.
 
-``DIR/script.json`` is read at each request, so that a test may write it anew at any time (by rename). It maps a
-keyword to the answers of one turn. The keyword that stands last in what the user wrote decides; how many answers
-the model has given since then says which one is next; after the last of them the turn ends with ``Done.``
+``DIR/script.json`` is read at each request, so that a test may write it anew at any time (by rename). It
+maps a keyword to the answers of one turn. The keyword that stands last in what the user wrote decides; how
+many answers the model has given since then says which one is next; after the last one the turn ends with
+``Done.``
 
 | answer | what the model does |
 |---|---|
 | ``{"text": …}`` | says it, and ends the turn |
 | ``{"calls": [[name, input], …], "text"?: …}`` | calls tools |
-| ``{"error": 429, "kind": "rate_limit_error"}`` | refuses, each time again |
+| ``{"error": 429, "kind": "rate_limit_error", "message"?: …}`` | refuses, each time again |
 | ``{"hold": NAME, …}`` | before any of these: thinks until ``DIR/NAME`` exists |
 
 Each answer is a line of ``DIR/asked``: the keyword, and the number of the answer.
@@ -109,17 +110,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     directory: Path
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name that the base class chose
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:  # noqa: N802  # as the base class calls it
+    def do_HEAD(self) -> None:
         self.send_response(200)
         self.end_headers()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._send(404, {"type": "error", "error": {"type": "not_found_error", "message": "not here"}})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if "count_tokens" in self.path:
             self._send(200, {"input_tokens": 1000})
@@ -139,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             while not (self.directory / answer["hold"]).exists():
                 time.sleep(0.02)
         if "error" in answer:
-            error = {"type": answer["kind"], "message": "as the script says"}
+            error = {"type": answer["kind"], "message": answer.get("message", "as the script says")}
             self._send(answer["error"], {"type": "error", "error": error})
             return
         message = _message(answer, asked["model"])
