@@ -2,7 +2,7 @@
 
 The program is that of ``.ci/claude-code``; a test that needs it fails where it is missing. What it talks to
 is ``model_stub.py``. As root, both are in a network namespace of their own, so that nothing can leave the
-machine; otherwise the program is only told to talk to nobody else. Linux: what is left over is found by /proc.
+machine; otherwise the program is only told to talk to nobody else. It needs Linux: /proc.
 """
 
 from __future__ import annotations
