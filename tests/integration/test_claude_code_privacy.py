@@ -19,7 +19,7 @@ import pytest
 from claude_scene import Watched, claude_code, users_coordd
 from live import Coordd, RpcFailed
 from model_stub import call
-from waiting import PATIENCE, eventually
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.claude
 
@@ -82,7 +82,8 @@ def live_through_everything(watch: Watched) -> None:
     model = claude.model
     secret = project / "zqpath" / "file.txt"
     gate = watch.gate("gate")
-    command = f"echo zqcommand >/dev/null; echo zqoutput; {gate.waiting}"
+    # mkdir: what merely reads would be done without asking
+    command = f"mkdir -p {watch.directory}/zqcommand; echo zqoutput; {gate.waiting}"
     run = call("Bash", command=command, description="zqdescription")
     model.answers("zqprompt", run, {"text": "zqanswer"})
     model.answers("WRITE", call("Write", file_path=str(secret), content="zqcontent"), {"text": "zqanswer"})
@@ -135,9 +136,13 @@ def live_through_everything(watch: Watched) -> None:
     planning.say("PLAN")
     watch.becomes(agent, activity="waiting", tool="ExitPlanMode")
 
-    printing = claude.printing(project, "zqargument zqprompt", "--allowedTools", "Bash")
+    last = watch.gate("last")
+    model.answers("zqargument", call("Bash", command=f"echo zqoutput; {last.waiting}"), {"text": "zqanswer"})
+    printing = claude.printing(project, "say zqargument", "--allowedTools", "Bash")
+    agent = watch.of_process(printing.pid, activity="working", tool="Bash")
+    last.open()
     assert "zqanswer" in printing.communicate(timeout=PATIENCE)[0]
-    eventually(lambda: len(watch.agents(project)) == 3)
+    watch.becomes(agent, status="inactive", reason="ended")
 
 
 def tell_it_waits_for(record: Path, words: str) -> None:
