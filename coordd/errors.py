@@ -32,6 +32,7 @@ exception       defined in                becomes
 ==============  ========================  ==================================================================
 Malformed       util.fields               a malformed trace in the status, or a ConfigError for a file
 DeadlineMissed  runtime.worker            a source, sink or sample that is reported as not answering
+ProbeFailed     host.process_facts        a process of which nothing is said, until the next look
 Fault           protocol.jsonrpc          the error object of a JSON-RPC answer
 AnswerAndClose  protocol.jsonrpc          a last answer, after which the control connection is closed
 TooLong         protocol.jsonrpc          an error answer, after which the control connection is closed

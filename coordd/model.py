@@ -184,10 +184,15 @@ class AttentionEntry:
 class AgentInFull(AgentView):
     """An agent at the moment of asking, with why it has its status and what it holds.
 
+    ``verdict_rows`` and ``activity_rows`` are the rows of both tables, each with the value, the age and the
+    threshold that it looked at, and what would change it; those of the activity for an active agent alone.
     ``tasks`` and ``claims`` are None where they are unknown.
     """
 
     verdict: VerdictRow
+    verdict_rows: Sequence[Mapping[str, Any]]
+    activity_row: VerdictRow | None
+    activity_rows: Sequence[Mapping[str, Any]]
     stalled: bool | None
     evidence: Sequence[Mapping[str, Any]]
     tasks: tuple[str, ...] | None

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from coordd.agents.session import Session
 from coordd.agents.traces import AgentTraces
+from coordd.host.process_facts import Process
 
 FUTURE = 5.0
 """Seconds by which a written time may lie ahead of the wall clock; one further ahead is ignored."""
@@ -51,7 +53,8 @@ class Restored:
 
     ``tasks`` and ``status`` are those of the record, ``wall`` is its time and ``seen`` the time at which its
     last beat was observed, whatever its writer's clock said (epoch seconds). ``shared`` is true when the
-    record was of several sources, so that the beat may have come from another one.
+    record was of several sources, so that the beat may have come from another one. ``process`` is that of the
+    record, and ``session`` what it says of a session, with no turn but for the model and the tokens.
     """
 
     tasks: int | None = None
@@ -59,6 +62,13 @@ class Restored:
     wall: float | None = None
     seen: float | None = None
     shared: bool = False
+    process: Process | None = None
+    session: Session | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        """The id of the session, None where the record names none."""
+        return self.session.session_id if self.session else None
 
 
 def first_beat(traces: AgentTraces, reading: Reading) -> LastBeat | None:
@@ -75,8 +85,7 @@ def beat_after_restart(
     if beat is None:
         return None
     broken = old.wall is None or beat - old.wall > reading.timeout
-    at = reading.observed - max(0.0, reading.wall - beat)
-    return LastBeat(beat, at, beat if broken else old.run_since)
+    return LastBeat(beat, observed_time(beat, reading), beat if broken else old.run_since)
 
 
 def _unrecorded_beat(
@@ -122,8 +131,13 @@ def beat_since(old: LastBeat, before: AgentTraces, traces: AgentTraces, reading:
 
 def _observed_beat(beat: float, reading: Reading) -> float:
     """Return the beat's time on the source's clock: as written, but not before it can have happened."""
-    written = reading.observed - max(0.0, reading.wall - beat)
+    written = observed_time(beat, reading)
     return written if reading.fresh else max(reading.since, written)
+
+
+def observed_time(time: float, reading: Reading) -> float:
+    """Return a time in epoch seconds on the source's observed clock; one ahead counts as now."""
+    return reading.observed - max(0.0, reading.wall - time)
 
 
 def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:
@@ -169,10 +183,12 @@ def _all_times(traces: AgentTraces) -> list[float]:
 
 def started_at(traces: AgentTraces | None, wall: float) -> float | None:
     """Return when the agent says that it started, in epoch seconds; None for no time, or one ahead."""
-    registration = traces.registration if traces else None
-    if registration is None or registration.started_at is None or registration.started_at > wall + FUTURE:
+    if traces is None:
         return None
-    return registration.started_at
+    time = traces.registration.started_at if traces.registration else None
+    if time is None and traces.session is not None:
+        time = traces.session.started_at
+    return None if time is None or time > wall + FUTURE else time
 
 
 def _registered_at(traces: AgentTraces, wall: float) -> float | None:

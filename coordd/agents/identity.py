@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation
+from coordd.host.process_facts import Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,34 @@ RULES: tuple[Rule, ...] = (
         "they name no workspace, and the same id; one of a workspace as well, if only one has that id",
         lambda one: one.key if one.workspace == NO_WORKSPACE else None,
     ),
+    Rule(
+        3,
+        "they name the same process, which no source names for several ids",
+        lambda one: one.process.process if one.process and not one.process.shared else None,
+    ),
+    Rule(
+        4,
+        "they name the same session, in whatever workspace",
+        lambda one: (one.session.kind, one.session.session_id) if one.session and one.session.ties else None,
+    ),
 )
-"""Rules for processes and for sessions are rows of their own, as soon as a source tells of either."""
+_TIES = tuple(rule for rule in RULES if rule.number > 2)
+
+
+def process_of(one: Observation) -> Process | None:
+    """Return the process that an observation names."""
+    return one.process.process if one.process else None
+
+
+Tie = tuple[int, Hashable]
+"""(number of the rule, what it names): of observations with whatever ids."""
+
+
+def ties(one: Observation) -> tuple[Tie, ...]:
+    """Return what an observation names that may join it with one of another id."""
+    if one.process is None and one.session is None:  # the usual case: each beat comes by here
+        return ()
+    return tuple((rule.number, link) for rule in _TIES if (link := rule.link(one)) is not None)
 
 
 def is_local(observations: Iterable[Observation]) -> bool:
@@ -49,20 +76,21 @@ def is_local(observations: Iterable[Observation]) -> bool:
 def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[Observation, ...]]:
     """Return the agents that these observations are of, each with its observations in the order given.
 
-    All observations that any rule could join with one of these have to be among them.
+    The key is that of the first observation with a workspace, with the id that a registration chose where
+    there is one. All observations that any rule could join with one of these have to be among them.
     """
+    order = {one.place: index for index, one in enumerate(observations)}
     homes: dict[AgentKey, list[Observation]] = {}
     homeless: dict[AgentKey, list[Observation]] = {}
-    for group in _linked(observations):
-        keys = [one.key for one in group if one.workspace != NO_WORKSPACE]
-        if keys:
-            homes.setdefault(keys[0], []).extend(group)
-        else:
-            homeless.setdefault(group[0].key, []).extend(group)
+    for linked in _linked(observations):
+        group = sorted(linked, key=lambda one: order[one.place])
+        agent_id = next((one.agent_id for one in group if one.session is None), group[0].agent_id)
+        home = next((one.workspace for one in group if one.workspace != NO_WORKSPACE), NO_WORKSPACE)
+        agents = homes if home != NO_WORKSPACE else homeless
+        agents.setdefault(AgentKey(home, agent_id), []).extend(group)
     found = {key: [*group] for key, group in homes.items()}
     for key, group in homeless.items():
         found.setdefault(_only_home(key.agent_id, homes) or key, []).extend(group)
-    order = {one.place: index for index, one in enumerate(observations)}
     return {key: tuple(sorted(group, key=lambda one: order[one.place])) for key, group in found.items()}
 
 

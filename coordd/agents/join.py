@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 
+from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.observation import Observation
+from coordd.agents.seen_process import SeenProcess
+from coordd.agents.session import Session
 from coordd.agents.traces import AgentTraces, Registration
 from coordd.model import Cause
 
@@ -23,9 +26,9 @@ from coordd.model import Cause
 class Agent:
     """One agent as it is shown and recorded, joined from its observations.
 
-    ``observations`` are in the order of their sources' ranks. ``verdict`` and ``cause`` are those of its last
-    record. ``traces`` is None while any source was not read since a restart: what the records said of tasks
-    and status then stands.
+    ``observations`` are in the order of their sources' ranks. ``verdict``, ``cause`` and ``doing`` are those
+    of its last record. ``traces`` is None while any source was not read since a restart: what the records
+    said of tasks and status then stands.
     """
 
     key: AgentKey
@@ -36,8 +39,9 @@ class Agent:
     beat_wall: float | None
     beat_mono: float | None
     run_since: float | None
+    doing: Doing = NOTHING
 
-    def recorded(self, verdict: Verdict, cause: Cause) -> Agent:
+    def recorded(self, verdict: Verdict, cause: Cause, doing: Doing) -> Agent:
         """Return the agent with another last record."""
         return Agent(
             self.key,
@@ -48,7 +52,20 @@ class Agent:
             self.beat_wall,
             self.beat_mono,
             self.run_since,
+            doing,
         )
+
+    @property
+    def session(self) -> Session | None:
+        """What the agent's own files say of its session, None where no source reads them."""
+        sessions = [one.session for one in self.observations if one.session is not None]
+        return next((one for one in sessions if one.present), sessions[0] if sessions else None)
+
+    @property
+    def process(self) -> SeenProcess | None:
+        """The agent's process, a living one first, None where coordd never saw one."""
+        found = [one.process for one in self.observations if one.process is not None]
+        return next((one for one in found if one.lives), found[0] if found else None)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -110,17 +127,31 @@ def difference(before: Agent, after: Agent) -> Cause | None:
     else:
         were, are = ({one.source for one in agent.observations} for agent in (before, after))
     if were - are and not are - were:
-        if before.active_tasks != after.active_tasks:
-            return "tasks"
-        same = (before.sources, before.beat_wall) == (after.sources, after.beat_wall)
-        return None if same else "verdict"
+        return _without_a_source(before, after)
     if are - were or before.beat_wall != after.beat_wall:
         return "heartbeat"
     if len(are) == 1 and before.beat_mono != after.beat_mono:
         return "heartbeat"
     if before.verdict != after.verdict:
         return "verdict"
-    return None if before.active_tasks == after.active_tasks else "tasks"
+    if before.active_tasks == after.active_tasks:
+        return "progress" if _progress(before.session) != _progress(after.session) else None
+    return "tasks"
+
+
+def _without_a_source(before: Agent, after: Agent) -> Cause | None:
+    """Return the same where fewer sources tell of the agent than before."""
+    if before.active_tasks != after.active_tasks:
+        return "tasks"
+    same = (before.sources, before.beat_wall) == (after.sources, after.beat_wall)
+    return None if same else "verdict"
+
+
+def _progress(session: Session | None) -> object:
+    """Return what a record shows of a session and its turn, which changes all the time."""
+    if session is None:
+        return None
+    return session.session_id, session.name, session.waiting_for, session.turn
 
 
 def _freshness(one: Observation) -> tuple[bool, float]:
@@ -159,6 +190,7 @@ def _joint_traces(observations: Sequence[Observation]) -> AgentTraces | None:
         tasks=tasks,
         listed=any(one.listed for one in every),
         unnamed_tasks=sum(one.unnamed_tasks for one in every),
+        session=next((one.session for one in every if one.session), None),
     )
 
 

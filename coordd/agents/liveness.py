@@ -12,37 +12,92 @@ from typing import Literal
 
 from coordd.model import Reason, Status
 
+LAST_BREATH = 5.0
+"""Seconds within which the order of two signs is left out of account: a hook that runs beside its agent ends
+after it, and two sources are read up to two seconds apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a verdict on one agent depends on.
+    """Everything that a verdict on one agent depends on; durations are seconds.
 
-    ``silence`` is the time in seconds since the last beat, on the observed clock of its source
-    (runtime/clocks.py), None when no beat was ever seen. ``readable`` is true while the source that knows the
-    agent can be read. ``process`` is the state of a process that coordd once saw alive, None when it never
-    saw one. ``ended`` is true when the agent deregistered or its session ended.
+    ``silence`` is the time since the last beat on the observed clock of its source (runtime/clocks.py), None
+    when no beat was ever seen. ``readable`` is true while the source that knows the agent can be read.
+
+    ``process`` is ``alive``; or ``killed`` when a process that coordd once saw alive is gone without an
+    orderly end, ``killed_age`` seconds ago; None where no process is known, and after one that ended in
+    order: that is ``end_age`` alone.
+
+    ``end_age`` is the time since the agent last ended in order: it deregistered, its session or its process
+    ended in order, or the machine was restarted. It is None where that never was, or where its source says
+    that it has begun again. ``beat_age`` is the time since the last beat on the same real clock, None where
+    ``silence`` is that: a source that could not be read for a while counts less silence than time has passed,
+    and a beat before an end within that while would look younger than the end.
+
+    ``quiet`` is true when what this source last heard was a hook which said that a call is open, that the
+    agent waits, or that its turn is over: no further hook is due then, however long it takes.
     """
 
     silence: float | None
     timeout: float
     readable: bool = True
-    ended: bool = False
-    process: Literal["alive", "gone"] | None = None
+    process: Literal["alive", "killed"] | None = None
+    end_age: float | None = None
+    beat_age: float | None = None
+    quiet: bool = False
+    killed_age: float | None = None
+
+    @property
+    def last_beat(self) -> float | None:
+        """The real time since the last beat; None when no beat was ever seen."""
+        return self.silence if self.beat_age is None else self.beat_age
+
+    @property
+    def ended(self) -> bool:
+        """Whether an orderly end is the last that was heard of the agent.
+
+        An end counts until a beat comes after it, by more than :data:`LAST_BREATH`: who beats has not ended,
+        or is there again, whichever source tells the beat and whichever the end.
+        """
+        if self.end_age is None:
+            return False
+        return self.last_beat is None or self.last_beat >= self.end_age - LAST_BREATH
 
 
 def combine(every: Sequence[Evidence]) -> Evidence:
-    """Combine what several sources tell of one agent: the shortest silence, readable if all of them are."""
+    """Combine what several sources tell of one agent, so that a sign of life in any of them counts.
+
+    The last beat of all, the last orderly end of all, a live process before a killed one, and readable if all
+    of them are. So an end that one source tells is undone by a later beat in another, and a later end by
+    nothing but a later beat. It is quiet if the quiet word is the last that any of them heard: an agent that
+    beats each 30 s in one source is not excused by an older hook in another.
+    """
     if len(every) == 1:
         return every[0]
-    silences = [one.silence for one in every if one.silence is not None]
     processes = {one.process for one in every}
+    dated = any(one.beat_age is not None for one in every)
+    last_beat = _least([one.last_beat for one in every])
     return Evidence(
-        silence=min(silences, default=None),
+        silence=_least([one.silence for one in every]),
         timeout=every[0].timeout,
         readable=all(one.readable for one in every),
-        ended=any(one.ended for one in every),
-        process="alive" if "alive" in processes else "gone" if "gone" in processes else None,
+        process="alive" if "alive" in processes else "killed" if "killed" in processes else None,
+        killed_age=_least([one.killed_age for one in every]),
+        end_age=_least([one.end_age for one in every]),
+        beat_age=last_beat if dated else None,
+        quiet=_is_quiet(every, last_beat),
     )
+
+
+def _is_quiet(every: Sequence[Evidence], last_beat: float | None) -> bool:
+    quiet = [one for one in every if one.quiet]
+    if last_beat is None:
+        return bool(quiet)
+    return any(one.last_beat is not None and one.last_beat <= last_beat + LAST_BREATH for one in quiet)
+
+
+def _least(durations: Sequence[float | None]) -> float | None:
+    return min((one for one in durations if one is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +121,15 @@ class VerdictRow:
 TABLE: tuple[VerdictRow, ...] = (
     VerdictRow(
         1,
-        "deregistered or its session ended, and no live process",
+        "deregistered, its session or its process ended in order, or the machine was restarted since, "
+        "and no live process",
         lambda e: e.ended and e.process != "alive",
         Verdict("inactive", "ended"),
     ),
     VerdictRow(
         2,
         "a process coordd saw alive is gone",
-        lambda e: e.process == "gone",
+        lambda e: e.process == "killed",
         Verdict("inactive", "killed"),
     ),
     VerdictRow(3, "its process lives", lambda e: e.process == "alive", Verdict("active", "process")),
@@ -89,13 +145,25 @@ TABLE: tuple[VerdictRow, ...] = (
         lambda e: not e.readable,
         Verdict("unknown", "unreachable"),
     ),
-    VerdictRow(6, "silence longer", lambda e: e.silence is not None, Verdict("inactive", "silent")),
-    VerdictRow(7, "nothing readable", lambda _: True, Verdict("unknown", "no-heartbeat")),
+    VerdictRow(
+        6,
+        "its last hook said that a call is open, that it waits, or that its turn is over, "
+        "and nothing else tells of it",
+        lambda e: e.quiet,
+        Verdict("unknown", "quiet"),
+    ),
+    VerdictRow(
+        7,
+        "silence longer",
+        lambda e: e.silence is not None and not e.silence < e.timeout,
+        Verdict("inactive", "silent"),
+    ),
+    VerdictRow(8, "nothing readable", lambda e: e.silence is None, Verdict("unknown", "no-heartbeat")),
 )
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Return the verdict of the first row that fits; row 7 fits always."""
+    """Return the verdict of the first row that fits; of rows 4, 7 and 8 one always does."""
     return deciding_row(evidence).verdict
 
 
@@ -104,4 +172,4 @@ def deciding_row(evidence: Evidence) -> VerdictRow:
     for row in TABLE:
         if row.fits(evidence):
             return row
-    raise AssertionError("the last row fits always")
+    raise AssertionError("one of the rows 4, 7 and 8 fits always")

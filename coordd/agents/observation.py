@@ -6,11 +6,23 @@ it is now. It does no I/O and reads no clock: times are passed in. join.py makes
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordd.agents.beats import LastBeat, Reading, Restored, beat_after_restart, beat_since, first_beat
+from coordd.agents.beats import (
+    LastBeat,
+    Reading,
+    Restored,
+    beat_after_restart,
+    beat_since,
+    first_beat,
+    observed_time,
+)
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence
+from coordd.agents.seen_process import SeenProcess
+from coordd.agents.session import Session
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces
 
@@ -33,6 +45,10 @@ class Observation:
     where other sources have to be read as well before it is outdated. ``dormant`` is
     true once its silence was too long, until its next beat: an agent of which nothing else tells is not shown
     then. Its traces are kept, so that the beat can be told from an old file.
+
+    ``process`` is the agent's, once coordd saw it alive. ``dates`` maps each time that the session's traces
+    hold (epoch seconds) to the same on the source's observed clock: it is dated once, when it is first read,
+    so that time in which nothing could be observed does not count in its age.
     """
 
     source: SourceName
@@ -44,6 +60,8 @@ class Observation:
     run_since: float | None = None
     restored: Restored | None = None
     dormant: bool = False
+    process: SeenProcess | None = None
+    dates: tuple[tuple[float, float], ...] = ()
 
     @property
     def agent_id(self) -> str:
@@ -60,11 +78,39 @@ class Observation:
         """The key of the observation."""
         return self.source, self.key.agent_id
 
-    def evidence(self, observed: float, *, timeout: float, readable: bool) -> Evidence:
-        """Return what a verdict at the observed time depends on, as far as this source tells."""
+    @property
+    def session(self) -> Session | None:
+        """What the agent's own files say of its session; after a restart what the records say, until read."""
+        if self.traces is not None:
+            return self.traces.session
+        return self.restored.session if self.restored else None
+
+    def date(self, time: float | None) -> float | None:
+        """Return a time of the session's on the source's observed clock, None for none."""
+        return next((at for written, at in self.dates if written == time), None)
+
+    def evidence(self, observed: float, *, timeout: float, readable: bool, mono: float) -> Evidence:
+        """Return what a verdict at the observed time depends on, as far as this source tells.
+
+        ``mono`` is the monotonic time of the moment.
+        """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden
-        return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
+        process = self.process
+        if process is None:
+            return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
+        end = process.end
+        age = None if end is None else max(0.0, mono - end.mono)
+        killed = end is not None and not end.orderly
+        return Evidence(
+            silence=silence,
+            timeout=timeout,
+            readable=readable and not hidden,
+            process="killed" if killed else "alive" if process.lives else None,
+            killed_age=age if killed else None,
+            end_age=None if killed else age,
+            beat_age=None if self.beat_mono is None else max(0.0, mono - self.beat_mono),
+        )
 
 
 def observe(
@@ -96,6 +142,8 @@ def observe(
     beaten = beat is not None and beat[:2] != last[:2]
     if old is not None and not beaten and old.traces == traces:
         return old
+    process = _process(old, traces)
+    revived = old is not None and process is not None and process != old.process
     beat = beat or last
     beat_mono = old.beat_mono if old else None
     if beaten and beat.at is not None:
@@ -111,5 +159,39 @@ def observe(
         beat_mono=beat_mono,
         run_since=beat.run_since,
         restored=old.restored if old and old.restored and old.restored.shared else None,
-        dormant=old is not None and old.dormant and not beaten,
+        dormant=old is not None and old.dormant and not beaten and not revived,
+        process=process,
+        dates=_dated(old, traces.session, reading) if traces.session else (),
     )
+
+
+def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:
+    """Return the agent's process: another one than before if its session now names that."""
+    before = old.process if old else None
+    named = traces.session.process if traces.session else None
+    if named is None or (before is not None and before.process == named):
+        return before
+    return SeenProcess(named)  # its source has just seen it alive
+
+
+def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple[tuple[float, float], ...]:
+    """Return the session's times, each on the observed clock; known ones stay as they are."""
+    known = dict(old.dates) if old else {}
+    earliest = -math.inf if reading.fresh or old is None or not old.dates else reading.since
+    return tuple(
+        (time, known[time] if time in known else max(earliest, observed_time(time, reading)))
+        for time in dict.fromkeys(_times(session))
+    )
+
+
+def _times(session: Session) -> Iterator[float]:
+    """Yield every time that a verdict on a session's activity may depend on."""
+    turn = session.turn
+    times = [session.declared_at]
+    if turn is not None:
+        times += [turn.since, turn.last, *(call.since for call in turn.calls)]
+        for work in turn.background:
+            times += [work.since, work.seen]
+        if turn.refused is not None:
+            times += [turn.refused.since, turn.refused.last]
+    return (time for time in times if time is not None)

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import Restored
+from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
+from coordd.agents.seen_process import End, SeenProcess
 from coordd.agents.source import SourceState
 from coordd.model import Cause
 from coordd.runtime.clocks import Moment
@@ -21,7 +23,8 @@ class RememberedAgent:
 
     ``verdict`` and ``cause`` are those of its last record, ``sources`` the kinds of the sources that saw it.
     ``beat_wall`` is the time of its last beat as it was shown, ``run_since`` that of the first beat of the
-    unbroken run (epoch seconds, None for none). ``restored`` is what else the record says.
+    unbroken run (epoch seconds, None for none). ``restored`` is what else the record says, ``doing`` what it
+    says of the activity.
     """
 
     key: AgentKey
@@ -31,6 +34,7 @@ class RememberedAgent:
     restored: Restored
     beat_wall: float | None = None
     run_since: float | None = None
+    doing: Doing = NOTHING
 
     def observations(
         self, sources: Mapping[tuple[str, str], Sequence[SourceState]], moment: Moment
@@ -58,6 +62,7 @@ class RememberedAgent:
                 beat_mono=at,
                 run_since=self.run_since,
                 restored=self.restored,
+                process=self._process(moment),
             )
             for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]
@@ -65,7 +70,18 @@ class RememberedAgent:
     def agent(self, observations: Sequence[Observation]) -> Agent:
         """Return the agent as its last record shows it, with these observations."""
         agent = join(self.key, observations, Evidence(silence=None, timeout=0.0))
-        return replace(agent, verdict=self.verdict, cause=self.cause)
+        return replace(agent, verdict=self.verdict, cause=self.cause, doing=self.doing)
+
+    def _process(self, moment: Moment) -> SeenProcess | None:
+        """Return the agent's process: whether it still lives is not clear before somebody has looked."""
+        process = self.restored.process
+        if process is None:
+            return None
+        if self.verdict.reason not in ("ended", "killed"):
+            return SeenProcess(process, clear=False)
+        wall = moment.wall if self.restored.wall is None else self.restored.wall
+        mono = moment.mono - max(0.0, moment.wall - wall)
+        return SeenProcess(process, End(self.verdict.reason == "ended", wall, mono))
 
 
 def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:

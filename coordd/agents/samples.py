@@ -7,7 +7,10 @@ from typing import Any
 from coordd.agents.beats import started_at
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
-from coordd.model import AgentSample
+from coordd.agents.session import TokenCounts, Turn
+from coordd.agents.shown import ShownAgent
+from coordd.agents.work import waiting_for
+from coordd.model import AgentSample, Tokens
 from coordd.util.timestamps import format_utc
 
 
@@ -16,12 +19,13 @@ def sample_of(agent: Agent, *, verdict: Verdict, wall: float, host: str) -> Agen
     return AgentSample(**_fields(agent, verdict, wall, host))
 
 
-def view_fields(
-    agent: Agent, *, verdict: Verdict, age: float | None, wall: float, host: str
-) -> dict[str, Any]:
-    """Return the fields of its view at the moment ``wall``, ``age`` seconds after the last beat."""
-    fields = _fields(agent, verdict, wall, host)
-    fields["last_heartbeat_age"] = None if age is None else round(age, 3)
+def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
+    """Return the fields of an agent's view at the moment ``wall``, at which it was judged."""
+    agent = shown.agent
+    if shown.doing != agent.doing:
+        agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
+    fields = _fields(agent, shown.verdict, wall, host)
+    fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
     return fields
 
 
@@ -39,16 +43,72 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str) -> dict[str,
         "last_heartbeat": None if agent.beat_wall is None else format_utc(agent.beat_wall),
         "declared_status": agent.declared_status,
         "sources": agent.sources,
+        **_session_fields(agent, verdict),
+        **_process_fields(agent),
     }
+
+
+def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
+    """Return the fields that tell what the agent does, and those of its session."""
+    doing, session = agent.doing, agent.session
+    fields: dict[str, Any] = {
+        "activity": doing.activity,
+        "activity_since": _moment(doing.since) if doing.activity else None,
+    }
+    if session is None:
+        return fields
+    turn = session.turn or Turn()
+    call = turn.calls[0] if turn.calls and verdict.status == "active" else None
+    waiting = doing.activity == "waiting"
+    return fields | {
+        "project": session.project,
+        "name": session.name,
+        "kind": session.kind,
+        "session_id": session.session_id,
+        "waiting_for": (waiting_for(session) or "input") if waiting else None,
+        "tool": call.name if call else None,
+        "tool_since": _moment(call.since) if call else None,
+        "background": len(turn.background) + (session.shell and not turn.background),
+        "last_progress": _moment(turn.last),
+        "model": turn.model,
+        "context_tokens": turn.context_tokens,
+        "tokens": _tokens(turn.tokens),
+    }
+
+
+def _process_fields(agent: Agent) -> dict[str, Any]:
+    process = agent.process
+    if process is None or process.shared:
+        return {}
+    session = agent.session
+    return {
+        "pid": process.process.pid,
+        "proc_start": process.process.start,
+        "tty": session.tty if session else None,
+    }
+
+
+def _tokens(counts: TokenCounts | None) -> Tokens | None:
+    if counts is None:
+        return None
+    since = _moment(counts.since)
+    return Tokens(counts.input, counts.output, counts.cache_read, counts.cache_write, since)
+
+
+def _moment(epoch: float | None) -> str | None:
+    return None if epoch is None else format_utc(epoch)
 
 
 def uptime(agent: Agent, verdict: Verdict, wall: float) -> float | None:
     """Return the seconds since the agent started, or else since the first beat of its unbroken run.
 
-    The uptime of an inactive agent ends with its last beat; that of an unknown agent is None.
+    The uptime of an inactive agent ends with its process or its last beat; that of an unknown agent is None.
     """
     start = started_at(agent.traces, wall) or agent.run_since
-    end = {"active": wall, "inactive": agent.beat_wall, "unknown": None}[verdict.status]
+    if start is None and agent.session is not None:
+        start = agent.session.started_at
+    ended = agent.process.end.wall if agent.process and agent.process.end else agent.beat_wall
+    end = {"active": wall, "inactive": ended, "unknown": None}[verdict.status]
     if start is None or end is None:
         return None
     return round(max(0.0, end - start), 3)

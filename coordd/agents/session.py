@@ -57,10 +57,10 @@ class TokenCounts:
 class Turn:
     """What a transcript says of the session now.
 
-    ``open`` is whether a turn is going on, None where the transcript does not tell (yet); ``since`` is when it
-    began, or when the last one was over. ``last`` is the time of the last record that has one. ``calls`` are
-    the open calls, the oldest first. ``recognised`` is False where records keep coming and none of them is of
-    a kind that coordd knows.
+    ``open`` is whether a turn is going on, None where the transcript does not tell (yet); ``since`` is when
+    it began, or when the last one was over. ``last`` is the time of the last record that has one. ``calls``
+    are the open calls, the oldest first. ``recognised`` is False where records keep coming and none of them
+    is of a kind that coordd knows.
     """
 
     open: bool | None = None
@@ -84,9 +84,9 @@ class Session:
     it is killed. ``project`` is the main work tree of the workspace.
 
     ``declared`` is the activity that the session gives itself, None where it gives none, and ``declared_at``
-    since when; ``undeclarable`` is a word for it that coordd does not know. ``waiting_for`` is a known phrase.
-    ``shell`` is whether it says that a background shell works. ``ties`` is whether other traces that name
-    this session id mean this agent: of two processes of one session, the later one's is False.
+    since when; ``undeclarable`` is a word for it that coordd does not know. ``waiting_for`` is a known
+    phrase. ``shell`` is whether it says that a background shell works. ``ties`` is whether other traces that
+    name this session id mean this agent: of two processes of one session, the later one's is False.
     """
 
     kind: str

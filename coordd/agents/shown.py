@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
+from coordd.agents.work import waiting_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,23 @@ class ShownAgent:
     """One agent at the moment of asking: what is known of it, and its verdict now.
 
     ``age`` is the real time in seconds since its last beat, None when there was none. The silence in the
-    ``evidence`` is the part of that time in which its sources could be observed.
+    ``evidence`` is the part of that time in which its sources could be observed. ``doing`` is what it does
+    now.
     """
 
     agent: Agent
     verdict: Verdict
     evidence: Evidence
     age: float | None
+    doing: Doing = NOTHING
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What it waits for, in a known phrase; None while it does not wait."""
+        session = self.agent.session
+        if self.doing.activity != "waiting":
+            return None
+        return (waiting_for(session) if session else None) or "input"
 
 
 @dataclass(frozen=True, slots=True)

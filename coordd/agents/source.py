@@ -5,7 +5,7 @@ A value that changes; it knows no files and no Redis.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,7 +37,8 @@ class SourceState:
     nothing to read yet, ``unreadable`` with ``error``. ``standstill`` says why agents cannot beat although
     the source can be read, None while they can. ``malformed`` maps traces that cannot be used to the reason;
     ``malformed_unnamed`` is the number of further ones. ``over_limit`` maps each kind of trace of which more
-    exist than are read to a sentence that says so.
+    exist than are read to a sentence that says so. ``unrecognised`` names what programs write that coordd does
+    not know: ``program``, ``version`` and ``what`` of each.
     """
 
     name: SourceName
@@ -53,3 +54,4 @@ class SourceState:
     malformed: dict[str, str] = field(default_factory=dict)
     malformed_unnamed: int = 0
     over_limit: Mapping[str, str] = field(default_factory=dict)
+    unrecognised: Sequence[Mapping[str, str]] = ()

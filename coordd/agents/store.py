@@ -20,14 +20,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from coordd.agents.activity import judge_activity, next_change
 from coordd.agents.join import Agent
+from coordd.agents.judging import Judging, Limits
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, combine, judge
+from coordd.agents.liveness import Evidence, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
 from coordd.agents.source import SourceName, SourceState
-from coordd.model import AgentCounts, Status, SystemSample
+from coordd.model import Activity, AgentCounts, Status, SystemSample
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.deadlines import Deadlines
 
@@ -39,21 +41,22 @@ class AgentStore:
 
     ``sources`` has every source by name, ``workspaces`` those that hold tasks beside agents, by workspace.
     ``on_change`` is called with the key of each agent that appears, leaves, or changes its status, its tasks
-    or who tells of it. ``version`` grows with every change.
+    or who tells of it. ``version`` grows with every change, ``needs_version`` with those of agents
+    that are not well.
 
     Args:
-        timeout: agents.timeout in seconds; it may be changed, before :meth:`rejudge_all`.
-        forget_after: agents.forget_after in seconds; it may be changed likewise.
+        limits: the settings that bound silence; they may be replaced in ``judging``, before
+            :meth:`rejudge_all`.
         loop_monitor: knows the latest moment at which agents may be judged.
     """
 
-    def __init__(self, *, timeout: float, forget_after: float, loop_monitor: LoopMonitor) -> None:
-        self.timeout = timeout
-        self.forget_after = forget_after
+    def __init__(self, *, limits: Limits, loop_monitor: LoopMonitor) -> None:
         self.sources: dict[SourceName, SourceState] = {}
+        self.judging = Judging(self.sources, limits)
         self.workspaces: dict[str, SourceState] = {}
         self.system: SystemSample | None = None
         self.version = 0
+        self.needs_version = 0
         self.rereads = False
         self.on_change: Callable[[AgentKey], None] = lambda _key: None
         self._loop_monitor = loop_monitor
@@ -123,7 +126,7 @@ class AgentStore:
         if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
-        self._update(agent, mono)
+        self._update(agent, mono, beaten=before is not None and is_beat(before, agent))
 
     def hide(self, key: AgentKey) -> None:
         """Show an agent no longer; a key without an agent changes nothing."""
@@ -135,6 +138,7 @@ class AgentStore:
         self._suspected.discard(key)
         self._in_doubt.discard(key)
         self.version += 1
+        self.needs_version += 1
         self.on_change(key)
 
     def rejudge(self, keys: Iterable[AgentKey], mono: float) -> None:
@@ -164,6 +168,26 @@ class AgentStore:
     def horizon(self, mono: float) -> float:
         """Return the latest moment at which agents may be judged: ``mono``, or earlier after a gap."""
         return self._loop_monitor.horizon(mono)
+
+    def activity_counts(self) -> dict[Activity, int]:
+        """Return the number of agents with each activity, as :meth:`expire` last found them."""
+        return self._roster.activity_counts()
+
+    def with_activity(self, activity: Activity) -> list[AgentKey]:
+        """Return the keys of the agents with this activity, as :meth:`expire` last found them, in order."""
+        return sorted(self._roster.doing(activity))
+
+    def ended_count(self) -> int:
+        """Return the number of agents that ended in order and are still listed."""
+        return sum(self._agents[key].verdict.reason == "ended" for key in self._roster.inactive)
+
+    def inactive(self) -> list[AgentKey]:
+        """Return the keys of the inactive agents, as :meth:`expire` last found them, in order."""
+        return sorted(self._roster.inactive)
+
+    def keys_in(self, workspace: str) -> Iterator[AgentKey]:
+        """Yield the keys of the agents of one workspace that are shown, in order."""
+        return self._roster.keys(workspace=workspace)
 
     def status_of(self, key: AgentKey) -> Status | None:
         """Return the status as :meth:`expire` last found it, None where no such agent is shown."""
@@ -204,89 +228,39 @@ class AgentStore:
         mono: float,
         *,
         status: str | None = None,
+        activity: str | None = None,
         workspace: str | None = None,
         after: AgentKey | None = None,
+        wall: float | None = None,
     ) -> Iterator[ShownAgent]:
         """Yield the agents in the order (workspace, id), judged at this moment, starting after a key."""
         self.expire(mono)
         for key in self._roster.keys(workspace=workspace, after=after):
-            if status is None or self._roster.status(key) == status:
-                yield self.look(self._agents[key], mono)
+            if status not in (None, self._roster.status(key)):
+                continue
+            if activity in (None, self._roster.activity(key)):
+                yield self.look(self._agents[key], mono, wall)
 
-    def look(self, agent: Agent, mono: float) -> ShownAgent:
-        """Return an agent as it is shown, judged at this moment."""
-        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+    def look(self, agent: Agent, mono: float, wall: float | None = None) -> ShownAgent:
+        """Return an agent as it is shown, judged at this moment.
+
+        ``wall`` is the same moment in epoch seconds, for a change that nothing but time has told.
+        """
+        horizon = self._loop_monitor.horizon(mono)
+        evidence = self.judging.evidence_of(agent.observations, horizon)
         if self._is_suspect(agent, evidence):
             evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
-        return ShownAgent(agent, judge(evidence), evidence, _age(agent.beat_mono, mono))
+        verdict = judge(evidence)
+        doing = self.judging.doing(agent, verdict, agent.doing, horizon=horizon, wall=wall)
+        return ShownAgent(agent, verdict, evidence, _age(agent.beat_mono, mono), doing)
 
     def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
         """Return what each source alone tells of an agent."""
         horizon = self._loop_monitor.horizon(mono)
         return [
-            ShownObservation(one, self.evidence_of((one,), horizon), _age(one.beat_mono, mono))
+            ShownObservation(one, self.judging.evidence_of((one,), horizon), _age(one.beat_mono, mono))
             for one in agent.observations
         ]
-
-    def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
-        """Return what a verdict at this moment depends on, from all sources together.
-
-        A source that is read no longer counts as one that cannot be read.
-        """
-        return combine([self._evidence(one, horizon) for one in observations])
-
-    def evidence_of_young(self, observations: Sequence[Observation], horizon: float) -> Evidence | None:
-        """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
-        if len(observations) != 1 or observations[0].dormant:
-            return None
-        evidence = self._evidence(observations[0], horizon)
-        return evidence if evidence.silence is None or evidence.silence <= self.forget_after else None
-
-    def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
-        """Return those that are to be dormant from now on: each is silent for too long by itself.
-
-        So whether a workspace has an agent of some id does not depend on what else was read before.
-        """
-        return [
-            one
-            for one in observations
-            if not one.dormant and self._is_forgettable(self._evidence(one, horizon))
-        ]
-
-    def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
-        """Return whether an agent with these observations is silent for too long to be shown."""
-        return all(one.dormant for one in observations) or self._is_forgettable(
-            self._evidence_to_forget(observations, horizon)
-        )
-
-    def _evidence(self, one: Observation, horizon: float) -> Evidence:
-        state = self.sources.get(one.source)
-        observed = 0.0 if state is None else state.clock.now(horizon)
-        readable = state is not None and state.clock.readable
-        return one.evidence(observed, timeout=self.timeout, readable=readable)
-
-    def _evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
-        """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
-
-        What such a source said of the agent is dormant, or was no heartbeat: that it cannot be read must not
-        bring back an agent that is forgotten.
-        """
-        every = []
-        for one in observations:
-            evidence = self._evidence(one, horizon)
-            hidden = one.traces is not None and one.traces.hidden
-            if one.dormant or (one.beat_at is None and not hidden):
-                evidence = replace(evidence, readable=True)
-            every.append(evidence)
-        return combine(every)
-
-    def _is_forgettable(self, evidence: Evidence) -> bool:
-        """Return whether this evidence is of a silence that has lasted for too long."""
-        return (
-            evidence.silence is not None
-            and evidence.silence > self.forget_after
-            and judge(evidence).status == "inactive"
-        )
 
     def malformed(self) -> Iterable[tuple[str, str]]:
         """Yield the traces that cannot be used right now, each with the reason."""
@@ -317,9 +291,13 @@ class AgentStore:
             and judge(evidence).reason == "silent"
         )
 
-    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False) -> None:
-        """Judge an agent, and put a deadline at the moment when silence alone can change that."""
-        evidence = self.evidence_of(agent.observations, self._loop_monitor.horizon(mono))
+    def _update(self, agent: Agent, mono: float, *, confirmed: bool = False, beaten: bool = False) -> None:
+        """Judge an agent, and put a deadline at the moment when time alone can change that.
+
+        ``beaten``: nothing but a beat is new, which changes no activity.
+        """
+        horizon = self._loop_monitor.horizon(mono)
+        evidence = self.judging.evidence_of(agent.observations, horizon)
         if not confirmed and self._is_suspect(agent, evidence):
             if agent.key not in self._in_doubt:
                 self._suspected.add(agent.key)
@@ -327,13 +305,27 @@ class AgentStore:
         self._suspected.discard(agent.key)
         self._in_doubt.discard(agent.key)
         verdict = judge(evidence)
-        if self._roster.enter(agent.key, verdict.status):
+        activity = self._roster.activity(agent.key)
+        if verdict.status != "active":
+            activity = None
+        elif agent.traces is None:
+            activity = agent.doing.activity  # not read since the restart: what the records say stands
+        elif not beaten or activity is None:
+            work = self.judging.activity_of(agent.key, agent.observations, horizon)
+            activity = judge_activity(work).activity
+            if (change := next_change(work)) is not None:
+                self._deadlines.put(agent.key, mono + max(_LEAST, change))
+        if self._roster.enter(agent.key, verdict.status, activity):
             self.version += 1
+            self.needs_version += 1
             self.on_change(agent.key)
-        self._roster.set_outdated(agent.key, verdict.status != agent.verdict.status)
-        if verdict.status == "active" and evidence.silence is not None:
+        elif verdict.status != "active" or activity in ("waiting", "blocked", "stalled"):
+            self.needs_version += 1
+        outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
+        self._roster.set_outdated(agent.key, outdated)
+        if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.
-            self._deadlines.put(agent.key, mono + max(_LEAST, self.timeout - evidence.silence))
+            self._deadlines.put(agent.key, mono + max(_LEAST, evidence.timeout - evidence.silence))
         else:
             self._await_forgetting(agent.key, agent.observations, mono)
         if len(agent.observations) > 1:
@@ -341,14 +333,32 @@ class AgentStore:
                 self._await_forgetting(agent.key, (one,), mono)
 
     def _await_forgetting(self, key: AgentKey, observations: Collection[Observation], mono: float) -> None:
-        """Put a deadline at the moment when all of these observations of an agent are silent for too long."""
+        """Put a deadline at the moment when all of these observations of an agent are to be forgotten."""
         if all(one.dormant for one in observations):
             return
-        evidence = self._evidence_to_forget(observations, self._loop_monitor.horizon(mono))
-        if self._is_forgettable(evidence):
+        horizon = self._loop_monitor.horizon(mono)
+        left = self.judging.time_to_forget(self.judging.evidence_to_forget(observations, horizon))
+        if left == 0.0:
             self._overdue.add(key)
-        elif evidence.silence is not None and evidence.readable:
-            self._deadlines.put(key, mono + max(_LEAST, self.forget_after - evidence.silence))
+        elif left is not None:
+            self._deadlines.put(key, mono + max(_LEAST, left))
+
+
+def is_beat(before: Agent, after: Agent) -> bool:
+    """Return whether nothing on which the activity depends differs between two pictures of an agent."""
+    if before.verdict.status != after.verdict.status or before.doing != after.doing:
+        return False
+    was, now = before.observations, after.observations
+    return len(was) == len(now) and all(_same_work(*pair) for pair in zip(was, now, strict=True))
+
+
+def _same_work(one: Observation, other: Observation) -> bool:
+    if one is other:
+        return True
+    if one.traces is None or other.traces is None or one.process != other.process:
+        return False
+    was, now = one.traces, other.traces
+    return was.session is now.session and was.tasks == now.tasks and was.registration is now.registration
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

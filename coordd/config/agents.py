@@ -16,7 +16,7 @@ from coordd.errors import ConfigError
 from coordd.util.units import format_duration
 
 _TIMEOUT = "agents.timeout"
-_LATER = ("agents.stall_after", "agents.forget_after")
+_LATER = ("agents.stall_after", "agents.call_stall_after", "agents.forget_after")
 """None of them may be shorter than the timeout."""
 
 

@@ -67,7 +67,17 @@ class AgentsConfig:
 
     timeout: float
     stall_after: float
+    call_stall_after: float
     forget_after: float
+    forget_ended_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeCodeConfig:
+    """Values of ``[claude_code]``: whether sessions are looked for, and further homes (absolute paths)."""
+
+    enabled: bool
+    homes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,7 @@ class Config:
     coordination: CoordinationConfig
     sampling: SamplingConfig
     agents: AgentsConfig
+    claude_code: ClaudeCodeConfig
     storage: StorageConfig
     redis: RedisConfig
     control: ControlConfig
@@ -282,6 +293,7 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
         coordination=CoordinationConfig(**sections["coordination"], redis_writable=redis_writable),
         sampling=SamplingConfig(**sections["sampling"]),
         agents=AgentsConfig(**sections["agents"]),
+        claude_code=ClaudeCodeConfig(**sections["claude_code"]),
         storage=StorageConfig(**sections["storage"]),
         redis=RedisConfig(**sections["redis"]),
         control=ControlConfig(**sections["control"]),

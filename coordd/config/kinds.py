@@ -106,6 +106,23 @@ def choice(*allowed: str) -> ValueKind:
     return ValueKind(words, parse, _quoted)
 
 
+def boolean() -> ValueKind:
+    """Return the kind of a switch: true or false, in the environment also 1, yes, on, 0, no, off."""
+    words = "true or false"
+    known = {"true": True, "1": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "no": False, "off": False}
+
+    def parse(value: object, _around: Surroundings) -> object:
+        found = value if isinstance(value, bool) else None
+        if isinstance(value, str):
+            found = known.get(value.strip().lower())
+        if found is None:
+            raise ValueError(f"expected {words}")
+        return found
+
+    return ValueKind(words, parse, lambda value: "true" if value else "false")
+
+
 def group_name() -> ValueKind:
     """Return the kind for the name of a group of users."""
     words = "the name of a group, or its number"

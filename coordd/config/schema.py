@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from coordd.config.kinds import ValueKind, choice, duration, group_name, integer, path, paths, redis_url, size
+from coordd.config.kinds import (
+    ValueKind,
+    boolean,
+    choice,
+    duration,
+    group_name,
+    integer,
+    path,
+    paths,
+    redis_url,
+    size,
+)
 
 Mode = Literal["auto", "redis", "file"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -106,12 +117,44 @@ KEYS: tuple[ConfigKey, ...] = (
     ),
     ConfigKey(
         "agents",
+        "call_stall_after",
+        duration(least=0.1, most=YEAR),
+        "2h",
+        "An agent whose open tool call is older, and whose processes do nothing, is stalled. At least "
+        "agents.timeout.",
+        project=duration(least=10, most=7 * DAY),
+        reload=True,
+    ),
+    ConfigKey(
+        "agents",
         "forget_after",
         duration(least=0.1, most=YEAR),
         "24h",
         "A silent agent leaves the list; its history stays. At least agents.timeout.",
         project=duration(least=10, most=7 * DAY),
         reload=True,
+    ),
+    ConfigKey(
+        "agents",
+        "forget_ended_after",
+        duration(least=0.1, most=YEAR),
+        "10m",
+        "An agent that ended in order leaves the list; agents --all still shows it for the day.",
+        reload=True,
+    ),
+    ConfigKey(
+        "claude_code",
+        "enabled",
+        boolean(),
+        True,
+        "Whether sessions of Claude Code are looked for.",
+    ),
+    ConfigKey(
+        "claude_code",
+        "homes",
+        paths(),
+        [],
+        "Homes of Claude Code beside those that are found: ~/.claude, ~/.claude-*, $CLAUDE_CONFIG_DIR.",
     ),
     ConfigKey(
         "storage",

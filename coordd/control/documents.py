@@ -14,17 +14,20 @@ from typing import Any
 import msgspec
 
 from coordd import __version__
+from coordd.agents.activity import deciding_activity_row
 from coordd.agents.evidence import evidence_of
+from coordd.agents.explain import explain_activity, explain_verdict
 from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.liveness import deciding_row
 from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
-from coordd.agents.source import SourceState
+from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
+from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
 from coordd.util.timestamps import format_utc
 
@@ -52,7 +55,8 @@ class Documents:
     """Build the documents.
 
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
-    is late, 0.0 when it is on time. ``configuration`` returns its problems and ``runtime_files`` those of
+    is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
+    those that ended in order since midnight. ``configuration`` returns its problems and ``runtime_files`` those of
     coordd's own files, as sentences.
     """
 
@@ -67,6 +71,9 @@ class Documents:
         lateness: Callable[[float], float],
         cost: OwnCost,
         redis: RedisState,
+        needs: Needs,
+        agents_of: Callable[[SourceName], int],
+        ended_today: Callable[[float], int],
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -79,6 +86,9 @@ class Documents:
         self._lateness = lateness
         self._cost = cost
         self._redis = redis
+        self._needs = needs
+        self._agents_of = agents_of
+        self._ended_today = ended_today
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
@@ -109,8 +119,13 @@ class Documents:
                 "active": counts.active,
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
-                "stalled": len(self._board.holdings.stalled),
+                "stalled": self._store.activity_counts()["stalled"],
+                "ended": self._store.ended_count(),
+                "ended_today": self._ended_today(now.wall),
+                "activities": self._store.activity_counts(),
             },
+            "attention": self._needs.entries(now),
+            "limits": [],
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
@@ -118,7 +133,20 @@ class Documents:
                 for path, source in self._store.workspaces.items()
                 if path != NO_WORKSPACE
             ],
+            "sources": [
+                self._source(source) for source in self._store.sources.values() if not source.holds_tasks
+            ],
             "traces_malformed": self._malformed(),
+        }
+
+    def _source(self, source: SourceState) -> dict[str, object]:
+        return {
+            "kind": source.name.kind,
+            "path": source.name.path or None,
+            "state": source.state,
+            "error": source.error,
+            "agents": self._agents_of(source.name),
+            "unrecognised": list(source.unrecognised),
         }
 
     def summary(self, now: Moment) -> str:
@@ -135,14 +163,24 @@ class Documents:
     def agent_in_full(self, shown: ShownAgent, now: Moment) -> AgentInFull:
         """Return the document of ``agents.get``: an agent with its evidence, tasks and claims."""
         key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
+        activity_row, activity_rows = None, []
+        if shown.verdict.status == "active":
+            horizon = self._store.horizon(now.mono)
+            work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
+            deciding = deciding_activity_row(work)
+            activity_row = VerdictRow(deciding.number, deciding.when)
+            activity_rows = explain_activity(work)
         return AgentInFull(
             **self._fields(shown, now),
             verdict=VerdictRow(row.number, row.when),
-            stalled=self._tasks.is_stalled(key, now),
+            stalled=None if shown.doing.activity == "unknown" else shown.doing.activity == "stalled",
+            verdict_rows=explain_verdict(shown.evidence),
+            activity_row=activity_row,
+            activity_rows=activity_rows,
             evidence=evidence_of(
                 self._store.look_at_sources(shown.agent, now.mono),
                 stall=self._tasks.stall_evidence(key, now),
-                stall_after=self._board.holdings.stall_after,
+                stall_after=self._store.judging.limits.stall_after,
                 wall=now.wall,
             ),
             tasks=traces.tasks if traces else None,
@@ -163,12 +201,16 @@ class Documents:
             if len(page) < SLICE:
                 break
             await asyncio.sleep(0)
-        return {"schema": SCHEMA, "written_at": format_utc(now.wall), "status": status, "agents": agents}
+        return {
+            "schema": SCHEMA,
+            "written_at": format_utc(now.wall),
+            "status": status,
+            "agents": agents,
+            "acknowledged": self._needs.acknowledged.ids,
+        }
 
     def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:
-        return view_fields(
-            shown.agent, verdict=shown.verdict, age=shown.age, wall=now.wall, host=self._identity.host
-        )
+        return view_fields(shown, wall=now.wall, host=self._identity.host)
 
     def _daemon(self, now: Moment) -> dict[str, object]:
         identity = self._identity
@@ -210,7 +252,7 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
-        problems.extend(self._tasks.problems(now))
+        problems.extend(self._needs.problems(now))
         problems.extend(self._configuration())
         return problems
 

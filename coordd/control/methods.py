@@ -22,10 +22,11 @@ from coordd.control.hub import Hub
 from coordd.control.pages import Limit, Pages
 from coordd.control.peer import Peer
 from coordd.control.rpc import Method, NoParams, Opened
-from coordd.model import TOPICS, AgentView, Status, TaskState, TaskView, Topic
+from coordd.model import TOPICS, Activity, AgentView, Status, TaskState, TaskView, Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.runtime.clocks import Moment
+from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList, TaskPosition
 from coordd.util.timestamps import format_utc
 
@@ -34,6 +35,7 @@ class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of ``agents.list``."""
 
     status: Status | None = None
+    activity: Activity | None = None
     workspace: str | None = None
     limit: Limit | None = None
     cursor: str | None = None
@@ -44,6 +46,12 @@ class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     agent_id: str
     workspace: str | None = None
+
+
+class AckParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of ``attention.ack``: the id of an entry; None means all of them."""
+
+    entry: str | None = None
 
 
 class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +89,8 @@ class Methods:
         hub: Hub,
         history: HistoryQueries,
         reloader: Reloader,
+        needs: Needs,
+        forget: Callable[[AgentKey], Awaitable[None]],
         now: Callable[[], Moment],
     ) -> None:
         self._store = store
@@ -89,6 +99,8 @@ class Methods:
         self._hub = hub
         self._history = history
         self._reloader = reloader
+        self._needs = needs
+        self._forget = forget
         self._now = now
         self._agents_list = Pages[ListParams, AgentKey](
             name="agents", position=AgentKey, look=self._agents, version=self._agents_version, now=now
@@ -118,6 +130,20 @@ class Methods:
                 "agents.list", "agents by workspace and id, a page at a time", self._agents_list, ListParams
             ),
             Method("agents.get", "one agent with its evidence, tasks and claims", self.agents_get, GetParams),
+            Method(
+                "agents.forget",
+                "an agent that is not alive leaves the list now; its records stay",
+                self.agents_forget,
+                GetParams,
+                control=True,
+            ),
+            Method(
+                "attention.ack",
+                "an entry of attention, or each, is seen: it is off the list until it changes",
+                self.attention_ack,
+                AckParams,
+                control=True,
+            ),
             Method(
                 "tasks.list",
                 "tasks and claims, orphaned ones first, a page at a time",
@@ -170,7 +196,14 @@ class Methods:
     def _agents(
         self, params: ListParams, now: Moment, after: AgentKey | None
     ) -> Iterator[tuple[AgentKey, AgentView]]:
-        found = self._store.shown(now.mono, status=params.status, workspace=params.workspace, after=after)
+        found = self._store.shown(
+            now.mono,
+            status=params.status,
+            activity=params.activity,
+            workspace=params.workspace,
+            after=after,
+            wall=now.wall,
+        )
         return ((one.agent.key, self._documents.agent(one, now)) for one in found)
 
     def _agents_version(self, now: Moment) -> int:
@@ -181,7 +214,34 @@ class Methods:
         """Return one agent with its evidence, tasks and claims."""
         now = self._now()
         found = self._find(params)
-        return self._documents.agent_in_full(self._store.look(found, now.mono), now)
+        return self._documents.agent_in_full(self._store.look(found, now.mono, now.wall), now)
+
+    def agents_forget(self, params: GetParams, _peer: Peer) -> Awaitable[object]:
+        """Return ``{"forgotten": true}``."""
+        return self._forget_agent(params)
+
+    async def _forget_agent(self, params: GetParams) -> object:
+        now = self._now()
+        found = self._find(params)
+        if self._store.look(found, now.mono, now.wall).verdict.status == "active":
+            raise Fault(
+                jsonrpc.INVALID_PARAMS,
+                f"Agent {params.agent_id!r} is alive: only one that is not can be forgotten",
+                kind="alive",
+            )
+        await self._forget(found.key)
+        return {"forgotten": True}
+
+    def attention_ack(self, params: AckParams, _peer: Peer) -> object:
+        """Return ``{"acknowledged"}``, the number of entries; raises Fault for an entry that is not there."""
+        count = self._needs.ack(params.entry, self._now())
+        if params.entry is not None and count == 0:
+            raise Fault(
+                jsonrpc.INVALID_PARAMS,
+                f"Nothing that needs you has the id {params.entry!r}: coordctl status --json lists attention",
+                kind="no-such-entry",
+            )
+        return {"acknowledged": count}
 
     def _listed_tasks(
         self, params: TasksParams, now: Moment, after: TaskPosition | None
@@ -204,7 +264,7 @@ class Methods:
             "timestamp": format_utc(now.wall),
             "topics": topics,
             "status": self._documents.status(now),
-            "agents": [self._documents.agent(one, now) for one in self._store.shown(now.mono)],
+            "agents": [self._documents.agent(one, now) for one in self._store.shown(now.mono, wall=now.wall)],
         }
         return Opened(msgspec.Raw(msgspec.json.encode(snapshot)), self._hub.subscribe(topics))
 

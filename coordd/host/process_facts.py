@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
+class ProbeFailed(Exception):
+    """Internal: a process could not be looked at, which says nothing about it; whoever probes handles it."""
+
+
 class Process(NamedTuple):
     """One process of this boot: a pid is used again, a pid with its start is not.
 

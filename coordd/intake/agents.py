@@ -12,6 +12,8 @@ it is there under another key            ``appeared``, and ``removed`` under the
                                          key before unless others remain there       if that changed
 another source tells of it as well       ``heartbeat``                               the same
 its beat, verdict or tasks changed       ``heartbeat``, ``verdict``, ``tasks``       the same
+what it does changed                     ``activity``                                see announcing.py
+its turn went on                         ``progress``, each 15 s at most             none
 a source tells of it no longer           ``tasks`` or ``verdict``, if that shows     none
 nothing that is shown changed            none                                        none
 it has left, or is silent for too long   ``removed``                                 ``agent.removed``
@@ -25,20 +27,24 @@ changes back: each compares with what the step before it made, whether that is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from coordd.agents.beats import Reading
+from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent, difference, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
 from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import sample_of
+from coordd.agents.seen_process import SeenProcess
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.store import AgentStore
+from coordd.agents.store import AgentStore, is_beat
 from coordd.agents.traces import AgentTraces
-from coordd.model import AgentSample
+from coordd.intake.claims import NoClaims, ProcessClaims
+from coordd.intake.progress import ProgressPace
+from coordd.model import AgentSample, Cause
 from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import Growth
 from coordd.runtime.schedule import now
@@ -58,14 +64,18 @@ class _Step:
 class AgentIntake:
     """Put readings of agents into the store, and record what changes there.
 
-    ``running`` is false while coordd starts: agents found then were there before.
+    ``running`` is false while coordd starts: agents found then were there before. ``claims`` is told which
+    processes observations name. ``on_doing`` is called with each agent whose activity is shown anew.
     """
 
     def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
         self.running = False
+        self.claims: ProcessClaims = NoClaims()
+        self.on_doing: Callable[[Agent], None] = lambda _agent: None
         self._store = store
         self._recorder = recorder
         self._host = host
+        self._progress = ProgressPace()
         self._observations = Observations()
         self._steps = 0
         self._unshown: dict[AgentKey, tuple[int, Agent | None]] = {}
@@ -104,6 +114,7 @@ class AgentIntake:
                 continue
             for observation in observations:
                 touched |= self._observations.put(observation)
+                self.claims.observed(None, observation)
             agent = one.agent(observations)
             told |= dict.fromkeys((observation.place for observation in observations), agent)
             if one.key.workspace in {observation.workspace for observation in observations}:
@@ -127,13 +138,49 @@ class AgentIntake:
             old = known.get(agent_id)
             if traces is None:
                 touched |= self._observations.remove(state.name, agent_id)
+                self.claims.removed((state.name, agent_id))
                 continue
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
             if new is not old:
+                new = self.claims.observed(old, new)
                 touched |= self._observations.put(new)
         await self._commit(self._step(touched, now()))
+
+    async def set_processes(self, processes: Mapping[ObservationKey, SeenProcess | None]) -> None:
+        """Take over what is known now of the processes of observations; None: they are of none.
+
+        An observation that names another process by now stays as it is.
+        """
+        touched: set[AgentKey] = set()
+        for (source, agent_id), process in processes.items():
+            one = self._observations.of_source(source).get(agent_id)
+            if one is not None and one.process != process:
+                touched |= self._observations.put(replace(one, process=process))
+        if touched:
+            await self._commit(self._step(touched, now()))
+
+    def observation(self, place: ObservationKey) -> Observation | None:
+        """Return an observation, None where its source does not tell of that agent."""
+        return self._observations.find(place)
+
+    async def record_progress(self) -> None:
+        """Record the progress that was held back, of those whose time has come."""
+        moment = now()
+        step = _Step(moment.wall)
+        for key in self._progress.take(moment.mono):
+            before = self._latest(key)
+            if before is not None:
+                after = replace(before, cause="progress")
+                step.samples.append(self._sample(after, step.wall))
+                step.shown[key] = after
+        await self._commit(step)
+
+    @property
+    def progress_due(self) -> float | None:
+        """The monotonic time of the next :meth:`record_progress`, None where no progress is held back."""
+        return self._progress.due
 
     async def redate(self, state: SourceState) -> None:
         """Date beats that were seen while silence did not count as of the end of that time.
@@ -157,6 +204,7 @@ class AgentIntake:
             touched: set[AgentKey] = set()
             for agent_id in some:
                 touched |= self._observations.remove(state.name, agent_id)
+                self.claims.removed((state.name, agent_id))
             await self._commit(self._step(touched, now(), words="left with its workspace"))
             await asyncio.sleep(0)
         self._observations.drop_source(state.name)
@@ -169,9 +217,12 @@ class AgentIntake:
             before = self._latest(key)
             if before is None:
                 continue
-            verdict = self._store.look(before, moment.mono).verdict
-            if verdict.status != before.verdict.status:
-                after = replace(before, verdict=verdict, cause="verdict")
+            shown = self._store.look(before, moment.mono, moment.wall)
+            same = shown.verdict.status == before.verdict.status
+            if not same or shown.doing.activity != before.doing.activity:
+                cause: Cause = "activity" if same else "verdict"
+                verdict = before.verdict if same else shown.verdict
+                after = before.recorded(verdict, cause, shown.doing)
                 self._record_change(step, before, after)
                 step.shown[key] = after
         await self._commit(step)
@@ -181,6 +232,13 @@ class AgentIntake:
         for some in slices(keys):
             await self._commit(self._step(set(some), now()))
             await asyncio.sleep(0)
+
+    async def forget_now(self, key: AgentKey) -> None:
+        """Remove an agent that is not alive, however short its silence; a new beat brings it back."""
+        touched: set[AgentKey] = {key}
+        for one in self._observations.of_agent(key):
+            touched |= self._observations.put(replace(one, dormant=True))
+        await self._commit(self._step(touched, now(), words="is forgotten, as somebody asked"))
 
     def _is_known(self, one: Observation) -> bool:
         """Return whether this is still what its source tells: it may have told more between two slices."""
@@ -221,7 +279,7 @@ class AgentIntake:
         for key in keys:
             if (agent := after[key]) is not None:
                 step.shown[key] = self._compared(
-                    step, before[key], agent, told_before, restoring=restored is not None
+                    step, moment, before[key], agent, told_before, restoring=restored is not None
                 )
         for key in keys:
             if after[key] is None and (old := before[key]) is not None:
@@ -246,23 +304,25 @@ class AgentIntake:
             key = waiting.pop()
             found[key] = None
             observations = self._observations.of_agent(key)
-            if evidence := self._store.evidence_of_young(observations, horizon):
+            if evidence := self._store.judging.evidence_of_young(observations, horizon):
                 found[key] = join(key, observations, evidence)
-            elif overdue := self._store.overdue(observations, horizon):
+            elif overdue := self._store.judging.overdue(observations, horizon):
                 for one in overdue:
                     waiting |= self._observations.put(replace(one, dormant=True))
                 waiting.add(key)
             elif spent := _spent(observations):
                 for one in spent:
                     waiting |= self._observations.remove(*one.place)
+                    self.claims.removed(one.place)
                 waiting.add(key)
-            elif not self._store.is_forgotten(observations, horizon):
-                found[key] = join(key, observations, self._store.evidence_of(observations, horizon))
+            elif not self._store.judging.is_forgotten(observations, horizon):
+                found[key] = join(key, observations, self._store.judging.evidence_of(observations, horizon))
         return found
 
     def _compared(
         self,
         step: _Step,
+        moment: Moment,
         before: Agent | None,
         after: Agent,
         told_before: Mapping[ObservationKey, Agent],
@@ -270,26 +330,47 @@ class AgentIntake:
         restoring: bool,
     ) -> Agent:
         """Note in the step what makes the agent worth a record; return it as it is to be shown."""
+        horizon = self._store.horizon(moment.mono)
         if before is not None:
             verdict = after.verdict
             silenced = before.verdict.status == "active" and verdict.reason == "silent"
             if restoring or (self._store.rereads and silenced):
                 verdict = before.verdict  # until every source of it was read once more
-                after = after.recorded(verdict, after.cause)
+                after = after.recorded(verdict, after.cause, before.doing)
             cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
-            after = after.recorded(verdict, cause or before.cause)
+            doing = before.doing
+            if not restoring and not is_beat(before, after.recorded(verdict, before.cause, doing)):
+                doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
+            cause = self._worth(before, cause, doing, moment)
+            after = after.recorded(verdict, cause or before.cause, doing)
             if cause is not None:
                 self._record_change(step, before, after)
             return after
         earlier = next(
             (told_before[one.place] for one in after.observations if one.place in told_before), None
         )
-        if not self.running and earlier is None and not restoring:
-            after = replace(after, cause="start")
+        doing = earlier.doing if earlier else NOTHING
+        if not restoring:
+            doing = self._store.judging.doing(after, after.verdict, doing, horizon=horizon, wall=moment.wall)
+        cause = "start" if not self.running and earlier is None and not restoring else after.cause
+        after = after.recorded(after.verdict, cause, doing)
         self._record_change(step, earlier, after)
         return after
+
+    def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
+        """Return the cause for which a step is recorded, in view of what the agent does now."""
+        known = None not in (doing.activity, before.doing.activity)
+        changed = known and doing.activity != before.doing.activity  # else the verdict's change says it
+        waits_anew = doing.activity == "waiting" and doing.since != before.doing.since
+        if cause in (None, "heartbeat", "progress") and (changed or waits_anew):
+            cause = "activity"
+        if cause == "progress" and not self._progress.may(before.key, moment.mono):
+            return None
+        if cause is not None and before.session is not None:
+            self._progress.recorded(before.key, moment.mono)
+        return cause
 
     def _record_change(self, step: _Step, before: Agent | None, after: Agent) -> None:
         step.samples.append(self._sample(after, step.wall))
@@ -318,8 +399,12 @@ class AgentIntake:
                 del self._unshown[key]
             if agent is None:
                 self._store.hide(key)
+                self._progress.forget(key)
             else:
+                old = self._store.get(key)
                 self._store.show(agent, mono)
+                if old is None or old.doing != agent.doing:
+                    self.on_doing(agent)
         self._growth.note_count(len(self._store))
 
     def _sample(self, agent: Agent, wall: float) -> AgentSample:
@@ -337,7 +422,10 @@ def _spent(observations: Collection[Observation]) -> list[Observation]:
 
 
 def _is_blank(traces: AgentTraces) -> bool:
-    return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks)
+    session = traces.session
+    return not (traces.heartbeat or traces.registration or traces.listed or traces.tasks) and (
+        session is None or not session.present
+    )
 
 
 def _last_recorded(one: RememberedAgent) -> tuple[float, bool]:

@@ -63,6 +63,9 @@ class DeadlineTimer:
             return
         self._tasks.update()
         mono = now().mono
+        progress = self._agents.progress_due
+        if progress is not None and self._schedule.waiting("agents.progress") is None:
+            self._schedule.once("agents.progress", max(0.0, progress - mono), self._record_progress)
         due = self._store.next_deadline()
         if self._store.has_unrecorded:
             due = mono
@@ -72,6 +75,10 @@ class DeadlineTimer:
         waiting = self._schedule.waiting("agents.deadline")
         if waiting is None or waiting > due + GRID:
             self._schedule.once("agents.deadline", due - mono + GRID / 2, self._judge_due)
+
+    async def _record_progress(self) -> None:
+        await self._agents.record_progress()
+        self.update()
 
     async def _judge_due(self) -> None:
         by_sources: dict[frozenset[SourceName], list[AgentKey]] = defaultdict(list)

@@ -304,7 +304,7 @@ class SourceIntake:
             mono=moment.mono,
             observed=observed,
             since=observed if pushed else min(observed, self._last_observed),
-            timeout=store.timeout,
+            timeout=store.judging.limits.timeout,
             fresh=fresh,
             blind=moment.mono - clock.now(moment.mono),
         )

@@ -17,7 +17,6 @@ from coordd.runtime.schedule import Schedule, now
 from coordd.sinks.recorder import Recorder
 from coordd.tasks.board import Board
 from coordd.tasks.event_buffer import TaskEvent
-from coordd.util.text import age
 
 GATHER = 0.5
 """Seconds for which events are gathered."""
@@ -103,7 +102,7 @@ class TaskIntake:
             kinds[one.kind].append(one)
         for kind, several in kinds.items():
             for one in several[:NAMED]:
-                detail = {"workspace": one.workspace, **_detail(one)}
+                detail = {"workspace": one.workspace, "agent_id": one.agent_id}
                 self._recorder.event(kind, one.subject, _message(one), detail)
             rest = len(several) - NAMED
             if rest > 0:
@@ -118,14 +117,5 @@ def _message(event: TaskEvent) -> str:
         return f"task {event.subject} is claimed by {holder}"
     if event.kind == "task.released":
         return f"task {event.subject} is no longer claimed by {holder}"
-    if event.kind == "claim.orphaned":
-        why = "is inactive" if event.holder else "has left no trace"
-        return f"the claim of task {event.subject} is orphaned: {holder} {why}"
-    held = ", ".join(event.tasks[:NAMED])
-    return f"agent {event.subject} is stalled: holds {held}, no progress for {age(event.idle)}"
-
-
-def _detail(event: TaskEvent) -> dict[str, object]:
-    if event.kind == "agent.stalled":
-        return {"tasks": list(event.tasks[:NAMED]), "idle": event.idle}
-    return {"agent_id": event.agent_id}
+    why = "is inactive" if event.holder else "has left no trace"
+    return f"the claim of task {event.subject} is orphaned: {holder} {why}"

@@ -25,10 +25,13 @@ from typing import Annotated
 import msgspec
 
 from coordd.agents.beats import FUTURE, Restored
+from coordd.agents.doing import Doing
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Verdict
 from coordd.agents.remembered import RememberedAgent
-from coordd.model import Cause, Reason, Status
+from coordd.agents.session import Session, TokenCounts, Turn
+from coordd.host.process_facts import Process
+from coordd.model import Activity, Cause, Reason, Status
 from coordd.records.backwards import lines_backwards
 from coordd.records.names import Part, parse_part
 from coordd.sinks.snapshot_reader import Count, LastSnapshot, Time
@@ -51,6 +54,16 @@ _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
 _Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
+class _Tokens(msgspec.Struct, frozen=True):
+    """The field ``tokens``."""
+
+    input: Count
+    output: Count
+    cache_read: Count
+    cache_write: Count
+    since: Time | None
+
+
 class _Remembered(msgspec.Struct, frozen=True):
     """The fields of an agent's sample that are restored."""
 
@@ -67,6 +80,19 @@ class _Remembered(msgspec.Struct, frozen=True):
     sources: Annotated[tuple[_Kind, ...], msgspec.Meta(min_length=1, max_length=16)] = ("file",)
     last_heartbeat_age: _Seconds | None = None
     host: str = ""
+    project: _Text | None = None
+    name: _Text | None = None
+    kind: _Kind | None = None
+    session_id: _Text | None = None
+    activity: Activity | None = None
+    activity_since: Time | None = None
+    last_progress: Time | None = None
+    model: _Text | None = None
+    context_tokens: Count | None = None
+    tokens: _Tokens | None = None
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    proc_start: Count | None = None
+    tty: _Text | None = None
 
 
 def covered(directory: int) -> dict[str, tuple[int, int]]:
@@ -221,10 +247,42 @@ def _take(
             wall=moments[key],
             seen=seen,
             shared=len(one.sources) > 1,
+            process=None if one.pid is None or one.proc_start is None else Process(one.pid, one.proc_start),
+            session=_session(one),
         ),
         beat_wall=beat,
         run_since=end - one.uptime if end is not None and one.uptime is not None else run,
+        doing=Doing(one.activity, _epoch(one.activity_since)),
     )
+
+
+def _session(one: _Remembered) -> Session | None:
+    """Return what a record says of the agent's session: no turn, for that has gone on since."""
+    if one.kind is None or one.session_id is None:
+        return None
+    tokens = one.tokens
+    counts = None
+    if tokens is not None:
+        since = _epoch(tokens.since)
+        counts = TokenCounts(tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, since)
+    return Session(
+        kind=one.kind,
+        session_id=one.session_id,
+        process=None,
+        project=one.project,
+        name=one.name,
+        tty=one.tty,
+        turn=Turn(
+            last=_epoch(one.last_progress), model=one.model, context_tokens=one.context_tokens, tokens=counts
+        ),
+    )
+
+
+def _epoch(timestamp: str | None) -> float | None:
+    try:
+        return None if timestamp is None else parse_timestamp(timestamp)
+    except ValueError:
+        return None
 
 
 def _agents_of(snapshot: LastSnapshot) -> list[_Remembered]:

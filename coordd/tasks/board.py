@@ -37,10 +37,9 @@ class Board:
 
     Args:
         store: all agents; its verdicts decide which claims are orphaned.
-        stall_after: agents.stall_after in seconds.
     """
 
-    def __init__(self, *, store: AgentStore, stall_after: float) -> None:
+    def __init__(self, *, store: AgentStore) -> None:
         self.source_tasks: dict[str, SourceTasks] = {}
         self.orphans: set[TaskKey] = set()
         self._version = 0
@@ -55,14 +54,12 @@ class Board:
         self._running = True
         self._unread_at_start: set[str] = set()
         self._duplicates = Duplicates(self.source_tasks)
-        self.holdings = Holdings(
-            source_tasks=self.source_tasks, store=store, events=self._events, stall_after=stall_after
-        )
+        self.holdings = Holdings(source_tasks=self.source_tasks, store=store)
 
     @property
     def version(self) -> int:
         """A number that grows whenever anything that is shown may have changed."""
-        return self._version + self.holdings.version
+        return self._version
 
     def touched(self, key: AgentKey) -> None:
         """Note that an agent appeared or left, or that its verdict or list of tasks changed."""
@@ -110,7 +107,7 @@ class Board:
         more = source.finish_filling()
         self._version += 1
         self._unread_at_start.discard(path)
-        source.prune(self._observed(path, now().mono) - self.holdings.stall_after)
+        source.prune(self._observed(path, now().mono) - self._store.judging.limits.stall_after)
         if not more and source.knows == known_before:
             return
         for tasks in slices(source.claims):
@@ -171,8 +168,7 @@ class Board:
 
     def next_deadline(self) -> float | None:
         """Return the monotonic time of the next possible change; never too late after :meth:`settle`."""
-        times = (self._deadlines.first(), self.holdings.next_deadline())
-        return min((time for time in times if time is not None), default=None)
+        return self._deadlines.first()
 
     @property
     def has_events(self) -> bool:
@@ -304,6 +300,7 @@ class Board:
         held.state = state
         self._version += 1
         self.orphans.discard((path, task))
+        held.orphaned_at = now.wall if state == "orphaned" else None
         if state == "orphaned":
             self.orphans.add((path, task))
             agent_id = held.claim.agent_id
@@ -322,7 +319,7 @@ class Board:
         return any((source := self.source_tasks.get(other)) is None or not source.read for other in others)
 
     def _evidence(self, path: str, held: HeldClaim, now: Moment) -> ClaimEvidence:
-        claim, timeout = held.claim, self._store.timeout
+        claim, timeout = held.claim, self._store.judging.limits.timeout
         observed = self._judged(path, now)
         holder = self.holdings.holder(path, claim.agent_id)
         if holder == "inactive":

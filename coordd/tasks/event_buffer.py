@@ -1,4 +1,4 @@
-"""Buffer the events of tasks, and of agents because of their tasks, until they are taken. Pure state."""
+"""Buffer the events of tasks until they are taken. Pure state."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ MAX_EVENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """An event of a task (``subject``) held by ``agent_id``, or of an agent (``subject``).
+    """An event of a task (``subject``) held by ``agent_id``.
 
-    ``holder`` is the status of the holder of an orphaned claim. ``tasks`` and ``idle`` (seconds without
-    progress) belong to ``agent.stalled``.
+    ``holder`` is the status of the holder of an orphaned claim.
     """
 
-    kind: Literal["task.claimed", "task.released", "claim.orphaned", "agent.stalled"]
+    kind: Literal["task.claimed", "task.released", "claim.orphaned"]
     workspace: str | None
     subject: str
     agent_id: str | None = None
     holder: Status | None = None
-    tasks: tuple[str, ...] = ()
-    idle: float | None = None
 
 
 class EventBuffer:

@@ -1,9 +1,9 @@
-"""Decide what each agent holds, over all sources, and whether it is stalled.
+"""Decide what each agent holds, over all sources, and when it last made progress with it.
 
 The rule: an agent makes progress when a claim that it holds changes, or the reported progress of one of its
-tasks, or its list of tasks. An active agent that holds a task and has made no progress for ``stall_after``
-seconds is stalled; time in which its source could not be read, or coordd did not run, does not count. Pure
-state: time is passed in.
+tasks, or its list of tasks. Time in which its source could not be read, or coordd did not run, is no time
+without progress. What that makes of its activity is decided by agents/activity.py. Pure state: time is passed
+in.
 """
 
 from __future__ import annotations
@@ -12,43 +12,28 @@ from collections.abc import Iterable
 
 from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
+from coordd.agents.work import Held
 from coordd.model import Status
 from coordd.runtime.clocks import Moment
-from coordd.runtime.deadlines import Deadlines
-from coordd.tasks.event_buffer import EventBuffer, TaskEvent
 from coordd.tasks.work import AgentHoldings, SourceTasks, TaskKey
 
 
 class Holdings:
-    """Judge what agents hold, in all sources.
+    """Keep what agents hold, in all sources; the store asks for it, and is told when it has changed.
 
-    ``stalled`` has the stalled agents under the keys where they are shown. ``running`` is false while coordd
-    starts: what is found then makes no event. ``version`` grows whenever ``stalled`` changes.
+    ``running`` is false while coordd starts: what is found then is no progress.
 
     Args:
         source_tasks: what is known of each source; the board fills it.
         store: all agents.
-        events: takes the events.
-        stall_after: agents.stall_after in seconds; it may be changed.
     """
 
-    def __init__(
-        self,
-        *,
-        source_tasks: dict[str, SourceTasks],
-        store: AgentStore,
-        events: EventBuffer,
-        stall_after: float,
-    ) -> None:
-        self.stall_after = stall_after
-        self.stalled: set[AgentKey] = set()
+    def __init__(self, *, source_tasks: dict[str, SourceTasks], store: AgentStore) -> None:
         self.running = True
-        self.version = 0
         self._source_tasks = source_tasks
         self._store = store
-        self._events = events
         self._due: set[AgentKey] = set()
-        self._deadlines: Deadlines[AgentKey] = Deadlines(wanted=self._exists)
+        store.judging.held = self.held
 
     def mark_due(self, keys: Iterable[AgentKey]) -> None:
         """Judge these agents, as (source in which they hold something, id), at the next :meth:`settle`."""
@@ -61,22 +46,29 @@ class Holdings:
     def moved(self, path: str) -> None:
         """Mark all stalled agents that hold something in this source to be judged again."""
         source = self._source_tasks[path]
-        self._due.update(AgentKey(path, key[1]) for key in self.stalled if key[1] in source.holdings)
+        self._due.update(AgentKey(path, key[1]) for key in self._stalled() if key[1] in source.holdings)
 
     def dropped(self) -> None:
         """Mark all stalled agents to be judged again: what they held may have gone with its source."""
-        self._due.update(self.stalled)
+        self._due.update(self._stalled())
 
     def settle(self, now: Moment) -> None:
-        """Judge the agents that a change or the time has affected, up to this moment."""
-        self._due.update(self._deadlines.take(now.mono))
+        """Have the agents judged that a change has affected, up to this moment."""
         due, self._due = self._due, set()
-        for path, agent_id in due:
-            self._judge(path, agent_id, now)
+        keys = [self._cleared(path, agent_id) for path, agent_id in due]
+        if keys:
+            self._store.rejudge(keys, now.mono)
 
-    def next_deadline(self) -> float | None:
-        """Return the monotonic time of the next possible change; never too late after :meth:`settle`."""
-        return self._deadlines.first()
+    def held(self, key: AgentKey, mono: float) -> Held:
+        """Return what the activity of an agent depends on: whether it holds a task, and its progress."""
+        if not self.knows(key):
+            return Held(holds=None)
+        idle = [
+            self._source_tasks[path].idle(holding, self._judged(path, mono))
+            for path, holding in self.of(key)
+            if holding.holds()
+        ]
+        return Held(holds=bool(idle), idle=min(idle, default=None))
 
     def knows(self, key: AgentKey) -> bool:
         """Return whether all that this agent holds, and its progress, can be read."""
@@ -100,7 +92,8 @@ class Holdings:
     def idle(self, key: AgentKey, now: Moment) -> float:
         """Return the seconds since the last progress of an agent that holds something."""
         return min(
-            self._source_tasks[path].idle(holding, self._judged(path, now)) for path, holding in self.of(key)
+            self._source_tasks[path].idle(holding, self._judged(path, now.mono))
+            for path, holding in self.of(key)
         )
 
     def of(self, key: AgentKey) -> list[tuple[str, AgentHoldings]]:
@@ -125,10 +118,6 @@ class Holdings:
             The claims that have to be judged again for that, as (source, task).
         """
         agent_id = key[1]
-        if self._store.status_of(key) is None:
-            self.stalled.discard(key)
-        if key in self.stalled:
-            self._due.add(key)
         claims: list[TaskKey] = []
         # Claims in Redis may name an agent of a workspace, and claims in any workspace one that Redis names.
         holding_it = [path for path, source in self._source_tasks.items() if agent_id in source.holdings]
@@ -161,41 +150,25 @@ class Holdings:
         self._due.add(AgentKey(path, agent_id))
         return holding
 
-    def _judge(self, path: str, agent_id: str, now: Moment) -> None:
+    def _cleared(self, path: str, agent_id: str) -> AgentKey:
+        """Forget where an agent holds nothing any more; return the key under which it is shown."""
         key = self._shown_key(path, agent_id)
-        if key != (path, agent_id):
-            self.stalled.discard(AgentKey(path, agent_id))
-        holdings = []
         for where, holding in self.of(key):
-            if holding.holds():
-                holdings.append((where, holding))
-            else:
+            if not holding.holds():
                 del self._source_tasks[where].holdings[agent_id]
-        stalled = False
-        if holdings and holdings[0][1].status == "active" and self.knows(key):
-            idle = self.idle(key, now)
-            stalled = idle >= self.stall_after
-            if not stalled:
-                self._deadlines.put(AgentKey(holdings[0][0], agent_id), now.mono + self.stall_after - idle)
-            elif key not in self.stalled and self.running:
-                held = self.tasks_of(key)
-                event = TaskEvent("agent.stalled", key[0] or None, agent_id, tasks=held, idle=round(idle, 3))
-                self._events.add(event)
-        if stalled != (key in self.stalled):
-            self.version += 1
-            (self.stalled.add if stalled else self.stalled.discard)(key)
+        return key
+
+    def _stalled(self) -> Iterable[AgentKey]:
+        return self._store.with_activity("stalled")
 
     def _sources(self, key: AgentKey) -> set[str]:
         """Return the sources that see the agent or in which it holds something."""
         held = [path for path, _ in self.of(key)]
-        return {key.workspace, *held, *self._store.workspaces_of(key)}
+        own = {key.workspace} & self._store.workspaces.keys()
+        return {*own, *held, *self._store.workspaces_of(key)}
 
     def _shown_key(self, path: str, agent_id: str) -> AgentKey:
         return self._store.resolve(path, agent_id)
 
-    def _exists(self, key: AgentKey) -> bool:
-        source = self._source_tasks.get(key[0])
-        return source is not None and key[1] in source.holdings
-
-    def _judged(self, path: str, now: Moment) -> float:
-        return self._store.workspaces[path].clock.now(self._store.horizon(now.mono))
+    def _judged(self, path: str, mono: float) -> float:
+        return self._store.workspaces[path].clock.now(self._store.horizon(mono))

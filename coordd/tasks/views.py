@@ -6,7 +6,6 @@ available tasks; within each by workspace and task.
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
 
@@ -27,7 +26,7 @@ TaskPosition = tuple[int, str, str]
 """The position of a task in the list: rank of its state, workspace ("" for Redis), task."""
 
 NAMED = 5
-"""The number of orphaned claims, and of stalled agents, that ``problems`` names; the rest is counted."""
+"""The number of orphaned claims that ``problems`` names; the rest is counted."""
 
 
 class TaskList:
@@ -94,10 +93,9 @@ class TaskList:
             if not self._board.is_duplicate(path, task)
         ]
 
-    def is_stalled(self, key: AgentKey, now: Moment) -> bool | None:
-        """Return whether the agent is stalled, None where that is unknown."""
-        self._board.settle(now)
-        return key in self._board.holdings.stalled if self._board.holdings.knows(key) else None
+    def held_words(self, key: AgentKey) -> str:
+        """Return the tasks that an agent holds, in words; "" where it holds none or that is unknown."""
+        return _some(self._board.holdings.tasks_of(key))
 
     def stall_evidence(self, key: AgentKey, now: Moment) -> tuple[str, float] | None:
         """Return the tasks that an agent holds, in words, and the seconds since its last progress.
@@ -109,36 +107,6 @@ class TaskList:
         if not held or not self._board.holdings.knows(key):
             return None
         return _some(held), self._board.holdings.idle(key, now)
-
-    def problems(self, now: Moment) -> list[str]:
-        """Return one line for all orphaned claims, and one for each of the first stalled agents."""
-        self._board.settle(now)
-        found = []
-        orphans = [key for key in self._board.orphans if self._board.source_tasks[key[0]].knows_claims]
-        if orphans:
-            named = [self._orphan(key, now) for key in heapq.nsmallest(NAMED, orphans)]
-            count = len(orphans)
-            more = f"; and {count - NAMED} more" if count > NAMED else ""
-            noun = "claim is" if count == 1 else "claims are"
-            found.append(f"{count} {noun} orphaned: {'; '.join(named)}{more}")
-        stalled = self._board.holdings.stalled
-        for key in heapq.nsmallest(NAMED, stalled):
-            held = _some(self._board.holdings.tasks_of(key))
-            idle = age(self._board.holdings.idle(key, now))
-            found.append(f"agent {escape(key[1])} is stalled: holds {held}, no progress for {idle}")
-        if len(stalled) > NAMED:
-            found.append(f"{len(stalled) - NAMED} more agents are stalled")
-        return found
-
-    def _orphan(self, key: TaskKey, now: Moment) -> str:
-        path, task = key
-        agent_id = self._board.source_tasks[path].claims[task].claim.agent_id
-        agent = self._store.get(self._store.resolve(path, agent_id)) if agent_id else None
-        claim = f"{escape(task)} held by {escape(agent_id or '')}"
-        if not agent:
-            return f"{claim} (no trace of it)"
-        silence = self._store.look(agent, now.mono).evidence.silence
-        return f"{claim} (inactive, silent for {age(silence)})"
 
     def _in_order(self) -> list[TaskPosition]:
         board = self._board

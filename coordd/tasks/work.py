@@ -29,7 +29,8 @@ class HeldClaim:
     """A claim that counts, with its holder's status and its state as they were last judged.
 
     ``since`` is the time from which the absence of its holder is counted. ``found`` is true while a claim
-    that was there before coordd looked has not been judged yet.
+    that was there before coordd looked has not been judged yet. ``orphaned_at`` is when it was found orphaned
+    (epoch seconds).
     """
 
     claim: Claim
@@ -37,6 +38,7 @@ class HeldClaim:
     holder: Status | None = None
     state: ClaimState = "held"
     found: bool = False
+    orphaned_at: float | None = None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from coordd.agents.beats import Reading
+from coordd.agents.doing import NOTHING
 from coordd.agents.join import Agent, difference, join
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, combine
 from coordd.agents.observation import Observation, observe
@@ -46,7 +48,7 @@ def step(
     old = before.observations[0] if before else None
     name, agent_id = place
     new = observe(old, place, name.path, traces, reading)
-    evidence = new.evidence(reading.observed, timeout=reading.timeout, readable=True)
+    evidence = new.evidence(reading.observed, timeout=reading.timeout, readable=True, mono=reading.mono)
     after = join(AgentKey(new.workspace, agent_id), [new], evidence)
     if before is None:
         return after, after.cause
@@ -77,7 +79,9 @@ class Agents:
     ) -> None:
         self.mono = mono
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(timeout=timeout, forget_after=forget_after, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(
+            limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=self.loop_monitor
+        )
         self.observations = Observations()
         for state in (*map(state_of, paths), *states):
             self.store.add_source(state)
@@ -154,7 +158,8 @@ class Agents:
             [
                 one.evidence(
                     self.clock(one.source).now(horizon),
-                    timeout=self.store.timeout,
+                    timeout=self.store.judging.limits.timeout,
+                    mono=self.mono,
                     readable=self.clock(one.source).readable,
                 )
                 for one in observations
@@ -174,5 +179,8 @@ class Agents:
                 cause is None or (cause == "tasks" and len(observations) < len(before.observations))
             ):
                 after = replace(after, verdict=before.verdict)  # it is recorded in its turn
-            self.store.show(replace(after, cause=cause or after.cause), self.mono)
+            horizon = self.loop_monitor.horizon(self.mono)
+            doing = before.doing if before else NOTHING
+            doing = self.store.judging.doing(after, after.verdict, doing, horizon=horizon, wall=None)
+            self.store.show(after.recorded(after.verdict, cause or after.cause, doing), self.mono)
         return touched

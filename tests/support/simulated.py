@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.remembered import RememberedAgent
 from coordd.agents.store import AgentStore
@@ -153,8 +154,10 @@ class Coordd:
         self._clock = clock
         self.jobs = Jobs(clock)
         schedule: Any = self.jobs
-        self.store = AgentStore(timeout=timeout, forget_after=forget_after, loop_monitor=monitor)
-        board = Board(store=self.store, stall_after=900.0)
+        self.store = AgentStore(
+            limits=Limits(timeout=timeout, forget_after=forget_after), loop_monitor=monitor
+        )
+        board = Board(store=self.store)
         agents = AgentIntake(store=self.store, recorder=recorder, host="h")
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
         self.deadline_timer = DeadlineTimer(store=self.store, schedule=schedule, agents=agents, tasks=tasks)

@@ -6,6 +6,7 @@ Pure, but for the budgets that are charged: trace_folder.py reads the files, rea
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import islice
 
 from coordd.agents.traces import Heartbeat, Registration
@@ -72,8 +73,9 @@ def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
     return Parsed(*parse_tasks(content))
 
 
-def _registration(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
-    return Parsed(*parse_registration(content))
+def _registration(_: str, content: bytes, state: os.stat_result) -> Parsed[AgentTrace]:
+    registration, problem = parse_registration(content)
+    return Parsed(replace(registration, owner=state.st_uid, written=state.st_mtime_ns / 1e9), problem)
 
 
 def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:

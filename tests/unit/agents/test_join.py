@@ -124,10 +124,10 @@ def test_several_sources_tell_the_shortest_silence_and_can_be_read_if_all_can() 
 
 def test_one_live_process_is_enough_and_one_orderly_end() -> None:
     nothing = Evidence(silence=None, timeout=TIMEOUT)
-    gone, alive = replace(nothing, process="gone"), replace(nothing, process="alive")
-    assert [combine([nothing, one]).process for one in (nothing, gone, alive)] == [None, "gone", "alive"]
-    assert combine([gone, alive]).process == "alive"
-    assert combine([nothing, replace(nothing, ended=True)]).ended
+    killed, alive = replace(nothing, process="killed"), replace(nothing, process="alive")
+    assert [combine([nothing, one]).process for one in (nothing, killed, alive)] == [None, "killed", "alive"]
+    assert combine([killed, alive]).process == "alive"
+    assert combine([nothing, replace(nothing, end_age=9.0)]).ended
 
 
 # What a step is worth.

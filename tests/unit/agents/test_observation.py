@@ -76,14 +76,14 @@ def test_no_beat_lies_in_the_future(after: float, blind: float, ahead: float, fr
 
 
 def test_without_a_beat_there_is_no_silence_and_what_is_hidden_cannot_be_read() -> None:
-    assert seen(None).evidence(50.0, timeout=TIMEOUT, readable=True).silence is None
+    assert seen(None).evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0).silence is None
     one = seen(1.0)
-    evidence = one.evidence(50.0, timeout=TIMEOUT, readable=True)
+    evidence = one.evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0)
     assert (evidence.silence, evidence.readable) == (49.0, True)
-    assert one.evidence(0.0, timeout=TIMEOUT, readable=False).silence == 0.0
-    assert not one.evidence(0.0, timeout=TIMEOUT, readable=False).readable
+    assert one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).silence == 0.0
+    assert not one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).readable
     hidden = observe(one, PLACE, "/w", traces(None, hidden=True), reading(20.0))
-    assert not hidden.evidence(50.0, timeout=TIMEOUT, readable=True).readable
+    assert not hidden.evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0).readable
 
 
 def test_one_that_was_forgotten_sleeps_until_its_next_beat() -> None:
@@ -113,3 +113,12 @@ def test_a_registration_that_is_renewed_is_a_beat() -> None:
     assert (beaten.beat_wall, beaten.beat_at) == (T0 + 20, 21.0)
     again = observe(beaten, PLACE, "/w", traces(1.0, registration=renewed), reading(90.0))
     assert again is beaten
+
+
+def test_a_registration_file_that_is_only_touched_is_no_beat() -> None:
+    told = Registration(started_at=T0 - 5, pid=7, owner=1000, written=T0)
+    one = observe(seen(1.0), PLACE, "/w", traces(1.0, registration=told), reading(21.0))
+    touched = traces(1.0, registration=replace(told, written=T0 + 60))
+    again = observe(one, PLACE, "/w", touched, reading(61.0))
+    assert (again.beat_wall, again.beat_at) == (one.beat_wall, one.beat_at)
+    assert again.traces == touched

@@ -68,7 +68,7 @@ class Model(RuleBasedStateMachine):
 
     def evidence(self, one: Observation) -> Evidence:
         clock = self.agents.clock(one.source)
-        return one.evidence(clock.now(self.mono), timeout=TIMEOUT, readable=clock.readable)
+        return one.evidence(clock.now(self.mono), timeout=TIMEOUT, readable=clock.readable, mono=0.0)
 
     def silence(self, observations: list[Observation]) -> float | None:
         silences = [self.evidence(one).silence for one in observations]
@@ -131,9 +131,9 @@ class Model(RuleBasedStateMachine):
         for key in self.store.take_unrecorded(self.mono):
             agent = self.store.get(key)
             assert agent is not None
-            now = self.store.look(agent, self.mono).verdict
-            assert now.status != agent.verdict.status
-            self.store.show(replace(agent, verdict=now, cause="verdict"), self.mono)
+            now = self.store.look(agent, self.mono)
+            assert now.verdict.status != agent.verdict.status
+            self.store.show(agent.recorded(now.verdict, "verdict", now.doing), self.mono)
         assert not self.store.has_unrecorded
 
     @invariant()

@@ -59,7 +59,10 @@ class Model(RuleBasedStateMachine):
         found = set()
         for key, agent in self.known.items():
             evidence = self.agents.evidence(agent.observations)
-            if judge(evidence).status == "inactive" and (evidence.silence or 0.0) > self.store.forget_after:
+            if (
+                judge(evidence).status == "inactive"
+                and (evidence.silence or 0.0) > self.store.judging.limits.forget_after
+            ):
                 found.add(key)
         return found
 
@@ -105,7 +108,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(timeout=st.sampled_from([10.0, 120.0, 200.0]))
     def change_the_timeout(self, timeout: float) -> None:
-        self.store.timeout = timeout
+        self.store.judging.limits = replace(self.store.judging.limits, timeout=timeout)
         self.store.rejudge_all(self.mono)
 
     @precondition(lambda self: self.known)
@@ -129,7 +132,9 @@ class Model(RuleBasedStateMachine):
         assert set(owed) == differing
         assert len(owed) == len(set(owed))
         for key in owed:
-            self.known[key] = replace(self.known[key], verdict=self.verdict(self.known[key]))
+            now = self.store.look(self.known[key], self.mono)
+            assert now.verdict == self.verdict(self.known[key])
+            self.known[key] = self.known[key].recorded(now.verdict, "verdict", now.doing)
             self.store.show(self.known[key], self.mono)
         overdue = self.overdue()
         assert overdue <= self.store.take_overdue()
@@ -298,7 +303,7 @@ def test_a_forgotten_agent_that_comes_back_has_the_age_of_its_new_beat() -> None
             mono=agents.mono,
             observed=observed,
             since=0.0,
-            timeout=agents.store.timeout,
+            timeout=agents.store.judging.limits.timeout,
             fresh=old is None,
             blind=agents.mono - observed,
         )

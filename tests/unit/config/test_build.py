@@ -88,7 +88,12 @@ def test_a_whole_file() -> None:
         [agents]
         timeout = "1m30s"
         stall_after = "20m"
+        call_stall_after = "3h"
         forget_after = 3600.5
+        forget_ended_after = "1m"
+        [claude_code]
+        enabled = false
+        homes = ["~/.claude-work"]
         [storage]
         metrics_dir = "/m"
         log_dir = "~/l"
@@ -115,6 +120,8 @@ def test_a_whole_file() -> None:
         1200,
         3600.5,
     )
+    assert (config.agents.call_stall_after, config.agents.forget_ended_after) == (10_800, 60)
+    assert (config.claude_code.enabled, config.claude_code.homes) == (False, ("/home/ann/.claude-work",))
     assert (config.storage.metrics_dir, config.storage.log_dir) == ("/m", "/home/ann/l")
     assert (config.storage.retention_days, config.storage.compress_after_days) == (7, 0)
     assert (config.storage.max_bytes, config.storage.fsync_interval, config.storage.backlog) == (

@@ -63,6 +63,7 @@ BOUNDS = [
     ("sampling.interval", "1s", "1h", "999ms", "3601s"),
     ("agents.timeout", "10s", "1h", "9s", "2h"),
     ("agents.stall_after", "120s", "7d", "9s", "8d"),
+    ("agents.call_stall_after", "120s", "7d", "9s", "8d"),
     ("agents.forget_after", "120s", "7d", "9s", "8d"),
     ("storage.retention_days", 1, 36500, 0, 36501),
     ("storage.compress_after_days", 0, 36500, -1, 36501),

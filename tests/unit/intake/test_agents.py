@@ -13,6 +13,7 @@ import pytest
 
 from coordd.agents.beats import Reading, Restored
 from coordd.agents.join import Agent
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Verdict
 from coordd.agents.remembered import RememberedAgent
@@ -65,7 +66,9 @@ class Scene:
 
     def __init__(self, *paths: str) -> None:
         self.loop_monitor = LoopMonitor()
-        self.store = AgentStore(timeout=TIMEOUT, forget_after=FORGET, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(
+            limits=Limits(timeout=TIMEOUT, forget_after=FORGET), loop_monitor=self.loop_monitor
+        )
         self.records = Records()
         recorder: Any = self.records
         self.intake = AgentIntake(store=self.store, recorder=recorder, host="h")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from waiting import until
 
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, Registration, SourceTraces
@@ -103,8 +104,8 @@ class Scene:
     def __init__(self) -> None:
         loop_monitor = LoopMonitor()
         self.schedule = Schedule(loop_monitor=loop_monitor, on_step=lambda _: None, on_gap=lambda _: None)
-        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=loop_monitor)
-        self.board = Board(store=self.store, stall_after=900)
+        self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=loop_monitor)
+        self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.records, self.reader, self.pushes = Records(), Reader(), Pushes()
         recorder: Any = self.records

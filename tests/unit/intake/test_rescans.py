@@ -14,6 +14,7 @@ import pytest
 from ticking import tick
 from waiting import until
 
+from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentsChange, AgentTraces, Claim, Heartbeat, SourceTraces, WorkChange
@@ -113,8 +114,8 @@ class Scene:
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
-        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=self.loop_monitor)
-        self.board = Board(store=self.store, stall_after=900)
+        self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=self.loop_monitor)
+        self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.backend, self.worker = Backend(), Worker("t", replaceable=True)
         backend: Any = files or self.backend

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from waiting import PATIENCE, until
 
+from coordd.agents.judging import Limits
 from coordd.agents.store import AgentStore
 from coordd.model import SystemSample
 from coordd.runtime.clocks import LoopMonitor
@@ -34,7 +35,7 @@ class Scene:
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
-        self.store = AgentStore(timeout=120, forget_after=86400, loop_monitor=self.loop_monitor)
+        self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=self.loop_monitor)
         self.supervision = Supervision(
             notifier=self,
             watchdog=watchdog,

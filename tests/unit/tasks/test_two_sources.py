@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,8 @@ class Scene:
     def __init__(self, *, read: tuple[str, ...] = PATHS) -> None:
         self.agents = Agents(*PATHS)
         self.store = self.agents.store
-        self.board = Board(store=self.store, stall_after=STALL)
+        self.store.judging.limits = replace(self.store.judging.limits, stall_after=STALL)
+        self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
         for path in PATHS:
@@ -118,12 +120,12 @@ def test_an_agent_of_both_sources_is_stalled_once_and_progress_in_either_ends_it
         scene.wait(100)
         scene.beat("/a", "x", "t1")
     scene.board.settle(scene.now)
-    assert scene.board.holdings.stalled == {("/a", "x")}
+    assert set(scene.store.with_activity("stalled")) == {("/a", "x")}
     assert scene.board.holdings.tasks_of(AgentKey("/a", "x")) == ("t1", "t2")
     told = Progress("t2", 50.0, "half", scene.now.wall)
     scene.board.take("", WorkChange(progress={"t2": told}), scene.now)
     scene.board.settle(scene.now)
-    assert scene.board.holdings.stalled == set()
+    assert scene.store.with_activity("stalled") == []
 
 
 def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> None:
@@ -135,10 +137,10 @@ def test_what_is_stalled_moves_with_the_agent_from_a_workspace_to_redis() -> Non
         scene.wait(100)
         scene.beat("", "x")
     scene.board.settle(scene.now)
-    assert scene.board.holdings.stalled == {("/a", "x")}
+    assert set(scene.store.with_activity("stalled")) == {("/a", "x")}
     scene.leave("/a", "x")
     scene.board.settle(scene.now)
-    assert scene.board.holdings.stalled == {("", "x")}
+    assert set(scene.store.with_activity("stalled")) == {("", "x")}
 
 
 def test_a_claim_is_orphaned_with_the_agent_of_another_workspace_that_redis_names_as_well() -> None:
@@ -176,15 +178,14 @@ def test_an_agent_whose_claims_are_gone_is_stalled_no_longer(way: str) -> None:
     for _ in range(4):
         scene.wait(100)
         scene.beat("/a", "x")
-    assert scene.board.holdings.stalled == {("/a", "x")}
-    (line,) = scene.list.problems(scene.now)
-    assert line.startswith("agent x is stalled: holds t,")
+    assert set(scene.store.with_activity("stalled")) == {("/a", "x")}
+    assert scene.list.stall_evidence(AgentKey("/a", "x"), scene.now) == ("t", 400.0)
     if way == "its workspace is dropped":
         scene.drop("/b")
     else:
         scene.leave("", "x")
-    assert scene.list.problems(scene.now) == []
-    assert scene.board.holdings.stalled == set()
+    scene.board.settle(scene.now)
+    assert scene.store.with_activity("stalled") == []
 
 
 def test_what_cannot_be_named_is_counted() -> None:
@@ -209,7 +210,7 @@ def test_what_a_workspaces_agent_claims_in_a_redis_that_is_lost_is_unknown() -> 
     scene.claim("", "t", "x")
     scene.board.lost("")
     assert scene.list.claims_of(AgentKey("/a", "x"), scene.now) is None
-    assert scene.list.is_stalled(AgentKey("/a", "x"), scene.now) is None
+    assert scene.board.holdings.held(AgentKey("/a", "x"), scene.now.mono).holds is None
     scene.board.take_all("", SourceTraces("", "read"), scene.now, fresh=False)
     assert scene.list.claims_of(AgentKey("/a", "x"), scene.now) == []
 
@@ -351,7 +352,7 @@ class Model(RuleBasedStateMachine):
     def who_is_stalled_is_active_and_holds_something(self) -> None:
         self.scene.list.problems(self.scene.now)
         holdings = self.scene.board.holdings
-        for key in holdings.stalled:
+        for key in self.scene.store.with_activity("stalled"):
             assert self.scene.store.status_of(key) == "active"
             assert holdings.tasks_of(key)
             assert holdings.idle(key, self.scene.now) >= STALL

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,39 @@ def beat(traces: AgentTraces | None) -> Heartbeat:
     return traces.heartbeat
 
 
+def told(traces: AgentTraces) -> Registration:
+    """What the agent wrote in its registration, without what its file tells."""
+    assert traces.registration is not None
+    return replace(traces.registration, owner=None, written=None)
+
+
+def test_a_touched_registration_was_written_again_and_says_the_same(
+    agents: Path, reader: WorkspaceReader
+) -> None:
+    path = agents / "a.active"
+    path.write_text('{"status": "active"}')
+    before = scan(reader).agents["a"]
+    os.utime(path, ns=(0, 1_795_262_400_500_000_000))
+    touched = reader.read({"a"}).agents["a"]
+    assert touched is not None
+    assert touched.registration is not None
+    assert touched.registration.written == NOON + 0.5
+    assert told(touched) == told(before)
+
+
 def test_everything_an_agent_leaves_is_read(agents: Path, reader: WorkspaceReader) -> None:
     (agents / "a.heartbeat").write_text(BEAT)
     os.utime(agents / "a.heartbeat", ns=(0, 1_795_262_400_500_000_000))
     (agents / "a.tasks").write_text("t1\n\nt2\n")
     (agents / "a.active").write_text('{"status": "active", "pid": 7}')
+    os.utime(agents / "a.active", ns=(0, 1_795_262_400_500_000_000))
     (agents / "active.list").write_text("a\nb\n")
     traces = scan(reader)
     assert (traces.state, traces.error, traces.malformed) == ("read", None, {})
     a = traces.agents["a"]
     assert (beat(a).written, beat(a).mtime) == (NOON, NOON + 0.5)
     assert a.tasks == ("t1", "t2")
-    assert a.registration == Registration(status="active", pid=7)
+    assert a.registration == Registration(status="active", pid=7, owner=os.geteuid(), written=NOON + 0.5)
     assert a.listed
     assert traces.agents["b"] == AgentTraces("b", listed=True)
     assert traces.agents.keys() == {"a", "b"}
@@ -279,7 +301,7 @@ def test_json_of_the_wrong_shape_leaves_the_heartbeat_right(agents: Path, reader
     traces = scan(reader)
     assert traces.malformed == {str(agents / "a.active"): "JSON, but not an object"}
     assert beat(traces.agents["a"]).written == NOON
-    assert traces.agents["a"].registration == Registration()
+    assert told(traces.agents["a"]) == Registration()
 
 
 def test_odd_names_are_ids_like_any_other(agents: Path, reader: WorkspaceReader) -> None:
@@ -492,7 +514,7 @@ def test_a_hinted_reading_is_of_the_hinted_agents_as_they_are(agents: Path, read
     assert not change.rescan_needed
     a = change.agents["a"]
     assert a is not None
-    assert (a.tasks, a.registration) == (("t",), Registration(status="busy"))
+    assert (a.tasks, told(a)) == (("t",), Registration(status="busy"))
     assert change.agents["b"] is None
     assert beat(change.agents["d"]).written == NOON + 30
     assert scan(reader).agents.keys() == {"a", "c", "d"}

@@ -1,0 +1,173 @@
+"""List what needs a human at this moment, from all agents and from the claims that went wrong.
+
+agents/attention.py decides; this finds what it has to look at: who is not well, and of a workspace in which
+several fell everybody. The list is kept until something of that changes, or time alone may change it, so that
+asking costs nothing while all is well. Pure state: time is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from coordd.agents.acknowledged import Acknowledged
+from coordd.agents.attention import attention, next_change, problems
+from coordd.agents.key import AgentKey
+from coordd.agents.shown import ShownAgent
+from coordd.agents.store import AgentStore
+from coordd.agents.subject import OrphanedClaim, SplitClaim, Subject
+from coordd.agents.work import session_among
+from coordd.model import AttentionEntry
+from coordd.runtime.clocks import Moment
+from coordd.tasks.board import Board
+from coordd.tasks.views import TaskList
+
+_NEEDING = ("waiting", "blocked", "stalled")
+
+
+class Needs:
+    """List what needs a human; ``acknowledged`` holds what of it somebody has seen.
+
+    Args:
+        store: all agents.
+        board: all claims.
+        tasks: says in words what an agent holds.
+    """
+
+    def __init__(self, *, store: AgentStore, board: Board, tasks: TaskList) -> None:
+        self.acknowledged = Acknowledged()
+        self._store = store
+        self._board = board
+        self._tasks = tasks
+        self._versions: tuple[int, int] | None = None
+        self._valid_until = -math.inf
+        self._entries: list[AttentionEntry] = []
+        self._subjects: list[Subject] = []
+
+    def all_entries(self, now: Moment) -> list[AttentionEntry]:
+        """Return every entry, those that were acknowledged among them, in the order of need."""
+        self._board.settle(now)
+        versions = self._store.needs_version, self._board.version
+        if versions != self._versions or now.mono >= self._valid_until:
+            standing = None if self._versions is None else {one.id for one in self._entries}
+            self._subjects = self._look(now)
+            self._entries = attention(self._subjects, self._orphaned(now), self._split(), standing=standing)
+            change = next_change(self._subjects)
+            self._valid_until = math.inf if change is None else now.mono + change
+            self._versions = versions
+        return self._entries
+
+    def entries(self, now: Moment) -> list[AttentionEntry]:
+        """Return the entries that nobody has acknowledged."""
+        return self.acknowledged.unseen(self.all_entries(now))
+
+    def problems(self, now: Moment) -> list[str]:
+        """Return the entries that are problems, as sentences; one that was acknowledged is none."""
+        return problems(self.entries(now), self._subjects)
+
+    def next_deadline(self, now: Moment) -> float:
+        """Return the monotonic time at which time alone may change the list; infinite for never."""
+        self.all_entries(now)
+        return self._valid_until
+
+    def ack(self, entry: str | None, now: Moment) -> int:
+        """Take an entry off the list until it changes, or all of them; return how many those were."""
+        entries = self.entries(now)
+        wanted = [one.id for one in entries if entry in (None, one.id)]
+        for one in wanted:
+            self.acknowledged.ack(one, entries)
+        return len(wanted)
+
+    def _look(self, now: Moment) -> list[Subject]:
+        """Return who is not well, and who lives where several fell."""
+        store = self._store
+        store.expire(now.mono)
+        inactive = store.inactive()
+        keys = {key for activity in _NEEDING for key in store.with_activity(activity)} | set(inactive)
+        fallen = Counter(key.workspace for key in inactive)
+        for workspace in (place for place, count in fallen.items() if count > 1):
+            keys.update(store.keys_in(workspace))
+        agents = (store.get(key) for key in sorted(keys))
+        return [self._subject(store.look(one, now.mono, now.wall), now) for one in agents if one is not None]
+
+    def _subject(self, shown: ShownAgent, now: Moment) -> Subject:
+        agent, verdict, doing = shown.agent, shown.verdict, shown.doing
+        one = session_among(agent.observations) or next(
+            (other for other in agent.observations if other.session is not None), None
+        )
+        session = one.session if one else None
+        turn = session.turn if session else None
+        fell, fell_for = _fall(shown, now)
+        process = agent.process
+        started = session.started_at if session else None
+        over = turn.since if turn is not None and turn.open is False else None
+        held = self._tasks.held_words(agent.key)
+        return Subject(
+            key=agent.key,
+            status=verdict.status,
+            reason=verdict.reason,
+            name=session.name if session else None,
+            activity=doing.activity,
+            activity_since=doing.since,
+            held_for=max(0.0, now.mono - doing.noticed),
+            waiting_for=shown.waiting_for,
+            tool=turn.calls[0].name if turn is not None and turn.calls else None,
+            refusal=turn.refused.why if turn is not None and turn.refused else None,
+            held=held,
+            turn_over_for=None if over is None else max(0.0, now.wall - over),
+            inactive_since=fell,
+            inactive_for=fell_for,
+            alive_since=agent.run_since if started is None else started,
+            pid=process.process.pid if process else None,
+            tty=session.tty if session else None,
+        )
+
+    def _orphaned(self, now: Moment) -> list[OrphanedClaim]:
+        found = []
+        for path, task in sorted(self._board.orphans):
+            source = self._board.source_tasks[path]
+            if not source.knows_claims:
+                continue
+            held = source.claims[task]
+            key = self._store.resolve(path, held.claim.agent_id or "")
+            agent = self._store.get(key)
+            shown = self._store.look(agent, now.mono) if agent else None
+            since = held.orphaned_at if shown is None else _fall(shown, now)[0]
+            reason = shown.verdict.reason if shown else None
+            found.append(OrphanedClaim(workspace=path, task=task, holder=key, reason=reason, since=since))
+        return found
+
+    def _split(self) -> list[SplitClaim]:
+        """Return the tasks that a workspace's agent and another one of Redis hold at once."""
+        redis = self._board.source_tasks.get("")
+        if redis is None or not redis.knows_claims:
+            return []
+        found = []
+        for path, source in self._board.source_tasks.items():
+            if path and source.knows_claims:
+                found += [
+                    SplitClaim(workspace=path, task=task, holders=holders)
+                    for task in sorted(redis.claims.keys() & source.claims.keys())
+                    if len(holders := self._holders(task, ("", path))) > 1
+                ]
+        return found
+
+    def _holders(self, task: str, paths: Iterable[str]) -> tuple[AgentKey, ...]:
+        claims = [(path, self._board.source_tasks[path].claims[task]) for path in paths]
+        ids = [(path, held.claim.agent_id) for path, held in claims if held.state == "held"]
+        keys = [self._store.resolve(path, agent_id) for path, agent_id in ids if agent_id is not None]
+        return tuple(dict.fromkeys(keys))
+
+
+def _fall(shown: ShownAgent, now: Moment) -> tuple[float | None, float | None]:
+    """Return when an inactive agent went so, in epoch seconds, and the seconds since then."""
+    if shown.verdict.status != "inactive":
+        return None, None
+    process = shown.agent.process
+    if shown.verdict.reason in ("killed", "ended") and process is not None and process.end is not None:
+        return process.end.wall, max(0.0, now.mono - process.end.mono)
+    beat, evidence = shown.agent.beat_wall, shown.evidence
+    if beat is None or evidence.silence is None:
+        return None, None
+    return beat + evidence.timeout, max(0.0, evidence.silence - evidence.timeout)
