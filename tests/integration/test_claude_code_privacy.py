@@ -19,7 +19,7 @@ import pytest
 from claude_scene import Watched, claude_code, users_coordd
 from live import Coordd, RpcFailed
 from model_stub import call
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.claude
 
@@ -123,8 +123,9 @@ def live_through_everything(watch: Watched) -> None:
     terminal.keys("Enter")
     watch.becomes(agent, activity="idle")
     terminal.say("REFUSE")
-    terminal.shows("zqerror")
-    with next((claude.config / "projects").glob(f"*/{agent['session_id']}.jsonl")).open("a") as transcript:
+    session = agent["session_id"]
+    eventually(lambda: any(line.get("isApiErrorMessage") for line in claude.transcript(session)))
+    with next((claude.config / "projects").glob(f"*/{session}.jsonl")).open("a") as transcript:
         transcript.write('{"type": "zqmalformed", "message": {"content": [zqmalformed\n[7, "zqmalformed"]\n')
         transcript.write('{"type": "assistant", "timestamp": "zqmalformed", "message": "zqmalformed"}\n')
     (claude.config / "sessions" / "4242.json").write_text('{"pid": 4242, "status": zqmalformed')
