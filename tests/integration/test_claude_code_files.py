@@ -67,6 +67,13 @@ def tools(claude: ClaudeCode, session: str) -> tuple[list[str], list[str]]:
     return calls, [one["tool_use_id"] for one in blocks if one["type"] == "tool_result"]
 
 
+def test_it_can_talk_to_nobody_but_its_model(claude: ClaudeCode, project: Path) -> None:
+    terminal = claude.interactive(project)
+    devices = Path(f"/proc/{terminal.pid}/net/dev").read_text().splitlines()[2:]
+    names = {line.partition(":")[0].strip() for line in devices}
+    assert names == {"lo"} if os.getuid() == 0 else "lo" in names
+
+
 def test_a_record_names_its_process_and_what_it_does(claude: ClaudeCode, project: Path) -> None:
     terminal = claude.interactive(project)
     record = states(claude, terminal, "idle")
