@@ -105,9 +105,10 @@ class Tokens:
 class AgentSample:
     """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id).
 
-    ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent. ``background``
-    is the number of open background shells and subagents. ``proc_start`` tells the process from a later one
-    with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole process tree.
+    ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
+    ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
+    from a later one with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole
+    process tree.
     """
 
     timestamp: str
@@ -166,9 +167,9 @@ AttentionKind = Literal["waiting", "killed", "stalled", "blocked", "mass", "orph
 class AttentionEntry:
     """One thing that needs a human, as ``attention`` in the status document has it.
 
-    ``subject`` is the agent's id, the task's for claims, the workspace for ``mass``. ``since`` is a timestamp.
-    ``text`` says what in words, ``command`` is the next thing to type. ``id`` is what ``ack`` takes: it is
-    another one as soon as the entry is about something else.
+    ``subject`` is the agent's id, the task's for claims, the workspace for ``mass``. ``since`` is a
+    timestamp. ``text`` says what in words, ``command`` is the next thing to type. ``id`` is what ``ack``
+    takes: it is another one as soon as the entry is about something else.
     """
 
     kind: AttentionKind

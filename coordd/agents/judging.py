@@ -18,6 +18,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, session_among
 from coordd.host.process_facts import Process
+from coordd.host.trees import TreeUse
 
 _LEAST = 0.001
 """Seconds: a moment that is still to come is told from now."""
@@ -39,11 +40,11 @@ class Limits:
 
 
 class Judging:
-    """Gather evidence from the sources of agents; ``limits``, ``held`` and ``works`` may be replaced.
+    """Gather evidence from the sources of agents; what it asks may be replaced.
 
     ``held`` tells what the agent with a key holds at a monotonic time; without tasks it holds nothing.
-    ``works`` tells whether processes below one, started since a time in epoch seconds, do anything; None is
-    unknown.
+    ``tree`` returns what the process tree of an agent uses, as last measured. ``works`` tells whether
+    processes below one, started since a time in epoch seconds, do anything; None is unknown.
 
     Args:
         sources: every source by name; one that is read no longer counts as one that cannot be read.
@@ -53,6 +54,7 @@ class Judging:
     def __init__(self, sources: Mapping[SourceName, SourceState], limits: Limits) -> None:
         self.limits = limits
         self.held: Callable[[AgentKey, float], Held] = lambda _key, _mono: Held(holds=False)
+        self.tree: Callable[[Process], TreeUse | None] = lambda _process: None
         self.works: Callable[[Process, float], bool | None] = lambda _process, _since: None
         self._sources = sources
 
@@ -100,6 +102,11 @@ class Judging:
         one = session_among(agent.observations)
         session = one.session if one else None
         return doing_now(judge_activity(evidence).activity, before, session, wall, horizon)
+
+    def tree_of(self, agent: Agent) -> TreeUse | None:
+        """Return what the process tree of an agent uses; None where it has none, or shares it."""
+        process = agent.process
+        return self.tree(process.process) if process is not None and process.lives else None
 
     def evidence_of_young(self, observations: Sequence[Observation], horizon: float) -> Evidence | None:
         """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
@@ -165,7 +172,7 @@ class Judging:
         if over is None:
             return None
         if over > limit:
-            return 0.0 if verdict.status == "inactive" else None
+            return 0.0 if verdict.status == "inactive" or verdict.reason == "quiet" else None
         return max(_LEAST, limit - over)
 
 

@@ -68,9 +68,9 @@ def combine(every: Sequence[Evidence]) -> Evidence:
     """Combine what several sources tell of one agent, so that a sign of life in any of them counts.
 
     The last beat of all, the last orderly end of all, a live process before a killed one, and readable if all
-    of them are. So an end that one source tells is undone by a later beat in another, and a later end by
-    nothing but a later beat. It is quiet if the quiet word is the last that any of them heard: an agent that
-    beats each 30 s in one source is not excused by an older hook in another.
+    of them are. So a later beat undoes an end, whichever sources tell the two; who was killed stays killed,
+    for a loop that beats may outlive its agent. It is quiet if the quiet word is the last that any of them
+    heard: an agent that went on beating in another source, and then stopped, is silent.
     """
     if len(every) == 1:
         return every[0]

@@ -97,8 +97,11 @@ class Observation:
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden
         process = self.process
+        beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
         if process is None:
-            return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
+            return Evidence(
+                silence=silence, timeout=timeout, readable=readable and not hidden, beat_age=beat_age
+            )
         end = process.end
         age = None if end is None else max(0.0, mono - end.mono)
         killed = end is not None and not end.orderly
@@ -109,7 +112,7 @@ class Observation:
             process="killed" if killed else "alive" if process.lives else None,
             killed_age=age if killed else None,
             end_age=None if killed else age,
-            beat_age=None if self.beat_mono is None else max(0.0, mono - self.beat_mono),
+            beat_age=beat_age,
         )
 
 

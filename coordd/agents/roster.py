@@ -48,6 +48,10 @@ class Roster:
         """Return the activity given to the last :meth:`enter`."""
         return self._activity.get(key)
 
+    def with_activity(self) -> list[AgentKey]:
+        """Return the keys of all agents that have an activity."""
+        return list(self._activity)
+
     def activity_counts(self) -> dict[Activity, int]:
         """Return the number of agents with each activity."""
         return {activity: len(keys) for activity, keys in self._doing.items()}

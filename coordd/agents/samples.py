@@ -10,13 +10,16 @@ from coordd.agents.liveness import Verdict
 from coordd.agents.session import TokenCounts, Turn
 from coordd.agents.shown import ShownAgent
 from coordd.agents.work import waiting_for
+from coordd.host.trees import TreeUse
 from coordd.model import AgentSample, Tokens
 from coordd.util.timestamps import format_utc
 
 
-def sample_of(agent: Agent, *, verdict: Verdict, wall: float, host: str) -> AgentSample:
-    """Return the agent's record at the moment ``wall``."""
-    return AgentSample(**_fields(agent, verdict, wall, host))
+def sample_of(
+    agent: Agent, *, verdict: Verdict, wall: float, host: str, tree: TreeUse | None = None
+) -> AgentSample:
+    """Return the agent's record at the moment ``wall``; ``tree`` is what its processes use, if measured."""
+    return AgentSample(**_fields(agent, verdict, wall, host, tree))
 
 
 def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
@@ -24,12 +27,12 @@ def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
     agent = shown.agent
     if shown.doing != agent.doing:
         agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
-    fields = _fields(agent, shown.verdict, wall, host)
+    fields = _fields(agent, shown.verdict, wall, host, shown.tree)
     fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
     return fields
 
 
-def _fields(agent: Agent, verdict: Verdict, wall: float, host: str) -> dict[str, Any]:
+def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUse | None) -> dict[str, Any]:
     return {
         "timestamp": format_utc(wall),
         "host": host,
@@ -44,7 +47,7 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str) -> dict[str,
         "declared_status": agent.declared_status,
         "sources": agent.sources,
         **_session_fields(agent, verdict),
-        **_process_fields(agent),
+        **_process_fields(agent, tree),
     }
 
 
@@ -76,7 +79,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _process_fields(agent: Agent) -> dict[str, Any]:
+def _process_fields(agent: Agent, tree: TreeUse | None) -> dict[str, Any]:
     process = agent.process
     if process is None or process.shared:
         return {}
@@ -85,6 +88,9 @@ def _process_fields(agent: Agent) -> dict[str, Any]:
         "pid": process.process.pid,
         "proc_start": process.process.start,
         "tty": session.tty if session else None,
+        "processes": tree.processes if tree else None,
+        "cpu_percent": tree.cpu_percent if tree else None,
+        "rss": tree.rss if tree else None,
     }
 
 

@@ -79,7 +79,8 @@ class Turn:
 class Session:
     """What a source tells of one session of one process.
 
-    ``process`` is the session's, seen alive by the source when it first told of the session. ``present`` is
+    ``process`` is the session's, seen alive by the source when it first told of the session; ``lives`` is
+    whether it did at this reading. ``present`` is
     whether the session's own record lies there: a program takes it away when it ends in order, and never when
     it is killed. ``project`` is the main work tree of the workspace.
 
@@ -93,6 +94,7 @@ class Session:
     session_id: str
     process: Process | None
     present: bool = True
+    lives: bool = True
     project: str | None = None
     name: str | None = None
     version: str | None = None

@@ -9,6 +9,7 @@ from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
 from coordd.agents.work import waiting_for
+from coordd.host.trees import TreeUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class ShownAgent:
 
     ``age`` is the real time in seconds since its last beat, None when there was none. The silence in the
     ``evidence`` is the part of that time in which its sources could be observed. ``doing`` is what it does
-    now.
+    now, ``tree`` what its processes use, as last measured.
     """
 
     agent: Agent
@@ -25,6 +26,7 @@ class ShownAgent:
     evidence: Evidence
     age: float | None
     doing: Doing = NOTHING
+    tree: TreeUse | None = None
 
     @property
     def waiting_for(self) -> str | None:

@@ -37,8 +37,8 @@ class SourceState:
     nothing to read yet, ``unreadable`` with ``error``. ``standstill`` says why agents cannot beat although
     the source can be read, None while they can. ``malformed`` maps traces that cannot be used to the reason;
     ``malformed_unnamed`` is the number of further ones. ``over_limit`` maps each kind of trace of which more
-    exist than are read to a sentence that says so. ``unrecognised`` names what programs write that coordd does
-    not know: ``program``, ``version`` and ``what`` of each.
+    exist than are read to a sentence that says so. ``unrecognised`` names what programs write that coordd
+    does not know: ``program``, ``version`` and ``what`` of each.
     """
 
     name: SourceName

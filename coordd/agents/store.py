@@ -181,6 +181,13 @@ class AgentStore:
         """Return the number of agents that ended in order and are still listed."""
         return sum(self._agents[key].verdict.reason == "ended" for key in self._roster.inactive)
 
+    def with_process(self) -> Iterator[Agent]:
+        """Yield the active agents of which a process lives."""
+        for key in self._roster.with_activity():
+            process = self._agents[key].process
+            if process is not None and process.lives:
+                yield self._agents[key]
+
     def inactive(self) -> list[AgentKey]:
         """Return the keys of the inactive agents, as :meth:`expire` last found them, in order."""
         return sorted(self._roster.inactive)
@@ -252,7 +259,8 @@ class AgentStore:
             evidence = replace(evidence, silence=math.nextafter(evidence.timeout, 0.0))
         verdict = judge(evidence)
         doing = self.judging.doing(agent, verdict, agent.doing, horizon=horizon, wall=wall)
-        return ShownAgent(agent, verdict, evidence, _age(agent.beat_mono, mono), doing)
+        tree = self.judging.tree_of(agent)
+        return ShownAgent(agent, verdict, evidence, _age(agent.beat_mono, mono), doing, tree)
 
     def look_at_sources(self, agent: Agent, mono: float) -> list[ShownObservation]:
         """Return what each source alone tells of an agent."""

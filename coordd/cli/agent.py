@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.find_agent import agent_of
 from coordd.cli.options import takes_agent
 from coordd.cli.task_table import task_lines
-from coordd.errors import CannotTell, RpcError
 from coordd.util.text import UNKNOWN, age, ago, duration, number, paint, percent, shown, size, table
-from coordd.util.untyped import as_dict, dicts
+from coordd.util.untyped import dicts
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
@@ -25,7 +25,7 @@ _WORDS = {
 }
 _LEAST_UNOBSERVED = 1.0
 """Seconds without observation from which on they are mentioned; below, the two durations look the same."""
-_LISTS = ("evidence", "tasks", "claims")
+_LISTS = ("evidence", "tasks", "claims", "verdict_rows", "activity_rows")
 
 
 @click.command(
@@ -37,33 +37,17 @@ Examples:
 )
 @takes_agent
 def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
-    """Show one agent in full: fields, evidence, tasks, claims."""
+    """Show one agent in full: fields, evidence, tasks, claims.
+
+    ID may be an id, a name, or a beginning of one that only one agent has; those of
+    the project above the current directory win.
+    """
     agent = agent_of(target, agent_id, workspace)
     if as_json:
         say_json({"schema": SCHEMA, **agent})
     else:
         say("\n".join(agent_text(agent, colour=colour_wanted())))
     return 0
-
-
-def agent_of(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str, Any]:
-    """Return the answer of ``agents.get``.
-
-    Raises:
-        RpcError: there is no such agent, or there are several; then the message names their workspaces.
-        CannotTell: the answer has another shape.
-    """
-    params = {"agent_id": agent_id}
-    if workspace is not None:
-        params["workspace"] = workspace
-    with target.connect() as client:
-        try:
-            agent = client.call("agents.get", params)
-        except RpcError as error:
-            raise _explained(error) from error
-        if not isinstance(agent, dict):
-            raise CannotTell(f"{client.path}: the answer is not an agent.")
-    return agent
 
 
 def agent_text(agent: dict[str, Any], *, colour: bool) -> list[str]:
@@ -115,19 +99,9 @@ def unobserved(evidence: list[dict[str, Any]]) -> list[str]:
 def _value(key: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join([shown(part) for part in value]) or UNKNOWN
-    if key == "verdict" and isinstance(value, dict):
+    if key == "tokens" and isinstance(value, dict):
+        return ", ".join([f"{shown(name)} {shown(one)}" for name, one in value.items()])
+    if key in ("verdict", "activity_row") and isinstance(value, dict):
         return f"row {shown(value.get('row'))}: {shown(value.get('when'))}"
     words = _WORDS.get(key)
     return words(value) if words is not None else shown(value)
-
-
-def _explained(error: RpcError) -> RpcError:
-    """Return the daemon's error, with the workspaces to choose from if the id alone is ambiguous."""
-    data = as_dict(error.data)
-    workspaces = data.get("workspaces")
-    if data.get("kind") != "ambiguous" or not isinstance(workspaces, list):
-        return error
-    choices = "\n".join(
-        ["  --workspace '' (Redis alone)" if w is None else f"  --workspace {shown(w)}" for w in workspaces]
-    )
-    return RpcError(error.code, f"{error.message}\nName one of these:\n{choices}\n", error.data)

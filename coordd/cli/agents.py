@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.agent_words import claims_by_holder, in_order
+from coordd.cli.common import own_view, say, say_json
+from coordd.cli.ended_today import ended_today
 from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
-from coordd.cli.tables import agent_lines, not_active_first
-from coordd.model import STATUSES
+from coordd.cli.tables import agent_table
+from coordd.errors import RpcError
+from coordd.model import ACTIVITIES, STATUSES
+from coordd.protocol.jsonrpc import INVALID_PARAMS
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
+_TASKS = 1000  # claims that are asked for at most, to name what agents hold
 
 
 @click.command(
@@ -23,26 +30,65 @@ SCHEMA = 1
     epilog="""\b
 Examples:
   coordctl agents
+  coordctl agents --activity waiting                    who waits for a human
   coordctl agents --status inactive --workspace ~/src/app
-  coordctl agents --json | jq -r '.agents[] | select(.active_tasks > 0) | .agent_id'""",
+  coordctl agents --all                                 with those that ended today
+  coordctl agents --json | jq -r '.agents[] | select(.active_tasks > 0) | .agent_id'
+
+\b
+The order is that of need: waiting, killed, stalled, blocked, silent, unknown,
+working, idle, ended. "active" is an agent that lives, and nothing tells what it
+does. A column that knows nothing of any agent is left out.
+
+\b
+Today begins at midnight UTC, as the record files do.""",
 )
 @click.option("--status", type=click.Choice(STATUSES), help="Only agents with this verdict.")
+@click.option("--activity", type=click.Choice(ACTIVITIES), help="Only agents that do this.")
 @workspace_option("Only agents of this workspace")
+@click.option("--all", "with_ended", is_flag=True, help="Those that ended today too, from the records.")
 @json_option()
 @takes_target
-def command(target: DaemonTarget, status: str | None, workspace: str | None, as_json: bool) -> int:
-    """List all agents, one row each; those that are not active come first.
+def command(
+    target: DaemonTarget,
+    *,
+    status: str | None,
+    activity: str | None,
+    workspace: str | None,
+    with_ended: bool,
+    as_json: bool,
+) -> int:
+    """List all agents, one row each; those that need you come first.
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json
     shows all of it.
     """
-    asked = {"status": status, "workspace": workspace}
-    page, agents = all_pages(target, "agents.list", "agents", asked)
-    ordered = not_active_first(agents)
+    asked = {"status": status, "activity": activity, "workspace": workspace}
+    try:
+        page, agents = all_pages(target, "agents.list", "agents", asked)
+    except RpcError as error:
+        if activity is None or error.code != INVALID_PARAMS:
+            raise
+        raise RpcError(
+            error.code, f"{error.message}: an older coordd knows no activities; try --status", error.data
+        ) from error
+    if with_ended and status in (None, "inactive") and activity is None:
+        agents += ended_today(target, agents, workspace=workspace, now=time.time())
+    ordered = in_order(agents)
     if as_json:
         say_json({"schema": SCHEMA, "timestamp": page.get("timestamp"), "agents": ordered})
     elif ordered:
-        say("\n".join(agent_lines(ordered, colour=colour_wanted())))
+        claims = claims_by_holder(_claims(target))
+        say("\n".join(agent_table(ordered, claims, own_view(), asked=page.get("timestamp"))))
     else:
         say(nothing("agents", asked))
     return 0
+
+
+def _claims(target: DaemonTarget) -> list[dict[str, Any]]:
+    """Return the first claims; none of a daemon that does not list them."""
+    with target.connect() as client:
+        try:
+            return dicts(as_dict(client.call("tasks.list", {"limit": _TASKS})).get("tasks"))
+        except RpcError:
+            return []

@@ -27,6 +27,8 @@ _COMMANDS = {
     "agents": "coordd.cli.agents",
     "agent": "coordd.cli.agent",
     "why": "coordd.cli.why",
+    "ack": "coordd.cli.ack",
+    "forget": "coordd.cli.forget",
     "tasks": "coordd.cli.tasks",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
@@ -77,7 +79,7 @@ class Commands(click.Group):
     epilog="""\b
 Examples:
   coordctl status                       all on one screen; exit code 0 is healthy
-  coordctl agents --status inactive     who has fallen silent
+  coordctl agents --activity waiting    who waits for a human
   coordctl why reviewer-7               one agent's verdict, and what would change it
   coordctl tasks                        who holds what, orphaned claims first
   coordctl tail event -f                what happens, as it happens

@@ -85,6 +85,7 @@ Examples:
   coordctl check
   coordctl check --critical-agents 1 --warning-agents 3
   coordctl check --warning-stalled 0 --critical-orphaned 5 --degraded ok
+  coordctl check --warning-waiting 0 --critical-killed 3
   coordctl check --warning-load 2 --critical-load 4 --warning-age 180
   coordctl --socket /run/coordd/coordd.sock check --warning-disk ~:80
 

@@ -129,11 +129,16 @@ def summary(document: Document) -> str:
     agents = as_dict(document.get("agents"))
     active = count(agents.get("active"))
     parts = [f"{active} {'agent' if active == '1' else 'agents'} active"]
-    parts += [
-        f"{count(agents.get(name))} {name}"
-        for name in ("inactive", "unknown", "stalled")
-        if number(agents.get(name))
-    ]
+    activities = as_dict(agents.get("activities"))
+    named = {
+        "waiting": activities.get("waiting"),
+        "stalled": agents.get("stalled"),
+        "killed": _killed(document),
+        "blocked": activities.get("blocked"),
+        "inactive": _without_ended(document),
+        "unknown": agents.get("unknown"),
+    }
+    parts += [f"{count(value)} {name}" for name, value in named.items() if number(value)]
     orphaned = number(as_dict(document.get("tasks")).get("orphaned"))
     if orphaned:
         parts.append(f"{orphaned:.0f} {'claim' if orphaned == 1 else 'claims'} orphaned")
@@ -160,6 +165,21 @@ def _in(*keys: str) -> Callable[[Document], float | None]:
         return number(value)
 
     return read
+
+
+def _killed(document: Document) -> float | None:
+    """Return how many killed agents need a human; None of a daemon that does not tell what does."""
+    attention = document.get("attention")
+    if not isinstance(attention, list):
+        return None
+    return float(sum(as_dict(entry).get("kind") == "killed" for entry in attention))
+
+
+def _without_ended(document: Document) -> float | None:
+    """Return how many agents are inactive without having ended in order, as far as that is told."""
+    agents = as_dict(document.get("agents"))
+    inactive, ended = number(agents.get("inactive")), number(agents.get("ended"))
+    return None if inactive is None else max(inactive - (ended or 0.0), 0.0)
 
 
 def _load(document: Document) -> float | None:
@@ -189,8 +209,23 @@ METRICS = (
         minimum=True,
         label="active",
     ),
-    Metric("inactive", "inactive agents", "inactive agents", _in("agents", "inactive")),
-    Metric("stalled", "stalled agents", "agents that hold a task without progress", _in("agents", "stalled")),
+    Metric(
+        "waiting", "waiting agents", "agents that wait for a human", _in("agents", "activities", "waiting")
+    ),
+    Metric(
+        "inactive",
+        "inactive agents",
+        "inactive agents, without those that ended in order",
+        _without_ended,
+    ),
+    Metric("killed", "killed agents", "agents whose process was killed in the last 10 minutes", _killed),
+    Metric("stalled", "stalled agents", "agents that work without progress", _in("agents", "stalled")),
+    Metric(
+        "blocked",
+        "blocked agents",
+        "agents that their provider refuses",
+        _in("agents", "activities", "blocked"),
+    ),
     Metric("unknown", "unknown agents", "agents whose state is unknown", _in("agents", "unknown")),
     Metric("orphaned", "orphaned claims", "claims whose holder is gone", _in("tasks", "orphaned")),
     Metric("cpu", "cpu", "CPU use of the machine in percent", _in("system", "cpu_percent"), "%", "100"),
@@ -223,7 +258,7 @@ METRICS = (
     ),
     Metric("age", "age of the last sample", "seconds since the host was last sampled", _sample_age, "s"),
 )
-_LOAD = 8
+_LOAD = next(place for place, metric in enumerate(METRICS) if metric.name == "load")
 _ABSOLUTE_LOAD = Metric("load", "load", "", _load, label="load5")
 _FIGURES = (
     Metric("available", "", "", _in("tasks", "available")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from coordd.cli.view import View
 from coordd.errors import CannotTell, CoorddError
 from coordd.protocol.paths import address_problem, socket_candidates
 from coordd.util.text import escape, escape_lines
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from coordd.protocol.paths import DaemonLocation
 
 LONGEST_TIMEOUT = 86400.0
+USUAL_COLUMNS = 80
+"""Columns to assume for a terminal that reports 0 columns (a serial line, a container's)."""
 
 
 class BadUsage(CoorddError):
@@ -90,6 +93,21 @@ def colour_wanted() -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def window_columns() -> int | None:
+    """Return the width of the terminal that stdout is; None for anything else, which takes any length."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL_COLUMNS
+    except OSError:
+        return USUAL_COLUMNS
+
+
+def own_view(*, colour: bool = True) -> View:
+    """Return how a text is shown to whoever reads stdout, with colours if they want them."""
+    return View(colour=colour and colour_wanted(), columns=window_columns(), home=os.environ.get("HOME"))
 
 
 def say(text: str) -> None:

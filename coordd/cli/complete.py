@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.common import DaemonTarget
 from coordd.errors import CoorddError
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     import click
@@ -25,16 +26,23 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_][\w.@%+/-]*", re.ASCII)
 
 def agent_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
     """Return the ids of agents that begin with the typed text, each once, in order."""
+    return _words(ctx, incomplete, ("agent_id",))
+
+
+def agents_named(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
+    """Return the ids and names of agents that begin with the typed text, each once, in order."""
+    return _words(ctx, incomplete, ("agent_id", "name"))
+
+
+def _words(ctx: click.Context, incomplete: str, fields: tuple[str, ...]) -> list[str]:
     try:
         with _target(ctx).connect() as client:
             answer = client.call("agents.list", {})
     except CoorddError:
         return []
-    agents = answer.get("agents") if isinstance(answer, dict) else None
-    if not isinstance(agents, list):
-        return []
-    ids = {str(agent.get("agent_id")) for agent in agents if isinstance(agent, dict)}
-    return sorted(name for name in ids if name.startswith(incomplete) and _HARMLESS.fullmatch(name))[:MOST]
+    words = [agent.get(field) for agent in dicts(as_dict(answer).get("agents")) for field in fields]
+    known = {word for word in words if isinstance(word, str)}
+    return sorted(word for word in known if word.startswith(incomplete) and _HARMLESS.fullmatch(word))[:MOST]
 
 
 def _target(ctx: click.Context) -> DaemonTarget:

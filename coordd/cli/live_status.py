@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.status_text import LOOK
+from coordd.cli.look import LOOK, OLD_LOOK, SUBSCRIBE, Picture, picture_of
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning, RpcError
 from coordd.protocol.client import result_of
-from coordd.protocol.jsonrpc import METHOD_NOT_FOUND
+from coordd.protocol.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND
 from coordd.util.text import escape
-from coordd.util.untyped import as_dict, dicts
+from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +32,19 @@ RETRY = 1.0
 OVERDUE = 1.5
 """Seconds after which a missing answer is mentioned."""
 
-_SUBSCRIBE: list[tuple[str, object]] = [("subscribe", None)]
-
 
 class LiveStatus:
-    """Hold the latest status document and agents, and how old they are.
+    """Hold the latest picture of a daemon, and how old it is.
 
     ``connect`` returns a connected client; once ``path`` is known, of the daemon there. ``version`` grows
-    with every answer, ``changes`` only when more than the time has changed. ``document`` is None until the
+    with every answer, ``changes`` only when more than the time has changed. ``picture`` is None until the
     first answer; ``heard_at`` is when the last one came. ``trouble`` is why there has been no daemon since
     ``lost_at``.
     """
 
     def __init__(self, *, connect: Callable[[str | None], Client], timeout: float) -> None:
         self.path: str | None = None
-        self.document: dict[str, Any] | None = None
-        self.agents: list[dict[str, Any]] = []
+        self.picture: Picture | None = None
         self.heard_at = 0.0
         self.trouble: ClientError | None = None
         self.lost_at = 0.0
@@ -56,9 +53,11 @@ class LiveStatus:
         self._connect = connect
         self._timeout = timeout
         self._client: Client | None = None
+        self._look = LOOK
         self._waiting: dict[int, Any] = {}
         self._asked_at = 0.0
         self._retry_at = 0.0
+        self._subscribing = False
         self._notified = False
         self._behind = False
         self._was_notified = False
@@ -95,7 +94,7 @@ class LiveStatus:
         elif self._waiting:
             self._lose(CannotTell(f"no answer within {self._timeout:g} s"), mono, since=self._asked_at)
         else:
-            self._ask(_SUBSCRIBE if self._behind else LOOK, mono)
+            self._ask(SUBSCRIBE if self._behind else self._look, mono)
 
     def read(self, mono: float) -> None:
         """Read what has arrived; raises as :meth:`step` does."""
@@ -120,12 +119,13 @@ class LiveStatus:
         except (DaemonNotRunning, CannotTell) as error:
             self._lose(error, mono)
         else:
-            self._ask(_SUBSCRIBE, mono)
+            self._ask(SUBSCRIBE, mono)
 
     def _ask(self, calls: list[tuple[str, object]], mono: float) -> None:
         if self._client is None:
             return
         self._asked_at = mono
+        self._subscribing = calls is SUBSCRIBE
         self._was_notified = self._notified or self._behind
         self._notified = False
         try:
@@ -136,7 +136,14 @@ class LiveStatus:
     def _take(self, message: dict[str, Any], mono: float) -> None:
         identity = message.get("id")
         if identity in self._waiting and self._waiting[identity] is None:
-            self._waiting[identity] = [result_of(message)]
+            try:
+                self._waiting[identity] = [result_of(message)]
+            except RpcError as error:
+                if error.code != INVALID_PARAMS or self._look is OLD_LOOK:
+                    raise
+                self._look = OLD_LOOK
+                self._ask(self._look, mono)
+                return
             if all(self._waiting.values()):
                 self._heard([answer for (answer,) in self._waiting.values()], mono)
         elif "method" in message:
@@ -147,23 +154,20 @@ class LiveStatus:
 
     def _heard(self, answers: list[Any], mono: float) -> None:
         self._waiting = {}
-        document, *pages = answers
-        if not pages:
-            snapshot = as_dict(document)
-            document, pages = snapshot.get("status"), [snapshot]
+        if self._subscribing:
             self._behind = self._notified = False
-        if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
+        picture = picture_of(answers, subscribed=self._subscribing)
+        if picture is None:
             raise CannotTell("the answer is not a status document")
-        agents = [agent for page in pages for agent in dicts(as_dict(page).get("agents"))]
         if (
             self._was_notified
             or self.trouble
-            or self.document is None
-            or _content(document) != _content(self.document)
+            or self.picture is None
+            or _content(picture.document) != _content(self.picture.document)
         ):
             self.changes += 1
         self.version += 1
-        self.document, self.agents, self.heard_at, self.trouble = document, agents, mono, None
+        self.picture, self.heard_at, self.trouble = picture, mono, None
         if self._client is not None:
             self.path = self._client.path
 
@@ -174,7 +178,7 @@ class LiveStatus:
             unknown = error.code == METHOD_NOT_FOUND
             words = "the daemon knows no subscriptions; is it older?" if unknown else str(error)
             error = CannotTell(words)
-        if self.document is None and isinstance(error, CannotTell):
+        if self.picture is None and isinstance(error, CannotTell):
             raise error
         if self.trouble is None:
             self.lost_at = mono if since is None else since
@@ -190,4 +194,5 @@ def _words(refusal: dict[str, Any]) -> str:
 
 def _content(document: dict[str, Any]) -> list[object]:
     """Return the parts of a document whose change counts by itself; the daemon notifies of records only."""
-    return [document.get(name) for name in ("health", "problems", "agents", "tasks", "workspaces")]
+    counted = ("health", "problems", "attention", "agents", "tasks", "workspaces", "sources")
+    return [document.get(name) for name in counted]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coordd.cli.common import LONGEST_TIMEOUT, DaemonTarget, parse_timeout
-from coordd.cli.complete import agent_ids
+from coordd.cli.complete import agents_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +69,16 @@ def workspace_option(words: str) -> Callable[[Callback], Callback]:
 
 
 def takes_agent(function: Callable[..., int]) -> Callable[..., int]:
-    """Add what names an agent, ``--json``, and the options of :func:`takes_target` to a command."""
+    """Add what :func:`takes_named_agent` adds, and ``--json``, to a command."""
+    return takes_named_agent(json_option("One JSON document.")(function))
+
+
+def takes_named_agent(function: Callable[..., int]) -> Callable[..., int]:
+    """Add what names an agent, and the options of :func:`takes_target`, to a command."""
     for option in (
         takes_target,
-        json_option("One JSON document."),
         workspace_option("Its workspace, if several have this id"),
-        click.argument("agent_id", metavar="ID", shell_complete=agent_ids),
+        click.argument("agent_id", metavar="ID", shell_complete=agents_named),
     ):
         function = option(function)
     return function

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 
-from coordd.cli.common import DaemonTarget, colour_wanted, complain, say, say_json, working_directory
-from coordd.cli.status_text import LOOK, running_text, stopped_text
+from coordd.cli.common import DaemonTarget, complain, own_view, say, say_json, working_directory
+from coordd.cli.look import LOOK, OLD_LOOK, Picture, picture_of
+from coordd.cli.status_text import running_text, stopped_text
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
-from coordd.util.untyped import as_dict, dicts
+from coordd.protocol.jsonrpc import INVALID_PARAMS
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
     from typing import Any
+
+    from coordd.protocol.client import Client
 
 OK, DEGRADED = 0, 1
 
@@ -30,18 +33,27 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
         return _show_snapshot(target, error, as_json=as_json)
     with client:
         try:
-            document, *lists = client.call_many(LOOK[:1] if as_json else LOOK)
+            answers = [client.call("status")] if as_json else _look(client)
         except RpcError as error:
             raise CannotTell(f"{client.path}: the daemon cannot give its status: {error}") from error
-    health = document.get("health") if isinstance(document, dict) else None
-    if health not in ("ok", "degraded"):
+    picture = picture_of(answers)
+    if picture is None:
         raise CannotTell(f"{client.path}: the answer is not a status document.")
     if as_json:
-        say_json(document)
+        say_json(picture.document)
     else:
-        agents = [agent for page in lists for agent in dicts(as_dict(page).get("agents"))]
-        say(running_text(document, agents, colour=colour_wanted()))
-    return OK if health == "ok" else DEGRADED
+        say(running_text(picture, own_view()))
+    return OK if picture.document["health"] == "ok" else DEGRADED
+
+
+def _look(client: Client) -> list[Any]:
+    """Return the answers to a look, also of a daemon that does not know all of its questions."""
+    try:
+        return client.call_many(LOOK)
+    except RpcError as error:
+        if error.code != INVALID_PARAMS:
+            raise
+        return client.call_many(OLD_LOOK)
 
 
 def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bool) -> int:
@@ -58,9 +70,6 @@ def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bo
     elif found is None:
         complain(str(error))
     else:
-        say(
-            stopped_text(
-                found.status, found.agents, error.tried, snapshot_age=found.age, colour=colour_wanted()
-            )
-        )
+        picture = Picture(found.status, found.agents)
+        say(stopped_text(picture, error.tried, own_view(), snapshot_age=found.age))
     return error.exit_code

@@ -37,7 +37,12 @@ most twice a second, with an empty line between; with --json a line each.""",
 @click.option("-w", "--watch", is_flag=True, help="Keep the status on the screen, up to date.")
 @takes_target
 def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:
-    """Show health, problems, Redis, host, tasks, and agents, those that are not active first."""
+    """Show who needs you, problems, agents by project, tasks, limits, host and Redis.
+
+    Agents are a row each: name, what it does and for how long, its task, its context,
+    CPU and memory; who needs you comes first. 20 are shown at most, the others are
+    counted; those that ended in order are a number.
+    """
     if watch:
         return watch_status(target, as_json=as_json)
     return show_status(target, as_json)

@@ -1,80 +1,47 @@
 """Write the status document as text for people. Pure: documents in, lines out.
 
+One order everywhere: who needs a human, what ails coordd, who works on what, who is gone, how the machine is.
 The document may come from another version of the daemon or from a stranger's file: whatever is missing or has
 another type is shown as ``-``.
 """
 
 from __future__ import annotations
 
-from coordd.cli.tables import NOT_ACTIVE_FIRST, agent_lines, not_active_first
-from coordd.util.text import (
-    UNKNOWN,
-    ago,
-    count,
-    duration,
-    epoch_of,
-    escape,
-    join_known,
-    number,
-    paint,
-    percent,
-    shown,
-    size,
-)
-from coordd.util.untyped import as_dict
+from coordd.cli.agent_words import counts_of, short_path
+from coordd.cli.status_agents import agent_lines, needs_lines
+from coordd.cli.status_facts import LISTED, fact_lines
+from coordd.util.text import ago, duration, epoch_of, escape, number, paint, shown, width
+from coordd.util.untyped import as_dict, as_list, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-ROWS = 20
-"""Agents that ``status`` shows at most; ``coordctl agents`` shows all."""
-LOOK: list[tuple[str, object]] = [
-    ("status", None),
-    *[("agents.list", {"status": status, "limit": ROWS}) for status in NOT_ACTIVE_FIRST],
-]
-"""What is asked for :func:`running_text`."""
+    from coordd.cli.look import Picture
+    from coordd.cli.view import View
 
-_LISTED = 5  # a bound on lines, since a stranger may have written the snapshot's workspaces and problems
+_GAP = 4  # blanks at least between the two halves of the first line
 
 
-def running_text(
-    document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, later: float = 0.0
-) -> str:
-    """Return the text of a running daemon's answers: the status document and entries of ``agents.list``.
-
-    The answers are ``later`` seconds old."""
-    health = document.get("health")
-    daemon = as_dict(document.get("daemon"))
-    style = "green" if health == "ok" else "yellow"
-    headline = join_known(
-        [
-            paint(shown(health), style, colour=colour),
-            f"host {shown(daemon.get('host'))}",
-            f"coordd {shown(daemon.get('version'))}",
-            f"up {duration(_sum(daemon.get('uptime'), later))}",
-            f"mode {shown(daemon.get('coord_mode'))}",
-            f"layout {shown(daemon.get('layout'))}",
-        ]
-    )
-    return "\n".join([headline, *_body(document, agents, colour=colour, snapshot_age=later, old=False)])
+def running_text(picture: Picture, view: View, *, later: float = 0.0) -> str:
+    """Return the text of a running daemon's answers, which are ``later`` seconds old."""
+    daemon = as_dict(picture.document.get("daemon"))
+    up = number(daemon.get("uptime"))
+    version = f"coordd {shown(daemon.get('version'))}"
+    right = f"{version}, up {duration(None if up is None else up + later)}"
+    return "\n".join([_headline(picture.document, right, view), *_body(picture, view, later=later)])
 
 
 def stopped_text(
-    document: dict[str, Any],
-    agents: Sequence[dict[str, Any]],
-    tried: Sequence[tuple[str, str]],
-    *,
-    snapshot_age: float | None,
-    colour: bool,
+    picture: Picture, tried: Sequence[tuple[str, str]], view: View, *, snapshot_age: float | None
 ) -> str:
     """Return the text of a stopped daemon's last snapshot, marked as old, and of the sockets tried."""
     when = ago(snapshot_age) if snapshot_age is not None else "of unknown age"
-    first = paint("coordd is not running.", "red", colour=colour)
+    first = paint("coordd is not running.", "red", colour=view.colour)
     lines = [
         f"{first} Last snapshot {when}; what follows was so then.",
-        *_as_it_was(document, agents, colour=colour, age=snapshot_age),
+        *_as_it_was(picture, view.of_the_past(), age=snapshot_age),
         "",
         "Tried",
         *[f"  {path}: {reason}" for path, reason in tried],
@@ -83,173 +50,119 @@ def stopped_text(
     return "\n".join(lines)
 
 
-def lost_text(
-    document: dict[str, Any] | None,
-    agents: Sequence[dict[str, Any]],
-    trouble: str,
-    *,
-    age: float | None,
-    colour: bool,
-) -> str:
+def lost_text(picture: Picture | None, trouble: str, view: View, *, age: float | None) -> str:
     """Return the text of a lost daemon: the trouble, then its last answer, ``age`` seconds old, if any."""
-    first = paint(escape(trouble), "red", colour=colour)
-    if document is None:
+    first = paint(escape(trouble), "red", colour=view.colour)
+    if picture is None:
         return first
-    lines = [
-        f"{first}  What follows was so {ago(age) if age is not None else 'at an unknown time'}.",
-        *_as_it_was(document, agents, colour=colour, age=age),
-    ]
+    when = ago(age) if age is not None else "at an unknown time"
+    lines = [f"{first}  What follows was so {when}.", *_as_it_was(picture, view.of_the_past(), age=age)]
     return "\n".join(lines)
 
 
-def _as_it_was(
-    document: dict[str, Any], agents: Sequence[dict[str, Any]], *, colour: bool, age: float | None
-) -> list[str]:
-    daemon = as_dict(document.get("daemon"))
-    return [
-        "",
-        join_known(
-            [
-                f"was {shown(document.get('health'))}",
-                f"host {shown(daemon.get('host'))}",
-                f"coordd {shown(daemon.get('version'))}",
-                f"mode {shown(daemon.get('coord_mode'))}",
-                f"layout {shown(daemon.get('layout'))}",
-            ]
-        ),
-        *_body(document, agents, colour=colour, snapshot_age=age, old=True),
+def _as_it_was(picture: Picture, view: View, *, age: float | None) -> list[str]:
+    version = as_dict(picture.document.get("daemon")).get("version")
+    headline = _headline(picture.document, f"coordd {shown(version)}", view)
+    return ["", headline, *_body(picture, view, later=age)]
+
+
+def _headline(document: dict[str, Any], right: str, view: View) -> str:
+    host = shown(as_dict(document.get("daemon")).get("host"))
+    attention = document.get("attention")
+    need = len(dicts(attention))
+    words = ("needed you" if view.old else "needs you" if need == 1 else "need you") if need else ""
+    # In the past tense one cannot tell at a glance what is so now, hence the word.
+    said = [f"was {_alive(document)}" if view.old else _alive(document)]
+    if words:
+        said.append(paint(f"{need} {words}", "yellow", colour=view.paints))
+    left = f"{paint(host, 'bold', colour=view.colour)}  {', '.join(said)}"
+    plain = width(f"{host}  {_alive(document)}") + (width(f", {need} {words}") if words else 0)
+    plain += 4 if view.old else 0
+    blanks = _GAP if view.columns is None else max(view.columns - plain - width(right), _GAP)
+    return left + " " * blanks + right
+
+
+def _alive(document: dict[str, Any]) -> str:
+    """Return how many agents live; those that ended in order never count."""
+    counts = counts_of(document)
+    gone = counts.get("ended", 0.0)
+    if counts.get("total", 1.0) - gone <= 0:
+        return "no agents"
+    known = [
+        ("alive", counts.get("active")),
+        ("dead", counts["inactive"] - gone if "inactive" in counts else None),
+        ("unknown", counts.get("unknown")),
     ]
-
-
-def _body(
-    document: dict[str, Any],
-    agents: Sequence[dict[str, Any]],
-    *,
-    colour: bool,
-    snapshot_age: float | None,
-    old: bool,
-) -> list[str]:
-    lines = []
-    problems = document.get("problems")
-    if isinstance(problems, list) and problems:
-        lines += ["", paint("Problems" if not old else "Problems then", "bold", colour=colour)]
-        lines += [f"  {shown(problem)}" for problem in problems]
-    warnings = document.get("warnings")
-    if isinstance(warnings, list) and warnings:
-        lines += ["", paint("Warnings" if not old else "Warnings then", "bold", colour=colour)]
-        lines += [f"  {shown(warning)}" for warning in warnings[:_LISTED]]
-    redis = as_dict(document.get("redis"))
-    facts = [
-        ("Redis", _redis(redis)),
-        ("Host", _host(document, snapshot_age)),
-        ("Tasks", _tasks(as_dict(document.get("tasks")))),
-        *_workspaces(
-            document.get("workspaces"), redis=as_dict(document.get("redis")).get("configured") is True
-        ),
-        ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
-        ("Records", _unproven(as_dict(document.get("sinks")))),
-        ("Agents", _counts(as_dict(document.get("agents")))),
-    ]
-    lines.append("")
-    lines += [f"{label:<11}{words}" for label, words in facts if words]
-    rows = not_active_first(agents)[:ROWS]
-    if rows:
-        lines += ["", *agent_lines(rows, colour=colour, snapshot_age=snapshot_age, old=old)]
-        total = number(as_dict(document.get("agents")).get("total"))
-        more = max(int(total) if total is not None else 0, len(agents)) - len(rows)
-        if more > 0:
-            lines.append(f"… and {more} more" + ("" if old else ": coordctl agents"))
-    return lines
-
-
-def _unproven(sinks: dict[str, Any]) -> str:
-    files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in sinks.values())
-    if not files:
-        return ""
-    return f"{count(files)} files with names of coordd's are not its own, and left alone: coordctl records"
-
-
-def _redis(redis: dict[str, Any]) -> str:
-    if redis.get("configured") is False:
-        return "not configured"
-    if redis.get("connected") is not True:
-        state = "down" if redis.get("connected") is False else UNKNOWN
-        return join_known([state, _known(redis.get("url")), _known(redis.get("error"))])
-    latency = number(redis.get("latency_ms"))
-    return join_known(
-        [
-            "connected",
-            shown(redis.get("url")),
-            f"memory {size(redis.get('used_memory'))}",
-            f"{count(redis.get('keys'))} keys",
-            f"latency {UNKNOWN if latency is None else f'{latency:.1f} ms'}",
-            f"feed {shown(redis.get('feed'))}",
-        ]
+    return ", ".join(
+        [f"{'-' if n is None else f'{n:.0f}'} {word}" for word, n in known if n or word == "alive"]
     )
 
 
-def _host(document: dict[str, Any], snapshot_age: float | None) -> str:
-    system = as_dict(document.get("system"))
-    if not system:
-        return "no sample yet"
-    memory, disk = as_dict(system.get("memory_usage")), as_dict(system.get("disk_usage"))
-    load = system.get("load_average")
-    loads = [number(value) for value in load] if isinstance(load, list) else []
-    averages = " ".join([f"{value:.2f}" for value in loads[:3] if value is not None]) or UNKNOWN
-    asked, taken = epoch_of(document.get("timestamp")), epoch_of(system.get("timestamp"))
-    age = None if asked is None or taken is None else asked - taken
-    age = None if age is None or snapshot_age is None else age + snapshot_age
-    return join_known(
-        [
-            f"cpu {percent(system.get('cpu_percent'))}",
-            f"memory {percent(memory.get('percent'))} of {size(memory.get('total'))}",
-            f"disk {percent(disk.get('percent'))} of {size(disk.get('total'))}",
-            f"load {averages}",
-            f"sampled {ago(age)}",
-        ]
-    )
+def _body(picture: Picture, view: View, *, later: float | None) -> list[str]:
+    document = picture.document
+    asked = epoch_of(document.get("timestamp"))
+    now = None if asked is None or later is None else asked + later
+    agents = agent_lines(picture, view, now=now, later=later)
+    blocks = [
+        needs_lines(picture, view, now=now),
+        _told("Problems", _own_problems(document), view),
+        _told("Warnings", as_list(document.get("warnings"))[:LISTED], view),
+        agents,
+        [] if agents else _watched(document, view),
+        fact_lines(document, view, now=now, workspaces=bool(agents)),
+    ]
+    return [line for block in blocks if block for line in ("", *block)]
 
 
-def _tasks(tasks: dict[str, Any]) -> str:
-    names = ("available", "claimed", "expired", "orphaned")
-    if all(tasks.get(name) is None for name in names):
-        return ""
-    return ", ".join([f"{count(tasks.get(name))} {name}" for name in names])
-
-
-def _workspaces(workspaces: object, *, redis: bool) -> list[tuple[str, str]]:
-    """Return a line for the number of workspaces, and one for each of the first that are not watched."""
-    if not isinstance(workspaces, list):
+def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
+    if not sentences:
         return []
-    if not workspaces and redis:
-        return [("Workspaces", "none, only Redis is read")]
-    if not workspaces:
-        return [("Workspaces", "none: name one with 'coordd run --workspace DIR', or in the configuration")]
-    entries = [entry for entry in workspaces if isinstance(entry, dict)]
-    troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
-    facts = [("Workspaces", str(len(entries)) + (f", {len(troubled)} not read" if troubled else ""))]
-    for entry in troubled[:_LISTED]:
-        why = "waits for .claude/coordination" if entry["state"] == "waiting" else shown(entry.get("error"))
-        facts.append(("", f"{shown(entry.get('path'))}: {why}"))
-    return facts
+    words = f"{heading} then" if view.old else heading
+    return [paint(words, "bold", colour=view.colour), *[f"  {shown(one)}" for one in sentences]]
 
 
-def _malformed(malformed: dict[str, Any]) -> str:
-    known = number(malformed.get("count"))
-    return f"{known:.0f} malformed; the daemon's log names them" if known else ""
+def _own_problems(document: dict[str, Any]) -> list[object]:
+    """Return the problems that are not told as something that needs a human already."""
+    told = [(entry.get("subject"), entry.get("text")) for entry in dicts(document.get("attention"))]
+    return [problem for problem in as_list(document.get("problems")) if not _is_told(problem, told)]
 
 
-def _counts(agents: dict[str, Any]) -> str:
-    if number(agents.get("total")) == 0:
-        return "none"
-    parts = ", ".join([f"{count(agents.get(name))} {name}" for name in ("active", "inactive", "unknown")])
-    return f"{count(agents.get('total'))}: {parts}"
+def _is_told(problem: object, told: Sequence[tuple[object, object]]) -> bool:
+    if not isinstance(problem, str):
+        return False
+    return any(
+        isinstance(subject, str) and isinstance(text, str) and text and subject in problem and text in problem
+        for subject, text in told
+    )
 
 
-def _known(value: object) -> str:
-    return escape(value) if isinstance(value, str) else ""
+def _watched(document: dict[str, Any], view: View) -> list[str]:
+    """Return what is watched and what to do, for when there is no agent at all."""
+    workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
+    lines = [f"  {short_path(one.get('path'), view.home)}{_state(one)}" for one in workspaces[:LISTED]]
+    lines += [
+        f"  {' '.join([shown(one.get('kind')), short_path(one.get('path'), view.home)])}{_state(one)}"
+        for one in sources[:LISTED]
+    ]
+    hidden = max(len(workspaces) - LISTED, 0) + max(len(sources) - LISTED, 0)
+    if hidden:
+        lines.append(f"  … and {hidden} more")
+    if as_dict(document.get("redis")).get("configured") is True:
+        lines.append("  Redis")
+    lines = ["Watched" if not view.old else "Watched then", *(lines or ["  nothing"])]
+    if view.old:
+        return lines
+    if any(one.get("kind") == "claude-code" for one in sources):
+        lines.append("Claude Code sessions appear here by themselves.")
+    if not workspaces and not sources:
+        lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
+    return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
 
 
-def _sum(value: object, more: float) -> float | None:
-    known = number(value)
-    return None if known is None else known + more
+def _state(one: dict[str, Any]) -> str:
+    state, error = one.get("state"), one.get("error")
+    if state == "waiting":
+        return ": waits until it is there"
+    if state == "unreadable":
+        return f": cannot be read ({shown(error)})" if error else ": cannot be read"
+    return ""

@@ -1,67 +1,84 @@
-"""Make the table of agents for ``status`` and ``agents``. Pure: entries of ``agents.list`` to lines."""
+"""Make the table of agents for ``coordctl agents``. Pure: entries of ``agents.list`` to lines."""
 
 from __future__ import annotations
 
-from coordd.util.text import ago, clipped, count, number, shown, table
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+from coordd.cli.agent_words import (
+    STYLE,
+    doing,
+    key_of,
+    labels,
+    last_sign_age,
+    place_of,
+    short_path,
+    since,
+    state_of,
+    task_words,
+    tokens,
+)
+from coordd.cli.grid import Column, grid
+from coordd.util.text import age, ago, epoch_of, percent, size
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Mapping, Sequence
 
-NOT_ACTIVE_FIRST = ("inactive", "unknown", "active")
-_RANK = {status: rank for rank, status in enumerate(NOT_ACTIVE_FIRST)}
+    from coordd.cli.agent_words import Key
+    from coordd.cli.view import View
+
 ID_COLUMNS = 40
 """Columns of an id in a table, on a terminal and in a pipe; --json shows longer ids in full."""
-STATUS_STYLE = {"inactive": "red", "unknown": "yellow", "active": "green"}
+
+_PATH_COLUMNS = 200
+_HEADING = ["AGENT", "PROJECT", "DOES", "", "FOR", "TASKS", "CTX", "CPU", "MEM", "LAST SIGN"]
+_COLUMNS = (
+    Column(least=8, most=ID_COLUMNS),
+    Column(least=8, most=_PATH_COLUMNS, path=True),
+    Column(),
+    Column(least=8, leave=5),
+    Column(right=True),
+    Column(least=8, leave=4),
+    Column(right=True, leave=3),
+    Column(right=True, leave=2),
+    Column(right=True, leave=1),
+    Column(right=True),
+)
+_STATE = 2
 
 
-def not_active_first(agents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort agents: inactive, unknown, active, then by id and workspace; keep each (workspace, id) once."""
-    unique: dict[tuple[str, str], dict[str, Any]] = {}
-    for agent in agents:
-        unique.setdefault((str(agent.get("workspace")), str(agent.get("agent_id"))), agent)
-    return sorted(
-        unique.values(),
-        key=lambda a: (_RANK.get(str(a.get("status")), 1), str(a.get("agent_id")), str(a.get("workspace"))),
-    )
-
-
-def agent_lines(
-    agents: Sequence[dict[str, Any]], *, colour: bool, snapshot_age: float | None = None, old: bool = False
+def agent_table(
+    agents: Sequence[dict[str, Any]],
+    claims: Mapping[Key, list[Mapping[str, Any]]],
+    view: View,
+    *,
+    asked: object,
 ) -> list[str]:
-    """Return a heading and one row for each agent.
+    """Return a heading and one row for each agent, in the order given.
 
-    With ``old`` the entries come from a snapshot, and the verdict's heading is WAS. They are ``snapshot_age``
-    seconds old (None: unknown, or just now), which is added to the age of a beat.
+    ``claims`` are what agents hold, as far as it is known; ``asked`` is the timestamp of the answer. The
+    column without a heading says what the state is about.
     """
-    workspaces = {str(agent.get("workspace")) for agent in agents}
-    heading = ["AGENT", "WAS" if old else "STATUS", "REASON", "TASKS", "LAST BEAT"]
-    if len(workspaces) > 1:
-        heading.append("WORKSPACE")
-    rows = [heading]
-    for agent in agents:
-        row = [
-            clipped(shown(agent.get("agent_id")), ID_COLUMNS),
-            shown(agent.get("status")),
-            shown(agent.get("reason")),
-            count(agent.get("active_tasks")),
-            ago(_beat_age(agent, snapshot_age, old=old)),
+    now, names = epoch_of(asked), labels(agents)
+    rows = [list(_HEADING)]
+    rows += [
+        [
+            names[key_of(agent)],
+            short_path(place_of(agent), view.home),
+            state_of(agent),
+            doing(agent, later=0.0),
+            age(since(agent, now, later=0.0)),
+            task_words(agent, claims.get(key_of(agent), [])),
+            tokens(agent.get("context_tokens")),
+            percent(agent.get("cpu_percent")),
+            size(agent.get("rss")),
+            ago(last_sign_age(agent, later=0.0)),
         ]
-        if len(workspaces) > 1:
-            row.append(shown(agent.get("workspace")))
-        rows.append(row)
+        for agent in agents
+    ]
 
     def style(row: int, column: int) -> str | None:
         if row == 0:
             return "bold"
-        return STATUS_STYLE.get(rows[row][1]) if column == 1 and not old else None
+        return STYLE.get(rows[row][_STATE]) if column == _STATE else None
 
-    return table(rows, style if colour else None)
-
-
-def _beat_age(agent: dict[str, Any], snapshot_age: float | None, *, old: bool) -> float | None:
-    known = number(agent.get("last_heartbeat_age"))
-    if known is None or (old and snapshot_age is None):
-        return None
-    return known + (snapshot_age or 0.0)
+    return grid(rows, _COLUMNS, room=view.columns, style=style if view.colour else None, headed=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from coordd.cli.common import DaemonTarget, colour_wanted, flush, output_error, say, working_directory
+from coordd.cli.common import DaemonTarget, flush, output_error, own_view, say, working_directory
 from coordd.cli.live_status import LiveStatus
+from coordd.cli.look import Picture
 from coordd.cli.screen import Ended, Screen, is_screen
 from coordd.cli.status_text import lost_text, running_text
 from coordd.cli.waiting import wait_for
@@ -22,6 +23,7 @@ from coordd.util.text import ago, duration, escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from coordd.cli.view import View
     from coordd.protocol.client import Client
     from coordd.protocol.snapshot import Snapshot
 
@@ -63,8 +65,8 @@ class Fallback:
         self._sought = False
         self._sought_at = 0.0
 
-    def last(self, mono: float) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
-        """Return its status document, its agents and its age now, as far as there is a snapshot."""
+    def last(self, mono: float) -> tuple[Picture | None, float | None]:
+        """Return what it shows and its age now; None for each that is not known."""
         if not self._sought:
             from coordd.protocol.snapshot import last_snapshot
 
@@ -73,14 +75,15 @@ class Fallback:
                 self._target.locations(), os.environ, working_directory(), time.time()
             )
         if self._found is None:
-            return None, [], None
+            return None, None
         age = self._found.age
-        return self._found.status, self._found.agents, None if age is None else age + mono - self._sought_at
+        picture = Picture(self._found.status, self._found.agents)
+        return picture, None if age is None else age + mono - self._sought_at
 
 
 def trouble_words(live: LiveStatus, mono: float) -> str:
     """Return in one line what is wrong and since when."""
-    if live.document is None:
+    if live.picture is None:
         return "coordd is not running, trying again"
     since = f"connection lost {ago(mono - live.lost_at)}, trying again"
     if isinstance(live.trouble, DaemonNotRunning):
@@ -99,7 +102,7 @@ def _keep_drawn(live: LiveStatus, fallback: Fallback, screen: Screen) -> None:
             footer = "q quits"
             if (waited := live.overdue(mono)) is not None and live.trouble is None:
                 footer = f"no answer for {duration(waited)}  {footer}"
-            screen.draw(_text(live, fallback, mono, colour=colour_wanted()).split("\n"), footer)
+            screen.draw(_text(live, fallback, mono, own_view()).split("\n"), footer)
             drawn, drawn_at = live.version, mono
         keys = screen.wait(live.fileno(), min(live.due(mono), max(0.0, drawn_at + TICK - mono)))
         if "q" in keys or "Q" in keys:
@@ -116,38 +119,36 @@ def _print_changes(live: LiveStatus, fallback: Fallback, *, as_json: bool) -> No
             if as_json:
                 say(_line(live, fallback, mono))
             else:
-                say(("\n" if printed else "") + _text(live, fallback, mono, colour=False))
+                say(("\n" if printed else "") + _text(live, fallback, mono, own_view(colour=False)))
             flush()
             printed = live.changes
         wait_for(live.fileno(), live.due(mono))
         live.read(time.monotonic())
 
 
-def _text(live: LiveStatus, fallback: Fallback, mono: float, *, colour: bool) -> str:
-    if live.trouble is None and live.document is not None:
-        return running_text(live.document, live.agents, colour=colour, later=mono - live.heard_at)
+def _text(live: LiveStatus, fallback: Fallback, mono: float, view: View) -> str:
+    if live.trouble is None and live.picture is not None:
+        return running_text(live.picture, view, later=mono - live.heard_at)
     if live.trouble is None:
         return "connecting"
-    document, agents, age = _last(live, fallback, mono)
-    return lost_text(document, agents, trouble_words(live, mono), age=age, colour=colour)
+    picture, age = _last(live, fallback, mono)
+    return lost_text(picture, trouble_words(live, mono), view, age=age)
 
 
 def _line(live: LiveStatus, fallback: Fallback, mono: float) -> str:
     import json
 
     if live.trouble is None:
-        return json.dumps(live.document)
-    document, _, age = _last(live, fallback, mono)
-    known = {"schema": 1} if document is None else document
+        return json.dumps(None if live.picture is None else live.picture.document)
+    picture, age = _last(live, fallback, mono)
+    known = {"schema": 1} if picture is None else picture.document
     return json.dumps({**known, "daemon_running": False, "snapshot_age": age})
 
 
-def _last(
-    live: LiveStatus, fallback: Fallback, mono: float
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]], float | None]:
-    if live.document is None:
+def _last(live: LiveStatus, fallback: Fallback, mono: float) -> tuple[Picture | None, float | None]:
+    if live.picture is None:
         return fallback.last(mono)
-    return live.document, live.agents, mono - live.heard_at
+    return live.picture, mono - live.heard_at
 
 
 def _connector(target: DaemonTarget) -> Callable[[str | None], Client]:

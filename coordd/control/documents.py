@@ -15,6 +15,7 @@ import msgspec
 
 from coordd import __version__
 from coordd.agents.activity import deciding_activity_row
+from coordd.agents.ended_today import EndedToday
 from coordd.agents.evidence import evidence_of
 from coordd.agents.explain import explain_activity, explain_verdict
 from coordd.agents.key import NO_WORKSPACE
@@ -56,8 +57,8 @@ class Documents:
 
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
-    those that ended in order since midnight. ``configuration`` returns its problems and ``runtime_files`` those of
-    coordd's own files, as sentences.
+    those that ended in order since midnight. ``configuration`` returns its problems and ``runtime_files``
+    those of coordd's own files, as sentences.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Documents:
         redis: RedisState,
         needs: Needs,
         agents_of: Callable[[SourceName], int],
-        ended_today: Callable[[float], int],
+        ended_today: EndedToday,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -121,7 +122,7 @@ class Documents:
                 "unknown": counts.unknown,
                 "stalled": self._store.activity_counts()["stalled"],
                 "ended": self._store.ended_count(),
-                "ended_today": self._ended_today(now.wall),
+                "ended_today": self._ended_today.count(now.wall),
                 "activities": self._store.activity_counts(),
             },
             "attention": self._needs.entries(now),
@@ -207,6 +208,7 @@ class Documents:
             "status": status,
             "agents": agents,
             "acknowledged": self._needs.acknowledged.ids,
+            "ended_today": self._ended_today.listed(now.wall),
         }
 
     def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Define what is known of a process of this machine: its identity, and what a look at it tells. Pure values."""
+"""Define what is known of a process of this machine: its identity, and what a look at it tells. Values."""
 
 from __future__ import annotations
 

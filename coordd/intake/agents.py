@@ -408,7 +408,8 @@ class AgentIntake:
         self._growth.note_count(len(self._store))
 
     def _sample(self, agent: Agent, wall: float) -> AgentSample:
-        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host)
+        tree = self._store.judging.tree_of(agent)
+        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host, tree=tree)
 
 
 def _spent(observations: Collection[Observation]) -> list[Observation]:

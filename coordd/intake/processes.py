@@ -19,6 +19,7 @@ it hangs. It knows nothing of stores and verdicts; agents/process.py has the rul
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -170,6 +171,15 @@ class ProcessIntake:
                 self._queue[place] = None
         self._arm()
         await self._watch.check()
+
+    async def look_now(self) -> None:
+        """Look at what is queued without waiting for the schedule; ends found so are told at once."""
+        await self._look()
+        await asyncio.sleep(0)  # ends are told in their turn of the loop
+
+    def living(self) -> list[tuple[ObservationKey, Process]]:
+        """Return the places of the claims that count, with their processes."""
+        return [(place, process) for process, places in self._places.items() for place in places]
 
     def stop(self) -> None:
         """Begin nothing any more, and tell nothing; the watch is closed by who opened it."""

@@ -119,10 +119,13 @@ class Daemon:
         parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
         memory = await parts.last_run.read()
+        parts.remember(memory)
         await parts.intake.start(memory.agents)
         await parts.redis.start(memory.checkpoint)
         await parts.intake.first_readings()
+        await parts.evidence.first_look()
         parts.deadline_timer.start()
+        parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # where there is a Redis, it is one of them
             log.warning(
@@ -160,6 +163,7 @@ class Daemon:
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
+                parts.processes.stop()
                 await parts.intake.stop()
                 parts.deadline_timer.stop()
                 # after the last events of a reading that was under way

@@ -13,6 +13,11 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from coordd.agents.acknowledged import Acknowledged
+from coordd.agents.ended_today import EndedToday
+from coordd.agents.judging import Limits
+from coordd.agents.key import AgentKey
+from coordd.agents.process import Here
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
@@ -24,17 +29,24 @@ from coordd.control.hub import Hub
 from coordd.control.methods import Methods
 from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
+from coordd.host import processes
+from coordd.host.boot import boot_time
 from coordd.intake.agents import AgentIntake
+from coordd.intake.announcing import Announcer
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
+from coordd.intake.process_evidence import ProcessEvidence
+from coordd.intake.processes import ProcessIntake
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog
+from coordd.intake.trees import TreeSampling
 from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
+from coordd.runtime.process_watch import ProcessWatch
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
 from coordd.service.no_redis import NoRedis
@@ -45,15 +57,17 @@ from coordd.service.supervision import Supervision
 from coordd.sinks.csv import CsvSink
 from coordd.sinks.held_folder import HeldFolder
 from coordd.sinks.jsonl import JsonlSink
-from coordd.sinks.last_run import LastRun
+from coordd.sinks.last_run import LastRun, Memory
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
 from coordd.tasks.board import Board
+from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
 from coordd.util.sdnotify import Notifier, watchdog_seconds
+from coordd.util.timestamps import day_around
 
 if TYPE_CHECKING:
     from coordd.service.redis_service import RedisService
@@ -96,13 +110,11 @@ class Parts:
         self.schedule = Schedule(
             loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
         )
-        self.store = AgentStore(
-            timeout=config.agents.timeout,
-            forget_after=config.agents.forget_after,
-            loop_monitor=loop_monitor,
-        )
-        self.board = Board(store=self.store, stall_after=config.agents.stall_after)
-        self.store.on_change = self.board.touched
+        self.store = AgentStore(limits=_limits(config), loop_monitor=loop_monitor)
+        self.board = Board(store=self.store)
+        tasks = TaskList(board=self.board, store=self.store)
+        self.needs = Needs(store=self.store, board=self.board, tasks=tasks)
+        self.ended_today = EndedToday(day=day_around)
         writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub()
@@ -128,6 +140,11 @@ class Parts:
         bounds = Bounds()
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
+        self.announcer = Announcer(
+            store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
+        )
+        agents.on_doing = self.announcer.doing
+        self.store.on_change = self._agent_changed
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
             store=self.store, schedule=self.schedule, agents=agents, tasks=task_intake
@@ -167,10 +184,15 @@ class Parts:
                 trace_log=TraceLog(),
             ),
         )
+        psutil_worker = Worker("coordd-psutil", replaceable=True)
+        self.processes, self.evidence = self._make_processes(agents)
+        self.trees = TreeSampling(
+            store=self.store, uses=processes.uses, start_at=processes.start_at, worker=psutil_worker
+        )
         cost = OwnCost()
         self.sampling = HostSampling(
             sampler=_make_sampler,
-            worker=Worker("coordd-psutil", replaceable=True),
+            worker=psutil_worker,
             store=self.store,
             recorder=self.recorder,
             loop_monitor=loop_monitor,
@@ -179,7 +201,6 @@ class Parts:
             interval=config.sampling.interval,
             redis=redis,
         )
-        tasks = TaskList(board=self.board, store=self.store)
         self.documents = Documents(
             store=self.store,
             identity=_identity(sources, config, runtime_files, started, host),
@@ -189,6 +210,9 @@ class Parts:
             lateness=self.sampling.lateness,
             cost=cost,
             redis=redis,
+            needs=self.needs,
+            agents_of=lambda name: len(agents.known(name)),
+            ended_today=self.ended_today,
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
         )
@@ -221,6 +245,8 @@ class Parts:
                 root=runtime_files.rights.root,
             ),
             reloader=self.reloading,
+            needs=self.needs,
+            forget=agents.forget_now,
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
@@ -250,9 +276,48 @@ class Parts:
         )
 
     async def sample(self) -> None:
-        """Sample the host, and tell the service manager."""
+        """Sample the host and what processes need it, and tell the service manager."""
         await self.sampling.sample()
         self.supervision.sampled()
+        await self.processes.check()
+        await self.trees.sample()
+        self.deadline_timer.update()
+
+    def remember(self, memory: Memory) -> None:
+        """Take over what the last run knew beside its agents."""
+        self.needs.acknowledged = Acknowledged(memory.acknowledged)
+        self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
+
+    def _agent_changed(self, key: AgentKey) -> None:
+        """Tell who follows agents that one appeared, left, or changed."""
+        self.board.touched(key)
+        self.announcer.changed(key)
+        agent = self.store.get(key)
+        process = agent.process if agent is not None else None
+        if agent is None or self.store.status_of(key) != "inactive":
+            if agent is not None:
+                self.ended_today.alive(key)
+        elif process is not None and process.end is not None and process.end.orderly:
+            self.ended_today.note(key, process.end.wall)
+
+    def _make_processes(self, agents: AgentIntake) -> tuple[ProcessIntake, ProcessEvidence]:
+        worker = Worker("coordd-processes", replaceable=True)
+        host = socket.gethostname()
+        followed = ProcessIntake(
+            machine=processes,
+            here=Here(names=frozenset({host}), own_pid=os.getpid()),
+            worker=worker,
+            watch=ProcessWatch(lives=processes.lives, worker=worker),
+            schedule=self.schedule,
+        )
+        evidence = ProcessEvidence(
+            agents=agents,
+            processes=followed,
+            reread=self.intake.reread,
+            boot=boot_time(),
+            changed=self.deadline_timer.update,
+        )
+        return followed, evidence
 
     async def write_snapshot_with_sample(self) -> None:
         """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""
@@ -281,11 +346,9 @@ class Parts:
         for sink in self.record_sinks:
             sink.accept_folder()
         self.redis.apply(new)
-        limits = new.agents.timeout, new.agents.forget_after
-        if limits != (old.agents.timeout, old.agents.forget_after):
-            self.store.timeout, self.store.forget_after = limits
+        if new.agents != old.agents:
+            self.store.judging.limits = _limits(new)
             self.store.rejudge_all(now().mono)
-        self.board.holdings.stall_after = new.agents.stall_after
         self.board.rejudge_all()
         self.backend.entries = self._workspaces(new)
         self.intake.scan_soon()
@@ -306,6 +369,17 @@ class Parts:
     def _workspaces(self, config: Config) -> tuple[str, ...]:
         """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
         return () if self._mode == "redis" else config.coordination.workspaces
+
+
+def _limits(config: Config) -> Limits:
+    agents = config.agents
+    return Limits(
+        timeout=agents.timeout,
+        forget_after=agents.forget_after,
+        forget_ended_after=agents.forget_ended_after,
+        stall_after=agents.stall_after,
+        call_stall_after=agents.call_stall_after,
+    )
 
 
 def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:

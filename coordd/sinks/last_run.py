@@ -30,10 +30,15 @@ READ_DEADLINE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The agents as they were known, and the checkpoint for Redis, as JSON (redis/checkpoint.py)."""
+    """The agents as they were known, and the checkpoint for Redis, as JSON (redis/checkpoint.py).
+
+    ``acknowledged`` and ``ended`` are as in the snapshot.
+    """
 
     agents: Sequence[RememberedAgent] = ()
     checkpoint: Raw | bytes = b"null"
+    acknowledged: Sequence[str] = ()
+    ended: Sequence[tuple[str, str, float]] = ()
 
 
 class LastRun:
@@ -101,7 +106,9 @@ class LastRun:
         snapshot = read_snapshot(self._path, root=self._root)
         metrics = self._metrics.look()
         agents = restore(snapshot, None if metrics is None else metrics.fd, now=wall, host=self._host)
-        return Memory(agents) if snapshot is None else Memory(agents, snapshot.checkpoint)
+        if snapshot is None:
+            return Memory(agents)
+        return Memory(agents, snapshot.checkpoint, snapshot.acknowledged, snapshot.ended)
 
     def _reach(self) -> dict[str, tuple[int, int]] | None:
         metrics = self._metrics.look()

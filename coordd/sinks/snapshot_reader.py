@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,12 +34,20 @@ class LastSnapshot:
 
     ``written``: when, epoch seconds. ``agents``: each as JSON. ``covers``: how far it covers each file (inode
     and size by name), None where it does not say. ``checkpoint``: JSON; see redis/checkpoint.py.
+    ``acknowledged``: ids of what needs a human that somebody has seen. ``ended``: who ended in order then.
     """
 
     written: float
     agents: list[msgspec.Raw]
     covers: Mapping[str, tuple[int, int]] | None
     checkpoint: msgspec.Raw
+    acknowledged: Sequence[str] = ()
+    ended: Sequence[tuple[str, str, float]] = ()
+
+
+_Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_Texts = Annotated[list[_Text], msgspec.Meta(max_length=10_000)]
+_Ended = Annotated[list[tuple[_Text, _Text, float]], msgspec.Meta(max_length=10_000)]
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -48,6 +56,8 @@ class _Document(msgspec.Struct, frozen=True):
     records: msgspec.Raw = msgspec.Raw(b"null")
     redis_samples: msgspec.Raw = msgspec.Raw(b"null")
     origin: msgspec.Raw = msgspec.Raw(b"null")
+    acknowledged: msgspec.Raw = msgspec.Raw(b"null")
+    ended_today: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def read_snapshot(path: str, *, root: str | None) -> LastSnapshot | None:
@@ -82,4 +92,6 @@ def _read(path: str, root: str | None) -> LastSnapshot:
         agents=msgspec.json.decode(document.agents, type=list[msgspec.Raw]),
         covers=msgspec.json.decode(document.records, type=dict[str, tuple[Count, Count]] | None),
         checkpoint=document.redis_samples,
+        acknowledged=msgspec.json.decode(document.acknowledged, type=_Texts | None) or (),
+        ended=msgspec.json.decode(document.ended_today, type=_Ended | None) or (),
     )

@@ -18,12 +18,12 @@ from coordd.agents.shown import ShownAgent
 from coordd.agents.store import AgentStore
 from coordd.agents.subject import OrphanedClaim, SplitClaim, Subject
 from coordd.agents.work import session_among
-from coordd.model import AttentionEntry
+from coordd.model import Activity, AttentionEntry
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
 
-_NEEDING = ("waiting", "blocked", "stalled")
+_NEEDING: tuple[Activity, ...] = ("waiting", "blocked", "stalled")
 
 
 class Needs:
@@ -161,7 +161,10 @@ class Needs:
 
 
 def _fall(shown: ShownAgent, now: Moment) -> tuple[float | None, float | None]:
-    """Return when an inactive agent went so, in epoch seconds, and the seconds since then."""
+    """Return when an inactive agent fell, in epoch seconds, and the seconds since then.
+
+    One that fell silent did so with its last beat: so it is together with one that was killed then.
+    """
     if shown.verdict.status != "inactive":
         return None, None
     process = shown.agent.process
@@ -170,4 +173,4 @@ def _fall(shown: ShownAgent, now: Moment) -> tuple[float | None, float | None]:
     beat, evidence = shown.agent.beat_wall, shown.evidence
     if beat is None or evidence.silence is None:
         return None, None
-    return beat + evidence.timeout, max(0.0, evidence.silence - evidence.timeout)
+    return beat, evidence.silence

@@ -14,8 +14,8 @@ from coordd.agents.store import AgentStore
 from coordd.model import TaskState, TaskView
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
-from coordd.tasks.work import SourceTasks, TaskKey
-from coordd.util.text import age, escape
+from coordd.tasks.work import SourceTasks
+from coordd.util.text import escape
 from coordd.util.timestamps import format_utc
 
 ORDER: tuple[TaskState, ...] = ("orphaned", "expired", "held", "available")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from functools import lru_cache
+from time import localtime, mktime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = -62135596800.0  # 0001-01-01T00:00:00Z, the first second of datetime
@@ -92,3 +93,11 @@ def _in_range(epoch: float, given: object) -> float:
     if not 0 <= epoch <= _LATEST:
         raise ValueError(f"out of range: {given!r:.60}")
     return epoch
+
+
+def day_around(wall: float) -> tuple[float, float]:
+    """Return the local midnights before and after a time, in epoch seconds."""
+    day = localtime(wall)
+    begin = mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
+    end = mktime((day.tm_year, day.tm_mon, day.tm_mday + 1, 0, 0, 0, 0, 0, -1))
+    return begin, end

@@ -19,6 +19,7 @@ from fake_coordd import RpcFault, agent, fake_coordd, paged, status_document
 from waiting import PATIENCE
 
 import coordd
+from coordd.cli.look import LOOK
 
 ROOT = Path(coordd.__file__).parent.parent
 CTL = [sys.executable, "-m", "coordd.cli"]
@@ -68,7 +69,8 @@ def started(tmp_path: Path, env: dict[str, str]) -> Iterator[Any]:
 
 
 def answers(agents: list[dict[str, Any]] | None = None, **status: Any) -> dict[str, Any]:
-    return {"status": status_document(**status), "agents.list": paged(agents or [agent("builder-1")])}
+    listed = paged(agents or [agent("builder-1")])
+    return {"status": status_document(**status), "agents.list": listed, "tasks.list": {"tasks": []}}
 
 
 def fault(code: int, message: str, data: object = None) -> Any:
@@ -101,15 +103,33 @@ def test_status_finds_the_workspace_above_and_asks_once(tmp_path: Path, ctl: Any
     with fake_coordd(str(run / "coordd.sock"), answers([agent("dead", "inactive"), agent("b")])) as daemon:
         done = ctl("status", cwd=deep)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("ok  host box  coordd 0.1.0")
-    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["dead", "b"]
+    assert done.stdout.startswith("box  1 alive    coordd 0.1.0, up 2 h 13 min\n")
+    rows = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert rows == ["dead", "b"]
     assert daemon.connections == 1
-    assert [(r["method"], r.get("params")) for r in daemon.requests] == [
-        ("status", None),
-        ("agents.list", {"status": "inactive", "limit": 20}),
-        ("agents.list", {"status": "unknown", "limit": 20}),
-        ("agents.list", {"status": "active", "limit": 20}),
+    assert [(r["method"], r.get("params")) for r in daemon.requests] == LOOK
+    assert all(params["limit"] <= 100 for _, params in LOOK[1:])
+
+
+def test_an_older_daemon_that_knows_no_activities_is_asked_again(path: str, ctl: Any) -> None:
+    known = paged([agent("a"), agent("b", "inactive", reason="silent")])
+
+    def old(params: dict[str, Any]) -> Any:
+        if "activity" in params:
+            raise RpcFault(-32602, "activity: no such parameter")
+        return known(params)
+
+    with fake_coordd(path, {**answers(), "agents.list": old}) as daemon:
+        done = ctl("status")
+        refused = ctl("agents", "--activity", "waiting")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("  ")] == [
+        ["b", "silent"],
+        ["a", "active"],
     ]
+    assert daemon.connections == 2  # the second is that of agents
+    assert refused.returncode == 1
+    assert "an older coordd knows no activities; try --status" in refused.stderr
 
 
 def test_status_json_is_the_document_of_the_daemon(path: str, ctl: Any) -> None:
@@ -168,7 +188,7 @@ def test_with_the_daemon_down_the_last_snapshot_is_shown_and_marked(
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.startswith("coordd is not running. Last snapshot ")
     assert f"  {path}: nothing there\n" in done.stdout
-    assert " WAS " in done.stdout
+    assert "\nbox  was 1 alive    coordd 0.1.0\n" in done.stdout
     document = json.loads(ctl("status", "--json").stdout)
     assert (document["daemon_running"], document["health"]) == (False, "ok")
     assert document["snapshot_age"] >= 0
@@ -228,7 +248,7 @@ def test_what_is_not_needed_is_not_imported(
 
 def test_agents_come_from_all_pages_not_active_first(path: str, ctl: Any) -> None:
     agents = [agent(f"a{n:02}") for n in range(25)] + [agent("dead", "inactive")]
-    with fake_coordd(path, {"agents.list": paged(agents, page=10)}) as daemon:
+    with fake_coordd(path, {**answers(), "agents.list": paged(agents, page=10)}) as daemon:
         text, document = ctl("agents"), ctl("agents", "--json")
     assert [line.split()[0] for line in text.stdout.splitlines()] == ["AGENT", "dead"] + [
         a["agent_id"] for a in agents[:25]
@@ -309,13 +329,154 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
     ]
 
 
-def test_an_ambiguous_agent_names_its_workspaces(path: str, ctl: Any) -> None:
-    data = {"kind": "ambiguous", "workspaces": ["/a", "/b\x1b", None]}
-    with fake_coordd(path, {"agents.get": fault(-32602, "Agent 'x' exists in 3 workspaces", data)}):
-        done = ctl("agent", "x")
-    assert done.returncode == 1
-    assert done.stderr.startswith("coordctl: Agent 'x' exists in 3 workspaces\n")
-    assert "  --workspace /a\n  --workspace /b\\x1b\n" in done.stderr
+def find_in(agents: list[dict[str, Any]]) -> Any:
+    """Answer ``agents.get`` over these agents as the daemon does: by the id alone."""
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        workspace = params.get("workspace")
+        found = [
+            one
+            for one in agents
+            if one["agent_id"] == params["agent_id"] and workspace in (None, one["workspace"] or "")
+        ]
+        if not found:
+            raise RpcFault(-32000, "No such agent", {"kind": "no-such-agent"})
+        if len(found) > 1:
+            workspaces = [one["workspace"] for one in found]
+            raise RpcFault(-32602, "Several", {"kind": "ambiguous", "workspaces": workspaces})
+        return found[0]
+
+    return answer
+
+
+def test_an_agent_is_found_by_id_name_or_a_unique_beginning(tmp_path: Path, path: str, ctl: Any) -> None:
+    here = tmp_path / "here"
+    (here / "deep").mkdir(parents=True)
+    agents = [
+        agent("321e2ec7-0001", name="shop-12", workspace="/src/shop"),
+        agent("321e2fff-0002", name="shop-7\x1b", workspace="/src/shop"),
+        agent("both", workspace="/src/shop"),
+        agent("both", workspace=str(here)),
+        agent("alone", workspace=None, sources=["redis"]),
+    ]
+    with fake_coordd(path, {"agents.get": find_in(agents), "agents.list": paged(agents)}):
+        for words in ("321e2ec7-0001", "shop-12", "shop-1", "321e2e"):
+            for command in ("agent", "why"):
+                done = ctl(command, words, "--json")
+                assert json.loads(done.stdout)["agent_id"] == "321e2ec7-0001"
+        assert json.loads(ctl("agent", "alo", "--json").stdout)["workspace"] is None
+        assert json.loads(ctl("agent", "both", "--json", cwd=here / "deep").stdout)["workspace"] == str(here)
+        several, near, far = ctl("why", "321e"), ctl("why", "shop-22"), ctl("agent", "zzzz\x1b")
+        twice = ctl("agent", "both")
+    assert {done.returncode for done in (several, near, far, twice)} == {1}
+    assert several.stderr.startswith(
+        "coordctl: 321e may mean 2 agents:\n  shop-12 (321e2ec7-0001)  /src/shop\n"
+    )
+    assert "  shop-7\\x1b (321e2fff-0002)  /src/shop\nName one by more of its id" in several.stderr
+    assert "No agent 'shop-22' is known.\nDid you mean\n  shop-12 (321e2ec7-0001)  /src/shop\n" in near.stderr
+    assert far.stderr == (
+        "coordctl: No agent 'zzzz\\x1b' is known.\n'coordctl agents' lists those that are known.\n"
+    )
+    assert f"  both  /src/shop\n  both  {here}\n" in twice.stderr
+
+
+def test_forget_says_what_it_did_or_why_not(path: str, ctl: Any) -> None:
+    agents = [agent("dead-1", "inactive", name="docs-1", workspace="/src/docs"), agent("lives")]
+
+    def forget(params: dict[str, Any]) -> Any:
+        if params["agent_id"] == "lives":
+            raise RpcFault(-32000, "Agent 'lives' is active", {"kind": "alive"})
+        return {"forgotten": True}
+
+    known = {"agents.get": find_in(agents), "agents.list": paged(agents)}
+    with fake_coordd(path, {**known, "agents.forget": forget}) as daemon:
+        done, refused = ctl("forget", "docs-1"), ctl("forget", "lives")
+        asked = [r["params"] for r in daemon.requests if r["method"] == "agents.forget"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        done.stdout == "dead-1 of /src/docs is forgotten. Its records stay; if it beats again, it is back.\n"
+    )
+    assert asked == [{"agent_id": "dead-1", "workspace": "/src/docs"}, {"agent_id": "lives"}]
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "coordctl: Agent 'lives' is active.\n"
+        "Only who is not active can be forgotten; 'coordctl why lives' says why it counts as alive.\n"
+    )
+    os.unlink(path)
+    with fake_coordd(path, known):
+        assert "an older coordd, which forgets by itself" in ctl("forget", "dead-1").stderr
+
+
+def test_ack_takes_an_entry_by_its_id_its_subject_or_a_name(path: str, ctl: Any) -> None:
+    agents = [agent("321e2ec7-0001", name="shop-12"), agent("api-3", "inactive")]
+    entries = [
+        {
+            "id": "w1",
+            "kind": "waiting",
+            "subject": "321e2ec7-0001",
+            "text": "waits for you",
+            "workspace": "/s",
+        },
+        {"id": "k1", "kind": "killed", "subject": "api-3", "text": "killed\x1b", "workspace": "/a"},
+        {"id": "o1", "kind": "orphaned", "subject": "api-3", "text": "orphaned", "workspace": "/a"},
+    ]
+    known = {"agents.list": paged(agents), "status": status_document(attention=entries)}
+    with fake_coordd(
+        path, {**known, "attention.ack": lambda params: {"acknowledged": 1 if params else 3}}
+    ) as daemon:
+        assert ctl("ack").stdout == "3 entries are taken off, until something changes.\n"
+        for words, taken in (("w1", "1 entry is"), ("shop-12", "1 entry is"), ("api-3", "2 entries are")):
+            assert ctl("ack", words).stdout == f"{taken} taken off, until something changes.\n"
+        missing = ctl("ack", "nobody")
+        asked = [r.get("params") for r in daemon.requests if r["method"] == "attention.ack"]
+    assert asked[1:] == [{"entry": "w1"}, {"entry": "w1"}, {"entry": "k1"}, {"entry": "o1"}]
+    assert missing.returncode == 1
+    assert "Nothing about 'nobody' needs you.\nWhat does:\n  321e2ec7-0001  waits for you\n" in missing.stderr
+    assert "  api-3  killed\\x1b\n" in missing.stderr
+    os.unlink(path)
+    with fake_coordd(path, {"attention.ack": {"acknowledged": 0}}):
+        assert ctl("ack").stdout == "Nothing needed you.\n"
+    os.unlink(path)
+    with fake_coordd(path, {}):
+        old = ctl("ack")
+        assert (old.returncode, "an older coordd" in old.stderr) == (1, True)
+
+
+def test_agents_all_has_those_that_ended_today_from_the_records(tmp_path: Path, path: str, ctl: Any) -> None:
+    now = time.time()
+    day = time.strftime("%Y-%m-%d", time.gmtime(now + 86400))
+
+    def record(agent_id: str, reason: str, at: float, **fields: Any) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
+        status = "active" if reason == "process" else "inactive"
+        return json.dumps(agent(agent_id, status, **{"reason": reason, **fields, "timestamp": stamp}))
+
+    midnight = now - now % 86400 + 86400  # the next one, which may come while this runs
+    lines = [
+        record("before", "ended", midnight - 86400 - 5),
+        record("done", "process", midnight),
+        record("done", "ended", midnight),
+        record("done", "ended", midnight, cause="removed"),
+        record("back", "ended", midnight),
+        record("again", "ended", midnight),
+        record("again", "process", midnight),
+        record("dead", "killed", midnight),
+        record("elsewhere", "ended", midnight, workspace="/other"),
+    ]
+    text = "\n".join(line.replace(", ", ",").replace(": ", ":") for line in lines) + "\n"
+    (tmp_path / f"agent_{day}.jsonl").write_text(text)
+    document = status_document()
+    document["daemon"]["metrics_dir"] = str(tmp_path)
+    with fake_coordd(path, {**answers([agent("back")]), "status": document}):
+        done = ctl("agents", "--all", "--json")
+        table = ctl("agents", "--all")
+        here = ctl("agents", "--all", "--workspace", "/other", "--json")
+        others = ctl("agents", "--all", "--status", "active", "--json")
+    ids = [one["agent_id"] for one in json.loads(done.stdout)["agents"]]
+    assert (done.returncode, ids) == (0, ["back", "done", "elsewhere"])
+    assert [line.split()[0] for line in table.stdout.splitlines()] == ["AGENT", "back", "done", "elsewhere"]
+    assert [one["agent_id"] for one in json.loads(here.stdout)["agents"]] == ["elsewhere"]
+    assert [one["agent_id"] for one in json.loads(others.stdout)["agents"]] == ["back"]
 
 
 # the smaller ones
@@ -476,7 +637,7 @@ def test_colour_is_for_terminals_that_want_it(
     tmp_path: Path, path: str, env: dict[str, str], ctl: Any
 ) -> None:
     with fake_coordd(path, answers()):
-        assert b"\x1b[32mok\x1b[0m" in on_terminal(["status"], env, tmp_path)
+        assert b"\x1b[32mactive\x1b[0m" in on_terminal(["status"], env, tmp_path)
         assert "\x1b" not in ctl("status").stdout
         for change in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             assert b"\x1b" not in on_terminal(["status"], {**env, **change}, tmp_path)

@@ -422,7 +422,7 @@ def test_a_daemon_with_nothing_to_watch_says_so(tmp_path: Path) -> None:
     sock = tmp_path / "c.sock"
     with running(["--socket", str(sock)], sock=sock, home=tmp_path / "home", cwd=tmp_path) as coordd:
         assert "--workspace" in coordd.logged()
-        assert "Workspaces none" in coordd.ctl("status").stdout
+        assert "If an agent runs and is not here, try: coordctl doctor" in coordd.ctl("status").stdout
 
 
 def test_what_fails_is_logged_at_any_level(project: Project, tmp_path: Path) -> None:

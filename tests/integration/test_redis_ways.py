@@ -214,7 +214,6 @@ def test_mode_file_reads_nothing_of_redis_and_writes_samples_there(scene: Scene,
         assert playing.status["redis"]["feed"] is None
         assert told["health"] == "ok"
         eventually(lambda: len(playing.project.records("system")) > 2)
-        assert "mode file" in playing.daemon.ctl("status").stdout
         playing.still()
         assert (
             calls(scene.server, "scan"),

@@ -117,7 +117,7 @@ def test_a_task_from_laid_out_to_finished_in_both_dialects(project: Work, tmp_pa
         assert "t-2   held       tester  " in table
         assert "\x1b" not in table
         assert "40 % half way" in table
-        assert "1 available, 2 claimed, 0 expired, 0 orphaned" in coordd.ctl("status").stdout
+        assert "Tasks      1 available, 2 claimed\n" in coordd.ctl("status").stdout
 
         (project.coordination / "tasks" / "t-1.md").unlink()
         (project.coordination / "claims" / "t-1.claim").unlink()

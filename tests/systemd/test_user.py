@@ -46,7 +46,7 @@ def test_install_run_reload_uninstall(machine: Box, ann: dict[str, str]) -> None
 
     beat(machine, "/home/ann/src/app", "mine", "ann")
     eventually(lambda: "mine" in ask("coordctl", "agents", "--status", "active"))
-    assert "layout user" in ask("coordctl", "status")
+    assert '"layout": "user"' in ask("coordctl", "status", "--json")
     status = ask("systemctl", "--user", "show", "coordd", "-p", "StatusText", "-p", "Type", "-p", "MainPID")
     assert "agents: " in status
 

@@ -20,6 +20,7 @@ from coordd.cli.doctor.daemon import (
 )
 from coordd.cli.doctor.facts import gather
 from coordd.cli.doctor.findings import Finding, failed, finding_document, finding_lines
+from coordd.cli.doctor.homes import check_homes
 from coordd.cli.doctor.machine import check_clock, check_inotify
 from coordd.cli.doctor.redis import check_redis
 from coordd.cli.doctor.storage import (
@@ -52,6 +53,7 @@ CHECKS = (
     check_health,
     check_redis,
     check_workspaces,
+    check_homes,
     check_inotify,
     check_clock,
     check_directories,

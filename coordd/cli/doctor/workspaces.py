@@ -25,7 +25,7 @@ from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
-from coordd.util.untyped import as_dict
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,8 @@ WATCHES_FIX = (
 def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
     """Check that every workspace is readable for the daemon's user, and followed."""
     workspaces = _workspaces(facts)
-    if not workspaces and not facts.section("redis").get("configured"):
+    watched_elsewhere = facts.section("redis").get("configured") or dicts(facts.status.get("sources"))
+    if not workspaces and not watched_elsewhere:
         yield Finding(
             "workspace",
             "warn",

@@ -206,6 +206,16 @@ def test_a_group_that_is_listed_stays_however_old_it_grows() -> None:
     assert attention(later, standing=[one.id for one in listed]) == listed
 
 
+def test_a_group_of_which_the_first_is_forgotten_stays_the_same_entry() -> None:
+    fallen = [gone("a", ago=90.0), gone("b", ago=60.0), gone("c", ago=50.0)]
+    (before,) = attention(fallen)
+    (after,) = attention(fallen[1:])
+    assert (before.text[:6], after.text[:6]) == ("3 of 3", "2 of 2")
+    assert before.id == after.id
+    (later,) = attention([*fallen, gone("d", ago=40.0)])
+    assert later.id != before.id
+
+
 def test_an_entry_is_another_one_when_it_is_about_something_else() -> None:
     def entry_id(one: Subject) -> str:
         (entry,) = attention([one])

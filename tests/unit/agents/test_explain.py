@@ -81,6 +81,11 @@ def test_every_activity_is_explained_by_the_row_that_decides(
     assert (decides["verdict"], decides["row"]) == (judge_activity(found).activity, judge_activity(found).row)
 
 
+def test_the_last_activity_fits_only_where_it_decides() -> None:
+    assert [told()[9][name] for name in ("fits", "decides")] == [True, True]
+    assert [told(in_turn=False)[9][name] for name in ("fits", "decides")] == [False, False]
+
+
 @given(verdict_evidence)
 def test_no_two_rows_of_silence_fit(found: Evidence) -> None:
     fits = {entry["row"] for entry in explain_verdict(found) if entry["fits"]}

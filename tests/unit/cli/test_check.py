@@ -129,7 +129,7 @@ def test_a_healthy_daemon_is_one_line() -> None:
     assert verdict.state == OK
     first, bar, perfdata = verdict.text().partition(" | ")
     assert (first, bar) == ("COORDD OK - 12 agents active", " | ")
-    assert perfdata.startswith("active=12;;;0 inactive=0;;;0 stalled=U")
+    assert perfdata.startswith("active=12;;;0 waiting=U;;;0 inactive=0;;;0 killed=U;;;0 stalled=U")
     assert "\n" not in verdict.text()
 
 
@@ -264,3 +264,22 @@ def test_an_error_becomes_a_headline_and_lines() -> None:
     assert verdict.text() == (
         "COORDD CRITICAL - coordd is not running. Tried:\n  /a/b: nothing there\nStart it."
     )
+
+
+def test_who_needs_a_human_is_counted_and_can_have_thresholds() -> None:
+    document = with_agents(
+        inactive=5, ended=3, stalled=1, activities={"waiting": 2, "blocked": 0, "working": 4}
+    )
+    document["attention"] = [{"kind": "killed"}, {"kind": "waiting"}, {"kind": "killed"}, None]
+    quiet = judged(document)
+    assert quiet.headline == "3 agents active, 2 waiting, 1 stalled, 2 killed, 2 inactive"
+    assert (quiet.state, "waiting=2;;;0 inactive=2;;;0 killed=2" in quiet.perfdata) == (OK, True)
+    loud = judged(document, warning_waiting="0", critical_killed="1")
+    assert loud.state == CRITICAL
+    assert loud.headline.startswith("killed agents 2 (critical at 1); ")
+    assert loud.details == ("waiting agents 2 (warning at 0)",)
+
+
+@pytest.mark.parametrize("metric", ["waiting", "killed", "blocked"])
+def test_an_older_daemon_does_not_tell_who_needs_a_human(metric: str) -> None:
+    assert judged(with_agents(), **{f"critical_{metric}": "0"}).state == UNKNOWN

@@ -85,10 +85,17 @@ def test_bash_completes_commands_options_and_values(bash: Any) -> None:
 
 
 def test_bash_completes_agents_that_the_daemon_knows(bash: Any, env: dict[str, str], tmp_path: Path) -> None:
-    agents = [agent("builder-1"), agent("builder-2", "inactive"), agent("reviewer")]
+    agents = [
+        agent("builder-1"),
+        agent("builder-2", "inactive"),
+        agent("reviewer"),
+        agent("321e", name="shop-12"),
+    ]
     with fake_coordd(env["COORDD_SOCKET"], {"agents.list": paged(agents)}):
+        assert bash("coordctl", "why", "sh") == bash("coordctl", "forget", "sh") == ["shop-12"]
+        assert bash("coordctl", "history", "agent", "--agent", "sh") == []  # records are found by id alone
         assert bash("coordctl", "agent", "bu") == ["builder-1", "builder-2"]
-        assert bash("coordctl", "agent", "") == ["builder-1", "builder-2", "reviewer"]
+        assert bash("coordctl", "agent", "") == ["321e", "builder-1", "builder-2", "reviewer", "shop-12"]
     other = str(tmp_path / "other.sock")
     with fake_coordd(other, {"agents.list": paged([agent("elsewhere")])}):
         assert bash("coordctl", "--socket", other, "agent", "") == ["elsewhere"]

@@ -6,6 +6,7 @@ import pytest
 from fake_coordd import agent, status_document
 
 from coordd.cli.live_status import IDLE, OVERDUE, PACE, RETRY, LiveStatus
+from coordd.cli.look import LOOK, OLD_LOOK, Picture
 from coordd.errors import CannotTell, DaemonNotRunning
 
 TIMEOUT = 5.0
@@ -51,6 +52,7 @@ class FakeClient:
             "subscribe": {"seq": 7, "status": document, "agents": agents},
             "status": document,
             "agents.list": {"agents": agents},
+            "tasks.list": {"tasks": []},
         }
         self.coming += [{"jsonrpc": "2.0", "id": i, "result": results[m]} for i, m in self._asked]
         self._asked = []
@@ -88,16 +90,21 @@ def world() -> World:
     """Connected, with the snapshot."""
     world = World()
     world.go()
-    assert world.client.sent == [["subscribe"]]
+    assert world.client.sent == [["subscribe", "tasks.list"]]
     world.client.answer([agent("a")])
     world.go()
-    assert world.live.document == status_document()
-    assert world.live.agents == [agent("a")]
+    assert picture_in(world).document == status_document()
+    assert picture_in(world).agents == [agent("a")]
     assert (world.live.changes, world.live.trouble) == (1, None)
     return world
 
 
-LOOK = ["status", "agents.list", "agents.list", "agents.list"]
+def picture_in(world: World) -> Picture:
+    assert world.live.picture is not None
+    return world.live.picture
+
+
+METHODS = [method for method, _ in LOOK]
 
 
 def test_a_notification_makes_it_look_but_not_more_than_twice_a_second(world: World) -> None:
@@ -106,13 +113,13 @@ def test_a_notification_makes_it_look_but_not_more_than_twice_a_second(world: Wo
     assert len(world.client.sent) == 1
     assert world.live.due(world.mono) == pytest.approx(PACE / 2)
     world.go(PACE / 2)
-    assert world.client.sent[1:] == [LOOK]
+    assert world.client.sent[1:] == [METHODS]
     world.heard(NOTIFICATION)
     world.client.answer()
     world.go()
     assert (world.live.changes, world.live.version) == (2, 2)
     world.go(PACE)
-    assert world.client.sent[2:] == [LOOK]
+    assert world.client.sent[2:] == [METHODS]
 
 
 def test_left_alone_it_looks_now_and_then_and_only_news_count_as_a_change(world: World) -> None:
@@ -131,7 +138,7 @@ def test_left_alone_it_looks_now_and_then_and_only_news_count_as_a_change(world:
 def test_one_that_was_told_lagged_takes_a_new_snapshot(world: World) -> None:
     world.heard(NOTIFICATION, LAGGED, NOTIFICATION)
     world.go(PACE)
-    assert world.client.sent[1:] == [["subscribe"]]
+    assert world.client.sent[1:] == [["subscribe", "tasks.list"]]
     world.client.answer()
     world.go()
     assert world.live.changes == 2
@@ -149,7 +156,7 @@ def test_a_lost_connection_is_tried_again_at_the_same_socket(world: World) -> No
     world.go(RETRY)
     assert world.live.lost_at == lost_at
     assert world.live.changes == 2
-    assert world.live.document is not None
+    assert world.live.picture is not None
     world.error = None
     world.go(RETRY)
     assert world.paths == [None, "/d", "/d", "/d"]
@@ -176,17 +183,36 @@ def test_one_that_hangs_is_seen_and_given_up(world: World) -> None:
 def test_an_answer_that_is_no_status_loses_the_connection(world: World, result: Any) -> None:
     world.heard(NOTIFICATION)
     world.go(PACE)
-    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i in range(1, 5)])
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i in range(2, 2 + len(LOOK))])
     assert "not a status document" in str(world.live.trouble)
-    assert world.live.document == status_document()
+    assert picture_in(world).document == status_document()
 
 
 def test_pages_that_are_nonsense_are_no_agents(world: World) -> None:
     world.heard(NOTIFICATION)
     world.go(PACE)
-    results = [status_document(), None, {"agents": "x"}, {"agents": [1, None, agent("b")]}]
-    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i, result in enumerate(results, 1)])
-    assert world.live.agents == [agent("b")]
+    results = [status_document(), {"tasks": 1}, None, {"agents": "x"}, {"agents": [1, None, agent("b")]}]
+    results += [None] * (len(LOOK) - len(results))
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": result} for i, result in enumerate(results, 2)])
+    assert picture_in(world).agents == [agent("b")]
+    assert picture_in(world).tasks == []
+
+
+def test_an_older_daemon_is_asked_what_it_knows(world: World) -> None:
+    world.heard(NOTIFICATION)
+    world.go(PACE)
+    refused = {"code": -32602, "message": "activity: no such parameter"}
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "error": refused} for i in range(4, 2 + len(LOOK))])
+    assert world.live.trouble is None
+    assert world.client.sent[2:] == [[method for method, _ in OLD_LOOK]]
+    first = 2 + len(LOOK)
+    results = [status_document(), None, *[{"agents": [agent(f"old{n}")]} for n in range(3)]]
+    world.heard(*[{"jsonrpc": "2.0", "id": i, "result": r} for i, r in enumerate(results, first)])
+    assert [one["agent_id"] for one in picture_in(world).agents] == ["old0", "old1", "old2"]
+    world.go(IDLE)
+    assert world.client.sent[3:] == [[method for method, _ in OLD_LOOK]]  # once is enough to know
+    world.heard({"jsonrpc": "2.0", "id": first + 5, "error": refused})
+    assert "no such parameter" in str(world.live.trouble)
 
 
 def test_an_error_for_a_look_or_for_nobody_loses_the_connection(world: World) -> None:
@@ -203,7 +229,7 @@ def test_a_daemon_that_is_down_from_the_start_is_waited_for() -> None:
     world = World()
     world.error = DaemonNotRunning([])
     world.go()
-    assert (world.live.document, world.live.changes) == (None, 1)
+    assert (world.live.picture, world.live.changes) == (None, 1)
     assert world.live.due(world.mono) == RETRY
     world.error = None
     world.go(RETRY)

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.cli import app, plain_status
+from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, short_path, tokens
+from coordd.cli.grid import Column, grid
+from coordd.cli.look import Picture
 from coordd.cli.screen import Screen
-from coordd.cli.status_text import running_text, stopped_text
-from coordd.cli.tables import agent_lines, not_active_first
+from coordd.cli.status_facts import local_time
+from coordd.cli.status_text import lost_text, running_text, stopped_text
+from coordd.cli.tables import agent_table
 from coordd.cli.task_table import task_lines
+from coordd.cli.view import View
 from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
 from coordd.util.text import epoch_of, width
@@ -23,29 +29,162 @@ NOW = epoch_of(WRITTEN)
 assert NOW is not None
 
 
-def text_of(document: dict[str, Any], agents: list[dict[str, Any]] | None = None) -> str:
-    return running_text(document, agents or [], colour=False)
+def seen_at(seconds: int) -> str:
+    """The timestamp so many seconds before that of the document."""
+    at = 6 * 3600 + 5 * 60 - seconds
+    return f"2026-11-22T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}.123Z"
 
 
-def test_a_healthy_daemon_on_one_screen() -> None:
-    assert text_of(status_document(), [agent("builder-1")]).splitlines() == [
-        "ok  host box  coordd 0.1.0  up 2 h 13 min  mode file  layout user",
+def text_of(document: dict[str, Any], agents: list[dict[str, Any]] | None = None, **view: Any) -> str:
+    return running_text(Picture(document, agents or []), View(home="/home/me", **view))
+
+
+def session(agent_id: str, activity: str | None, since: int = 60, **fields: Any) -> dict[str, Any]:
+    known = {
+        "reason": "process",
+        "project": "/home/me/src/shop",
+        "workspace": "/home/me/src/shop",
+        "activity": activity,
+        "activity_since": seen_at(since),
+        "active_tasks": 0,
+    }
+    return agent(agent_id, **{**known, **fields})
+
+
+SHOP, API = "/home/me/src/shop", "/home/me/src/api"
+SCENE = [
+    session(
+        "321e2ec7-0000",
+        "waiting",
+        240,
+        name="shop-12",
+        waiting_for="permission prompt",
+        context_tokens=84_123,
+        cpu_percent=0.3,
+        rss=410 * 2**20,
+        active_tasks=1,
+    ),
+    session(
+        "77777777-0000", "working", 180, name="shop-7", tool="Bash", cpu_percent=96.1, context_tokens=120_000
+    ),
+    session("coder-1", "idle", 720, active_tasks=None),
+    session(
+        "api-3",
+        None,
+        status="inactive",
+        reason="killed",
+        workspace=API,
+        project=API,
+        last_heartbeat_age=120.0,
+    ),
+    session("docs-1", "unknown", 800, workspace=API, project=API),
+    session("gone", None, status="inactive", reason="ended", workspace=API, project=API),
+]
+HELD = [
+    {
+        "task_id": "checkout",
+        "workspace": SHOP,
+        "agent_id": "321e2ec7-0000",
+        "state": "held",
+        "progress": 60.0,
+    },
+    {"task_id": "build-api", "workspace": API, "agent_id": "api-3", "state": "orphaned", "progress": None},
+    {"task_id": "free", "workspace": API, "agent_id": None, "state": "available", "progress": None},
+]
+ATTENTION = [
+    {
+        "kind": "waiting",
+        "workspace": SHOP,
+        "subject": "321e2ec7-0000",
+        "since": seen_at(240),
+        "text": "waits for you: permission prompt",
+        "command": "in its terminal (tmux 2:claude, pid 4711)",
+        "id": "w1",
+    },
+    {
+        "kind": "killed",
+        "workspace": API,
+        "subject": "api-3",
+        "since": seen_at(120),
+        "text": "killed, held build-api",
+        "command": "coordctl why api-3",
+        "id": "k1",
+    },
+]
+COUNTS = {"total": 6, "active": 4, "inactive": 2, "unknown": 0, "stalled": 0, "ended": 1, "ended_today": 30}
+
+
+def scene(**fields: Any) -> dict[str, Any]:
+    tasks = {"available": 2, "claimed": 3, "expired": 0, "orphaned": 1}
+    return status_document(**{"attention": ATTENTION, "agents": COUNTS, "tasks": tasks, **fields})
+
+
+def test_one_look_says_who_needs_me_and_who_works_on_what() -> None:
+    text = running_text(Picture(scene(), SCENE, HELD), View(home="/home/me"))
+    assert text.splitlines() == [
+        "box  4 alive, 1 dead, 2 need you    coordd 0.1.0, up 2 h 13 min",
         "",
+        "Needs you",
+        "  shop-12  waits for you: permission prompt  4 min  ~/src/shop  "
+        "in its terminal (tmux 2:claude, pid 4711)",
+        "  api-3    killed, held build-api            2 min  ~/src/api   coordctl why api-3",
+        "",
+        "~/src/shop",
+        "  shop-12  waiting  permission prompt   4 min  checkout 60 %   ctx 84k   0.3 %  410 MiB",
+        "  shop-7   working  Bash                3 min                 ctx 120k  96.1 %        -",
+        "  coder-1  idle                        12 min  -                     -       -        -",
+        "~/src/api",
+        "  api-3    killed                       2 min  build-api             -       -        -",
+        "  docs-1   active   seen 12 s ago      13 min                        -       -        -",
+        "30 ended today (coordctl agents --all)",
+        "",
+        "Tasks      2 available, 3 claimed, 1 orphaned",
+        "Host       cpu 12 %  memory 45 %  disk 71 %  load 0.5",
         "Redis      not configured",
-        "Host       cpu 12.3 %  memory 45.1 % of 16.0 GiB  disk 71.0 % of 100 GiB  load 0.52 0.40 0.31  "
-        "sampled 24 s ago",
-        "Agents     1: 1 active, 0 inactive, 0 unknown",
-        "",
-        "AGENT      STATUS  REASON     TASKS  LAST BEAT",
-        "builder-1  active  heartbeat  2      12 s ago",
     ]
 
 
-def test_problems_redis_tasks_workspaces_and_malformed_traces() -> None:
+@pytest.mark.parametrize(
+    ("counts", "attention", "words"),
+    [
+        ({"total": 12, "active": 12, "inactive": 0, "unknown": 0}, [], "12 alive"),
+        (
+            {"total": 9, "active": 7, "inactive": 1, "unknown": 1},
+            ATTENTION,
+            "7 alive, 1 dead, 1 unknown, 2 need you",
+        ),
+        (
+            {"total": 9, "active": 8, "inactive": 1, "unknown": 0, "ended": 1},
+            ATTENTION[:1],
+            "8 alive, 1 needs you",
+        ),
+        ({"total": 3, "active": 0, "inactive": 3, "unknown": 0, "ended": 3}, [], "no agents"),
+        ({"total": 3, "active": 0, "inactive": 3, "unknown": 0}, None, "0 alive, 3 dead"),
+        ({}, None, "- alive"),
+        ({"total": "many", "active": None, "inactive": -4}, "x", "- alive"),
+    ],
+)
+def test_the_headline_counts_who_lives_and_never_who_ended(counts: Any, attention: Any, words: str) -> None:
+    text = text_of(status_document(agents=counts, attention=attention), [session("a", "idle")])
+    assert text.splitlines()[0] == f"box  {words}    coordd 0.1.0, up 2 h 13 min"
+
+
+def test_nobody_is_a_line_and_not_knowing_is_none() -> None:
+    assert "\n\nNobody needs you.\n\n" in text_of(status_document(attention=[]), [agent("a")])
+    assert "needs you" not in text_of(status_document(), [agent("a")])
+
+
+def test_problems_are_those_that_are_not_told_already() -> None:
+    problems = ["api-3 in ~/src/api: killed, held build-api", "sink jsonl: No space left", 7]
+    text = text_of(scene(problems=problems, health="degraded"), SCENE)
+    assert "\nProblems\n  sink jsonl: No space left\n  7\n\n" in text
+    assert text.count("held build-api") == 1
+    assert "degraded" not in text
+
+
+def test_redis_tasks_workspaces_limits_and_malformed_traces() -> None:
     text = text_of(
         status_document(
-            health="degraded",
-            problems=["sink jsonl: No space left"],
             redis={
                 "configured": True,
                 "connected": True,
@@ -56,76 +195,229 @@ def test_problems_redis_tasks_workspaces_and_malformed_traces() -> None:
                 "feed": "push",
             },
             tasks={"available": 4, "claimed": 3, "expired": 0, "orphaned": None},
+            limits=[
+                {
+                    "kind": "codex",
+                    "window": "5 h",
+                    "used_percent": 83.2,
+                    "resets_at": "2026-11-22T06:20:00.000Z",
+                },
+                {
+                    "kind": "codex",
+                    "window": 604800,
+                    "used_percent": None,
+                    "resets_at": "2026-11-22T05:20:00.000Z",
+                },
+            ],
             workspaces=[
                 {"path": "/a", "state": "inotify", "error": None},
-                {"path": "/b", "state": "waiting", "error": None},
+                {"path": "/home/me/b", "state": "waiting", "error": None},
                 {"path": "/c", "state": "unreadable", "error": "Permission denied"},
             ],
             traces_malformed={"count": 7},
-        )
+            restart_required=["control.socket"],
+        ),
+        [agent("a")],
     )
-    assert text.startswith("degraded  ")
-    assert "\nProblems\n  sink jsonl: No space left\n" in text
     assert "Redis      connected  redis://h/0  memory 1.2 MiB  345 keys  latency 0.2 ms  feed push\n" in text
-    assert "Tasks      4 available, 3 claimed, 0 expired, - orphaned\n" in text
-    assert "Workspaces 3, 2 not read\n" in text
-    assert "           /b: waits for .claude/coordination\n" in text
+    assert "Tasks      4 available, 3 claimed, - orphaned\n" in text
+    assert "Workspaces 2 of 3 not read\n" in text
+    assert "           ~/b: waits for .claude/coordination\n" in text
     assert "           /c: Permission denied\n" in text
     assert "Traces     7 malformed" in text
+    assert "Limits     codex 5 h: 83 %, resets " in text
+    assert "           codex 7 d: -, was reset " in text
+    assert "Restart    needed for control.socket" in text
+
+
+def test_times_are_local_and_say_the_zone_and_the_day_unless_it_is_today(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = epoch_of(seen_at(0))
+    try:
+        monkeypatch.setenv("TZ", "XYZ-5:30")
+        time.tzset()
+        assert local_time("2026-11-22T14:20:00.000Z", now) == "19:50 XYZ"
+        assert local_time("2026-11-22T20:20:00.000Z", now) == "2026-11-23 01:50 XYZ"
+        assert local_time("soon", now) == "-"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_redis_that_is_down_says_why() -> None:
     redis = {"configured": True, "connected": False, "url": "redis://h/0", "error": "refused"}
-    assert "Redis      down  redis://h/0  refused\n" in text_of(status_document(redis=redis))
+    assert "Redis      down  redis://h/0  refused" in text_of(status_document(redis=redis))
 
 
 def test_unknown_is_a_dash_and_never_zero() -> None:
     system = {"timestamp": None, "cpu_percent": None, "memory_usage": None, "load_average": None}
     text = text_of(status_document(system=system))
-    assert "Host       cpu -  memory - of -  disk - of -  load -  sampled -\n" in text
+    assert "Host       cpu -  memory -  disk -  load -  sampled -\n" in text
     assert "Host       no sample yet\n" in text_of(status_document(system=None))
-    (_, row) = agent_lines([agent("a", active_tasks=None, last_heartbeat_age=None)], colour=False)
-    assert row.split() == ["a", "active", "heartbeat", "-", "-"]
+    row = text_of(status_document(), [{"agent_id": "bare"}, SCENE[0]]).splitlines()[-4]
+    assert row.split() == ["bare", "unknown", "-", "-", "-", "-", "-"]
 
 
-def test_tasks_nobody_knows_take_no_line() -> None:
-    assert "Tasks" not in text_of(status_document())
+def test_what_is_the_same_everywhere_takes_no_room() -> None:
+    text = text_of(status_document(), [agent("builder-1", active_tasks=0)])
+    assert "Tasks" not in text
+    assert "Workspaces" not in text
+    assert "\n  builder-1  active  seen 12 s ago\n" in text
 
 
-def test_not_active_ones_come_first_and_twenty_at_most() -> None:
-    agents = [agent(f"a{n:02}") for n in range(20)] + [
-        agent("z-dead", "inactive"),
-        agent("y-what", "unknown"),
+def test_an_old_sample_of_the_host_says_so() -> None:
+    stale = {**status_document()["system"], "timestamp": seen_at(300)}
+    assert "sampled 5 min ago" in text_of(status_document(system=stale))
+    assert "sampled" not in text_of(status_document())
+
+
+def test_an_old_daemon_has_states_and_dashes() -> None:
+    agents = [
+        agent("a"),
+        agent("b", "inactive", reason="silent"),
+        agent("c", "unknown", reason="no-heartbeat"),
     ]
-    counts = {"total": 57, "active": 55, "inactive": 1, "unknown": 1}
-    rows = text_of(status_document(agents=counts), agents).split("AGENT")[1].splitlines()
-    assert [row.split()[0] for row in rows[1:4]] == ["z-dead", "y-what", "a00"]
-    assert len(rows) == 1 + 20 + 1
-    assert rows[-1] == "… and 37 more: coordctl agents"
+    counts = {"total": 3, "active": 1, "inactive": 1, "unknown": 1, "stalled": 0}
+    text = text_of(status_document(agents=counts), agents)
+    assert text.splitlines()[0].startswith("box  1 alive, 1 dead, 1 unknown    coordd")
+    rows = [row.split()[:2] for row in text.splitlines() if row.startswith("  ")]
+    assert rows == [["b", "silent"], ["c", "unknown"], ["a", "active"]]
 
 
-def test_an_agent_whose_verdict_changed_between_two_answers_is_shown_once() -> None:
-    assert [a["status"] for a in not_active_first([agent("a", "inactive"), agent("a")])] == ["inactive"]
-    assert (
-        len(not_active_first([agent("a"), agent("a", workspace="/other"), agent("a", workspace=None)])) == 3
+def test_rows_are_bounded_and_the_hidden_ones_are_counted() -> None:
+    agents = [session(f"w{n:02}", "working") for n in range(30)] + [session("asks", "waiting")]
+    agents += [session(f"d{n:02}", None, status="inactive", reason="silent") for n in range(30)]
+    text = text_of(scene(agents={"total": 61, "active": 31, "inactive": 30, "unknown": 0}), agents)
+    rows = [line.split()[0] for line in text.split("~/src/shop\n")[-1].splitlines() if line.startswith("  ")]
+    assert len(rows) == 20
+    assert rows[0] == "asks"
+    # Those that have fallen silent leave half of the room to who works.
+    assert [sum(row.startswith(letter) for row in rows) for letter in "dw"] == [9, 10]
+    assert "\n… and 41 more: coordctl agents\n" in text
+
+
+def test_needs_are_bounded_too() -> None:
+    many = [{**ATTENTION[1], "subject": f"s{n}", "id": str(n)} for n in range(50)]
+    text = text_of(status_document(attention=many), [agent("a")])
+    assert text.count("killed, held") == 20
+    assert "\n  … and 30 more: " in text
+
+
+def test_the_ended_are_folded_into_a_count() -> None:
+    text = text_of(scene(), SCENE)
+    assert "gone" not in text
+    assert "\n30 ended today (coordctl agents --all)\n" in text
+    alone = text_of(scene(agents={"total": 1, "active": 0, "inactive": 1, "ended": 1}), SCENE[-1:])
+    assert "\n1 ended (coordctl agents)\n" in alone
+
+
+def test_worktrees_stand_under_their_project() -> None:
+    trees = [session("a", "idle"), session("b", "working", workspace="/home/me/wt")]
+    text = text_of(scene(attention=[]), trees)
+    assert "\n~/src/shop (worktrees: 2)\n  b  working" in text
+
+
+def test_a_name_that_several_have_is_told_apart_by_the_id() -> None:
+    agents = [session("aaaaaaaaaaaa", "idle", name="x"), session("bbbbbbbbbbbb", "idle", name="x")]
+    text = text_of(scene(attention=[]), agents)
+    assert "  x aaaaaaaa…  idle" in text
+    assert "  x bbbbbbbb…  idle" in text
+
+
+def test_with_nothing_at_all_it_says_what_is_watched_and_what_to_do() -> None:
+    document = status_document(
+        agents={"total": 0},
+        attention=[],
+        workspaces=[{"path": "/home/me/app", "state": "waiting"}],
+        sources=[
+            {
+                "kind": "claude-code",
+                "path": "/home/me/.claude",
+                "state": "inotify",
+                "error": None,
+                "agents": 0,
+            },
+            {"kind": "codex", "path": "/home/me/.codex", "state": "unreadable", "error": "Permission denied"},
+        ],
     )
+    text = text_of(document)
+    assert text.startswith("box  no agents    coordd 0.1.0")
+    assert text.split("\n\n")[2].splitlines() == [
+        "Watched",
+        "  ~/app: waits until it is there",
+        "  claude-code ~/.claude",
+        "  codex ~/.codex: cannot be read (Permission denied)",
+        "Claude Code sessions appear here by themselves.",
+        "If an agent runs and is not here, try: coordctl doctor",
+    ]
+    alone = text_of(status_document(agents={"total": 0}))
+    assert "Watched\n  nothing\nName a project with 'coordd run --workspace DIR'" in alone
+    assert "Claude Code" not in alone
 
 
-def test_the_workspace_is_shown_where_there_are_several() -> None:
-    lines = agent_lines([agent("a"), agent("b", workspace=None)], colour=False)
-    assert lines[0].endswith("WORKSPACE")
-    assert lines[1].endswith("/src/app")
-    assert lines[2].endswith("-")
+def test_an_agent_whose_state_changed_between_two_answers_is_shown_once() -> None:
+    assert [a["status"] for a in in_order([agent("a"), agent("a", "inactive")])] == ["inactive"]
+    assert len(in_order([agent("a"), agent("a", workspace="/other"), agent("a", workspace=None)])) == 3
+
+
+def test_the_table_of_agents_names_project_and_last_sign() -> None:
+    lines = agent_table(
+        in_order([*SCENE, session("r", "idle", workspace=None, project=None, sources=["redis"])]),
+        claims_by_holder(HELD),
+        View(home="/home/me"),
+        asked=seen_at(0),
+    )
+    assert lines[0].split() == [
+        "AGENT",
+        "PROJECT",
+        "DOES",
+        "FOR",
+        "TASKS",
+        "CTX",
+        "CPU",
+        "MEM",
+        "LAST",
+        "SIGN",
+    ]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "shop-12",
+        "api-3",
+        "shop-7",
+        "docs-1",
+        "coder-1",
+        "r",
+        "gone",
+    ]
+    assert "  Redis alone  " in lines[6]
+    assert "  ~/src/api    killed   " in lines[2]
+    assert lines[2].endswith("2 min ago")
 
 
 def test_strangers_cannot_reach_the_terminal() -> None:
     evil = "\x1b[2J\x9b31m\u202e\nok"
-    document = status_document(problems=[evil], health=evil, workspaces=[{"path": evil, "state": "waiting"}])
+    entry = dict.fromkeys(ATTENTION[0], evil)
+    document = status_document(
+        problems=[evil],
+        health=evil,
+        workspaces=[{"path": evil, "state": "waiting"}],
+        attention=[entry, {**entry, "workspace": None}],
+        limits=[{"kind": evil, "window": evil, "used_percent": evil, "resets_at": evil}],
+        sources=[{"kind": evil, "path": evil, "state": "unreadable", "error": evil}],
+        restart_required=[evil],
+    )
     document["daemon"]["host"] = evil
     document["redis"] = {"configured": True, "connected": False, "url": evil, "error": evil}
-    text = text_of(document, [agent(evil, evil, reason=evil, workspace=evil), agent("b")])
-    assert all(line.isprintable() for line in text.splitlines())
-    assert "\nok" not in text
+    strange = agent(evil, evil, **dict.fromkeys(("reason", "workspace", "project", "name", "tool"), evil))
+    for agents in (
+        [strange, session("b", "waiting", waiting_for=evil), session("c", "working", tool=evil)],
+        [],
+    ):
+        for columns in (None, 40):
+            picture = Picture(document, agents, [{**HELD[0], "task_id": evil, "agent_id": "b"}])
+            text = running_text(picture, View(columns=columns))
+            assert all(line.isprintable() for line in text.splitlines())
+            assert "\nok" not in text
 
 
 JSON = st.recursive(
@@ -133,51 +425,116 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-PLACES = [(key,) for key in status_document()] + [
+LISTS = ("attention", "limits", "sources", "workspaces", "problems", "warnings", "restart_required")
+PLACES = [(key,) for key in (*status_document(), *LISTS)] + [
     (outer, inner)
     for outer in ("daemon", "redis", "system", "agents", "tasks")
-    for inner in status_document()[outer]
+    for inner in {**status_document()[outer], "ended": 0, "ended_today": 0, "cpu_count": 1}
 ]
+ENTRIES = {
+    "attention": sorted(ATTENTION[0]),
+    "limits": ["kind", "window", "used_percent", "resets_at", "seen_at"],
+    "sources": ["kind", "path", "state", "error", "agents"],
+    "workspaces": ["path", "state", "error"],
+}
+WORDS = st.sampled_from(
+    [*ORDER, "active", "inactive", "unknown", "/home/me/x", seen_at(5), "9999-12-31T23:59:59Z"]
+)
 
 
 @given(
-    st.dictionaries(st.sampled_from(PLACES), JSON), st.dictionaries(st.sampled_from(sorted(agent("a"))), JSON)
+    st.dictionaries(st.sampled_from(PLACES), JSON),
+    st.fixed_dictionaries(
+        {
+            name: st.lists(st.dictionaries(st.sampled_from(fields), JSON | WORDS), max_size=3)
+            for name, fields in ENTRIES.items()
+        }
+    ),
+    st.lists(st.dictionaries(st.sampled_from(sorted(SCENE[0])), JSON | WORDS), max_size=3),
+    st.lists(st.dictionaries(st.sampled_from(sorted(HELD[0])), JSON | WORDS), max_size=3),
+    st.none() | st.integers(1, 200),
 )
-def test_a_document_of_any_shape_is_shown(changes: dict[tuple[str, ...], Any], entry: dict[str, Any]) -> None:
-    document = status_document(workspaces=[{"path": "/a", "state": "waiting"}])
+def test_a_document_of_any_shape_is_shown(
+    changes: dict[tuple[str, ...], Any],
+    lists: dict[str, Any],
+    agents: list[dict[str, Any]],
+    tasks: list[dict[str, Any]],
+    columns: int | None,
+) -> None:
+    document = status_document(**lists)
     for place, value in changes.items():
         at = document
         for key in place[:-1]:
             at = at[key] if isinstance(at.get(key), dict) else {}
         at[place[-1]] = value
-    agents = [agent("a", **{k: v for k, v in entry.items() if k not in ("agent_id", "status")}), entry]
+    picture, view = Picture(document, [*agents, SCENE[0]], tasks), View(columns=columns, home="/home/me")
     for text in (
-        running_text(document, agents, colour=False),
-        stopped_text(document, agents, [], snapshot_age=None, colour=False),
+        running_text(picture, view),
+        stopped_text(picture, [], view, snapshot_age=None),
+        lost_text(picture, "lost", view, age=3.0),
+        "\n".join(agent_table(in_order(picture.agents), claims_by_holder(tasks), view, asked=None)),
     ):
         assert all(line.isprintable() for line in text.split("\n"))
 
 
+@pytest.mark.parametrize("columns", range(80, 161, 10))
+def test_blocks_of_rows_fit_the_window(columns: int) -> None:
+    long = session("x" * 240, "working", tool="T" * 100, project="/p" * 80, active_tasks=3)
+    wide = session("你" * 120, "waiting", waiting_for="w" * 90)
+    text = running_text(Picture(scene(), [*SCENE, long, wide], HELD), View(columns=columns, home="/home/me"))
+    rows = [line for line in text.splitlines() if line.startswith("  ")]
+    assert max(map(width, rows)) <= columns
+    assert any(line.startswith("  xx") and "…" in line for line in rows)
+    assert width(text.splitlines()[0]) == columns
+    table = agent_table([*SCENE, long, wide], {}, View(columns=columns), asked=None)
+    assert max(map(width, table)) <= columns
+
+
+def test_a_path_is_cut_at_its_beginning() -> None:
+    rows = [["a", "~/src/very/long/way/to/app"], ["b", "~/x"]]
+    assert grid(rows, (Column(), Column(least=4, path=True)), room=12) == ["a  …y/to/app", "b  ~/x"]
+
+
+def test_where_a_command_does_not_fit_it_stands_below() -> None:
+    text = running_text(Picture(scene(), SCENE, HELD), View(columns=80, home="/home/me"))
+    assert "\n    in its terminal (tmux 2:claude, pid 4711)\n" in text
+    assert "waits for you: permission prompt" in text
+
+
+def test_the_own_home_is_a_tilde_and_no_other_directory_is() -> None:
+    assert short_path("/home/me", "/home/me") == "~"
+    assert short_path("/home/me/x", "/home/me/") == "~/x"
+    assert short_path("/home/mean", "/home/me") == "/home/mean"
+    assert short_path("/x", None) == short_path("/x", "/") == "/x"
+    assert short_path(None, "/home/me") == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(950, "950"), (84_123, "84k"), (999_700, "1.0M"), (-1, "-"), (None, "-"), ("9", "-")]
+)
+def test_tokens_are_short(value: object, words: str) -> None:
+    assert tokens(value) == words
+
+
 def test_a_snapshot_is_marked_as_old_and_its_ages_grow() -> None:
-    document = status_document(problems=["p"], agents={"total": 25})
-    text = stopped_text(
-        document, [agent("a")], [("/run/x", "nothing there")], snapshot_age=240.0, colour=False
-    )
+    picture = Picture(scene(problems=["p"], agents={"total": 25, "active": 25}), SCENE)
+    text = stopped_text(picture, [("/run/x", "nothing there")], View(home="/home/me"), snapshot_age=240.0)
     assert text.splitlines()[0] == "coordd is not running. Last snapshot 4 min ago; what follows was so then."
-    assert "was ok  host box" in text
+    assert "\nbox  was 25 alive, 2 needed you    coordd 0.1.0\n" in text
+    assert "\nNeeded you then\n  shop-12  waits for you: permission prompt  8 min  ~/src/shop\n" in text
+    assert "coordctl why" not in text
     assert "Problems then" in text
     assert "sampled 4 min ago" in text
-    assert "AGENT  WAS" in text
-    assert "252 s" not in text
-    assert "4 min ago\n" in text.split("AGENT")[1]
-    assert "… and 24 more\n" in text
+    assert "  docs-1   active   seen 4 min ago" in text
+    assert "… and 20 more\n" in text
     assert "\n  /run/x: nothing there\n" in text
 
 
-def test_colour_marks_the_verdict_of_the_living_only() -> None:
-    assert "\x1b[31minactive\x1b[0m" in running_text(status_document(), [agent("a", "inactive")], colour=True)
-    stopped = stopped_text(status_document(), [agent("a", "inactive")], [], snapshot_age=1.0, colour=True)
-    assert "\x1b[31minactive" not in stopped
+def test_colour_marks_the_states_of_the_living_only() -> None:
+    dead = [session("a", None, status="inactive", reason="killed")]
+    picture = Picture(status_document(), dead)
+    assert "\x1b[31mkilled\x1b[0m" in running_text(picture, View(colour=True))
+    assert "\x1b[31mkilled" not in stopped_text(picture, [], View(colour=True), snapshot_age=1.0)
 
 
 def write_snapshot(path: Path, **fields: Any) -> None:
@@ -306,9 +663,8 @@ def test_anything_else_is_for_click(arguments: list[str]) -> None:
 
 
 def test_a_long_id_does_not_push_the_table_off_the_screen() -> None:
-    agents = [agent("a"), agent("x" * 240)]
-    lines = agent_lines(agents, colour=False)
-    assert max(map(len, lines)) < 100
+    lines = agent_table([agent("a"), agent("x" * 240)], {}, View(), asked=None)
+    assert max(map(len, lines)) < 120
     assert any(line.startswith("x" * 39 + "…  ") for line in lines)
     tasks = [{"task_id": "t" * 240, "state": "held", "agent_id": "你" * 120, "message": "m" * 500}]
     assert max(width(line) for line in task_lines(tasks, WRITTEN, colour=False)) < 200

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.cli.common import DaemonTarget
+from coordd.cli.look import Picture
 from coordd.cli.status import show_status
 from coordd.cli.status_text import lost_text, stopped_text
+from coordd.cli.view import View
 from coordd.protocol.origin import FIELD, origin_of
 from coordd.protocol.snapshot import NotBelieved, read_snapshot
 from coordd.sinks.snapshot_writer import write_snapshot
@@ -66,8 +68,9 @@ agents = st.lists(
 @settings(deadline=None, max_examples=400)
 @given(status, agents, st.none() | st.floats(0, 1e12))
 def test_any_snapshot_becomes_words(document: Any, listed: Any, age: float | None) -> None:
-    stopped_text(document, listed, [("/s", "nothing there")], snapshot_age=age, colour=False)
-    lost_text(document, listed, "connection lost", age=age, colour=True)
+    picture = Picture(document, listed)
+    stopped_text(picture, [("/s", "nothing there")], View(), snapshot_age=age)
+    lost_text(picture, "connection lost", View(colour=True, columns=80), age=age)
 
 
 @settings(deadline=None, max_examples=200)

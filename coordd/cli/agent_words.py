@@ -1,0 +1,244 @@
+"""Say in words what an agent does, and put agents in the order of need. Pure: entries of ``agents.list``.
+
+| state | is |
+|---|---|
+| waiting, stalled, blocked, working, idle | the activity of an active agent |
+| active | an active agent of which nothing tells what it does |
+| killed, silent, ended | the reason why an agent is inactive |
+| unknown | an agent of which nobody can say whether it lives |
+
+Entries may come from another version or from a stranger's file. ``coordctl status`` imports this module and
+has to start fast.
+"""
+
+from __future__ import annotations
+
+from coordd.util.text import UNKNOWN, ago, clipped, epoch_of, number, shown
+from coordd.util.untyped import as_dict
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    Agent = Mapping[str, Any]
+    Key = tuple[str, str]
+
+ORDER = (
+    "waiting",
+    "killed",
+    "stalled",
+    "blocked",
+    "silent",
+    "inactive",
+    "unknown",
+    "working",
+    "active",
+    "idle",
+    "ended",
+)
+"""All states in the order of need; ``inactive`` stands for a reason that this version does not know."""
+STYLE = {
+    "waiting": "yellow",
+    "killed": "red",
+    "stalled": "red",
+    "blocked": "yellow",
+    "silent": "red",
+    "inactive": "red",
+    "unknown": "yellow",
+    "working": "green",
+    "active": "green",
+    "idle": "dim",
+    "ended": "dim",
+}
+NEEDING = 4
+"""The first so many states of ``ORDER`` need a human."""
+
+_RANK = {state: rank for rank, state in enumerate(ORDER)}
+_WHY_UNKNOWN = {
+    "unreachable": "its source cannot be read",
+    "quiet": "nothing new since its last hook",
+    "no-heartbeat": "nothing of it can be read",
+}
+_DOING = {"blocked": "refused by its provider"}
+_BEGINNING = 8  # columns of an id beside a name that several agents have
+_REDIS, _NOWHERE = "Redis alone", "no project"
+
+
+def key_of(agent: Agent) -> Key:
+    """Return what tells an agent from all others: its workspace ("" without one) and its id."""
+    workspace = agent.get("workspace")
+    return (workspace if isinstance(workspace, str) else "", str(agent.get("agent_id")))
+
+
+def state_of(agent: Agent) -> str:
+    """Return the state of an agent in one word."""
+    status, reason, activity = agent.get("status"), agent.get("reason"), agent.get("activity")
+    if status == "inactive":
+        return str(reason) if reason in ("killed", "silent", "ended") else "inactive"
+    if status == "active":
+        return (
+            activity
+            if isinstance(activity, str) and activity in STYLE and activity != "unknown"
+            else "active"
+        )
+    return "unknown"
+
+
+def rank_of(agent: Agent) -> int:
+    """Return the place of its state in :data:`ORDER`."""
+    return _RANK[state_of(agent)]
+
+
+def in_order(agents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort agents by need, then by name and workspace; keep each of them once, as it needs most."""
+    ranked = sorted(agents, key=lambda agent: (rank_of(agent), name_of(agent), key_of(agent)))
+    unique: dict[Key, dict[str, Any]] = {}
+    for agent in ranked:
+        unique.setdefault(key_of(agent), agent)
+    return list(unique.values())
+
+
+def name_of(agent: Agent) -> str:
+    """Return its name, escaped; its id where it has none."""
+    name = agent.get("name")
+    return shown(name if isinstance(name, str) and name.strip() else agent.get("agent_id"))
+
+
+def labels(agents: Sequence[Agent]) -> dict[Key, str]:
+    """Return the name of each agent, with the beginning of its id where several of a project share a name."""
+    counts: dict[tuple[str, str], int] = {}
+    for agent in agents:
+        name = (place_of(agent), name_of(agent))
+        counts[name] = counts.get(name, 0) + 1
+    found = {}
+    for agent in agents:
+        label, identity = name_of(agent), shown(agent.get("agent_id"))
+        if counts[(place_of(agent), label)] > 1 and label != identity:
+            label = f"{label} {clipped(identity, _BEGINNING + 1)}"
+        found[key_of(agent)] = label
+    return found
+
+
+def place_of(agent: Agent) -> str:
+    """Return the project that an agent belongs to as a path, or in words why there is none."""
+    for field in ("project", "workspace"):
+        path = agent.get(field)
+        if isinstance(path, str) and path:
+            return path
+    sources = agent.get("sources")
+    return _REDIS if isinstance(sources, list) and "redis" in sources else _NOWHERE
+
+
+def doing(agent: Agent, *, later: float | None) -> str:
+    """Return what makes the state more precise: what it waits for, its open tool; "" for nothing.
+
+    The entry is ``later`` seconds old; None if nobody knows.
+    """
+    state = state_of(agent)
+    if state == "waiting":
+        return _text(agent.get("waiting_for"))
+    if state == "active":
+        last = last_sign_age(agent, later=later)
+        return "" if last is None else f"seen {ago(last)}"
+    if state in ("working", "stalled", "idle"):
+        return _open_work(agent)
+    return _WHY_UNKNOWN.get(str(agent.get("reason")), "") if state == "unknown" else _DOING.get(state, "")
+
+
+def since(agent: Agent, now: float | None, *, later: float | None) -> float | None:
+    """Return for how many seconds it has been in its state; None if unknown.
+
+    Of one that is not active that is the time since its last sign. ``now`` is epoch seconds.
+    """
+    if state_of(agent) in ("unknown", "inactive", "silent", "killed", "ended"):
+        return last_sign_age(agent, later=later)
+    return seconds_since(agent.get("activity_since"), now)
+
+
+def last_sign_age(agent: Agent, *, later: float | None) -> float | None:
+    """Return the seconds since its last heartbeat or progress, whatever came last; None if unknown."""
+    if later is None:
+        return None
+    ages = [number(agent.get("last_heartbeat_age"))]
+    progress = seconds_since(agent.get("last_progress"), epoch_of(agent.get("timestamp")))
+    known = [one for one in (*ages, progress) if one is not None]
+    return min(known) + later if known else None
+
+
+def seconds_since(timestamp: object, now: float | None) -> float | None:
+    """Return the seconds from a timestamp to ``now``; never negative, None if either is unknown."""
+    then = epoch_of(timestamp)
+    return None if then is None or now is None else max(now - then, 0.0)
+
+
+def task_words(agent: Agent, claims: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first of its claimed tasks with progress, and how many more it has.
+
+    ``claims`` are those of ``tasks.list`` that it holds, as far as they are known.
+    """
+    total = number(agent.get("active_tasks"))
+    if not claims:
+        return (
+            UNKNOWN
+            if total is None
+            else ""
+            if total == 0
+            else f"{total:.0f} {'task' if total == 1 else 'tasks'}"
+        )
+    progress = number(claims[0].get("progress"))
+    words = clipped(shown(claims[0].get("task_id")), 24)
+    if progress is not None:
+        words += " failed" if progress < 0 else f" {progress:.0f} %"
+    more = max(len(claims), int(total or 0)) - 1
+    return f"{words} +{more}" if more > 0 else words
+
+
+def claims_by_holder(tasks: Iterable[Mapping[str, Any]]) -> dict[Key, list[Mapping[str, Any]]]:
+    """Return the claims among the entries of ``tasks.list`` by the agent that holds them."""
+    found: dict[Key, list[Mapping[str, Any]]] = {}
+    for task in tasks:
+        if task.get("agent_id") is not None and task.get("state") != "available":
+            found.setdefault(key_of(task), []).append(task)
+    return found
+
+
+def tokens(value: object) -> str:
+    """Format a number of tokens: ``950``, ``84k``, ``1.2M``."""
+    known = number(value)
+    if known is None or known < 0:
+        return UNKNOWN
+    if known < 1000:
+        return f"{known:.0f}"
+    return f"{known / 1000:.0f}k" if known < 999_500 else f"{known / 1e6:.1f}M"
+
+
+def short_path(path: object, home: str | None) -> str:
+    """Return a path, escaped, with ``~`` for the own home."""
+    if not isinstance(path, str):
+        return UNKNOWN
+    own = (home or "").rstrip("/")
+    return shown("~" + path[len(own) :] if own and f"{path}/".startswith(f"{own}/") else path)
+
+
+def ended(agent: Agent) -> bool:
+    """Return whether an agent ended in order."""
+    return state_of(agent) == "ended"
+
+
+def counts_of(document: Mapping[str, Any]) -> dict[str, float]:
+    """Return the counts of a status document that are known, by name."""
+    agents = as_dict(document.get("agents"))
+    known = {name: number(value) for name, value in agents.items()}
+    return {name: value for name, value in known.items() if value is not None and value >= 0}
+
+
+def _open_work(agent: Agent) -> str:
+    tool, background = agent.get("tool"), number(agent.get("background"))
+    if isinstance(tool, str) and tool:
+        return shown(tool)
+    return f"{background:.0f} in the background" if background else ""
+
+
+def _text(value: object) -> str:
+    return shown(value) if isinstance(value, str) else ""

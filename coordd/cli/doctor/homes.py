@@ -1,0 +1,67 @@
+"""Check the homes of coding agents: whether they are read, and whether what lies there is understood."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from coordd.cli.agent_words import short_path
+from coordd.cli.doctor.findings import Finding
+from coordd.util.text import count, number, shown
+from coordd.util.untyped import dicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from coordd.cli.doctor.facts import DoctorFacts
+
+_LISTED = 20  # homes, and things not recognised in each, that are named at most
+
+
+def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
+    """Check that the homes of coding agents are read, and that all that lies there is understood.
+
+    A format may change without a word: a status or a transcript that coordd does not know makes its agent
+    ``unknown``, and is named here with the program and its version.
+    """
+    if not facts.alive:
+        return
+    for source in dicts(facts.status.get("sources"))[:_LISTED]:
+        if source.get("kind") != "redis":
+            yield _home(source, facts)
+            yield from _unrecognised(source)
+
+
+def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
+    kind, path, state = source.get("kind"), source.get("path"), source.get("state")
+    named = shown(kind) + (f" {short_path(path, os.environ.get('HOME'))}" if isinstance(path, str) else "")
+    agents = number(source.get("agents"))
+    seen = "" if agents is None else f"; {count(agents)} {'agent' if agents == 1 else 'agents'} seen there"
+    if state == "unreadable":
+        fix = "its owner's own coordd sees it: 'coordd service install' as that user"
+        if isinstance(path, str) and facts.me.uid == facts.daemon.uid:
+            fix = f"look at its rights: ls -ld {shlex.quote(path)}"
+        return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
+    if state == "waiting":
+        return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")
+    if state == "inotify":
+        return Finding("home", "ok", f"{named} is followed by inotify{seen}")
+    why = f": {shown(source.get('error'))}" if source.get("error") is not None else ""
+    how = "is polled" if state == "poll" else f"is watched ({shown(state)})"
+    return Finding("home", "ok", f"{named} {how}{why}{seen}")
+
+
+def _unrecognised(source: dict[str, Any]) -> Iterator[Finding]:
+    listed = dicts(source.get("unrecognised"))
+    for one in listed[:_LISTED]:
+        program, version = shown(one.get("program", source.get("kind"))), shown(one.get("version"))
+        yield Finding(
+            "home",
+            "warn",
+            f"{program} {version}: {shown(one.get('what'))} is not known to this coordd; "
+            "agents of which nothing else tells are unknown",
+            "install a newer coordd; if there is none, tell its authors the program and version named here",
+        )
+    if len(listed) > _LISTED:
+        yield Finding("home", "warn", f"{len(listed) - _LISTED} more such things are not known")

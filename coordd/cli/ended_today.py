@@ -1,0 +1,53 @@
+"""Find the agents that ended in order today, in the records: the daemon's list no longer has them.
+
+Today is the UTC day, as the record files have it. What is kept is one record for each agent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coordd.cli.agent_words import ended, key_of, seconds_since
+from coordd.cli.tail import find_series
+from coordd.errors import CannotTell
+from coordd.records.moments import Span
+from coordd.records.scan import RecordQuery, Scan
+from coordd.util.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from coordd.cli.agent_words import Key
+    from coordd.cli.common import DaemonTarget
+
+_DAY = 86400.0
+
+
+def ended_today(
+    target: DaemonTarget, listed: Iterable[dict[str, Any]], *, workspace: str | None, now: float
+) -> list[dict[str, Any]]:
+    """Return the last record of each agent that ended since midnight UTC and is not listed.
+
+    Args:
+        target: the daemon that says where the records are.
+        listed: entries of ``agents.list``; who lives again is among them.
+        workspace: only agents of this workspace; "" for those of Redis alone, None for all.
+        now: epoch seconds.
+
+    Raises:
+        CannotTell: the records may not be read.
+    """
+    present = {key_of(agent) for agent in listed}
+    query = RecordQuery("agent", Span(now - now % _DAY, None), None, workspace or None)
+    last: dict[Key, dict[str, Any]] = {}
+    try:
+        for batch in Scan(find_series(target, "agent").directory, query).batches():
+            for _, record in batch:
+                last[key_of(record)] = record
+    except OSError as error:
+        raise CannotTell(f"{escape(str(error.filename or ''))}: {error.strerror or error}") from error
+    return [
+        {**record, "last_heartbeat_age": seconds_since(record.get("last_heartbeat"), now)}
+        for key, record in last.items()
+        if ended(record) and key not in present and (workspace != "" or key[0] == "")
+    ]

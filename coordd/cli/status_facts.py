@@ -1,0 +1,169 @@
+"""Write the facts below the agents in ``status``, a line each: tasks, limits, host, Redis, what is not read.
+
+Pure, but for the local time zone. A line that would be the same everywhere is left out. Whatever is missing
+or has another type is shown as ``-``.
+"""
+
+from __future__ import annotations
+
+import time
+
+from coordd.cli.agent_words import seconds_since, short_path
+from coordd.util.text import (
+    UNKNOWN,
+    ago,
+    count,
+    duration,
+    epoch_of,
+    escape,
+    join_known,
+    number,
+    shown,
+    size,
+)
+from coordd.util.untyped import as_dict, as_list, dicts
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
+if TYPE_CHECKING:
+    from typing import Any
+
+    from coordd.cli.view import View
+
+LISTED = 5
+"""Lines of a list at most, since a stranger may have written the snapshot's."""
+
+_STALE = 120.0
+"""Seconds from which on the age of the host's sample is worth saying."""
+_LABEL = 11
+_TASKS = ("available", "claimed", "expired", "orphaned")
+
+
+def fact_lines(
+    document: dict[str, Any], view: View, *, now: float | None, workspaces: bool = True
+) -> list[str]:
+    """Return all lines; ``now`` is epoch seconds. Without ``workspaces``, no line tells of them."""
+    facts = [
+        ("Tasks", _tasks(as_dict(document.get("tasks")))),
+        *_limits(document.get("limits"), now),
+        ("Host", _host(as_dict(document.get("system")), now, old=view.old)),
+        ("Redis", _redis(as_dict(document.get("redis")))),
+        *_not_read(document.get("workspaces") if workspaces else None, view.home),
+        ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
+        ("Records", _unproven(as_dict(document.get("sinks")))),
+        ("Restart", _restart(document.get("restart_required"))),
+    ]
+    return [f"{label:<{_LABEL}}{words}" for label, words in facts if words]
+
+
+def local_time(timestamp: object, now: float | None) -> str:
+    """Return a timestamp as local time with its zone, ``14:20 CET``, and the date unless that is today's."""
+    moment = epoch_of(timestamp)
+    if moment is None:
+        return UNKNOWN
+    try:
+        local = time.localtime(moment)
+        today = now is not None and time.localtime(now)[:3] == local[:3]
+        return escape(time.strftime("%H:%M %Z" if today else "%Y-%m-%d %H:%M %Z", local))
+    except (OverflowError, OSError, ValueError):
+        return shown(timestamp)
+
+
+def _tasks(tasks: dict[str, Any]) -> str:
+    if all(number(tasks.get(name)) is None for name in _TASKS):
+        return ""
+    return ", ".join([f"{count(tasks.get(name))} {name}" for name in _TASKS if number(tasks.get(name)) != 0])
+
+
+def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
+    """Return a line for each limit that a provider told of an account."""
+    lines: list[tuple[str, str]] = []
+    for limit in dicts(limits)[:LISTED]:
+        window, used = limit.get("window"), number(limit.get("used_percent"))
+        named = join_known([shown(limit.get("kind")), duration(window) if number(window) else _text(window)])
+        words = f"{named.replace('  ', ' ')}: {_percent(used)}"
+        resets = epoch_of(limit.get("resets_at"))
+        if resets is not None:
+            past = now is not None and resets <= now
+            words += f"{', was reset' if past else ', resets'} {local_time(limit['resets_at'], now)}"
+        lines.append(("" if lines else "Limits", words))
+    return lines
+
+
+def _host(system: dict[str, Any], now: float | None, *, old: bool) -> str:
+    if not system:
+        return "no sample yet"
+    memory, disk = as_dict(system.get("memory_usage")), as_dict(system.get("disk_usage"))
+    taken = seconds_since(system.get("timestamp"), now)
+    return join_known(
+        [
+            f"cpu {_percent(system.get('cpu_percent'))}",
+            f"memory {_percent(memory.get('percent'))}",
+            f"disk {_percent(disk.get('percent'))}",
+            _load(system),
+            "" if not old and taken is not None and taken <= _STALE else f"sampled {ago(taken)}",
+        ]
+    )
+
+
+def _load(system: dict[str, Any]) -> str:
+    averages = as_list(system.get("load_average"))
+    load = number(averages[0]) if averages else None
+    cpus = number(system.get("cpu_count"))
+    words = UNKNOWN if load is None else f"{load:.1f}"
+    return f"load {words}" + (f" of {cpus:.0f}" if cpus else "")
+
+
+def _redis(redis: dict[str, Any]) -> str:
+    if redis.get("configured") is False:
+        return "not configured"
+    if redis.get("connected") is not True:
+        state = "down" if redis.get("connected") is False else UNKNOWN
+        return join_known([state, _text(redis.get("url")), _text(redis.get("error"))])
+    latency = number(redis.get("latency_ms"))
+    return join_known(
+        [
+            "connected",
+            shown(redis.get("url")),
+            f"memory {size(redis.get('used_memory'))}",
+            f"{count(redis.get('keys'))} keys",
+            f"latency {UNKNOWN if latency is None else f'{latency:.1f} ms'}",
+            f"feed {shown(redis.get('feed'))}",
+        ]
+    )
+
+
+def _not_read(workspaces: object, home: str | None) -> list[tuple[str, str]]:
+    """Return a line with the number of workspaces that are not read, and one for each of the first."""
+    entries = dicts(workspaces)
+    troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
+    facts = [("Workspaces", f"{len(troubled)} of {len(entries)} not read")] if troubled else []
+    for entry in troubled[:LISTED]:
+        why = "waits for .claude/coordination" if entry["state"] == "waiting" else shown(entry.get("error"))
+        facts.append(("", f"{short_path(entry.get('path'), home)}: {why}"))
+    return facts
+
+
+def _malformed(malformed: dict[str, Any]) -> str:
+    known = number(malformed.get("count"))
+    return f"{known:.0f} malformed; the daemon's log names them" if known else ""
+
+
+def _unproven(sinks: dict[str, Any]) -> str:
+    files = sum(int(number(as_dict(sink).get("unproven")) or 0) for sink in sinks.values())
+    if not files:
+        return ""
+    return f"{count(files)} files with names of coordd's are not its own, and left alone: coordctl records"
+
+
+def _restart(keys: object) -> str:
+    names = [shown(key) for key in as_list(keys)[:LISTED]]
+    return f"needed for {', '.join(names)}" if names else ""
+
+
+def _percent(value: object) -> str:
+    known = number(value)
+    return UNKNOWN if known is None else f"{known:.0f} %"
+
+
+def _text(value: object) -> str:
+    return escape(value) if isinstance(value, str) else ""

@@ -1,0 +1,263 @@
+"""Make evidence of processes: tell what observations name, and take over what becomes of it.
+
+It stands between the agents (agents.py) and those who look at processes (processes.py). What is told of a
+process, and what follows:
+
+=====================================  ================================================================
+told                                   what follows
+=====================================  ================================================================
+it lives, and counts                   its agent has it, if its workspace's registrations are trusted
+a session's source saw it alive        its agent has it at once; its end is waited for
+it has ended                           its source is read once more, and the end is judged, once
+nothing can be said                    it proves neither life nor death
+a beat comes after the end             it was not the agent's: the agent has none, the workspace's
+                                       registrations are distrusted (distrust.py)
+=====================================  ================================================================
+
+After a restart a process of the records is taken for the agent's without a question, and looked at at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from coordd.agents.distrust import Distrust
+from coordd.agents.observation import Observation, ObservationKey
+from coordd.agents.process_claim import ProcessClaim, claim_of_registration
+from coordd.agents.process_end import ProcessEnd, judge_end
+from coordd.agents.seen_process import End, SeenProcess
+from coordd.agents.source import SourceName
+from coordd.host.process_facts import Process
+from coordd.intake.agents import AgentIntake
+from coordd.intake.processes import ProcessIntake
+from coordd.runtime.clocks import Moment
+from coordd.runtime.schedule import now
+
+log = logging.getLogger(__name__)
+
+_ENDED_WORDS = frozenset({"ended", "dead", "offline", "stopped", "completed", "deregistered"})
+
+
+class ProcessEvidence:
+    """Take note of the processes that observations name; it implements both ends: claims and listener.
+
+    Args:
+        agents: holds the observations.
+        processes: looks at processes and waits for their ends.
+        reread: reads agents of a source again.
+        boot: when this machine was started, in epoch seconds.
+        changed: is called after anything has changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        agents: AgentIntake,
+        processes: ProcessIntake,
+        reread: Callable[[SourceName, Collection[str]], Awaitable[None]],
+        boot: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._agents = agents
+        self._processes = processes
+        self._reread = reread
+        self._boot = boot
+        self._changed = changed
+        self._distrust = Distrust()
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        agents.claims = self
+        processes.listener = self
+
+    # What is told of observations.
+
+    def observed(self, old: Observation | None, new: Observation) -> Observation:
+        """Follow the process that an observation names; return the observation as it is to be held."""
+        place, traces = new.place, new.traces
+        if traces is None:
+            self._follow_restored(new)
+            return new
+        session = traces.session
+        if session is not None:
+            if new.process is not None and new.process.end is None:
+                if not session.lives:
+                    return self._with_end(new, now(), watched=old is not None and old.traces is not None)
+                seen = replace(new.process, clear=True)
+                self._processes.claim(place, _certain(seen))
+                return replace(new, process=seen)
+            return new
+        return self._of_registration(old, new)
+
+    def removed(self, place: ObservationKey) -> None:
+        """Follow nothing there any longer."""
+        self._processes.release(place)
+
+    async def first_look(self) -> None:
+        """Look at everything that was named so far, before anybody is judged."""
+        await self._processes.look_now()
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Return when everything that was told until now is taken over."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    # What is told of processes.
+
+    def alive(self, places: Collection[ObservationKey], process: Process) -> None:
+        """Let agents have a process that counts."""
+        trusted = []
+        for place in places:
+            one = self._agents.observation(place)
+            if one is None:
+                continue
+            if one.session is None and (one.process is None or one.process.process != process):
+                self._distrust.alive(one.workspace, one.agent_id, process)
+                if not self._distrust.trusted(one.workspace):
+                    continue
+            trusted.append(place)
+        self._soon(self._set(trusted, SeenProcess(process)))
+
+    def ended(self, places: Collection[ObservationKey], process: Process) -> None:
+        """Judge the end of a process, after its sources were read once more."""
+        self._soon(self._end(places, process, now()))
+
+    def refused(self, places: Collection[ObservationKey]) -> None:
+        """Let agents have no process; one that they had before the restart has ended."""
+        self._soon(self._refuse(places, now()))
+
+    def unclear(self, places: Collection[ObservationKey]) -> None:
+        """Let the processes of these agents prove nothing for now."""
+        self._soon(self._unclear(places))
+
+    async def _set(self, places: Collection[ObservationKey], process: SeenProcess) -> None:
+        found = {}
+        for place in places:
+            one = self._agents.observation(place)
+            seen = one.process if one else None
+            if one is None or (seen and seen.process == process.process and (seen.clear or seen.end)):
+                continue
+            found[place] = process
+        await self._agents.set_processes(found)
+
+    async def _end(self, places: Collection[ObservationKey], process: Process, moment: Moment) -> None:
+        by_source: dict[SourceName, list[str]] = {}
+        for source, agent_id in places:
+            by_source.setdefault(source, []).append(agent_id)
+        await asyncio.gather(*(self._reread(source, ids) for source, ids in by_source.items()))
+        found = {}
+        for place in places:
+            one = self._agents.observation(place)
+            if one is None or one.process is None or one.process.process != process or one.process.end:
+                continue
+            watched = one.restored is None or one.restored.process != process or one.process.clear
+            found[place] = self._with_end(one, moment, watched=watched).process
+        await self._agents.set_processes(found)
+
+    async def _refuse(self, places: Collection[ObservationKey], moment: Moment) -> None:
+        found: dict[ObservationKey, SeenProcess | None] = {}
+        for place in places:
+            one = self._agents.observation(place)
+            if one is None or one.process is None or one.process.end is not None:
+                continue
+            restored = not one.process.clear and one.restored is not None
+            found[place] = self._with_end(one, moment, watched=False).process if restored else None
+        await self._agents.set_processes(found)
+
+    async def _unclear(self, places: Collection[ObservationKey]) -> None:
+        seen = {place: one.process for place in places if (one := self._agents.observation(place))}
+        await self._agents.set_processes(
+            {
+                place: replace(process, clear=False)
+                for place, process in seen.items()
+                if process is not None and process.end is None
+            }
+        )
+
+    def _follow_restored(self, new: Observation) -> None:
+        if new.process is not None and new.process.end is None:
+            self._processes.claim(new.place, _certain(new.process))
+
+    def _of_registration(self, old: Observation | None, new: Observation) -> Observation:
+        """Follow the process that a registration names, unless a beat says that it was never the agent's."""
+        place, traces = new.place, new.traces
+        claim = claim_of_registration(traces.registration if traces else None, new.workspace)
+        before = claim_of_registration(old.traces.registration, old.workspace) if old and old.traces else None
+        same = claim is not None and (before is None or claim.renews(before))
+        if claim is None or not same:
+            self._distrust.forget(new.workspace, new.agent_id)
+            if new.process is not None and old is not None and old.traces is not None:
+                new = replace(new, process=None)
+        if old is not None and new.beat_wall is not None and new.beat_at != old.beat_at and same:
+            learned = self._distrust.beat(new.workspace, new.agent_id, new.beat_wall)
+            if learned == "disproved":
+                self._processes.release(place)
+                return replace(new, process=None)
+            if learned == "restored":
+                self._soon(self._trust(new.workspace))
+        if claim is None:
+            self._processes.release(place)
+        elif new.process is not None and new.process.process.pid == claim.pid and not new.process.clear:
+            self._processes.claim(place, _certain(new.process))  # the last run has asked
+        else:
+            self._processes.claim(place, claim)
+        return new
+
+    async def _trust(self, workspace: str) -> None:
+        """Let the agents of a workspace have the processes that were not believed in."""
+        await self._agents.set_processes(
+            {
+                place: SeenProcess(process)
+                for place, process in self._processes.living()
+                if (one := self._agents.observation(place)) is not None
+                and one.workspace == workspace
+                and one.process is None
+            }
+        )
+
+    def _with_end(self, one: Observation, moment: Moment, *, watched: bool) -> Observation:
+        """Return an observation whose process has ended, with the end judged."""
+        seen = one.process
+        if seen is None:
+            return one
+        session = one.session
+        registration = one.traces.registration if one.traces else None
+        declared = (registration.status or "").strip().lower() if registration else ""
+        recorded = one.restored.wall if one.restored and not watched else None
+        row = judge_end(
+            ProcessEnd(
+                kind=session.kind if session else None,
+                deregistered=session is None and (registration is None or declared in _ENDED_WORDS),
+                session_present=session is not None and session.present,
+                in_turn=session is not None and session.turn is not None and session.turn.open is True,
+                watched=watched,
+                same_boot=recorded is None or recorded >= self._boot,
+            )
+        )
+        log.debug("process %d of %s has ended: %s", seen.process.pid, one.agent_id, row.when)
+        if session is None:
+            self._distrust.ended(one.workspace, one.agent_id, seen.process, moment.wall)
+        return replace(one, process=replace(seen, end=End(row.orderly, moment.wall, moment.mono), clear=True))
+
+    def _soon(self, step: Coroutine[Any, Any, None]) -> None:
+        """Take something over in its turn: what is told first counts first."""
+
+        async def in_turn() -> None:
+            async with self._turn:
+                try:
+                    await step
+                except Exception:  # a bug must not stop what is told next
+                    log.exception("taking over what was told of processes failed")
+            self._changed()
+
+        task = asyncio.get_running_loop().create_task(in_turn())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _certain(seen: SeenProcess) -> ProcessClaim:
+    return ProcessClaim(pid=seen.process.pid, process=seen.process)

@@ -1,0 +1,81 @@
+"""Checks of the homes of coding agents: read, and understood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from doctor_facts import STRANGER, facts
+from fake_coordd import status_document
+
+from coordd.cli.doctor.findings import Finding, finding_lines
+from coordd.cli.doctor.homes import check_homes
+from coordd.cli.doctor.workspaces import check_workspaces
+from coordd.errors import DaemonNotRunning
+
+
+def found(*sources: Any, **changes: Any) -> list[Finding]:
+    return list(check_homes(facts(status=status_document(sources=list(sources)), **changes)))
+
+
+def home(**fields: Any) -> dict[str, Any]:
+    known = {
+        "kind": "claude-code",
+        "path": "/home/me/.claude",
+        "state": "inotify",
+        "error": None,
+        "agents": 3,
+    }
+    return {**known, **fields}
+
+
+def test_a_home_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (one,) = found(home())
+    assert (one.result, one.message) == (
+        "ok",
+        "claude-code ~/.claude is followed by inotify; 3 agents seen there",
+    )
+    (waits,) = found(home(state="waiting", agents=None))
+    assert (waits.result, "does not exist yet" in waits.message) == ("ok", True)
+    (polled,) = found(home(state="poll", error="nfs", agents=1))
+    assert polled.message == "claude-code ~/.claude is polled: nfs; 1 agent seen there"
+
+
+def test_a_home_that_cannot_be_read_warns_and_names_a_way_out() -> None:
+    (mine,) = found(home(state="unreadable", error="Permission denied", path="/home/me/my claude"))
+    assert (mine.result, mine.fix) == ("warn", "look at its rights: ls -ld '/home/me/my claude'")
+    assert "cannot be read: Permission denied" in mine.message
+    (theirs,) = found(home(state="unreadable", error="x"), daemon=STRANGER)
+    assert "coordd service install" in str(theirs.fix)
+
+
+def test_what_is_not_understood_is_named_with_program_and_version() -> None:
+    what = {"program": "claude-code", "version": "2.1.300", "what": 'status "napping"'}
+    _, one = found(home(unrecognised=[what]))
+    assert one.result == "warn"
+    assert one.message.startswith('claude-code 2.1.300: status "napping" is not known to this coordd')
+    many = found(home(unrecognised=[{}] * 30))
+    assert len(many) == 22
+    assert many[-1].message.startswith("10 more")
+
+
+def test_a_daemon_that_is_down_or_old_tells_of_no_homes() -> None:
+    assert list(check_homes(facts())) == []
+    assert found(home(), error=DaemonNotRunning([])) == []
+    assert found({"kind": "redis"}, 7, None) == []
+
+
+def test_whoever_has_a_home_needs_no_workspace() -> None:
+    status = status_document(workspaces=[], sources=[home()])
+    assert list(check_workspaces(facts(status=status))) == []
+    assert len(list(check_workspaces(facts(status=status_document(workspaces=[]))))) == 1
+
+
+def test_a_stranger_cannot_reach_the_terminal_by_it() -> None:
+    evil = "\x1b[2J\nok"
+    said = found(
+        home(kind=evil, path=evil, state=evil, error=evil, unrecognised=[{"program": evil, "what": evil}]),
+        home(state="unreadable", path=evil, error=evil),
+    )
+    assert all(line.isprintable() for line in finding_lines(said, colour=False))
