@@ -155,7 +155,7 @@ class ClaudeCode:
         """Run ``claude`` in a terminal of its own, until it is ready for a prompt."""
         terminal = Terminal(
             self.home / f"tmux-{len(self._terminals)}",
-            [*self.model.prefix, self.program, *options],
+            ["env", *self.model.prefix, self.program, *options],  # tmux gives a single word to a shell
             cwd=project,
             environ={**self.environ, **environ},
         )
