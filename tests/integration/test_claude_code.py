@@ -58,7 +58,7 @@ def test_idle_and_thinking(watch: Watched) -> None:
     terminal = watch.claude.interactive(watch.project("thinking"))
     agent = watch.of_process(terminal.pid, activity="idle", tool=None, waiting_for=None)
     assert (agent["kind"], agent["tty"]) == ("claude-code", terminal.tty)
-    assert agent["name"] is None  # the one in its record was derived from the folder's
+    assert agent["name"] == watch.claude.record(terminal.pid)["name"]
 
     watch.claude.model.answers("THINK", {"hold": "thought", "text": "I thought."})
     terminal.say("THINK")
