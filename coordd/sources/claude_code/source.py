@@ -83,15 +83,9 @@ class HomeReport:
     @property
     def unknown_words(self) -> list[dict[str, str]]:
         """What is not understood, as the status document has it: program, version and what."""
-        words = [
-            (version, f"status {word!r}")
-            for version in sorted(self.statuses)
-            for word in sorted(self.statuses[version])
-        ]
-        words += [
-            (version, "a transcript in which nothing is known") for version in sorted(self.unrecognised)
-        ]
-        return [{"program": KIND, "version": version, "what": what} for version, what in words]
+        words = [(version, f"status {word!r}") for version, found in self.statuses.items() for word in found]
+        words += [(version, "a transcript in which nothing is known") for version in self.unrecognised]
+        return [{"program": KIND, "version": version, "what": what} for version, what in sorted(words)]
 
 
 class ClaudeCodeSource:
