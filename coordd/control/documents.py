@@ -57,8 +57,9 @@ class Documents:
 
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
-    those that ended in order since midnight. ``configuration`` returns its problems and ``runtime_files``
-    those of coordd's own files, as sentences.
+    those that ended in order since midnight. ``awaited`` names places that would be sources if they were
+    there, each with its kind. ``configuration`` returns its problems and ``runtime_files`` those of coordd's
+    own files, as sentences.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Documents:
         needs: Needs,
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
+        awaited: Callable[[], Iterable[tuple[str, str]]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -90,6 +92,7 @@ class Documents:
         self._needs = needs
         self._agents_of = agents_of
         self._ended_today = ended_today
+        self._awaited = awaited
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
@@ -135,7 +138,8 @@ class Documents:
                 if path != NO_WORKSPACE
             ],
             "sources": [
-                self._source(source) for source in self._store.sources.values() if not source.holds_tasks
+                *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
+                *(_awaited(kind, path) for kind, path in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
         }
@@ -264,6 +268,10 @@ class Documents:
             "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _awaited(kind: str, path: str) -> dict[str, object]:
+    return {"kind": kind, "path": path, "state": "waiting", "error": None, "agents": 0, "unrecognised": []}
 
 
 def _named(source: SourceState) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.ended_today import EndedToday
+from coordd.agents.join import Agent
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.process import Here
@@ -149,7 +150,7 @@ class Parts:
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
         )
-        agents.on_doing = self.announcer.doing
+        agents.on_doing = self._agent_does
         self.store.on_change = self._agent_changed
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
@@ -195,7 +196,11 @@ class Parts:
         psutil_worker = Worker("coordd-psutil", replaceable=True)
         self.processes, self.evidence = self._make_processes(agents)
         self.trees = TreeSampling(
-            store=self.store, uses=processes.uses, start_at=processes.start_at, worker=psutil_worker
+            store=self.store,
+            uses=processes.uses,
+            start_at=processes.start_at,
+            worker=psutil_worker,
+            schedule=self.schedule,
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -221,6 +226,7 @@ class Parts:
             needs=self.needs,
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
+            awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
         )
@@ -307,6 +313,11 @@ class Parts:
         """Take over what the last run knew beside its agents."""
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
+
+    def _agent_does(self, agent: Agent) -> None:
+        """Tell who follows what agents do that one does something else."""
+        self.announcer.doing(agent)
+        self.trees.appeared(agent)
 
     def _agent_changed(self, key: AgentKey) -> None:
         """Tell who follows agents that one appeared, left, or changed."""
