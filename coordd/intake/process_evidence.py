@@ -219,6 +219,9 @@ class ProcessEvidence:
             if new.process is not None and old is not None and (old.traces is not None or _is_mixed(old)):
                 new = replace(new, process=None)
         if old is not None and new.beat_wall is not None and new.beat_at != old.beat_at and same:
+            if new.process is not None and new.process.end is not None:  # the last run may have learned it
+                self._distrust.alive(new.workspace, new.agent_id, new.process.process)
+                self._distrust.ended(new.workspace, new.agent_id, new.process.process, new.process.end.wall)
             learned = self._distrust.beat(new.workspace, new.agent_id, new.beat_wall)
             if learned == "disproved":
                 self._processes.release(place)
