@@ -65,7 +65,8 @@ class AgentIntake:
     """Put readings of agents into the store, and record what changes there.
 
     ``running`` is false while coordd starts: agents found then were there before. ``claims`` is told which
-    processes observations name. ``on_doing`` is called with each agent whose activity or process is shown anew.
+    processes observations name. ``on_doing`` is called with each agent whose activity or process is shown
+    anew.
     """
 
     def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
