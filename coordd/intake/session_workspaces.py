@@ -16,6 +16,8 @@ from coordd.runtime.schedule import Schedule
 
 GATHER = 0.5
 """Seconds for which sessions that come and go are gathered."""
+_UNFIT = ".!^]-[*?"
+"""Characters that mean something else between brackets, or hide a name."""
 MOST = 512
 """The number of workspaces that are watched for their sessions' sake."""
 
@@ -53,8 +55,8 @@ class SessionWorkspaces:
 def pattern_for(path: str) -> str | None:
     """Return a pattern that stands for this path alone; None for a path that no pattern can stand for."""
     parent, name = os.path.split(path)
-    if not name or name[0] in ".!^]-":
-        return None
-    first = f"[{name[0]}]" if name[0] not in "[*?" else ""
-    rest = glob.escape(name[1:] if first else name)
-    return f"{glob.escape(parent)}/{first}{rest}".replace("//", "/")
+    for index, character in enumerate(name):
+        if character not in _UNFIT:
+            begin, rest = glob.escape(name[:index]), glob.escape(name[index + 1 :])
+            return f"{glob.escape(parent).rstrip('/')}/{begin}[{character}]{rest}"
+    return None
