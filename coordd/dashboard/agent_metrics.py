@@ -1,8 +1,8 @@
 """Turn what needs a human, and what agents are and do, into Prometheus metrics. Pure.
 
 The status document tells of what needs a human and of activities, ``agents.list`` of kinds, of how long
-agents have waited, and of tokens. Labels have few values, whatever strangers write: a name that is not known here
-counts as ``other``. No label ever holds an agent's name or id.
+agents have waited, and of tokens. Labels have few values, whatever strangers write: a name that is not known
+here counts as ``other``. No label ever holds an agent's name or id.
 """
 
 from __future__ import annotations
