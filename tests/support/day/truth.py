@@ -120,12 +120,13 @@ class Observed:
         """
         low = high = now - since
         redated = since < self.started  # what was not observed before is not remembered
-        for one in (*self.gaps, *self.blind.get(source, ())):
-            end = min(one.end, now)
-            low -= max(0.0, end - max(one.begin - FUZZ, since) + FUZZ) if end > since else 0.0
-            counts = (redated and one.end <= self.started) or (one.end == math.inf and open_counts)
-            if not counts and end > since:
-                high -= max(0.0, end - max(one.begin + FUZZ, since) - FUZZ)
+        every = [*self.gaps, *self.blind.get(source, ())]
+        for one in _merged(every, FUZZ, since):
+            low -= max(0.0, min(one.end, now) - max(one.begin, since))
+        kept = [one for one in every if not redated or one.end > self.started]
+        for one in _merged(kept, -FUZZ, since):
+            if one.end < now or not open_counts:
+                high -= max(0.0, min(one.end, now) - max(one.begin, since))
         if redated:
             high += sum(length for at, length in self.sleeps if since <= at <= self.started)
         return max(0.0, low), max(0.0, high)
@@ -197,9 +198,10 @@ class Oracle:
             for activity in self._activities(truth, now):
                 yield "active", "heartbeat", activity
         silent = high >= TIMEOUT - 0.1
-        if read_from < now - LAG:  # of the beats since then nothing may be known
-            known = min(truth.last_beat, read_from - BEAT)
-            silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
+        for one in self._unobserved(truth.source):  # of a beat in there nothing may be known
+            if one.begin - LAG <= truth.last_beat <= one.end + LAG and not silent:
+                known = one.begin - LAG - BEAT
+                silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
         if silent and (not readable or read_from < now - LAG):
             yield "unknown", "unreachable", None
         if silent and truth.ended_at <= now:
@@ -214,7 +216,7 @@ class Oracle:
         first = max(0, bisect_right(phases, begin, key=lambda one: one.since) - 1)
         for index in range(first, len(phases)):
             found |= self._activity(truth, phases[index], now)
-        if begin < now - LAG:
+        if begin < now - LAG or self.observed.blind_since(truth.source) is not None:
             found.add("unknown")
         return found
 
@@ -258,6 +260,20 @@ class Oracle:
 
     def _over(self, moment: float, source: str) -> list[Interval]:
         return [one for one in self._unobserved(source) if one.begin - LAG <= moment <= one.end]
+
+
+def _merged(intervals: list[Interval], by: float, since: float) -> Iterator[Interval]:
+    """Yield these intervals, each longer by some seconds at both ends, and those that overlap as one."""
+    last = Interval(-math.inf, -math.inf)
+    for one in sorted(Interval(one.begin - by, one.end + by) for one in intervals if one.end + by > since):
+        if one.end <= one.begin:
+            continue
+        if one.begin > last.end:
+            yield last
+            last = one
+        else:
+            last = Interval(last.begin, max(last.end, one.end))
+    yield last
 
 
 def _by_age(low: float, high: float, limit: float, before: str, after: str) -> set[str]:
