@@ -141,8 +141,9 @@ def test_a_restart_of_coordd_changes_nothing(tmp_path: Path) -> None:
             before[printing.pid] = watch.of_process(printing.pid, activity="working", tool="Bash")
             claude.clear(cleared)
             cleared.say("ASK")
+            session = claude.record(cleared.pid)["sessionId"]
             before[cleared.pid] = watch.becomes(
-                before[cleared.pid], activity="waiting", session_id=claude.record(cleared.pid)["sessionId"]
+                before[cleared.pid], activity="waiting", session_id=session, tool="Bash"
             )
             watch.needs_human(before[cleared.pid], "waiting")
             daemon.process.kill()

@@ -104,8 +104,10 @@ def live_through_everything(watch: Watched) -> None:
     agent = watch.of_process(terminal.pid, activity="idle")
     terminal.say("say zqprompt")
     watch.becomes(agent, activity="waiting", tool="Bash")
-    tell_it_waits_for(claude.config / "sessions" / f"{terminal.pid}.json", "approve zqwaiting")
-    watch.becomes(agent, activity="waiting", waiting_for="input")
+    record = claude.config / "sessions" / f"{terminal.pid}.json"
+    for words, phrase in [("zqwaiting for zqwaiting", "input"), ("approve zqwaiting", "permission prompt")]:
+        tell_it_waits_for(record, words)
+        watch.becomes(agent, activity="waiting", waiting_for=phrase)
     watch.needs_human(agent, "waiting")
     terminal.shows("Do you want to proceed?")
     terminal.keys("Enter")

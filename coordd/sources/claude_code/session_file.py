@@ -45,6 +45,8 @@ _PHRASES = {
     "question": "question",
     "plan approval": "plan approval",
 }
+_NAMED_BY = ("user", "derived")
+"""Who gave a session its name: its user, or the program, which takes the folder's; "auto" is a model."""
 _EARLIEST, _LATEST = 978_307_200_000, 253_402_300_799_000
 """Milliseconds since the epoch between 2001 and 9999."""
 
@@ -100,7 +102,7 @@ def parse_session(pid: int, content: bytes) -> Parsed[SessionRecord | None]:
         session_id=session_id,
         cwd=_directory(fields.prose("cwd", 4096)),
         proc_start=fields.identifier("procStart"),
-        name=fields.prose("name", 256) or None,
+        name=_name(fields),
         version=fields.text("version"),
         started_at=_moment(fields, "startedAt"),
         declared=_declared(fields),
@@ -113,6 +115,12 @@ def phrase_of(waiting_for: str | None) -> str:
     """Return the known phrase for what a session says that it waits for; free text is never passed on."""
     text = (waiting_for or "").strip().lower()
     return "permission prompt" if text.startswith("approve") else _PHRASES.get(text, "input")
+
+
+def _name(fields: Fields) -> str | None:
+    """Return the session's name; one that a model made of what was said is left out, as all that is said."""
+    given = fields.prose("nameSource", 64) in _NAMED_BY
+    return (fields.prose("name", 256) or None) if given else None
 
 
 def _declared(fields: Fields) -> Declared:
