@@ -239,7 +239,11 @@ class Coordd:
             changed=self._deadline_timer.update,
         )
         self._trees = TreeSampling(
-            store=self.store, uses=machine.uses, start_at=machine.start_at, worker=inline
+            store=self.store,
+            uses=machine.uses,
+            start_at=machine.start_at,
+            worker=inline,
+            schedule=schedule,
         )
 
     async def start(self, remembered: Sequence[Any]) -> None:
