@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from day.clock import Clock, Timers
-from day.machine import EndWatch, FileWatch, Machine, Mailbox
 
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
@@ -49,6 +47,8 @@ from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
 from coordd.util.timestamps import utc_date
+from day.clock import Clock, Timers
+from day.machine import EndWatch, FileWatch, Machine, Mailbox
 
 HOST = "h"
 SAMPLE_EVERY = 60.0

@@ -11,19 +11,18 @@ import asyncio
 import heapq
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from coordd.agents.traces import AgentTraces
+from coordd.model import AgentSample
 from day.clock import Clock, in_force, rest
 from day.coordd import Coordd, HomeSource, Records, WorkspaceSource
 from day.lives import HOUR, MINUTE, Beating, Life, Registered, Session, World
 from day.machine import FileWatch, Machine, Mailbox
-from day.truth import GONE, LAG, Interval, Observed, Oracle, Shown, Truth
-
-from coordd.agents.traces import AgentTraces
-from coordd.model import AgentSample
+from day.truth import GONE, Interval, Observed, Oracle, Shown, Truth
 
 WORKSPACES = 4
 DETAILED = 20
