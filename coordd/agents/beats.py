@@ -193,7 +193,9 @@ def started_at(traces: AgentTraces | None, wall: float) -> float | None:
 
 def _registered_at(traces: AgentTraces, wall: float) -> float | None:
     """Return when the agent registered or last renewed its registration, whichever is later."""
-    times = [started_at(traces, wall), traces.registration.updated_at if traces.registration else None]
+    if traces.registration is None:
+        return None  # when a session began is no sign of life of its own
+    times = [started_at(traces, wall), traces.registration.updated_at]
     return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 

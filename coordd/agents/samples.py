@@ -29,6 +29,7 @@ def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
         agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
     fields = _fields(agent, shown.verdict, wall, host, shown.tree)
     fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
+    fields["inactive_since"] = _moment(shown.fell)
     return fields
 
 
@@ -73,7 +74,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
         "background": len(turn.background) + (session.shell and not turn.background),
-        "last_progress": _moment(turn.last),
+        "last_progress": _moment(turn.last if turn.last is not None else session.declared_at),
         "model": turn.model,
         "context_tokens": turn.context_tokens,
         "tokens": _tokens(turn.tokens),

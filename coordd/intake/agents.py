@@ -65,7 +65,8 @@ class AgentIntake:
     """Put readings of agents into the store, and record what changes there.
 
     ``running`` is false while coordd starts: agents found then were there before. ``claims`` is told which
-    processes observations name. ``on_doing`` is called with each agent whose activity is shown anew.
+    processes observations name. ``on_doing`` is called with each agent whose activity or process is shown
+    anew.
     """
 
     def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
@@ -403,7 +404,7 @@ class AgentIntake:
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
-                if old is None or old.doing != agent.doing:
+                if old is None or old.doing != agent.doing or old.process != agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.ended_today import EndedToday
+from coordd.agents.join import Agent
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.process import Here
@@ -38,6 +39,7 @@ from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.process_evidence import ProcessEvidence
 from coordd.intake.processes import ProcessIntake
+from coordd.intake.session_workspaces import SessionWorkspaces
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
@@ -144,12 +146,16 @@ class Parts:
         )
         self.recorder.settled = self.upkeep.look
         bounds = Bounds()
+        self._session_workspaces = SessionWorkspaces(
+            store=self.store, schedule=self.schedule, apply=self._watch_sessions
+        )
+        self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
         )
-        agents.on_doing = self.announcer.doing
+        agents.on_doing = self._agent_does
         self.store.on_change = self._agent_changed
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
@@ -195,7 +201,11 @@ class Parts:
         psutil_worker = Worker("coordd-psutil", replaceable=True)
         self.processes, self.evidence = self._make_processes(agents)
         self.trees = TreeSampling(
-            store=self.store, uses=processes.uses, start_at=processes.start_at, worker=psutil_worker
+            store=self.store,
+            uses=processes.uses,
+            start_at=processes.start_at,
+            worker=psutil_worker,
+            schedule=self.schedule,
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -221,6 +231,7 @@ class Parts:
             needs=self.needs,
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
+            awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
         )
@@ -308,10 +319,17 @@ class Parts:
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
 
+    def _agent_does(self, agent: Agent) -> None:
+        """Tell who follows what agents do that one does something else."""
+        self.announcer.doing(agent)
+        self.trees.appeared(agent)
+
     def _agent_changed(self, key: AgentKey) -> None:
         """Tell who follows agents that one appeared, left, or changed."""
         self.board.touched(key)
         self.announcer.changed(key)
+        if self._follows_sessions:
+            self._session_workspaces.changed(key)
         agent = self.store.get(key)
         process = agent.process if agent is not None else None
         if agent is None or self.store.status_of(key) != "inactive":
@@ -370,8 +388,13 @@ class Parts:
             self.store.judging.limits = _limits(new)
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
-        self.backend.entries = self._workspaces(new)
+        self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
         self.intake.scan_soon()
+
+    def _watch_sessions(self, entries: tuple[str, ...]) -> None:
+        """Watch the workspaces of living sessions beside the configured ones."""
+        self.backend.entries = (*self._workspaces(self.reloading.config), *entries)
+        self.intake.find_soon()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

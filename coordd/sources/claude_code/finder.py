@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from coordd.agents.source import SourceName
@@ -111,6 +112,13 @@ class ClaudeCodeFinder:
         """Seconds until the next look: short where a home may appear that nothing announces."""
         watched = self._watch.reason is None and self._unwatched is None
         return RESCAN if not self.enabled or (self._answers and watched) else UNREADABLE
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The homes that are waited for: the user's usual one while none was found."""
+        if not self.enabled or self._sources or self.homes.user is None:
+            return ()
+        return (os.path.join(self.homes.user, ".claude"),)
 
     @property
     def reports(self) -> tuple[HomeReport, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordd.agents.session import Session, Turn
 from coordd.agents.traces import AgentTraces
@@ -78,7 +78,7 @@ class LiveSession:
         record = self.record
         # A record that is gone while its process lives was taken away by others, and says nothing of now.
         declared = record.declared if record is not None and self.present else Declared()
-        place = self.place
+        place, turn = self.place, _agreed(self.turn, declared)
         session = Session(
             kind=KIND,
             session_id=self.session_id,
@@ -92,14 +92,28 @@ class LiveSession:
             declared=declared.activity,
             declared_at=declared.at,
             undeclarable=declared.undeclarable,
-            waiting_for=_waiting_for(declared, self.turn),
+            waiting_for=_waiting_for(declared, turn),
             shell=declared.shell,
             ties=self.ties,
             tty=self.tty,
-            turn=self.turn,
+            turn=turn,
         )
         workspace = place.workspace if place is not None else self.workspace
         return AgentTraces(self.agent_id, workspace=workspace, session=session)
+
+
+def _agreed(turn: Turn | None, declared: Declared) -> Turn | None:
+    """Return the turn as it is known once the session has declared itself idle: what began before is over.
+
+    The record is written at once, the transcript later; a prompt that was taken back stays there for good.
+    """
+    idle = declared.at if declared.activity == "idle" else None
+    if turn is None or idle is None or not (turn.open or turn.calls):
+        return turn
+    calls = tuple(one for one in turn.calls if one.since is not None and one.since > idle)
+    if calls or (turn.since is not None and turn.since > idle):
+        return replace(turn, calls=calls)
+    return replace(turn, open=False, since=idle, calls=())
 
 
 def _waiting_for(declared: Declared, turn: Turn | None) -> str | None:

@@ -176,19 +176,19 @@ class HomeReader:
 
     def _read_transcript(self, one: LiveSession, wall: float) -> str:
         if one.file is not None:
-            self._arm_transcript(one)
+            self._arm_transcript(one, one.file)
             outcome = one.file.read(wall)
             if outcome != "gone":
                 return outcome
         path = self._find(one)
         if path is None:
             return "gone"
-        if one.file is None:
-            one.file = TranscriptFile(path, one.waits_since)
-        one.file.path = path
-        one.subagents = SubagentFiles(path)
-        self._arm_transcript(one)
-        return one.file.read(wall)
+        file = one.file or TranscriptFile(path, one.waits_since)
+        file.path = path
+        self._arm_transcript(one, file)
+        outcome = file.read(wall)
+        one.file, one.subagents = file, SubagentFiles(path)
+        return outcome
 
     def _find(self, one: LiveSession) -> str | None:
         if not self._projects_listed:
@@ -199,9 +199,9 @@ class HomeReader:
     def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
         self.unwatched = self._watch.arm((self.home, *what), wanted, tell) or self.unwatched
 
-    def _arm_transcript(self, one: LiveSession) -> None:
-        if one.file is not None and not one.ended:
-            self._arm((one.process,), [(one.file.path, _TRANSCRIPT)], self._teller(one.process))
+    def _arm_transcript(self, one: LiveSession, file: TranscriptFile) -> None:
+        if not one.ended:
+            self._arm((one.process,), [(file.path, _TRANSCRIPT)], self._teller(one.process))
 
     def _teller(self, process: Process) -> Tell:
         def tell(_mask: int, _name: str) -> None:

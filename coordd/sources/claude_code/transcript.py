@@ -5,7 +5,8 @@ It reads no file and no clock, and keeps ids, times, types and counts. Which lin
 ===========================================================  =============================================
 line                                                         the turn
 ===========================================================  =============================================
-a prompt of the user, a task-notification                    is open
+a prompt of the user                                         begins anew
+a task-notification                                          is open
 an answer of the model                                       is open, but for those of the next row
 an answer with the stop reason end_turn, stop_sequence or    is over, and every call with it
 refusal; ``turn_duration``; ``[Request interrupted by
@@ -76,7 +77,6 @@ class TranscriptReducer:
         self.began = False
         self._open: bool | None = None
         self._since: float | None = None
-        self._prompted: float | None = None
         self._last: float | None = None
         self._calls: dict[str, OpenCall] = {}
         self._seen: dict[str, float] = {}  # progress of the subagents that open calls wait for
@@ -123,8 +123,7 @@ class TranscriptReducer:
         work = [*(one for one in self._background.work if _is_of(one.since, born)), *waited_for]
         is_open, since = self._open, self._since
         if is_open and since is not None and since < born:
-            since = self._prompted
-            is_open = True if since is not None and since >= born else None
+            is_open = None
         return Turn(
             open=is_open,
             since=since if is_open is not None else None,
@@ -189,9 +188,9 @@ class TranscriptReducer:
             self._end(at)
         elif texts and texts[0].startswith(NOTIFICATION):
             self._background.notified(texts[0])
-            self._begin(at)
+            self._go_on(at)
         elif origin_of(record.origin) == "task-notification":
-            self._begin(at)
+            self._go_on(at)
         elif record.isMeta is True or record.isCompactSummary is True or not blocks:
             return
         elif not any(text.lstrip().startswith(_NO_PROMPT) for text in texts):
@@ -267,11 +266,16 @@ class TranscriptReducer:
     # What lines do.
 
     def _begin(self, at: float | None) -> None:
+        """Begin a turn; what was open before was given up, or its process was killed."""
         self.began = True
-        self._prompted = at
-        if self._open is not True or not self._calls:  # a prompt that was taken back leaves its turn open
-            self._open, self._since = True, at
-            self._drop_calls()
+        self._open, self._since = True, at
+        self._drop_calls()
+
+    def _go_on(self, at: float | None) -> None:
+        """Begin a turn unless one is open."""
+        self.began = True
+        if self._open is not True:
+            self._begin(at)
 
     def _end(self, at: float | None) -> None:
         if self._open is not False:

@@ -142,6 +142,14 @@ def test_a_prompt_that_was_taken_back_leaves_nothing_behind() -> None:
     assert after(prompt(second=1), prompt(second=50)).since == T0 + 50
 
 
+def test_a_prompt_gives_up_what_was_open_and_a_notification_does_not() -> None:
+    """A killed process leaves a call open in the transcript that the next one goes on with."""
+    turn = after(prompt(), call("t"), prompt(second=50))
+    assert (turn.open, turn.since, turn.calls) == (True, T0 + 50, ())
+    turn = after(prompt(second=1), call("t"), notification("b"))
+    assert (turn.open, turn.since, len(turn.calls)) == (True, T0 + 1, 1)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
