@@ -335,8 +335,8 @@ class AgentIntake:
         if before is not None:
             verdict = after.verdict
             silenced = before.verdict.status == "active" and verdict.reason == "silent"
-            if restoring or (self._store.rereads and silenced):
-                verdict = before.verdict  # until every source of it was read once more
+            if restoring or (silenced and (self._store.rereads or _awaits_a_look(after))):
+                verdict = before.verdict  # until its sources were read once more, and its process looked at
                 after = after.recorded(verdict, after.cause, before.doing)
             cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
@@ -411,6 +411,12 @@ class AgentIntake:
     def _sample(self, agent: Agent, wall: float) -> AgentSample:
         tree = self._store.judging.tree_of(agent)
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host, tree=tree)
+
+
+def _awaits_a_look(agent: Agent) -> bool:
+    """Return whether the last run knew a process of the agent, and nobody has looked yet whether it lives."""
+    process = agent.process
+    return process is not None and process.end is None and not process.clear
 
 
 def _spent(observations: Collection[Observation]) -> list[Observation]:
