@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import Restored
+from coordd.agents.declared import says_ended
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
@@ -65,6 +66,7 @@ class RememberedAgent:
                 restored=self.restored,
                 dormant=self.dormant,
                 process=self._process(moment),
+                ended_mono=self._ended(moment),
             )
             for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]
@@ -82,9 +84,18 @@ class RememberedAgent:
         if wall is None and self.verdict.reason not in ("ended", "killed"):
             return SeenProcess(process, clear=False)
         if wall is None:
-            wall = moment.wall if self.restored.wall is None else self.restored.wall
+            return SeenProcess(process, End(self.verdict.reason != "killed", *self._recorded(moment)))
         mono = moment.mono - max(0.0, moment.wall - wall)
         return SeenProcess(process, End(self.verdict.reason != "killed", wall, mono))
+
+    def _ended(self, moment: Moment) -> float | None:
+        """Return when the agent's registration said that it has ended, on the monotonic clock."""
+        return self._recorded(moment)[1] if says_ended(self.restored.status) else None
+
+    def _recorded(self, moment: Moment) -> tuple[float, float]:
+        """Return when the last record was written, by the wall clock and on the monotonic one."""
+        wall = moment.wall if self.restored.wall is None else self.restored.wall
+        return wall, moment.mono - max(0.0, moment.wall - wall)
 
 
 def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:

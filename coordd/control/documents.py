@@ -24,6 +24,7 @@ from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
+from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
@@ -177,12 +178,14 @@ class Documents:
             work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
             deciding = deciding_activity_row(work)
             activity_row = VerdictRow(deciding.number, deciding.when)
-            activity_rows = explain_activity(work)
+            activity_rows = with_sources(explain_activity(work), activity_sources(shown.agent.observations))
         return AgentInFull(
             **self._fields(shown, now),
             verdict=VerdictRow(row.number, row.when),
             stalled=self._stalled(shown, now),
-            verdict_rows=explain_verdict(shown.evidence),
+            verdict_rows=with_sources(
+                explain_verdict(shown.evidence), verdict_sources(shown.agent.observations)
+            ),
             activity_row=activity_row,
             activity_rows=activity_rows,
             evidence=evidence_of(

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from coordd import __version__
 from coordd.dashboard.access import Access
+from coordd.dashboard.agent_metrics import read_agents
 from coordd.dashboard.answers import json_response, problem
 from coordd.dashboard.api import ENDPOINTS, Api
 from coordd.dashboard.assets import Asset, asset
@@ -29,7 +30,8 @@ from coordd.dashboard.login_brake import Brake
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.stream import EventStream
-from coordd.dashboard.upstream import Unavailable, Upstream
+from coordd.dashboard.token_totals import TokenTotals
+from coordd.dashboard.upstream import Upstream
 from coordd.errors import ClientError
 
 _HTML = "text/html; charset=utf-8"
@@ -56,6 +58,7 @@ class Dashboard:
         self._connections = connections
         self._assets = assets
         self._requests = 0
+        self._tokens = TokenTotals()
         self._openapi = msgspec.json.encode(document())
         api = Api(upstream=upstream, last=last)
         form = assets["login.html"].body
@@ -106,10 +109,12 @@ class Dashboard:
         return json_response(msgspec.json.encode({"status": "ok", "daemon": daemon, "version": __version__}))
 
     async def _metrics(self, request: Request) -> Response:
+        status = agents = None
         try:
             status = msgspec.json.decode(await self._upstream.ask("status"), type=dict)
-        except (Unavailable, ClientError, msgspec.DecodeError):
-            status = None
+            agents = read_agents(await self._upstream.ask("agents.list"), self._tokens)
+        except (ClientError, msgspec.DecodeError):
+            pass  # what is known is told
         own = dashboard_families(
             connections=len(self._connections),
             streams=len(self._feed),
@@ -120,7 +125,7 @@ class Dashboard:
             reconnections=max(0, self._upstream.reconnections),
         )
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(Page(status, own))
+        registry.register(Page(status, own, agents))
         accept = request.headers.get("accept", "")
         try:
             encode, content_type = choose_encoder(accept)

@@ -1,7 +1,13 @@
 """Ask the daemon regularly: for the status while streams are open, and whether it answers.
 
-Records come as notifications. What has no notification (counts, problems, Redis, the task queue) is asked for
-every :data:`LOOK` seconds while streams are open, and every :data:`IDLE` seconds otherwise.
+| the status is asked for | streams are open | there are none |
+|---|---|---|
+| when a notification tells of more than a beat | within :data:`PACE` seconds | no |
+| when a stream is opened, or the connection comes or goes | at once | at once |
+| whatever happens | every :data:`LOOK` seconds | every :data:`IDLE` seconds |
+
+Records come as notifications. What needs a human, counts, problems, Redis and the task queue have none of
+their own: some of their changes come with records, others (``coordctl ack``, time that passes) with nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +23,24 @@ from coordd.dashboard.upstream import Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.util.timestamps import format_utc
 
-LOOK = 2.0
+LOOK = 1.5
 IDLE = 10.0
+PACE = 0.5
+"""Seconds between two questions for the status at least, however much happens."""
+TASKS = 2.0
+"""Seconds between two questions for the tasks at least: the queue may be long."""
+
+_BEATS = ("heartbeat", "progress")
+"""Causes of agent records that change neither what an agent does nor what needs a human."""
 
 
 class _Tasks(msgspec.Struct):
     tasks: msgspec.Raw
     unknown: msgspec.Raw
+
+
+class _AgentRecord(msgspec.Struct):
+    cause: str = ""
 
 
 class Pulse:
@@ -34,7 +51,10 @@ class Pulse:
         self._last = last
         self._tasks: tuple[bytes, bytes] | None = None
         self._task_changes = 0
+        self._tasks_at = -TASKS
+        self._looked_at = 0.0
         self._changed = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
 
     def take(self, method: str, params: bytes) -> None:
         """Take a notification from the daemon."""
@@ -42,6 +62,9 @@ class Pulse:
             self._feed.record(method, params)
         elif method == "lagged":
             self._feed.record("event", _missed(params))
+        if self._waking is None and len(self._feed) and _matters(method, params):
+            wait = max(0.0, self._looked_at + PACE - time.monotonic())
+            self._waking = asyncio.get_running_loop().call_later(wait, self._changed.set)
 
     def connection_changed(self) -> None:
         """Tell streams that the connection to the daemon came up or went down."""
@@ -51,6 +74,10 @@ class Pulse:
         """Ask the daemon and tell the streams; never returns."""
         while True:
             self._changed.clear()
+            self._looked_at = time.monotonic()
+            if self._waking is not None:
+                self._waking.cancel()
+                self._waking = None
             await self._tell_link(upstream)
             await self._look(upstream)
             try:
@@ -82,10 +109,11 @@ class Pulse:
 
     async def _look(self, upstream: Upstream) -> None:
         try:
-            status = await upstream.ask("status")
+            status = await upstream.ask("status", anew=len(self._feed) > 0)
             self._last.heard_status(status)
             self._feed.latest("status", status)
-            if len(self._feed):
+            if len(self._feed) and self._looked_at >= self._tasks_at + TASKS:
+                self._tasks_at = self._looked_at
                 await self._look_at_tasks(upstream)
         except Unavailable:
             self._feed.forget("status")
@@ -100,6 +128,16 @@ class Pulse:
             self._tasks = tasks
             self._task_changes += 1
             self._feed.latest("tasks", b'{"change":%d}' % self._task_changes)
+
+
+def _matters(method: str, params: bytes) -> bool:
+    """Return whether a notification may come with another status: whether it tells of more than a beat."""
+    if method != "agent":
+        return method != "system"
+    try:
+        return msgspec.json.decode(params, type=_AgentRecord).cause not in _BEATS
+    except msgspec.DecodeError:
+        return True
 
 
 def _wall(ago: float) -> float:

@@ -9,11 +9,14 @@ are absent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from coordd.dashboard.agent_metrics import AgentNumbers, agent_families, needs_families
+from coordd.dashboard.families import counter, gauge, gauges_by, states
 from coordd.model import STATUSES
 from coordd.util.text import epoch_of, number
 from coordd.util.untyped import as_dict
@@ -23,10 +26,16 @@ RATIO = 0.01
 
 
 class Page(Collector):
-    """The metrics of one scrape, made of a status document, or of None without a daemon."""
+    """The metrics of one scrape, made of a status document, or of None without a daemon.
 
-    def __init__(self, status: dict[str, Any] | None, own: Iterable[Metric]) -> None:
+    ``agents`` is what the list of agents tells, None where it is not known.
+    """
+
+    def __init__(
+        self, status: dict[str, Any] | None, own: Iterable[Metric], agents: AgentNumbers | None = None
+    ) -> None:
         self._status = status
+        self._agents = agents
         self._own = own
 
     def collect(self) -> Iterator[Metric]:
@@ -35,9 +44,8 @@ class Page(Collector):
         up.add_metric([], 0.0 if self._status is None else 1.0)
         yield up
         if self._status is not None:
-            for family in families(self._status):
-                if family.samples:
-                    yield family
+            known = chain(families(self._status), agent_families(self._agents) if self._agents else ())
+            yield from (family for family in known if family.samples)
         yield from self._own
 
 
@@ -46,6 +54,7 @@ def families(status: dict[str, Any]) -> Iterator[Metric]:
     daemon, system = as_dict(status.get("daemon")), as_dict(status.get("system"))
     yield from _daemon(status, daemon)
     yield from _agents(status)
+    yield from needs_families(status)
     yield from _host(system)
     yield from _redis(as_dict(status.get("redis")))
     yield from _sinks(as_dict(status.get("sinks")))
@@ -56,19 +65,19 @@ def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
     info = GaugeMetricFamily("coordd_build_info", "Version of the daemon; always 1.", labels=["version"])
     info.add_metric([str(daemon.get("version"))[:64]], 1.0)
     yield info
-    yield _gauge(
+    yield gauge(
         "coordd_healthy", "1 when nothing needs attention, 0 when degraded.", _is(status.get("health"), "ok")
     )
     problems = status.get("problems")
-    yield _gauge(
+    yield gauge(
         "coordd_problems", "Lines under problems.", len(problems) if isinstance(problems, list) else None
     )
-    yield _gauge(
+    yield gauge(
         "coordd_start_time_seconds",
         "When the daemon started, as Unix time.",
         epoch_of(daemon.get("started_at")),
     )
-    yield _states(
+    yield states(
         "coordd_coordination_mode",
         "The coordination backend in use.",
         "mode",
@@ -82,51 +91,51 @@ def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
             state = as_dict(one).get("state")
             name = state if isinstance(state, str) and state in counts else "other"
             counts[name] = counts.get(name, 0.0) + 1
-        yield _by("coordd_workspaces", "Watched projects by how they are watched.", "state", counts)
+        yield gauges_by("state", "coordd_workspaces", "Watched projects by how they are watched.", counts)
     malformed = as_dict(status.get("traces_malformed")).get("count")
-    yield _gauge("coordd_traces_malformed", "Traces that cannot be used right now.", malformed)
+    yield gauge("coordd_traces_malformed", "Traces that cannot be used right now.", malformed)
 
 
 def _agents(status: dict[str, Any]) -> Iterator[Metric]:
     agents, tasks = as_dict(status.get("agents")), as_dict(status.get("tasks"))
     verdicts: dict[str, Any] = {name: agents.get(name) for name in STATUSES}
-    yield _by("coordd_agents", "Known agents by verdict.", "status", verdicts)
-    yield _gauge(
+    yield gauges_by("status", "coordd_agents", "Known agents by verdict.", verdicts)
+    yield gauge(
         "coordd_agents_stalled", "Agents that live and hold a task, without progress.", agents.get("stalled")
     )
-    yield _gauge("coordd_tasks_available", "Tasks that nobody has claimed.", tasks.get("available"))
+    yield gauge("coordd_tasks_available", "Tasks that nobody has claimed.", tasks.get("available"))
     claimed, expired, orphaned = (number(tasks.get(name)) for name in ("claimed", "expired", "orphaned"))
     held = None if claimed is None or expired is None or orphaned is None else claimed - expired - orphaned
     claims = {"held": held, "expired": expired, "orphaned": orphaned}
-    yield _by("coordd_claims", "Claims on tasks by state.", "state", claims)
+    yield gauges_by("state", "coordd_claims", "Claims on tasks by state.", claims)
 
 
 def _host(system: dict[str, Any]) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "coordd_sample_timestamp_seconds",
         "When the host was last sampled, as Unix time.",
         epoch_of(system.get("timestamp")),
     )
-    yield _gauge(
+    yield gauge(
         "coordd_host_cpu_usage_ratio",
         "Mean CPU use since the sample before, 0 to 1.",
         system.get("cpu_percent"),
         RATIO,
     )
-    yield _gauge("coordd_host_cpus", "CPUs of the host.", system.get("cpu_count"))
+    yield gauge("coordd_host_cpus", "CPUs of the host.", system.get("cpu_count"))
     load = system.get("load_average")
     for index, minutes in enumerate((1, 5, 15)):
         value = load[index] if isinstance(load, list) and len(load) == 3 else None
-        yield _gauge(f"coordd_host_load{minutes}", f"Load average over {minutes} min.", value)
+        yield gauge(f"coordd_host_load{minutes}", f"Load average over {minutes} min.", value)
     for name, what in (("memory", "Memory"), ("swap", "Swap"), ("disk", "The disk that holds /")):
         usage = as_dict(system.get(f"{name}_usage"))
         for key in ("total", "used", "available" if name == "memory" else "free"):
-            yield _gauge(f"coordd_host_{name}_{key}_bytes", f"{what}: {key} bytes.", usage.get(key))
+            yield gauge(f"coordd_host_{name}_{key}_bytes", f"{what}: {key} bytes.", usage.get(key))
     for source, keys in (("disk_io", ("read", "write")), ("network_io", ("sent", "received"))):
         rates = as_dict(system.get(source))
         name = source.removesuffix("_io")
         for key in keys:
-            yield _gauge(
+            yield gauge(
                 f"coordd_host_{name}_{key}_bytes_per_second",
                 f"Bytes a second, {name} {key}, since the sample before.",
                 rates.get(key),
@@ -135,14 +144,14 @@ def _host(system: dict[str, Any]) -> Iterator[Metric]:
 
 def _redis(redis: dict[str, Any]) -> Iterator[Metric]:
     configured = redis.get("configured")
-    yield _gauge("coordd_redis_configured", "Whether a Redis is configured.", _bool(configured))
+    yield gauge("coordd_redis_configured", "Whether a Redis is configured.", _bool(configured))
     if configured is not True:
         return
-    yield _gauge("coordd_redis_up", "Whether the configured Redis answers.", _bool(redis.get("connected")))
-    yield _gauge("coordd_redis_memory_used_bytes", "Memory that Redis uses.", redis.get("used_memory"))
-    yield _gauge("coordd_redis_keys", "Keys in the database.", redis.get("keys"))
-    yield _gauge("coordd_redis_latency_seconds", "Time that a command took.", redis.get("latency_ms"), 0.001)
-    yield _states("coordd_redis_feed", "How changes arrive.", "feed", ("push", "poll"), redis.get("feed"))
+    yield gauge("coordd_redis_up", "Whether the configured Redis answers.", _bool(redis.get("connected")))
+    yield gauge("coordd_redis_memory_used_bytes", "Memory that Redis uses.", redis.get("used_memory"))
+    yield gauge("coordd_redis_keys", "Keys in the database.", redis.get("keys"))
+    yield gauge("coordd_redis_latency_seconds", "Time that a command took.", redis.get("latency_ms"), 0.001)
+    yield states("coordd_redis_feed", "How changes arrive.", "feed", ("push", "poll"), redis.get("feed"))
 
 
 def _sinks(sinks: dict[str, Any]) -> Iterator[Metric]:
@@ -174,9 +183,9 @@ def _own_cost(daemon: dict[str, Any], own: dict[str, Any]) -> Iterator[Metric]:
     if seconds is not None:
         cpu.add_metric([], seconds)
     yield cpu
-    yield _gauge("coordd_process_resident_memory_bytes", "Resident memory of the daemon.", daemon.get("rss"))
-    yield _gauge("coordd_process_open_fds", "File descriptors that the daemon has open.", own.get("open_fds"))
-    yield _gauge(
+    yield gauge("coordd_process_resident_memory_bytes", "Resident memory of the daemon.", daemon.get("rss"))
+    yield gauge("coordd_process_open_fds", "File descriptors that the daemon has open.", own.get("open_fds"))
+    yield gauge(
         "coordd_loop_lag_seconds", "By how much the daemon's loop was late.", own.get("loop_lag_ms"), 0.001
     )
 
@@ -186,50 +195,20 @@ def dashboard_families(
 ) -> list[Metric]:
     """Return the metrics of the dashboard itself; ``cpu`` is in seconds."""
     return [
-        _gauge("coordd_dashboard_connections", "Open HTTP connections.", connections),
-        _gauge("coordd_dashboard_streams", "Open event streams.", streams),
-        _counter(
+        gauge("coordd_dashboard_connections", "Open HTTP connections.", connections),
+        gauge("coordd_dashboard_streams", "Open event streams.", streams),
+        counter(
             "coordd_dashboard_refused_connections",
             "Connections refused because there were too many.",
             refused,
         ),
-        _counter(
+        counter(
             "coordd_dashboard_cut_connections", "Connections cut because the client was slow or silent.", cut
         ),
-        _counter("coordd_dashboard_requests", "HTTP requests answered.", requests),
-        _counter("coordd_dashboard_cpu_seconds", "CPU time of the dashboard.", cpu),
-        _counter(
-            "coordd_dashboard_reconnections", "Times that the daemon was lost and found.", reconnections
-        ),
+        counter("coordd_dashboard_requests", "HTTP requests answered.", requests),
+        counter("coordd_dashboard_cpu_seconds", "CPU time of the dashboard.", cpu),
+        counter("coordd_dashboard_reconnections", "Times that the daemon was lost and found.", reconnections),
     ]
-
-
-def _gauge(name: str, words: str, value: object, factor: float = 1.0) -> Metric:
-    family = GaugeMetricFamily(name, words)
-    known = number(value)
-    if known is not None:
-        family.add_metric([], known * factor)
-    return family
-
-
-def _counter(name: str, words: str, value: float) -> Metric:
-    return CounterMetricFamily(name, words, value=value)
-
-
-def _by(name: str, words: str, label: str, values: dict[str, Any]) -> Metric:
-    family = GaugeMetricFamily(name, words, labels=[label])
-    for key, value in values.items():
-        known = number(value)
-        if known is not None:
-            family.add_metric([key], known)
-    return family
-
-
-def _states(name: str, words: str, label: str, names: tuple[str, ...], state: object) -> Metric:
-    """Return a metric with one sample for each state, 1 for the present one; no samples if unknown."""
-    if state not in names:
-        return GaugeMetricFamily(name, words, labels=[label])
-    return _by(name, words, label, {one: float(one == state) for one in names})
 
 
 def _is(value: object, good: str) -> float | None:

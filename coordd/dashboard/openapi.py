@@ -10,7 +10,7 @@ from coordd import __version__
 from coordd.dashboard.api import ENDPOINTS, Endpoint
 from coordd.dashboard.feed import TOPICS
 from coordd.dashboard.query import MAX_TEXT, Kind
-from coordd.model import AgentInFull, AgentView, SystemSample, TaskView
+from coordd.model import AgentInFull, AgentView, AttentionEntry, SystemSample, TaskView
 
 _REF = "#/components/schemas/"
 _WORDS = {
@@ -153,7 +153,7 @@ def _json(description: str, schema: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, made = msgspec.json.schema_components(
-        (AgentView, AgentInFull, SystemSample, TaskView), ref_template=_REF + "{name}"
+        (AgentView, AgentInFull, AttentionEntry, SystemSample, TaskView), ref_template=_REF + "{name}"
     )
     found = {str(name): schema for name, schema in made.items()}
     words = {"type": "string"}
@@ -200,11 +200,16 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": [
                 *("schema", "timestamp", "health", "problems", "daemon", "redis", "system"),
-                *("agents", "tasks", "sinks", "workspaces"),
+                *("agents", "attention", "tasks", "sinks", "workspaces"),
             ],
             "properties": {
                 "health": {"enum": ["ok", "degraded"]},
                 "problems": {"type": "array", "items": words},
+                "attention": {
+                    "description": "What needs a human, who needs one most first",
+                    "type": "array",
+                    "items": {"$ref": _REF + "AttentionEntry"},
+                },
                 "system": {"anyOf": [{"$ref": _REF + "SystemSample"}, {"type": "null"}]},
             },
         },

@@ -128,10 +128,13 @@ class Upstream:
             self._hang_up()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def ask(self, method: str, params: Params | None = None, *, fresh: float = FRESH) -> bytes:
-        """Return the encoded answer to a quick question, at most ``fresh`` seconds old.
+    async def ask(
+        self, method: str, params: Params | None = None, *, fresh: float = FRESH, anew: bool = False
+    ) -> bytes:
+        """Return the encoded answer to a quick question, which others may get for ``fresh`` seconds.
 
-        It is shared with other callers, so it must not be changed.
+        With ``anew`` the daemon is asked even if there is such an answer. It is shared with other callers,
+        so it must not be changed.
 
         Raises:
             Unavailable: there is no daemon, or it does not answer.
@@ -141,7 +144,7 @@ class Upstream:
         key = (method, msgspec.json.encode(params))
         now = time.monotonic()
         cached = self._cache.get(key)
-        if cached is None or cached.until <= now:
+        if cached is None or cached.until <= now or anew:
             if params is not None:
                 if self._particular >= MAX_PARTICULAR:
                     raise Overloaded("too many requests wait for the daemon already; ask again later.")

@@ -27,6 +27,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
+from coordd.agents.declared import declares_end
 from coordd.agents.distrust import Distrust
 from coordd.agents.observation import Observation, ObservationKey
 from coordd.agents.process_claim import ProcessClaim, claim_of_registration
@@ -41,8 +42,6 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.schedule import now
 
 log = logging.getLogger(__name__)
-
-_ENDED_WORDS = frozenset({"ended", "dead", "offline", "stopped", "completed", "deregistered"})
 
 
 class ProcessEvidence:
@@ -264,11 +263,10 @@ class ProcessEvidence:
             return one
         session = one.session
         registration = one.traces.registration if one.traces else None
-        declared = (registration.status or "").strip().lower() if registration else ""
         row = judge_end(
             ProcessEnd(
                 kind=session.kind if session else None,
-                deregistered=session is None and (registration is None or declared in _ENDED_WORDS),
+                deregistered=session is None and (registration is None or declares_end(registration)),
                 session_present=session is not None and session.present,
                 in_turn=session is not None and session.turn is not None and session.turn.open is True,
                 watched=watched,

@@ -167,4 +167,4 @@ def _call_since(agent: Agent) -> float | None:
 
 
 def _is_busy(agent: Agent) -> bool:
-    return agent.doing.activity in ("working", "stalled", "blocked")
+    return agent.doing.activity in ("working", "stalled", "blocked") or _call_since(agent) is not None

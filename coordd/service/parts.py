@@ -39,6 +39,7 @@ from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.process_evidence import ProcessEvidence
 from coordd.intake.processes import ProcessIntake
+from coordd.intake.session_workspaces import SessionWorkspaces
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
@@ -145,6 +146,10 @@ class Parts:
         )
         self.recorder.settled = self.upkeep.look
         bounds = Bounds()
+        self._session_workspaces = SessionWorkspaces(
+            store=self.store, schedule=self.schedule, apply=self._watch_sessions
+        )
+        self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         self._agents = agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
@@ -308,6 +313,7 @@ class Parts:
         self.supervision.sampled()
         await self.processes.check()
         await self.trees.sample()
+        await self.claude_code.look_for_programs()
         self.deadline_timer.update()
 
     def remember(self, memory: Memory) -> None:
@@ -329,6 +335,8 @@ class Parts:
         """Tell who follows agents that one appeared, left, or changed."""
         self.board.touched(key)
         self.announcer.changed(key)
+        if self._follows_sessions:
+            self._session_workspaces.changed(key)
         agent = self.store.get(key)
         process = agent.process if agent is not None else None
         if agent is None or self.store.status_of(key) != "inactive":
@@ -387,8 +395,14 @@ class Parts:
             self.store.judging.limits = _limits(new)
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
-        self.backend.entries = self._workspaces(new)
+        self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
+        self.claude_code.look_again()
         self.intake.scan_soon()
+
+    def _watch_sessions(self, entries: tuple[str, ...]) -> None:
+        """Watch the workspaces of living sessions beside the configured ones."""
+        self.backend.entries = (*self._workspaces(self.reloading.config), *entries)
+        self.intake.find_soon()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

@@ -1,7 +1,8 @@
 // Show one agent in full: verdict and evidence, tasks, and past verdicts.
-import { ask, moment, now, since, state } from "./data.js";
+import { ask, moment, now, prepared, since, state } from "./data.js";
 import { byId, el, icon, svg } from "./dom.js";
 import { ago, clock, count, DASH, duration, plain } from "./format.js";
+import { doing, nameOf, stateOf, tokens } from "./words.js";
 
 const HOURS = 6, STEP = 300;
 const HIGH = { active: 26, unknown: 16, inactive: 7 };
@@ -14,7 +15,7 @@ export async function open(key) {
   const dialog = byId("detail");
   const body = el("div", {}, el("p", { class: "muted" }, "…"));
   dialog.replaceChildren(
-    el("header", { class: "bar" }, el("h2", { id: "detail-h" }, plain(agent.agent_id)), el("button", { type: "button", class: "close", onclick: () => dialog.close(), "aria-label": "Close" }, "✕")),
+    el("header", { class: "bar" }, el("h2", { id: "detail-h" }, plain(nameOf(agent))), el("button", { type: "button", class: "close", onclick: () => dialog.close(), "aria-label": "Close" }, "✕")),
     body,
   );
   if (!dialog.open) dialog.showModal();
@@ -26,7 +27,7 @@ export async function open(key) {
   ]);
   if (shown !== key) return;
   if (!full?.ok || !full.body.verdict) { body.replaceChildren(el("p", {}, plain(full?.body.error?.message ?? "The dashboard does not answer."))); return; }
-  body.replaceChildren(...content(full.body, past?.ok ? past.body.records : []));
+  body.replaceChildren(...content(prepared(full.body), past?.ok ? past.body.records : []));
 }
 
 function content(a, records) {
@@ -35,6 +36,8 @@ function content(a, records) {
     el("p", { class: "verdict", "data-status": a.status }, icon(a.status), el("strong", {}, `${a.status}, ${plain(a.reason)}`), el("span", {}, ` by rule ${a.verdict.row}: ${plain(a.verdict.when)}`), a.stalled ? el("strong", { class: "warn" }, " · stalled") : null),
     strip(records),
     el("dl", {},
+      row("Does", [stateOf(a), doing(a)].filter(Boolean).join(", ")), row("Kind", plain(a.kind)), row("Id", plain(a.agent_id)),
+      row("Context", a.context_tokens === null ? DASH : `${tokens(a.context_tokens)} tokens`), row("Model", plain(a.model)),
       row("Project", plain(a.workspace)), row("Last beat", `${ago(since(moment(a.timestamp)) + a.last_heartbeat_age)} (${plain(a.last_heartbeat)})`),
       row("Uptime", duration(a.uptime)), row("Says of itself", plain(a.declared_status)), row("Seen through", plain((a.sources ?? []).join(", "))),
       row("Process", a.pid === null ? DASH : plain(a.pid)),

@@ -1,21 +1,23 @@
-// Show all agents, those that are not active first; the age of a beat grows as time passes.
+// Show the agents that live or need somebody, who needs most first; those that ended in order are a number.
 import { key, on, since, state, waiting } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
-import { ago, count, DASH, duration, plain } from "./format.js";
+import { age, count, DASH, plain } from "./format.js";
 import { open } from "./agent.js";
 import { Table } from "./table.js";
+import { doing, lastPart, nameOf, placeOf, rankOf, sinceOf, stateOf, tokens } from "./words.js";
 
-export const STATUSES = ["active", "inactive", "unknown"];
-const RANK = { inactive: 0, unknown: 1, active: 2 };
-let wanted = "", words = "", table, rename, drawn = 0, timer = 0;
+const STATUSES = ["active", "inactive", "unknown"];
+const ICONS = { waiting: "late", killed: "inactive", stalled: "warn", blocked: "warn", silent: "inactive", inactive: "inactive", unknown: "unknown", working: "hold", active: "active", idle: "wait", ended: "ok" };
+const BEGINNING = 8; // characters of an id beside a name that several agents of a project have
+let wanted = "", words = "", unfolded = false, table, fold, today, rename, drawn = 0, timer = 0;
 
-// Show a status by shape and word, and only then by colour.
-export function verdict(cell, status, label = status) {
-  if (cell.dataset.status !== status) {
-    cell.dataset.status = status;
-    cell.replaceChildren(icon(STATUSES.includes(status) ? status : "unknown"), el("span"));
+// Show a state by shape and word, and only then by colour.
+function mark(cell, agent) {
+  const now = stateOf(agent);
+  if (cell.dataset.doing !== now) {
+    cell.dataset.doing = now;
+    cell.replaceChildren(icon(ICONS[now]), el("span", {}, now));
   }
-  text(cell.lastChild, label);
 }
 
 export function naming(cell, id, title) {
@@ -24,40 +26,60 @@ export function naming(cell, id, title) {
   attr(cell.firstChild, "title", title);
 }
 
-const uptime = (a) => (a.uptime === null ? null : a.status === "active" ? a.uptime + (since(a.seenAt) ?? 0) : a.uptime);
-const project = (a) => (a.workspace ? a.workspace.split("/").pop() : "Redis");
+function label(agent) {
+  const name = nameOf(agent);
+  return agent.shared && name !== agent.agent_id ? `${name} ${agent.agent_id.length > BEGINNING ? `${agent.agent_id.slice(0, BEGINNING)}…` : agent.agent_id}` : name;
+}
+
+// Note which names several agents of a project share.
+function compareNames(agents) {
+  const counts = new Map(), name = (a) => `${placeOf(a)}\u0000${nameOf(a)}`;
+  for (const agent of agents) counts.set(name(agent), (counts.get(name(agent)) ?? 0) + 1);
+  for (const agent of agents) agent.shared = counts.get(name(agent)) > 1;
+}
 
 const COLUMNS = [
-  { id: "agent", title: "Agent", head: true, by: (a) => a.agent_id, fill: (c, a) => naming(c, a.agent_id, plain(a.agent_id)) },
-  { id: "status", title: "Status", class: "verdict", by: (a) => [RANK[a.status], a.agent_id], fill: (c, a) => verdict(c, a.status) },
-  { id: "reason", title: "Reason", class: "wide", by: (a) => a.reason, fill: (c, a) => text(c, plain(a.reason)) },
-  { id: "project", title: "Project", class: "wider", by: (a) => a.workspace, fill: (c, a) => { text(c, plain(project(a))); attr(c, "title", plain(a.workspace)); } },
-  { id: "tasks", title: "Tasks", class: "n", by: (a) => (a.active_tasks === null ? null : -a.active_tasks), fill: (c, a) => text(c, count(a.active_tasks)) },
-  { id: "uptime", title: "Uptime", class: "n wide", by: (a) => (a.uptime === null ? null : -uptime(a)), fill: (c, a) => text(c, duration(uptime(a))) },
-  { id: "beat", title: "Last beat", class: "n", by: (a) => (a.beatAt === null ? null : -a.beatAt), fill: (c, a) => text(c, a.beatAt === null ? DASH : ago(since(a.beatAt))) },
+  { id: "agent", title: "Agent", head: true, by: label, fill: (c, a) => naming(c, label(a), plain(a.agent_id)) },
+  { id: "project", title: "Project", class: "wide", by: placeOf, fill: (c, a) => { text(c, plain(lastPart(placeOf(a)))); attr(c, "title", plain(a.workspace ?? placeOf(a))); } },
+  { id: "does", title: "Does", class: "doing", by: (a) => [rankOf(a), nameOf(a)], fill: mark },
+  { id: "for", title: "For", class: "n", by: sinceOf, fill: (c, a) => text(c, age(since(sinceOf(a)))) },
+  { id: "what", title: "What", by: doing, fill: (c, a) => { const what = doing(a); text(c, what); attr(c, "title", what); } },
+  { id: "context", title: "Context", class: "n wide", by: (a) => ((a.context_tokens ?? null) === null ? null : -a.context_tokens), fill: (c, a) => text(c, tokens(a.context_tokens)) },
+  { id: "tasks", title: "Tasks", class: "n wide", by: (a) => (a.active_tasks === null ? null : -a.active_tasks), fill: (c, a) => text(c, count(a.active_tasks)) },
 ];
 
 function fits(agent) {
   if (wanted && agent.status !== wanted) return false;
-  return !words || `${agent.agent_id} ${agent.workspace ?? "redis"} ${agent.reason} ${agent.declared_status ?? ""}`.toLowerCase().includes(words);
+  return !words || [agent.agent_id, agent.name ?? "", placeOf(agent), agent.workspace ?? "", stateOf(agent), doing(agent), agent.kind ?? "", agent.declared_status ?? ""].join(" ").toLowerCase().includes(words);
 }
 
 function draw() {
   timer = 0;
   drawn = performance.now();
-  const counts = { "": state.agents.size, active: 0, inactive: 0, unknown: 0 };
-  const rows = [];
-  for (const agent of state.agents.values()) {
-    counts[agent.status] += 1;
-    if (fits(agent)) rows.push(agent);
-  }
-  table.set(rows);
+  const counts = { "": 0, active: 0, inactive: 0, unknown: 0 };
+  const present = [], gone = [];
+  for (const agent of state.agents.values()) (stateOf(agent) === "ended" ? gone : present).push(agent);
+  for (const agent of present) { counts[""] += 1; counts[agent.status] += 1; }
+  const listed = unfolded ? [...present, ...gone] : present;
+  compareNames(listed);
+  table.set(listed.filter(fits));
   rename("", `all ${count(counts[""])}`);
   for (const status of STATUSES) rename(status, `${status} ${count(counts[status])}`);
+  folded(gone.length);
+}
+
+// Say how many ended in order: those that are still listed can be shown, of all of today there is the number.
+function folded(n) {
+  const all = state.status?.agents.ended_today ?? 0;
+  fold.hidden = n === 0;
+  text(fold, `${count(n)} ended`);
+  attr(fold, "aria-pressed", String(unfolded));
+  text(today, all > n ? `${n ? "· " : ""}${count(all)} ended today` : "");
+  fold.parentElement.hidden = n === 0 && all === 0;
 }
 
 function empty() {
-  if (state.agents.size) return "No agent fits.";
+  if (state.agents.size) return words || wanted ? "No agent fits." : "Every agent has ended in order.";
   if (!state.agentsKnown) return waiting();
   if (state.status?.workspaces?.length === 0 && !state.status.redis.configured) return "coordd watches no project yet. Name one: coordd run --workspace DIR";
   return "No agent has been seen yet. One is seen as soon as it beats: contrib/heartbeat.sh -d PROJECT NAME";
@@ -72,11 +94,15 @@ export function start() {
   const parent = byId("agents");
   rename = chips(byId("statuses"), "status", [["", "all"], ...STATUSES.map((s) => [s, s])], "", (value) => { wanted = value; draw(); });
   table = new Table(parent, {
-    label: "Agents", columns: COLUMNS, first: (a) => [RANK[a.status], a.agent_id], onOpen: (agent) => open(key(agent)),
+    label: "Agents", columns: COLUMNS, first: (a) => [rankOf(a), nameOf(a)], onOpen: (agent) => open(key(agent)),
     empty,
   });
+  fold = el("button", { type: "button", class: "foldbutton", onclick: () => { unfolded = !unfolded; draw(); } });
+  today = el("span", { class: "muted" });
+  parent.append(el("p", { class: "fold", hidden: true }, fold, today));
   byId("find").addEventListener("input", (event) => { words = event.target.value.trim().toLowerCase(); draw(); });
   on("agents", soon);
+  on("status", soon);
 }
 
 export const tick = () => table.draw();

@@ -4,10 +4,11 @@ import * as data from "./data.js";
 import { byId } from "./dom.js";
 import * as events from "./events.js";
 import * as host from "./host.js";
+import * as needs from "./needs.js";
 import * as summary from "./summary.js";
 import * as tasks from "./tasks.js";
 
-for (const part of [summary, host, agents, tasks, events]) part.start();
+for (const part of [summary, needs, host, agents, tasks, events]) part.start();
 
 const theme = byId("theme");
 try { theme.value = localStorage.getItem("theme") ?? ""; } catch { /* forbidden */ }
@@ -18,7 +19,7 @@ theme.addEventListener("change", () => {
 });
 
 function tick() {
-  for (const part of [summary, host, agents, tasks]) part.tick();
+  for (const part of [summary, needs, host, agents, tasks]) part.tick();
 }
 
 tick();

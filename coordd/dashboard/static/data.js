@@ -52,10 +52,11 @@ function takeAgent(record) {
 }
 
 // Add the moments from which ages are counted, parsed once.
-function prepared(agent) {
+export function prepared(agent) {
   agent.beatAt = moment(agent.last_heartbeat);
   if (agent.last_heartbeat_age !== undefined && agent.last_heartbeat_age !== null) agent.beatAt = moment(agent.timestamp) - agent.last_heartbeat_age * 1000;
-  agent.seenAt = moment(agent.timestamp);
+  agent.progressAt = moment(agent.last_progress);
+  agent.activityAt = moment(agent.activity_since);
   return agent;
 }
 

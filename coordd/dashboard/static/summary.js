@@ -2,6 +2,7 @@
 import { now, on, since, state } from "./data.js";
 import { attr, byId, el, icon, text } from "./dom.js";
 import { age, ago, bytes, count, duration, fixed, plain, plural } from "./format.js";
+import { needs, ownProblems } from "./needs.js";
 
 const tiles = {};
 
@@ -37,7 +38,7 @@ function draw() {
   const s = state.status;
   if (!s) return;
   const { agents, tasks, daemon } = s;
-  say("agents", `${count(agents.active)} active`, [`${count(agents.inactive)} inactive`, agents.unknown ? `${count(agents.unknown)} unknown` : "", agents.stalled ? `${count(agents.stalled)} stalled` : ""].filter(Boolean).join(" · "), agents.stalled ? "warn" : null);
+  say("agents", `${count(agents.active)} active`, [`${count(agents.inactive - (agents.ended ?? 0))} inactive`, agents.ended ? `${count(agents.ended)} ended` : "", agents.unknown ? `${count(agents.unknown)} unknown` : "", agents.stalled ? `${count(agents.stalled)} stalled` : ""].filter(Boolean).join(" · "), agents.stalled ? "warn" : null);
   say("tasks", `${count(tasks.available)} available`, `${count(tasks.claimed)} claimed · ${count(tasks.expired)} expired`);
   say("orphans", `${count(tasks.orphaned)} orphaned`, tasks.orphaned ? "claims whose holder is gone" : tasks.orphaned === 0 ? "every claim has a holder" : s.workspaces?.length === 0 ? "no project is watched" : "claims cannot be read", tasks.orphaned ? "warn" : null);
   say("redis", ...redis(s.redis));
@@ -45,7 +46,7 @@ function draw() {
   say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)}`);
   const watched = s.workspaces ?? [];
   text(byId("host"), [daemon.host, `${daemon.coord_mode} mode`, watched.length === 1 ? watched[0].path : plural(watched.length, "project")].map(plain).join(" · "));
-  problems(s.problems);
+  problems(ownProblems(s));
   link();
 }
 
@@ -64,10 +65,12 @@ function link() {
   state.old = old;
   document.documentElement.classList.toggle("old", old);
   const degraded = s?.health !== "ok";
-  const [mark, words, mood] = old ? ["unknown", s ? `was ${degraded ? "degraded" : "healthy"}` : "unknown", "old"] : degraded ? ["warn", s ? plural(s.problems.length, "problem") : "…", "warn"] : ["ok", "healthy", "ok"];
+  const need = needs(s)?.length ?? 0, own = s ? ownProblems(s).length : 0;
+  const told = [need ? `${count(need)} ${need === 1 ? "needs" : "need"} you` : "", own ? plural(own, "problem") : ""].filter(Boolean).join(", ");
+  const [mark, words, mood] = old ? ["unknown", s ? `was ${degraded ? "degraded" : "healthy"}` : "unknown", "old"] : told || degraded ? ["warn", told || "…", "warn"] : ["ok", "healthy", "ok"];
   const health = byId("health");
   if (health.dataset.words !== words + mood) { health.dataset.words = words + mood; health.dataset.mood = mood; health.replaceChildren(icon(mark), el("span", {}, words)); }
-  document.title = `${old ? "? " : degraded && s ? `(${s.problems.length}) ` : ""}${s?.daemon.host ? plain(s.daemon.host) + " · " : ""}coordd`;
+  document.title = `${old ? "? " : need + own ? `(${need + own}) ` : ""}${s?.daemon.host ? plain(s.daemon.host) + " · " : ""}coordd`;
   banner(down);
 }
 

@@ -42,6 +42,7 @@ class LiveSession:
     file: TranscriptFile | None = None
     subagents: SubagentFiles | None = None
     missing: bool = False
+    settled: bool = False
     turn: Turn | None = None
     place: Place | None = None
     workspace: str | None = None

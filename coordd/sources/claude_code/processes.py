@@ -76,9 +76,14 @@ def is_helper(pid: int) -> bool:
     """Return whether a process of Claude Code only serves others: it has no session of its own."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(4096).split(b"\0")[1:]
+            return serves_others(file.read(4096))
     except OSError:
         return False
+
+
+def serves_others(command: bytes) -> bool:
+    """Return whether a command line is that of a process that serves others, see proc_pid_cmdline(5)."""
+    words = command.split(b"\0")[1:]
     return words[:2] == [b"daemon", b"run"] or not _HELPERS.isdisjoint(words)
 
 

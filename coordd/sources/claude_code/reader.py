@@ -53,7 +53,7 @@ class HomeReader:
     """Read one home.
 
     ``more`` are the processes whose transcripts have more than was read, ``missing`` the names of transcripts
-    that are not there yet. ``unwatched`` is why something could not be watched, None where all was.
+    that are not there yet.
 
     Args:
         home: its canonical path.
@@ -72,16 +72,21 @@ class HomeReader:
         self._projects = ProjectFolders(home)
         self._projects_listed = False
         self._malformed: dict[str, str] = {}
-        self.unwatched: Exception | None = None
+        self._unwatched: dict[str, Exception] = {}
 
     @property
     def malformed(self) -> dict[str, str]:
         """What cannot be used, by its path, and why."""
         return self.sessions.malformed | self._malformed
 
+    @property
+    def unwatched(self) -> Exception | None:
+        """Why something could not be watched when it was tried last, None where all is."""
+        return next(iter(self._unwatched.values()), None)
+
     def follow(self) -> None:
         """Watch the home and its ``sessions/`` as they are now; ``unwatched`` says whether that works."""
-        self.unwatched = None
+        self._unwatched.pop("base", None)
         mask = APPEARED | VANISHED | GONE | ino.ONLYDIR
         self._arm(("home",), [(self.home, mask)], self._told.home_changed)
         self._arm(
@@ -97,6 +102,7 @@ class HomeReader:
     def read_sessions(self, known: Mapping[str, Known], wall: float) -> bool:
         """Read all records; see :meth:`Sessions.read_all`."""
         self._malformed = {}
+        self._unwatched.pop("sessions", None)
         there = self.sessions.read_all(known, wall)
         for owner in self._watch.owners:  # of sessions that are dropped
             if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], Process):
@@ -105,9 +111,11 @@ class HomeReader:
                     self._watch.forget(owner)
         return there
 
-    def working_directories(self) -> set[str]:
-        """Return where sessions work that have not ended."""
-        return {one.cwd for one in self.sessions.live.values() if not one.ended and one.cwd is not None}
+    def working_directories(self, only: Collection[Process] | None) -> set[str]:
+        """Return where sessions work that have not ended: those of these processes, or all."""
+        live = self.sessions.live
+        some = live.values() if only is None else [live[process] for process in only if process in live]
+        return {one.cwd for one in some if not one.ended and one.cwd is not None}
 
     def traces(
         self, shown: Shown, wall: float, only: Collection[Process] | None = None
@@ -155,7 +163,7 @@ class HomeReader:
     def _read(self, one: LiveSession, wall: float) -> None:
         """Read what is new in a session's transcript; once more after its process has ended."""
         self.more.discard(one.process)
-        if one.ended and one.file is None:
+        if one.settled:
             return
         try:
             outcome = self._read_transcript(one, wall)
@@ -172,6 +180,7 @@ class HomeReader:
             one.turn = one.file.reducer.turn(one.born)
         one.missing = outcome == "gone" and not one.ended
         if one.ended:
+            one.settled = True
             self._let_go(one)
 
     def _read_transcript(self, one: LiveSession, wall: float) -> str:
@@ -197,7 +206,9 @@ class HomeReader:
         return self._projects.find(one.session_id, one.cwd)
 
     def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
-        self.unwatched = self._watch.arm((self.home, *what), wanted, tell) or self.unwatched
+        failed = self._watch.arm((self.home, *what), wanted, tell)
+        if failed is not None:
+            self._unwatched["base" if what in (("home",), ("sessions",)) else "sessions"] = failed
 
     def _arm_transcript(self, one: LiveSession, file: TranscriptFile) -> None:
         if not one.ended:

@@ -194,6 +194,8 @@ class Sessions:
         except OSError:
             return  # it cannot be told
         one.ended = seen is None or seen.process != one.process
+        if seen is not None and not one.ended:
+            one.started = seen.started  # by the clock as it is now: it may have been set
         if found is None or one.ended:  # it may have been taken away, in order, since it was read
             one.present = self._lies_there(folder, one)
         else:
@@ -271,6 +273,7 @@ class Sessions:
                 seen.started if seen is not None and lives else None,
                 tty=seen.tty if seen is not None and lives else None,
                 ended=not lives,
+                settled=not lives,
                 workspace=one.workspace,
             )
             live.present = self._lies_there(folder, live)

@@ -207,7 +207,8 @@ class ClaudeCodeSource:
         """Seconds until the next full reading: short where nothing announces changes."""
         if self.state.state == "unreadable":
             return UNREADABLE
-        return POLL if self._following.how == "poll" else RESCAN
+        # Without a watch on a transcript, the next reading says that the home is polled.
+        return POLL if self._following.how == "poll" or self._reader.unwatched is not None else RESCAN
 
     @property
     def due(self) -> float | None:
@@ -302,8 +303,7 @@ class ClaudeCodeSource:
 
     async def _traces(self, only: set[Process] | None) -> dict[str, AgentTraces]:
         """Read the transcripts of these processes' sessions, or of all, and return their traces."""
-        directories = await self._run(self._reader.working_directories)
-        places = await self._places.of(directories, self.look_again)
+        places = await self._places.of(self._reader.working_directories(only), self.look_again)
         moment = now()
         self._throttle.was_read(self._reader.sessions.live if only is None else only, moment.mono)
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)

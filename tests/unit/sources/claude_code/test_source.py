@@ -293,6 +293,20 @@ async def test_the_last_lines_of_a_killed_session_are_read(world: World) -> None
     assert world.session("s1").turn == turn
 
 
+async def test_a_session_that_ends_before_its_transcript_was_found_is_read_once(world: World) -> None:
+    one = world.home.session("s1")
+    await world.read()
+    one.prompt()
+    one.answer()
+    one.exit()
+    await world.follower.reread("s1")
+    turn = world.session("s1").turn
+    assert turn is not None
+    assert turn.open is False
+    await world.follower.read()
+    assert world.session("s1").turn == turn
+
+
 async def test_what_is_forgotten_or_silent_for_too_long_is_told_of_no_more(world: World) -> None:
     world.home.session("s1").kill()
     for number in (2, 3):
@@ -348,6 +362,7 @@ async def test_a_killed_session_that_is_resumed_is_the_same_agent(world: World) 
     assert set(world.follower.known) == {"s1"}
     await world.follower.read()
     assert set(world.follower.known) == {"s1"}
+    assert set(world.source._reader.sessions.live) == {second.process}, "the one before is forgotten"
 
 
 async def test_a_call_that_a_killed_process_left_open_is_not_the_next_ones(world: World) -> None:

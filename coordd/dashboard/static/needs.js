@@ -1,0 +1,78 @@
+// Show what needs a human, at the top of the page: the entries of `attention`, in their order.
+import { key, moment, on, since, state } from "./data.js";
+import { attr, byId, el, icon, text } from "./dom.js";
+import { age, count, plain } from "./format.js";
+import { lastPart, nameOf } from "./words.js";
+
+const MOST = 20; // as many as coordctl shows
+const OF_CLAIMS = ["orphaned", "split"];
+const ICONS = { waiting: "late", killed: "inactive", mass: "inactive" };
+// What several entries of a kind are called where problems count them.
+const COUNTED = /^\d+ more: (agents that wait|groups of agents that fell together|killed agents|stalled agents|agents that their providers refuse|orphaned claims|tasks that several agents hold)$/;
+const rows = new Map();
+let list, more;
+
+export const needs = (status) => (Array.isArray(status?.attention) ? status.attention : null);
+
+// Return the problems that are not told as something that needs a human already.
+export function ownProblems(status) {
+  const entries = needs(status);
+  if (!entries?.length) return status.problems;
+  const told = (problem) => entries.some((e) => (OF_CLAIMS.includes(e.kind)
+    ? problem.startsWith("task ") && problem.endsWith(` is ${e.text.replace(":", ",")}`)
+    : (e.kind === "mass" || problem.startsWith("agent ")) && problem.endsWith(`: ${e.text}`)));
+  return status.problems.filter((problem) => !COUNTED.test(problem) && !told(problem));
+}
+
+function subject(entry) {
+  if (entry.kind === "mass") return entry.workspace === null ? "Redis alone" : lastPart(entry.subject);
+  const agent = OF_CLAIMS.includes(entry.kind) ? null : state.agents.get(key({ workspace: entry.workspace, agent_id: entry.subject }));
+  return agent ? nameOf(agent) : entry.subject;
+}
+
+function make(entry) {
+  const cells = { kind: el("span", { class: "kind" }, icon(ICONS[entry.kind] ?? "warn"), plain(entry.kind)), who: el("strong"), what: el("span", { class: "what" }), where: el("span", { class: "muted" }), age: el("span", { class: "n muted" }), command: el("code") };
+  const node = el("li", { "data-kind": entry.kind }, cells.kind, cells.who, cells.what, cells.where, cells.age, cells.command);
+  return { node, cells };
+}
+
+function fill({ cells }, entry) {
+  text(cells.who, plain(subject(entry)));
+  attr(cells.who, "title", plain(entry.subject));
+  text(cells.what, plain(entry.text));
+  text(cells.where, entry.workspace === null ? "Redis alone" : plain(lastPart(entry.workspace)));
+  attr(cells.where, "title", entry.workspace === null ? null : plain(entry.workspace));
+  text(cells.age, entry.since ? age(since(moment(entry.since))) : "");
+  // a command asks a daemon that answers
+  text(cells.command, state.old || entry.command === null ? "" : plain(entry.command));
+}
+
+function draw() {
+  const entries = needs(state.status), box = byId("needs");
+  box.hidden = entries === null;
+  if (entries === null) return;
+  const some = entries.length > 0;
+  text(byId("needs-h"), some ? (state.old ? "Needed you then" : "Needs you") : state.old ? "Nobody needed you then." : "Nobody needs you.");
+  box.classList.toggle("calm", !some);
+  const shown = entries.slice(0, MOST);
+  const kept = new Set(shown.map((entry) => entry.id));
+  for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
+  for (const entry of shown) if (!rows.has(entry.id)) rows.set(entry.id, make(entry));
+  const nodes = shown.map((entry) => rows.get(entry.id).node);
+  // moved only if the order is another: a selection in a row stays
+  if (nodes.length !== list.children.length || nodes.some((node, i) => list.children[i] !== node)) list.replaceChildren(...nodes);
+  for (const entry of shown) fill(rows.get(entry.id), entry);
+  text(more, entries.length > MOST ? `… and ${count(entries.length - MOST)} more: coordctl rpc status` : "");
+  more.hidden = entries.length <= MOST;
+  list.parentElement.hidden = !some;
+}
+
+export function start() {
+  list = el("ul");
+  more = el("p", { class: "muted" });
+  byId("needs").append(el("div", { class: "needlist", tabindex: "0", role: "group", "aria-label": "What needs you" }, list, more));
+  on("status", draw);
+  on("link", draw);
+}
+
+export const tick = draw;

@@ -1,0 +1,49 @@
+// Say in words what an agent does, and put agents in the order of need, as `coordctl status` does.
+// The rules are those of coordd/cli/agent_words.py; a test compares the two.
+import { since as secondsSince } from "./data.js";
+import { ago, DASH, plain } from "./format.js";
+
+export const ORDER = ["waiting", "killed", "stalled", "blocked", "silent", "inactive", "unknown", "working", "active", "idle", "ended"];
+const DEAD = ["killed", "silent", "ended"], DOING = ["waiting", "blocked", "stalled", "working", "idle"];
+const LATE = ["killed", "silent", "inactive", "unknown", "ended"]; // how long is counted from its last sign
+const WHY_UNKNOWN = { unreachable: "its source cannot be read", quiet: "nothing new since its last hook", "no-heartbeat": "nothing of it can be read" };
+
+// Return the state of an agent in one word.
+export function stateOf(a) {
+  if (a.status === "inactive") return DEAD.includes(a.reason) ? a.reason : "inactive";
+  if (a.status === "active") return DOING.includes(a.activity) ? a.activity : "active";
+  return "unknown";
+}
+
+export const rankOf = (a) => ORDER.indexOf(stateOf(a));
+export const nameOf = (a) => (typeof a.name === "string" && a.name.trim() ? a.name : a.agent_id);
+export const placeOf = (a) => a.project || a.workspace || (a.sources?.includes("redis") ? "Redis alone" : "no project");
+export const lastPart = (path) => path.split("/").filter(Boolean).pop() ?? path;
+
+// Return the moment of the last heartbeat or progress, whatever came last; null if unknown.
+export function lastSign(a) {
+  const known = [a.beatAt, a.progressAt].filter((at) => at !== null && !Number.isNaN(at));
+  return known.length ? Math.max(...known) : null;
+}
+
+// Return the moment since when it has been in its state; of one that is not active that is its last sign.
+export const sinceOf = (a) => (LATE.includes(stateOf(a)) ? lastSign(a) : a.activityAt);
+
+// Return what makes the state more precise: what it waits for, its open tool; "" for nothing.
+export function doing(a) {
+  const state = stateOf(a);
+  if (state === "waiting") return typeof a.waiting_for === "string" ? plain(a.waiting_for) : "";
+  if (state === "active") { const sign = secondsSince(lastSign(a)); return sign === null ? "" : `seen ${ago(Math.max(0, sign))}`; }
+  if (["working", "stalled", "idle"].includes(state)) {
+    if (typeof a.tool === "string" && a.tool) return plain(a.tool);
+    return a.background ? `${Math.round(a.background)} in the background` : "";
+  }
+  return state === "unknown" ? WHY_UNKNOWN[a.reason] ?? "" : state === "blocked" ? "refused by its provider" : "";
+}
+
+// Format a number of tokens: 950, 84k, 1.2M.
+export function tokens(value) {
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) return DASH;
+  if (value < 1000) return String(Math.round(value));
+  return value < 999500 ? `${Math.round(value / 1000)}k` : `${(value / 1e6).toFixed(1)}M`;
+}
