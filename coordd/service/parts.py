@@ -338,12 +338,15 @@ class Parts:
         if self._follows_sessions:
             self._session_workspaces.changed(key)
         agent = self.store.get(key)
-        process = agent.process if agent is not None else None
-        if agent is None or self.store.status_of(key) != "inactive":
-            if agent is not None:
-                self.ended_today.alive(key)
-        elif process is not None and process.end is not None and process.end.orderly:
-            self.ended_today.note(key, process.end.wall)
+        if agent is None:
+            return
+        if self.store.status_of(key) != "inactive":
+            self.ended_today.alive(key)
+            return
+        moment = now()
+        shown = self.store.look(agent, moment.mono)
+        if shown.verdict.reason == "ended":  # whichever of its sources says so
+            self.ended_today.note(key, moment.wall - (shown.evidence.end_age or 0.0))
 
     def _make_processes(self, agents: AgentIntake) -> tuple[ProcessIntake, ProcessEvidence]:
         worker = Worker("coordd-processes", replaceable=True)
