@@ -51,6 +51,12 @@ class Announcer:
         self._running = True
         self._masses = {one.id for one in self._needs.all_entries(now()) if one.kind == "mass"}
 
+    def stop(self) -> None:
+        """Announce nothing any more."""
+        self._running = False
+        for job in ("agents.announce", "agents.mass"):
+            self._schedule.cancel(job)
+
     def doing(self, agent: Agent) -> None:
         """Note that an agent does something else than before."""
         doing = agent.doing

@@ -164,8 +164,11 @@ class Daemon:
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 parts.processes.stop()
+                await parts.evidence.settled()
                 await parts.intake.stop()
                 parts.deadline_timer.stop()
+                await parts.deadline_timer.stopped()
+                parts.announcer.stop()
                 # after the last events of a reading that was under way
                 parts.recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await parts.recorder.record()  # so that subscribers get it
