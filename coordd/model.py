@@ -147,9 +147,13 @@ class AgentSample:
 
 @dataclass(frozen=True, slots=True)
 class AgentView(AgentSample):
-    """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat."""
+    """An agent at the moment of asking: the fields of its sample, and the seconds since its last beat.
+
+    ``inactive_since`` is when it was killed, ended or fell silent; None of one that is not inactive.
+    """
 
     last_heartbeat_age: float | None = None
+    inactive_since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class Reading:
     time at which a change found now can have happened: that of the reading before, or ``observed`` when a
     push announced the change. ``timeout`` is agents.timeout in seconds. ``fresh`` marks the first reading of
     a source that was not followed until now: the age of a beat is then known from written times only.
+    ``slept`` is the time for which this machine has slept since it was started, which may lie within any age
+    that is known from written times.
     """
 
     wall: float
@@ -37,6 +39,7 @@ class Reading:
     timeout: float
     fresh: bool = False
     blind: float = 0.0
+    slept: float = 0.0
 
 
 class LastBeat(NamedTuple):
@@ -193,7 +196,9 @@ def started_at(traces: AgentTraces | None, wall: float) -> float | None:
 
 def _registered_at(traces: AgentTraces, wall: float) -> float | None:
     """Return when the agent registered or last renewed its registration, whichever is later."""
-    times = [started_at(traces, wall), traces.registration.updated_at if traces.registration else None]
+    if traces.registration is None:
+        return None  # when a session began is no sign of life of its own
+    times = [started_at(traces, wall), traces.registration.updated_at]
     return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 

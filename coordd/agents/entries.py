@@ -5,6 +5,7 @@ Pure. Ids and tasks are text of strangers: escaped in words, quoted for a shell 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from shlex import quote
@@ -31,6 +32,10 @@ KIND_WORDS: Mapping[AttentionKind, str] = {
 }
 """What several entries of a kind are called."""
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_BEGINNING = 8
+"""Characters of a UUID that a person types."""
+
 _ID_LENGTH = 12
 """Hexadecimal digits of an entry's id: few enough to type, too many for anybody to forge another's."""
 
@@ -39,8 +44,14 @@ REDIS = "redis"
 
 
 def several(agent_ids: Iterable[str]) -> set[str]:
-    """Return the ids that more than one agent has; a command about one of these names the workspace."""
-    return {agent_id for agent_id, count in Counter(agent_ids).items() if count > 1}
+    """Return the ids, and the beginnings of UUIDs, that more than one agent has.
+
+    A command about such an id names the workspace, and one about such a UUID has all of it.
+    """
+    ids = list(agent_ids)
+    begun = {one for one in ids if _UUID.fullmatch(one)}
+    counts = Counter(ids) + Counter(one[:_BEGINNING] for one in begun)
+    return {one for one, count in counts.items() if count > 1}
 
 
 def of_agent(kind: AttentionKind, one: Subject, ambiguous: Collection[str]) -> AttentionEntry:
@@ -149,7 +160,10 @@ def _blocked(one: Subject) -> str:
 def _command(verb: str, key: AgentKey, ambiguous: Collection[str]) -> str:
     where = f" --workspace {quote(key.workspace)}" if key.agent_id in ambiguous else ""
     end = " --" if key.agent_id.startswith("-") else ""
-    return f"coordctl {verb}{where}{end} {quote(key.agent_id)}"
+    agent_id = key.agent_id
+    if _UUID.fullmatch(agent_id) and agent_id[:_BEGINNING] not in ambiguous:
+        agent_id = agent_id[:_BEGINNING]  # coordctl takes the beginning of an id
+    return f"coordctl {verb}{where}{end} {quote(agent_id)}"
 
 
 def _entry(

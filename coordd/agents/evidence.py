@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from coordd.agents.observation import Observation
 from coordd.agents.shown import ShownObservation
 from coordd.util.timestamps import format_utc
+
+_NAMED = 5
+"""Open calls, and pieces of work in the background, that are listed at most."""
 
 
 def evidence_of(
@@ -63,6 +67,8 @@ def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]
         "age": None,
         "threshold": None,
     }
+    yield from _of_process(observation, source, wall)
+    yield from _of_session(observation, source, wall)
     registration = observation.traces.registration if observation.traces else None
     if registration is None:
         return
@@ -75,6 +81,55 @@ def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]
             "age": round(max(0.0, wall - max(times)), 3),
             "threshold": one.evidence.timeout,
         }
+
+
+def _of_process(observation: Observation, source: str, wall: float) -> Iterable[dict[str, object]]:
+    process = observation.process
+    if process is None:
+        return
+    words = "lives" if process.clear else "cannot be told to live"
+    if process.shared:
+        words = "is that of several agents: its life proves nothing"
+    if process.end is not None:
+        words = "ended in order" if process.end.orderly else "is gone without an orderly end"
+    age = None if process.end is None else wall - process.end.wall
+    yield _signal("process", source, f"pid {process.process.pid} {words}", age)
+
+
+def _of_session(observation: Observation, source: str, wall: float) -> Iterable[dict[str, object]]:
+    session = observation.session
+    if session is None:
+        return
+    said: str = session.declared or "nothing of what it does"
+    if session.declared == "waiting":
+        said = f"waiting: {session.waiting_for or 'input'}"
+    if session.undeclarable is not None:
+        said = f"{session.undeclarable!r}, which coordd does not know"
+    words = f"says {said}" if session.present else "its record is not there"
+    yield _signal("session", source, words, _since(session.declared_at, wall))
+    turn = session.turn
+    if turn is None:
+        yield _signal("transcript", source, None, None)
+        return
+    state = {True: "a turn is open", False: "its turn is over", None: "no turn was found"}[turn.open]
+    if not turn.recognised:
+        state = "nothing in it is recognised"
+    yield _signal("transcript", source, state, _since(turn.last, wall))
+    for call in turn.calls[:_NAMED]:
+        yield _signal("call", source, call.name, _since(call.since, wall))
+    for work in turn.background[:_NAMED]:
+        yield _signal("background", source, work.kind, _since(work.since, wall))
+    if turn.refused is not None:
+        yield _signal("refusal", source, turn.refused.why, _since(turn.refused.since, wall))
+
+
+def _signal(signal: str, source: str, value: str | None, age: float | None) -> dict[str, object]:
+    age = None if age is None else max(0.0, age)
+    return {"signal": signal, "source": source, "value": value, "age": _rounded(age), "threshold": None}
+
+
+def _since(time: float | None, wall: float) -> float | None:
+    return None if time is None else wall - time
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from coordd.agents.activity import ActivityEvidence, judge_activity
+from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
@@ -65,16 +65,25 @@ class Judging:
     def activity_of(
         self, key: AgentKey, observations: Sequence[Observation], horizon: float
     ) -> ActivityEvidence:
-        """Return what the activity of an active agent depends on at this moment."""
+        """Return what the activity of an active agent depends on at this moment.
+
+        While the source of its session cannot be read, no time passes for that.
+        """
         one = session_among(observations)
         observed, progress = 0.0, None
         if one is not None and (state := self._sources.get(one.source)) is not None:
-            observed = state.clock.now(horizon)
+            observed = state.clock.seen(horizon)
             since = _call_since(one)
             if since is not None and one.process is not None and one.process.lives:
                 progress = self.works(one.process.process, since)
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
         return activity_evidence(one, observed, self.held(key, horizon), limits, call_progress=progress)
+
+    def next_change(self, observations: Sequence[Observation], work: ActivityEvidence) -> float | None:
+        """Return the seconds after which time alone changes the activity; None where it cannot."""
+        one = session_among(observations)
+        state = self._sources.get(one.source) if one is not None else None
+        return next_change(work) if state is None or state.clock.readable else None
 
     def doing(
         self,

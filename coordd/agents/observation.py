@@ -6,7 +6,6 @@ it is now. It does no I/O and reads no clock: times are passed in. join.py makes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from coordd.agents.beats import (
     first_beat,
     observed_time,
 )
+from coordd.agents.declared import declares_end
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence
 from coordd.agents.seen_process import SeenProcess
@@ -46,7 +46,8 @@ class Observation:
     true once its silence was too long, until its next beat: an agent of which nothing else tells is not shown
     then. Its traces are kept, so that the beat can be told from an old file.
 
-    ``process`` is the agent's, once coordd saw it alive. ``dates`` maps each time that the session's traces
+    ``process`` is the agent's, once coordd saw it alive. ``ended_mono`` is when its registration said that it
+    has ended, on the monotonic clock, None while it does not. ``dates`` maps each time that the session's traces
     hold (epoch seconds) to the same on the source's observed clock: it is dated once, when it is first read,
     so that time in which nothing could be observed does not count in its age.
     """
@@ -61,6 +62,7 @@ class Observation:
     restored: Restored | None = None
     dormant: bool = False
     process: SeenProcess | None = None
+    ended_mono: float | None = None
     dates: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -98,9 +100,14 @@ class Observation:
         hidden = self.traces is not None and self.traces.hidden
         process = self.process
         beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
+        declared = None if self.ended_mono is None else max(0.0, mono - self.ended_mono)
         if process is None:
             return Evidence(
-                silence=silence, timeout=timeout, readable=readable and not hidden, beat_age=beat_age
+                silence=silence,
+                timeout=timeout,
+                readable=readable and not hidden,
+                end_age=declared,
+                beat_age=beat_age,
             )
         end = process.end
         age = None if end is None else max(0.0, mono - end.mono)
@@ -111,7 +118,7 @@ class Observation:
             readable=readable and not hidden,
             process="killed" if killed else "alive" if process.lives else None,
             killed_age=age if killed else None,
-            end_age=None if killed else age,
+            end_age=declared if killed or age is None else age,
             beat_age=beat_age,
         )
 
@@ -164,6 +171,7 @@ def observe(
         restored=old.restored if old and old.restored and old.restored.shared else None,
         dormant=old is not None and old.dormant and not beaten and not revived,
         process=process,
+        ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
     )
 
@@ -177,13 +185,29 @@ def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None
     return SeenProcess(named)  # its source has just seen it alive
 
 
+def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> float | None:
+    """Return when the registration said that the agent has ended: as it is dated, else when that was read."""
+    registration = traces.registration
+    if registration is None or not declares_end(registration):
+        return None
+    if old is not None and old.ended_mono is not None:
+        return old.ended_mono
+    times = [time for time in (registration.written, registration.updated_at) if time is not None]
+    return reading.mono - max(0.0, reading.wall - max(times, default=reading.wall))
+
+
 def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple[tuple[float, float], ...]:
     """Return the session's times, each on the observed clock; known ones stay as they are."""
     known = dict(old.dates) if old else {}
-    earliest = -math.inf if reading.fresh or old is None or not old.dates else reading.since
+    first = reading.fresh or old is None or not old.dates
+
+    def dated(time: float) -> float:
+        at = observed_time(time, reading)
+        # before coordd looked, the machine may have slept for a part of this age
+        return min(reading.observed, at + reading.slept) if first else max(reading.since, at)
+
     return tuple(
-        (time, known[time] if time in known else max(earliest, observed_time(time, reading)))
-        for time in dict.fromkeys(_times(session))
+        (time, known[time] if time in known else dated(time)) for time in dict.fromkeys(_times(session))
     )
 
 

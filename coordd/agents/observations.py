@@ -139,7 +139,7 @@ class Observations:
         before = self._agents_among(around)
         self._hold(place, old, new)
         after: _Agents = {}
-        waiting = around | self._reach({agent_id})
+        waiting = around
         while waiting:
             cluster = self._reach({next(iter(waiting))})
             waiting -= cluster

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import Restored
+from coordd.agents.declared import says_ended
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
@@ -63,6 +64,7 @@ class RememberedAgent:
                 run_since=self.run_since,
                 restored=self.restored,
                 process=self._process(moment),
+                ended_mono=self._ended(moment),
             )
             for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]
@@ -80,8 +82,16 @@ class RememberedAgent:
         if self.verdict.reason not in ("ended", "killed"):
             return SeenProcess(process, clear=False)
         wall = moment.wall if self.restored.wall is None else self.restored.wall
-        mono = moment.mono - max(0.0, moment.wall - wall)
-        return SeenProcess(process, End(self.verdict.reason == "ended", wall, mono))
+        return SeenProcess(process, End(self.verdict.reason == "ended", wall, self._recorded(moment)))
+
+    def _ended(self, moment: Moment) -> float | None:
+        """Return when the agent's registration said that it has ended, on the monotonic clock."""
+        return self._recorded(moment) if says_ended(self.restored.status) else None
+
+    def _recorded(self, moment: Moment) -> float:
+        """Return when the last record was written, on the monotonic clock."""
+        wall = moment.wall if self.restored.wall is None else self.restored.wall
+        return moment.mono - max(0.0, moment.wall - wall)
 
 
 def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:

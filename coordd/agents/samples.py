@@ -29,6 +29,7 @@ def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
         agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
     fields = _fields(agent, shown.verdict, wall, host, shown.tree)
     fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
+    fields["inactive_since"] = _moment(shown.fell)
     return fields
 
 
@@ -57,6 +58,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "activity": doing.activity,
         "activity_since": _moment(doing.since) if doing.activity else None,
+        "project": agent.key.recorded_workspace,
     }
     if session is None:
         return fields
@@ -64,7 +66,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     call = turn.calls[0] if turn.calls and verdict.status == "active" else None
     waiting = doing.activity == "waiting"
     return fields | {
-        "project": session.project,
+        "project": session.project or agent.key.recorded_workspace,
         "name": session.name,
         "kind": session.kind,
         "session_id": session.session_id,
@@ -72,7 +74,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
         "background": len(turn.background) + (session.shell and not turn.background),
-        "last_progress": _moment(turn.last),
+        "last_progress": _moment(turn.last if turn.last is not None else session.declared_at),
         "model": turn.model,
         "context_tokens": turn.context_tokens,
         "tokens": _tokens(turn.tokens),
@@ -81,7 +83,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
 
 def _process_fields(agent: Agent, tree: TreeUse | None) -> dict[str, Any]:
     process = agent.process
-    if process is None or process.shared:
+    if process is None:
         return {}
     session = agent.session
     return {

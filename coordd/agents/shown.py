@@ -29,6 +29,16 @@ class ShownAgent:
     tree: TreeUse | None = None
 
     @property
+    def fell(self) -> float | None:
+        """When it went inactive, in epoch seconds: the end of its process, or its last beat; else None."""
+        if self.verdict.status != "inactive":
+            return None
+        process = self.agent.process
+        if self.verdict.reason in ("killed", "ended") and process is not None and process.end is not None:
+            return process.end.wall
+        return self.agent.beat_wall
+
+    @property
     def waiting_for(self) -> str | None:
         """What it waits for, in a known phrase; None while it does not wait."""
         session = self.agent.session

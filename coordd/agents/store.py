@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from coordd.agents.activity import judge_activity, next_change
+from coordd.agents.activity import judge_activity
 from coordd.agents.join import Agent
 from coordd.agents.judging import Judging, Limits
 from coordd.agents.key import NO_WORKSPACE, AgentKey
@@ -321,7 +321,7 @@ class AgentStore:
         elif not beaten or activity is None:
             work = self.judging.activity_of(agent.key, agent.observations, horizon)
             activity = judge_activity(work).activity
-            if (change := next_change(work)) is not None:
+            if (change := self.judging.next_change(agent.observations, work)) is not None:
                 self._deadlines.put(agent.key, mono + max(_LEAST, change))
         if self._roster.enter(agent.key, verdict.status, activity):
             self.version += 1

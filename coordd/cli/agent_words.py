@@ -149,10 +149,12 @@ def doing(agent: Agent, *, later: float | None) -> str:
 def since(agent: Agent, now: float | None, *, later: float | None) -> float | None:
     """Return for how many seconds it has been in its state; None if unknown.
 
-    Of one that is not active that is the time since its last sign. ``now`` is epoch seconds.
+    Of one that is not active and of which no end is known that is the time since its last sign. ``now`` is
+    epoch seconds.
     """
     if state_of(agent) in ("unknown", "inactive", "silent", "killed", "ended"):
-        return last_sign_age(agent, later=later)
+        fell = seconds_since(agent.get("inactive_since"), now)
+        return last_sign_age(agent, later=later) if fell is None else fell
     return seconds_since(agent.get("activity_since"), now)
 
 

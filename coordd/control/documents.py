@@ -24,6 +24,7 @@ from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
+from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
@@ -57,8 +58,9 @@ class Documents:
 
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
-    those that ended in order since midnight. ``configuration`` returns its problems and ``runtime_files``
-    those of coordd's own files, as sentences.
+    those that ended in order since midnight. ``awaited`` names places that would be sources if they were
+    there, each with its kind. ``configuration`` returns its problems and ``runtime_files`` those of coordd's
+    own files, as sentences.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Documents:
         needs: Needs,
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
+        awaited: Callable[[], Iterable[tuple[str, str]]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -90,6 +93,7 @@ class Documents:
         self._needs = needs
         self._agents_of = agents_of
         self._ended_today = ended_today
+        self._awaited = awaited
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
@@ -135,7 +139,8 @@ class Documents:
                 if path != NO_WORKSPACE
             ],
             "sources": [
-                self._source(source) for source in self._store.sources.values() if not source.holds_tasks
+                *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
+                *(_awaited(kind, path) for kind, path in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
         }
@@ -170,12 +175,14 @@ class Documents:
             work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
             deciding = deciding_activity_row(work)
             activity_row = VerdictRow(deciding.number, deciding.when)
-            activity_rows = explain_activity(work)
+            activity_rows = with_sources(explain_activity(work), activity_sources(shown.agent.observations))
         return AgentInFull(
             **self._fields(shown, now),
             verdict=VerdictRow(row.number, row.when),
-            stalled=None if shown.doing.activity == "unknown" else shown.doing.activity == "stalled",
-            verdict_rows=explain_verdict(shown.evidence),
+            stalled=self._stalled(shown, now),
+            verdict_rows=with_sources(
+                explain_verdict(shown.evidence), verdict_sources(shown.agent.observations)
+            ),
             activity_row=activity_row,
             activity_rows=activity_rows,
             evidence=evidence_of(
@@ -187,6 +194,13 @@ class Documents:
             tasks=traces.tasks if traces else None,
             claims=self._tasks.claims_of(key, now),
         )
+
+    def _stalled(self, shown: ShownAgent, now: Moment) -> bool | None:
+        """Return whether an agent is stalled: not if it holds nothing, and None where nothing tells."""
+        if shown.doing.activity != "unknown":
+            return shown.doing.activity == "stalled"
+        horizon = self._store.horizon(now.mono)
+        return False if self._store.judging.held(shown.agent.key, horizon).holds is False else None
 
     async def snapshot(self, now: Moment) -> dict[str, object]:
         """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.
@@ -264,6 +278,10 @@ class Documents:
             "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
             "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
         }
+
+
+def _awaited(kind: str, path: str) -> dict[str, object]:
+    return {"kind": kind, "path": path, "state": "waiting", "error": None, "agents": 0, "unrecognised": []}
 
 
 def _named(source: SourceState) -> str:

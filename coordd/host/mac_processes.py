@@ -27,8 +27,7 @@ def start_of(pid: int) -> int | None:
     Raises:
         ProbeFailed: it may not be looked at.
     """
-    process = _running(pid)
-    return None if process is None else _start(process)
+    return _asked(pid, _start)
 
 
 def look(pid: int) -> ProcessFacts | None:
@@ -37,22 +36,7 @@ def look(pid: int) -> ProcessFacts | None:
     Raises:
         ProbeFailed: it may not be looked at.
     """
-    process = _running(pid)
-    if process is None:
-        return None
-    command = _allowed(process.cmdline)
-    uids = _allowed(process.uids)
-    return ProcessFacts(
-        process=Process(pid, _start(process)),
-        parent=_allowed(process.ppid) or 0,
-        started=process.create_time(),
-        uid=None if uids is None else uids.effective,
-        inner_pid=pid,
-        name=_allowed(process.name),
-        commanded=None if command is None else bool(command),
-        cwd=_allowed(process.cwd) or None,
-        tty=_terminal(_allowed(process.terminal)),
-    )
+    return _asked(pid, _facts)
 
 
 def find_contained(_wanted: Collection[Process]) -> dict[Process, int]:
@@ -85,8 +69,8 @@ def uses() -> Iterator[ProcessUse]:
             continue
 
 
-def _running(pid: int) -> psutil.Process | None:
-    """Return the process; None where there is none that runs.
+def _asked(pid: int, ask: Callable[[psutil.Process], T]) -> T | None:
+    """Return an answer about a process; None where there is none that runs.
 
     Raises:
         ProbeFailed: it may not be looked at.
@@ -95,11 +79,27 @@ def _running(pid: int) -> psutil.Process | None:
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process
+        return None if process.status() == psutil.STATUS_ZOMBIE else ask(process)
     except psutil.NoSuchProcess:  # a zombie is of this class as well
         return None
-    except (psutil.Error, OSError, ValueError) as error:
+    except (psutil.Error, OSError, ValueError, OverflowError) as error:
         raise ProbeFailed(f"process {pid} cannot be looked at: {type(error).__name__}") from error
+
+
+def _facts(process: psutil.Process) -> ProcessFacts:
+    command = _allowed(process.cmdline)
+    uids = _allowed(process.uids)
+    return ProcessFacts(
+        process=Process(process.pid, _start(process)),
+        parent=_allowed(process.ppid) or 0,
+        started=process.create_time(),
+        uid=None if uids is None else uids.effective,
+        inner_pid=process.pid,
+        name=_allowed(process.name),
+        commanded=None if command is None else bool(command),
+        cwd=_allowed(process.cwd) or None,
+        tty=_terminal(_allowed(process.terminal)),
+    )
 
 
 def _start(process: psutil.Process) -> int:

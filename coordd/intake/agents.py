@@ -65,7 +65,8 @@ class AgentIntake:
     """Put readings of agents into the store, and record what changes there.
 
     ``running`` is false while coordd starts: agents found then were there before. ``claims`` is told which
-    processes observations name. ``on_doing`` is called with each agent whose activity is shown anew.
+    processes observations name. ``on_doing`` is called with each agent whose activity or process is shown
+    anew.
     """
 
     def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
@@ -334,14 +335,16 @@ class AgentIntake:
         if before is not None:
             verdict = after.verdict
             silenced = before.verdict.status == "active" and verdict.reason == "silent"
-            if restoring or (self._store.rereads and silenced):
+            if restoring or (self._store.rereads and silenced) or self._is_unsettled(after):
                 verdict = before.verdict  # until every source of it was read once more
                 after = after.recorded(verdict, after.cause, before.doing)
             cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if not restoring and not is_beat(before, after.recorded(verdict, before.cause, doing)):
+            if not self.running:  # what it holds is not known before every source was read
+                doing = doing if verdict.status == "active" else NOTHING
+            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -358,6 +361,11 @@ class AgentIntake:
         after = after.recorded(after.verdict, cause, doing)
         self._record_change(step, earlier, after)
         return after
+
+    def _is_unsettled(self, agent: Agent) -> bool:
+        """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
+        processes = [one.process for one in agent.observations if one.process is not None]
+        return not self.running and any(one.end is None and not one.clear for one in processes)
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
@@ -403,7 +411,7 @@ class AgentIntake:
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
-                if old is None or old.doing != agent.doing:
+                if old is None or old.doing != agent.doing or old.process != agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
 

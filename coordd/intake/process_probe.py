@@ -85,6 +85,7 @@ class Prober:
         try:
             await self._worker.run(probe.run, deadline=DEADLINE)
         except DeadlineMissed as missed:
+            probe.given_up = True
             answers = dict(zip(wanted, list(probe.answers), strict=False))
             if len(answers) < len(wanted):
                 hangs = wanted[len(answers)]
@@ -95,10 +96,14 @@ class Prober:
 
 
 class _Probe:
-    """One call in the thread; ``answers`` has what was found so far, in the order of ``wanted``."""
+    """One call in the thread; ``answers`` has what was found so far, in the order of ``wanted``.
+
+    Setting ``given_up`` ends it before the next look.
+    """
 
     def __init__(self, machine: Machine, wanted: Sequence[Wanted]) -> None:
         self.answers: list[Answer] = []
+        self.given_up = False
         self._wanted = wanted
         self._machine = machine
 
@@ -106,6 +111,8 @@ class _Probe:
         """Find out which process each one means, then look at them."""
         contained = self._contained()  # first: no single process makes this hang
         for wanted in self._wanted:
+            if self.given_up:  # those behind one that hung are in another call by now
+                return
             pid = (
                 wanted.pid
                 if wanted.start is None

@@ -16,7 +16,7 @@ from coordd.agents.join import Agent
 from coordd.agents.store import AgentStore
 from coordd.host.process_facts import Process
 from coordd.host.trees import ProcessUse, TreeMeter, TreeUse
-from coordd.runtime.schedule import now
+from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ IDLE_EVERY = 300.0
 """Seconds between two measurements of the trees of agents that do nothing."""
 WORTH = 1.0
 """Seconds of CPU that the processes of a call have to use to count as doing something."""
+SOON = 1.0
+"""Seconds after an agent appeared at which its tree is measured first."""
 SAMPLES_SLACK = 1.0
 """Seconds by which a sample may be early."""
 
@@ -54,6 +56,7 @@ class TreeSampling:
         uses: yields what each process of this machine uses; it is called in the worker's thread.
         start_at: returns the start, as processes have it, of one that starts at a time in epoch seconds.
         worker: the thread that measures.
+        schedule: times the first measurement of an agent.
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class TreeSampling:
         uses: Callable[[], Iterable[ProcessUse]],
         start_at: Callable[[float], int],
         worker: Worker,
+        schedule: Schedule,
     ) -> None:
         self._store = store
         self._uses = uses
         self._start_at = start_at
         self._worker = worker
+        self._schedule = schedule
         self._meter = TreeMeter(processors=os.cpu_count() or 1)
         self._trees: dict[Process, TreeUse] = {}
         self._calls: dict[Process, _CallUse] = {}
@@ -75,14 +80,29 @@ class TreeSampling:
         store.judging.works = self.works
         store.judging.tree = self._trees.get
 
-    async def sample(self) -> None:
-        """Measure what has to be, and have agents judged whose calls it tells something of."""
+    def appeared(self, agent: Agent) -> None:
+        """Have the tree of an agent that is shown anew measured soon: a person may look at it."""
+        process = agent.process
+        new = process is not None and process.lives and process.process not in self._trees
+        if new and self._schedule.waiting("agents.trees") is None:
+            self._schedule.once("agents.trees", SOON, self._measure_new)
+
+    async def _measure_new(self) -> None:
+        await self.sample(new=True)
+
+    async def sample(self, *, new: bool = False) -> None:
+        """Measure what has to be, and have agents judged whose calls it tells something of.
+
+        ``new``: only what was never measured.
+        """
         mono = now().mono
-        everything = self._all_at is None or mono - self._all_at >= IDLE_EVERY - SAMPLES_SLACK
+        everything = not new and (self._all_at is None or mono - self._all_at >= IDLE_EVERY - SAMPLES_SLACK)
         living = {agent.process.process: agent for agent in self._store.with_process() if agent.process}
         self._forget(living.keys())
         calls = {process: since for process, agent in living.items() if (since := _call_since(agent))}
         wanted = living if everything else {p: one for p, one in living.items() if _is_busy(one)}
+        if new:
+            wanted = {process: one for process, one in living.items() if process not in self._trees}
         if not wanted:
             return
         if everything:
@@ -147,4 +167,4 @@ def _call_since(agent: Agent) -> float | None:
 
 
 def _is_busy(agent: Agent) -> bool:
-    return agent.doing.activity in ("working", "stalled", "blocked")
+    return agent.doing.activity in ("working", "stalled", "blocked") or _call_since(agent) is not None

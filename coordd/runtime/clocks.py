@@ -65,6 +65,10 @@ class ObservedClock:
         """Return the observed time at the monotonic time ``mono``."""
         return mono - self._blind
 
+    def seen(self, mono: float) -> float:
+        """Return the same, but that of the loss while the source is blind: nothing was observed since."""
+        return (mono if self._blind_since is None else min(mono, self._blind_since)) - self._blind
+
 
 class LoopMonitor:
     """Find gaps in which coordd itself did not run, from how late its timers ring.

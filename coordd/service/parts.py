@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.ended_today import EndedToday
+from coordd.agents.join import Agent
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.process import Here
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
+from coordd.config.layout import Layout
 from coordd.config.rights import Rights
 from coordd.control.connection import ConnectionLimits
 from coordd.control.documents import Documents, Identity
@@ -37,6 +39,7 @@ from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.process_evidence import ProcessEvidence
 from coordd.intake.processes import ProcessIntake
+from coordd.intake.session_workspaces import SessionWorkspaces
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
@@ -61,8 +64,13 @@ from coordd.sinks.last_run import LastRun, Memory
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
+from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.claude_code.homes import HomesWanted
+from coordd.sources.claude_code.watch import Watch
+from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.mounts import remote_type
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
@@ -138,12 +146,16 @@ class Parts:
         )
         self.recorder.settled = self.upkeep.look
         bounds = Bounds()
+        self._session_workspaces = SessionWorkspaces(
+            store=self.store, schedule=self.schedule, apply=self._watch_sessions
+        )
+        self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
         agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
         )
-        agents.on_doing = self.announcer.doing
+        agents.on_doing = self._agent_does
         self.store.on_change = self._agent_changed
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
@@ -170,10 +182,12 @@ class Parts:
                 on_event=self.recorder.event,
             )
         remote = Worker("coordd-remote", replaceable=True)
+        self.claude_code = self._make_claude_code(sources, config)
         self.intake = Intake(
             finders=(
                 FileFinder(backend=self.backend, local=self.traces, remote=remote),
                 self.redis.finder,
+                self.claude_code,
             ),
             stores=Stores(
                 store=self.store,
@@ -187,7 +201,11 @@ class Parts:
         psutil_worker = Worker("coordd-psutil", replaceable=True)
         self.processes, self.evidence = self._make_processes(agents)
         self.trees = TreeSampling(
-            store=self.store, uses=processes.uses, start_at=processes.start_at, worker=psutil_worker
+            store=self.store,
+            uses=processes.uses,
+            start_at=processes.start_at,
+            worker=psutil_worker,
+            schedule=self.schedule,
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -213,6 +231,7 @@ class Parts:
             needs=self.needs,
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
+            awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
         )
@@ -275,6 +294,18 @@ class Parts:
             changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
+    def _make_claude_code(self, sources: ConfigSources, config: Config) -> ClaudeCodeFinder:
+        return ClaudeCodeFinder(
+            enabled=config.claude_code.enabled,
+            homes=_homes(sources, config),
+            wanted=_wanted(sources.layout),
+            workspaces=lambda: [path for path in self.store.workspaces if path],
+            worker=Worker("coordd-claude", replaceable=True),
+            places=Worker("coordd-places", replaceable=True),
+            watch=Watch(),
+            remote=remote_type,
+        )
+
     async def sample(self) -> None:
         """Sample the host and what processes need it, and tell the service manager."""
         await self.sampling.sample()
@@ -288,10 +319,17 @@ class Parts:
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
 
+    def _agent_does(self, agent: Agent) -> None:
+        """Tell who follows what agents do that one does something else."""
+        self.announcer.doing(agent)
+        self.trees.appeared(agent)
+
     def _agent_changed(self, key: AgentKey) -> None:
         """Tell who follows agents that one appeared, left, or changed."""
         self.board.touched(key)
         self.announcer.changed(key)
+        if self._follows_sessions:
+            self._session_workspaces.changed(key)
         agent = self.store.get(key)
         process = agent.process if agent is not None else None
         if agent is None or self.store.status_of(key) != "inactive":
@@ -350,8 +388,13 @@ class Parts:
             self.store.judging.limits = _limits(new)
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
-        self.backend.entries = self._workspaces(new)
+        self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
         self.intake.scan_soon()
+
+    def _watch_sessions(self, entries: tuple[str, ...]) -> None:
+        """Watch the workspaces of living sessions beside the configured ones."""
+        self.backend.entries = (*self._workspaces(self.reloading.config), *entries)
+        self.intake.find_soon()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
@@ -369,6 +412,32 @@ class Parts:
     def _workspaces(self, config: Config) -> tuple[str, ...]:
         """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
         return () if self._mode == "redis" else config.coordination.workspaces
+
+
+def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
+    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
+    configured = config.claude_code.homes
+    if sources.layout.name == "system":
+        return HomesWanted(configured=configured)
+    environ = sources.environ
+    user = environ.get("HOME") or os.path.expanduser("~")
+    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
+
+
+def _wanted(layout: Layout) -> Callable[[Place], bool]:
+    """Return which sessions are shown: a project's daemon shows those of its project, others show all."""
+    root = layout.root
+    if root is None:
+        return lambda _place: True
+    canonical = os.path.realpath(root)
+    own: list[Place] = []
+
+    def of_project(place: Place) -> bool:
+        if not own:
+            own.append(place_of(canonical))
+        return canonical in (place.workspace, place.project) or place.project == own[0].project
+
+    return of_project
 
 
 def _limits(config: Config) -> Limits:

@@ -98,7 +98,6 @@ class Needs:
         )
         session = one.session if one else None
         turn = session.turn if session else None
-        fell, fell_for = _fall(shown, now)
         process = agent.process
         started = session.started_at if session else None
         over = turn.since if turn is not None and turn.open is False else None
@@ -116,8 +115,8 @@ class Needs:
             refusal=turn.refused.why if turn is not None and turn.refused else None,
             held=held,
             turn_over_for=None if over is None else max(0.0, now.wall - over),
-            inactive_since=fell,
-            inactive_for=fell_for,
+            inactive_since=shown.fell,
+            inactive_for=_fallen_for(shown, now),
             alive_since=agent.run_since if started is None else started,
             pid=process.process.pid if process else None,
             tty=session.tty if session else None,
@@ -133,7 +132,7 @@ class Needs:
             key = self._store.resolve(path, held.claim.agent_id or "")
             agent = self._store.get(key)
             shown = self._store.look(agent, now.mono) if agent else None
-            since = held.orphaned_at if shown is None else _fall(shown, now)[0]
+            since = held.orphaned_at if shown is None else shown.fell
             reason = shown.verdict.reason if shown else None
             found.append(OrphanedClaim(workspace=path, task=task, holder=key, reason=reason, since=since))
         return found
@@ -160,17 +159,14 @@ class Needs:
         return tuple(dict.fromkeys(keys))
 
 
-def _fall(shown: ShownAgent, now: Moment) -> tuple[float | None, float | None]:
-    """Return when an inactive agent fell, in epoch seconds, and the seconds since then.
+def _fallen_for(shown: ShownAgent, now: Moment) -> float | None:
+    """Return the seconds since an inactive agent fell.
 
     One that fell silent did so with its last beat: so it is together with one that was killed then.
     """
-    if shown.verdict.status != "inactive":
-        return None, None
     process = shown.agent.process
-    if shown.verdict.reason in ("killed", "ended") and process is not None and process.end is not None:
-        return process.end.wall, max(0.0, now.mono - process.end.mono)
-    beat, evidence = shown.agent.beat_wall, shown.evidence
-    if beat is None or evidence.silence is None:
-        return None, None
-    return beat, evidence.silence
+    if shown.fell is None:
+        return None
+    if shown.verdict.reason != "silent" and process is not None and process.end is not None:
+        return max(0.0, now.mono - process.end.mono)
+    return shown.evidence.silence

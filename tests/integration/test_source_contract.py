@@ -1,4 +1,4 @@
-"""Every source keeps the contract of sources/base.py: the fake, a toy, the files of a workspace, a Redis."""
+"""Every source keeps the contract of sources/base.py: a fake, a toy, a workspace, a Redis, a home."""
 
 from __future__ import annotations
 
@@ -113,15 +113,15 @@ async def test_it_tells_that_it_can_be_read(place: Driver, source: Source, reach
     assert set(follower.told) == {"readable"}
 
 
-async def test_a_full_reading_finds_what_is_there(kind: str, place: Driver, follower: Follower) -> None:
+async def test_a_full_reading_finds_what_is_there(place: Driver, follower: Follower) -> None:
     place.beat("a", "t1", "t2")
     place.beat("b")
     traces = await follower.read()
     assert traces.state == "read"
     assert set(traces.agents) == {"a", "b"}
     assert {one.agent_id for one in traces.agents.values()} == {"a", "b"}
-    assert all(one.heartbeat is not None for one in traces.agents.values())
-    if not kind.startswith("toy"):  # it knows of no tasks
+    assert all(one.heartbeat is not None or one.session is not None for one in traces.agents.values())
+    if place.tasks:
         assert set(traces.agents["a"].tasks or ()) == {"t1", "t2"}
         assert traces.agents["b"].tasks == ()
     assert traces.malformed == {}
@@ -197,9 +197,28 @@ async def test_what_vanished_is_told_and_read_as_none(place: Driver, follower: F
     place.beat("b")
     await follower.read()
     place.remove("a")
+    if place.keeps:
+        await follower.reread("a")  # as it is when a process has ended
+        assert not follower.is_present("a")
+        return
     await follower.catch_up(lambda: "a" not in follower.known)
     assert set(follower.known) == {"b"}
     assert (await follower.reread("a")).agents == {"a": None}
+
+
+async def test_what_has_ended_stays_for_as_long_as_it_is_known(place: Driver, follower: Follower) -> None:
+    if not place.keeps:
+        return
+    place.beat("a")
+    place.beat("b")
+    await follower.read()
+    place.remove("a")
+    await follower.catch_up(lambda: not follower.is_present("a"))
+    await follower.reread("a")
+    for _ in range(2):
+        assert set((await follower.read()).agents) == {"a", "b"}
+    del follower.known["a"]
+    assert set((await follower.read()).agents) == {"b"}
 
 
 async def test_what_vanished_is_absent_from_a_full_reading(place: Driver, follower: Follower) -> None:
@@ -207,7 +226,7 @@ async def test_what_vanished_is_absent_from_a_full_reading(place: Driver, follow
     place.beat("b")
     await follower.read()
     place.remove("a")
-    assert set((await follower.read()).agents) == {"b"}
+    assert set((await follower.read()).agents) == ({"a", "b"} if place.keeps else {"b"})
     place.beat("a")
     assert set((await follower.read()).agents) == {"a", "b"}
 

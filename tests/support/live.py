@@ -195,7 +195,8 @@ def coordctl(
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
     """Return an environment of the test's own, so that nothing of the user's is read or written."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COORDD_", "XDG_")) and k != "REDIS_URL"}
+    theirs = ("COORDD_", "XDG_", "CLAUDE", "CODEX_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(theirs) and k != "REDIS_URL"}
     home.mkdir(parents=True, exist_ok=True)
     return {**kept, "HOME": str(home), **extra}
 

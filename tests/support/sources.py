@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 from redisd import RedisServer
 from redisproxy import Proxy, proxy_to
 from redisreading import emptied
+from sessions import Home, StandIn
 from toy.source import ToySource
 from waiting import until
 
@@ -25,11 +27,17 @@ from coordd.agents.beats import Reading
 from coordd.agents.observation import Observation, observe
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentsChange, AgentTraces, Heartbeat, SourceTraces
+from coordd.host.process_facts import Process
 from coordd.redislink import connection as redis_connection
 from coordd.redislink.connection import RedisConnection
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import Worker
 from coordd.sources.base import Following, OneSource, Source, SourceFinder, SourceLost
+from coordd.sources.claude_code import source as claude_code_source
+from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.claude_code.homes import HomesWanted
+from coordd.sources.claude_code.processes import Seen, look
+from coordd.sources.claude_code.watch import Watch
 from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
@@ -39,6 +47,7 @@ from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
+from coordd.util import inotify
 
 _beats = count(1)
 
@@ -53,6 +62,7 @@ class Driver(Protocol):
 
     ``stray`` are hints that name nothing. :meth:`begin` lets the source be reached, after it was started or
     before; ``hangs`` and ``stands_still`` say whether :meth:`hang` and :meth:`stand_still` are possible.
+    ``keeps``: what has vanished stays, as ended, for as long as it is known. ``tasks``: it knows of tasks.
     """
 
     finder: SourceFinder
@@ -60,6 +70,8 @@ class Driver(Protocol):
     stray: Collection[Hashable]
     hangs: bool
     stands_still: bool
+    keeps: bool
+    tasks: bool
 
     def beat(self, agent_id: str, *tasks: str) -> None: ...
     def remove(self, agent_id: str) -> None: ...
@@ -75,7 +87,8 @@ class FakeDriver:
     """The fake."""
 
     stray = ("nobody", b"foreign", 7)
-    hangs = stands_still = True
+    hangs = stands_still = tasks = True
+    keeps = False
 
     def __init__(self, *, announces: bool) -> None:
         self.announces = announces
@@ -111,7 +124,7 @@ class FakeDriver:
 class ToyDriver:
     """A source that takes nothing but a folder of its own and a line where sources are built."""
 
-    announces = hangs = stands_still = False
+    announces = hangs = stands_still = keeps = tasks = False
     stray = ("nobody",)
 
     def __init__(self, path: Path) -> None:
@@ -191,7 +204,8 @@ class _HangingBackend(FileBackend):
 class FileDriver:
     """A workspace."""
 
-    hangs, stands_still = True, False
+    hangs = tasks = True
+    stands_still = keeps = False
     stray = (
         "nobody.heartbeat",
         "nobody",
@@ -248,7 +262,8 @@ class FileDriver:
 class RedisDriver:
     """A Redis behind a proxy; where it announces nothing, the user may not ask for it."""
 
-    hangs = stands_still = True
+    hangs = stands_still = tasks = True
+    keeps = False
     stray = (b"heartbeat:nobody", b"foreign", b"", b"heartbeat:", b"heartbeat:\xff", b"agent:tasks:nobody")
 
     def __init__(self, server: RedisServer, proxy: Proxy, *, announces: bool) -> None:
@@ -312,6 +327,100 @@ class RedisDriver:
         self._client.close()
 
 
+class ClaudeCodeDriver:
+    """A home of Claude Code; a process that only sleeps stands for each session."""
+
+    hangs = keeps = True
+    stands_still = tasks = False
+    stray = (
+        "nobody",
+        7,
+        claude_code_source.RecordHint(1),
+        claude_code_source.TranscriptHint(Process(1, 1)),
+        claude_code_source.AppearedHint("nobody.jsonl"),
+    )
+
+    def __init__(self, root: Path, *, announces: bool) -> None:
+        self.announces = announces
+        self.home = Home(root)
+        self.sessions: dict[str, StandIn] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
+        self._deadline = claude_code_source.READ_DEADLINE
+        self.finder = ClaudeCodeFinder(
+            enabled=True,
+            homes=HomesWanted(configured=(str(root),)),
+            wanted=lambda _: True,
+            workspaces=lambda: (),
+            worker=self.workers[0],
+            places=self.workers[1],
+            watch=Watch() if announces else Watch(open_backend=_no_inotify),
+            process=self._look,
+            running=lambda: (),
+            remote=self._remote,
+        )
+
+    def _look(self, pid: int) -> Seen | None:
+        self.answers.wait(5)
+        return look(pid)
+
+    def _remote(self, _path: str) -> None:
+        self.answers.wait(5)
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        if agent_id not in self.sessions:
+            self.sessions[agent_id] = self.home.session(agent_id)
+        self.sessions[agent_id].prompt(later())
+
+    def remove(self, agent_id: str) -> None:
+        self.sessions.pop(agent_id).exit()
+
+    def spoil(self, agent_id: str) -> None:
+        if agent_id not in self.sessions:
+            self.sessions[agent_id] = self.home.session(agent_id)
+        self.sessions[agent_id].record.write_text("{")
+
+    def break_(self) -> None:
+        self.home.sessions.rename(self.home.path / "away")
+        self.home.sessions.symlink_to(self.home.path / "away")
+
+    def hang(self) -> None:
+        claude_code_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        away = self.home.path / "away"
+        if away.exists():
+            self.home.sessions.unlink()
+            away.rename(self.home.sessions)
+        self.answers.set()
+        claude_code_source.READ_DEADLINE = self._deadline
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        for worker in self.workers:  # their threads are not the source's
+            await worker.run(os.getpid, deadline=5)
+
+
+def _no_inotify() -> inotify.Backend:
+    raise OSError(errno.EMFILE, "as if there were too many")
+
+
+@asynccontextmanager
+async def _claude(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    driver = ClaudeCodeDriver(path / "home", announces=announces)
+    try:
+        yield driver
+    finally:
+        driver.mend()
+        driver.home.close()
+        for worker in driver.workers:
+            worker.close()
+
+
 @asynccontextmanager
 async def _fake(_path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
     yield FakeDriver(announces=announces)
@@ -347,8 +456,11 @@ async def _redis(_path: Path, server: RedisServer, announces: bool) -> AsyncIter
             redis_connection.PAUSE, redis_connection.CHECK_EVERY = pauses
 
 
-_MAKERS = {"fake": _fake, "toy": _toy, "file": _file, "redis": _redis}
-KINDS = ("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled")
+_MAKERS = {"fake": _fake, "toy": _toy, "file": _file, "redis": _redis, "claude": _claude}
+KINDS = (
+    *("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled"),
+    *("claude", "claude-polled"),
+)
 """Every kind of source, by whether it announces changes or is polled."""
 
 
@@ -465,9 +577,17 @@ class Follower:
                     self.known.get(agent_id), place, self.source.state.workspace, traces, reading
                 )
 
+    def is_present(self, agent_id: str) -> bool:
+        """Return whether the record of a session lies there."""
+        one = self.known[agent_id]
+        return one.traces is not None and one.traces.session is not None and one.traces.session.present
+
     def beat_of(self, agent_id: str) -> float | None:
-        """Return the time of an agent's last beat, None where there is no such agent or beat."""
+        """Return the time of an agent's last beat, or of a session's last record; None: there is none."""
         one = self.known.get(agent_id)
+        session = one.traces.session if one is not None and one.traces is not None else None
+        if session is not None:
+            return session.turn.last if session.turn is not None else None
         return None if one is None else one.beat_wall
 
 

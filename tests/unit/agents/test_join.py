@@ -16,6 +16,7 @@ from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine
 from coordd.agents.observation import Observation
 from coordd.agents.samples import sample_of, uptime, view_fields
+from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.model import AgentSample, AgentView
@@ -240,8 +241,10 @@ def test_what_a_record_and_an_answer_show() -> None:
         last_heartbeat=format_utc(T0 - 3),
         declared_status="working",
         sources=("file",),
+        project="/a",
     )
-    view = AgentView(**view_fields(known, verdict=known.verdict, age=3.00049, wall=T0, host="h"))
+    shown = ShownAgent(known, known.verdict, Evidence(3.0, TIMEOUT), age=3.00049, doing=known.doing)
+    view = AgentView(**view_fields(shown, wall=T0, host="h"))
     assert view.last_heartbeat_age == 3.0
 
 

@@ -272,26 +272,33 @@ async def test_a_check_that_hangs_says_nothing_and_is_not_begun_again(
     assert ends == [Process(7, 7)]
 
 
-async def test_what_is_let_go_during_a_check_is_not_told_of(worker: Worker) -> None:
+@pytest.mark.parametrize("alive", [False, True])
+async def test_what_is_let_go_during_a_check_is_done_with(worker: Worker, alive: bool) -> None:
     begun, go = threading.Event(), threading.Event()
+    refusing = True
 
     def lives(_process: Process) -> bool:
         begun.set()
         go.wait()
-        return False
+        return alive
 
-    def refuse(_pid: int) -> PidFd:
-        raise OSError(errno.ENOSYS, "")
+    def opener(pid: int) -> PidFd:
+        if refusing:
+            raise OSError(errno.ENOSYS, "")
+        return PidFd(pid)
 
-    watch: ProcessWatch[Process] = ProcessWatch(lives=lives, worker=worker, opener=refuse)
+    watch: ProcessWatch[Process] = ProcessWatch(lives=lives, worker=worker, opener=opener)
     ends: list[Process] = []
-    watch.watch(Process(7, 7), ends.append)
+    process = process_of(os.getpid())
+    before = open_pidfds()
+    watch.watch(process, ends.append)
+    refusing = False
     checking = asyncio.ensure_future(watch.check())
     await until(begun.is_set)
-    watch.unwatch(Process(7, 7), ends.append)
+    watch.unwatch(process, ends.append)
     go.set()
     await checking
-    assert ends == []
+    assert (ends, watch.watched, open_pidfds()) == ([], 0, before)
 
 
 async def test_a_callback_that_fails_keeps_nothing_from_the_others(

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from coordd.agents.beats import Reading
 from coordd.agents.join import Agent
+from coordd.agents.liveness import Evidence
 from coordd.agents.observation import observe
 from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import view_fields
+from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceState
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
@@ -367,7 +369,8 @@ def check(known: dict[str, RememberedAgent]) -> None:
         )
         if observations:
             agent = one.agent(observations)
-            view_fields(agent, verdict=agent.verdict, age=1.0, wall=T0 + 1000, host="h")
+            shown = ShownAgent(agent, agent.verdict, Evidence(1.0, 120.0), age=1.0, doing=agent.doing)
+            view_fields(shown, wall=T0 + 1000, host="h")
 
 
 @settings(deadline=None, max_examples=400)

@@ -330,7 +330,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.agents = Agents("/w")
-        self.board = Board(store=self.agents.store, stall_after=900)
+        self.board = Board(store=self.agents.store)
         self.agents.store.on_change = self.board.touched
 
     @property
@@ -371,7 +371,7 @@ def test_an_agent_with_tasks_that_have_no_name_here_is_not_stalled_but_unknown()
     scene.show("a", tasks=("t",), unnamed_tasks=5)
     scene.show("b", tasks=("t",))
     scene.board.settle(scene.now)
-    assert scene.board.holdings.stalled == {("/w", "b")}
+    assert scene.agents.store.with_activity("stalled") == [("/w", "b")]
     assert not scene.board.holdings.knows(AgentKey("/w", "a"))
 
 

@@ -19,6 +19,7 @@ from coordd.runtime.clocks import Moment
 from coordd.runtime.deadlines import Deadlines
 from coordd.tasks.board import Board
 from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over
+from coordd.tasks.needs import Needs
 from coordd.tasks.views import ORDER, TaskList
 
 STALL = 300.0
@@ -56,6 +57,7 @@ class Model(RuleBasedStateMachine):
         self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
+        self.needs = Needs(store=self.store, board=self.board, tasks=self.list)
         self.claims: dict[str, dict[str, ExpectedClaim]] = {path: {} for path in PATHS}
         self.free: dict[str, set[str]] = {path: set() for path in PATHS}
         self.readable = dict.fromkeys(PATHS, False)
@@ -263,6 +265,7 @@ class Scene:
         self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
+        self.needs = Needs(store=self.store, board=self.board, tasks=self.list)
         if active_before is not None:
             self.board.starting(active_before)
 
@@ -334,7 +337,7 @@ def test_an_unknown_holder_is_waited_for_one_timeout() -> None:
     assert ("claim.orphaned", "t") not in scene.kinds()
     scene.wait(2)
     assert scene.kinds() == [("claim.orphaned", "t")]
-    assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by ghost (no trace of it)"]
+    assert scene.needs.problems(scene.now) == ["task t is orphaned, its holder ghost has left no trace"]
 
 
 def test_a_start_makes_events_only_for_holders_that_were_active_in_the_last_run() -> None:
@@ -462,9 +465,10 @@ def test_problems_name_five_and_count_the_rest() -> None:
         scene.beat(f"x{n}")
     scene.read(*(Claim(f"t{n}", f"x{n}") for n in range(7)))
     scene.wait(300)
-    (line,) = scene.list.problems(scene.now)
-    assert line.startswith("7 claims are orphaned: t0 held by x0 (inactive, silent for 5 min); t1 held")
-    assert line.endswith("; and 2 more")
+    lines = scene.needs.problems(scene.now)
+    assert len(lines) == 1 + 5 + 1  # all of them fell together
+    assert lines[1] == "task t0 is orphaned, its holder x0 is inactive (silent)"
+    assert lines[-1] == "2 more: orphaned claims"
 
 
 @given(st.lists(st.tuples(st.text(max_size=2), st.integers(0, 50)), max_size=300))

@@ -15,6 +15,7 @@ from coordd.agents.key import AgentKey
 from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
+from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
 
 STALL = 300.0
@@ -34,6 +35,7 @@ class Scene:
         self.board = Board(store=self.store)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
+        self.needs = Needs(store=self.store, board=self.board, tasks=self.list)
         for path in PATHS:
             if path in read:
                 self.board.take_all(path, SourceTraces(path, "read"), self.now, fresh=False)
@@ -107,7 +109,7 @@ def test_a_claim_in_redis_is_held_by_the_agent_that_beats_into_a_file() -> None:
     assert scene.shown() == [(None, "t", "held", ("redis",))]
     scene.wait(TIMEOUT + 1)
     assert scene.shown() == [(None, "t", "orphaned", ("redis",))]
-    assert scene.list.problems(scene.now) == ["1 claim is orphaned: t held by x (inactive, silent for 2 min)"]
+    assert scene.needs.problems(scene.now) == ["task t is orphaned, its holder x is inactive (silent)"]
     assert [view.task_id for view in scene.list.claims_of(AgentKey("/a", "x"), scene.now) or ()] == ["t"]
 
 
@@ -350,7 +352,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def who_is_stalled_is_active_and_holds_something(self) -> None:
-        self.scene.list.problems(self.scene.now)
+        self.scene.needs.problems(self.scene.now)
         holdings = self.scene.board.holdings
         for key in self.scene.store.with_activity("stalled"):
             assert self.scene.store.status_of(key) == "active"

@@ -1,0 +1,285 @@
+"""Keep the sessions of one home by the records in ``sessions/`` and the processes that they name.
+
+=============================================  ===============================================================
+found                                          leads to
+=============================================  ===============================================================
+a record whose process lives                   a session, which belongs to the process from then on
+a record of a process that never was seen      nothing: a ghost of a kill, or of a container
+alive
+the record of a front end that has parked      nothing; a session that was told of leaves
+no record, and the process lives               the session stays: others take records away
+the process has ended                          the session stays as it was last known, with whether its
+                                               record lies there; what it says is judged elsewhere
+an agent of coordd's last run                  its id, if its process lives; else if its record lies there
+=============================================  ===============================================================
+
+All calls may block, and belong in one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from coordd.host.process_facts import Process
+from coordd.sources.claude_code.identity import Holder, agent_id_of, session_of, ties
+from coordd.sources.claude_code.live import LiveSession
+from coordd.sources.claude_code.processes import Seen, fits, is_helper, is_named_so
+from coordd.sources.claude_code.session_file import MAX_RECORD, RECORD_NAME, SessionRecord, parse_session
+from coordd.util.fields import Malformed, jsonable
+from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder, read_regular
+
+MAX_SESSIONS = 1000
+"""Sessions of one home that are read."""
+MAX_ENTRIES = 20_000
+"""Names in ``sessions/`` that are looked at."""
+
+
+class HomeUnreadable(Exception):
+    """Raised inside the source when a home cannot be read; the text says why."""
+
+
+class Known(NamedTuple):
+    """What is known of an agent elsewhere: its process and session by the last run, and its workspace.
+
+    ``restored`` is whether it was not read since; ``dormant`` whether it was silent for too long.
+    """
+
+    process: Process | None = None
+    session_id: str | None = None
+    workspace: str | None = None
+    restored: bool = False
+    dormant: bool = False
+
+
+class _Found(NamedTuple):
+    seen: Seen
+    record: SessionRecord
+
+
+class Sessions:
+    """The sessions of one home, by process.
+
+    ``malformed`` maps the records that cannot be used to the reason, ``over_limit`` is a sentence where there
+    are more than are read.
+
+    Args:
+        home: its canonical path.
+        look: returns the process that has a pid.
+    """
+
+    def __init__(self, home: str, *, look: Callable[[int], Seen | None]) -> None:
+        self.home = home
+        self.live: dict[Process, LiveSession] = {}
+        self.malformed: dict[str, str] = {}
+        self.over_limit: str | None = None
+        self._look = look
+
+    def read_all(self, known: Mapping[str, Known], wall: float) -> bool:
+        """Read all records; return False where there is no ``sessions/``.
+
+        Raises:
+            HomeUnreadable: it exists and cannot be read.
+        """
+        folder = self._open()
+        self.malformed, self.over_limit = {}, None
+        if folder is None:
+            self._absent(known)
+            return False
+        try:
+            pids = self._pids(folder)
+            self._keep_restored(known, folder)
+            self._take(folder, pids | {process.pid for process in self.live}, wall)
+        except OSError as error:
+            raise HomeUnreadable(explain_unreadable(error, f"{self.home}/sessions")) from None
+        finally:
+            os.close(folder)
+        for process, one in list(self.live.items()):
+            elsewhere = known.get(one.agent_id)
+            if one.ended and one.told and (elsewhere is None or elsewhere.dormant):
+                del self.live[process]
+        return True
+
+    def read(self, pids: Collection[int], wall: float) -> None:
+        """Read the records of these processes.
+
+        Raises:
+            HomeUnreadable: as in :meth:`read_all`; or there is no ``sessions/``.
+        """
+        folder = self._open()
+        if folder is None:
+            raise HomeUnreadable(f"{jsonable(self.home)}/sessions is gone")
+        try:
+            self._take(folder, pids, wall)
+        except OSError as error:
+            raise HomeUnreadable(explain_unreadable(error, f"{self.home}/sessions")) from None
+        finally:
+            os.close(folder)
+
+    def _open(self) -> int | None:
+        path = self.home
+        try:
+            home = os.open(path, FOLDER_FLAGS | os.O_NOFOLLOW)
+            path = f"{self.home}/sessions"
+            try:
+                return open_folder("sessions", home)
+            finally:
+                os.close(home)
+        except FileNotFoundError:
+            return None
+        except Malformed as wrong:
+            raise HomeUnreadable(f"{jsonable(path)} is {wrong}") from None
+        except OSError as error:
+            raise HomeUnreadable(explain_unreadable(error, path)) from None
+
+    def _absent(self, known: Mapping[str, Known]) -> None:
+        """Do without any record: what is known stays known for as long as its process lives."""
+        if any(not one.ended for one in self.live.values()) or any(not one.dormant for one in known.values()):
+            raise HomeUnreadable(f"{jsonable(self.home)}/sessions was there and is gone")
+
+    def _pids(self, folder: int) -> set[int]:
+        """Return the pids that records are named after and that live; too many are cut off and said."""
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
+        if len(names) > MAX_ENTRIES:
+            self.over_limit = f"more than {MAX_ENTRIES:,} files in sessions/: the rest is not read"
+        pids = set()
+        for name in names[:MAX_ENTRIES]:
+            found = RECORD_NAME.fullmatch(name)
+            if found is not None and self._seen(int(found[1])) is not None:
+                pids.add(int(found[1]))
+        if len(pids) > MAX_SESSIONS:
+            self.over_limit = f"more than {MAX_SESSIONS:,} sessions: the rest is not read"
+            pids = set(sorted(pids)[:MAX_SESSIONS])
+        return pids
+
+    def _seen(self, pid: int) -> Seen | None:
+        try:
+            return self._look(pid)
+        except OSError:
+            return None
+
+    def _take(self, folder: int, pids: Collection[int], wall: float) -> None:
+        """Read the records of these processes, and bring their sessions up to date."""
+        found: dict[int, _Found | None] = {}
+        for pid in pids:
+            seen = self._seen(pid)
+            if seen is not None:
+                found[pid] = self._read(folder, seen)
+        parked = {one.seen.process for one in found.values() if one is not None and one.record.parked}
+        for process in parked:
+            self.live.pop(process, None)
+        fresh = [one for one in found.values() if one is not None and one.seen.process not in parked]
+        for process, one in self.live.items():
+            if process.pid in pids and not one.ended:
+                self._update(one, found.get(process.pid), folder)
+        for new in sorted(fresh, key=lambda one: (one.seen.process.start, one.seen.process.pid)):
+            live = self.live.get(new.seen.process)
+            if live is None and len(self.live) < 2 * MAX_SESSIONS and not is_helper(new.seen.process.pid):
+                self._add(new, wall)
+            elif live is not None:
+                live.record = new.record
+                live.follow_session(new.record.session_id, wall)
+        holders = self._holders()
+        for one in self.live.values():
+            if not one.ended:
+                one.ties = ties(Holder(one.process, one.agent_id, one.session_id), holders)
+
+    def _update(self, one: LiveSession, found: _Found | None, folder: int) -> None:
+        """Note whether a session's process lives, and whether its record lies there."""
+        try:
+            seen = self._look(one.process.pid)
+        except OSError:
+            return  # it cannot be told
+        one.ended = seen is None or seen.process != one.process
+        if seen is not None and not one.ended:
+            one.started = seen.started  # by the clock as it is now: it may have been set
+        if found is None or one.ended:  # it may have been taken away, in order, since it was read
+            one.present = self._lies_there(folder, one)
+        else:
+            one.present = found.seen.process == one.process
+
+    def _lies_there(self, folder: int, one: LiveSession) -> bool:
+        """Return whether there is a record that can be that of this process, whole or not."""
+        pid = one.process.pid
+        try:
+            content, _ = read_regular(folder, f"{pid}.json", MAX_RECORD)
+        except (OSError, Malformed):
+            return False
+        record = parse_session(pid, content).value
+        if record is None or record.proc_start is None:
+            return True
+        if record.proc_start.isdecimal() and int(record.proc_start) != one.process.start:
+            return False
+        one.record = one.record or record
+        return True
+
+    def _read(self, folder: int, seen: Seen) -> _Found | None:
+        """Read the record of a living process; None where there is none that is its own and can be used."""
+        pid = seen.process.pid
+        path = f"{jsonable(self.home)}/sessions/{pid}.json"
+        self.malformed.pop(path, None)
+        try:
+            content, state = read_regular(folder, f"{pid}.json", MAX_RECORD)
+        except FileNotFoundError:
+            return None
+        except Malformed as wrong:
+            self.malformed[path] = str(wrong)
+            return None
+        except OSError as error:
+            self.malformed[path] = error.strerror or str(error)
+            return None
+        record, problem = parse_session(pid, content)
+        if problem is not None:
+            self.malformed[path] = problem
+        if record is None:
+            return None
+        if record.proc_start is not None:
+            own = fits(record.proc_start, seen)
+        else:  # of an older build
+            own = is_named_so(seen) and seen.started <= state.st_mtime + 1
+        return _Found(seen, record) if own else None
+
+    def _add(self, new: _Found, wall: float) -> None:
+        seen, record = new
+        # Another process of this session has ended: the session goes on in this one.
+        for process, one in list(self.live.items()):
+            if one.ended and one.agent_id == record.session_id:
+                del self.live[process]
+        agent_id = agent_id_of(seen.process, record.session_id, self._holders())
+        self.live[seen.process] = LiveSession(
+            seen.process,
+            agent_id,
+            record.session_id,
+            seen.started,
+            tty=seen.tty,
+            record=record,
+            waits_since=wall,
+        )
+
+    def _keep_restored(self, known: Mapping[str, Known], folder: int) -> None:
+        """Take over the agents of coordd's last run: their ids, and how those went that are gone."""
+        for agent_id, one in known.items():
+            if not one.restored or one.process is None or one.process in self.live:
+                continue
+            seen = self._seen(one.process.pid)
+            lives = seen is not None and seen.process == one.process
+            live = LiveSession(
+                one.process,
+                agent_id,
+                one.session_id or session_of(agent_id),
+                seen.started if seen is not None and lives else None,
+                tty=seen.tty if seen is not None and lives else None,
+                ended=not lives,
+                settled=not lives,
+                workspace=one.workspace,
+            )
+            live.present = self._lies_there(folder, live)
+            self.live[one.process] = live
+
+    def _holders(self) -> Iterable[Holder]:
+        return [
+            Holder(one.process, one.agent_id, one.session_id) for one in self.live.values() if not one.ended
+        ]

@@ -1,0 +1,336 @@
+"""Read one home of Claude Code as a source: in a worker, within deadlines.
+
+Nothing here blocks the loop: a home may lie on a file system that hangs, and then a deadline is missed. Until
+the call returns after all, the home counts as unreadable, and nothing is asked of it. What is told, and how
+soon it is read:
+
+=============================================  ===============================================================
+``sessions/`` has changed                      the records that the event names, with the next batch
+a transcript, or one of its subagents', has    with the next batch, or once its last reading is a second ago
+a transcript has appeared that was missing     with the next batch
+the home itself, or events were lost           everything
+=============================================  ===============================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from coordd.agents.observation import Observation
+from coordd.agents.source import SourceName, SourceState
+from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
+from coordd.host.process_facts import Process
+from coordd.runtime.clocks import ObservedClock
+from coordd.runtime.schedule import now
+from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
+from coordd.sources.claude_code.live import KIND
+from coordd.sources.claude_code.places import Places
+from coordd.sources.claude_code.processes import Seen
+from coordd.sources.claude_code.reader import HomeReader, Shown
+from coordd.sources.claude_code.restored import known_of
+from coordd.sources.claude_code.session_file import RECORD_NAME
+from coordd.sources.claude_code.sessions import HomeUnreadable
+from coordd.sources.claude_code.throttle import Throttle
+from coordd.sources.claude_code.watch import GONE, Watch, explain
+from coordd.sources.claude_code.work_tree import Place
+from coordd.util import inotify as ino
+
+T = TypeVar("T")
+
+RANK = 20
+READ_DEADLINE = 5.0
+"""Seconds without progress of a reading after which its file system counts as hung."""
+
+
+class RecordHint(NamedTuple):
+    """The record of a process has changed."""
+
+    pid: int
+
+
+class TranscriptHint(NamedTuple):
+    """The transcript of a process's session has changed."""
+
+    process: Process
+
+
+class AppearedHint(NamedTuple):
+    """A transcript that was missing, or a folder that may hold it, has appeared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HomeReport:
+    """What there is to say of one home, for people: how it is followed, and what is not understood.
+
+    ``sessions`` is the number of living ones that are shown. ``statuses`` maps versions of Claude Code to the
+    statuses of its sessions that coordd does not know; ``unrecognised`` are the versions that write
+    transcripts in which nothing is known. An unknown version is "?".
+    """
+
+    home: str
+    following: str
+    reason: str | None
+    sessions: int
+    statuses: Mapping[str, frozenset[str]]
+    unrecognised: frozenset[str]
+
+    @property
+    def unknown_words(self) -> list[dict[str, str]]:
+        """What is not understood, as the status document has it: program, version and what."""
+        words = [(version, f"status {word!r}") for version, found in self.statuses.items() for word in found]
+        words += [(version, "a transcript in which nothing is known") for version in self.unrecognised]
+        return [{"program": KIND, "version": version, "what": what} for version, what in sorted(words)]
+
+
+class ClaudeCodeSource:
+    """The sessions of one home.
+
+    ``named``: the configuration or the environment names it; ``stopped``: nothing is read of it any more.
+
+    Args:
+        home: its canonical path.
+        named: whether the configuration or the environment names it.
+        worker: the thread that reads it.
+        places: finds out where sessions work.
+        watch: tells of changes.
+        look: returns the process that has a pid.
+        wanted: whether sessions that work in a place are shown.
+        remote: returns the type of a path's file system if other machines write to it, else None.
+    """
+
+    patience = READ_DEADLINE
+
+    def __init__(
+        self,
+        home: str,
+        *,
+        named: bool,
+        worker: Worker,
+        places: Places,
+        watch: Watch,
+        look: Callable[[int], Seen | None],
+        wanted: Callable[[Place], bool],
+        remote: Callable[[str], str | None],
+    ) -> None:
+        self.state = SourceState(
+            name=SourceName(KIND, home),
+            clock=ObservedClock(blind_since=now().mono),
+            rank=RANK,
+            names_workspaces=True,
+        )
+        self.named = named
+        self._home = home
+        self._worker = worker
+        self._places = places
+        self._wanted = wanted
+        self._remote = remote
+        self._watch = watch
+        self._reader = HomeReader(home, look=look, watch=watch, told=self)
+        self._listener: SourceListener | None = None
+        self._known: Mapping[str, Observation] = {}
+        self._throttle: Throttle[Process] = Throttle()
+        self._following = Following("poll", "poll")
+        self._hung = False
+        self.stopped = False
+
+    def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
+        """Begin to tell of changes; everything can be read at once."""
+        self._listener, self._known = listener, known
+        listener.readable()
+
+    async def follow(self) -> Following:
+        """Watch the home as it is now, so that what changes from here on is announced."""
+        await self._run(self._follow)
+        return self._following
+
+    async def read_all(self) -> SourceTraces:
+        """Read everything."""
+        known = {agent_id: known_of(one) for agent_id, one in self._known.items()}
+        there = await self._run(self._reader.read_sessions, known, now().wall)
+        agents = await self._traces(None)
+        self._throttle.keep(self._reader.sessions.live)
+        return SourceTraces(
+            self.state.workspace,
+            "read" if there else "waiting",
+            agents=agents,
+            malformed=self._reader.malformed,
+            over_limit=self._over_limit,
+        )
+
+    async def read_some(self, hints: Collection[Hashable]) -> AgentsChange:
+        """Read the records and transcripts that the hints name, and those that have waited."""
+        pids = {hint.pid for hint in hints if isinstance(hint, RecordHint)}
+        processes = {hint.process for hint in hints if isinstance(hint, TranscriptHint)}
+        processes |= self._throttle.take(now().mono)
+        if any(isinstance(hint, AppearedHint) for hint in hints):
+            processes |= await self._run(self._reader.look_for_missing)
+        changed: dict[str, AgentTraces | None] = {}
+        if pids:
+            before = {one.agent_id for one in self._reader.sessions.live.values()}
+            processes |= await self._read_records(pids)
+            after = {one.agent_id for one in self._reader.sessions.live.values()}
+            changed.update(dict.fromkeys(before - after & self._known.keys()))
+        if processes:
+            changed.update(await self._traces(processes))
+        if pids:
+            changed.update(await self._run(self._reader.changed_meanwhile))
+        return AgentsChange(self.state.workspace, changed, self._reader.malformed)
+
+    async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
+        """Read the records and transcripts of these agents, whether or not their processes live."""
+        asked = set(agent_ids)
+        live = self._reader.sessions.live
+        pids = {process.pid for process, one in live.items() if one.agent_id in asked}
+        changed: dict[str, AgentTraces | None] = dict.fromkeys(asked)
+        if pids:
+            await self._read_records(pids)
+            processes = {process for process, one in live.items() if one.agent_id in asked}
+            changed.update(await self._traces(processes))
+        return AgentsChange(self.state.workspace, changed, self._reader.malformed)
+
+    def lost(self, trouble: str) -> None:
+        """Keep the watches: they tell when the home can be read again."""
+
+    async def stop(self) -> None:
+        """Stop listening for changes."""
+        self.stopped, self._listener = True, None
+        self._reader.forget()
+
+    @property
+    def interval(self) -> float:
+        """Seconds until the next full reading: short where nothing announces changes."""
+        if self.state.state == "unreadable":
+            return UNREADABLE
+        # Without a watch on a transcript, the next reading says that the home is polled.
+        return POLL if self._following.how == "poll" or self._reader.unwatched is not None else RESCAN
+
+    @property
+    def due(self) -> float | None:
+        """When a transcript may be read that has changed since it was, and may not be yet."""
+        return self._throttle.due
+
+    @property
+    def lives(self) -> bool:
+        """Whether any session of this home lives, as far as was read."""
+        return any(not one.ended for one in self._reader.sessions.live.values())
+
+    @property
+    def report(self) -> HomeReport:
+        """What there is to say of the home as it was read last."""
+        shown = [one.traces for one in self._reader.sessions.live.values() if one.told and not one.ended]
+        living = [traces.session for traces in shown if traces is not None and traces.session is not None]
+        statuses: dict[str, set[str]] = {}
+        for one in living:
+            if one.undeclarable is not None:
+                statuses.setdefault(one.version or "?", set()).add(one.undeclarable)
+        return HomeReport(
+            home=self._home,
+            following=self._following.state,
+            reason=self._following.reason,
+            sessions=sum(not one.ended and one.told for one in self._reader.sessions.live.values()),
+            statuses={version: frozenset(words) for version, words in statuses.items()},
+            unrecognised=frozenset(
+                one.version or "?" for one in living if one.turn is not None and not one.turn.recognised
+            ),
+        )
+
+    # What the watches tell, on the loop.
+
+    def look_again(self) -> None:
+        """Note that the home may have come or gone."""
+        self._tell(None)
+
+    def home_changed(self, mask: int, name: str) -> None:
+        """Note an event in the home itself."""
+        if mask & (GONE | ino.Q_OVERFLOW) or name in ("sessions", "projects"):
+            self._tell(None)
+
+    def sessions_changed(self, mask: int, name: str) -> None:
+        """Note an event in ``sessions/``."""
+        found = RECORD_NAME.fullmatch(name)
+        if found is not None:
+            if not mask & ino.CREATE:  # it is told once more when it is written
+                self._tell((RecordHint(int(found[1])),))
+        elif mask & (GONE | ino.Q_OVERFLOW):
+            self._tell(None)
+
+    def projects_changed(self, mask: int, name: str) -> None:
+        """Note an event below ``projects/``, while a transcript is missing."""
+        if mask & ino.Q_OVERFLOW:
+            self._tell(None)
+        elif mask & ino.ISDIR or name in self._reader.missing:
+            self._tell((AppearedHint(name),))
+
+    def transcript_changed(self, process: Process) -> None:
+        """Note that a transcript of a process's session, or of its subagents, changed."""
+        waited = self._throttle.due is not None
+        if self._throttle.changed(process, now().mono):
+            self._tell((TranscriptHint(process),))
+        elif not waited:
+            self._tell(())  # so that it is known when something is due
+
+    def _tell(self, hints: Collection[Hashable] | None) -> None:
+        if self._listener is not None:
+            self._listener.changed(hints)
+
+    # Readings.
+
+    def _follow(self) -> None:
+        self._reader.follow()
+        if self.stopped:
+            self._reader.forget()
+            return
+        unwatched, fstype = self._reader.unwatched, self._remote(self._home)
+        reason = self._watch.reason
+        if fstype is not None:
+            reason = f"{fstype}: inotify does not see what other machines write"
+        elif reason is None and unwatched is not None:
+            reason = explain(unwatched)
+        self._following = (
+            Following("push", "inotify") if reason is None else Following("poll", "poll", reason)
+        )
+
+    async def _read_records(self, pids: Collection[int]) -> set[Process]:
+        """Read the records of these processes; return those that are of a session."""
+        await self._run(self._reader.sessions.read, pids, now().wall)
+        return {process for process in self._reader.sessions.live if process.pid in pids}
+
+    async def _traces(self, only: set[Process] | None) -> dict[str, AgentTraces]:
+        """Read the transcripts of these processes' sessions, or of all, and return their traces."""
+        places = await self._places.of(self._reader.working_directories(only), self.look_again)
+        moment = now()
+        self._throttle.was_read(self._reader.sessions.live if only is None else only, moment.mono)
+        traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
+        self._throttle.wait(self._reader.more)
+        self.state.unrecognised = self.report.unknown_words
+        return traces
+
+    @property
+    def _over_limit(self) -> Mapping[str, str]:
+        words = self._reader.sessions.over_limit
+        return {} if words is None else {"sessions": words}
+
+    async def _run(self, call: Callable[..., T], *about: Any) -> T:
+        """Call something in the worker; raises SourceLost while the file system does not answer."""
+        if not self._hung:
+            try:
+                return await self._worker.run(call, *about, deadline=READ_DEADLINE)
+            except DeadlineMissed as missed:
+                self._hung = True
+                missed.future.add_done_callback(self._answers_again)
+            except HomeUnreadable as unreadable:
+                raise SourceLost(str(unreadable)) from None
+        raise SourceLost(f"the file system does not answer ({READ_DEADLINE:g} s)")
+
+    def _answers_again(self, _late: asyncio.Future[Any]) -> None:
+        self._hung = False
+        if self.stopped:
+            self._reader.forget()  # it may have been about to follow
+        elif self._listener is not None:
+            self._listener.readable()

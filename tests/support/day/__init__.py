@@ -1,0 +1,1 @@
+"""Simulate a machine on which agents work for a day, with a coordd that watches them and is watched."""

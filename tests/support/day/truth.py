@@ -1,0 +1,285 @@
+"""Know what is true of each agent, and what coordd may show of it: the oracle, which knows nothing of coordd's code.
+
+Only two things are taken from coordd: when its next timer was due as it was stopped, and when it showed that
+a source cannot be read; from these follow what it could observe. All times are the machine's monotonic ones.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+LAG = 2.0
+"""Seconds within which something that happened has to be shown."""
+FUZZ = 1.1
+"""Seconds by which a gap may be taken for longer or shorter than it was."""
+TIMEOUT, STALL, CALL_STALL, REFUSED, FORGET_ENDED = 120.0, 900.0, 7200.0, 30.0, 600.0
+BEAT = 31.0
+MEASURED = 130.0
+"""Seconds after the start within which what an old call's processes do may not be known yet."""
+
+What = Literal[
+    "unknown", "idle", "turn", "call", "working-call", "waiting", "refused", "shell", "task", "leaving"
+]
+Kind = Literal["session", "beats", "registered"]
+Shown = tuple[str, str, str | None]
+"""Status, reason, activity."""
+GONE: Shown = ("gone", "", None)
+
+
+class Phase(NamedTuple):
+    """What an agent does from ``since`` on; ``at`` is what its age counts from.
+
+    ``shell`` is since when a shell works in the background beside that.
+    """
+
+    since: float
+    what: What
+    at: float
+    shell: float | None = None
+
+
+@dataclass(eq=False)
+class Truth:
+    """What is true of one agent.
+
+    ``source`` is "" for the home, else a workspace. ``last_beat`` is of one that beats. ``end`` is how it
+    went, at ``ended_at``: killed, ended in order, fell silent, or took its traces away.
+    """
+
+    key: tuple[str, str]
+    kind: Kind
+    source: str
+    born: float
+    phases: deque[Phase] = field(default_factory=lambda: deque(maxlen=400))
+    last_beat: float = -math.inf
+    end: Literal["killed", "ended", "silent", "left"] | None = None
+    ended_at: float = math.inf
+    shown: bool = False
+
+    def does(self, what: What, now: float, at: float | None = None, shell: float | None = None) -> None:
+        """Note that the agent does something else from now on."""
+        self.phases.append(Phase(now, what, now if at is None else at, shell))
+
+
+class Interval(NamedTuple):
+    """A time in which something could not be observed."""
+
+    begin: float
+    end: float
+
+
+@dataclass
+class Observed:
+    """What coordd could observe: when it ran, when not, and which sources it could read when.
+
+    ``gaps`` are those in which it was stopped, ``sleeps`` when the machine slept and for how long, ``blind``
+    the times in which each source could not be read, of which the last may go on.
+    """
+
+    started: float = -math.inf
+    downs: list[Interval] = field(default_factory=list)
+    gaps: list[Interval] = field(default_factory=list)
+    sleeps: list[tuple[float, float]] = field(default_factory=list)
+    blind: dict[str, list[Interval]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+    def blind_since(self, source: str) -> float | None:
+        """Return since when a source cannot be read; None where it can."""
+        last = self.blind.get(source, [])[-1:]
+        return last[0].begin if last and last[0].end == math.inf else None
+
+    def note(self, source: str, readable: bool, now: float) -> None:
+        """Note whether a source is readable now."""
+        intervals = self.blind.setdefault(source, [])
+        since = self.blind_since(source)
+        if readable and since is not None:
+            intervals[-1] = Interval(since, now)
+        elif not readable and since is None:
+            intervals.append(Interval(now, math.inf))
+
+    def known_from(self, source: str | None, now: float) -> float:
+        """Return the earliest moment whose truth may still be what is known; None: of processes alone."""
+        begin = now - LAG
+        unobserved = [*self.downs[-3:], *self.gaps[-3:]]
+        if source is not None:
+            unobserved += self.blind.get(source, [])[-3:]
+        for one in sorted(unobserved, reverse=True):
+            if one.end >= begin:
+                begin = min(begin, one.begin - LAG)
+        return begin
+
+    def elapsed(self, source: str, since: float, now: float, *, open_counts: bool) -> tuple[float, float]:
+        """Return the least and the most observed time since a moment.
+
+        ``open_counts``: a time in which the source cannot be read counts for as long as it goes on.
+        """
+        low = high = now - since
+        redated = since < self.started  # what was not observed before is not remembered
+        every = [*self.gaps, *self.blind.get(source, ())]
+        for one in _merged(every, FUZZ, since):
+            low -= max(0.0, min(one.end, now) - max(one.begin, since))
+        kept = [one for one in every if not redated or one.end > self.started]
+        for one in _merged(kept, -FUZZ, since):
+            if one.end < now or not open_counts:
+                high -= max(0.0, min(one.end, now) - max(one.begin, since))
+        if redated:
+            high += sum(length for at, length in self.sleeps if since <= at <= self.started)
+        return max(0.0, low), max(0.0, high)
+
+
+class Oracle:
+    """Say what may be shown of an agent."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.observed = observed
+
+    def allowed(self, truth: Truth, now: float) -> set[Shown]:
+        """Return what may be shown now; :data:`GONE` is that the agent is not shown at all."""
+        return set(getattr(self, f"_{truth.kind}")(truth, now))
+
+    # Those of which a process is known.
+
+    def _session(self, truth: Truth, now: float) -> Iterator[Shown]:
+        yield from self._with_process(truth, now, ["process"])
+
+    def _registered(self, truth: Truth, now: float) -> Iterator[Shown]:
+        seen_at = max(truth.born, self.observed.started)
+        young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
+        yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
+
+    def _with_process(self, truth: Truth, now: float, reasons: list[str]) -> Iterator[Shown]:
+        seen_from = self.observed.known_from(None, now)
+        read_from = self.observed.known_from(truth.source, now)
+        blind = self.observed.blind_since(truth.source) is not None or read_from < now - LAG
+        if truth.ended_at >= seen_from:  # it may be taken for alive
+            for activity in self._activities(truth, now):
+                for reason in reasons:
+                    yield "active", reason, activity
+            if truth.born >= read_from:
+                yield GONE
+        if truth.ended_at > now:
+            return
+        if truth.end == "left":
+            yield GONE
+        else:
+            yield "inactive", str(truth.end), None
+        if blind:
+            yield "unknown", "unreachable", None
+        unseen = [one for one in self._unobserved(truth.source) if one.begin - LAG <= truth.born]
+        if not truth.shown and any(truth.ended_at <= one.end + LAG for one in unseen):
+            yield GONE  # it came and went while nobody looked
+        if truth.end == "ended":
+            told = max([truth.ended_at, *(one.end for one in self._over(truth.ended_at, truth.source))])
+            if now > truth.ended_at + FORGET_ENDED - 1:
+                yield GONE
+            if now > told + FORGET_ENDED + 10 and self.observed.started < told:
+                yield "", "it has to be forgotten", None
+
+    # Those that only beat.
+
+    def _beats(self, truth: Truth, now: float) -> Iterator[Shown]:
+        observed = self.observed
+        read_from = observed.known_from(truth.source, now)
+        if truth.born >= read_from:
+            yield GONE
+        if truth.end == "left" and truth.ended_at <= now:
+            yield GONE
+            if truth.ended_at < read_from:
+                return
+        readable = observed.blind_since(truth.source) is None
+        alive = truth.ended_at >= read_from
+        low, high = observed.elapsed(truth.source, truth.last_beat, now, open_counts=True)
+        if alive or low < TIMEOUT + 1.5:
+            for activity in self._activities(truth, now):
+                yield "active", "heartbeat", activity
+        silent = high >= TIMEOUT - 0.1
+        for one in self._unobserved(truth.source):  # of a beat in there nothing may be known
+            if one.begin - LAG <= truth.last_beat <= one.end + LAG and not silent:
+                known = one.begin - LAG - BEAT
+                silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
+        if silent and (not readable or read_from < now - LAG):
+            yield "unknown", "unreachable", None
+        if silent and truth.ended_at <= now:
+            yield "inactive", "silent", None
+
+    # What they do.
+
+    def _activities(self, truth: Truth, now: float) -> set[str]:
+        begin = self.observed.known_from(truth.source, now)
+        found: set[str] = set()
+        phases = truth.phases
+        first = max(0, bisect_right(phases, begin, key=lambda one: one.since) - 1)
+        for index in range(first, len(phases)):
+            found |= self._activity(truth, phases[index], now)
+        if begin < now - LAG or self.observed.blind_since(truth.source) is not None:
+            found.add("unknown")
+        return found
+
+    def _activity(self, truth: Truth, phase: Phase, now: float) -> set[str]:
+        low, high = self.observed.elapsed(truth.source, phase.at, now, open_counts=False)
+        since_start = now - self.observed.started
+        match phase.what:
+            case "unknown" | "idle" | "waiting":
+                return {phase.what}
+            case "leaving":
+                return {"idle", "unknown"}
+            case "refused":
+                return _by_age(low, high, REFUSED, "working", "blocked")
+            case "turn":
+                found = _by_age(low, high, STALL, "working", "stalled")
+                if phase.shell is not None:
+                    ages = self.observed.elapsed(truth.source, phase.shell, now, open_counts=False)
+                    shell = _by_age(*ages, CALL_STALL, "working", "")
+                    found = {"working"} if shell == {"working"} else found | shell - {""}
+                return found
+            case "task":
+                found = _by_age(low, high, STALL, "working", "stalled")
+                if since_start < STALL + 2:  # a change before the start cannot be told from none
+                    found.add("working")
+                return found
+            case "shell":
+                return _by_age(low, high, CALL_STALL, "working", "idle")
+            case "working-call":
+                found = {"working"}
+                if high >= CALL_STALL and since_start < MEASURED:
+                    found.add("unknown")
+                return found
+            case "call":
+                found = _by_age(low, high, CALL_STALL, "working", "stalled")
+                if high >= CALL_STALL and since_start < STALL + MEASURED:
+                    found.add("unknown")
+                return found
+
+    def _unobserved(self, source: str) -> list[Interval]:
+        return [*self.observed.downs, *self.observed.gaps, *self.observed.blind.get(source, ())]
+
+    def _over(self, moment: float, source: str) -> list[Interval]:
+        return [one for one in self._unobserved(source) if one.begin - LAG <= moment <= one.end]
+
+
+def _merged(intervals: list[Interval], by: float, since: float) -> Iterator[Interval]:
+    """Yield these intervals, each longer by some seconds at both ends, and those that overlap as one."""
+    last = Interval(-math.inf, -math.inf)
+    for one in sorted(Interval(one.begin - by, one.end + by) for one in intervals if one.end + by > since):
+        if one.end <= one.begin:
+            continue
+        if one.begin > last.end:
+            yield last
+            last = one
+        else:
+            last = Interval(last.begin, max(last.end, one.end))
+    yield last
+
+
+def _by_age(low: float, high: float, limit: float, before: str, after: str) -> set[str]:
+    found = set()
+    if low < limit + LAG:
+        found.add(before)
+    if high >= limit - LAG:
+        found.add(after)
+    return found

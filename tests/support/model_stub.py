@@ -1,0 +1,184 @@
+"""Answer as the API of Claude's models does, from a script: all that a Claude Code under test talks to.
+
+Run as a program, in the network namespace of what asks it: ``python model_stub.py DIR``. It listens on a free
+loopback port, writes the port to standard output, and ends when its standard input does.
+
+``DIR/script.json`` is read at each request, so that a test may write it anew at any time (by rename). It
+maps a keyword to the answers of one turn. The keyword that stands last in what the user wrote decides; how
+many answers the model has given since then says which one is next; after the last one the turn ends with
+``Done.``
+
+| answer | what the model does |
+|---|---|
+| ``{"text": …}`` | says it, and ends the turn |
+| ``{"calls": [[name, input], …], "text"?: …}`` | calls tools |
+| ``{"error": 429, "kind": "rate_limit_error", "message"?: …}`` | refuses, each time again |
+| ``{"hold": NAME, …}`` | before any of these: thinks until ``DIR/NAME`` exists |
+
+Each answer is a line of ``DIR/asked``: the keyword, and the number of the answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+Answer = Mapping[str, Any]
+Script = Mapping[str, Sequence[Answer]]
+
+_numbers = itertools.count(1)
+
+
+def call(name: str, **given: object) -> Answer:
+    """Return the answer that calls one tool."""
+    return {"calls": [[name, given]]}
+
+
+def next_answer(script: Script, messages: Sequence[Mapping[str, Any]]) -> tuple[str, int, Answer]:
+    """Return the keyword that decides, the number of the answer, and the answer."""
+    turns = 0
+    for message in reversed(messages):
+        if message["role"] == "assistant":
+            turns += 1
+        elif message["role"] == "user":
+            said = _said(message["content"])
+            found = max(script, key=said.rfind, default="")
+            if found and found in said:
+                answers = script[found]
+                return found, turns, answers[turns] if turns < len(answers) else {"text": "Done."}
+    return "", turns, {"text": "Done."}
+
+
+def _said(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of a user's message; what a tool returned is none of it."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block["text"] for block in content if block["type"] == "text")
+
+
+def _message(answer: Answer, model: str) -> dict[str, Any]:
+    blocks: list[dict[str, Any]] = []
+    if "text" in answer:
+        blocks.append({"type": "text", "text": answer["text"]})
+    for name, given in answer.get("calls", ()):
+        blocks.append({"type": "tool_use", "id": f"toolu_{next(_numbers):08}", "name": name, "input": given})
+    return {
+        "id": f"msg_{next(_numbers):08}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": blocks,
+        "stop_reason": "tool_use" if answer.get("calls") else "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": 120,
+            "cache_creation_input_tokens": 1000,
+            "cache_read_input_tokens": 5000,
+            "output_tokens": 30,
+        },
+    }
+
+
+def _events(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return a message as the API streams it."""
+    begun = {**message, "content": [], "stop_reason": None}
+    yield {"type": "message_start", "message": begun}
+    for index, block in enumerate(message["content"]):
+        if block["type"] == "text":
+            empty: dict[str, Any] = {"type": "text", "text": ""}
+            delta = {"type": "text_delta", "text": block["text"]}
+        else:
+            empty = {**block, "input": {}}
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+        yield {"type": "content_block_start", "index": index, "content_block": empty}
+        yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    end = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": 30}}
+    yield {"type": "message_stop"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    directory: Path
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self._send(404, {"type": "error", "error": {"type": "not_found_error", "message": "not here"}})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if "count_tokens" in self.path:
+            self._send(200, {"input_tokens": 1000})
+        elif not self.path.startswith("/v1/messages"):
+            self.do_GET()
+        elif not asked.get("tools"):  # a title for the session and the like: no turn of an agent
+            self._answer(asked, {"text": "A title"})
+        else:
+            script = json.loads((self.directory / "script.json").read_bytes())
+            keyword, number, answer = next_answer(script, asked["messages"])
+            with (self.directory / "asked").open("a") as lines:
+                lines.write(f"{keyword} {number}\n")
+            self._answer(asked, answer)
+
+    def _answer(self, asked: Mapping[str, Any], answer: Answer) -> None:
+        if "hold" in answer:
+            while not (self.directory / answer["hold"]).exists():
+                time.sleep(0.02)
+        if "error" in answer:
+            error = {"type": answer["kind"], "message": answer.get("message", "as the script says")}
+            self._send(answer["error"], {"type": "error", "error": error})
+            return
+        message = _message(answer, asked["model"])
+        if not asked.get("stream"):
+            self._send(200, message)
+            return
+        lines = (f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in _events(message))
+        self._send_bytes(200, "text/event-stream", "".join(lines).encode())
+
+    def _send(self, status: int, document: Mapping[str, Any]) -> None:
+        self._send_bytes(status, "application/json", json.dumps(document).encode())
+
+    def _send_bytes(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), OSError):  # an agent that went away is what tests are about
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # tests pass on what they got
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    _Handler.directory = Path(sys.argv[1])
+    server = _Server(("127.0.0.1", 0), _Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+    os._exit(0)  # requests that are held have threads
+
+
+if __name__ == "__main__":
+    main()
