@@ -312,6 +312,7 @@ class Parts:
         self.supervision.sampled()
         await self.processes.check()
         await self.trees.sample()
+        await self.claude_code.look_for_programs()
         self.deadline_timer.update()
 
     def remember(self, memory: Memory) -> None:
@@ -389,6 +390,7 @@ class Parts:
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
+        self.claude_code.look_again()
         self.intake.scan_soon()
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
