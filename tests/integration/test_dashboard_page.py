@@ -19,6 +19,7 @@ from fake_coordd import agent, fake_coordd, paged, status_document
 from live import Coordd, Project, beating, watching
 from playwright.sync_api import Browser, Page, expect
 from real_processes import process_of, sleeper
+from sessions import Home
 from waiting import PATIENCE, eventually
 
 from coordd.model import ACTIVITIES
@@ -322,6 +323,50 @@ def test_what_waits_is_told_with_its_tool_and_its_context(browser: Browser, tmp_
         assert complaints(page) == []
         page.get_by_role("searchbox").fill("plan")
         expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(1)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    (tmp_path / "home").mkdir()
+    one = Home(tmp_path / "home" / ".claude")
+    yield one
+    one.close()
+
+
+def test_sessions_are_told_of_by_what_they_do(browser: Browser, home: Home, tmp_path: Path) -> None:
+    asking = home.session("s-1", name="fix login", nameSource="user", status="busy")
+    asking.prompt()
+    asking.call()
+    home.session("s-2", name="idler", nameSource="user")
+    with (
+        watching(Project(home.work), tmp_path) as daemon,
+        dashboard(sock=daemon.socket, home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        rows = page.locator("#agents tbody tr:not([hidden])")
+        expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+        expect(rows.locator(".id")).to_have_text(["fix login", "idler"])
+        expect(rows.locator(".c-does")).to_have_text(["working", "idle"])
+        expect(rows.locator(".c-what")).to_have_text(["Bash", ""])
+        expect(rows.first.locator(".c-context")).to_have_text("110")
+        expect(rows.first.locator(".c-project")).to_have_text(home.work.name)
+        asking.write(name="fix login", nameSource="user", status="waiting", waitingFor="permission prompt")
+        expect(rows.first.locator(".c-does")).to_have_text("waiting")
+        expect(rows.first.locator(".c-what")).to_have_text("permission prompt")
+        entry = page.locator("#needs li")
+        expect(entry.locator(".kind")).to_have_text("waiting")
+        expect(entry.locator("strong")).to_have_text("fix login")
+        expect(entry.locator("code")).to_have_text("coordctl agent s-1")
+        expect(page.locator("#problems")).to_be_hidden()  # it is none
+        store(page, "a-session-waits")
+        assert complaints(page) == []
+        asking.write(name="fix login", nameSource="user", status="busy")
+        expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+        asking.exit()
+        expect(rows.locator(".id")).to_have_text(["idler"])
+        expect(page.locator(".fold")).to_contain_text("1 ended")
+        daemon.stop(signal.SIGKILL)
+        expect(page.locator("#needs-h")).to_have_text("Nobody needed you then.")
 
 
 def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser, tmp_path: Path) -> None:
