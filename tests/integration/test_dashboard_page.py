@@ -255,6 +255,7 @@ def test_who_needs_me_stands_on_top_until_it_is_seen(browser: Browser, tmp_path:
         expect(page.locator("#health")).to_have_text("1 needs you")
         expect(page.locator("#agents tbody .id").first).to_have_text(NASTY)
         expect(row(page, NASTY).locator(".c-does")).to_have_text("killed")
+        expect(row(page, NASTY).locator(".c-for")).to_have_text(re.compile(r"^\d+ s$"))
         age = entry.locator(".n").inner_text()
         expect(entry.locator(".n")).not_to_have_text(age)
         assert complaints(page) == []
@@ -567,13 +568,19 @@ def test_agents_are_told_of_as_coordctl_tells_of_them(browser: Browser, scene: S
         {"name": " ", "project": None, "workspace": None, "sources": ["redis"]},
         {"name": "other", "project": None, "workspace": None, "sources": []},
         {"last_heartbeat_age": None, "last_heartbeat": None},
+        {"inactive_since": at(now - 3.5)},
         {"last_heartbeat_age": None, "last_heartbeat": None, "last_progress": None, "activity_since": None},
     ]
     agents = [
         {
             **agent("a-1", status, reason=reason, activity=activity, name="fix", project="/src/app"),
             **{"last_heartbeat_age": 130.5, "waiting_for": "input", "tool": None, "background": None},
-            **{"timestamp": at(now), "last_progress": at(now - 40.5), "activity_since": at(now - 7300.5)},
+            **{
+                "timestamp": at(now),
+                "last_progress": at(now - 40.5),
+                "inactive_since": None,
+                "activity_since": at(now - 7300.5),
+            },
             **variant,
         }
         for status, reasons, activities in (
@@ -602,7 +609,8 @@ def test_agents_are_told_of_as_coordctl_tells_of_them(browser: Browser, scene: S
             """async ([agents, asked, counts]) => {
               const [w, d, f] = await Promise.all(
                 ["words", "data", "format"].map((name) => import(`/static/${name}.js`)));
-              const moments = ["timestamp", "last_progress", "activity_since", "last_heartbeat"];
+              const moments = [
+                "timestamp", "last_progress", "activity_since", "last_heartbeat", "inactive_since"];
               const moved = (time) => new Date(Date.parse(time) - asked * 1000 + d.now()).toISOString();
               const said = agents.map((a) => {
                 for (const name of moments) if (a[name] !== null) a[name] = moved(a[name]);
