@@ -342,9 +342,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if not self.running:  # what it holds is not known before every source was read
-                doing = doing if verdict.status == "active" else NOTHING
-            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
+            # While coordd starts, what an agent holds is not known before every source was read.
+            if verdict.status != before.verdict.status or (
+                self.running and not is_beat(before, after, verdict)
+            ):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -364,8 +365,10 @@ class AgentIntake:
 
     def _is_unsettled(self, agent: Agent) -> bool:
         """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
+        if self.running:
+            return False
         processes = [one.process for one in agent.observations if one.process is not None]
-        return not self.running and any(one.end is None and not one.clear for one in processes)
+        return any(one.end is None and not one.clear for one in processes)
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
@@ -411,7 +414,7 @@ class AgentIntake:
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
-                if old is None or old.doing != agent.doing or old.process != agent.process:
+                if old is None or old.doing is not agent.doing or old.process is not agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
 
