@@ -91,6 +91,7 @@ def _process_fields(process: SeenProcess, session: Session | None, tree: TreeUse
         "processes": tree.processes if tree else None,
         "cpu_percent": tree.cpu_percent if tree else None,
         "rss": tree.rss if tree else None,
+        "ended_at": _moment(process.end.wall) if process.end else None,
     }
 
 

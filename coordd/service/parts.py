@@ -151,7 +151,7 @@ class Parts:
         )
         self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
-        agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
+        self._agents = agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
         )
@@ -231,6 +231,7 @@ class Parts:
             needs=self.needs,
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
+            forgotten=agents.forgotten,
             awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
@@ -265,7 +266,7 @@ class Parts:
             ),
             reloader=self.reloading,
             needs=self.needs,
-            forget=agents.forget_now,
+            forget=self._forget,
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
@@ -324,6 +325,11 @@ class Parts:
         """Tell who follows what agents do that one does something else."""
         self.announcer.doing(agent)
         self.trees.appeared(agent)
+
+    async def _forget(self, key: AgentKey) -> None:
+        """Forget an agent, as somebody asked, in the snapshot as well: no restart brings it back."""
+        await self._agents.forget_now(key)
+        await self.write_snapshot()
 
     def _agent_changed(self, key: AgentKey) -> None:
         """Tell who follows agents that one appeared, left, or changed."""
