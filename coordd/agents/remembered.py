@@ -83,24 +83,17 @@ class RememberedAgent:
             return None
         if wall is None and self.verdict.reason not in ("ended", "killed"):
             return SeenProcess(process, clear=False)
-<<<<<<< HEAD
-        wall = moment.wall if self.restored.wall is None else self.restored.wall
-        return SeenProcess(process, End(self.verdict.reason == "ended", wall, self._recorded(moment)))
-
-    def _ended(self, moment: Moment) -> float | None:
-        """Return when the agent's registration said that it has ended, on the monotonic clock."""
-        return self._recorded(moment) if says_ended(self.restored.status) else None
-
-    def _recorded(self, moment: Moment) -> float:
-        """Return when the last record was written, on the monotonic clock."""
-        wall = moment.wall if self.restored.wall is None else self.restored.wall
-        return moment.mono - max(0.0, moment.wall - wall)
-=======
         if wall is None:
             wall = moment.wall if self.restored.wall is None else self.restored.wall
         mono = moment.mono - max(0.0, moment.wall - wall)
         return SeenProcess(process, End(self.verdict.reason != "killed", wall, mono))
->>>>>>> w-scen
+
+    def _ended(self, moment: Moment) -> float | None:
+        """Return when the agent's registration said that it has ended, on the monotonic clock."""
+        if not says_ended(self.restored.status):
+            return None
+        wall = moment.wall if self.restored.wall is None else self.restored.wall
+        return moment.mono - max(0.0, moment.wall - wall)
 
 
 def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:

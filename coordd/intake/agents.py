@@ -371,17 +371,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-<<<<<<< HEAD
             # While coordd starts, what an agent holds is not known before every source was read.
             if verdict.status != before.verdict.status or (
-                self.running and not is_beat(before, after, verdict)
+                (self.running or doing.activity is None) and not is_beat(before, after, verdict)
             ):
-=======
-            if not self.running and doing.activity is not None:
-                # what it holds is not known before every source was read
-                doing = doing if verdict.status == "active" else NOTHING
-            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
->>>>>>> w-scen
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
