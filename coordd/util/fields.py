@@ -116,7 +116,7 @@ class Fields:
         return None
 
     def number(self, name: str, low: float, high: float, *, text: bool = False) -> float | None:
-        """Return the field as a finite number from ``low`` to ``high``; ``text``: or as its decimal digits."""
+        """Return the field as a finite number from ``low`` to ``high``; ``text``: its digits count too."""
         value = self._fields.get(name)
         if value is None:
             return None
