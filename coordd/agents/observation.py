@@ -205,7 +205,7 @@ def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> fl
     registration = traces.registration
     if registration is None or not declares_end(registration):
         return None
-    if old is not None and old.ended_mono is not None:
+    if old is not None and old.traces is not None and old.ended_mono is not None:
         return old.ended_mono
     times = [time for time in (registration.written, registration.updated_at) if time is not None]
     return reading.mono - max(0.0, reading.wall - max(times, default=reading.wall))
