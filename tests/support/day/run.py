@@ -127,7 +127,7 @@ class Day:
     def _note_sources(self) -> None:
         if self._coordd is not None:
             for source in ["", *self._places]:
-                self._observed.note(source, self._coordd.readable(source), self._clock.mono)
+                self._observed.note(source, self._coordd.unreadable_since(source), self._clock.mono)
 
     # Agents.
 
@@ -270,7 +270,7 @@ class Day:
         """Note that coordd does not run."""
         self._coordd = self._machine.watch = self._world.files = None
         for source in ["", *self._places]:
-            self._observed.note(source, True, self._clock.mono)
+            self._observed.note(source, None, self._clock.mono)
 
     async def _sleeps(self) -> AsyncIterator[float]:
         assert self._coordd is not None

@@ -93,14 +93,14 @@ class Observed:
         last = self.blind.get(source, [])[-1:]
         return last[0].begin if last and last[0].end == math.inf else None
 
-    def note(self, source: str, readable: bool, now: float) -> None:
-        """Note whether a source is readable now."""
+    def note(self, source: str, unreadable_since: float | None, now: float) -> None:
+        """Note since when a source cannot be read; None: it can."""
         intervals = self.blind.setdefault(source, [])
         since = self.blind_since(source)
-        if readable and since is not None:
+        if unreadable_since is None and since is not None:
             intervals[-1] = Interval(since, now)
-        elif not readable and since is None:
-            intervals.append(Interval(now, math.inf))
+        elif unreadable_since is not None and since is None:
+            intervals.append(Interval(unreadable_since, math.inf))
 
     def known_from(self, source: str | None, now: float) -> float:
         """Return the earliest moment whose truth may still be what is known; None: of processes alone."""
@@ -123,7 +123,8 @@ class Observed:
         every = [*self.gaps, *self.blind.get(source, ())]
         for one in _merged(every, FUZZ, since):
             low -= max(0.0, min(one.end, now) - max(one.begin, since))
-        kept = [one for one in every if not redated or one.end > self.started]
+        # what was written meanwhile is dated as it says
+        kept = [one for one in every if one.begin >= since and (not redated or one.end > self.started)]
         for one in _merged(kept, -FUZZ, since):
             if one.end < now or not open_counts:
                 high -= max(0.0, min(one.end, now) - max(one.begin, since))
@@ -151,6 +152,8 @@ class Oracle:
         seen_at = max(truth.born, self.observed.started)
         young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
         yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
+        if young and not truth.shown and now - truth.last_beat >= TIMEOUT:
+            yield "inactive", "silent", None  # coordd finds it so, and looks at its process a moment later
 
     def _with_process(self, truth: Truth, now: float, reasons: list[str]) -> Iterator[Shown]:
         seen_from = self.observed.known_from(None, now)
