@@ -29,27 +29,28 @@ its top level::
 Exceptions outside the tree are internal: the part named here catches each of them and turns it into a value,
 so that it reaches nobody as an exception.
 
-==============  ========================  ==================================================================
-exception       defined in                becomes
-==============  ========================  ==================================================================
-Malformed       util.fields               a malformed trace in the status, or a ConfigError for a file
-DeadlineMissed  runtime.worker            a source, sink or sample that is reported as not answering
-ProbeFailed     host.process_facts        a process of which nothing is said, until the next look
-Fault           protocol.jsonrpc          the error object of a JSON-RPC answer
-AnswerAndClose  protocol.jsonrpc          a last answer, after which the control connection is closed
-TooLong         protocol.jsonrpc          an error answer, after which the control connection is closed
-NotBelieved     protocol.snapshot         a reason why a snapshot is passed over
-OutputClosed    cli.common                a quiet end of the command: the reader of its output has gone
-Ended           cli.screen                an end by a signal, after the terminal is restored
-Refused         sinks.redis.topic_writer  a failing sink in the status
-NotRedis        redislink.stream          the trouble of the Redis connection (RedisLost)
-CannotDial      redislink.dial            the trouble of the Redis connection (RedisLost)
-RedisLost       redislink.session         the trouble of the Redis connection in the status
-SourceLost      sources.base              a source that the status reports as unreadable
-Unusable        sources.redis.requests    the part of Redis that the status reports as unreadable
-NotPermitted    sources.redis.tracking    polling in place of announced changes, and a line in the log
-BadRequest      dashboard.answers         an HTTP answer with status 400
-==============  ========================  ==================================================================
+==============  ============================  =============================================================
+exception       defined in                    becomes
+==============  ============================  =============================================================
+Malformed       util.fields                   a malformed trace in the status, or a ConfigError for a file
+DeadlineMissed  runtime.worker                a source, sink or sample that is reported as not answering
+ProbeFailed     host.process_facts            a process of which nothing is said, until the next look
+Fault           protocol.jsonrpc              the error object of a JSON-RPC answer
+AnswerAndClose  protocol.jsonrpc              a last answer, after which the control connection is closed
+TooLong         protocol.jsonrpc              an error answer, after which the control connection is closed
+NotBelieved     protocol.snapshot             a reason why a snapshot is passed over
+OutputClosed    cli.common                    a quiet end of the command: the reader of its output has gone
+Ended           cli.screen                    an end by a signal, after the terminal is restored
+Refused         sinks.redis.topic_writer      a failing sink in the status
+NotRedis        redislink.stream              the trouble of the Redis connection (RedisLost)
+CannotDial      redislink.dial                the trouble of the Redis connection (RedisLost)
+RedisLost       redislink.session             the trouble of the Redis connection in the status
+SourceLost      sources.base                  a source that the status reports as unreadable
+HomeUnreadable  sources.claude_code.sessions  a home that the status reports as unreadable
+Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
+NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log
+BadRequest      dashboard.answers             an HTTP answer with status 400
+==============  ============================  =============================================================
 
 This module knows nothing of the rest of coordd; the service and its clients raise from it.
 """

@@ -28,6 +28,8 @@ class Reading:
     time at which a change found now can have happened: that of the reading before, or ``observed`` when a
     push announced the change. ``timeout`` is agents.timeout in seconds. ``fresh`` marks the first reading of
     a source that was not followed until now: the age of a beat is then known from written times only.
+    ``slept`` is the time for which this machine has slept since it was started, which may lie within any age
+    that is known from written times.
     """
 
     wall: float
@@ -37,6 +39,7 @@ class Reading:
     timeout: float
     fresh: bool = False
     blind: float = 0.0
+    slept: float = 0.0
 
 
 class LastBeat(NamedTuple):

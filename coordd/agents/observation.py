@@ -6,7 +6,6 @@ it is now. It does no I/O and reads no clock: times are passed in. join.py makes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -200,10 +199,15 @@ def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> fl
 def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple[tuple[float, float], ...]:
     """Return the session's times, each on the observed clock; known ones stay as they are."""
     known = dict(old.dates) if old else {}
-    earliest = -math.inf if reading.fresh or old is None or not old.dates else reading.since
+    first = reading.fresh or old is None or not old.dates
+
+    def dated(time: float) -> float:
+        at = observed_time(time, reading)
+        # before coordd looked, the machine may have slept for a part of this age
+        return min(reading.observed, at + reading.slept) if first else max(reading.since, at)
+
     return tuple(
-        (time, known[time] if time in known else max(earliest, observed_time(time, reading)))
-        for time in dict.fromkeys(_times(session))
+        (time, known[time] if time in known else dated(time)) for time in dict.fromkeys(_times(session))
     )
 
 

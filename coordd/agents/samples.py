@@ -83,7 +83,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
 
 def _process_fields(agent: Agent, tree: TreeUse | None) -> dict[str, Any]:
     process = agent.process
-    if process is None or process.shared:
+    if process is None:
         return {}
     session = agent.session
     return {

@@ -179,7 +179,7 @@ class Documents:
         return AgentInFull(
             **self._fields(shown, now),
             verdict=VerdictRow(row.number, row.when),
-            stalled=None if shown.doing.activity == "unknown" else shown.doing.activity == "stalled",
+            stalled=self._stalled(shown, now),
             verdict_rows=with_sources(
                 explain_verdict(shown.evidence), verdict_sources(shown.agent.observations)
             ),
@@ -194,6 +194,13 @@ class Documents:
             tasks=traces.tasks if traces else None,
             claims=self._tasks.claims_of(key, now),
         )
+
+    def _stalled(self, shown: ShownAgent, now: Moment) -> bool | None:
+        """Return whether an agent is stalled: not if it holds nothing, and None where nothing tells."""
+        if shown.doing.activity != "unknown":
+            return shown.doing.activity == "stalled"
+        horizon = self._store.horizon(now.mono)
+        return False if self._store.judging.held(shown.agent.key, horizon).holds is False else None
 
     async def snapshot(self, now: Moment) -> dict[str, object]:
         """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.

@@ -335,14 +335,16 @@ class AgentIntake:
         if before is not None:
             verdict = after.verdict
             silenced = before.verdict.status == "active" and verdict.reason == "silent"
-            if restoring or (silenced and (self._store.rereads or _awaits_a_look(after))):
-                verdict = before.verdict  # until its sources were read once more, and its process looked at
+            if restoring or (self._store.rereads and silenced) or self._is_unsettled(after):
+                verdict = before.verdict  # until every source of it was read once more
                 after = after.recorded(verdict, after.cause, before.doing)
             cause = difference(before, after)
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if not restoring and not is_beat(before, after.recorded(verdict, before.cause, doing)):
+            if not self.running:  # what it holds is not known before every source was read
+                doing = doing if verdict.status == "active" else NOTHING
+            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -359,6 +361,11 @@ class AgentIntake:
         after = after.recorded(after.verdict, cause, doing)
         self._record_change(step, earlier, after)
         return after
+
+    def _is_unsettled(self, agent: Agent) -> bool:
+        """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
+        processes = [one.process for one in agent.observations if one.process is not None]
+        return not self.running and any(one.end is None and not one.clear for one in processes)
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
@@ -411,12 +418,6 @@ class AgentIntake:
     def _sample(self, agent: Agent, wall: float) -> AgentSample:
         tree = self._store.judging.tree_of(agent)
         return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host, tree=tree)
-
-
-def _awaits_a_look(agent: Agent) -> bool:
-    """Return whether the last run knew a process of the agent, and nobody has looked yet whether it lives."""
-    process = agent.process
-    return process is not None and process.end is None and not process.clear
 
 
 def _spent(observations: Collection[Observation]) -> list[Observation]:

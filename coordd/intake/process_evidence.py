@@ -12,16 +12,18 @@ it has ended                           its source is read once more, and the end
 nothing can be said                    it proves neither life nor death
 a beat comes after the end             it was not the agent's: the agent has none, the workspace's
                                        registrations are distrusted (distrust.py)
+the registration is taken away         its process counts until it ends, and that is in order then
 =====================================  ================================================================
 
-After a restart a process of the records is taken for the agent's without a question, and looked at at once.
+After a restart a process of the records is taken for the agent's without a question, and looked at at once:
+one that is gone by :meth:`ProcessEvidence.first_look` has ended while coordd was down.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +34,7 @@ from coordd.agents.process_claim import ProcessClaim, claim_of_registration
 from coordd.agents.process_end import ProcessEnd, judge_end
 from coordd.agents.seen_process import End, SeenProcess
 from coordd.agents.source import SourceName
+from coordd.agents.traces import Registration
 from coordd.host.process_facts import Process
 from coordd.intake.agents import AgentIntake
 from coordd.intake.processes import ProcessIntake
@@ -67,6 +70,8 @@ class ProcessEvidence:
         self._boot = boot
         self._changed = changed
         self._distrust = Distrust()
+        self._recorded: dict[ObservationKey, float | None] = {}  # when, of processes of the last run
+        self._gone: dict[ObservationKey, ProcessClaim] = {}  # what registrations named that are gone
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         agents.claims = self
@@ -84,7 +89,8 @@ class ProcessEvidence:
         if session is not None:
             if new.process is not None and new.process.end is None:
                 if not session.lives:
-                    return self._with_end(new, now(), watched=old is not None and old.traces is not None)
+                    down = old is None or old.traces is None
+                    return self._with_end(new, now(), watched=not down, recorded=self._recorded.get(place))
                 seen = replace(new.process, clear=True)
                 self._processes.claim(place, _certain(seen))
                 return replace(new, process=seen)
@@ -94,11 +100,14 @@ class ProcessEvidence:
     def removed(self, place: ObservationKey) -> None:
         """Follow nothing there any longer."""
         self._processes.release(place)
+        self._gone.pop(place, None)
+        self._recorded.pop(place, None)
 
     async def first_look(self) -> None:
         """Look at everything that was named so far, before anybody is judged."""
         await self._processes.look_now()
         await self.settled()
+        self._recorded.clear()
 
     async def settled(self) -> None:
         """Return when everything that was told until now is taken over."""
@@ -123,11 +132,12 @@ class ProcessEvidence:
 
     def ended(self, places: Collection[ObservationKey], process: Process) -> None:
         """Judge the end of a process, after its sources were read once more."""
-        self._soon(self._end(places, process, now()))
+        recorded = {place: self._recorded[place] for place in places if place in self._recorded}
+        self._soon(self._end(places, process, now(), recorded))
 
     def refused(self, places: Collection[ObservationKey]) -> None:
-        """Let agents have no process; one that they had before the restart has ended."""
-        self._soon(self._refuse(places, now()))
+        """Let agents have no process: what they name now does not count."""
+        self._soon(self._refuse(places))
 
     def unclear(self, places: Collection[ObservationKey]) -> None:
         """Let the processes of these agents prove nothing for now."""
@@ -138,12 +148,20 @@ class ProcessEvidence:
         for place in places:
             one = self._agents.observation(place)
             seen = one.process if one else None
-            if one is None or (seen and seen.process == process.process and (seen.clear or seen.end)):
+            if one is None or self._processes.process(place) != process.process:
+                continue  # it names another one by now
+            if seen and seen.process == process.process and (seen.clear or seen.end):
                 continue
             found[place] = process
         await self._agents.set_processes(found)
 
-    async def _end(self, places: Collection[ObservationKey], process: Process, moment: Moment) -> None:
+    async def _end(
+        self,
+        places: Collection[ObservationKey],
+        process: Process,
+        moment: Moment,
+        recorded: Mapping[ObservationKey, float | None],
+    ) -> None:
         by_source: dict[SourceName, list[str]] = {}
         for source, agent_id in places:
             by_source.setdefault(source, []).append(agent_id)
@@ -151,20 +169,22 @@ class ProcessEvidence:
         found = {}
         for place in places:
             one = self._agents.observation(place)
-            if one is None or one.process is None or one.process.process != process or one.process.end:
+            if one is None:
                 continue
-            watched = one.restored is None or one.restored.process != process or one.process.clear
-            found[place] = self._with_end(one, moment, watched=watched).process
+            if one.session is None:  # of one that is not believed in as well: its beats would restore trust
+                self._distrust.ended(one.workspace, one.agent_id, process, moment.wall)
+            if one.process is None or one.process.process != process or one.process.end:
+                continue
+            watched = place not in recorded
+            found[place] = self._with_end(one, moment, watched=watched, recorded=recorded.get(place)).process
         await self._agents.set_processes(found)
 
-    async def _refuse(self, places: Collection[ObservationKey], moment: Moment) -> None:
+    async def _refuse(self, places: Collection[ObservationKey]) -> None:
         found: dict[ObservationKey, SeenProcess | None] = {}
         for place in places:
             one = self._agents.observation(place)
-            if one is None or one.process is None or one.process.end is not None:
-                continue
-            restored = not one.process.clear and one.restored is not None
-            found[place] = self._with_end(one, moment, watched=False).process if restored else None
+            if one is not None and one.process is not None and one.process.end is None:
+                found[place] = None
         await self._agents.set_processes(found)
 
     async def _unclear(self, places: Collection[ObservationKey]) -> None:
@@ -179,17 +199,23 @@ class ProcessEvidence:
 
     def _follow_restored(self, new: Observation) -> None:
         if new.process is not None and new.process.end is None:
+            self._recorded[new.place] = new.restored.wall if new.restored else None
             self._processes.claim(new.place, _certain(new.process))
 
     def _of_registration(self, old: Observation | None, new: Observation) -> Observation:
         """Follow the process that a registration names, unless a beat says that it was never the agent's."""
-        place, traces = new.place, new.traces
-        claim = claim_of_registration(traces.registration if traces else None, new.workspace)
+        place, registration = new.place, new.traces.registration if new.traces else None
+        claim = claim_of_registration(registration, new.workspace)
         before = claim_of_registration(old.traces.registration, old.workspace) if old and old.traces else None
+        if claim is None and new.process is not None and _says_nothing(registration) and not _is_mixed(old):
+            if before is not None:
+                self._gone[place] = before
+            return new
+        before = before or self._gone.pop(place, None)
         same = claim is not None and (before is None or claim.renews(before))
         if claim is None or not same:
             self._distrust.forget(new.workspace, new.agent_id)
-            if new.process is not None and old is not None and old.traces is not None:
+            if new.process is not None and old is not None and (old.traces is not None or _is_mixed(old)):
                 new = replace(new, process=None)
         if old is not None and new.beat_wall is not None and new.beat_at != old.beat_at and same:
             learned = self._distrust.beat(new.workspace, new.agent_id, new.beat_wall)
@@ -200,7 +226,7 @@ class ProcessEvidence:
                 self._soon(self._trust(new.workspace))
         if claim is None:
             self._processes.release(place)
-        elif new.process is not None and new.process.process.pid == claim.pid and not new.process.clear:
+        elif new.process is not None and not new.process.clear and _may_mean(claim, new.process.process):
             self._processes.claim(place, _certain(new.process))  # the last run has asked
         else:
             self._processes.claim(place, claim)
@@ -218,14 +244,22 @@ class ProcessEvidence:
             }
         )
 
-    def _with_end(self, one: Observation, moment: Moment, *, watched: bool) -> Observation:
-        """Return an observation whose process has ended, with the end judged."""
+    def _with_end(
+        self, one: Observation, moment: Moment, *, watched: bool, recorded: float | None
+    ) -> Observation:
+        """Return an observation whose process has ended, with the end judged.
+
+        Args:
+            one: the observation.
+            moment: when that was learned.
+            watched: whether coordd ran when it ended.
+            recorded: otherwise, when the last run saw it, in epoch seconds; None: that is not known.
+        """
         seen = one.process
         if seen is None:
             return one
         session = one.session
         registration = one.traces.registration if one.traces else None
-        recorded = one.restored.wall if one.restored and not watched else None
         row = judge_end(
             ProcessEnd(
                 kind=session.kind if session else None,
@@ -237,8 +271,6 @@ class ProcessEvidence:
             )
         )
         log.debug("process %d of %s has ended: %s", seen.process.pid, one.agent_id, row.when)
-        if session is None:
-            self._distrust.ended(one.workspace, one.agent_id, seen.process, moment.wall)
         return replace(one, process=replace(seen, end=End(row.orderly, moment.wall, moment.mono), clear=True))
 
     def _soon(self, step: Coroutine[Any, Any, None]) -> None:
@@ -259,3 +291,21 @@ class ProcessEvidence:
 
 def _certain(seen: SeenProcess) -> ProcessClaim:
     return ProcessClaim(pid=seen.process.pid, process=seen.process)
+
+
+def _says_nothing(registration: Registration | None) -> bool:
+    """Return whether a registration is gone, or only half written."""
+    return registration is None or all(
+        said is None
+        for said in (registration.pid, registration.status, registration.started_at, registration.hostname)
+    )
+
+
+def _is_mixed(old: Observation | None) -> bool:
+    """Return whether the process may be another source's: the records do not say which one told of it."""
+    return old is not None and old.traces is None and old.restored is not None and old.restored.shared
+
+
+def _may_mean(claim: ProcessClaim, process: Process) -> bool:
+    """Return whether a registration may mean this process, whose pid may be another one in a container."""
+    return claim.pid == process.pid or claim.proc_start == process.start

@@ -159,6 +159,11 @@ class ProcessIntake:
         found = self._claims.get(place)
         return None if found is None else found.phase
 
+    def process(self, place: ObservationKey) -> Process | None:
+        """Return the process that the claim at a place means, ended or not; None until it counts."""
+        found = self._claims.get(place)
+        return found.process if found is not None and found.phase in ("alive", "ended") else None
+
     def refusal(self, place: ObservationKey) -> str | None:
         """Return why the process that is claimed at a place does not count, in words; None where it does."""
         found = self._claims.get(place)

@@ -36,6 +36,7 @@ from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.pending import PendingHints
 from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog, found_all, found_some
+from coordd.runtime.clock_watch import uptime
 from coordd.runtime.pace import Pace
 from coordd.runtime.schedule import Schedule, now
 from coordd.sources.base import Source, SourceLost
@@ -307,6 +308,7 @@ class SourceIntake:
             timeout=store.judging.limits.timeout,
             fresh=fresh,
             blind=moment.mono - clock.now(moment.mono),
+            slept=max(0.0, uptime() - moment.mono) if fresh else 0.0,
         )
 
     def _await_next(self) -> None:

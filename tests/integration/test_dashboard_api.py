@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ import pytest
 from dash import Dashboard, dashboard
 from live import Coordd, Project, environment, watching
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from real_processes import process_of, sleeper
 from waiting import eventually
 
 NASTY = "<img src=x onerror=alert(1)>"
@@ -161,6 +163,40 @@ def test_metrics_are_what_the_status_says(fleet: tuple[Project, Coordd, Dashboar
     assert "coordd_redis_up" not in dash.get("/metrics").body.decode()
     assert dash.metric("coordd_host_memory_total_bytes") == status["system"]["memory_usage"]["total"]
     assert "coder" not in dash.get("/metrics").body.decode()
+
+
+def test_who_needs_a_human_is_told_as_it_happens_and_counted(tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    with (
+        sleeper(cwd=project.root) as child,
+        watching(project, tmp_path) as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+        closing(dash.events("/api/events?topics=status")) as stream,
+    ):
+        project.register("doomed", pid=child.pid, proc_start=process_of(child.pid).start)
+        project.register("done", status="ended")
+        project.beat("beats")
+        eventually(lambda: coordd.agent("doomed")["reason"] == "process")
+        stream.until("status", attention=[])
+        assert dash.metric('coordd_attention{kind="killed"}') == 0
+        eventually(lambda: dash.metric('coordd_agents_kind{kind="unknown"}') == 2)  # of no kind that is known
+        eventually(lambda: dash.metric('coordd_agents_activity{activity="unknown"}') == 2)
+        child.kill()
+        eventually(lambda: coordd.agent("doomed")["reason"] == "killed")
+        needs = coordd.rpc("status")["attention"]
+        assert [(one["kind"], one["subject"]) for one in needs] == [("killed", "doomed")]
+        stream.until("status", attention=needs)
+        assert dash.json("/api/status")["attention"] == needs
+        eventually(lambda: dash.metric('coordd_attention{kind="killed"}') == 1)
+        eventually(lambda: dash.metric('coordd_agents_kind{kind="unknown"}') == 1)
+        assert dash.metric("coordd_waiting_seconds_max") == 0
+        text = dash.get("/metrics").body.decode()
+        assert "doomed" not in text
+        assert "beats" not in text
+        # nothing notifies of this
+        assert coordd.ctl("ack", needs[0]["id"]).returncode == 0
+        stream.until("status", attention=[])
+        eventually(lambda: dash.metric('coordd_attention{kind="killed"}') == 0)
 
 
 def test_metrics_in_both_formats(fleet: tuple[Project, Coordd, Dashboard]) -> None:

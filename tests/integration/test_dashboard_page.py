@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 from browser import chromium, complaints, opened, store
 from dash import Dashboard, dashboard
 from fake_coordd import agent, fake_coordd, paged, status_document
-from live import Coordd, Project, watching
+from live import Coordd, Project, beating, watching
 from playwright.sync_api import Browser, Page, expect
+from real_processes import process_of, sleeper
 from waiting import PATIENCE, eventually
+
+from coordd.model import ACTIVITIES
 
 pytestmark = pytest.mark.page
 expect.set_options(timeout=PATIENCE * 1000)
@@ -207,6 +211,119 @@ def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path
         expect(row(page, "worker")).to_have_count(0)
 
 
+def test_who_needs_me_stands_on_top_until_it_is_seen(browser: Browser, tmp_path: Path) -> None:
+    """Real processes: one is killed, one lives; beside them one ended in order, and one does nothing."""
+    project = Project(tmp_path / "app")
+    with (
+        sleeper(cwd=project.root) as doomed,
+        sleeper(cwd=project.root) as survivor,
+        sleeper(cwd=project.root) as done,
+        watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="3s", COORDD_AGENTS_STALL_AFTER="3s") as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        for name, child in ((NASTY, doomed), ("survivor", survivor), ("done", done)):
+            project.register(name, pid=child.pid, proc_start=process_of(child.pid).start)
+        for name in (NASTY, "survivor", "done"):
+            expect(row(page, name).locator(".c-does")).to_have_text("active")
+        project.register("done", status="ended", pid=done.pid, proc_start=process_of(done.pid).start)
+        eventually(lambda: coordd.agent("done")["declared_status"] == "ended")
+        done.kill()
+        expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+        expect(page.locator("#health")).to_have_text("healthy")
+        assert complaints(page) == []
+        # who ended in order is a number, and can be looked at
+        expect(row(page, "done")).to_have_count(0)
+        fold = page.get_by_role("button", name="1 ended")
+        fold.click()
+        expect(row(page, "done").locator(".c-does")).to_have_text("ended")
+        fold.click()
+        expect(row(page, "done")).to_have_count(0)
+        doomed.kill()
+        entry = page.locator("#needs li")
+        expect(entry).to_have_count(1)
+        (told,) = coordd.rpc("status")["attention"]
+        assert told["kind"] == "killed"
+        expect(page.locator("#needs-h")).to_have_text("Needs you")
+        expect(entry.locator(".kind")).to_have_text("killed")
+        expect(entry.locator("strong")).to_have_text(NASTY)
+        expect(entry.locator(".what")).to_have_text(told["text"])
+        expect(entry.locator("code")).to_have_text(told["command"])
+        assert page.locator("img").count() == 0
+        expect(page.locator("#problems")).to_be_hidden()  # it is told once
+        expect(page.locator("#health")).to_have_text("1 needs you")
+        expect(page.locator("#agents tbody .id").first).to_have_text(NASTY)
+        expect(row(page, NASTY).locator(".c-does")).to_have_text("killed")
+        age = entry.locator(".n").inner_text()
+        expect(entry.locator(".n")).not_to_have_text(age)
+        assert complaints(page) == []
+        store(page, "needs-you")
+        entry.locator("code").click()
+        assert page.evaluate("String(getSelection())") == told["command"]
+        (project.agents / "idler.tasks").write_text("t-1\n")
+        with beating(project, "idler"):
+            expect(row(page, "idler").locator(".c-does")).to_have_text("stalled")
+            expect(entry.nth(1).locator(".kind")).to_have_text("stalled")
+            for one in coordd.rpc("status")["attention"]:
+                assert coordd.ctl("ack", one["id"]).returncode == 0
+            expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+            coordd.stop(signal.SIGKILL)
+        expect(page.locator("#needs-h")).to_have_text("Nobody needed you then.")
+
+
+def test_what_waits_is_told_with_its_tool_and_its_context(browser: Browser, tmp_path: Path) -> None:
+    """Sessions of coding agents, as a daemon tells of them: of a played one."""
+    shared = {"name": "fix login", "project": "/src/app", "kind": "claude-code", "sources": ["claude-code"]}
+    began = {"activity_since": "2026-11-22T05:55:00.000Z", "last_progress": "2026-11-22T06:04:58.000Z"}
+    agents = [
+        agent("0a1b2c3d-1111", activity="working", tool="Bash", context_tokens=84_210, **shared, **began),
+        agent("9f8e7d6c-2222", activity="waiting", waiting_for="plan approval", **shared, **began),
+        agent("codex-1", activity="idle", background=2, context_tokens=1_200_000, kind="codex", **began),
+        agent("blocked-1", activity="blocked", context_tokens=None, **began),
+    ]
+    waits = {
+        **{"kind": "waiting", "workspace": "/src/app", "subject": "9f8e7d6c-2222"},
+        **{"since": "2026-11-22T05:55:00.000Z", "text": "waits for you: plan approval (pid 7)"},
+        **{"command": f"coordctl agent '{TURNED}'", "id": "0123456789ab"},
+    }
+    entries = [waits, *({**waits, "id": f"x{n}", "subject": f"more-{n}", "kind": "new"} for n in range(24))]
+    document = status_document(attention=entries)
+    answers = {
+        "subscribe": {"seq": 0, "status": document, "agents": []},
+        "status": document,
+        "agents.list": paged(agents),
+        "tasks.list": {"timestamp": document["timestamp"], "tasks": [], "unknown": [], "cursor": None},
+        "history.query": {"records": [], "truncated": False},
+    }
+    (tmp_path / "home").mkdir()
+    with (
+        fake_coordd(str(tmp_path / "c.sock"), answers),
+        dashboard(sock=tmp_path / "c.sock", home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        first = page.locator("#needs li").first
+        expect(first.locator("strong")).to_have_text("fix login")
+        expect(first.locator(".what")).to_have_text("waits for you: plan approval (pid 7)")
+        expect(first.locator("code")).to_have_text("coordctl agent 'evil\\u{202e}gnp.exe'")
+        expect(first.locator(".n")).to_have_text("10 min")
+        expect(page.locator("#needs li")).to_have_count(20)
+        expect(page.locator("#needs")).to_contain_text("… and 5 more")
+        expect(page.locator("#health")).to_have_text("25 need you")
+        expect(page.locator("#agents tbody tr:not([hidden]) .id")).to_have_text(
+            ["fix login 9f8e7d6c…", "blocked-1", "fix login 0a1b2c3d…", "codex-1"]
+        )
+        for column, words in {
+            "does": ["waiting", "blocked", "working", "idle"],
+            "what": ["plan approval", "refused by its provider", "Bash", "2 in the background"],
+            "for": ["10 min"] * 4,
+            "context": [DASH, DASH, "84k", "1.2M"],
+        }.items():
+            expect(page.locator(f"#agents tbody tr:not([hidden]) .c-{column}")).to_have_text(words)
+        assert complaints(page) == []
+        page.get_by_role("searchbox").fill("plan")
+        expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(1)
+
+
 def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser, tmp_path: Path) -> None:
     project = Project(tmp_path / "app")
     project.beat("coder")
@@ -391,6 +508,75 @@ def test_numbers_are_said_as_coordctl_says_them(browser: Browser, scene: Scene) 
     assert [dash.get(one, one) for one in said[0]] == [text.age(one) for one in ages]
     assert [dash.get(one, one) for one in said[1]] == [text.duration(one) for one in ages]
     assert [dash.get(one, one) for one in said[2]] == [text.size(one) for one in sizes]
+
+
+def test_agents_are_told_of_as_coordctl_tells_of_them(browser: Browser, scene: Scene) -> None:
+    from coordd.cli import agent_words as words
+    from coordd.util.text import age
+
+    now = 1795327500.0
+    variants: list[dict[str, Any]] = [
+        {},
+        {"tool": "Bash", "waiting_for": "question", "background": 0},
+        {"background": 3, "waiting_for": None},
+        {"name": " ", "project": None, "workspace": None, "sources": ["redis"]},
+        {"name": "other", "project": None, "workspace": None, "sources": []},
+        {"last_heartbeat_age": None, "last_heartbeat": None},
+        {"last_heartbeat_age": None, "last_heartbeat": None, "last_progress": None, "activity_since": None},
+    ]
+    agents = [
+        {
+            **agent("a-1", status, reason=reason, activity=activity, name="fix", project="/src/app"),
+            **{"last_heartbeat_age": 130.5, "waiting_for": "input", "tool": None, "background": None},
+            **{"timestamp": at(now), "last_progress": at(now - 40.5), "activity_since": at(now - 7300.5)},
+            **variant,
+        }
+        for status, reasons, activities in (
+            ("active", ["process"], [*ACTIVITIES, None, "dancing"]),
+            ("inactive", ["ended", "killed", "silent", "odd"], [None]),
+            ("unknown", ["unreachable", "quiet", "no-heartbeat", "odd"], [None]),
+        )
+        for reason in reasons
+        for activity in activities
+        for variant in variants
+    ]
+    expected = [
+        [
+            words.state_of(one),
+            words.rank_of(one),
+            words.name_of(one),
+            words.place_of(one),
+            words.doing(one, later=0.0),
+            age(words.since(one, now, later=0.0)),
+        ]
+        for one in agents
+    ]
+    counts = [None, -1, 0, 949, 1000, 84_210, 999_499, 999_500, 1_234_567]
+    with opened(browser, scene.dash.url) as page:
+        said = page.evaluate(
+            """async ([agents, asked, counts]) => {
+              const [w, d, f] = await Promise.all(
+                ["words", "data", "format"].map((name) => import(`/static/${name}.js`)));
+              const moments = ["timestamp", "last_progress", "activity_since", "last_heartbeat"];
+              const moved = (time) => new Date(Date.parse(time) - asked * 1000 + d.now()).toISOString();
+              const said = agents.map((a) => {
+                for (const name of moments) if (a[name] !== null) a[name] = moved(a[name]);
+                d.prepared(a);
+                const since = f.age(d.since(w.sinceOf(a)));
+                return [w.stateOf(a), w.rankOf(a), w.nameOf(a), w.placeOf(a), w.doing(a), since];
+              });
+              return [said, counts.map(w.tokens)];
+            }""",
+            [agents, now, counts],
+        )
+    for one, python, script in zip(agents, expected, said[0], strict=True):
+        assert [DASH if part == "-" else part for part in python] == script, one
+    assert [DASH if part == "-" else part for part in map(words.tokens, counts)] == said[1]
+
+
+def at(moment: float) -> str:
+    """Return epoch seconds as the daemon writes a timestamp."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def test_a_thousand_agents_are_a_few_rows(browser: Browser, tmp_path: Path) -> None:

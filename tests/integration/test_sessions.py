@@ -1,4 +1,4 @@
-"""Sessions beside coordination folders: what lives in a workspace is watched there, and is one agent with it."""
+"""Sessions beside coordination folders: what lives in a workspace is watched, and is one agent with it."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from day.clock import Clock, Timers
-from day.machine import EndWatch, FileWatch, Machine, Mailbox
 
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
@@ -49,6 +47,8 @@ from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
 from coordd.util.timestamps import utc_date
+from day.clock import Clock, Timers
+from day.machine import EndWatch, FileWatch, Machine, Mailbox
 
 HOST = "h"
 SAMPLE_EVERY = 60.0
@@ -140,7 +140,9 @@ class Records:
         """Note a snapshot, and keep what is written after it."""
         self.forget()
         self._file = (self._directory / f"agent_{utc_date(wall)}.jsonl").open("wb")
-        self.snapshot = LastSnapshot(wall, [msgspec.Raw(one) for one in snapshot], self._covered(), msgspec.Raw())
+        self.snapshot = LastSnapshot(
+            wall, [msgspec.Raw(one) for one in snapshot], self._covered(), msgspec.Raw()
+        )
 
     def forget(self) -> None:
         """Keep nothing."""
@@ -199,9 +201,7 @@ class Coordd:
         board = Board(store=self.store)
         self.needs = Needs(store=self.store, board=board, tasks=TaskList(board=board, store=self.store))
         agents = AgentIntake(store=self.store, recorder=recorder, host=HOST)
-        self._announcer = Announcer(
-            store=self.store, recorder=recorder, schedule=schedule, needs=self.needs
-        )
+        self._announcer = Announcer(store=self.store, recorder=recorder, schedule=schedule, needs=self.needs)
         agents.on_doing = self._announcer.doing
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
         self._deadline_timer = DeadlineTimer(store=self.store, schedule=schedule, agents=agents, tasks=tasks)
@@ -275,7 +275,9 @@ class Coordd:
 
     def write_snapshot(self) -> None:
         """Write the snapshot."""
-        self._records.begin([msgspec.json.encode(self._view(one)) for one in self.shown()], self._clock.time())
+        self._records.begin(
+            [msgspec.json.encode(self._view(one)) for one in self.shown()], self._clock.time()
+        )
 
     def shown(self) -> list[ShownAgent]:
         """Return the agents as somebody who asks now is told."""

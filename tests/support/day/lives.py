@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import count
 
-from day.clock import Clock
-from day.machine import OWNER, FileWatch, Machine
-from day.truth import Truth
 from played_claude import PlayedSession
 
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.host.process_facts import Process
+from day.clock import Clock
+from day.machine import OWNER, FileWatch, Machine
+from day.truth import Truth
 
 MINUTE, HOUR = 60.0, 3600.0
 BEAT = 30.0

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from day.clock import Clock
 from played_claude import Written
 
 from coordd.host.process_facts import Process, ProcessFacts
@@ -15,6 +14,7 @@ from coordd.host.trees import ProcessUse
 from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.watch import ONCE, Tell
 from coordd.util import inotify as ino
+from day.clock import Clock
 
 TICKS = 100
 FIRST_PID = 10_000_000

@@ -11,19 +11,18 @@ import asyncio
 import heapq
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from coordd.agents.traces import AgentTraces
+from coordd.model import AgentSample
 from day.clock import Clock, in_force, rest
 from day.coordd import Coordd, HomeSource, Records, WorkspaceSource
 from day.lives import HOUR, MINUTE, Beating, Life, Registered, Session, World
 from day.machine import FileWatch, Machine, Mailbox
-from day.truth import GONE, LAG, Interval, Observed, Oracle, Shown, Truth
-
-from coordd.agents.traces import AgentTraces
-from coordd.model import AgentSample
+from day.truth import GONE, Interval, Observed, Oracle, Shown, Truth
 
 WORKSPACES = 4
 DETAILED = 20
@@ -373,7 +372,9 @@ class Day:
         self.outcome.false += 1
         if truth.key not in self._false_now:
             self._false_now.add(truth.key)
-            phases = " ".join(f"{p.what}@{p.since - now:+.1f}({p.at - now:+.1f})" for p in list(truth.phases)[-4:])
+            phases = " ".join(
+                f"{p.what}@{p.since - now:+.1f}({p.at - now:+.1f})" for p in list(truth.phases)[-4:]
+            )
             self._is_false(
                 f"{truth.key[1]} ({truth.kind}) is {how} as {shown}, allowed {sorted(map(str, allowed))}; "
                 f"end {truth.end} at {truth.ended_at - now:+.1f}; beat {truth.last_beat - now:+.1f}; {phases}",
@@ -385,7 +386,11 @@ class Day:
         observed = self._observed
         if len(self.outcome.details) < DETAILED:
             now = self._clock.mono
-            blind = {k or "home": [f"{b - now:.0f}..{e - now:.0f}" for b, e in v[-2:]] for k, v in observed.blind.items() if v}
+            blind = {
+                k or "home": [f"{b - now:.0f}..{e - now:.0f}" for b, e in v[-2:]]
+                for k, v in observed.blind.items()
+                if v
+            }
             self.outcome.details.append(
                 f"t={self._clock.mono:.2f} {words}; started {observed.started - now:+.0f}; "
                 f"gaps {[f'{b - now:.1f}..{e - now:.1f}' for b, e in observed.gaps[-2:]]}; blind {blind}"

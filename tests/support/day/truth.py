@@ -22,7 +22,9 @@ BEAT = 31.0
 MEASURED = 130.0
 """Seconds after the start within which what an old call's processes do may not be known yet."""
 
-What = Literal["unknown", "idle", "turn", "call", "working-call", "waiting", "refused", "shell", "task", "leaving"]
+What = Literal[
+    "unknown", "idle", "turn", "call", "working-call", "waiting", "refused", "shell", "task", "leaving"
+]
 Kind = Literal["session", "beats", "registered"]
 Shown = tuple[str, str, str | None]
 """Status, reason, activity."""
@@ -59,9 +61,7 @@ class Truth:
     ended_at: float = math.inf
     shown: bool = False
 
-    def does(
-        self, what: What, now: float, at: float | None = None, shell: float | None = None
-    ) -> None:
+    def does(self, what: What, now: float, at: float | None = None, shell: float | None = None) -> None:
         """Note that the agent does something else from now on."""
         self.phases.append(Phase(now, what, now if at is None else at, shell))
 

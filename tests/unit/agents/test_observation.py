@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from coordd.agents.beats import Reading, Restored
 from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation, observe
+from coordd.agents.session import Session, Turn
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 
@@ -122,3 +123,18 @@ def test_a_registration_file_that_is_only_touched_is_no_beat() -> None:
     again = observe(one, PLACE, "/w", touched, reading(61.0))
     assert (again.beat_wall, again.beat_at) == (one.beat_wall, one.beat_at)
     assert again.traces == touched
+
+
+def test_the_time_that_the_machine_slept_before_coordd_looked_is_no_age() -> None:
+    """A turn whose last record is 8 h old is not stalled if the machine may have slept for those hours."""
+    turn = Turn(open=True, since=T0 - 30_000, last=T0 - 28_800)
+    session = Session("claude-code", "s", None, turn=turn)
+    for slept, age in [(0.0, 28_800.0), (28_000.0, 800.0), (90_000.0, 0.0)]:
+        first = Reading(T0, 500.0, 500.0, 500.0, TIMEOUT, fresh=True, slept=slept)
+        one = observe(None, PLACE, "/w", AgentTraces("a", session=session), first)
+        assert one.date(turn.last) == 500.0 - age
+        later = Reading(T0 + 60, 560.0, 560.0, 560.0, TIMEOUT)
+        grown = replace(session, turn=replace(turn, last=T0 + 50))
+        again = observe(one, PLACE, "/w", AgentTraces("a", session=grown), later)
+        assert again.date(turn.since) == one.date(turn.since)  # what was dated once stays so
+        assert again.date(T0 + 50) == 560.0

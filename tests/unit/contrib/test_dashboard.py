@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from coordd.dashboard.agent_metrics import AgentNumbers
 from coordd.dashboard.metrics import Page, dashboard_families
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +44,8 @@ FULL: dict[str, Any] = {
         },
         **{"disk_io": {"read": 1, "write": 1}, "network_io": {"sent": 1, "received": 1}},
     },
-    "agents": {"active": 1, "inactive": 1, "unknown": 1, "stalled": 1},
+    "agents": {"active": 1, "inactive": 1, "unknown": 1, "stalled": 1, "activities": {"waiting": 1}},
+    "attention": [],
     "tasks": {"available": 1, "claimed": 1, "expired": 0, "orphaned": 0},
     "sinks": {"jsonl": {"state": "ok", "written": 1, "dropped": 0, "backlog": 0}},
     "workspaces": [],
@@ -55,7 +57,8 @@ def our_metrics() -> set[str]:
     """The names of every sample there is when everything is known."""
     registry = CollectorRegistry(auto_describe=False)
     own = dashboard_families(connections=0, streams=0, refused=0, cut=0, requests=0, cpu=0, reconnections=0)
-    registry.register(Page(FULL, own))
+    agents = AgentNumbers({"codex": 1}, (1.0,), {"codex": (1.0, 1.0, 1.0, 1.0)})
+    registry.register(Page(FULL, own, agents))
     lines = generate_latest(registry).decode().splitlines()
     return {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
 
@@ -97,7 +100,7 @@ def test_promtool_takes_what_is_for_prometheus(arguments: tuple[str, ...]) -> No
 def test_rules_and_panels_use_metrics_that_there_are() -> None:
     known = our_metrics()
     rules = re.findall(r"^\s+expr: (.*)$", (PROMETHEUS / "coordd.rules.yml").read_text(), re.MULTILINE)
-    assert len(rules) == 14
+    assert len(rules) == 19
     panels = list(expressions(json.loads(GRAFANA.read_text())))
     assert len(panels) > 20
     for expression in rules + panels:

@@ -17,9 +17,12 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import coordd.dashboard
+from coordd.dashboard.agent_metrics import AgentNumbers, read_agents
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.series import RANGES, series
+from coordd.dashboard.token_totals import TokenTotals
+from coordd.model import AgentView, Status, Tokens
 
 USAGE = {"total": 100, "used": 25, "free": 70, "available": 75, "percent": 25.0}
 STATUS: dict[str, Any] = {
@@ -39,7 +42,11 @@ STATUS: dict[str, Any] = {
         **{"disk_io": {"read": 1.0, "write": 2.0}, "network_io": {"sent": 3.0, "received": 4.0}},
         "self": {"cpu_percent": 0.1, "rss": 30_000_000, "open_fds": 12, "loop_lag_ms": 1.0},
     },
-    "agents": {"total": 9, "active": 5, "inactive": 3, "unknown": 1, "stalled": 1},
+    "agents": {
+        **{"total": 9, "active": 5, "inactive": 3, "unknown": 1, "stalled": 1},
+        "activities": {"waiting": 2, "blocked": 0, "stalled": 1, "unknown": 1, "working": 1, "idle": 0},
+    },
+    "attention": [{"kind": "waiting"}, {"kind": "waiting"}, {"kind": "mass"}, {"kind": "new"}],
     "tasks": {"available": 4, "claimed": 6, "expired": 2, "orphaned": 1},
     "sinks": {"jsonl": {"state": "ok", "written": 10, "backlog": 0, "dropped": 0, "error": None}},
     "workspaces": [
@@ -52,14 +59,35 @@ STATUS: dict[str, Any] = {
 OWN = dashboard_families(connections=1, streams=1, refused=0, cut=0, requests=5, cpu=0.1, reconnections=0)
 
 
-def page(status: dict[str, Any] | None) -> CollectorRegistry:
+SINCE = "2026-11-22T06:00:00.000Z"
+
+
+def entry(agent_id: str, status: Status = "active", **more: Any) -> AgentView:
+    """An agent as the daemon answers it."""
+    fixed: dict[str, Any] = {
+        **{"timestamp": SINCE, "host": "box", "workspace": "/src/app", "reason": "process"},
+        **{"cause": "start", "active_tasks": 0, "uptime": 1.0, "last_heartbeat": None},
+        **{"declared_status": None, "sources": ("claude-code",)},
+    }
+    return AgentView(agent_id=agent_id, status=status, **fixed, **more)
+
+
+def listed(*agents: AgentView, at: str = "2026-11-22T06:05:00.000Z") -> bytes:
+    return msgspec.json.encode({"timestamp": at, "agents": agents, "cursor": None})
+
+
+def numbers(*agents: AgentView) -> AgentNumbers:
+    return read_agents(listed(*agents), TokenTotals())
+
+
+def page(status: dict[str, Any] | None, agents: AgentNumbers | None = None) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Page(status, OWN))
+    registry.register(Page(status, OWN, agents))
     return registry
 
 
-def samples(status: dict[str, Any] | None) -> dict[str, float]:
-    text = openmetrics(page(status)).decode()
+def samples(status: dict[str, Any] | None, agents: AgentNumbers | None = None) -> dict[str, float]:
+    text = openmetrics(page(status, agents)).decode()
     return {
         f"{s.name}{json.dumps(s.labels) if s.labels else ''}": s.value
         for family in text_string_to_metric_families(text)
@@ -93,6 +121,11 @@ def test_every_number_has_its_metric() -> None:
         "coordd_loop_lag_seconds": 0.001,
         "coordd_process_cpu_seconds_total": 1.5,
         "coordd_dashboard_requests_total": 5,
+        'coordd_agents_activity{"activity": "waiting"}': 2,
+        'coordd_agents_activity{"activity": "idle"}': 0,
+        'coordd_attention{"kind": "waiting"}': 2,
+        'coordd_attention{"kind": "killed"}': 0,
+        'coordd_attention{"kind": "other"}': 1,
     }.items():
         assert found[name] == value, name
 
@@ -111,6 +144,82 @@ def test_what_is_unknown_has_no_sample() -> None:
     assert samples(None)["coordd_up"] == 0
 
 
+def test_a_daemon_that_tells_of_no_needs_has_no_number_of_them() -> None:
+    old = {name: value for name, value in STATUS.items() if name != "attention"}
+    old["agents"] = {"total": 1, "active": 1, "inactive": 0, "unknown": 0}
+    found = samples(old)
+    assert not [name for name in found if name.startswith(("coordd_attention", "coordd_agents_activity"))]
+
+
+def test_agents_are_counted_by_kind_in_few_words() -> None:
+    found = samples(
+        STATUS,
+        numbers(
+            entry("a", kind="claude-code"),
+            entry("b", kind="claude-code"),
+            entry("c", kind="my-own-agent"),
+            entry("d", kind='{"x"}\n'),
+            entry("e", kind=None),
+            entry("f", kind=""),
+            entry("g", "inactive", kind="codex"),
+        ),
+    )
+    kinds = {
+        name: value for name, value in found.items() if name.startswith("coordd_agents_kind") and value > 0
+    }
+    assert kinds == {
+        'coordd_agents_kind{"kind": "claude-code"}': 2,
+        'coordd_agents_kind{"kind": "other"}': 2,
+        'coordd_agents_kind{"kind": "unknown"}': 2,
+    }
+    assert found['coordd_agents_kind{"kind": "codex"}'] == 0
+
+
+def test_seconds_waited_are_those_of_who_waits_now() -> None:
+    found = samples(
+        STATUS,
+        numbers(
+            entry("a", activity="waiting", activity_since=SINCE, waiting_for="question"),
+            entry("b", activity="waiting", activity_since="2026-11-22T06:04:00.000Z"),
+            entry("c", activity="waiting", activity_since=None),
+            entry("d", activity="working", activity_since=SINCE),
+            entry("e", "inactive", activity="waiting", activity_since=SINCE),
+            entry("f", activity="waiting", activity_since="2026-11-22T07:00:00.000Z"),
+        ),
+    )
+    assert found["coordd_waiting_seconds_max"] == 300
+    assert found["coordd_waiting_seconds"] == 360
+    nobody = samples(STATUS, numbers(entry("a")))
+    assert nobody["coordd_waiting_seconds_max"] == nobody["coordd_waiting_seconds"] == 0
+    assert not [name for name in samples(STATUS) if "waiting_seconds" in name]
+
+
+def test_tokens_are_a_counter_by_kind_and_type() -> None:
+    totals = TokenTotals()
+    first = Tokens(input=100, output=10, cache_read=1000, cache_write=50, since=SINCE)
+    later = Tokens(input=103, output=12, cache_read=1005, cache_write=50, since=SINCE)
+    read_agents(listed(entry("a", kind="claude-code", tokens=first)), totals)
+    agents = read_agents(listed(entry("a", kind="claude-code", tokens=later)), totals)
+    found = samples(STATUS, agents)
+    assert {name: value for name, value in found.items() if name.startswith("coordd_tokens")} == {
+        'coordd_tokens_total{"kind": "claude-code", "type": "input"}': 3,
+        'coordd_tokens_total{"kind": "claude-code", "type": "output"}': 2,
+        'coordd_tokens_total{"kind": "claude-code", "type": "cache_read"}': 5,
+        'coordd_tokens_total{"kind": "claude-code", "type": "cache_write"}': 0,
+    }
+    gone = samples(STATUS, read_agents(listed(), totals))
+    assert gone['coordd_tokens_total{"kind": "claude-code", "type": "input"}'] == 3
+
+
+def test_no_label_names_an_agent() -> None:
+    agent = entry(
+        "secret-id", name="secret-name", project="/secret", kind="secret-kind", waiting_for="secret"
+    )
+    told = [{"kind": "waiting", "subject": "secret", "text": "secret", "workspace": "/secret"}]
+    text = generate_latest(page({**STATUS, "attention": told}, numbers(agent))).decode()
+    assert "secret" not in text
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -125,14 +234,28 @@ def test_no_status_breaks_a_scrape(status: dict[str, Any]) -> None:
     generate_latest(page(status))
 
 
+ODD = st.dictionaries(
+    st.sampled_from(["agent_id", "workspace", "status", "kind", "activity", "activity_since", "tokens"]),
+    JSON | st.sampled_from(["active", "waiting", SINCE]) | st.just({"input": 1e300, "since": 1}),
+)
+
+
+@given(st.lists(ODD, max_size=4), JSON)
+def test_no_list_of_agents_breaks_a_scrape(agents: list[dict[str, Any]], at: object) -> None:
+    encoded = msgspec.json.encode({"agents": agents, "timestamp": at})
+    generate_latest(page(STATUS, read_agents(encoded, TokenTotals())))
+
+
 def test_promtool_has_nothing_against_it() -> None:
     if shutil.which("promtool") is None:
         assert not os.environ.get("CI"), "promtool is missing"
         return
+    tokens = Tokens(input=1, output=1, cache_read=1, cache_write=1, since=SINCE)
+    agents = numbers(entry("a", kind="codex", tokens=tokens, activity="waiting", activity_since=SINCE))
     for status in (STATUS, None):
         done = subprocess.run(
             ["promtool", "check", "metrics"],
-            input=generate_latest(page(status)),
+            input=generate_latest(page(status, agents)),
             capture_output=True,
             timeout=60,
             check=False,
