@@ -342,8 +342,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if not self.running:  # what it holds is not known before every source was read
-                doing = doing if verdict.status == "active" else NOTHING
+            if verdict.status != "active":
+                doing = NOTHING
+            elif not self.running and after.session is None and doing != NOTHING:
+                pass  # what it holds is not known before every source was read
             elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)

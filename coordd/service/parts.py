@@ -352,6 +352,7 @@ class Parts:
             agents=agents,
             processes=followed,
             reread=self.intake.reread,
+            sources=self.store.sources,
             boot=boot_time(),
             changed=self.deadline_timer.update,
         )

@@ -235,6 +235,7 @@ class Coordd:
             agents=agents,
             processes=self._processes,
             reread=self._intake.reread,
+            sources=self.store.sources,
             boot=clock.time() - clock.uptime(),
             changed=self._deadline_timer.update,
         )
