@@ -119,8 +119,8 @@ class Observed:
         """Return when a source was read for the first time since coordd started; infinite: not yet."""
         found = self.started
         for one in self.blind.get(source, ()):
-            if one.begin <= found + LAG < one.end + LAG:
-                found = max(found, one.end)
+            if one.begin <= found + LAG and one.end >= found:
+                found = one.end
         return found
 
     def known_beat(self, source: str, beat: float) -> float:
@@ -143,7 +143,8 @@ class Observed:
         for one in _merged(every, FUZZ, since):
             low -= max(0.0, min(one.end, now) - max(one.begin, since))
         # what was written meanwhile is dated as it says
-        kept = [one for one in every if one.begin >= since and (not redated or one.end > read)]
+        whole = [one for one in _merged(every, 0.0, since) if one.begin >= since]
+        kept = [one for one in whole if not redated or one.end > read]
         for one in _merged(kept, -FUZZ, since):
             if one.end < now or not open_counts:
                 high -= max(0.0, min(one.end, now) - max(one.begin, since))
@@ -171,7 +172,8 @@ class Oracle:
         seen_at = max(truth.born, self.observed.started)
         young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
         yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
-        if young and not truth.shown and now - truth.last_beat >= TIMEOUT:
+        met = max([seen_at, *(one.end for one in self._over(truth.born, truth.source))])
+        if now - met < LAG and now - truth.last_beat >= TIMEOUT:
             yield "inactive", "silent", None  # coordd finds it so, and looks at its process a moment later
 
     def _with_process(self, truth: Truth, now: float, reasons: list[str]) -> Iterator[Shown]:
@@ -243,8 +245,11 @@ class Oracle:
         found: set[str] = set()
         phases = truth.phases
         first = max(0, bisect_right(phases, begin, key=lambda one: one.since) - 1)
+        unread = self.observed.first_read(truth.source) > now - LAG
         for index in range(first, len(phases)):
             found |= self._activity(truth, phases[index], now)
+            if unread:  # what the records say, which were written before
+                found |= self._activity(truth, phases[index], begin + LAG)
         if begin < now - LAG or self.observed.blind_since(truth.source) is not None:
             found.add("unknown")
         return found
@@ -268,7 +273,10 @@ class Oracle:
                 return found
             case "task":
                 found = _by_age(low, high, STALL, "working", "stalled")
-                if since_start < STALL + 2:  # a change before the start cannot be told from none
+                read = self.observed.elapsed(
+                    truth.source, now - since_start, now, open_counts=False
+                )
+                if read[0] < STALL + LAG:  # a change before the start cannot be told from none
                     found.add("working")
                 return found
             case "shell":
