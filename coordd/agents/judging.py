@@ -117,7 +117,8 @@ class Judging:
         if verdict.status != "active":
             return NOTHING
         if agent.traces is None:
-            return before  # not read since the restart: what the records say stands
+            # not read since the restart: what the records say stands
+            return before if before.activity is not None else Doing("unknown", wall, horizon)
         evidence = self.activity_of(agent.key, agent.observations, horizon)
         one = session_among(agent.observations)
         session = one.session if one else None

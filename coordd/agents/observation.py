@@ -6,6 +6,7 @@ it is now. It does no I/O and reads no clock: times are passed in. join.py makes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -166,6 +167,10 @@ def observe(
     if beaten and beat.at is not None:
         # dated once: a gap that is taken out of the observed clock later must not change its age
         beat_mono = min(reading.mono, beat.at + reading.blind)
+        if reading.fresh and beat.wall is not None:  # its age is real time, whatever of it was observed
+            written = reading.mono - max(0.0, reading.wall - beat.wall)
+            known = -math.inf if old is None or old.beat_mono is None else old.beat_mono
+            beat_mono = min(beat_mono, max(written, known))
     key = AgentKey(workspace if traces.workspace is None else traces.workspace, place[1])
     return Observation(
         source=place[0],

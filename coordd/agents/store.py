@@ -323,7 +323,8 @@ class AgentStore:
         if verdict.status != "active":
             activity = None
         elif agent.traces is None:
-            activity = agent.doing.activity  # not read since the restart: what the records say stands
+            # not read since the restart: what the records say stands
+            activity = agent.doing.activity or "unknown"
         elif not beaten or activity is None:
             work = self.judging.activity_of(agent.key, agent.observations, horizon)
             activity = judge_activity(work).activity

@@ -371,10 +371,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            # While coordd starts, what an agent holds is not known before every source was read.
-            if verdict.status != before.verdict.status or (
-                (self.running or doing.activity is None) and not is_beat(before, after, verdict)
-            ):
+            known = doing.activity is not None and verdict.status == before.verdict.status
+            if not self.running and after.session is None and known:
+                pass  # what it holds is not known before every source was read
+            elif not is_beat(before, after, verdict):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)

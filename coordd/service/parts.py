@@ -198,6 +198,7 @@ class Parts:
             agents=agents,
             processes=self.processes,
             reread=self.intake.reread,
+            sources=self.store.sources,
             boot=boot_time(),
             changed=self.deadline_timer.update,
         )
