@@ -147,8 +147,6 @@ def observe(
     """
     beat = None
     last = LastBeat(None, None, None)
-    if old is not None and _was_forgotten_for_another(old, traces, reading):
-        old = None
     if old is None:
         beat = first_beat(traces, reading)
     else:
@@ -186,14 +184,6 @@ def observe(
         ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
     )
-
-
-def _was_forgotten_for_another(old: Observation, traces: AgentTraces, reading: Reading) -> bool:
-    """Return whether the records call it forgotten for the silence of another source: this has no beats."""
-    if old.traces is not None or old.restored is None or not old.dormant or traces.session is not None:
-        return False
-    mixed = old.restored.shared or old.beat_wall is None
-    return mixed and first_beat(traces, reading) is None
 
 
 def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:

@@ -336,7 +336,8 @@ class AgentStore:
             self.on_change(agent.key)
         elif verdict.status != "active" or activity in ("waiting", "blocked", "stalled"):
             self.needs_version += 1
-        outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
+        recorded = agent.doing.activity  # None: by a version whose records tell of no activity
+        outdated = verdict.status != agent.verdict.status or recorded not in (None, activity)
         self._roster.set_outdated(agent.key, outdated)
         if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.

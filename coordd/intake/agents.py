@@ -226,7 +226,7 @@ class AgentIntake:
                 continue
             shown = self._store.look(before, moment.mono, moment.wall)
             same = shown.verdict.status == before.verdict.status
-            if not same or shown.doing.activity != before.doing.activity:
+            if not same or before.doing.activity not in (None, shown.doing.activity):
                 cause: Cause = "activity" if same else "verdict"
                 verdict = before.verdict if same else shown.verdict
                 after = before.recorded(verdict, cause, shown.doing)
