@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
+from coordd.agents.declared import declared_activity
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine, judge
 from coordd.agents.observation import Observation
+from coordd.agents.session import DeclaredActivity
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, session_among
 from coordd.host.process_facts import Process
@@ -60,7 +62,9 @@ class Judging:
 
     def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return what a verdict at this moment depends on, from all sources together."""
-        return combine([self._evidence(one, horizon) for one in observations])
+        every = list(observations)
+        alone = len(every) == 1
+        return combine([self._evidence(one, horizon, alone=alone) for one in every])
 
     def activity_of(
         self, key: AgentKey, observations: Sequence[Observation], horizon: float
@@ -77,7 +81,14 @@ class Judging:
             if since is not None and one.process is not None and one.process.lives:
                 progress = self.works(one.process.process, since)
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
-        return activity_evidence(one, observed, self.held(key, horizon), limits, call_progress=progress)
+        return activity_evidence(
+            one,
+            observed,
+            self.held(key, horizon),
+            limits,
+            declared=next(filter(None, map(_declared, observations)), None),
+            call_progress=progress,
+        )
 
     def next_change(self, observations: Sequence[Observation], work: ActivityEvidence) -> float | None:
         """Return the seconds after which time alone changes the activity; None where it cannot."""
@@ -106,7 +117,8 @@ class Judging:
         if verdict.status != "active":
             return NOTHING
         if agent.traces is None:
-            return before  # not read since the restart: what the records say stands
+            # not read since the restart: what the records say stands
+            return before if before.activity is not None else Doing("unknown", wall, horizon)
         evidence = self.activity_of(agent.key, agent.observations, horizon)
         one = session_among(agent.observations)
         session = one.session if one else None
@@ -121,7 +133,7 @@ class Judging:
         """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
         if len(observations) != 1 or observations[0].dormant:
             return None
-        evidence = self._evidence(observations[0], horizon)
+        evidence = self._evidence(observations[0], horizon, alone=True)
         young = evidence.silence is None or evidence.silence <= self.limits.forget_after
         ended = evidence.end_age is not None or evidence.killed_age is not None
         return evidence if young and not ended else None
@@ -143,11 +155,13 @@ class Judging:
             self.time_to_forget(self.evidence_to_forget(observations, horizon)) == 0.0
         )
 
-    def _evidence(self, one: Observation, horizon: float) -> Evidence:
+    def _evidence(self, one: Observation, horizon: float, *, alone: bool = False) -> Evidence:
         state = self._sources.get(one.source)
         observed = 0.0 if state is None else state.clock.now(horizon)
         readable = state is not None and state.clock.readable
-        return one.evidence(observed, timeout=self.limits.timeout, readable=readable, mono=horizon)
+        return one.evidence(
+            observed, timeout=self.limits.timeout, readable=readable, mono=horizon, alone=alone
+        )
 
     def evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.
@@ -183,6 +197,11 @@ class Judging:
         if over > limit:
             return 0.0 if verdict.status == "inactive" or verdict.reason == "quiet" else None
         return max(_LEAST, limit - over)
+
+
+def _declared(one: Observation) -> DeclaredActivity | None:
+    registration = one.traces.registration if one.traces else None
+    return declared_activity(registration.status) if registration else None
 
 
 def _call_since(one: Observation) -> float | None:

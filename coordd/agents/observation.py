@@ -6,6 +6,7 @@ it is now. It does no I/O and reads no clock: times are passed in. join.py makes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -91,14 +92,19 @@ class Observation:
         """Return a time of the session's on the source's observed clock, None for none."""
         return next((at for written, at in self.dates if written == time), None)
 
-    def evidence(self, observed: float, *, timeout: float, readable: bool, mono: float) -> Evidence:
+    def evidence(
+        self, observed: float, *, timeout: float, readable: bool, mono: float, alone: bool = False
+    ) -> Evidence:
         """Return what a verdict at the observed time depends on, as far as this source tells.
 
-        ``mono`` is the monotonic time of the moment.
+        ``mono`` is the monotonic time of the moment. ``alone``: no other source tells of the agent, so that
+        no end can be told that a beat is to be compared with.
         """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden
         process = self.process
+        if alone and process is None and self.ended_mono is None:
+            return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
         beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
         declared = None if self.ended_mono is None else max(0.0, mono - self.ended_mono)
         if process is None:
@@ -141,8 +147,6 @@ def observe(
     """
     beat = None
     last = LastBeat(None, None, None)
-    if old is not None and _was_forgotten_for_another(old, traces, reading):
-        old = None
     if old is None:
         beat = first_beat(traces, reading)
     else:
@@ -161,6 +165,10 @@ def observe(
     if beaten and beat.at is not None:
         # dated once: a gap that is taken out of the observed clock later must not change its age
         beat_mono = min(reading.mono, beat.at + reading.blind)
+        if reading.fresh and beat.wall is not None:  # its age is real time, whatever of it was observed
+            written = reading.mono - max(0.0, reading.wall - beat.wall)
+            known = -math.inf if old is None or old.beat_mono is None else old.beat_mono
+            beat_mono = min(beat_mono, max(written, known))
     key = AgentKey(workspace if traces.workspace is None else traces.workspace, place[1])
     return Observation(
         source=place[0],
@@ -176,14 +184,6 @@ def observe(
         ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
     )
-
-
-def _was_forgotten_for_another(old: Observation, traces: AgentTraces, reading: Reading) -> bool:
-    """Return whether the records call it forgotten for the silence of another source: this has no beats."""
-    if old.traces is not None or old.restored is None or not old.dormant or traces.session is not None:
-        return False
-    mixed = old.restored.shared or old.beat_wall is None
-    return mixed and first_beat(traces, reading) is None
 
 
 def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:

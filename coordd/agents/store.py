@@ -24,7 +24,7 @@ from coordd.agents.activity import judge_activity
 from coordd.agents.join import Agent
 from coordd.agents.judging import Judging, Limits
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, judge
+from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
@@ -126,7 +126,13 @@ class AgentStore:
         if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
-        self._update(agent, mono, beaten=before is not None and is_beat(before, agent))
+        self._update(
+            agent,
+            mono,
+            beaten=before is not None
+            and before.doing is agent.doing
+            and is_beat(before, agent, agent.verdict),
+        )
 
     def hide(self, key: AgentKey) -> None:
         """Show an agent no longer; a key without an agent changes nothing."""
@@ -317,7 +323,8 @@ class AgentStore:
         if verdict.status != "active":
             activity = None
         elif agent.traces is None:
-            activity = agent.doing.activity  # not read since the restart: what the records say stands
+            # not read since the restart: what the records say stands
+            activity = agent.doing.activity or "unknown"
         elif not beaten or activity is None:
             work = self.judging.activity_of(agent.key, agent.observations, horizon)
             activity = judge_activity(work).activity
@@ -329,7 +336,8 @@ class AgentStore:
             self.on_change(agent.key)
         elif verdict.status != "active" or activity in ("waiting", "blocked", "stalled"):
             self.needs_version += 1
-        outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
+        recorded = agent.doing.activity  # None: by a version whose records tell of no activity
+        outdated = verdict.status != agent.verdict.status or recorded not in (None, activity)
         self._roster.set_outdated(agent.key, outdated)
         if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.
@@ -352,11 +360,16 @@ class AgentStore:
             self._deadlines.put(key, mono + max(_LEAST, left))
 
 
-def is_beat(before: Agent, after: Agent) -> bool:
-    """Return whether nothing on which the activity depends differs between two pictures of an agent."""
-    if before.verdict.status != after.verdict.status or before.doing != after.doing:
+def is_beat(before: Agent, after: Agent, verdict: Verdict) -> bool:
+    """Return whether nothing on which the activity depends differs between two pictures of an agent.
+
+    ``verdict`` is that of the later one.
+    """
+    if before.verdict.status != verdict.status:
         return False
     was, now = before.observations, after.observations
+    if len(was) == len(now) == 1:
+        return _same_work(was[0], now[0])
     return len(was) == len(now) and all(_same_work(*pair) for pair in zip(was, now, strict=True))
 
 

@@ -226,7 +226,7 @@ class AgentIntake:
                 continue
             shown = self._store.look(before, moment.mono, moment.wall)
             same = shown.verdict.status == before.verdict.status
-            if not same or shown.doing.activity != before.doing.activity:
+            if not same or before.doing.activity not in (None, shown.doing.activity):
                 cause: Cause = "activity" if same else "verdict"
                 verdict = before.verdict if same else shown.verdict
                 after = before.recorded(verdict, cause, shown.doing)
@@ -371,10 +371,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if not self.running and doing.activity is not None:
-                # what it holds is not known before every source was read
-                doing = doing if verdict.status == "active" else NOTHING
-            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
+            known = doing.activity is not None and verdict.status == before.verdict.status
+            if not self.running and after.session is None and known:
+                pass  # what it holds is not known before every source was read
+            elif not is_beat(before, after, verdict):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -394,8 +394,10 @@ class AgentIntake:
 
     def _is_unsettled(self, agent: Agent) -> bool:
         """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
+        if self.running:
+            return False
         processes = [one.process for one in agent.observations if one.process is not None]
-        return not self.running and any(one.end is None and not one.clear for one in processes)
+        return any(one.end is None and not one.clear for one in processes)
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
@@ -441,7 +443,7 @@ class AgentIntake:
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
-                if old is None or old.doing != agent.doing or old.process != agent.process:
+                if old is None or old.doing is not agent.doing or old.process is not agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
 

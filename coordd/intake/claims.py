@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from coordd.agents.observation import Observation, ObservationKey
+from coordd.agents.source import SourceName
 
 
 class ProcessClaims(Protocol):
@@ -21,6 +22,10 @@ class ProcessClaims(Protocol):
         """Take note that an observation is held no longer."""
         ...
 
+    def read(self, source: SourceName) -> None:
+        """Take note that everything of a source was read."""
+        ...
+
 
 class NoClaims:
     """Look at no process."""
@@ -30,4 +35,7 @@ class NoClaims:
         return new
 
     def removed(self, place: ObservationKey) -> None:
+        """Do nothing."""
+
+    def read(self, source: SourceName) -> None:
         """Do nothing."""

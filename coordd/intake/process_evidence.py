@@ -8,7 +8,8 @@ told                                   what follows
 =====================================  ================================================================
 it lives, and counts                   its agent has it, if its workspace's registrations are trusted
 a session's source saw it alive        its agent has it at once; its end is waited for
-it has ended                           its source is read once more, and the end is judged, once
+it has ended                           its source is read once more, and the end is judged, once; while the
+                                       source cannot be read, nothing can be said
 nothing can be said                    it proves neither life nor death
 a beat comes after the end             it was not the agent's: the agent has none, the workspace's
                                        registrations are distrusted (distrust.py)
@@ -25,7 +26,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from coordd.agents.declared import declares_end
 from coordd.agents.distrust import Distrust
@@ -33,7 +34,7 @@ from coordd.agents.observation import Observation, ObservationKey
 from coordd.agents.process_claim import ProcessClaim, claim_of_registration
 from coordd.agents.process_end import ProcessEnd, judge_end
 from coordd.agents.seen_process import End, SeenProcess
-from coordd.agents.source import SourceName
+from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import Registration
 from coordd.host.process_facts import Process
 from coordd.intake.agents import AgentIntake
@@ -44,6 +45,17 @@ from coordd.runtime.schedule import now
 log = logging.getLogger(__name__)
 
 
+class _Unjudged(NamedTuple):
+    """An end that is to be judged once its source can be read: when it was told.
+
+    ``recorded`` has its place if it is of the last run; see ``ProcessEvidence``.
+    """
+
+    process: Process
+    moment: Moment
+    recorded: Mapping[ObservationKey, float | None]
+
+
 class ProcessEvidence:
     """Take note of the processes that observations name; it implements both ends: claims and listener.
 
@@ -51,6 +63,7 @@ class ProcessEvidence:
         agents: holds the observations.
         processes: looks at processes and waits for their ends.
         reread: reads agents of a source again.
+        sources: all sources.
         boot: when this machine was started, in epoch seconds.
         changed: is called after anything has changed.
     """
@@ -61,15 +74,18 @@ class ProcessEvidence:
         agents: AgentIntake,
         processes: ProcessIntake,
         reread: Callable[[SourceName, Collection[str]], Awaitable[None]],
+        sources: Mapping[SourceName, SourceState],
         boot: float,
         changed: Callable[[], None],
     ) -> None:
         self._agents = agents
         self._processes = processes
         self._reread = reread
+        self._sources = sources
         self._boot = boot
         self._changed = changed
         self._distrust = Distrust()
+        self._unjudged: dict[ObservationKey, _Unjudged] = {}
         self._recorded: dict[ObservationKey, float | None] = {}  # when, of processes of the last run
         self._gone: dict[ObservationKey, ProcessClaim] = {}  # what registrations named that are gone
         self._turn = asyncio.Lock()
@@ -85,10 +101,14 @@ class ProcessEvidence:
         if traces is None:
             self._follow_restored(new)
             return new
+        if not _names_process(new) and (old is None or not _names_process(old)):
+            return new  # the usual case: each beat comes by here
         session = traces.session
         if session is not None:
             if new.process is not None and new.process.end is None:
                 if not session.lives:
+                    if (told := self._unjudged.pop(place, None)) and told.process == new.process.process:
+                        return self._judged(new, told.moment, told.recorded)
                     down = old is None or old.traces is None
                     return self._with_end(new, now(), watched=not down, recorded=self._recorded.get(place))
                 seen = replace(new.process, clear=True)
@@ -100,8 +120,17 @@ class ProcessEvidence:
     def removed(self, place: ObservationKey) -> None:
         """Follow nothing there any longer."""
         self._processes.release(place)
+        self._unjudged.pop(place, None)
+
         self._gone.pop(place, None)
         self._recorded.pop(place, None)
+
+    def read(self, source: SourceName) -> None:
+        """Judge the ends that were told while a source could not be read."""
+        for place, end in list(self._unjudged.items()):
+            if place[0] == source:
+                del self._unjudged[place]
+                self._soon(self._end([place], end.process, end.moment, end.recorded))
 
     async def first_look(self) -> None:
         """Look at everything that was named so far, before anybody is judged."""
@@ -166,7 +195,7 @@ class ProcessEvidence:
         for source, agent_id in places:
             by_source.setdefault(source, []).append(agent_id)
         await asyncio.gather(*(self._reread(source, ids) for source, ids in by_source.items()))
-        found = {}
+        found: dict[ObservationKey, SeenProcess | None] = {}
         for place in places:
             one = self._agents.observation(place)
             if one is None:
@@ -175,9 +204,24 @@ class ProcessEvidence:
                 self._distrust.ended(one.workspace, one.agent_id, process, moment.wall)
             if one.process is None or one.process.process != process or one.process.end:
                 continue
-            watched = place not in recorded
-            found[place] = self._with_end(one, moment, watched=watched, recorded=recorded.get(place)).process
+            if self._is_unreadable(place[0]):
+                of_last_run = {place: recorded[place]} if place in recorded else {}
+                self._unjudged[place] = _Unjudged(process, moment, of_last_run)
+                found[place] = replace(one.process, clear=False)
+            else:
+                found[place] = self._judged(one, moment, recorded).process
         await self._agents.set_processes(found)
+
+    def _judged(
+        self, one: Observation, moment: Moment, recorded: Mapping[ObservationKey, float | None]
+    ) -> Observation:
+        """Return an observation whose process has ended, with the end judged as it was told."""
+        place = one.place
+        return self._with_end(one, moment, watched=place not in recorded, recorded=recorded.get(place))
+
+    def _is_unreadable(self, source: SourceName) -> bool:
+        state = self._sources.get(source)
+        return state is not None and state.state == "unreadable"
 
     async def _refuse(self, places: Collection[ObservationKey]) -> None:
         found: dict[ObservationKey, SeenProcess | None] = {}
@@ -229,6 +273,8 @@ class ProcessEvidence:
                 self._soon(self._trust(new.workspace))
         if claim is None:
             self._processes.release(place)
+        elif place in self._unjudged:
+            return new
         elif new.process is not None and not new.process.clear and _may_mean(claim, new.process.process):
             self._processes.claim(place, _certain(new.process))  # the last run has asked
         else:
@@ -290,6 +336,17 @@ class ProcessEvidence:
         task = asyncio.get_running_loop().create_task(in_turn())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _names_process(one: Observation) -> bool:
+    """Return whether an observation has a process, or its traces name one."""
+    if one.process is not None:
+        return True
+    traces = one.traces
+    if traces is None:
+        return False
+    registration = traces.registration
+    return traces.session is not None or (registration is not None and registration.pid is not None)
 
 
 def _certain(seen: SeenProcess) -> ProcessClaim:

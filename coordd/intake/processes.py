@@ -275,11 +275,15 @@ class ProcessIntake:
         if self._stopped:
             return
         for process, places in by_process.items():
+            lives = True
             if process not in self._places:
                 self._places[process] = set()
-                self._watch.watch(process, self._ended)
+                lives = self._watch.watch(process, self._ended)
             self._places[process].update(places)
-            self.listener.alive(places, process)
+            # one of the last run was not looked at, and its end is told next
+            seen = [place for place in places if lives or self._claims[place].claim.process is None]
+            if seen:
+                self.listener.alive(seen, process)
         if told.refused:
             self.listener.refused(told.refused)
         if told.unclear:

@@ -121,7 +121,7 @@ class SourceIntake:
         self._epoch += 1
         self._read_once = False
         self._pending.clear()
-        state.clock.lost(now().mono)
+        state.clock.lost(self._stores.store.horizon(now().mono))  # a gap that ends now is seen by nobody else
         self.source.lost(trouble)
         if state.holds_tasks:
             self._stores.tasks.lost(state.workspace)
@@ -206,6 +206,7 @@ class SourceIntake:
         if epoch == self._epoch and await self._take_all(traces, epoch):
             self._last_observed = state.clock.now(began)
             self._read_once = traces.state == "read"
+            self._stores.agents.claims.read(state.name)
             self._await_next()
             if self._pending:  # told before there was anything to compare it with
                 self._once("batch", BATCH, self._batch)

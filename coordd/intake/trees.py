@@ -25,6 +25,9 @@ DEADLINE = 10.0
 """Seconds that one pass over all processes may take."""
 IDLE_EVERY = 300.0
 """Seconds between two measurements of the trees of agents that do nothing."""
+BEFORE = 1.0
+"""Seconds by which a process may seem older than the call that started it: starts count in ticks, and the wall
+clock is adjusted."""
 WORTH = 1.0
 """Seconds of CPU that the processes of a call have to use to count as doing something."""
 SOON = 1.0
@@ -141,7 +144,7 @@ class TreeSampling:
         self, wanted: list[Process], calls: dict[Process, float], mono: float
     ) -> dict[Process, TreeUse]:
         """Make one pass; runs in the worker's thread."""
-        young = {process: self._start_at(since) for process, since in calls.items()}
+        young = {process: self._start_at(since - BEFORE) for process, since in calls.items()}
         return self._meter.measure(self._uses(), {one: young.get(one) for one in wanted}, mono)
 
     def _note(self, process: Process, since: float, cpu: float, mono: float) -> None:

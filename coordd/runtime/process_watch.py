@@ -48,6 +48,7 @@ def descriptor_share() -> int:
 class _Watched(Generic[P]):
     callbacks: list[Callable[[P], None]] = field(default_factory=list)
     descriptor: EndDescriptor | None = None
+    over: bool = False  # it has ended, which is about to be told
 
 
 class ProcessWatch(Generic[P]):
@@ -88,17 +89,19 @@ class ProcessWatch(Generic[P]):
         """The number of those that only checks tell of."""
         return len(self._checked)
 
-    def watch(self, process: P, ended: Callable[[P], None]) -> None:
+    def watch(self, process: P, ended: Callable[[P], None]) -> bool:
         """Call ``ended`` once, on the loop and after this has returned, when the process has ended.
 
-        One that has ended already is told of at the next turn of the loop.
+        Returns:
+            False for one that has ended already, which is told of at the next turn of the loop.
         """
         found = self._watched.get(process)
         if found is not None:
             found.callbacks.append(ended)
-            return
-        self._watched[process] = _Watched([ended])
+            return not found.over
+        found = self._watched[process] = _Watched([ended])
         self._begin(process)
+        return not found.over
 
     def unwatch(self, process: P, ended: Callable[[P], None]) -> None:
         """Take back one :meth:`watch`; without one, this changes nothing."""
@@ -174,6 +177,7 @@ class ProcessWatch(Generic[P]):
 
     def _end_soon(self, process: P) -> None:
         self._checked.discard(process)
+        self._watched[process].over = True
         asyncio.get_running_loop().call_soon(self._end, process)
 
     def _end(self, process: P) -> None:

@@ -59,6 +59,10 @@ def decoded(content: bytes) -> str:
     return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
+MAX_DIGITS = 32
+"""Characters of a number that is written as text."""
+
+
 @lru_cache(maxsize=256)
 def _shared(text: str) -> str:
     """Return one object for equal texts: thousands of agents may write the same status and host name.
@@ -111,11 +115,13 @@ class Fields:
         self._bad(name, "not a timestamp")
         return None
 
-    def number(self, name: str, low: float, high: float) -> float | None:
-        """Return the field as a finite number from ``low`` to ``high``."""
+    def number(self, name: str, low: float, high: float, *, text: bool = False) -> float | None:
+        """Return the field as a finite number from ``low`` to ``high``; ``text``: its digits count too."""
         value = self._fields.get(name)
         if value is None:
             return None
+        if text and isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isdecimal():
+            value = int(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
             return float(value)
         self._bad(name, f"not a number from {low:g} to {high:g}")

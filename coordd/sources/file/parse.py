@@ -114,6 +114,6 @@ def parse_registration(content: bytes) -> Parsed[Registration]:
         status=fields.text("status"),
         hostname=fields.text("hostname"),
         pid=fields.integer("pid", 1, MAX_PID),
-        proc_start=fields.number("proc_start", 0, 2.0**63),
+        proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
     )
     return Parsed(registration, fields.problem)

@@ -38,7 +38,7 @@ def parse_registry_entry(value: bytes) -> Parsed[Registration]:
         status=fields.text("status"),
         hostname=fields.text("hostname"),
         pid=fields.integer("pid", 1, MAX_PID),
-        proc_start=fields.number("proc_start", 0, 2.0**63),
+        proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
         updated_at=fields.moment("last_update"),
     )
     return Parsed(registration, fields.problem)

@@ -235,6 +235,7 @@ class Coordd:
             agents=agents,
             processes=self._processes,
             reread=self._intake.reread,
+            sources=self.store.sources,
             boot=clock.time() - clock.uptime(),
             changed=self._deadline_timer.update,
         )
@@ -287,10 +288,14 @@ class Coordd:
         """Return what needs a human now."""
         return self.needs.all_entries(now())
 
-    def readable(self, source: str) -> bool:
-        """Return whether a source is shown as one that can be read: "" for the home, else a workspace."""
-        found = self.home if source == "" else self.workspaces[source]
-        return found.state.clock.readable
+    def unreadable_since(self, source: str) -> float | None:
+        """Return since when a source is shown as unreadable, None where it is not.
+
+        ``source`` is "" for the home, else a workspace.
+        """
+        clock = (self.home if source == "" else self.workspaces[source]).state.clock
+        mono = self._clock.mono
+        return None if clock.readable else mono - (clock.now(mono) - clock.seen(mono))
 
     def _view(self, shown: ShownAgent) -> AgentView:
         return AgentView(**view_fields(shown, wall=self._clock.time(), host=HOST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -127,11 +128,13 @@ class EndWatch:
         self._mail = mail
         self._watched: dict[Process, list[Callable[[Process], None]]] = defaultdict(list)
 
-    def watch(self, process: Process, ended: Callable[[Process], None]) -> None:
+    def watch(self, process: Process, ended: Callable[[Process], None]) -> bool:
         """Call ``ended`` once it has; of one that is gone already with the next turn of the loop."""
         self._watched[process].append(ended)
-        if not self._machine.lives(process):
-            self._soon(process)
+        if lives := self._machine.lives(process):
+            return lives
+        asyncio.get_running_loop().call_soon(self._tell, process)
+        return lives
 
     def unwatch(self, process: Process, ended: Callable[[Process], None]) -> None:
         """Take that back."""
@@ -144,11 +147,6 @@ class EndWatch:
     def ended(self, process: Process) -> None:
         """Take in that a process has ended."""
         self._mail.post(lambda: self._tell(process))
-
-    def _soon(self, process: Process) -> None:
-        import asyncio
-
-        asyncio.get_running_loop().call_soon(self._tell, process)
 
     def _tell(self, process: Process) -> None:
         for ended in self._watched.pop(process, ()):

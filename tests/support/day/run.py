@@ -75,7 +75,7 @@ class Day:
         self._events: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
         self._numbers = count()
         self._paused = 0.0  # seconds for which the whole machine stopped: no time of the agents
-        self._stopped_since: float | None = None
+        self._stopped_at = self._stopped_since = 0.0
         self._false_now: set[tuple[str, str]] = set()
 
     async def run(self) -> Outcome:
@@ -126,7 +126,7 @@ class Day:
     def _note_sources(self) -> None:
         if self._coordd is not None:
             for source in ["", *self._places]:
-                self._observed.note(source, self._coordd.readable(source), self._clock.mono)
+                self._observed.note(source, self._coordd.unreadable_since(source), self._clock.mono)
 
     # Agents.
 
@@ -224,16 +224,15 @@ class Day:
 
     def _stop(self) -> None:
         assert self._coordd is not None
+        self._stopped_at = self._clock.mono
         self._stopped_since = max(self._clock.mono, min(self._coordd.timers.due, self._clock.mono + HOUR))
         self._mail.stopped = True
 
     async def _go_on(self) -> None:
         assert self._coordd is not None
-        assert self._stopped_since is not None
+        self._observed.stops.append(Interval(self._stopped_at, self._clock.mono))
         if self._clock.mono > self._stopped_since:
             self._observed.gaps.append(Interval(self._stopped_since, self._clock.mono))
-        else:
-            self._observed.gaps.append(Interval(self._clock.mono, self._clock.mono))
         if self._chance.random() < 0.5:
             self._compare_all()  # somebody asks before anything else is done
         if self._chance.random() < 0.5:
@@ -269,7 +268,7 @@ class Day:
         """Note that coordd does not run."""
         self._coordd = self._machine.watch = self._world.files = None
         for source in ["", *self._places]:
-            self._observed.note(source, True, self._clock.mono)
+            self._observed.note(source, None, self._clock.mono)
 
     async def _sleeps(self) -> AsyncIterator[float]:
         assert self._coordd is not None

@@ -77,13 +77,15 @@ class Interval(NamedTuple):
 class Observed:
     """What coordd could observe: when it ran, when not, and which sources it could read when.
 
-    ``gaps`` are those in which it was stopped, ``sleeps`` when the machine slept and for how long, ``blind``
+    ``stops`` are the times in which it was stopped, ``gaps`` those parts of them in which a timer was due,
+    ``downs`` those in which there was no coordd, ``sleeps`` when the machine slept and for how long, ``blind``
     the times in which each source could not be read, of which the last may go on.
     """
 
     started: float = -math.inf
     downs: list[Interval] = field(default_factory=list)
     gaps: list[Interval] = field(default_factory=list)
+    stops: list[Interval] = field(default_factory=list)
     sleeps: list[tuple[float, float]] = field(default_factory=list)
     blind: dict[str, list[Interval]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -93,19 +95,19 @@ class Observed:
         last = self.blind.get(source, [])[-1:]
         return last[0].begin if last and last[0].end == math.inf else None
 
-    def note(self, source: str, readable: bool, now: float) -> None:
-        """Note whether a source is readable now."""
+    def note(self, source: str, unreadable_since: float | None, now: float) -> None:
+        """Note since when a source cannot be read; None: it can."""
         intervals = self.blind.setdefault(source, [])
         since = self.blind_since(source)
-        if readable and since is not None:
+        if unreadable_since is None and since is not None:
             intervals[-1] = Interval(since, now)
-        elif not readable and since is None:
-            intervals.append(Interval(now, math.inf))
+        elif unreadable_since is not None and since is None:
+            intervals.append(Interval(unreadable_since, math.inf))
 
     def known_from(self, source: str | None, now: float) -> float:
         """Return the earliest moment whose truth may still be what is known; None: of processes alone."""
         begin = now - LAG
-        unobserved = [*self.downs[-3:], *self.gaps[-3:]]
+        unobserved = [*self.downs[-3:], *self.stops[-3:]]
         if source is not None:
             unobserved += self.blind.get(source, [])[-3:]
         for one in sorted(unobserved, reverse=True):
@@ -113,22 +115,41 @@ class Observed:
                 begin = min(begin, one.begin - LAG)
         return begin
 
+    def first_read(self, source: str) -> float:
+        """Return when a source was read for the first time since coordd started; infinite: not yet."""
+        found = self.started
+        for one in self.blind.get(source, ()):
+            if one.begin <= found + LAG and one.end >= found:
+                found = one.end
+        return found
+
+    def known_beat(self, source: str, beat: float) -> float:
+        """Return the last beat that is surely known to coordd, if the last one was at this time."""
+        unobserved = [*self.stops, *self.downs, *self.blind.get(source, ())]
+        for one in sorted(unobserved, reverse=True, key=lambda one: one.end):
+            if one.begin - LAG <= beat <= one.end + LAG:
+                beat = one.begin - LAG - BEAT
+        return beat
+
     def elapsed(self, source: str, since: float, now: float, *, open_counts: bool) -> tuple[float, float]:
         """Return the least and the most observed time since a moment.
 
         ``open_counts``: a time in which the source cannot be read counts for as long as it goes on.
         """
         low = high = now - since
-        redated = since < self.started  # what was not observed before is not remembered
+        read = min(self.first_read(source), now)
+        redated = since < read  # what was not observed before is not remembered
         every = [*self.gaps, *self.blind.get(source, ())]
         for one in _merged(every, FUZZ, since):
             low -= max(0.0, min(one.end, now) - max(one.begin, since))
-        kept = [one for one in every if not redated or one.end > self.started]
+        # what was written meanwhile is dated as it says
+        whole = [one for one in _merged(every, 0.0, since) if one.begin >= since]
+        kept = [one for one in whole if not redated or one.end > read]
         for one in _merged(kept, -FUZZ, since):
             if one.end < now or not open_counts:
                 high -= max(0.0, min(one.end, now) - max(one.begin, since))
         if redated:
-            high += sum(length for at, length in self.sleeps if since <= at <= self.started)
+            high += sum(length for at, length in self.sleeps if since <= at <= read)
         return max(0.0, low), max(0.0, high)
 
 
@@ -151,6 +172,9 @@ class Oracle:
         seen_at = max(truth.born, self.observed.started)
         young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
         yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
+        met = max([seen_at, *(one.end for one in self._over(truth.born, truth.source))])
+        if now - met < LAG and now - truth.last_beat >= TIMEOUT:
+            yield "inactive", "silent", None  # coordd finds it so, and looks at its process a moment later
 
     def _with_process(self, truth: Truth, now: float, reasons: list[str]) -> Iterator[Shown]:
         seen_from = self.observed.known_from(None, now)
@@ -164,16 +188,26 @@ class Oracle:
                 yield GONE
         if truth.ended_at > now:
             return
-        if truth.end == "left":
+        end = truth.end
+        if truth.kind == "registered" and any(
+            one.begin <= truth.ended_at <= one.end for one in self.observed.downs
+        ):
+            end = "ended"  # what kind of end it was nobody saw
+        if end == "left":
             yield GONE
         else:
-            yield "inactive", str(truth.end), None
+            yield "inactive", str(end), None
         if blind:
             yield "unknown", "unreachable", None
+            if truth.kind == "registered":  # of how it ended nothing is known but its last beat
+                yield "active", "heartbeat", "unknown"
+                yield "inactive", "silent", None
         unseen = [one for one in self._unobserved(truth.source) if one.begin - LAG <= truth.born]
         if not truth.shown and any(truth.ended_at <= one.end + LAG for one in unseen):
             yield GONE  # it came and went while nobody looked
-        if truth.end == "ended":
+        if end != truth.end and self.observed.started > truth.ended_at + FORGET_ENDED:
+            yield "inactive", "silent", None  # it was forgotten, and what it left is found again
+        elif end == "ended":
             told = max([truth.ended_at, *(one.end for one in self._over(truth.ended_at, truth.source))])
             if now > truth.ended_at + FORGET_ENDED - 1:
                 yield GONE
@@ -198,10 +232,9 @@ class Oracle:
             for activity in self._activities(truth, now):
                 yield "active", "heartbeat", activity
         silent = high >= TIMEOUT - 0.1
-        for one in self._unobserved(truth.source):  # of a beat in there nothing may be known
-            if one.begin - LAG <= truth.last_beat <= one.end + LAG and not silent:
-                known = one.begin - LAG - BEAT
-                silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
+        if (not silent and observed.known_from(truth.source, now) < now - LAG) or not readable:
+            known = observed.known_beat(truth.source, truth.last_beat)
+            silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
         if silent and (not readable or read_from < now - LAG):
             yield "unknown", "unreachable", None
         if silent and truth.ended_at <= now:
@@ -214,15 +247,18 @@ class Oracle:
         found: set[str] = set()
         phases = truth.phases
         first = max(0, bisect_right(phases, begin, key=lambda one: one.since) - 1)
+        unread = self.observed.first_read(truth.source) > now - LAG
         for index in range(first, len(phases)):
             found |= self._activity(truth, phases[index], now)
+            if unread:  # what the records say, which were written before
+                found |= self._activity(truth, phases[index], begin + LAG)
         if begin < now - LAG or self.observed.blind_since(truth.source) is not None:
             found.add("unknown")
         return found
 
     def _activity(self, truth: Truth, phase: Phase, now: float) -> set[str]:
         low, high = self.observed.elapsed(truth.source, phase.at, now, open_counts=False)
-        since_start = now - self.observed.started
+        since_start = now - self.observed.first_read(truth.source)
         match phase.what:
             case "unknown" | "idle" | "waiting":
                 return {phase.what}
@@ -239,7 +275,8 @@ class Oracle:
                 return found
             case "task":
                 found = _by_age(low, high, STALL, "working", "stalled")
-                if since_start < STALL + 2:  # a change before the start cannot be told from none
+                read = self.observed.elapsed(truth.source, now - since_start, now, open_counts=False)
+                if read[0] < STALL + LAG:  # a change before the start cannot be told from none
                     found.add("working")
                 return found
             case "shell":
@@ -256,7 +293,7 @@ class Oracle:
                 return found
 
     def _unobserved(self, source: str) -> list[Interval]:
-        return [*self.observed.downs, *self.observed.gaps, *self.observed.blind.get(source, ())]
+        return [*self.observed.downs, *self.observed.stops, *self.observed.blind.get(source, ())]
 
     def _over(self, moment: float, source: str) -> list[Interval]:
         return [one for one in self._unobserved(source) if one.begin - LAG <= moment <= one.end]
