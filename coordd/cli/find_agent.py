@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.agent_words import key_of, name_of, place_of, short_path
+from coordd.cli.agent_places import place_of, short_path
+from coordd.cli.agent_words import key_of, name_of
 from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
 from coordd.errors import CannotTell, CoorddError, RpcError

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+from coordd.cli.agent_places import place_of, short_path
 from coordd.cli.agent_words import (
+    LIVING,
     NEEDING,
     STYLE,
     claims_by_holder,
@@ -17,10 +19,8 @@ from coordd.cli.agent_words import (
     in_order,
     key_of,
     labels,
-    place_of,
     rank_of,
     seconds_since,
-    short_path,
     since,
     state_of,
     task_words,
@@ -149,17 +149,12 @@ def agent_lines(picture: Picture, view: View, *, now: float | None, later: float
 
 def _chosen(present: Sequence[Agent]) -> list[Agent]:
     """Return the agents to show: who needs a human; silent and unknown ones leave half the rest to others."""
-    work_from = _rank_of_work()
     needing = [agent for agent in present if rank_of(agent) < NEEDING][:ROWS]
-    quiet = [agent for agent in present if NEEDING <= rank_of(agent) < work_from]
-    busy = [agent for agent in present if rank_of(agent) >= work_from]
+    quiet = [agent for agent in present if NEEDING <= rank_of(agent) < LIVING]
+    busy = [agent for agent in present if rank_of(agent) >= LIVING]
     room = ROWS - len(needing)
     quiet = quiet[: max(room - len(busy), room // 2)]
     return [*needing, *quiet, *busy[: room - len(quiet)]]
-
-
-def _rank_of_work() -> int:
-    return rank_of({"status": "active", "activity": "working"})
 
 
 def _subject(entry: dict[str, Any], names: dict[Key, str], view: View) -> str:

@@ -6,9 +6,9 @@ or has another type is shown as ``-``.
 
 from __future__ import annotations
 
-import time
-
-from coordd.cli.agent_words import seconds_since, short_path
+from coordd.cli.agent_places import short_path
+from coordd.cli.agent_words import seconds_since
+from coordd.cli.times import local_time
 from coordd.util.text import (
     UNKNOWN,
     ago,
@@ -53,19 +53,6 @@ def fact_lines(
         ("Restart", _restart(document.get("restart_required"))),
     ]
     return [f"{label:<{_LABEL}}{words}" for label, words in facts if words]
-
-
-def local_time(timestamp: object, now: float | None) -> str:
-    """Return a timestamp as local time with its zone, ``14:20 CET``, and the date unless that is today's."""
-    moment = epoch_of(timestamp)
-    if moment is None:
-        return UNKNOWN
-    try:
-        local = time.localtime(moment)
-        today = now is not None and time.localtime(now)[:3] == local[:3]
-        return escape(time.strftime("%H:%M %Z" if today else "%Y-%m-%d %H:%M %Z", local))
-    except (OverflowError, OSError, ValueError):
-        return shown(timestamp)
 
 
 def _tasks(tasks: dict[str, Any]) -> str:

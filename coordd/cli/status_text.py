@@ -7,7 +7,8 @@ another type is shown as ``-``.
 
 from __future__ import annotations
 
-from coordd.cli.agent_words import counts_of, short_path
+from coordd.cli.agent_places import short_path
+from coordd.cli.agent_words import counts_of
 from coordd.cli.status_agents import agent_lines, needs_lines
 from coordd.cli.status_facts import LISTED, fact_lines
 from coordd.util.text import ago, duration, epoch_of, escape, number, paint, shown, width

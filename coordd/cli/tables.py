@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coordd.cli.agent_places import place_of, short_path
 from coordd.cli.agent_words import (
     STYLE,
     doing,
     key_of,
     labels,
     last_sign_age,
-    place_of,
-    short_path,
     since,
     state_of,
     task_words,

@@ -298,7 +298,7 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         done = ctl("agent", "b\x1b[2J", "--workspace", "/src/app")
     assert daemon.requests[0]["params"] == {"agent_id": "b\x1b[2J", "workspace": "/src/app"}
     assert done.stdout.splitlines() == [
-        "timestamp:           2026-11-22T06:05:00.123Z",
+        "timestamp:           2026-11-22 06:05:00 UTC",
         "host:                box",
         "workspace:           /src/app",
         "agent_id:            b\\x1b[2J",
@@ -307,7 +307,7 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         "cause:               heartbeat",
         "active_tasks:        2",
         "uptime:              1 h 2 min",
-        "last_heartbeat:      2026-11-22T06:04:48.123Z",
+        "last_heartbeat:      2026-11-22 06:04:48",
         "last_heartbeat_age:  12 s ago",
         "declared_status:     -",
         "sources:             file",
@@ -316,8 +316,8 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         "rss:                 -",
         "",
         "evidence",
-        "  SIGNAL     VALUE                 AGE   THRESHOLD",
-        "  heartbeat  2026-11-22T06:04:48Z  12 s  2 min",
+        "  SIGNAL     VALUE                AGE   THRESHOLD",
+        "  heartbeat  2026-11-22 06:04:48  12 s  2 min",
         "",
         "tasks",
         "  t-1",

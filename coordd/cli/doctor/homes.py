@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.agent_words import short_path
+from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
 from coordd.util.text import count, number, shown
 from coordd.util.untyped import dicts

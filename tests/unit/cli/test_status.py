@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.cli import app, plain_status
-from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, short_path, tokens
+from coordd.cli.agent_places import short_path
+from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, tokens
 from coordd.cli.grid import Column, grid
 from coordd.cli.look import Picture
 from coordd.cli.screen import Screen
-from coordd.cli.status_facts import local_time
 from coordd.cli.status_text import lost_text, running_text, stopped_text
 from coordd.cli.tables import agent_table
 from coordd.cli.task_table import task_lines
+from coordd.cli.times import local_time
 from coordd.cli.view import View
 from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
@@ -361,6 +362,21 @@ def test_an_agent_whose_state_changed_between_two_answers_is_shown_once() -> Non
     assert len(in_order([agent("a"), agent("a", workspace="/other"), agent("a", workspace=None)])) == 3
 
 
+def test_of_one_state_who_has_been_in_it_for_longest_comes_first() -> None:
+    agents = [
+        session("a", "waiting", 4),
+        session("b", "waiting", 600),
+        session("c", "waiting", activity_since=None),
+        agent("d", "inactive", reason="killed", inactive_since=seen_at(5)),
+        agent("e", "inactive", reason="killed", inactive_since=seen_at(90)),
+        agent("f", "unknown", reason="quiet", last_heartbeat=seen_at(9)),
+        agent("g", "unknown", reason="quiet", last_heartbeat=seen_at(99), last_progress=seen_at(50)),
+        session("h", "unknown", 10),
+        session("i", "working", 20),
+    ]
+    assert [one["agent_id"] for one in in_order(agents)] == list("bacedgfhi")
+
+
 def test_the_table_of_agents_names_project_and_last_sign() -> None:
     lines = agent_table(
         in_order([*SCENE, session("r", "idle", workspace=None, project=None, sources=["redis"])]),
@@ -383,8 +399,8 @@ def test_the_table_of_agents_names_project_and_last_sign() -> None:
     assert [line.split()[0] for line in lines[1:]] == [
         "shop-12",
         "api-3",
-        "shop-7",
         "docs-1",
+        "shop-7",
         "coder-1",
         "r",
         "gone",
@@ -667,7 +683,7 @@ def test_a_long_id_does_not_push_the_table_off_the_screen() -> None:
     assert max(map(len, lines)) < 120
     assert any(line.startswith("x" * 39 + "…  ") for line in lines)
     tasks = [{"task_id": "t" * 240, "state": "held", "agent_id": "你" * 120, "message": "m" * 500}]
-    assert max(width(line) for line in task_lines(tasks, WRITTEN, colour=False)) < 200
+    assert max(width(line) for line in task_lines(tasks, WRITTEN, View())) < 200
 
 
 def test_choices_stand_in_one_line_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
