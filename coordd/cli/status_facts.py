@@ -120,14 +120,15 @@ def _redis(redis: dict[str, Any]) -> str:
 
 
 def _not_read(workspaces: object, home: str | None) -> list[tuple[str, str]]:
-    """Return a line with the number of workspaces that are not read, and one for each of the first."""
+    """Return a line with the number of workspaces that cannot be read, and one for each of the first.
+
+    One that only waits for heartbeats is no trouble: sessions that work there are seen without them.
+    """
     entries = dicts(workspaces)
-    troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
+    troubled = [entry for entry in entries if entry.get("state") == "unreadable"]
     facts = [("Workspaces", f"{len(troubled)} of {len(entries)} not read")] if troubled else []
-    for entry in troubled[:LISTED]:
-        why = "waits for .claude/coordination" if entry["state"] == "waiting" else shown(entry.get("error"))
-        facts.append(("", f"{short_path(entry.get('path'), home)}: {why}"))
-    return facts
+    named = [(short_path(one.get("path"), home), shown(one.get("error"))) for one in troubled[:LISTED]]
+    return [*facts, *[("", f"{path}: {error}") for path, error in named]]
 
 
 def _malformed(malformed: dict[str, Any]) -> str:
