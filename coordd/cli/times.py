@@ -21,7 +21,8 @@ def moment_words(timestamp: object, *, utc: bool, zone: str = "", millis: bool =
     read = _read(timestamp, utc=utc)
     if read is None or not isinstance(timestamp, str):
         return shown(timestamp)
-    words = time.strftime("%Y-%m-%d %H:%M:%S", read)
+    year, month, day, hour, minute, second = read[:6]
+    words = f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
     if millis:
         words += timestamp[_TO_THE_SECOND:-1]
     own = _zone(read, utc=utc)
