@@ -107,8 +107,8 @@ class AgentSample:
 
     ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
     ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
-    from a later one with the same pid. ``processes``, ``cpu_percent`` and ``rss`` are those of its whole
-    process tree.
+    from a later one with the same pid, and ``ended_at`` is when it ended. ``processes``, ``cpu_percent`` and
+    ``rss`` are those of its whole process tree.
     """
 
     timestamp: str
@@ -143,6 +143,7 @@ class AgentSample:
     processes: int | None = None
     cpu_percent: float | None = None
     rss: int | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

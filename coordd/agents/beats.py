@@ -57,7 +57,8 @@ class Restored:
     ``tasks`` and ``status`` are those of the record, ``wall`` is its time and ``seen`` the time at which its
     last beat was observed, whatever its writer's clock said (epoch seconds). ``shared`` is true when the
     record was of several sources, so that the beat may have come from another one. ``process`` is that of the
-    record, and ``session`` what it says of a session, with no turn but for the model and the tokens.
+    record, ``ended`` when that ended, and ``session`` what it says of a session, with no turn but for the
+    model and the tokens.
     """
 
     tasks: int | None = None
@@ -66,6 +67,7 @@ class Restored:
     seen: float | None = None
     shared: bool = False
     process: Process | None = None
+    ended: float | None = None
     session: Session | None = None
 
     @property

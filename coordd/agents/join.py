@@ -58,12 +58,16 @@ class Agent:
     @property
     def session(self) -> Session | None:
         """What the agent's own files say of its session, None where no source reads them."""
+        if len(self.observations) == 1:  # the usual case: each beat comes by here
+            return self.observations[0].session
         sessions = [one.session for one in self.observations if one.session is not None]
         return next((one for one in sessions if one.present), sessions[0] if sessions else None)
 
     @property
     def process(self) -> SeenProcess | None:
         """The agent's process, a living one first, None where coordd never saw one."""
+        if len(self.observations) == 1:
+            return self.observations[0].process
         found = [one.process for one in self.observations if one.process is not None]
         return next((one for one in found if one.lives), found[0] if found else None)
 

@@ -60,7 +60,9 @@ class Judging:
 
     def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return what a verdict at this moment depends on, from all sources together."""
-        return combine([self._evidence(one, horizon) for one in observations])
+        every = list(observations)
+        alone = len(every) == 1
+        return combine([self._evidence(one, horizon, alone=alone) for one in every])
 
     def activity_of(
         self, key: AgentKey, observations: Sequence[Observation], horizon: float
@@ -122,7 +124,7 @@ class Judging:
         """Return the same for an agent that is surely not to be forgotten; None where that is to be asked."""
         if len(observations) != 1 or observations[0].dormant:
             return None
-        evidence = self._evidence(observations[0], horizon)
+        evidence = self._evidence(observations[0], horizon, alone=True)
         young = evidence.silence is None or evidence.silence <= self.limits.forget_after
         ended = evidence.end_age is not None or evidence.killed_age is not None
         return evidence if young and not ended else None
@@ -144,11 +146,13 @@ class Judging:
             self.time_to_forget(self.evidence_to_forget(observations, horizon)) == 0.0
         )
 
-    def _evidence(self, one: Observation, horizon: float) -> Evidence:
+    def _evidence(self, one: Observation, horizon: float, *, alone: bool = False) -> Evidence:
         state = self._sources.get(one.source)
         observed = 0.0 if state is None else state.clock.now(horizon)
         readable = state is not None and state.clock.readable
-        return one.evidence(observed, timeout=self.limits.timeout, readable=readable, mono=horizon)
+        return one.evidence(
+            observed, timeout=self.limits.timeout, readable=readable, mono=horizon, alone=alone
+        )
 
     def evidence_to_forget(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return the same as :meth:`evidence_of`, but for sources that cannot be read and have told no beat.

@@ -48,9 +48,9 @@ class Observation:
     then. Its traces are kept, so that the beat can be told from an old file.
 
     ``process`` is the agent's, once coordd saw it alive. ``ended_mono`` is when its registration said that it
-    has ended, on the monotonic clock, None while it does not. ``dates`` maps each time that the session's traces
-    hold (epoch seconds) to the same on the source's observed clock: it is dated once, when it is first read,
-    so that time in which nothing could be observed does not count in its age.
+    has ended, on the monotonic clock, None while it does not. ``dates`` maps each time that the session's
+    traces hold (epoch seconds) to the same on the source's observed clock: it is dated once, when it is first
+    read, so that time in which nothing could be observed does not count in its age.
     """
 
     source: SourceName
@@ -92,14 +92,19 @@ class Observation:
         """Return a time of the session's on the source's observed clock, None for none."""
         return next((at for written, at in self.dates if written == time), None)
 
-    def evidence(self, observed: float, *, timeout: float, readable: bool, mono: float) -> Evidence:
+    def evidence(
+        self, observed: float, *, timeout: float, readable: bool, mono: float, alone: bool = False
+    ) -> Evidence:
         """Return what a verdict at the observed time depends on, as far as this source tells.
 
-        ``mono`` is the monotonic time of the moment.
+        ``mono`` is the monotonic time of the moment. ``alone``: no other source tells of the agent, so that
+        no end can be told that a beat is to be compared with.
         """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden
         process = self.process
+        if alone and process is None and self.ended_mono is None:
+            return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
         beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
         declared = None if self.ended_mono is None else max(0.0, mono - self.ended_mono)
         if process is None:
@@ -142,6 +147,8 @@ def observe(
     """
     beat = None
     last = LastBeat(None, None, None)
+    if old is not None and _was_forgotten_for_another(old, traces, reading):
+        old = None
     if old is None:
         beat = first_beat(traces, reading)
     else:
@@ -179,6 +186,14 @@ def observe(
         ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
     )
+
+
+def _was_forgotten_for_another(old: Observation, traces: AgentTraces, reading: Reading) -> bool:
+    """Return whether the records call it forgotten for the silence of another source: this has no beats."""
+    if old.traces is not None or old.restored is None or not old.dormant or traces.session is not None:
+        return False
+    mixed = old.restored.shared or old.beat_wall is None
+    return mixed and first_beat(traces, reading) is None
 
 
 def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:

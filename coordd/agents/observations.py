@@ -8,7 +8,7 @@ state: it reads no source.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -53,6 +53,10 @@ class Observations:
     def of_source(self, source: SourceName) -> Mapping[str, Observation]:
         """Return the observations of one source by the agent's id: a view that follows every change."""
         return MappingProxyType(self._seen[source])
+
+    def dormant(self) -> Iterator[Observation]:
+        """Yield the observations that have been silent for too long, or were forgotten."""
+        return (one for told in self._seen.values() for one in told.values() if one.dormant)
 
     def find(self, place: ObservationKey) -> Observation | None:
         """Return the observation of a source and an id, None where there is none."""

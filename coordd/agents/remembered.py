@@ -25,7 +25,7 @@ class RememberedAgent:
     ``verdict`` and ``cause`` are those of its last record, ``sources`` the kinds of the sources that saw it.
     ``beat_wall`` is the time of its last beat as it was shown, ``run_since`` that of the first beat of the
     unbroken run (epoch seconds, None for none). ``restored`` is what else the record says, ``doing`` what it
-    says of the activity.
+    says of the activity. ``dormant`` is true of one that was forgotten: it is not shown before its next beat.
     """
 
     key: AgentKey
@@ -36,6 +36,7 @@ class RememberedAgent:
     beat_wall: float | None = None
     run_since: float | None = None
     doing: Doing = NOTHING
+    dormant: bool = False
 
     def observations(
         self, sources: Mapping[tuple[str, str], Sequence[SourceState]], moment: Moment
@@ -63,6 +64,7 @@ class RememberedAgent:
                 beat_mono=at,
                 run_since=self.run_since,
                 restored=self.restored,
+                dormant=self.dormant,
                 process=self._process(moment),
                 ended_mono=self._ended(moment),
             )
@@ -76,20 +78,20 @@ class RememberedAgent:
 
     def _process(self, moment: Moment) -> SeenProcess | None:
         """Return the agent's process: whether it still lives is not clear before somebody has looked."""
-        process = self.restored.process
-        if process is None:
+        process, wall = self.restored.process, self.restored.ended
+        if process is None or self.dormant:
             return None
-        if self.verdict.reason not in ("ended", "killed"):
+        if wall is None and self.verdict.reason not in ("ended", "killed"):
             return SeenProcess(process, clear=False)
-        wall = moment.wall if self.restored.wall is None else self.restored.wall
-        return SeenProcess(process, End(self.verdict.reason == "ended", wall, self._recorded(moment)))
+        if wall is None:
+            wall = moment.wall if self.restored.wall is None else self.restored.wall
+        mono = moment.mono - max(0.0, moment.wall - wall)
+        return SeenProcess(process, End(self.verdict.reason != "killed", wall, mono))
 
     def _ended(self, moment: Moment) -> float | None:
         """Return when the agent's registration said that it has ended, on the monotonic clock."""
-        return self._recorded(moment) if says_ended(self.restored.status) else None
-
-    def _recorded(self, moment: Moment) -> float:
-        """Return when the last record was written, on the monotonic clock."""
+        if not says_ended(self.restored.status):
+            return None
         wall = moment.wall if self.restored.wall is None else self.restored.wall
         return moment.mono - max(0.0, moment.wall - wall)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from coordd.agents.beats import started_at
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
-from coordd.agents.session import TokenCounts, Turn
+from coordd.agents.seen_process import SeenProcess
+from coordd.agents.session import Session, TokenCounts, Turn
 from coordd.agents.shown import ShownAgent
 from coordd.agents.work import waiting_for
 from coordd.host.trees import TreeUse
@@ -34,10 +36,11 @@ def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
 
 
 def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUse | None) -> dict[str, Any]:
-    return {
+    workspace, doing, session = agent.key.recorded_workspace, agent.doing, agent.session
+    fields: dict[str, Any] = {
         "timestamp": format_utc(wall),
         "host": host,
-        "workspace": agent.key.recorded_workspace,
+        "workspace": workspace,
         "agent_id": agent.key.agent_id,
         "status": verdict.status,
         "reason": verdict.reason,
@@ -47,25 +50,24 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUs
         "last_heartbeat": None if agent.beat_wall is None else format_utc(agent.beat_wall),
         "declared_status": agent.declared_status,
         "sources": agent.sources,
-        **_session_fields(agent, verdict),
-        **_process_fields(agent, tree),
-    }
-
-
-def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
-    """Return the fields that tell what the agent does, and those of its session."""
-    doing, session = agent.doing, agent.session
-    fields: dict[str, Any] = {
+        "project": workspace,
         "activity": doing.activity,
-        "activity_since": _moment(doing.since) if doing.activity else None,
-        "project": agent.key.recorded_workspace,
+        "activity_since": _since(doing.since) if doing.activity else None,
     }
-    if session is None:
-        return fields
+    if session is not None:
+        fields |= _session_fields(agent, session, verdict)
+    process = agent.process
+    if process is not None:
+        fields |= _process_fields(process, session, tree)
+    return fields
+
+
+def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[str, Any]:
+    """Return the fields of an agent's session."""
     turn = session.turn or Turn()
     call = turn.calls[0] if turn.calls and verdict.status == "active" else None
-    waiting = doing.activity == "waiting"
-    return fields | {
+    waiting = agent.doing.activity == "waiting"
+    return {
         "project": session.project or agent.key.recorded_workspace,
         "name": session.name,
         "kind": session.kind,
@@ -81,11 +83,7 @@ def _session_fields(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _process_fields(agent: Agent, tree: TreeUse | None) -> dict[str, Any]:
-    process = agent.process
-    if process is None:
-        return {}
-    session = agent.session
+def _process_fields(process: SeenProcess, session: Session | None, tree: TreeUse | None) -> dict[str, Any]:
     return {
         "pid": process.process.pid,
         "proc_start": process.process.start,
@@ -93,6 +91,7 @@ def _process_fields(agent: Agent, tree: TreeUse | None) -> dict[str, Any]:
         "processes": tree.processes if tree else None,
         "cpu_percent": tree.cpu_percent if tree else None,
         "rss": tree.rss if tree else None,
+        "ended_at": _moment(process.end.wall) if process.end else None,
     }
 
 
@@ -101,6 +100,11 @@ def _tokens(counts: TokenCounts | None) -> Tokens | None:
         return None
     since = _moment(counts.since)
     return Tokens(counts.input, counts.output, counts.cache_read, counts.cache_write, since)
+
+
+@lru_cache(maxsize=2048)  # it is the same in each record of an agent until that does something else
+def _since(epoch: float | None) -> str | None:
+    return _moment(epoch)
 
 
 def _moment(epoch: float | None) -> str | None:

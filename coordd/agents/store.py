@@ -24,7 +24,7 @@ from coordd.agents.activity import judge_activity
 from coordd.agents.join import Agent
 from coordd.agents.judging import Judging, Limits
 from coordd.agents.key import NO_WORKSPACE, AgentKey
-from coordd.agents.liveness import Evidence, judge
+from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
@@ -126,7 +126,13 @@ class AgentStore:
         if before is None or _tasks(before) != _tasks(agent) or _tellers(before) != _tellers(agent):
             self.on_change(key)
         self.version += 1
-        self._update(agent, mono, beaten=before is not None and is_beat(before, agent))
+        self._update(
+            agent,
+            mono,
+            beaten=before is not None
+            and before.doing is agent.doing
+            and is_beat(before, agent, agent.verdict),
+        )
 
     def hide(self, key: AgentKey) -> None:
         """Show an agent no longer; a key without an agent changes nothing."""
@@ -353,11 +359,16 @@ class AgentStore:
             self._deadlines.put(key, mono + max(_LEAST, left))
 
 
-def is_beat(before: Agent, after: Agent) -> bool:
-    """Return whether nothing on which the activity depends differs between two pictures of an agent."""
-    if before.verdict.status != after.verdict.status or before.doing != after.doing:
+def is_beat(before: Agent, after: Agent, verdict: Verdict) -> bool:
+    """Return whether nothing on which the activity depends differs between two pictures of an agent.
+
+    ``verdict`` is that of the later one.
+    """
+    if before.verdict.status != verdict.status:
         return False
     was, now = before.observations, after.observations
+    if len(was) == len(now) == 1:
+        return _same_work(was[0], now[0])
     return len(was) == len(now) and all(_same_work(*pair) for pair in zip(was, now, strict=True))
 
 

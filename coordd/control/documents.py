@@ -58,7 +58,8 @@ class Documents:
 
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
-    those that ended in order since midnight. ``awaited`` names places that would be sources if they were
+    those that ended in order since midnight. ``forgotten`` tells the next daemon who has left something and
+    is not shown. ``awaited`` names places that would be sources if they were
     there, each with its kind. ``configuration`` returns its problems and ``runtime_files`` those of coordd's
     own files, as sentences.
     """
@@ -77,6 +78,7 @@ class Documents:
         needs: Needs,
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
+        forgotten: Callable[[float], Sequence[tuple[object, ...]]],
         awaited: Callable[[], Iterable[tuple[str, str]]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
@@ -93,6 +95,7 @@ class Documents:
         self._needs = needs
         self._agents_of = agents_of
         self._ended_today = ended_today
+        self._forgotten = forgotten
         self._awaited = awaited
         self._configuration = configuration
 
@@ -223,6 +226,7 @@ class Documents:
             "agents": agents,
             "acknowledged": self._needs.acknowledged.ids,
             "ended_today": self._ended_today.listed(now.wall),
+            "forgotten": self._forgotten(now.wall),
         }
 
     def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:

@@ -51,6 +51,9 @@ from coordd.runtime.schedule import now
 from coordd.sinks.recorder import Recorder
 from coordd.util.slices import slices
 
+MOST_FORGOTTEN = 10_000
+"""The number of agents of which the next run is told that they are forgotten."""
+
 
 @dataclass(slots=True)
 class _Step:
@@ -101,6 +104,7 @@ class AgentIntake:
         What a source that is read no longer told of them is dropped. An agent that is now another than in the
         last run, because other sources are read, is recorded so. Where records of several agents name one
         source that tells of one of them, the last record is right: the others have not been written since.
+        One that was forgotten stays away until its next beat, whatever it has left.
 
         Args:
             remembered: the agents, from the records.
@@ -116,6 +120,8 @@ class AgentIntake:
             for observation in observations:
                 touched |= self._observations.put(observation)
                 self.claims.observed(None, observation)
+            if one.dormant:
+                continue
             agent = one.agent(observations)
             told |= dict.fromkeys((observation.place for observation in observations), agent)
             if one.key.workspace in {observation.workspace for observation in observations}:
@@ -241,6 +247,29 @@ class AgentIntake:
             touched |= self._observations.put(replace(one, dormant=True))
         await self._commit(self._step(touched, now(), words="is forgotten, as somebody asked"))
 
+    def forgotten(self, wall: float) -> list[tuple[str, str, list[str], float | None]]:
+        """Return (workspace, id, kinds of sources, last beat) of who is not shown and has left something.
+
+        Without those that silence alone will keep away, and :data:`MOST_FORGOTTEN` at most.
+
+        Args:
+            wall: now, in epoch seconds.
+        """
+        oldest = wall - self._store.judging.limits.forget_after
+        found: dict[AgentKey, tuple[str, str, list[str], float | None]] = {}
+        for one in self._observations.dormant():
+            key = self._observations.key_of(one)
+            if len(found) >= MOST_FORGOTTEN:
+                break
+            if key in found or self._latest(key) is not None:
+                continue
+            every = self._observations.of_agent(key)
+            beat = max((other.beat_wall for other in every if other.beat_wall is not None), default=None)
+            if beat is None or beat > oldest:
+                kinds = list(dict.fromkeys(other.source.kind for other in every))
+                found[key] = (key.workspace, key.agent_id, kinds, beat)
+        return list(found.values())
+
     def _is_known(self, one: Observation) -> bool:
         """Return whether this is still what its source tells: it may have told more between two slices."""
         return self.known(one.source).get(one.agent_id) is one
@@ -342,11 +371,9 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            if verdict.status != "active":
-                doing = NOTHING
-            elif not self.running and after.session is None and doing != NOTHING:
-                pass  # what it holds is not known before every source was read
-            elif not is_beat(before, after.recorded(verdict, before.cause, doing)):
+            # While coordd starts, what an agent holds is not known before every source was read.
+            tells = self.running or doing.activity is None or after.session is not None
+            if verdict.status != before.verdict.status or (tells and not is_beat(before, after, verdict)):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -366,8 +393,10 @@ class AgentIntake:
 
     def _is_unsettled(self, agent: Agent) -> bool:
         """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
+        if self.running:
+            return False
         processes = [one.process for one in agent.observations if one.process is not None]
-        return not self.running and any(one.end is None and not one.clear for one in processes)
+        return any(one.end is None and not one.clear for one in processes)
 
     def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
         """Return the cause for which a step is recorded, in view of what the agent does now."""
@@ -413,7 +442,7 @@ class AgentIntake:
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
-                if old is None or old.doing != agent.doing or old.process != agent.process:
+                if old is None or old.doing is not agent.doing or old.process is not agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
 
@@ -439,8 +468,8 @@ def _is_blank(traces: AgentTraces) -> bool:
     )
 
 
-def _last_recorded(one: RememberedAgent) -> tuple[float, bool]:
-    return one.restored.wall or 0.0, one.key.workspace == NO_WORKSPACE
+def _last_recorded(one: RememberedAgent) -> tuple[bool, float, bool]:
+    return not one.dormant, one.restored.wall or 0.0, one.key.workspace == NO_WORKSPACE
 
 
 def _where(key: AgentKey) -> dict[str, object]:

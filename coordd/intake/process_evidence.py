@@ -101,6 +101,8 @@ class ProcessEvidence:
         if traces is None:
             self._follow_restored(new)
             return new
+        if not _names_process(new) and (old is None or not _names_process(old)):
+            return new  # the usual case: each beat comes by here
         session = traces.session
         if session is not None:
             if new.process is not None and new.process.end is None:
@@ -260,6 +262,9 @@ class ProcessEvidence:
             if new.process is not None and old is not None and (old.traces is not None or _is_mixed(old)):
                 new = replace(new, process=None)
         if old is not None and new.beat_wall is not None and new.beat_at != old.beat_at and same:
+            if new.process is not None and new.process.end is not None:  # the last run may have learned it
+                self._distrust.alive(new.workspace, new.agent_id, new.process.process)
+                self._distrust.ended(new.workspace, new.agent_id, new.process.process, new.process.end.wall)
             learned = self._distrust.beat(new.workspace, new.agent_id, new.beat_wall)
             if learned == "disproved":
                 self._processes.release(place)
@@ -331,6 +336,17 @@ class ProcessEvidence:
         task = asyncio.get_running_loop().create_task(in_turn())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _names_process(one: Observation) -> bool:
+    """Return whether an observation has a process, or its traces name one."""
+    if one.process is not None:
+        return True
+    traces = one.traces
+    if traces is None:
+        return False
+    registration = traces.registration
+    return traces.session is not None or (registration is not None and registration.pid is not None)
 
 
 def _certain(seen: SeenProcess) -> ProcessClaim:

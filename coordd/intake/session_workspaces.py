@@ -23,7 +23,7 @@ MOST = 512
 
 
 class SessionWorkspaces:
-    """Keep the entries for the workspaces of living sessions.
+    """Keep the entries for the workspaces of living sessions; ``places`` are their paths.
 
     Args:
         store: all agents.
@@ -34,6 +34,7 @@ class SessionWorkspaces:
     def __init__(
         self, *, store: AgentStore, schedule: Schedule, apply: Callable[[tuple[str, ...]], None]
     ) -> None:
+        self.places: frozenset[str] = frozenset()
         self.entries: tuple[str, ...] = ()
         self._store = store
         self._schedule = schedule
@@ -45,8 +46,9 @@ class SessionWorkspaces:
             self._schedule.once("workspaces.sessions", GATHER, self._look)
 
     async def _look(self) -> None:
-        places = {one.key.workspace for one in self._store.with_process() if one.session is not None}
-        entries = tuple(entry for place in sorted(places)[:MOST] if (entry := pattern_for(place)))
+        living = (one for one in self._store.with_process() if one.session is not None)
+        self.places = frozenset(one.key.workspace for one in living)
+        entries = tuple(entry for place in sorted(self.places)[:MOST] if (entry := pattern_for(place)))
         if entries != self.entries:
             self.entries = entries
             self._apply(entries)

@@ -44,7 +44,8 @@ class Intake:
         for finder in self._finders:
             finder.start(self.find_soon)
         added = await self._find()
-        stores.tasks.starting(one.key for one in agents if one.verdict.status != "inactive")
+        shown = [one for one in agents if not one.dormant]
+        stores.tasks.starting(one.key for one in shown if one.verdict.status != "inactive")
         await stores.agents.restore(agents, now())
         for one in added:
             one.start()

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.ended_today import EndedToday
 from coordd.agents.join import Agent
-from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
-from coordd.agents.process import Here
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
-from coordd.config.layout import Layout
 from coordd.config.rights import Rights
 from coordd.control.connection import ConnectionLimits
 from coordd.control.documents import Documents, Identity
@@ -38,7 +35,6 @@ from coordd.intake.announcing import Announcer
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
 from coordd.intake.process_evidence import ProcessEvidence
-from coordd.intake.processes import ProcessIntake
 from coordd.intake.session_workspaces import SessionWorkspaces
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
@@ -49,9 +45,9 @@ from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
-from coordd.runtime.process_watch import ProcessWatch
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
+from coordd.service.agent_parts import agent_limits, claude_code_finder, process_intake
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.reloading import Reloading
@@ -64,13 +60,8 @@ from coordd.sinks.last_run import LastRun, Memory
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
 from coordd.sources.bounds import Bounds
-from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
-from coordd.sources.file.mounts import remote_type
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
@@ -118,7 +109,7 @@ class Parts:
         self.schedule = Schedule(
             loop_monitor=loop_monitor, on_step=on_clock_step, on_gap=on_gap, on_sleep=on_sleep
         )
-        self.store = AgentStore(limits=_limits(config), loop_monitor=loop_monitor)
+        self.store = AgentStore(limits=agent_limits(config), loop_monitor=loop_monitor)
         self.board = Board(store=self.store)
         tasks = TaskList(board=self.board, store=self.store)
         self.needs = Needs(store=self.store, board=self.board, tasks=tasks)
@@ -151,7 +142,7 @@ class Parts:
         )
         self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
         self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
-        agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
+        self._agents = agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
         )
@@ -181,11 +172,14 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        remote = Worker("coordd-remote", replaceable=True)
-        self.claude_code = self._make_claude_code(sources, config)
+        self.claude_code = claude_code_finder(sources, config, workspaces=self._own_workspaces)
         self.intake = Intake(
             finders=(
-                FileFinder(backend=self.backend, local=self.traces, remote=remote),
+                FileFinder(
+                    backend=self.backend,
+                    local=self.traces,
+                    remote=Worker("coordd-remote", replaceable=True),
+                ),
                 self.redis.finder,
                 self.claude_code,
             ),
@@ -199,7 +193,15 @@ class Parts:
             ),
         )
         psutil_worker = Worker("coordd-psutil", replaceable=True)
-        self.processes, self.evidence = self._make_processes(agents)
+        self.processes = process_intake(self.schedule)
+        self.evidence = ProcessEvidence(
+            agents=agents,
+            processes=self.processes,
+            reread=self.intake.reread,
+            sources=self.store.sources,
+            boot=boot_time(),
+            changed=self.deadline_timer.update,
+        )
         self.trees = TreeSampling(
             store=self.store,
             uses=processes.uses,
@@ -231,6 +233,7 @@ class Parts:
             needs=self.needs,
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
+            forgotten=agents.forgotten,
             awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
             configuration=lambda: self.reloading.config.problems,
             runtime_files=self._file_problems,
@@ -265,7 +268,7 @@ class Parts:
             ),
             reloader=self.reloading,
             needs=self.needs,
-            forget=agents.forget_now,
+            forget=self._forget,
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
@@ -294,24 +297,13 @@ class Parts:
             changed=lambda: self.schedule.once("snapshot.again", 0.0, self.write_snapshot),
         )
 
-    def _make_claude_code(self, sources: ConfigSources, config: Config) -> ClaudeCodeFinder:
-        return ClaudeCodeFinder(
-            enabled=config.claude_code.enabled,
-            homes=_homes(sources, config),
-            wanted=_wanted(sources.layout),
-            workspaces=lambda: [path for path in self.store.workspaces if path],
-            worker=Worker("coordd-claude", replaceable=True),
-            places=Worker("coordd-places", replaceable=True),
-            watch=Watch(),
-            remote=remote_type,
-        )
-
     async def sample(self) -> None:
         """Sample the host and what processes need it, and tell the service manager."""
         await self.sampling.sample()
         self.supervision.sampled()
         await self.processes.check()
         await self.trees.sample()
+        await self.claude_code.look_for_programs()
         self.deadline_timer.update()
 
     def remember(self, memory: Memory) -> None:
@@ -323,6 +315,11 @@ class Parts:
         """Tell who follows what agents do that one does something else."""
         self.announcer.doing(agent)
         self.trees.appeared(agent)
+
+    async def _forget(self, key: AgentKey) -> None:
+        """Forget an agent, as somebody asked, in the snapshot as well: no restart brings it back."""
+        await self._agents.forget_now(key)
+        await self.write_snapshot()
 
     def _agent_changed(self, key: AgentKey) -> None:
         """Tell who follows agents that one appeared, left, or changed."""
@@ -337,26 +334,6 @@ class Parts:
                 self.ended_today.alive(key)
         elif process is not None and process.end is not None and process.end.orderly:
             self.ended_today.note(key, process.end.wall)
-
-    def _make_processes(self, agents: AgentIntake) -> tuple[ProcessIntake, ProcessEvidence]:
-        worker = Worker("coordd-processes", replaceable=True)
-        host = socket.gethostname()
-        followed = ProcessIntake(
-            machine=processes,
-            here=Here(names=frozenset({host}), own_pid=os.getpid()),
-            worker=worker,
-            watch=ProcessWatch(lives=processes.lives, worker=worker),
-            schedule=self.schedule,
-        )
-        evidence = ProcessEvidence(
-            agents=agents,
-            processes=followed,
-            reread=self.intake.reread,
-            sources=self.store.sources,
-            boot=boot_time(),
-            changed=self.deadline_timer.update,
-        )
-        return followed, evidence
 
     async def write_snapshot_with_sample(self) -> None:
         """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""
@@ -386,11 +363,17 @@ class Parts:
             sink.accept_folder()
         self.redis.apply(new)
         if new.agents != old.agents:
-            self.store.judging.limits = _limits(new)
+            self.store.judging.limits = agent_limits(new)
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
+        self.claude_code.look_again()
         self.intake.scan_soon()
+
+    def _own_workspaces(self) -> list[str]:
+        """Return the workspaces that are not watched for their sessions' sake alone."""
+        guests = self._session_workspaces.places - set(self.reloading.config.coordination.workspaces)
+        return [path for path in self.store.workspaces if path and path not in guests]
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
         """Watch the workspaces of living sessions beside the configured ones."""
@@ -413,43 +396,6 @@ class Parts:
     def _workspaces(self, config: Config) -> tuple[str, ...]:
         """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
         return () if self._mode == "redis" else config.coordination.workspaces
-
-
-def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
-    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
-    configured = config.claude_code.homes
-    if sources.layout.name == "system":
-        return HomesWanted(configured=configured)
-    environ = sources.environ
-    user = environ.get("HOME") or os.path.expanduser("~")
-    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
-
-
-def _wanted(layout: Layout) -> Callable[[Place], bool]:
-    """Return which sessions are shown: a project's daemon shows those of its project, others show all."""
-    root = layout.root
-    if root is None:
-        return lambda _place: True
-    canonical = os.path.realpath(root)
-    own: list[Place] = []
-
-    def of_project(place: Place) -> bool:
-        if not own:
-            own.append(place_of(canonical))
-        return canonical in (place.workspace, place.project) or place.project == own[0].project
-
-    return of_project
-
-
-def _limits(config: Config) -> Limits:
-    agents = config.agents
-    return Limits(
-        timeout=agents.timeout,
-        forget_after=agents.forget_after,
-        forget_ended_after=agents.forget_ended_after,
-        stall_after=agents.stall_after,
-        call_stall_after=agents.call_stall_after,
-    )
 
 
 def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:

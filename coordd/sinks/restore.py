@@ -93,6 +93,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
     proc_start: Count | None = None
     tty: _Text | None = None
+    ended_at: Time | None = None
 
 
 def covered(directory: int) -> dict[str, tuple[int, int]]:
@@ -116,7 +117,7 @@ def covered(directory: int) -> dict[str, tuple[int, int]]:
 def restore(
     snapshot: LastSnapshot | None, directory: int | None, *, now: float, host: str | None = None
 ) -> list[RememberedAgent]:
-    """Return the agents as they were last recorded.
+    """Return the agents as they were last recorded, and as dormant those that were forgotten.
 
     Args:
         snapshot: what the last run left, if anything.
@@ -128,6 +129,7 @@ def restore(
     known: dict[AgentKey, RememberedAgent] = {}
     moments: dict[AgentKey, float] = {}
     if snapshot is not None:
+        known |= _forgotten(snapshot)
         for one in _agents_of(snapshot):
             _take(known, moments, one, back=max(0.0, snapshot.written - now))
     try:
@@ -204,7 +206,7 @@ def _decisive(
         if key in settled:
             continue
         kept.setdefault(key, []).append((one, at))
-        if one.cause not in ("verdict", "tasks") or len(kept[key]) >= _MAX_KEPT:
+        if one.cause not in ("verdict", "tasks", "activity", "progress") or len(kept[key]) >= _MAX_KEPT:
             settled.add(key)
     return kept
 
@@ -217,8 +219,8 @@ def _take(
     The time of a heartbeat stays as it was recorded, because the heartbeat is recognised by it.
     """
     key = AgentKey(one.workspace or NO_WORKSPACE, one.agent_id)
-    if one.cause == "removed":
-        known.pop(key, None)
+    if one.cause == "removed" and one.reason != "ended":
+        known.pop(key, None)  # it left, or falls silent for too long by itself again
         return
     try:
         at = parse_timestamp(one.timestamp) - back
@@ -248,12 +250,31 @@ def _take(
             seen=seen,
             shared=len(one.sources) > 1,
             process=None if one.pid is None or one.proc_start is None else Process(one.pid, one.proc_start),
+            ended=_epoch(one.ended_at),
             session=_session(one),
         ),
         beat_wall=beat,
         run_since=end - one.uptime if end is not None and one.uptime is not None else run,
         doing=Doing(one.activity, _epoch(one.activity_since)),
+        dormant=one.cause == "removed",
     )
+
+
+def _forgotten(snapshot: LastSnapshot) -> dict[AgentKey, RememberedAgent]:
+    """Return the agents that were forgotten then, while what they left still lay there."""
+    return {
+        (key := AgentKey(workspace, agent_id)): RememberedAgent(
+            key=key,
+            verdict=Verdict("inactive", "silent"),
+            cause="removed",
+            sources=tuple(sources),
+            restored=Restored(wall=snapshot.written, seen=beat, shared=len(sources) > 1),
+            beat_wall=beat,
+            run_since=beat,
+            dormant=True,
+        )
+        for workspace, agent_id, sources, beat in snapshot.forgotten
+    }
 
 
 def _session(one: _Remembered) -> Session | None:

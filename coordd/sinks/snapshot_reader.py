@@ -35,6 +35,7 @@ class LastSnapshot:
     ``written``: when, epoch seconds. ``agents``: each as JSON. ``covers``: how far it covers each file (inode
     and size by name), None where it does not say. ``checkpoint``: JSON; see redis/checkpoint.py.
     ``acknowledged``: ids of what needs a human that somebody has seen. ``ended``: who ended in order then.
+    ``forgotten``: (workspace, id, kinds of sources, last beat) of who is not shown, and has left something.
     """
 
     written: float
@@ -43,10 +44,15 @@ class LastSnapshot:
     checkpoint: msgspec.Raw
     acknowledged: Sequence[str] = ()
     ended: Sequence[tuple[str, str, float]] = ()
+    forgotten: Sequence[tuple[str, str, list[str], float | None]] = ()
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Texts = Annotated[list[_Text], msgspec.Meta(max_length=10_000)]
+_Forgotten = Annotated[
+    list[tuple[_Text, _Text, Annotated[list[_Text], msgspec.Meta(max_length=16)], float | None]],
+    msgspec.Meta(max_length=10_000),
+]
 _Ended = Annotated[list[tuple[_Text, _Text, float]], msgspec.Meta(max_length=10_000)]
 
 
@@ -58,6 +64,7 @@ class _Document(msgspec.Struct, frozen=True):
     origin: msgspec.Raw = msgspec.Raw(b"null")
     acknowledged: msgspec.Raw = msgspec.Raw(b"null")
     ended_today: msgspec.Raw = msgspec.Raw(b"null")
+    forgotten: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def read_snapshot(path: str, *, root: str | None) -> LastSnapshot | None:
@@ -94,4 +101,5 @@ def _read(path: str, root: str | None) -> LastSnapshot:
         checkpoint=document.redis_samples,
         acknowledged=msgspec.json.decode(document.acknowledged, type=_Texts | None) or (),
         ended=msgspec.json.decode(document.ended_today, type=_Ended | None) or (),
+        forgotten=msgspec.json.decode(document.forgotten, type=_Forgotten | None) or (),
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.attention import attention, next_change, problems
+from coordd.agents.beats import started_at
 from coordd.agents.key import AgentKey
 from coordd.agents.shown import ShownAgent
 from coordd.agents.store import AgentStore
@@ -99,7 +100,7 @@ class Needs:
         session = one.session if one else None
         turn = session.turn if session else None
         process = agent.process
-        started = session.started_at if session else None
+        started = started_at(agent.traces, now.wall)
         over = turn.since if turn is not None and turn.open is False else None
         held = self._tasks.held_words(agent.key)
         return Subject(

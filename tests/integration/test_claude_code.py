@@ -66,9 +66,6 @@ def test_idle_and_thinking(watch: Watched) -> None:
     watch.claude.model.go_on("thought")
     watch.becomes(agent, activity="idle")
 
-    terminal.say("/rename own-name")
-    watch.becomes(agent, activity="idle", name="own-name")
-
 
 def test_a_permission_that_is_granted(watch: Watched) -> None:
     gate = watch.gate("granted")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from claude_code import ClaudeCode, Gate, Terminal
 from claude_scene import claude_code
-from model_stub import call
+from model_stub import TITLE, call
 from waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.claude
@@ -205,6 +205,23 @@ def test_a_refusal_is_written_once_it_is_given_up(claude: ClaudeCode, project: P
     refusals = [line for line in lines if line.get("isApiErrorMessage")]
     assert [(line["error"], line["apiErrorStatus"]) for line in refusals] == [("rate_limit", 429)]
     assert not [line for line in lines if line.get("subtype") == "api_error"]  # of what it tried in between
+
+
+@pytest.mark.parametrize(("given", "name"), [("", "made-by-the-model"), (" by-the-user", "by-the-user")])
+def test_nothing_tells_whose_word_a_name_is(claude: ClaudeCode, project: Path, given: str, name: str) -> None:
+    """A name that the model made of what was said looks like one that the user gave."""
+    claude.model.answers("HELLO", {"text": "Hi there."})
+    claude.model.answers(TITLE, {"text": '{"name": "made-by-the-model"}'})
+    terminal = claude.interactive(project)
+    assert states(claude, terminal, "idle")["nameSource"] == "derived"
+    terminal.say("HELLO")
+    terminal.shows("Hi there.")
+    terminal.say(f"/rename{given}")
+    eventually(lambda: claude.record(terminal.pid)["name"] == name)
+    record = claude.record(terminal.pid)
+    assert "nameSource" not in record
+    title = {"type": "custom-title", "customTitle": name, "sessionId": record["sessionId"]}
+    eventually(lambda: title in claude.transcript(record["sessionId"]))
 
 
 def test_clear_goes_on_as_another_session_of_the_same_process(claude: ClaudeCode, project: Path) -> None:

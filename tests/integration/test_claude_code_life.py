@@ -189,3 +189,20 @@ def test_who_starts_before_coordd_is_seen_as_well(tmp_path: Path) -> None:
             watch.of_process(idle.pid, activity="idle", reason="process")
             agent = watch.of_process(busy.pid, activity="working", reason="process")
             assert agent["uptime"] >= time.time() - started - 1
+
+
+@pytest.mark.parametrize("place", ["home/.claude-work", "elsewhere"])
+def test_another_home_of_the_same_user(tmp_path: Path, place: str) -> None:
+    """One is found by its name; the other by a process that names it and runs when coordd starts."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "app").mkdir()
+    with claude_code(tmp_path, tmp_path / place) as claude:
+        claude.model.answers("ASK", call("Bash", command=f"touch {tmp_path}/made"), {"text": "Thanks."})
+        terminal = claude.interactive(tmp_path / "app")
+        with users_coordd(claude.home) as daemon:
+            watch = Watched(tmp_path, claude, daemon)
+            agent = watch.of_process(terminal.pid, activity="idle", kind="claude-code")
+            terminal.say("ASK")
+            watch.becomes(agent, activity="waiting", tool="Bash")
+            os.kill(terminal.pid, signal.SIGTERM)
+            watch.becomes(agent, status="inactive", reason="ended")

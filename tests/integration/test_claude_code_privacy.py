@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from claude_scene import Watched, claude_code, users_coordd
 from live import Coordd, RpcFailed
-from model_stub import call
+from model_stub import TITLE, call
 from waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.claude
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.claude
 PLANTED = [
     "zqprompt", "zqanswer", "zqcommand", "zqdescription", "zqoutput", "zqpath", "zqcontent", "zqquestion",
     "zqoption", "zqplan", "zqsubagent", "zqerror", "zqargument", "zqenviron", "zqwaiting", "zqmalformed",
+    "zqtitle",
 ]  # fmt: skip
 
 
@@ -98,6 +99,7 @@ def live_through_everything(watch: Watched) -> None:
     model.answers("SEND", call("Agent", **given), {"text": "zqanswer"})
     model.answers("zqsubagent", run, {"text": "zqanswer"})
     model.answers("PLAN", call("ExitPlanMode", plan="1. zqplan"), {"text": "zqanswer"})
+    model.answers(TITLE, {"text": '{"name": "zqtitle"}'})
     model.answers("REFUSE", {"error": 400, "kind": "invalid_request_error", "message": "zqerror"})
 
     terminal = claude.interactive(project, SOME_TOKEN="zqenviron")
@@ -114,6 +116,8 @@ def live_through_everything(watch: Watched) -> None:
     watch.becomes(agent, activity="working", tool="Bash")
     gate.open()
     watch.becomes(agent, activity="idle")
+    terminal.say("/rename")  # the model makes a name of what was said
+    eventually(lambda: claude.record(terminal.pid)["name"] == "zqtitle")
     for word, tool in [("WRITE", "Write"), ("QUERY", "AskUserQuestion")]:
         terminal.say(word)
         watch.becomes(agent, activity="waiting", tool=tool)

@@ -19,6 +19,7 @@ from fake_coordd import agent, fake_coordd, paged, status_document
 from live import Coordd, Project, beating, watching
 from playwright.sync_api import Browser, Page, expect
 from real_processes import process_of, sleeper
+from sessions import Home
 from waiting import PATIENCE, eventually
 
 from coordd.model import ACTIVITIES
@@ -254,6 +255,7 @@ def test_who_needs_me_stands_on_top_until_it_is_seen(browser: Browser, tmp_path:
         expect(page.locator("#health")).to_have_text("1 needs you")
         expect(page.locator("#agents tbody .id").first).to_have_text(NASTY)
         expect(row(page, NASTY).locator(".c-does")).to_have_text("killed")
+        expect(row(page, NASTY).locator(".c-for")).to_have_text(re.compile(r"^\d+ s$"))
         age = entry.locator(".n").inner_text()
         expect(entry.locator(".n")).not_to_have_text(age)
         assert complaints(page) == []
@@ -322,6 +324,50 @@ def test_what_waits_is_told_with_its_tool_and_its_context(browser: Browser, tmp_
         assert complaints(page) == []
         page.get_by_role("searchbox").fill("plan")
         expect(page.locator("#agents tbody tr:not([hidden])")).to_have_count(1)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    (tmp_path / "home").mkdir()
+    one = Home(tmp_path / "home" / ".claude")
+    yield one
+    one.close()
+
+
+def test_sessions_are_told_of_by_what_they_do(browser: Browser, home: Home, tmp_path: Path) -> None:
+    asking = home.session("s-1", name="fix login", nameSource="user", status="busy")
+    asking.prompt()
+    asking.call()
+    home.session("s-2", name="idler", nameSource="user")
+    with (
+        watching(Project(home.work), tmp_path) as daemon,
+        dashboard(sock=daemon.socket, home=tmp_path / "home") as dash,
+        opened(browser, dash.url) as page,
+    ):
+        rows = page.locator("#agents tbody tr:not([hidden])")
+        expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+        expect(rows.locator(".id")).to_have_text(["fix login", "idler"])
+        expect(rows.locator(".c-does")).to_have_text(["working", "idle"])
+        expect(rows.locator(".c-what")).to_have_text(["Bash", ""])
+        expect(rows.first.locator(".c-context")).to_have_text("110")
+        expect(rows.first.locator(".c-project")).to_have_text(home.work.name)
+        asking.write(name="fix login", nameSource="user", status="waiting", waitingFor="permission prompt")
+        expect(rows.first.locator(".c-does")).to_have_text("waiting")
+        expect(rows.first.locator(".c-what")).to_have_text("permission prompt")
+        entry = page.locator("#needs li")
+        expect(entry.locator(".kind")).to_have_text("waiting")
+        expect(entry.locator("strong")).to_have_text("fix login")
+        expect(entry.locator("code")).to_have_text("coordctl agent s-1")
+        expect(page.locator("#problems")).to_be_hidden()  # it is none
+        store(page, "a-session-waits")
+        assert complaints(page) == []
+        asking.write(name="fix login", nameSource="user", status="busy")
+        expect(page.locator("#needs-h")).to_have_text("Nobody needs you.")
+        asking.exit()
+        expect(rows.locator(".id")).to_have_text(["idler"])
+        expect(page.locator(".fold")).to_contain_text("1 ended")
+        daemon.stop(signal.SIGKILL)
+        expect(page.locator("#needs-h")).to_have_text("Nobody needed you then.")
 
 
 def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser, tmp_path: Path) -> None:
@@ -522,13 +568,19 @@ def test_agents_are_told_of_as_coordctl_tells_of_them(browser: Browser, scene: S
         {"name": " ", "project": None, "workspace": None, "sources": ["redis"]},
         {"name": "other", "project": None, "workspace": None, "sources": []},
         {"last_heartbeat_age": None, "last_heartbeat": None},
+        {"inactive_since": at(now - 3.5)},
         {"last_heartbeat_age": None, "last_heartbeat": None, "last_progress": None, "activity_since": None},
     ]
     agents = [
         {
             **agent("a-1", status, reason=reason, activity=activity, name="fix", project="/src/app"),
             **{"last_heartbeat_age": 130.5, "waiting_for": "input", "tool": None, "background": None},
-            **{"timestamp": at(now), "last_progress": at(now - 40.5), "activity_since": at(now - 7300.5)},
+            **{
+                "timestamp": at(now),
+                "last_progress": at(now - 40.5),
+                "inactive_since": None,
+                "activity_since": at(now - 7300.5),
+            },
             **variant,
         }
         for status, reasons, activities in (
@@ -557,7 +609,8 @@ def test_agents_are_told_of_as_coordctl_tells_of_them(browser: Browser, scene: S
             """async ([agents, asked, counts]) => {
               const [w, d, f] = await Promise.all(
                 ["words", "data", "format"].map((name) => import(`/static/${name}.js`)));
-              const moments = ["timestamp", "last_progress", "activity_since", "last_heartbeat"];
+              const moments = [
+                "timestamp", "last_progress", "activity_since", "last_heartbeat", "inactive_since"];
               const moved = (time) => new Date(Date.parse(time) - asked * 1000 + d.now()).toISOString();
               const said = agents.map((a) => {
                 for (const name of moments) if (a[name] !== null) a[name] = moved(a[name]);

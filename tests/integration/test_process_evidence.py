@@ -19,8 +19,8 @@ from real_processes import process_of, sleeper
 from redisd import RedisServer
 from waiting import eventually
 
-SHORT = {"COORDD_AGENTS_TIMEOUT": "10s"}
-OVER = 13.0
+SHORT = {"COORDD_AGENTS_TIMEOUT": "4s"}
+OVER = 6.0
 """Seconds after which silence is longer than that timeout, with some to spare."""
 NOBODY = 65534
 

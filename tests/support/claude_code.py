@@ -107,13 +107,14 @@ class Gate:
 class ClaudeCode:
     """Claude Code as one user has it: a home, and a model. What it starts ends with :meth:`close`.
 
-    It works in directories below ``trusted`` without asking whether it may.
+    It works in directories below ``trusted`` without asking whether it may. ``config`` is where it keeps what
+    it knows, in place of ``~/.claude``.
     """
 
-    def __init__(self, home: Path, answering: Model, *, trusted: Path) -> None:
+    def __init__(self, home: Path, answering: Model, *, trusted: Path, config: Path | None = None) -> None:
         self.home = home
         self.model = answering
-        self.config = home / ".claude"
+        self.config = config or home / ".claude"
         self.program = program()
         self._started: list[subprocess.Popen[str]] = []
         self._terminals: list[Terminal] = []
@@ -124,7 +125,9 @@ class ClaudeCode:
             "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
             "projects": {str(trusted): {"hasTrustDialogAccepted": True}},
         }
-        (home / ".claude.json").write_text(json.dumps(settings))
+        if config is not None:
+            config.mkdir()
+        (config or home).joinpath(".claude.json").write_text(json.dumps(settings))
         self.environ = {  # little of this process's own, and nobody to talk to but the model
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -136,6 +139,8 @@ class ClaudeCode:
             "IS_SANDBOX": "1",
             MARK: str(home),
         }
+        if config is not None:
+            self.environ["CLAUDE_CONFIG_DIR"] = str(config)
 
     def printing(self, project: Path, prompt: str, *options: str) -> subprocess.Popen[str]:
         """Run ``claude -p`` in a project."""

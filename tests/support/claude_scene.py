@@ -16,10 +16,10 @@ Agent = dict[str, Any]
 
 
 @contextlib.contextmanager
-def claude_code(directory: Path) -> Iterator[ClaudeCode]:
+def claude_code(directory: Path, config: Path | None = None) -> Iterator[ClaudeCode]:
     """Run a model, and give a Claude Code that trusts what lies in this directory; end all of it."""
     with model(directory / "model") as answering:
-        claude = ClaudeCode(directory / "home", answering, trusted=directory)
+        claude = ClaudeCode(directory / "home", answering, trusted=directory, config=config)
         try:
             yield claude
         finally:

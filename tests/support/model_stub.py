@@ -34,6 +34,9 @@ from typing import Any
 Answer = Mapping[str, Any]
 Script = Mapping[str, Sequence[Answer]]
 
+TITLE = "(title)"
+"""The keyword for what the program asks beside the turns of an agent: a title for the session, for one."""
+
 _numbers = itertools.count(1)
 
 
@@ -122,14 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        script = json.loads((self.directory / "script.json").read_bytes())
         if "count_tokens" in self.path:
             self._send(200, {"input_tokens": 1000})
         elif not self.path.startswith("/v1/messages"):
             self.do_GET()
-        elif not asked.get("tools"):  # a title for the session and the like: no turn of an agent
-            self._answer(asked, {"text": "A title"})
+        elif not asked.get("tools"):
+            self._answer(asked, script.get(TITLE, [{"text": "A title"}])[0])
         else:
-            script = json.loads((self.directory / "script.json").read_bytes())
             keyword, number, answer = next_answer(script, asked["messages"])
             with (self.directory / "asked").open("a") as lines:
                 lines.write(f"{keyword} {number}\n")

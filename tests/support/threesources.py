@@ -347,6 +347,7 @@ def said(sample: AgentSample) -> tuple[object, ...]:
     return (
         sample.status,
         sample.reason,
+        sample.activity,
         sample.active_tasks,
         sample.last_heartbeat,
         sample.declared_status,

@@ -48,15 +48,18 @@ function takeAgent(record) {
   if (record.cause === "removed") { state.agents.delete(id); return; }
   const known = state.agents.get(id);
   if (known && known.timestamp > record.timestamp) return;
-  state.agents.set(id, prepared(record));
+  state.agents.set(id, prepared(record, known));
 }
 
-// Add the moments from which ages are counted, parsed once.
-export function prepared(agent) {
+// Add the moments from which ages are counted, parsed once. A record does not say since when an agent is
+// inactive: the first one that shows it so was written then.
+export function prepared(agent, known = null) {
   agent.beatAt = moment(agent.last_heartbeat);
   if (agent.last_heartbeat_age !== undefined && agent.last_heartbeat_age !== null) agent.beatAt = moment(agent.timestamp) - agent.last_heartbeat_age * 1000;
   agent.progressAt = moment(agent.last_progress);
   agent.activityAt = moment(agent.activity_since);
+  agent.inactiveAt = moment(agent.inactive_since);
+  if (agent.inactive_since === undefined && agent.status === "inactive") agent.inactiveAt = known?.status === "inactive" ? known.inactiveAt : moment(agent.timestamp);
   return agent;
 }
 

@@ -9,7 +9,8 @@ const BAD = /inactive|waiting|blocked|stalled|mass|orphaned|failed|failing|rejec
 let wanted = "", list, note, timer = 0;
 
 function row(event) {
-  const at = moment(event.timestamp), bad = BAD.test(event.kind);
+  const orderly = event.kind === "agent.inactive" && event.message.endsWith("(ended)");
+  const at = moment(event.timestamp), bad = BAD.test(event.kind) && !orderly;
   return el("li", { class: bad ? "bad" : null, "data-key": `${event.timestamp}|${event.kind}|${event.subject}` },
     el("time", { datetime: event.timestamp, title: whole(at) }, exact(at)),
     icon(bad ? "warn" : event.kind === "agent.active" ? "active" : "wait"),

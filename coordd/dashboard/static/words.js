@@ -26,8 +26,8 @@ export function lastSign(a) {
   return known.length ? Math.max(...known) : null;
 }
 
-// Return the moment since when it has been in its state; of one that is not active that is its last sign.
-export const sinceOf = (a) => (LATE.includes(stateOf(a)) ? lastSign(a) : a.activityAt);
+// Return the moment since when it has been in its state; where that is not known of one that is not active, its last sign.
+export const sinceOf = (a) => (LATE.includes(stateOf(a)) ? a.inactiveAt ?? lastSign(a) : a.activityAt);
 
 // Return what makes the state more precise: what it waits for, its open tool; "" for nothing.
 export function doing(a) {

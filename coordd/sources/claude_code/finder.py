@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 
 from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
-from coordd.sources.claude_code.homes import Homes, HomesWanted, find_homes, running_homes
+from coordd.sources.claude_code.homes import Homes, HomesWanted, Programs, find_homes, running_homes
 from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.processes import Seen, look
 from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource, HomeReport
@@ -64,6 +65,7 @@ class ClaudeCodeFinder:
         self._changed: Callable[[], None] = lambda: None
         self._answers = True
         self._unwatched: Exception | None = None
+        self._programs = Programs()
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the homes, and for new ones."""
@@ -106,6 +108,17 @@ class ClaudeCodeFinder:
             else:
                 self._sources[path].named = one.named
         return {source.state.name: source for source in self._sources.values()}
+
+    async def look_for_programs(self) -> None:
+        """Have homes looked for if a program of Claude Code has started since the last look: it may name one.
+
+        To be called now and then; it costs one listing of ``/proc``, and a look at each new process.
+        """
+        if not self.enabled or self.homes.user is None:
+            return
+        with suppress(DeadlineMissed):  # then the next look tells
+            if await self._worker.run(self._programs.started, deadline=READ_DEADLINE):
+                self._changed()
 
     @property
     def interval(self) -> float:

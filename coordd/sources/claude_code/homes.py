@@ -89,27 +89,53 @@ def find_homes(wanted: HomesWanted, running: Callable[[], Iterable[str]]) -> Hom
     return homes
 
 
+class Programs:
+    """Remember which processes there were, to tell whether a Claude Code has started since.
+
+    A pid that was used again between two looks is taken for the process before; the rescan looks at all.
+    """
+
+    def __init__(self) -> None:
+        self._known: frozenset[int] = frozenset()
+
+    def started(self) -> bool:
+        """Return whether a program of Claude Code of the own user runs that did not at the last call."""
+        pids = frozenset(_pids())
+        new, self._known = pids - self._known, pids
+        return any(_is_program(pid) for pid in new)
+
+
 def running_homes() -> set[str]:
     """Return the homes that running processes of Claude Code name, of the own user."""
     found: set[str] = set()
-    try:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:  # no Linux
-        return found
-    for pid in pids:
+    for pid in _pids():
         path = _home_of(pid)
         if path is not None:
             found.add(path)
     return found
 
 
-def _home_of(pid: int) -> str | None:
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:  # no Linux
+        return []
+
+
+def _is_program(pid: int) -> bool:
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
-            return None
+            return False
         seen = look(pid)
-        if seen is None or not is_named_so(seen):
-            return None
+    except OSError:
+        return False
+    return seen is not None and is_named_so(seen)
+
+
+def _home_of(pid: int) -> str | None:
+    if not _is_program(pid):
+        return None
+    try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             content = file.read(_MAX_ENVIRON)
     except OSError:

@@ -6,6 +6,7 @@ It reads no file and no clock, and keeps ids, times, types and counts. Which lin
 line                                                         the turn
 ===========================================================  =============================================
 a prompt of the user                                         begins anew
+a prompt that is older than what followed it, by seconds     stays as it is: its line was written late
 a task-notification                                          is open
 an answer of the model                                       is open, but for those of the next row
 an answer with the stop reason end_turn, stop_sequence or    is over, and every call with it
@@ -41,6 +42,8 @@ from coordd.sources.claude_code.transcript_lines import (
 
 MAX_CALLS = 256
 """Open calls that are kept; beyond it the oldest is forgotten."""
+LATE = 5.0
+"""Seconds by which a prompt is older than a line before it, at most, when both are of one turn."""
 UNRECOGNISED = 20
 """Lines in a row of kinds that are not known, after which the format counts as another one."""
 
@@ -77,6 +80,7 @@ class TranscriptReducer:
         self.began = False
         self._open: bool | None = None
         self._since: float | None = None
+        self._answered: float | None = None  # the time of the last line that only a prompt can have led to
         self._last: float | None = None
         self._calls: dict[str, OpenCall] = {}
         self._seen: dict[str, float] = {}  # progress of the subagents that open calls wait for
@@ -220,6 +224,7 @@ class TranscriptReducer:
             for block in message.content:
                 if block.type == "tool_use":
                     self._call(block, at)
+        self._answered = at
         if text_of(message.stop_reason) in _ENDS:
             self._end(at)
         elif self._open is not True:
@@ -268,6 +273,10 @@ class TranscriptReducer:
     def _begin(self, at: float | None) -> None:
         """Begin a turn; what was open before was given up, or its process was killed."""
         self.began = True
+        if at is not None and self._answered is not None and 0.0 < self._answered - at <= LATE:
+            if self._open is True:
+                self._since = at
+            return
         self._open, self._since = True, at
         self._drop_calls()
 
@@ -278,6 +287,7 @@ class TranscriptReducer:
             self._begin(at)
 
     def _end(self, at: float | None) -> None:
+        self._answered = at
         if self._open is not False:
             self._open, self._since = False, at
         self._drop_calls()

@@ -260,6 +260,11 @@ FOUND: dict[str, list[Step]] = {
         switch,
         switch,
     ],
+    "an agent that becomes active while coordd starts is recorded with what it does": [
+        switch,
+        traces(("A", "x", "tasks", ()), ("C", "x", "beat")),
+        switch,
+    ],
     "an agent is judged at once by what a removed source leaves of it": [
         standstill("C"),
         traces(("A", "x", "beat"), ("C", "x", "beat")),

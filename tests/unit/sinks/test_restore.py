@@ -75,7 +75,7 @@ class Place:
         with open_directory(str(self.directory)) as directory:
             snapshot = read_snapshot(str(self.snapshot), root=self.root)
             found = restore(snapshot, directory.fd, now=self.now, host=self.host)
-        return {agent.key.agent_id: agent for agent in found}
+        return {agent.key.agent_id: agent for agent in found if not agent.dormant}
 
 
 def shown(one: RememberedAgent, *, now: float = T0 + 1000, sources: tuple[str, ...] = ("/w",)) -> Agent:

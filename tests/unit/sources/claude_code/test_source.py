@@ -362,6 +362,7 @@ async def test_a_killed_session_that_is_resumed_is_the_same_agent(world: World) 
     assert set(world.follower.known) == {"s1"}
     await world.follower.read()
     assert set(world.follower.known) == {"s1"}
+    assert set(world.source._reader.sessions.live) == {second.process}, "the one before is forgotten"
 
 
 async def test_a_call_that_a_killed_process_left_open_is_not_the_next_ones(world: World) -> None:

@@ -142,6 +142,18 @@ def test_a_prompt_that_was_taken_back_leaves_nothing_behind() -> None:
     assert after(prompt(second=1), prompt(second=50)).since == T0 + 50
 
 
+def test_a_prompt_that_is_written_after_its_answer_changes_nothing() -> None:
+    """The first prompt of a session, on a loaded machine."""
+    late = after(call("t1", second=1.2), prompt(second=1.0))
+    assert late.open and late.since == T0 + 1.0 and late.calls == (OpenCall("Bash", T0 + 1.2),)
+    over = after(answer(1.2, TEXT, stop="end_turn"), done(1.3), prompt(second=1.0))
+    assert over.open is False and over.calls == ()
+
+
+def test_a_prompt_of_a_clock_that_was_set_back_is_one() -> None:
+    assert after(answer(3600.0, TEXT, stop="end_turn"), prompt(second=1.0)).open is True
+
+
 def test_a_prompt_gives_up_what_was_open_and_a_notification_does_not() -> None:
     """A killed process leaves a call open in the transcript that the next one goes on with."""
     turn = after(prompt(), call("t"), prompt(second=50))

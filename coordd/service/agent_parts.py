@@ -1,0 +1,89 @@
+"""Build what sees agents beside their traces: sessions of Claude Code, and processes; start none of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Collection
+
+from coordd.agents.judging import Limits
+from coordd.agents.process import Here
+from coordd.config.build import Config
+from coordd.config.file import ConfigSources
+from coordd.config.layout import Layout
+from coordd.host import processes
+from coordd.intake.processes import ProcessIntake
+from coordd.runtime.process_watch import ProcessWatch
+from coordd.runtime.schedule import Schedule
+from coordd.runtime.worker import Worker
+from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.claude_code.homes import HomesWanted
+from coordd.sources.claude_code.watch import Watch
+from coordd.sources.claude_code.work_tree import Place, place_of
+from coordd.sources.file.mounts import remote_type
+
+
+def agent_limits(config: Config) -> Limits:
+    """Return the settings by which agents are judged."""
+    agents = config.agents
+    return Limits(
+        timeout=agents.timeout,
+        forget_after=agents.forget_after,
+        forget_ended_after=agents.forget_ended_after,
+        stall_after=agents.stall_after,
+        call_stall_after=agents.call_stall_after,
+    )
+
+
+def process_intake(schedule: Schedule) -> ProcessIntake:
+    """Return what follows the processes that agents name."""
+    worker = Worker("coordd-processes", replaceable=True)
+    return ProcessIntake(
+        machine=processes,
+        here=Here(names=frozenset({socket.gethostname()}), own_pid=os.getpid()),
+        worker=worker,
+        watch=ProcessWatch(lives=processes.lives, worker=worker),
+        schedule=schedule,
+    )
+
+
+def claude_code_finder(
+    sources: ConfigSources, config: Config, *, workspaces: Callable[[], Collection[str]]
+) -> ClaudeCodeFinder:
+    """Return what finds the homes of Claude Code; ``workspaces`` returns those of the configuration."""
+    return ClaudeCodeFinder(
+        enabled=config.claude_code.enabled,
+        homes=_homes(sources, config),
+        wanted=_wanted(sources.layout),
+        workspaces=workspaces,
+        worker=Worker("coordd-claude", replaceable=True),
+        places=Worker("coordd-places", replaceable=True),
+        watch=Watch(),
+        remote=remote_type,
+    )
+
+
+def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
+    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
+    configured = config.claude_code.homes
+    if sources.layout.name == "system":
+        return HomesWanted(configured=configured)
+    environ = sources.environ
+    user = environ.get("HOME") or os.path.expanduser("~")
+    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
+
+
+def _wanted(layout: Layout) -> Callable[[Place], bool]:
+    """Return which sessions are shown: a project's daemon shows those of its project, others show all."""
+    root = layout.root
+    if root is None:
+        return lambda _place: True
+    canonical = os.path.realpath(root)
+    own: list[Place] = []
+
+    def of_project(place: Place) -> bool:
+        if not own:
+            own.append(place_of(canonical))
+        return canonical in (place.workspace, place.project) or place.project == own[0].project
+
+    return of_project
