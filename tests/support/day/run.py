@@ -98,6 +98,7 @@ class Day:
                     await rest()
             if self._coordd is not None:
                 await self._coordd.stop()
+        self._records.forget()
         return self.outcome
 
     # Time.

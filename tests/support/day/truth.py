@@ -148,8 +148,9 @@ class Observed:
         for one in _merged(kept, -FUZZ, since):
             if one.end < now or not open_counts:
                 high -= max(0.0, min(one.end, now) - max(one.begin, since))
-        if redated:
-            high += sum(length for at, length in self.sleeps if since <= at <= read)
+        if redated or any(one.end > since for one in self.blind.get(source, ())):
+            # how much of an age by the wall clock the machine slept is not known: all of it may have been then
+            low -= sum(length for at, length in self.sleeps if at < since)
         return max(0.0, low), max(0.0, high)
 
 
@@ -172,7 +173,12 @@ class Oracle:
         seen_at = max(truth.born, self.observed.started)
         young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
         yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
-        met = max([seen_at, *(one.end for one in self._over(truth.born, truth.source))])
+        met = seen_at
+        for one in sorted(self._unobserved(truth.source), key=lambda one: one.end):
+            if one.begin - LAG <= met <= one.end:
+                met = one.end
+        if truth.ended_at <= met and now > met:
+            yield "inactive", "silent", None  # its process was never seen alive
         if now - met < LAG and now - truth.last_beat >= TIMEOUT:
             yield "inactive", "silent", None  # coordd finds it so, and looks at its process a moment later
 
@@ -203,9 +209,7 @@ class Oracle:
         unseen = [one for one in self._unobserved(truth.source) if one.begin - LAG <= truth.born]
         if not truth.shown and any(truth.ended_at <= one.end + LAG for one in unseen):
             yield GONE  # it came and went while nobody looked
-        if end != truth.end and self.observed.started > truth.ended_at + FORGET_ENDED:
-            yield "inactive", "silent", None  # it was forgotten, and what it left is found again
-        elif end == "ended":
+        if end == "ended":
             told = max([truth.ended_at, *(one.end for one in self._over(truth.ended_at, truth.source))])
             if now > truth.ended_at + FORGET_ENDED - 1:
                 yield GONE
