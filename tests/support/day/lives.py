@@ -114,7 +114,7 @@ class Session(Life):
             for _ in range(self.chance.randrange(1, 40)):
                 yield from self._turn()
                 yield self._between(2, 300) if self.chance.random() < 0.8 else self._between(600, 3 * HOUR)
-                if self.chance.random() < 0.05:
+                if self.chance.random() < 0.05 and self.truth.shown:  # else it is known by its second id
                     self.played.clear(f"session-{next(self.world.numbers)}")
                     yield self._between(2, 20)
         self.played.remove_record()

@@ -162,7 +162,7 @@ class Day:
         async def born() -> None:
             self._is_born()
 
-        self._at(self._chance.uniform(0, 60), go_on)
+        self._at(self._chance.uniform(0, 1), go_on)
 
     # coordd.
 

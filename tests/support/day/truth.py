@@ -17,7 +17,8 @@ LAG = 2.0
 """Seconds within which something that happened has to be shown."""
 FUZZ = 1.1
 """Seconds by which a gap may be taken for longer or shorter than it was."""
-TIMEOUT, STALL, CALL_STALL, REFUSED, FORGET_ENDED = 120.0, 900.0, 7200.0, 30.0, 600.0
+TIMEOUT, STALL, CALL_STALL, REFUSED = 120.0, 900.0, 7200.0, 30.0
+FORGET, FORGET_ENDED = 86_400.0, 600.0
 BEAT = 31.0
 MEASURED = 130.0
 """Seconds after the start within which what an old call's processes do may not be known yet."""
@@ -115,6 +116,10 @@ class Observed:
                 begin = min(begin, one.begin - LAG)
         return begin
 
+    def real_age(self, since: float, now: float) -> float:
+        """Return the time since a moment by the wall clock."""
+        return now - since + sum(length for at, length in self.sleeps if at >= since)
+
     def first_read(self, source: str) -> float:
         """Return when a source was read for the first time since coordd started; infinite: not yet."""
         found = self.started
@@ -209,6 +214,8 @@ class Oracle:
         unseen = [one for one in self._unobserved(truth.source) if one.begin - LAG <= truth.born]
         if not truth.shown and any(truth.ended_at <= one.end + LAG for one in unseen):
             yield GONE  # it came and went while nobody looked
+        if self.observed.real_age(truth.ended_at, now) > FORGET - 1:
+            yield GONE
         if end == "ended":
             told = max([truth.ended_at, *(one.end for one in self._over(truth.ended_at, truth.source))])
             if now > truth.ended_at + FORGET_ENDED - 1:
@@ -241,6 +248,8 @@ class Oracle:
             yield "unknown", "unreachable", None
         if silent and truth.ended_at <= now:
             yield "inactive", "silent", None
+            if observed.real_age(truth.last_beat, now) > FORGET - 1:
+                yield GONE
 
     # What they do.
 
