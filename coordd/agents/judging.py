@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
+from coordd.agents.declared import declared_activity
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine, judge
 from coordd.agents.observation import Observation
+from coordd.agents.session import DeclaredActivity
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, session_among
 from coordd.host.process_facts import Process
@@ -81,7 +83,14 @@ class Judging:
                 if progress is False and not state.clock.readable:
                     progress = None  # the call may have ended since
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
-        return activity_evidence(one, observed, self.held(key, horizon), limits, call_progress=progress)
+        return activity_evidence(
+            one,
+            observed,
+            self.held(key, horizon),
+            limits,
+            declared=next(filter(None, map(_declared, observations)), None),
+            call_progress=progress,
+        )
 
     def next_change(self, observations: Sequence[Observation], work: ActivityEvidence) -> float | None:
         """Return the seconds after which time alone changes the activity; None where it cannot."""
@@ -190,6 +199,11 @@ class Judging:
         if over > limit:
             return 0.0 if verdict.status == "inactive" or verdict.reason == "quiet" else None
         return max(_LEAST, limit - over)
+
+
+def _declared(one: Observation) -> DeclaredActivity | None:
+    registration = one.traces.registration if one.traces else None
+    return declared_activity(registration.status) if registration else None
 
 
 def _call_since(one: Observation) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordd.agents.beats import (
     LastBeat,
@@ -147,8 +147,6 @@ def observe(
     """
     beat = None
     last = LastBeat(None, None, None)
-    if old is not None and _was_forgotten_for_another(old, traces, reading):
-        old = None
     if old is None:
         beat = first_beat(traces, reading)
     else:
@@ -171,6 +169,8 @@ def observe(
             written = reading.mono - max(0.0, reading.wall - beat.wall)
             known = -math.inf if old is None or old.beat_mono is None else old.beat_mono
             beat_mono = min(beat_mono, max(written, known))
+    if old is not None and old.traces is None and traces.session is not None and old.restored is not None:
+        traces = replace(traces, session=_filled(traces.session, old.restored.session))
     key = AgentKey(workspace if traces.workspace is None else traces.workspace, place[1])
     return Observation(
         source=place[0],
@@ -188,12 +188,18 @@ def observe(
     )
 
 
-def _was_forgotten_for_another(old: Observation, traces: AgentTraces, reading: Reading) -> bool:
-    """Return whether the records call it forgotten for the silence of another source: this has no beats."""
-    if old.traces is not None or old.restored is None or not old.dormant or traces.session is not None:
-        return False
-    mixed = old.restored.shared or old.beat_wall is None
-    return mixed and first_beat(traces, reading) is None
+def _filled(session: Session, before: Session | None) -> Session:
+    """Return a session with what its source cannot tell of it any more, as the records have it."""
+    if before is None or before.kind != session.kind or session.lives:
+        return session
+    return replace(
+        session,
+        **{
+            name: getattr(before, name)
+            for name in ("project", "name", "tty", "started_at", "turn")
+            if getattr(session, name) is None
+        },
+    )
 
 
 def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:
@@ -210,7 +216,7 @@ def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> fl
     registration = traces.registration
     if registration is None or not declares_end(registration):
         return None
-    if old is not None and old.ended_mono is not None:
+    if old is not None and old.traces is not None and old.ended_mono is not None:
         return old.ended_mono
     times = [time for time in (registration.written, registration.updated_at) if time is not None]
     return reading.mono - max(0.0, reading.wall - max(times, default=reading.wall))

@@ -84,16 +84,18 @@ class RememberedAgent:
         if wall is None and self.verdict.reason not in ("ended", "killed"):
             return SeenProcess(process, clear=False)
         if wall is None:
-            wall = moment.wall if self.restored.wall is None else self.restored.wall
+            return SeenProcess(process, End(self.verdict.reason != "killed", *self._recorded(moment)))
         mono = moment.mono - max(0.0, moment.wall - wall)
         return SeenProcess(process, End(self.verdict.reason != "killed", wall, mono))
 
     def _ended(self, moment: Moment) -> float | None:
         """Return when the agent's registration said that it has ended, on the monotonic clock."""
-        if not says_ended(self.restored.status):
-            return None
+        return self._recorded(moment)[1] if says_ended(self.restored.status) else None
+
+    def _recorded(self, moment: Moment) -> tuple[float, float]:
+        """Return when the last record was written, by the wall clock and on the monotonic one."""
         wall = moment.wall if self.restored.wall is None else self.restored.wall
-        return moment.mono - max(0.0, moment.wall - wall)
+        return wall, moment.mono - max(0.0, moment.wall - wall)
 
 
 def by_place(sources: Iterable[SourceState]) -> dict[tuple[str, str], list[SourceState]]:

@@ -29,7 +29,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
 from coordd.agents.source import SourceName, SourceState
-from coordd.model import Activity, AgentCounts, Status, SystemSample
+from coordd.model import Activity, AgentCounts, Reason, Status, SystemSample
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.deadlines import Deadlines
 
@@ -183,9 +183,9 @@ class AgentStore:
         """Return the keys of the agents with this activity, as :meth:`expire` last found them, in order."""
         return sorted(self._roster.doing(activity))
 
-    def ended_count(self) -> int:
-        """Return the number of agents that ended in order and are still listed."""
-        return sum(self._agents[key].verdict.reason == "ended" for key in self._roster.inactive)
+    def inactive_count(self, reason: Reason) -> int:
+        """Return the number of agents that are listed as inactive for this reason, as last recorded."""
+        return sum(self._agents[key].verdict.reason == reason for key in self._roster.inactive)
 
     def with_process(self) -> Iterator[Agent]:
         """Yield the active agents of which a process lives."""
@@ -336,7 +336,8 @@ class AgentStore:
             self.on_change(agent.key)
         elif verdict.status != "active" or activity in ("waiting", "blocked", "stalled"):
             self.needs_version += 1
-        outdated = (verdict.status, activity) != (agent.verdict.status, agent.doing.activity)
+        recorded = agent.doing.activity  # None: by a version whose records tell of no activity
+        outdated = verdict.status != agent.verdict.status or recorded not in (None, activity)
         self._roster.set_outdated(agent.key, outdated)
         if verdict.reason == "heartbeat" and evidence.silence is not None:
             # It can come back with a beat older than the one before: the earlier deadline then counts.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from coordd.agents.activity import ActivityEvidence
 from coordd.agents.doing import Doing
 from coordd.agents.observation import Observation
-from coordd.agents.session import Session, Turn
+from coordd.agents.session import DeclaredActivity, Session, Turn
 from coordd.model import Activity
 
 _NO_TURN = Turn()
@@ -42,7 +42,13 @@ def session_among(observations: Iterable[Observation]) -> Observation | None:
 
 
 def activity_evidence(
-    one: Observation | None, observed: float, held: Held, limits: WorkLimits, *, call_progress: bool | None
+    one: Observation | None,
+    observed: float,
+    held: Held,
+    limits: WorkLimits,
+    *,
+    declared: DeclaredActivity | None = None,
+    call_progress: bool | None = None,
 ) -> ActivityEvidence:
     """Return what the activity of an agent depends on.
 
@@ -51,6 +57,7 @@ def activity_evidence(
         observed: now, on that source's observed clock.
         held: what it holds.
         limits: the settings.
+        declared: what its registration says that it does.
         call_progress: whether processes started since the open call began do anything; None: not measured.
     """
     session = one.session if one is not None else None
@@ -58,8 +65,10 @@ def activity_evidence(
         return ActivityEvidence(
             stall_after=limits.stall_after,
             call_stall_after=limits.call_stall_after,
+            declares_waiting=declared == "waiting",
             holds_task=held.holds,
             task_progress=held.idle,
+            says_idle=declared == "idle",
         )
 
     def age(time: float | None) -> float | None:
@@ -132,13 +141,14 @@ def doing_now(
         mono: now, on the monotonic clock.
     """
     since = _since(activity, session)
-    if since is not None and wall is not None:
-        since = min(since, wall)
-    if activity == before.activity and since in (None, before.since):
-        return before
-    if activity == before.activity and activity != "waiting":
-        return Doing(activity, since, before.noticed)
-    return Doing(activity, wall if since is None else since, mono)
+    if since is not None and wall is not None and since > wall:
+        since = None  # a clock that is ahead, or was: what is to come cannot have begun
+    if activity != before.activity:
+        if since is None:
+            return Doing(activity, wall, mono)
+        held = 0.0 if wall is None else wall - since  # it may have held for long when coordd first looked
+        return Doing(activity, since, mono - held)
+    return before if since in (None, before.since) else Doing(activity, since, before.noticed)
 
 
 def _in_turn(session: Session, turn: Turn) -> bool | None:

@@ -123,6 +123,9 @@ def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
 
 def _own_problems(document: dict[str, Any]) -> list[object]:
     """Return the problems that are not told as something that needs a human already."""
+    own = document.get("own_problems")
+    if isinstance(own, list):
+        return own
     told = [(entry.get("subject"), entry.get("text")) for entry in dicts(document.get("attention"))]
     return [problem for problem in as_list(document.get("problems")) if not _is_told(problem, told)]
 

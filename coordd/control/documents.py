@@ -112,12 +112,14 @@ class Documents:
         sinks = self._sinks()
         counts = self._store.counts(now.mono)
         tasks = self._board.counts(now)
-        problems = self._problems(now, sinks)
+        own = self._own_problems(now, sinks)
+        problems = [*own, *self._needs.problems(now)]
         return {
             "schema": SCHEMA,
             "timestamp": format_utc(now.wall),
             "health": "degraded" if problems else "ok",
             "problems": problems,
+            "own_problems": own,
             "warnings": [f"sink {name}: {sink.warning}" for name, sink in sinks.items() if sink.warning],
             "daemon": self._daemon(now),
             "redis": self._redis.document(),
@@ -128,7 +130,8 @@ class Documents:
                 "inactive": counts.inactive,
                 "unknown": counts.unknown,
                 "stalled": self._store.activity_counts()["stalled"],
-                "ended": self._store.ended_count(),
+                "ended": self._store.inactive_count("ended"),
+                "killed": self._store.inactive_count("killed"),
                 "ended_today": self._ended_today.count(now.wall),
                 "activities": self._store.activity_counts(),
             },
@@ -162,7 +165,7 @@ class Documents:
         """Return one line about the state, for ``systemctl status``."""
         counts = self._store.counts(now.mono)
         text = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
-        problems = self._problems(now, self._sinks())
+        problems = [*self._own_problems(now, self._sinks()), *self._needs.problems(now)]
         return f"{text}; degraded: {'; '.join(problems)}" if problems else f"{text}; no problems"
 
     def agent(self, shown: ShownAgent, now: Moment) -> AgentView:
@@ -250,7 +253,8 @@ class Documents:
             "socket": identity.socket,
         }
 
-    def _problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
+    def _own_problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
+        """Return what ails coordd itself, and what it reads; what agents need is told beside it."""
         problems = []
         late = self._lateness(now.mono)
         if late > 0:
@@ -272,7 +276,6 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
-        problems.extend(self._needs.problems(now))
         problems.extend(self._configuration())
         return problems
 

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 
 from coordd.agents.beats import Reading
 from coordd.agents.doing import NOTHING, Doing
-from coordd.agents.join import Agent, difference, join
+from coordd.agents.join import Agent, difference, join, label_of
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
@@ -226,7 +226,7 @@ class AgentIntake:
                 continue
             shown = self._store.look(before, moment.mono, moment.wall)
             same = shown.verdict.status == before.verdict.status
-            if not same or shown.doing.activity != before.doing.activity:
+            if not same or before.doing.activity not in (None, shown.doing.activity):
                 cause: Cause = "activity" if same else "verdict"
                 verdict = before.verdict if same else shown.verdict
                 after = before.recorded(verdict, cause, shown.doing)
@@ -317,7 +317,7 @@ class AgentIntake:
                 step.samples.append(self._sample(replace(old, cause="removed"), step.wall))
                 if not any(one.place in told for one in old.observations):
                     self._recorder.event(
-                        "agent.removed", key.agent_id, f"agent {key.agent_id} {words}", _where(key)
+                        "agent.removed", key.agent_id, f"agent {label_of(old)} {words}", _where(key)
                     )
         return step
 
@@ -371,9 +371,10 @@ class AgentIntake:
             if cause is None or len(after.observations) < len(before.observations):
                 verdict = before.verdict  # what time made of it is recorded in its turn
             doing = before.doing
-            # While coordd starts, what an agent holds is not known before every source was read.
-            tells = self.running or doing.activity is None or after.session is not None
-            if verdict.status != before.verdict.status or (tells and not is_beat(before, after, verdict)):
+            known = doing.activity is not None and verdict.status == before.verdict.status
+            if not self.running and after.session is None and known:
+                pass  # what it holds is not known before every source was read
+            elif not is_beat(before, after, verdict):
                 doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
             cause = self._worth(before, cause, doing, moment)
             after = after.recorded(verdict, cause or before.cause, doing)
@@ -417,7 +418,7 @@ class AgentIntake:
             return
         if before is None or before.verdict.status != after.verdict.status:
             agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
-            message = f"agent {agent_id} is {status} ({reason})"
+            message = f"agent {label_of(after)} is {status} ({reason})"
             self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
 
     async def _commit(self, step: _Step) -> None:

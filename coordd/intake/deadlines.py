@@ -45,6 +45,8 @@ class DeadlineTimer:
         self._schedule = schedule
         self._agents = agents
         self._tasks = tasks
+        self._judging = asyncio.Lock()
+        self._progressing = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to judge and to report events: every source was read once."""
@@ -55,7 +57,14 @@ class DeadlineTimer:
     def stop(self) -> None:
         """Stop judging, after recording what has happened to tasks so far."""
         self.running = self._store.rereads = False
+        for job in ("agents.deadline", "agents.progress"):
+            self._schedule.cancel(job)
         self._tasks.stop()
+
+    async def stopped(self) -> None:
+        """Return when nothing is being judged or recorded any more, after :meth:`stop`."""
+        async with self._judging, self._progressing:
+            return
 
     def update(self) -> None:
         """Set the timer to the next deadline, after something changed."""
@@ -77,10 +86,18 @@ class DeadlineTimer:
             self._schedule.once("agents.deadline", due - mono + GRID / 2, self._judge_due)
 
     async def _record_progress(self) -> None:
-        await self._agents.record_progress()
+        async with self._progressing:
+            if self.running:
+                await self._agents.record_progress()
         self.update()
 
     async def _judge_due(self) -> None:
+        async with self._judging:
+            if self.running:
+                await self._judge_all_due()
+        self.update()
+
+    async def _judge_all_due(self) -> None:
         by_sources: dict[frozenset[SourceName], list[AgentKey]] = defaultdict(list)
         for key in self._store.take_unrecorded(now().mono):
             agent = self._store.get(key)
@@ -91,7 +108,6 @@ class DeadlineTimer:
         await asyncio.gather(*(self._judge(sources, keys) for sources, keys in by_sources.items()))
         if overdue:
             await self._agents.forget(overdue)
-        self.update()
 
     async def _judge(self, sources: Collection[SourceName], keys: list[AgentKey]) -> None:
         ids = {source: self._ids_in(source, keys) for source in sources}

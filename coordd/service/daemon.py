@@ -127,7 +127,7 @@ class Daemon:
         parts.deadline_timer.start()
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
-        if not parts.store.workspaces:  # where there is a Redis, it is one of them
+        if not parts.store.workspaces and not parts.claude_code.enabled:  # a Redis is one of them
             log.warning(
                 "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
             )
@@ -164,8 +164,11 @@ class Daemon:
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 parts.processes.stop()
+                await parts.evidence.settled()
                 await parts.intake.stop()
                 parts.deadline_timer.stop()
+                await parts.deadline_timer.stopped()
+                parts.announcer.stop()
                 # after the last events of a reading that was under way
                 parts.recorder.event("daemon.stopped", "coordd", f"coordd {__version__} stopped")
                 await parts.recorder.record()  # so that subscribers get it

@@ -269,6 +269,7 @@ class Parts:
             reloader=self.reloading,
             needs=self.needs,
             forget=self._forget,
+            keep=self.write_snapshot,
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
@@ -328,12 +329,15 @@ class Parts:
         if self._follows_sessions:
             self._session_workspaces.changed(key)
         agent = self.store.get(key)
-        process = agent.process if agent is not None else None
-        if agent is None or self.store.status_of(key) != "inactive":
-            if agent is not None:
-                self.ended_today.alive(key)
-        elif process is not None and process.end is not None and process.end.orderly:
-            self.ended_today.note(key, process.end.wall)
+        if agent is None:
+            return
+        if self.store.status_of(key) != "inactive":
+            self.ended_today.alive(key)
+            return
+        moment = now()
+        shown = self.store.look(agent, moment.mono)
+        if shown.verdict.reason == "ended":  # whichever of its sources says so
+            self.ended_today.note(key, moment.wall - (shown.evidence.end_age or 0.0))
 
     async def write_snapshot_with_sample(self) -> None:
         """Write the snapshot, in the wake-ups of the sample that is being taken, if one is."""

@@ -59,6 +59,10 @@ def decoded(content: bytes) -> str:
     return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
+MAX_DIGITS = 32
+"""Characters of a number that is written as text."""
+
+
 @lru_cache(maxsize=256)
 def _shared(text: str) -> str:
     """Return one object for equal texts: thousands of agents may write the same status and host name.
@@ -111,21 +115,25 @@ class Fields:
         self._bad(name, "not a timestamp")
         return None
 
-    def number(self, name: str, low: float, high: float) -> float | None:
-        """Return the field as a finite number from ``low`` to ``high``."""
+    def number(self, name: str, low: float, high: float, *, text: bool = False) -> float | None:
+        """Return the field as a finite number from ``low`` to ``high``; ``text``: its digits count too."""
         value = self._fields.get(name)
         if value is None:
             return None
+        if text and isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isdecimal():
+            value = int(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
             return float(value)
         self._bad(name, f"not a number from {low:g} to {high:g}")
         return None
 
-    def integer(self, name: str, low: int, high: int) -> int | None:
-        """Return the field as a whole number from ``low`` to ``high``."""
+    def integer(self, name: str, low: int, high: int, *, text: bool = False) -> int | None:
+        """Return the field as a whole number from ``low`` to ``high``; ``text``: its digits count too."""
         value = self._fields.get(name)
         if value is None:
             return None
+        if text and isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isdecimal():
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         self._bad(name, f"not a whole number from {low} to {high}")

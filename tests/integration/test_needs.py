@@ -197,8 +197,7 @@ def test_an_agent_that_ended_and_left_the_list_does_not_come_back_with_a_restart
                 assert reasons(coordd) == {"b": "process"}
                 coordd.stop()
         assert len(project.records("agent")) == recorded
-        with watching(project, tmp_path) as coordd:
-            project.beat("a")
+        with watching(project, tmp_path) as coordd, beating(project, "a"):
             eventually(lambda: coordd.statuses() == {"a": "active", "b": "active"})
 
 

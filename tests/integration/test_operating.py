@@ -58,7 +58,9 @@ def test_check_says_what_the_fleet_is_like(project: Project, tmp_path: Path) -> 
         quiet += ("--warning-disk", "~:", "--critical-disk", "~:")  # the test's machine is not the subject
         done = daemon.ctl("check", *quiet)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("COORDD OK - 1 agent active | active=1;;;0 inactive=0;;;0 ")
+        assert done.stdout.startswith(
+            "COORDD OK - 1 agent active | active=1;;;0 waiting=0;;;0 inactive=0;;;0 "
+        )
         data = perfdata(done.stdout)
         assert re.fullmatch(r"\d+(\.\d+)?%;~:;~:;0;100", data["memory"])
         assert re.fullmatch(r"\d+(\.\d+)?s;;;0", data["age"])
@@ -117,7 +119,7 @@ def test_check_counts_orphaned_claims_and_stalled_agents(project: Project, tmp_p
         eventually(stalled_and_orphaned)
         done = daemon.ctl("check", *ignore)
         assert done.returncode == 1, done.stdout
-        assert " 1 stalled, 1 claim orphaned | " in done.stdout
+        assert " 1 agent active, 1 stalled, 1 inactive, 1 claim orphaned | " in done.stdout
         data = perfdata(done.stdout)
         assert (data["stalled"], data["orphaned"]) == ("1;;;0", "1;;;0")
         done = daemon.ctl("check", *ignore, "--degraded", "ok", "--critical-orphaned", "0")

@@ -49,7 +49,7 @@ def workspaces(daemon: Coordd) -> list[str]:
 
 def test_a_workspace_is_watched_while_a_session_lives_in_it(home: Home, daemon: Coordd) -> None:
     session = home.session("s-1")
-    agent = shown(daemon, kind="claude-code", reason="process")
+    agent = shown(daemon, agent_id="s-1", kind="claude-code", reason="process")
     assert (agent["agent_id"], agent["project"], agent["pid"]) == ("s-1", str(home.work), session.process.pid)
     assert workspaces(daemon) == []
 

@@ -193,9 +193,9 @@ def test_every_record_written_is_told_once_and_in_order(
         eventually(lambda: set(coordd.statuses().values()) == {"inactive"})
         away = project.claude / "elsewhere"
         project.coordination.rename(away)
-        eventually(lambda: coordd.rpc("status")["health"] == "degraded")
+        eventually(lambda: coordd.rpc("status")["workspaces"][0]["state"] == "unreadable")
         away.rename(project.coordination)
-        eventually(lambda: coordd.rpc("status")["health"] == "ok")
+        eventually(lambda: coordd.rpc("status")["workspaces"][0]["error"] is None)
         assert coordd.stop() == 0
         told, told_agents = hear(), hear_agents()
 

@@ -166,9 +166,14 @@ def test_a_holder_that_dies_leaves_orphans_that_are_a_problem(project: Work, tmp
             status = coordd.rpc("status")
             assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
             assert status["health"] == "degraded"
-            (problem,) = status["problems"]
-            assert problem.startswith("2 claims are orphaned: t-17 held by victim (inactive, silent for ")
-            assert problem.endswith("; t-19 held by ghost (no trace of it)")
+            assert sorted(status["problems"]) == [
+                "task t-17 is orphaned, its holder victim is inactive (silent)",
+                "task t-19 is orphaned, its holder ghost has left no trace",
+            ]
+            assert {(one["kind"], one["subject"]) for one in status["attention"]} == {
+                ("orphaned", "t-17"),
+                ("orphaned", "t-19"),
+            }
             assert coordd.ctl("status").returncode == 1
             rows = coordd.ctl("tasks").stdout.splitlines()
             assert [row.split()[:2] for row in rows[1:3]] == [["t-17", "orphaned"], ["t-19", "orphaned"]]
@@ -253,14 +258,13 @@ def test_an_agent_that_beats_without_progress_is_stalled_until_it_moves(
 
         eventually(hung_alone)
         assert coordd.agent("hung")["status"] == "active"
-        status = coordd.rpc("status")
-        assert status["agents"]["stalled"] == 1
-        (problem,) = status["problems"]
-        assert problem.startswith("agent hung is stalled: holds t-1, no progress for ")
+        assert coordd.rpc("status")["agents"]["stalled"] == 1
+        problems = ["agent hung: stalled: no progress, holds t-1"]
+        eventually(lambda: coordd.rpc("status")["problems"] == problems)  # once it has held
         why = coordd.ctl("why", "hung").stdout
-        assert "hung is active (heartbeat), and stalled" in why
-        assert "row 4 of the verdict table: silence shorter than agents.timeout" in why
-        assert "giving its tasks back, ends the stall" in why
+        assert "hung is active (heartbeat), stalled" in why
+        deciding = [line for line in why.splitlines() if line.startswith(">")]
+        assert [line.split()[1] for line in deciding] == ["4", "7"]
         assert "stalled:" in coordd.ctl("agent", "hung").stdout
         eventually(lambda: events(project, "agent.stalled") == [("agent.stalled", "hung")])
         project.progress("t-1", 5)

@@ -17,6 +17,7 @@ export const needs = (status) => (Array.isArray(status?.attention) ? status.atte
 // Return the problems that are not told as something that needs a human already.
 export function ownProblems(status) {
   const entries = needs(status);
+  if (Array.isArray(status.own_problems)) return status.own_problems;
   if (!entries?.length) return status.problems;
   const told = (problem) => entries.some((e) => (OF_CLAIMS.includes(e.kind)
     ? problem.startsWith("task ") && problem.endsWith(` is ${e.text.replace(":", ",")}`)

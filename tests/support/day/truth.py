@@ -200,7 +200,9 @@ class Oracle:
         if truth.ended_at > now:
             return
         end = truth.end
-        if truth.kind == "registered" and any(one.begin <= truth.ended_at <= one.end for one in self.observed.downs):
+        if truth.kind == "registered" and any(
+            one.begin <= truth.ended_at <= one.end for one in self.observed.downs
+        ):
             end = "ended"  # what kind of end it was nobody saw
         if end == "left":
             yield GONE
@@ -241,7 +243,7 @@ class Oracle:
             for activity in self._activities(truth, now):
                 yield "active", "heartbeat", activity
         silent = high >= TIMEOUT - 0.1
-        if not silent and observed.known_from(truth.source, now) < now - LAG or not readable:
+        if (not silent and observed.known_from(truth.source, now) < now - LAG) or not readable:
             known = observed.known_beat(truth.source, truth.last_beat)
             silent = observed.elapsed(truth.source, known, now, open_counts=True)[1] >= TIMEOUT - 0.1
         if silent and (not readable or read_from < now - LAG):
@@ -286,9 +288,7 @@ class Oracle:
                 return found
             case "task":
                 found = _by_age(low, high, STALL, "working", "stalled")
-                read = self.observed.elapsed(
-                    truth.source, now - since_start, now, open_counts=False
-                )
+                read = self.observed.elapsed(truth.source, now - since_start, now, open_counts=False)
                 if read[0] < STALL + LAG:  # a change before the start cannot be told from none
                     found.add("working")
                 return found

@@ -85,8 +85,9 @@ class FakeWatch:
         self.watched: dict[Process, list[Callable[[Process], None]]] = defaultdict(list)
         self.checks = 0
 
-    def watch(self, process: Process, ended: Callable[[Process], None]) -> None:
+    def watch(self, process: Process, ended: Callable[[Process], None]) -> bool:
         self.watched[process].append(ended)
+        return True
 
     def unwatch(self, process: Process, ended: Callable[[Process], None]) -> None:
         self.watched[process].remove(ended)
