@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
+SETTLED = 2.0
+"""Seconds after which what was announced has been read."""
 SLACK = 0.1
 """The share of its interval by which a full reading may be late, so that it shares a wake-up."""
 
@@ -150,6 +152,15 @@ class SourceIntake:
         """Read everything again now, before the next full reading is due, if there is anything to read."""
         if self.source.interval != math.inf:
             self._once("scan", 0.0, self.scan)
+
+    def interrupted(self) -> None:
+        """Note that nobody has observed anything for a while that ends now, and is taken out of the clock.
+
+        What is found next has happened since: what was written before that was read.
+        """
+        if self._read_once:
+            settled = self.state.clock.now(now().mono) - SETTLED
+            self._last_observed = max(self._last_observed, settled)
 
     async def stop(self) -> None:
         """End after the reading that is under way."""

@@ -198,7 +198,7 @@ class Coordd:
                 loop_monitor=monitor,
                 on_step=lambda _seconds: self._intake.scan_soon(),
                 on_gap=self._gap,
-                on_sleep=lambda _seconds: self._intake.scan_soon(),
+                on_sleep=lambda _seconds: self._slept(),
             ),
         )
         schedule = self._schedule = self.timers.schedule
@@ -314,6 +314,10 @@ class Coordd:
         await self._processes.check()
         await self._trees.sample()
         self._deadline_timer.update()
+
+    def _slept(self) -> None:
+        self._intake.interrupted()
+        self._intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
         if seconds < STALL:
