@@ -238,6 +238,7 @@ class SourceIntake:
         stores.deadline_timer.update()
         if state.holds_tasks:
             await stores.tasks.take_all(state.workspace, traces, fresh=fresh)
+            stores.deadline_timer.update()  # what agents hold says what they do
         return epoch == self._epoch
 
     async def _read_some(self) -> None:
@@ -263,9 +264,9 @@ class SourceIntake:
         found_some(state, change.malformed)
         stores.trace_log.note(state)
         await stores.agents.take(state, change.agents, self._reading(pushed=pushed, fresh=False))
-        stores.deadline_timer.update()
         if state.holds_tasks:
             stores.tasks.take(state.workspace, change.work)
+        stores.deadline_timer.update()
 
     async def _contain(self, reading: Callable[[], Awaitable[None]]) -> None:
         """Run a reading; whatever fails makes the source unreadable, and is tried again in its time."""
