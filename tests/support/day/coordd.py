@@ -1,7 +1,7 @@
 """Run what stands between the sources and the records of the daemon, over simulated clocks and processes.
 
-Everything here is the daemon's own, and put together as service/parts.py and service/daemon.py do. Simulated are
-what the kernel tells, the threads, the files of heartbeats, and the writing of records.
+Everything here is the daemon's own, and put together as service/parts.py and service/daemon.py do. Simulated
+are what the kernel tells, the threads, the files of heartbeats, and the writing of records.
 """
 
 from __future__ import annotations
