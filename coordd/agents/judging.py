@@ -80,6 +80,8 @@ class Judging:
             since = _call_since(one)
             if since is not None and one.process is not None and one.process.lives:
                 progress = self.works(one.process.process, since)
+                if progress is False and not state.clock.readable:
+                    progress = None  # the call may have ended since
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
         return activity_evidence(
             one,
