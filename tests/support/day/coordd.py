@@ -306,6 +306,7 @@ class Coordd:
         self._deadline_timer.update()
 
     def _gap(self, seconds: float) -> None:
+        self._trees.skip(seconds)
         if seconds < STALL:
             self._intake.skip(seconds)
         else:
