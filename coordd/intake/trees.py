@@ -27,8 +27,8 @@ DEADLINE = 10.0
 IDLE_EVERY = 300.0
 """Seconds between two measurements of the trees of agents that do nothing."""
 BEFORE = 1.0
-"""Seconds by which a process may seem older than the call that started it: starts count in ticks, and the wall
-clock is adjusted."""
+"""Seconds by which a process may seem older than the call that started it: starts count in ticks, and the
+wall clock is adjusted."""
 SOON = 1.0
 """Seconds after an agent appeared at which its tree is measured first."""
 SAMPLES_SLACK = 1.0
