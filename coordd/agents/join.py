@@ -60,8 +60,12 @@ class Agent:
         """What the agent's own files say of its session, None where no source reads them."""
         if len(self.observations) == 1:  # the usual case: each beat comes by here
             return self.observations[0].session
-        sessions = [one.session for one in self.observations if one.session is not None]
-        return next((one for one in sessions if one.present), sessions[0] if sessions else None)
+        found = [one for one in self.observations if one.session is not None]
+        if not found:
+            return None
+        living = (one.session for one in found if one.process is not None and one.process.lives)
+        present = (one.session for one in found if one.session is not None and one.session.present)
+        return next(living, None) or next(present, None) or found[0].session
 
     @property
     def process(self) -> SeenProcess | None:
@@ -138,9 +142,14 @@ def difference(before: Agent, after: Agent) -> Cause | None:
         return "heartbeat"
     if before.verdict != after.verdict:
         return "verdict"
-    if before.active_tasks == after.active_tasks:
-        return "progress" if _progress(before.session) != _progress(after.session) else None
-    return "tasks"
+    return "tasks" if before.active_tasks != after.active_tasks else _progressed(before, after)
+
+
+def label_of(agent: Agent) -> str:
+    """Return what a person calls an agent: its name with its id, or its id alone."""
+    name = agent.session.name if agent.session else None
+    agent_id = agent.key.agent_id
+    return agent_id if name in (None, agent_id) else f"{name} ({agent_id})"
 
 
 def _without_a_source(before: Agent, after: Agent) -> Cause | None:
@@ -149,6 +158,13 @@ def _without_a_source(before: Agent, after: Agent) -> Cause | None:
         return "tasks"
     same = (before.sources, before.beat_wall) == (after.sources, after.beat_wall)
     return None if same else "verdict"
+
+
+def _progressed(before: Agent, after: Agent) -> Cause | None:
+    """Return whether its turn went on; what it was in the last run the records do not tell."""
+    if before.traces is None or _progress(before.session) == _progress(after.session):
+        return None
+    return "progress"
 
 
 def _progress(session: Session | None) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordd.agents.beats import (
     LastBeat,
@@ -169,6 +169,8 @@ def observe(
             written = reading.mono - max(0.0, reading.wall - beat.wall)
             known = -math.inf if old is None or old.beat_mono is None else old.beat_mono
             beat_mono = min(beat_mono, max(written, known))
+    if old is not None and old.traces is None and traces.session is not None and old.restored is not None:
+        traces = replace(traces, session=_filled(traces.session, old.restored.session))
     key = AgentKey(workspace if traces.workspace is None else traces.workspace, place[1])
     return Observation(
         source=place[0],
@@ -183,6 +185,20 @@ def observe(
         process=process,
         ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
+    )
+
+
+def _filled(session: Session, before: Session | None) -> Session:
+    """Return a session with what its source cannot tell of it any more, as the records have it."""
+    if before is None or before.kind != session.kind or session.lives:
+        return session
+    return replace(
+        session,
+        **{
+            name: getattr(before, name)
+            for name in ("project", "name", "tty", "started_at", "turn")
+            if getattr(session, name) is None
+        },
     )
 
 

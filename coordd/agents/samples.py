@@ -65,7 +65,9 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUs
 def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[str, Any]:
     """Return the fields of an agent's session."""
     turn = session.turn or Turn()
-    call = turn.calls[0] if turn.calls and verdict.status == "active" else None
+    # Of two processes of one session the idle one reads the other's calls.
+    at_work = verdict.status == "active" and session.declared != "idle"
+    call = turn.calls[0] if turn.calls and at_work else None
     waiting = agent.doing.activity == "waiting"
     return {
         "project": session.project or agent.key.recorded_workspace,

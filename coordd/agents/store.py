@@ -29,7 +29,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.roster import Roster
 from coordd.agents.shown import ShownAgent, ShownObservation
 from coordd.agents.source import SourceName, SourceState
-from coordd.model import Activity, AgentCounts, Status, SystemSample
+from coordd.model import Activity, AgentCounts, Reason, Status, SystemSample
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.deadlines import Deadlines
 
@@ -183,9 +183,9 @@ class AgentStore:
         """Return the keys of the agents with this activity, as :meth:`expire` last found them, in order."""
         return sorted(self._roster.doing(activity))
 
-    def ended_count(self) -> int:
-        """Return the number of agents that ended in order and are still listed."""
-        return sum(self._agents[key].verdict.reason == "ended" for key in self._roster.inactive)
+    def inactive_count(self, reason: Reason) -> int:
+        """Return the number of agents that are listed as inactive for this reason, as last recorded."""
+        return sum(self._agents[key].verdict.reason == reason for key in self._roster.inactive)
 
     def with_process(self) -> Iterator[Agent]:
         """Yield the active agents of which a process lives."""

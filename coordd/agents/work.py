@@ -156,13 +156,14 @@ def doing_now(
         mono: now, on the monotonic clock.
     """
     since = _since(activity, session)
-    if since is not None and wall is not None:
-        since = min(since, wall)
-    if activity == before.activity and since in (None, before.since):
-        return before
-    if activity == before.activity and activity != "waiting":
-        return Doing(activity, since, before.noticed)
-    return Doing(activity, wall if since is None else since, mono)
+    if since is not None and wall is not None and since > wall:
+        since = None  # a clock that is ahead, or was: what is to come cannot have begun
+    if activity != before.activity:
+        if since is None:
+            return Doing(activity, wall, mono)
+        held = 0.0 if wall is None else wall - since  # it may have held for long when coordd first looked
+        return Doing(activity, since, mono - held)
+    return before if since in (None, before.since) else Doing(activity, since, before.noticed)
 
 
 def _in_turn(session: Session, turn: Turn) -> bool | None:

@@ -91,6 +91,7 @@ class Methods:
         reloader: Reloader,
         needs: Needs,
         forget: Callable[[AgentKey], Awaitable[None]],
+        keep: Callable[[], Awaitable[None]],
         now: Callable[[], Moment],
     ) -> None:
         self._store = store
@@ -101,6 +102,7 @@ class Methods:
         self._reloader = reloader
         self._needs = needs
         self._forget = forget
+        self._keep = keep
         self._now = now
         self._agents_list = Pages[ListParams, AgentKey](
             name="agents", position=AgentKey, look=self._agents, version=self._agents_version, now=now
@@ -232,8 +234,11 @@ class Methods:
         await self._forget(found.key)
         return {"forgotten": True}
 
-    def attention_ack(self, params: AckParams, _peer: Peer) -> object:
+    def attention_ack(self, params: AckParams, _peer: Peer) -> Awaitable[object]:
         """Return ``{"acknowledged"}``, the number of entries; raises Fault for an entry that is not there."""
+        return self._acknowledge(params)
+
+    async def _acknowledge(self, params: AckParams) -> object:
         count = self._needs.ack(params.entry, self._now())
         if params.entry is not None and count == 0:
             raise Fault(
@@ -241,6 +246,8 @@ class Methods:
                 f"Nothing that needs you has the id {params.entry!r}: coordctl status --json lists attention",
                 kind="no-such-entry",
             )
+        if count:
+            await self._keep()
         return {"acknowledged": count}
 
     def _listed_tasks(

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 
 from coordd.agents.beats import Reading
 from coordd.agents.doing import NOTHING, Doing
-from coordd.agents.join import Agent, difference, join
+from coordd.agents.join import Agent, difference, join, label_of
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
@@ -317,7 +317,7 @@ class AgentIntake:
                 step.samples.append(self._sample(replace(old, cause="removed"), step.wall))
                 if not any(one.place in told for one in old.observations):
                     self._recorder.event(
-                        "agent.removed", key.agent_id, f"agent {key.agent_id} {words}", _where(key)
+                        "agent.removed", key.agent_id, f"agent {label_of(old)} {words}", _where(key)
                     )
         return step
 
@@ -418,7 +418,7 @@ class AgentIntake:
             return
         if before is None or before.verdict.status != after.verdict.status:
             agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
-            message = f"agent {agent_id} is {status} ({reason})"
+            message = f"agent {label_of(after)} is {status} ({reason})"
             self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
 
     async def _commit(self, step: _Step) -> None:

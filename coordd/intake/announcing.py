@@ -6,9 +6,11 @@ for many prompts answer themselves. agents/attention.py has these times.
 
 from __future__ import annotations
 
+import math
+
 from coordd.agents.attention import TABLE
 from coordd.agents.doing import Doing
-from coordd.agents.join import Agent
+from coordd.agents.join import Agent, label_of
 from coordd.agents.key import AgentKey
 from coordd.agents.session import OpenCall
 from coordd.agents.store import AgentStore
@@ -47,8 +49,13 @@ class Announcer:
         self._masses: set[str] = set()
 
     def start(self) -> None:
-        """Announce what happens from now on; who fell together before is known."""
+        """Announce what happens from now on, and what was found; the last run announced what it saw."""
         self._running = True
+        for activity in _ANNOUNCED:
+            for key in self._store.with_activity(activity):
+                agent = self._store.get(key)
+                if agent is not None and agent.doing.noticed != -math.inf:
+                    self.doing(agent)
         self._masses = {one.id for one in self._needs.all_entries(now()) if one.kind == "mass"}
 
     def stop(self) -> None:
@@ -63,7 +70,7 @@ class Announcer:
         self._waiting.pop(agent.key, None)
         if not self._running or doing.activity not in _ANNOUNCED or len(self._waiting) >= MOST:
             return
-        self._waiting[agent.key] = now().mono + _HOLD[doing.activity], doing
+        self._waiting[agent.key] = doing.noticed + _HOLD[doing.activity], doing
         self._arm()
 
     def changed(self, key: AgentKey) -> None:
@@ -94,7 +101,7 @@ class Announcer:
         turn = session.turn if session else None
         call = turn.calls[0] if turn is not None and turn.calls else None
         wanted = (waiting_for(session) if session else None) or "input"
-        refusal = turn.refused.why if turn is not None and turn.refused else None
+        refusal = turn.refused.why.replace("-", " ") if turn is not None and turn.refused else "no reason"
         words = {
             "waiting": f"waits for a human: {wanted}",
             "blocked": f"is refused by its provider ({refusal})",
@@ -106,7 +113,7 @@ class Announcer:
             "waiting_for": wanted if doing.activity == "waiting" else None,
             "tool": call.name if call else None,
         }
-        message = f"agent {agent.key.agent_id} {words}"
+        message = f"agent {label_of(agent)} {words}"
         self._recorder.event(f"agent.{doing.activity}", agent.key.agent_id, message, detail)
 
     async def _announce_masses(self) -> None:

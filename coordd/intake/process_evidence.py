@@ -97,31 +97,32 @@ class ProcessEvidence:
 
     def observed(self, old: Observation | None, new: Observation) -> Observation:
         """Follow the process that an observation names; return the observation as it is to be held."""
-        place, traces = new.place, new.traces
+        traces = new.traces
         if traces is None:
             self._follow_restored(new)
             return new
         if not _names_process(new) and (old is None or not _names_process(old)):
             return new  # the usual case: each beat comes by here
-        session = traces.session
-        if session is not None:
-            if new.process is not None and new.process.end is None:
-                if not session.lives:
-                    if (told := self._unjudged.pop(place, None)) and told.process == new.process.process:
-                        return self._judged(new, told.moment, told.recorded)
-                    down = old is None or old.traces is None
-                    return self._with_end(new, now(), watched=not down, recorded=self._recorded.get(place))
-                seen = replace(new.process, clear=True)
-                self._processes.claim(place, _certain(seen))
-                return replace(new, process=seen)
+        return self._of_registration(old, new) if traces.session is None else self._of_session(old, new)
+
+    def _of_session(self, old: Observation | None, new: Observation) -> Observation:
+        """Follow the process of a session, which its source has just looked at."""
+        session = new.session
+        if session is None or new.process is None or new.process.end is not None:
             return new
-        return self._of_registration(old, new)
+        if not session.lives:
+            if (told := self._unjudged.pop(new.place, None)) and told.process == new.process.process:
+                return self._judged(new, told.moment, told.recorded)
+            down = old is None or old.traces is None
+            return self._with_end(new, now(), watched=not down, recorded=self._recorded.get(new.place))
+        seen = replace(new.process, clear=True)
+        self._processes.claim(new.place, _certain(seen))
+        return replace(new, process=seen)
 
     def removed(self, place: ObservationKey) -> None:
         """Follow nothing there any longer."""
         self._processes.release(place)
         self._unjudged.pop(place, None)
-
         self._gone.pop(place, None)
         self._recorded.pop(place, None)
 
@@ -312,7 +313,10 @@ class ProcessEvidence:
         row = judge_end(
             ProcessEnd(
                 kind=session.kind if session else None,
-                deregistered=session is None and (registration is None or declares_end(registration)),
+                # what was not read yet says nothing of that
+                deregistered=session is None
+                and one.traces is not None
+                and (registration is None or declares_end(registration)),
                 session_present=session is not None and session.present,
                 in_turn=session is not None and session.turn is not None and session.turn.open is True,
                 watched=watched,

@@ -1,4 +1,6 @@
-"""Watch the workspaces in which sessions live, as long as they do, beside those of the configuration.
+"""Watch the workspaces in which sessions live, beside those of the configuration.
+
+A workspace is watched from its first session on, and as long as any agent of it is listed.
 
 Such a workspace is an entry like any other, written as a pattern that stands for it alone: it is then watched
 while it holds ``.claude/coordination``, however late that comes, and it is no problem while it does not.
@@ -46,8 +48,10 @@ class SessionWorkspaces:
             self._schedule.once("workspaces.sessions", GATHER, self._look)
 
     async def _look(self) -> None:
-        living = (one for one in self._store.with_process() if one.session is not None)
-        self.places = frozenset(one.key.workspace for one in living)
+        living = {one.key.workspace for one in self._store.with_process() if one.session is not None}
+        # What was left there is kept while anybody is listed: claims of who was killed, others' beats.
+        kept = {place for place in self.places if any(True for _ in self._store.keys_in(place))}
+        self.places = frozenset(living | kept)
         entries = tuple(entry for place in sorted(self.places)[:MOST] if (entry := pattern_for(place)))
         if entries != self.entries:
             self.entries = entries

@@ -127,7 +127,7 @@ class Daemon:
         parts.deadline_timer.start()
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
-        if not parts.store.workspaces:  # where there is a Redis, it is one of them
+        if not parts.store.workspaces and not parts.claude_code.enabled:  # a Redis is one of them
             log.warning(
                 "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
             )

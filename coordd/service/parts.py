@@ -269,6 +269,7 @@ class Parts:
             reloader=self.reloading,
             needs=self.needs,
             forget=self._forget,
+            keep=self.write_snapshot,
             now=now,
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())

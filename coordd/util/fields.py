@@ -127,11 +127,13 @@ class Fields:
         self._bad(name, f"not a number from {low:g} to {high:g}")
         return None
 
-    def integer(self, name: str, low: int, high: int) -> int | None:
-        """Return the field as a whole number from ``low`` to ``high``."""
+    def integer(self, name: str, low: int, high: int, *, text: bool = False) -> int | None:
+        """Return the field as a whole number from ``low`` to ``high``; ``text``: its digits count too."""
         value = self._fields.get(name)
         if value is None:
             return None
+        if text and isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isdecimal():
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         self._bad(name, f"not a whole number from {low} to {high}")

@@ -64,7 +64,7 @@ class LiveSession:
     def follow_session(self, session_id: str, wall: float) -> None:
         """Note that the process goes on in another session: its transcript is another one."""
         if session_id != self.session_id:
-            self.session_id, self.waits_since = session_id, wall
+            self.session_id, self.waits_since, self.ties = session_id, wall, True
             self.file = self.subagents = self.turn = None
             self.missing = False
 

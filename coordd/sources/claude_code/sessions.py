@@ -184,7 +184,7 @@ class Sessions:
                 live.follow_session(new.record.session_id, wall)
         holders = self._holders()
         for one in self.live.values():
-            if not one.ended:
+            if not one.ended and one.ties:  # who came later keeps an id of its own, whoever ends first
                 one.ties = ties(Holder(one.process, one.agent_id, one.session_id), holders)
 
     def _update(self, one: LiveSession, found: _Found | None, folder: int) -> None:

@@ -113,7 +113,7 @@ def parse_registration(content: bytes) -> Parsed[Registration]:
         started_at=fields.moment("started_at"),
         status=fields.text("status"),
         hostname=fields.text("hostname"),
-        pid=fields.integer("pid", 1, MAX_PID),
+        pid=fields.integer("pid", 1, MAX_PID, text=True),
         proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
     )
     return Parsed(registration, fields.problem)

@@ -37,7 +37,7 @@ def parse_registry_entry(value: bytes) -> Parsed[Registration]:
         started_at=fields.moment("started_at") if registered_at is None else registered_at,
         status=fields.text("status"),
         hostname=fields.text("hostname"),
-        pid=fields.integer("pid", 1, MAX_PID),
+        pid=fields.integer("pid", 1, MAX_PID, text=True),
         proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
         updated_at=fields.moment("last_update"),
     )
