@@ -221,6 +221,7 @@ class Daemon:
         self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
+        self._parts.trees.skip(seconds)
         if seconds < STALL:  # nothing announced was lost: it only counts as no silence
             self._parts.intake.skip(seconds)
             return

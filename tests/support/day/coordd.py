@@ -320,6 +320,7 @@ class Coordd:
         self._intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
+        self._trees.skip(seconds)
         if seconds < STALL:
             self._intake.skip(seconds)
         else:
