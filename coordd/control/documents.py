@@ -175,15 +175,17 @@ class Documents:
     def agent_in_full(self, shown: ShownAgent, now: Moment) -> AgentInFull:
         """Return the document of ``agents.get``: an agent with its evidence, tasks and claims."""
         key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
+        fields = self._fields(shown, now)
         activity_row, activity_rows = None, []
         if shown.verdict.status == "active":
             horizon = self._store.horizon(now.mono)
             work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
             deciding = deciding_activity_row(work)
             activity_row = VerdictRow(deciding.number, deciding.when)
-            activity_rows = with_sources(explain_activity(work), activity_sources(shown.agent.observations))
+            explained = explain_activity(work, tool=fields.get("tool"))
+            activity_rows = with_sources(explained, activity_sources(shown.agent.observations))
         return AgentInFull(
-            **self._fields(shown, now),
+            **fields,
             verdict=VerdictRow(row.number, row.when),
             stalled=self._stalled(shown, now),
             verdict_rows=with_sources(
