@@ -18,7 +18,7 @@ from coordd.agents.liveness import Evidence, Verdict, combine, judge
 from coordd.agents.observation import Observation
 from coordd.agents.session import DeclaredActivity
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, session_among
+from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, open_call, session_among
 from coordd.host.process_facts import Process
 from coordd.host.trees import TreeUse
 
@@ -77,9 +77,11 @@ class Judging:
         observed, progress = 0.0, None
         if one is not None and (state := self._sources.get(one.source)) is not None:
             observed = state.clock.seen(horizon)
-            since = _call_since(one)
-            if since is not None and one.process is not None and one.process.lives:
-                progress = self.works(one.process.process, since)
+            call = open_call(observations)
+            if call is not None:
+                progress = self.works(*call)
+                if progress is False and not state.clock.readable:
+                    progress = None  # the call may have ended since
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
         return activity_evidence(
             one,
@@ -202,10 +204,3 @@ class Judging:
 def _declared(one: Observation) -> DeclaredActivity | None:
     registration = one.traces.registration if one.traces else None
     return declared_activity(registration.status) if registration else None
-
-
-def _call_since(one: Observation) -> float | None:
-    """Return when the oldest open call began, for old ones alone need a look at what they do."""
-    turn = one.session.turn if one.session else None
-    times = [call.since for call in turn.calls if call.since is not None] if turn else []
-    return min(times, default=None)

@@ -13,6 +13,7 @@ from coordd.agents.activity import ActivityEvidence
 from coordd.agents.doing import Doing
 from coordd.agents.observation import Observation
 from coordd.agents.session import DeclaredActivity, Session, Turn
+from coordd.host.process_facts import Process
 from coordd.model import Activity
 
 _NO_TURN = Turn()
@@ -39,6 +40,20 @@ def session_among(observations: Iterable[Observation]) -> Observation | None:
     found = [one for one in observations if one.session is not None and not one.dormant]
     living = (one for one in found if one.process is not None and one.process.lives)
     return next(living, next(iter(found), None))
+
+
+def open_call(observations: Iterable[Observation]) -> tuple[Process, float] | None:
+    """Return the process that has a call open, and when the oldest such call began, in epoch seconds.
+
+    It is the oldest because old ones alone need a look at what they do. None: no process lives that has a
+    call open of which that is known.
+    """
+    one = session_among(observations)
+    turn = one.session.turn if one is not None and one.session is not None else None
+    if one is None or turn is None or one.process is None or not one.process.lives:
+        return None
+    since = min((call.since for call in turn.calls if call.since is not None), default=None)
+    return None if since is None else (one.process.process, since)
 
 
 def activity_evidence(

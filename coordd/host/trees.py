@@ -5,7 +5,7 @@ Pure: what each process uses is passed in. What belongs to the tree of a root, b
 ==========================================================================  =========
 a process whose parent belongs to the tree                                  belongs
 ==========================================================================  =========
-is itself a root: an agent that another one started                         no
+is a root, or another agent that is known: one that an agent started        no
 started before its parent: the parent's pid has been used again             no
 has another terminal than the root, and the root is not its parent          no
 any other                                                                   yes
@@ -17,8 +17,8 @@ their own. What the root itself starts in a terminal of its own (Codex runs comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from coordd.host.process_facts import Process
 
@@ -41,13 +41,18 @@ class ProcessUse:
     ended: bool = False
 
 
+LEAST_SPAN = 5.0
+"""Seconds between two passes below which what was used tells no share: processor time counts in ticks."""
+
+
 @dataclass(frozen=True, slots=True)
 class TreeUse:
     """What the tree of one root uses; memory that processes share counts once for each.
 
-    ``cpu_percent`` is the share of one processor since the pass before, None in the first one. ``young_cpu``
-    are the processor seconds of those of its processes that started at a given moment or later, without the
-    root; None where no moment was given.
+    ``cpu_percent`` is the share of one processor since the root's own pass before, None in its first one.
+    ``young_cpu`` are the processor seconds of those of its processes that started at a given moment or later,
+    without the root; None where no moment was given. ``nested`` are the agents that processes of the tree
+    started from that moment on; they and their trees are no part of it.
     """
 
     processes: int
@@ -55,86 +60,109 @@ class TreeUse:
     rss: int
     cpu_percent: float | None = None
     young_cpu: float | None = None
+    nested: tuple[Process, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The pass from which the next share of a root counts, and the share that it had then."""
+
+    mono: float
+    cpu_seconds: float
+    share: float | None
 
 
 class TreeMeter:
-    """Measure trees pass by pass; it keeps the processor seconds of the last pass, for the share since.
+    """Add shares to what passes tell; it keeps of each root the pass from which its next share counts.
 
-    A share is never negative: what a process used leaves the sum with it if nobody waited for it. Nor is it
-    more than all processors could give: a nested agent that ended leaves its time to its parent at once.
+    So each root may be measured in passes of its own. A share is never negative: what a process used leaves
+    the sum with it if nobody waited for it. Nor is it more than all processors could give: a nested agent
+    that ended leaves its time to its parent at once.
     """
 
     def __init__(self, *, processors: int) -> None:
         self._processors = processors
-        self._last: dict[Process, float] = {}
-        self._at = 0.0
+        self._last: dict[Process, _Pass] = {}
 
-    def measure(
-        self, uses: Iterable[ProcessUse], roots: Mapping[Process, int | None], mono: float
-    ) -> dict[Process, TreeUse]:
-        """Return what the tree of each root that lives uses.
+    def with_shares(self, found: Mapping[Process, TreeUse], mono: float) -> dict[Process, TreeUse]:
+        """Return what one pass found, with the shares since each root's own pass before.
+
+        A pass within :data:`LEAST_SPAN` of that one leaves the share as it was.
 
         Args:
-            uses: one pass over all processes.
-            roots: each with the moment from which on its processes count as young, as :class:`Process` has
-                its start; None: no such moment.
+            found: what the trees of the roots use, as :func:`measure_trees` returns it.
             mono: the monotonic time of the pass.
         """
-        found = measure_trees(uses, roots)
-        elapsed = mono - self._at
-        measured = {root: self._with_share(root, use, elapsed) for root, use in found.items()}
-        self._last = {root: use.cpu_seconds for root, use in found.items()}
-        self._at = mono
-        return measured
+        return {root: self._with_share(root, use, mono) for root, use in found.items()}
 
-    def _with_share(self, root: Process, use: TreeUse, elapsed: float) -> TreeUse:
-        before = self._last.get(root)
-        if before is None or elapsed <= 0:
-            return use
-        share = 100 * max(0.0, use.cpu_seconds - before) / elapsed
-        return TreeUse(
-            processes=use.processes,
-            cpu_seconds=use.cpu_seconds,
-            rss=use.rss,
-            cpu_percent=round(min(share, 100.0 * self._processors), 1),
-            young_cpu=use.young_cpu,
-        )
+    def forget(self, root: Process) -> None:
+        """Keep nothing of a root that is gone."""
+        self._last.pop(root, None)
+
+    def _with_share(self, root: Process, use: TreeUse, mono: float) -> TreeUse:
+        before, share = self._last.get(root), None
+        if before is not None:
+            if mono - before.mono < LEAST_SPAN:
+                return replace(use, cpu_percent=before.share)
+            used = max(0.0, use.cpu_seconds - before.cpu_seconds)
+            share = round(min(100 * used / (mono - before.mono), 100.0 * self._processors), 1)
+        self._last[root] = _Pass(mono, use.cpu_seconds, share)
+        return replace(use, cpu_percent=share)
 
 
-def measure_trees(uses: Iterable[ProcessUse], roots: Mapping[Process, int | None]) -> dict[Process, TreeUse]:
-    """Return what the trees use, without shares; a root that does not live has none."""
+def measure_trees(
+    uses: Iterable[ProcessUse], roots: Mapping[Process, int | None], *, agents: Collection[Process] = ()
+) -> dict[Process, TreeUse]:
+    """Return what the tree of each root that lives uses, without shares.
+
+    Args:
+        uses: one pass over all processes.
+        roots: each with the moment from which on its processes count as young, as :class:`Process` has its
+            start; None: no such moment.
+        agents: the processes of all agents that are known, measured in this pass or not.
+    """
     by_pid: dict[int, ProcessUse] = {}
     children: dict[int, list[ProcessUse]] = {}
     for use in uses:
         by_pid[use.pid] = use
         children.setdefault(use.parent, []).append(use)
+    borders = {*roots, *agents}
     found: dict[Process, TreeUse] = {}
     for root, young_since in roots.items():
         top = by_pid.get(root.pid)
         if top is not None and top.start == root.start and not top.ended:
-            found[root] = _sum(top, list(_below(top, children, roots)), young_since)
+            nested: list[Process] = []
+            below = list(_below(top, children, borders, nested))
+            found[root] = _sum(top, below, nested, young_since)
     return found
 
 
 def _below(
-    root: ProcessUse, children: Mapping[int, Iterable[ProcessUse]], roots: Mapping[Process, int | None]
+    root: ProcessUse,
+    children: Mapping[int, Iterable[ProcessUse]],
+    borders: Collection[Process],
+    nested: list[Process],
 ) -> Iterator[ProcessUse]:
-    """Yield the processes of a tree without its root."""
+    """Yield the processes of a tree without its root; put the agents that it started into ``nested``."""
     waiting = [root]
     seen = {root.pid}
     while waiting:
         parent = waiting.pop()
         for child in children.get(parent.pid, ()):
             foreign = child.terminal not in (None, root.terminal) and parent is not root
-            nested = Process(child.pid, child.start) in roots
-            if nested or foreign or child.start < parent.start or child.pid in seen:
+            if foreign or child.start < parent.start or child.pid in seen:
                 continue
             seen.add(child.pid)
+            if (process := Process(child.pid, child.start)) in borders:
+                nested.append(process)
+                continue
             waiting.append(child)
             yield child
 
 
-def _sum(root: ProcessUse, below: list[ProcessUse], young_since: int | None) -> TreeUse:
+def _sum(
+    root: ProcessUse, below: list[ProcessUse], nested: list[Process], young_since: int | None
+) -> TreeUse:
     young = None
     if young_since is not None:
         young = sum(use.cpu for use in below if use.start >= young_since)
@@ -144,4 +172,5 @@ def _sum(root: ProcessUse, below: list[ProcessUse], young_since: int | None) -> 
         cpu_seconds=sum(use.cpu for use in every),
         rss=sum(use.rss for use in every),
         young_cpu=young,
+        nested=tuple(one for one in nested if young_since is not None and one.start >= young_since),
     )

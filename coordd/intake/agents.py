@@ -151,6 +151,8 @@ class AgentIntake:
                 continue
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
+            if old is None and traces.session is not None and not traces.session.lives:
+                continue  # its process was never seen alive, or it was forgotten since
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
             if new is not old:
                 new = self.claims.observed(old, new)
@@ -175,7 +177,7 @@ class AgentIntake:
         return self._observations.find(place)
 
     def session_beside(self, one: Observation) -> Session | None:
-        """Return what another observation of the same agent and process says of its session, None for nothing."""
+        """Return what another observation of this agent and process says of its session; None: nothing."""
         for other in self._observations.of_agent(self._observations.key_of(one)):
             if other.session is not None and process_of(other) == process_of(one):
                 return other.session

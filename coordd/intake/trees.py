@@ -1,21 +1,22 @@
 """Measure the process trees of agents, in the wake-up of the system sample, as far as somebody needs it.
 
 Trees of agents that are in a turn or have a call open are measured with each sample, all others every five
-minutes: what idles costs nothing. What is kept of each: its size, and whether the processes that an open
-call began do anything (:meth:`TreeSampling.works`).
+minutes, and twice at first, for their share of the processor: what idles costs nothing. What is kept of each:
+its size, and whether the processes that an open call began do anything (:meth:`TreeSampling.works`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 
 from coordd.agents.join import Agent
 from coordd.agents.store import AgentStore
+from coordd.agents.work import open_call
 from coordd.host.process_facts import Process
-from coordd.host.trees import ProcessUse, TreeMeter, TreeUse
+from coordd.host.trees import ProcessUse, TreeMeter, TreeUse, measure_trees
+from coordd.intake.call_use import CallUse
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
 
@@ -28,27 +29,10 @@ IDLE_EVERY = 300.0
 BEFORE = 1.0
 """Seconds by which a process may seem older than the call that started it: starts count in ticks, and the
 wall clock is adjusted."""
-WORTH = 1.0
-"""Seconds of CPU that the processes of a call have to use to count as doing something."""
 SOON = 1.0
 """Seconds after an agent appeared at which its tree is measured first."""
 SAMPLES_SLACK = 1.0
 """Seconds by which a sample may be early."""
-
-
-@dataclass(slots=True)
-class _CallUse:
-    """The CPU of the processes that an open call began.
-
-    ``cpu`` was counted at ``at``; ``first`` is when it was first measured, ``moved`` when it was last more
-    than :data:`WORTH` above what it had been.
-    """
-
-    since: float
-    first: float
-    at: float
-    cpu: float
-    moved: float | None = None
 
 
 class TreeSampling:
@@ -78,7 +62,7 @@ class TreeSampling:
         self._schedule = schedule
         self._meter = TreeMeter(processors=os.cpu_count() or 1)
         self._trees: dict[Process, TreeUse] = {}
-        self._calls: dict[Process, _CallUse] = {}
+        self._calls: dict[Process, CallUse] = {}
         self._all_at: float | None = None
         store.judging.works = self.works
         store.judging.tree = self._trees.get
@@ -100,74 +84,101 @@ class TreeSampling:
         """
         mono = now().mono
         everything = not new and (self._all_at is None or mono - self._all_at >= IDLE_EVERY - SAMPLES_SLACK)
-        living = {agent.process.process: agent for agent in self._store.with_process() if agent.process}
-        self._forget(living.keys())
-        calls = {process: since for process, agent in living.items() if (since := _call_since(agent))}
-        wanted = living if everything else {p: one for p, one in living.items() if _is_busy(one)}
-        if new:
-            wanted = {process: one for process, one in living.items() if process not in self._trees}
+        living = self._living()
+        self._forget(living)
+        self._begin_calls(living)
+        wanted = [one for one, agents in living.items() if everything or self._is_wanted(one, agents, new)]
         if not wanted:
             return
         if everything:
             self._all_at = mono
+        calls = {one: self._calls[one] for one in wanted if one in self._calls}
+        roots = {one: calls[one].young if one in calls else None for one in wanted}
+        before = {one: call.works(self._window) for one, call in calls.items()}
         try:
-            found = await self._worker.run(self._measure, list(wanted), calls, mono, deadline=DEADLINE)
+            found, at = await self._worker.run(self._measure, roots, set(living), deadline=DEADLINE)
         except DeadlineMissed:
             log.warning("measuring process trees takes more than %g s; it is left out", DEADLINE)
-            return
-        self._trees.update(found)
-        before = {process: self.works(process, since) for process, since in calls.items()}
-        for process, since in calls.items():
-            if (use := found.get(process)) is not None and use.young_cpu is not None:
-                self._note(process, since, use.young_cpu, mono)
-        moved = [p for p, since in calls.items() if self.works(p, since) != before[p]]
-        self._store.rejudge([living[process].key for process in moved], now().mono)
+            found, at = {}, mono
+        self._trees.update(self._meter.with_shares(found, at))
+        working = {one for one, agents in living.items() if any(map(_works, agents))}
+        for process, call in calls.items():
+            self._note(call, found.get(process), at, working)
+        moved = [one for one, call in calls.items() if call.works(self._window) != before[one]]
+        self._store.rejudge([agent.key for one in moved for agent in living[one]], now().mono)
 
     def works(self, process: Process, since: float) -> bool | None:
         """Return whether processes that started since a call began used CPU within agents.stall_after.
 
-        None: they were not measured for so long yet.
+        An agent among them that works counts like that; its own tree does not. None: they were not measured
+        for so long yet.
 
         Args:
             process: the agent's.
             since: when the call began, in epoch seconds.
         """
-        use = self._calls.get(process)
-        if use is None or use.since != since:
-            return None
-        limit = self._store.judging.limits.stall_after
-        if use.moved is not None and use.at - use.moved < limit:
-            return True
-        return False if use.at - (use.first if use.moved is None else use.moved) >= limit else None
+        call = self._calls.get(process)
+        return None if call is None or call.since != since else call.works(self._window)
+
+    def skip(self, seconds: float) -> None:
+        """Take time in which coordd did not run out of what the processes of calls had to do something."""
+        for call in self._calls.values():
+            call.skip(seconds)
+
+    @property
+    def _window(self) -> float:
+        return self._store.judging.limits.stall_after
+
+    def _living(self) -> dict[Process, list[Agent]]:
+        """Return the processes that live, each with the agents whose it is."""
+        living: dict[Process, list[Agent]] = {}
+        for agent in self._store.with_process():
+            if agent.process is not None:
+                living.setdefault(agent.process.process, []).append(agent)
+        return living
+
+    def _begin_calls(self, living: dict[Process, list[Agent]]) -> None:
+        """Keep a CallUse for each process that has a call open."""
+        for process, agents in living.items():
+            opened = [call for agent in agents if (call := open_call(agent.observations)) is not None]
+            since = next((since for one, since in opened if one == process), None)
+            if since is None:
+                self._calls.pop(process, None)
+            elif process not in self._calls or self._calls[process].since != since:
+                self._calls[process] = CallUse(since, self._start_at(since - BEFORE))
+
+    def _is_wanted(self, process: Process, agents: list[Agent], new: bool) -> bool:
+        """Return whether a tree is measured in this pass, which is not the one of all."""
+        tree = self._trees.get(process)
+        if new:
+            return tree is None
+        first = tree is not None and tree.cpu_percent is None
+        return first or process in self._calls or any(map(_is_busy, agents))
 
     def _measure(
-        self, wanted: list[Process], calls: dict[Process, float], mono: float
-    ) -> dict[Process, TreeUse]:
-        """Make one pass; runs in the worker's thread."""
-        young = {process: self._start_at(since - BEFORE) for process, since in calls.items()}
-        return self._meter.measure(self._uses(), {one: young.get(one) for one in wanted}, mono)
+        self, roots: dict[Process, int | None], agents: Collection[Process]
+    ) -> tuple[dict[Process, TreeUse], float]:
+        """Make one pass; return what it found, and its time. Runs in the worker's thread."""
+        at = now().mono
+        return measure_trees(self._uses(), roots, agents=agents), at
 
-    def _note(self, process: Process, since: float, cpu: float, mono: float) -> None:
-        use = self._calls.get(process)
-        if use is None or use.since != since:
-            self._calls[process] = _CallUse(since=since, first=mono, at=mono, cpu=cpu)
-            return
-        use.at = mono
-        if cpu > use.cpu + WORTH:
-            use.cpu, use.moved = cpu, mono
-        use.cpu = min(use.cpu, cpu)  # what ended took its time with it
+    def _note(self, call: CallUse, use: TreeUse | None, at: float, working: Collection[Process]) -> None:
+        if use is None or use.young_cpu is None:
+            call.missed(at, self._window)
+        else:
+            call.note(use.young_cpu, at, self._window, works=any(one in working for one in use.nested))
 
-    def _forget(self, living: Iterable[Process]) -> None:
-        kept = set(living)
-        for known in (self._trees, self._calls):
-            for process in known.keys() - kept:
-                del known[process]
+    def _forget(self, living: Collection[Process]) -> None:
+        for process in [one for one in self._trees if one not in living]:
+            del self._trees[process]
+            self._meter.forget(process)
+        for process in [one for one in self._calls if one not in living]:
+            del self._calls[process]
 
 
-def _call_since(agent: Agent) -> float | None:
-    turn = agent.session.turn if agent.session else None
-    return next((call.since for call in turn.calls if call.since is not None), None) if turn else None
+def _works(agent: Agent) -> bool:
+    return agent.doing.activity == "working"
 
 
 def _is_busy(agent: Agent) -> bool:
-    return agent.doing.activity in ("working", "stalled", "blocked") or _call_since(agent) is not None
+    return agent.doing.activity in ("working", "stalled", "blocked")

@@ -209,6 +209,7 @@ class Daemon:
         self._parts.recorder.event(
             "clock.slept", "clock", f"this machine slept for {seconds:.1f} s", {"seconds": round(seconds, 3)}
         )
+        self._parts.intake.interrupted()
         self._wall_moved()
 
     def _wall_moved(self) -> None:
@@ -220,6 +221,7 @@ class Daemon:
         self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
+        self._parts.trees.skip(seconds)
         if seconds < STALL:  # nothing announced was lost: it only counts as no silence
             self._parts.intake.skip(seconds)
             return

@@ -141,7 +141,11 @@ class Parts:
             store=self.store, schedule=self.schedule, apply=self._watch_sessions
         )
         self._follows_sessions = sources.layout.name == "user" and config.coordination.mode != "redis"
-        self.backend = FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline)
+        self.workspaces = FileFinder(
+            backend=FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline),
+            local=self.traces,
+            remote=Worker("coordd-remote", replaceable=True),
+        )
         self._agents = agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
             store=self.store, recorder=self.recorder, schedule=self.schedule, needs=self.needs
@@ -175,11 +179,7 @@ class Parts:
         self.claude_code = claude_code_finder(sources, config, workspaces=self._own_workspaces)
         self.intake = Intake(
             finders=(
-                FileFinder(
-                    backend=self.backend,
-                    local=self.traces,
-                    remote=Worker("coordd-remote", replaceable=True),
-                ),
+                self.workspaces,
                 self.redis.finder,
                 self.claude_code,
             ),
@@ -235,7 +235,7 @@ class Parts:
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
             awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
-            configuration=lambda: self.reloading.config.problems,
+            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
         )
         self.supervision = Supervision(
@@ -370,7 +370,7 @@ class Parts:
             self.store.judging.limits = agent_limits(new)
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
-        self.backend.entries = (*self._workspaces(new), *self._session_workspaces.entries)
+        self.workspaces.backend.entries = self._workspaces(new)
         self.claude_code.look_again()
         self.intake.scan_soon()
 
@@ -381,7 +381,7 @@ class Parts:
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
         """Watch the workspaces of living sessions beside the configured ones."""
-        self.backend.entries = (*self._workspaces(self.reloading.config), *entries)
+        self.workspaces.backend.guests = entries
         self.intake.find_soon()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:

@@ -1,4 +1,4 @@
-"""Play sessions of Claude Code without it: the files that it writes, as it writes them, at a script's command.
+"""Play sessions of Claude Code without it: write the files that it writes, as it writes them.
 
 A session is a record in ``sessions/<pid>.json`` and a transcript in ``projects/*/<id>.jsonl``. The words are
 those that Claude Code 2.1.197 was seen to write; every text in them is the same few letters. The processes

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from coordd.sources.bounds import Bounds
+from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.mounts import is_remote
 from coordd.sources.file.reader import COORDINATION, WorkspaceReader
@@ -37,8 +38,9 @@ class FoundWorkspace:
 class FileBackend:
     """Find, read and follow the workspaces that hold ``.claude/coordination``.
 
-    ``entries`` are paths and patterns; they may be replaced at any time. ``watched`` is false where the last
-    :meth:`find` came past a place in which another workspace may appear without being announced.
+    ``entries`` are paths and patterns of the configuration, and ``guests`` are some that are not; both may be
+    replaced at any time. ``watched`` is false where the last :meth:`find` came past a place in which another
+    workspace may appear without being announced.
 
     Args:
         entries: see above.
@@ -54,6 +56,7 @@ class FileBackend:
         keepalive: Callable[[], None] = lambda: None,
     ) -> None:
         self.entries = entries
+        self.guests: Sequence[str] = ()
         self.watched = True
         self._keepalive = keepalive
         self._bounds = bounds or Bounds()
@@ -81,12 +84,17 @@ class FileBackend:
         if self._watcher is not None:
             self._watcher.close()
 
-    def find(self) -> list[FoundWorkspace]:
+    def find(self, ground: Ground | None = None) -> list[FoundWorkspace]:
         """Return the workspaces that the entries name now, and listen for others.
 
         Each new problem is logged once.
+
+        Args:
+            ground: what may be touched; the rest counts as remote.
         """
-        look = partial(expand, self.entries, keepalive=self._keepalive)
+        ground = Ground() if ground is None else ground
+        entries = (*self.entries, *self.guests)
+        look = partial(expand, entries, keepalive=self._keepalive, ground=ground)
         workspaces = self._watcher.search(lambda watch: look(watch=watch)) if self._watcher else look()
         self.watched = workspaces.watched
         for problem in workspaces.problems:
@@ -94,7 +102,11 @@ class FileBackend:
                 self._logged.add(problem)
                 log.warning("%s", problem)
         return [
-            FoundWorkspace(path, path not in workspaces.explicit, is_remote(f"{path}/{COORDINATION}"))
+            FoundWorkspace(
+                path,
+                path not in workspaces.explicit,
+                not ground.may(path) or is_remote(f"{path}/{COORDINATION}"),
+            )
             for path in workspaces.paths
         ]
 

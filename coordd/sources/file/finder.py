@@ -6,18 +6,28 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
-from coordd.sources.file.backend import FileBackend
+from coordd.sources.file.backend import FileBackend, FoundWorkspace
+from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
+from coordd.sources.file.search import may_be_pattern
 from coordd.sources.file.source import READ_DEADLINE, FileSource
+from coordd.util.fields import jsonable
 
 log = logging.getLogger(__name__)
 
 LINKS_AFTER = 0.5
 """Seconds for which names that appear under a pattern are gathered; then it is seen whether one is a link."""
+NEXT_DEADLINE = 1.0
+"""Seconds for a look after one that hung; to take a slow directory for a hung one costs another look."""
+MOST_HANGING = 8
+"""Directories that may hang at the same time, each with a thread; then no workspaces are looked for."""
+MAX_TOLD = 1000
+"""Directories that do not answer of which the log tells, each once."""
 MAX_APPEARED = 10_000
 """Paths that are gathered; where there are more, workspaces are looked for without knowing."""
 
@@ -25,19 +35,24 @@ MAX_APPEARED = 10_000
 class FileFinder:
     """Find workspaces.
 
+    A directory that does not answer is left alone until the call that waits for it returns.
+
     Args:
-        backend: finds, reads and follows them; its entries may be replaced at any time.
+        backend: finds, reads and follows them; its entries and guests may be replaced at any time.
         local: the thread that looks for workspaces, and reads those that only this machine writes to.
         remote: the thread that reads the others.
     """
 
     def __init__(self, *, backend: FileBackend, local: Worker, remote: Worker) -> None:
-        self._backend = backend
+        self.backend = backend
         self._local = local
         self._remote = remote
         self._entries: tuple[str, ...] = ()
         self._sources: dict[str, FileSource] = {}
         self._answers = True
+        self._hanging: dict[str, asyncio.Future[Any]] = {}
+        self._unsearched: dict[str, str] = {}
+        self._told: set[str] = set()
         self._changed: Callable[[], None] = lambda: None
         self._appeared: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -45,44 +60,97 @@ class FileFinder:
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the workspaces, and for new ones."""
         self._changed = changed
-        self._backend.start(self.hint, changed, self._maybe_link)
+        self.backend.start(self.hint, changed, self._maybe_link)
 
     def stop(self) -> None:
         """Stop listening."""
-        self._backend.close()
+        self.backend.close()
         if self._looking is not None:
             self._looking.cancel()
 
     async def find(self) -> Mapping[SourceName, Source] | None:
         """Return the workspaces that there are now; None while the file system does not answer.
 
-        What a pattern found stays until its project is gone, even while its coordination folder is away.
+        What a pattern found stays until its project is gone, even while its coordination folder is away. A
+        directory that does not answer is left alone until it does; everything else is looked for meanwhile.
         """
-        try:
-            found = await self._local.run(self._backend.find, deadline=READ_DEADLINE)
-        except DeadlineMissed:
-            log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
+        looked = await self._look()
+        if looked is None:
             self._answers = False
             return None
         self._answers = True
-        entries = tuple(self._backend.entries)
-        reconfigured, self._entries = entries != self._entries, entries
+        found, ground = looked
+        self._unsearched = {entry: place for place, entries in ground.left_out.items() for entry in entries}
+        entries = (*self.backend.entries, *self.backend.guests)
+        reconfigured = entries != self._entries
         wanted = {one.path: one for one in found}
+        kept = False
         for path, source in list(self._sources.items()):
-            if path not in wanted and (reconfigured or not source.from_glob or source.stopped):
+            if path in wanted or not (reconfigured or not source.from_glob or source.stopped):
+                continue
+            if source.from_glob and not source.stopped and ground.place_of(path) is not None:
+                kept = True  # whether an entry still stands for it cannot be seen now
+            else:
                 del self._sources[path]
+        if not kept:
+            self._entries = entries
         for path, one in wanted.items():
             if path not in self._sources or self._sources[path].stopped:
                 worker = self._remote if one.remote else self._local
                 self._sources[path] = FileSource(
-                    one, backend=self._backend, worker=worker, unfollow=self._unfollow
+                    one, backend=self.backend, worker=worker, unfollow=self._unfollow
                 )
         return {source.state.name: source for source in self._sources.values()}
 
     @property
     def interval(self) -> float:
         """Seconds until the next look: short where a workspace may appear that nothing announces."""
-        return RESCAN if self._answers and self._backend.watched else UNREADABLE
+        return RESCAN if self._answers and self.backend.watched else UNREADABLE
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the patterns of the configuration from being searched now, as sentences.
+
+        A workspace that is configured without a pattern says so itself.
+        """
+        if not self._answers:
+            return ["no workspaces are looked for: their file systems do not answer"]
+        return [
+            f"{jsonable(entry)}: no workspaces are looked for there, for {jsonable(place)} does not answer"
+            for entry, place in self._unsearched.items()
+            if entry in self.backend.entries and may_be_pattern(entry)
+        ]
+
+    async def _look(self) -> tuple[list[FoundWorkspace], Ground] | None:
+        """Look for workspaces where the file system answers; None while too much of it does not."""
+        deadline = READ_DEADLINE
+        while len(self._hanging) < MOST_HANGING:
+            ground = Ground(self._hanging)
+            try:
+                return await self._local.run(self.backend.find, ground, deadline=deadline), ground
+            except DeadlineMissed as missed:
+                place = ground.give_up()
+                if place is None or place in self._hanging:
+                    break
+                self._hangs(place, missed.future)
+                deadline = NEXT_DEADLINE
+        log.warning("looking for workspaces takes more than %g s", READ_DEADLINE)
+        return None
+
+    def _hangs(self, place: str, call: asyncio.Future[Any]) -> None:
+        """Leave a directory alone until the call that waits for it returns."""
+        self._hanging[place] = call
+        if place not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(place)
+            log.warning(
+                "%s does not answer; no workspaces are looked for there until it does", jsonable(place)
+            )
+
+        def answers_again(_late: asyncio.Future[Any]) -> None:
+            del self._hanging[place]
+            self._changed()
+
+        call.add_done_callback(answers_again)
 
     def hint(self, path: str, hint: Hint) -> None:
         """Note a change in a workspace; called on the loop, up to thousands of times a second."""
@@ -115,7 +183,7 @@ class FileFinder:
     def _unfollow(self, path: str) -> None:
         source = self._sources.get(path)
         if source is None or source.stopped:
-            self._backend.unfollow(path)
+            self.backend.unfollow(path)
 
 
 def _any_link(paths: Collection[str]) -> bool:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from coordd.sources.file.chain import reach
+from coordd.sources.file.ground import Ground
 from coordd.sources.file.mounts import is_remote, mount_points
 from coordd.sources.file.reader import COORDINATION
 
@@ -52,9 +53,14 @@ class Await(Protocol):
         """See above."""
 
 
-def is_pattern(path: str) -> bool:
-    """Return whether a path holds wildcards; an existing directory called ``a[1]`` is a plain path."""
-    return not _MAGIC.isdisjoint(path) and not os.path.isdir(path)
+def may_be_pattern(path: str) -> bool:
+    """Return whether a path holds wildcards; one that is an existing directory, as ``a[1]``, is plain."""
+    return not _MAGIC.isdisjoint(path)
+
+
+def base_of(pattern: str) -> str:
+    """Return the directory at which an absolute pattern begins to be one."""
+    return _split(pattern)[0]
 
 
 class Search:
@@ -66,13 +72,15 @@ class Search:
     Args:
         watch: see :class:`Await`; it may refuse everything.
         keepalive: called before each directory is listed.
+        ground: what may be touched.
     """
 
-    def __init__(self, *, watch: Await, keepalive: Callable[[], None]) -> None:
+    def __init__(self, *, watch: Await, keepalive: Callable[[], None], ground: Ground) -> None:
         self.cut = False
         self.complete = True
         self._watch = watch
         self._keepalive = keepalive
+        self._ground = ground
         self._mounts = mount_points()
         self._foreign: set[str] = set()
         self._watched: set[str] = set()
@@ -82,6 +90,8 @@ class Search:
     def matches(self, pattern: str) -> Iterator[str]:
         """Yield the workspaces that an absolute pattern stands for, each once for each way to it."""
         base, parts = _split(pattern)
+        if not self._ground.may(base):
+            return
         if is_remote(base):
             self.complete = False
         if not reach(base, self._await) and not os.path.isdir(base):
@@ -90,6 +100,8 @@ class Search:
         for part in parts:
             directories = self._step(directories, part)
         for directory in directories:
+            if not self._ground.may(directory):
+                continue
             if os.path.isdir(f"{directory}/{COORDINATION}"):
                 yield directory
             else:
@@ -98,6 +110,8 @@ class Search:
     def late(self) -> Iterator[str]:
         """Watch what was found without ``.claude/coordination``; yield what has it by then."""
         for _, directory in sorted(self._without, reverse=True):
+            if not self._ground.may(directory):
+                continue
             parent = directory
             for name in COORDINATION.split("/"):
                 path = f"{parent}/{name}"
@@ -114,6 +128,8 @@ class Search:
             if part == _ANY_DEPTH:
                 yield from self._below(directory)
             elif _MAGIC.isdisjoint(part):
+                if not self._ground.may(directory):
+                    continue
                 self._await(directory, frozenset({part}))
                 path = os.path.join(directory, part)
                 if directory in self._foreign:
@@ -135,6 +151,8 @@ class Search:
     def _children(self, directory: str, names: re.Pattern[str], *, links: bool = True) -> list[str]:
         """Return the directories in one whose names match, having watched it; none if it cannot be read."""
         self._keepalive()
+        if not self._ground.may(directory):
+            return []
         self.cut = self.cut or self._listed >= MAX_LISTED
         if self.cut:
             return []
@@ -142,7 +160,9 @@ class Search:
         self._await(directory, pattern=names)
         try:
             with os.scandir(directory) as entries:
-                found = [entry.name for entry in entries if names.match(entry.name) and _leads(entry, links)]
+                found = [
+                    entry.name for entry in entries if names.match(entry.name) and self._leads(entry, links)
+                ]
         except OSError:
             return []
         paths = [os.path.join(directory, name) for name in found]
@@ -152,6 +172,15 @@ class Search:
             path for path in paths if outside or os.path.join(real, os.path.basename(path)) in self._mounts
         )
         return paths
+
+    def _leads(self, entry: os.DirEntry[str], links: bool) -> bool:
+        """Return whether an entry is a directory, or a link to one where those count."""
+        try:
+            if entry.is_symlink() and not (links and self._ground.may(entry.path)):
+                return False
+            return entry.is_dir()
+        except OSError:
+            return False
 
     def _note(self, directory: str) -> None:
         if directory in self._foreign:
@@ -193,10 +222,3 @@ def _split(pattern: str) -> tuple[str, list[str]]:
 def _matching(part: str) -> re.Pattern[str]:
     hidden = "" if part.startswith(".") else r"(?!\.)"
     return re.compile(rf"(?!(?:\.git|node_modules)\Z){hidden}{fnmatch.translate(part)}")
-
-
-def _leads(entry: os.DirEntry[str], links: bool) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=links)
-    except OSError:
-        return False

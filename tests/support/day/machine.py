@@ -1,4 +1,4 @@
-"""Simulate the processes of a machine, and what its kernel tells coordd: at once, or when coordd runs again."""
+"""Simulate the processes of a machine, and what its kernel tells coordd, at once or once that runs again."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from waiting import eventually
 
 from coordd.host import processes
 from coordd.host.process_facts import Process
-from coordd.host.trees import ProcessUse, TreeMeter, TreeUse, measure_trees
+from coordd.host.trees import LEAST_SPAN, ProcessUse, TreeMeter, TreeUse, measure_trees
 
 ROOT = Process(10, 100)
 AGENT = ProcessUse(10, 100, 1, 5.0, 1000, 3)
@@ -82,28 +83,65 @@ def test_a_circle_of_parents_ends() -> None:
     assert tree(child(11, 12), child(12, 11), child(11, 10)).processes == 3
 
 
+def shares(
+    meter: TreeMeter, uses: list[ProcessUse], mono: float, *roots: Process, agents: Collection[Process] = ()
+) -> dict[Process, float | None]:
+    found = measure_trees(uses, dict.fromkeys(roots), agents=agents)
+    return {root: use.cpu_percent for root, use in meter.with_shares(found, mono).items()}
+
+
+def test_an_agent_that_is_known_is_nested_whether_or_not_it_is_measured_too() -> None:
+    uses = [child(11), child(12, 11, cpu=7.0), child(13, 12)]
+    inner = Process(12, 200)
+    alone = measure_trees([AGENT, *uses], {ROOT: 150}, agents={ROOT, inner})[ROOT]
+    both = measure_trees([AGENT, *uses], {ROOT: 150, inner: None})[ROOT]
+    assert alone == both == TreeUse(2, 6.0, 1010, young_cpu=1.0, nested=(inner,))
+    assert measure_trees([AGENT, *uses], {ROOT: 201}, agents={inner})[ROOT].nested == ()
+
+
 def test_the_share_is_of_one_processor_between_two_passes() -> None:
     meter = TreeMeter(processors=8)
-    first = meter.measure([AGENT, child(11)], {ROOT: None}, 50.0)
-    assert first[ROOT].cpu_percent is None
-    second = meter.measure([AGENT, child(11, cpu=16.0)], {ROOT: None}, 60.0)
-    assert second[ROOT].cpu_percent == 150.0
+    assert shares(meter, [AGENT, child(11)], 50.0, ROOT) == {ROOT: None}
+    assert shares(meter, [AGENT, child(11, cpu=16.0)], 60.0, ROOT) == {ROOT: 150.0}
+
+
+def test_the_share_of_each_root_is_since_its_own_pass_before() -> None:
+    """One is measured each minute, another each five, and a third appears between them."""
+    meter = TreeMeter(processors=8)
+    idle, new = Process(20, 100), Process(30, 100)
+
+    def at(mono: float, *roots: Process) -> dict[Process, float | None]:
+        uses = [ProcessUse(one.pid, 100, 1, one.pid * mono / 1000, 1) for one in (ROOT, idle, new)]
+        return shares(meter, uses, mono, *roots)
+
+    assert at(0.0, ROOT, idle) == {ROOT: None, idle: None}
+    assert at(60.0, ROOT) == {ROOT: 1.0}
+    assert at(90.0, new) == {new: None}
+    assert at(120.0, ROOT) == {ROOT: 1.0}
+    assert at(300.0, ROOT, idle, new) == {ROOT: 1.0, idle: 2.0, new: 3.0}
+
+
+def test_a_pass_right_after_another_keeps_the_share_that_was_known() -> None:
+    meter = TreeMeter(processors=8)
+    shares(meter, [AGENT], 0.0, ROOT)
+    assert shares(meter, [AGENT, child(11, cpu=6.0)], 60.0, ROOT) == {ROOT: 10.0}
+    assert shares(meter, [AGENT, child(11, cpu=6.4)], 60.0 + LEAST_SPAN / 2, ROOT) == {ROOT: 10.0}
+    assert shares(meter, [AGENT, child(11, cpu=8.0)], 60.0 + 2 * LEAST_SPAN, ROOT) == {ROOT: 20.0}
 
 
 def test_the_share_is_never_negative_nor_more_than_there_is() -> None:
     meter = TreeMeter(processors=2)
-    meter.measure([AGENT, child(11, cpu=100.0)], {ROOT: None}, 50.0)
-    assert meter.measure([AGENT], {ROOT: None}, 60.0)[ROOT].cpu_percent == 0.0  # nobody waited for it
+    shares(meter, [AGENT, child(11, cpu=100.0)], 50.0, ROOT)
+    assert shares(meter, [AGENT], 60.0, ROOT) == {ROOT: 0.0}  # nobody waited for it
     nested_ended = [AGENT, child(11, cpu=100_000.0)]
-    assert meter.measure(nested_ended, {ROOT: None}, 70.0)[ROOT].cpu_percent == 200.0
+    assert shares(meter, nested_ended, 70.0, ROOT) == {ROOT: 200.0}
 
 
 def test_a_root_with_a_pid_used_again_has_no_share_yet() -> None:
     meter = TreeMeter(processors=2)
-    meter.measure([AGENT], {ROOT: None}, 50.0)
+    shares(meter, [AGENT], 50.0, ROOT)
     again = Process(10, 5000)
-    found = meter.measure([ProcessUse(10, 5000, 1, 0.0, 1)], {ROOT: None, again: None}, 60.0)
-    assert found == {again: TreeUse(1, 0.0, 1)}
+    assert shares(meter, [ProcessUse(10, 5000, 1, 0.0, 1)], 60.0, ROOT, again) == {again: None}
 
 
 uses_of_few = st.lists(
@@ -129,9 +167,9 @@ def test_whatever_a_pass_tells_no_process_counts_twice(
     first: list[ProcessUse], second: list[ProcessUse], roots: dict[Process, int | None]
 ) -> None:
     meter = TreeMeter(processors=2)
-    for mono, told in ((1.0, first), (2.0, second)):
+    for mono, told in ((1.0, first), (9.0, second)):
         uses = list({use.pid: use for use in told}.values())
-        found = meter.measure(uses, roots, mono)
+        found = meter.with_shares(measure_trees(uses, roots), mono)
         assert sum(use.processes for use in found.values()) <= len(uses)
         assert sum(use.rss for use in found.values()) <= sum(use.rss for use in uses)
         assert all(0 <= (use.cpu_percent or 0) <= 200 for use in found.values())
