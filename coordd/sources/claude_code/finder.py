@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
 from coordd.agents.source import SourceName
+from coordd.host.process_facts import ProcessFacts
+from coordd.host.processes import glance
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.claude_code.homes import Homes, HomesWanted, Programs, find_homes, running_homes
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import Seen, look
 from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource, HomeReport
 from coordd.sources.claude_code.watch import APPEARED, GONE, Tell, Watch
 from coordd.sources.claude_code.work_tree import Place
@@ -48,7 +49,7 @@ class ClaudeCodeFinder:
         worker: Worker,
         places: Worker,
         watch: Watch,
-        process: Callable[[int], Seen | None] = look,
+        process: Callable[[int], ProcessFacts | None] = glance,
         running: Callable[[], Iterable[str]] = running_homes,
         remote: Callable[[str], str | None] = lambda _: None,
     ) -> None:

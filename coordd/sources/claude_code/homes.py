@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from coordd.sources.claude_code.processes import is_named_so, look
+from coordd.host.process_facts import ProbeFailed
+from coordd.host.processes import glance
+from coordd.sources.claude_code.processes import is_named_so
 
 MAX_HOMES = 64
 """Homes that are read."""
@@ -126,8 +128,8 @@ def _is_program(pid: int) -> bool:
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
             return False
-        seen = look(pid)
-    except OSError:
+        seen = glance(pid)
+    except (OSError, ProbeFailed):
         return False
     return seen is not None and is_named_so(seen)
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import NamedTuple, Protocol
 
 from coordd.agents.traces import AgentTraces
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.sources.claude_code.live import LiveSession
-from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.sessions import Known, Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
@@ -62,7 +61,9 @@ class HomeReader:
         told: what it tells them to.
     """
 
-    def __init__(self, home: str, *, look: Callable[[int], Seen | None], watch: Watch, told: Told) -> None:
+    def __init__(
+        self, home: str, *, look: Callable[[int], ProcessFacts | None], watch: Watch, told: Told
+    ) -> None:
         self.home = home
         self.sessions = Sessions(home, look=look)
         self.more: set[Process] = set()

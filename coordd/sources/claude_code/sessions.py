@@ -23,10 +23,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
 from coordd.sources.claude_code.identity import Holder, agent_id_of, session_of, ties
 from coordd.sources.claude_code.live import LiveSession
-from coordd.sources.claude_code.processes import Seen, fits, is_helper, is_named_so
+from coordd.sources.claude_code.processes import fits, is_helper, is_named_so
 from coordd.sources.claude_code.session_file import MAX_RECORD, RECORD_NAME, SessionRecord, parse_session
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder, read_regular
@@ -55,7 +55,7 @@ class Known(NamedTuple):
 
 
 class _Found(NamedTuple):
-    seen: Seen
+    seen: ProcessFacts
     record: SessionRecord
 
 
@@ -70,7 +70,7 @@ class Sessions:
         look: returns the process that has a pid.
     """
 
-    def __init__(self, home: str, *, look: Callable[[int], Seen | None]) -> None:
+    def __init__(self, home: str, *, look: Callable[[int], ProcessFacts | None]) -> None:
         self.home = home
         self.live: dict[Process, LiveSession] = {}
         self.malformed: dict[str, str] = {}
@@ -155,10 +155,10 @@ class Sessions:
             pids = set(sorted(pids)[:MAX_SESSIONS])
         return pids
 
-    def _seen(self, pid: int) -> Seen | None:
+    def _seen(self, pid: int) -> ProcessFacts | None:
         try:
             return self._look(pid)
-        except OSError:
+        except ProbeFailed:
             return None
 
     def _take(self, folder: int, pids: Collection[int], wall: float) -> None:
@@ -191,7 +191,7 @@ class Sessions:
         """Note whether a session's process lives, and whether its record lies there."""
         try:
             seen = self._look(one.process.pid)
-        except OSError:
+        except ProbeFailed:
             return  # it cannot be told
         one.ended = seen is None or seen.process != one.process
         if seen is not None and not one.ended:
@@ -216,7 +216,7 @@ class Sessions:
         one.record = one.record or record
         return True
 
-    def _read(self, folder: int, seen: Seen) -> _Found | None:
+    def _read(self, folder: int, seen: ProcessFacts) -> _Found | None:
         """Read the record of a living process; None where there is none that is its own and can be used."""
         pid = seen.process.pid
         path = f"{jsonable(self.home)}/sessions/{pid}.json"

@@ -22,14 +22,13 @@ from typing import Any, NamedTuple, TypeVar
 from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
 from coordd.sources.claude_code.live import KIND
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.reader import HomeReader, Shown
 from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
@@ -114,7 +113,7 @@ class ClaudeCodeSource:
         worker: Worker,
         places: Places,
         watch: Watch,
-        look: Callable[[int], Seen | None],
+        look: Callable[[int], ProcessFacts | None],
         wanted: Callable[[Place], bool],
         remote: Callable[[str], str | None],
     ) -> None:

@@ -90,7 +90,7 @@ class HomeSource(ClaudeCodeSource):
             worker=worker,
             places=places,
             watch=watching,
-            look=machine.seen,
+            look=machine.glance,
             wanted=lambda _place: True,
             remote=lambda _path: None,
         )

@@ -22,12 +22,12 @@ from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation
 from coordd.agents.session import Session
 from coordd.host.process_facts import Process
+from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import SourceLost
 from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import look
 from coordd.sources.claude_code.source import ClaudeCodeSource, RecordHint
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
@@ -59,7 +59,7 @@ class World:
             worker=self.workers[0],
             places=places,
             watch=self.watch,
-            look=look,
+            look=glance,
             wanted=self._is_wanted,
             remote=lambda _: None,
         )
@@ -138,7 +138,7 @@ async def test_a_process_that_waits_to_be_buried_has_ended(world: World) -> None
     one = world.home.session("s1")
     await world.read()
     one._child.kill()  # and nobody waits for it
-    await until(lambda: look(one.process.pid) is None)
+    await until(lambda: glance(one.process.pid) is None)
     await world.follower.reread("s1")
     assert (world.session("s1").present, world.source.lives) == (True, False)
 
