@@ -95,7 +95,7 @@ class ClaudeCodeSource:
     Args:
         home: its canonical path.
         named: whether the configuration or the environment names it.
-        worker: the thread that reads it.
+        worker: the thread that reads it and nothing else; it ends with the source.
         places: finds out where sessions work.
         watch: tells of changes.
         look: returns the process that has a pid.
@@ -200,6 +200,7 @@ class ClaudeCodeSource:
         """Stop listening for changes."""
         self.stopped, self._listener = True, None
         self._reader.forget()
+        self._worker.close()
 
     @property
     def interval(self) -> float:

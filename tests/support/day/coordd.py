@@ -62,6 +62,9 @@ class Inline:
     async def run(self, call: Callable[..., Any], *about: object, deadline: float) -> Any:
         return call(*about)
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class WorkspaceSource(FakeSource):
     """The heartbeats of one workspace: a fake, whose changes are told as the kernel tells them."""
