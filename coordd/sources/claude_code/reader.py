@@ -142,15 +142,15 @@ class HomeReader:
                 continue
             self._let_go(one)
             if one.ended:
-                del self.sessions.live[process]
+                self.sessions.drop(process)
         self._await_missing(anew=only is None)
         return found
 
     def changed_meanwhile(self) -> dict[str, AgentTraces]:
         """Return the traces of sessions that others have changed: which of two is the first in a session."""
-        before = {one.agent_id: one.traces for one in self.sessions.live.values() if one.traces is not None}
-        after = {one.agent_id: one.update() for one in self.sessions.live.values() if one.traces is not None}
-        return {agent_id: traces for agent_id, traces in after.items() if traces is not before[agent_id]}
+        touched, self.sessions.retied = self.sessions.retied, set()
+        some = [self.sessions.live[process] for process in touched if process in self.sessions.live]
+        return {one.agent_id: one.update() for one in some if one.traces is not None}
 
     def look_for_missing(self) -> set[Process]:
         """Return the processes whose transcripts have appeared, and watch the folders there are now."""

@@ -150,10 +150,13 @@ class ClaudeCodeSource:
 
     async def read_all(self) -> SourceTraces:
         """Read everything."""
+        sessions = self._reader.sessions
         known = {agent_id: known_of(one) for agent_id, one in self._known.items()}
         there = await self._run(self._reader.read_sessions, known, now().wall)
         agents = await self._traces(None)
-        self._throttle.keep(self._reader.sessions.live)
+        sessions.left.clear()
+        sessions.retied.clear()
+        self._throttle.keep(sessions.live)
         return SourceTraces(
             self.state.workspace,
             "read" if there else "waiting",
@@ -171,14 +174,12 @@ class ClaudeCodeSource:
             processes |= await self._run(self._reader.look_for_missing)
         changed: dict[str, AgentTraces | None] = {}
         if pids:
-            before = {one.agent_id for one in self._reader.sessions.live.values()}
             processes |= await self._read_records(pids)
-            after = {one.agent_id for one in self._reader.sessions.live.values()}
-            changed.update(dict.fromkeys(before - after & self._known.keys()))
         if processes:
             changed.update(await self._traces(processes))
         if pids:
             changed.update(await self._run(self._reader.changed_meanwhile))
+        changed.update(self._take_left())
         return AgentsChange(self.state.workspace, changed, self._reader.malformed)
 
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
@@ -191,6 +192,7 @@ class ClaudeCodeSource:
             await self._read_records(pids)
             processes = {process for process, one in live.items() if one.agent_id in asked}
             changed.update(await self._traces(processes))
+            changed.update(self._take_left())
         return AgentsChange(self.state.workspace, changed, self._reader.malformed)
 
     def lost(self, trouble: str) -> None:
@@ -208,6 +210,8 @@ class ClaudeCodeSource:
         if self.state.state == "unreadable":
             return UNREADABLE
         # Without a watch on a transcript, the next reading says that the home is polled.
+        if self._reader.sessions.over_limit is not None and self._following.how != "poll":
+            return UNREADABLE  # one that ends makes room for another
         return POLL if self._following.how == "poll" or self._reader.unwatched is not None else RESCAN
 
     @property
@@ -298,8 +302,17 @@ class ClaudeCodeSource:
 
     async def _read_records(self, pids: Collection[int]) -> set[Process]:
         """Read the records of these processes; return those that are of a session."""
-        await self._run(self._reader.sessions.read, pids, now().wall)
-        return {process for process in self._reader.sessions.live if process.pid in pids}
+        sessions = self._reader.sessions
+        complete = sessions.over_limit is None
+        await self._run(sessions.read, pids, now().wall)
+        if complete and sessions.over_limit is not None:
+            self._tell(None)  # a full reading says so
+        return {process for process in sessions.live if process.pid in pids}
+
+    def _take_left(self) -> dict[str, None]:
+        """Return the agents that are known and told of no more."""
+        left, self._reader.sessions.left = self._reader.sessions.left, set()
+        return dict.fromkeys(left & self._known.keys())
 
     async def _traces(self, only: set[Process] | None) -> dict[str, AgentTraces]:
         """Read the transcripts of these processes' sessions, or of all, and return their traces."""

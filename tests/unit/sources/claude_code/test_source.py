@@ -24,7 +24,7 @@ from coordd.agents.session import Session
 from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
-from coordd.sources.base import SourceLost
+from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
 from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.places import Places
@@ -218,6 +218,52 @@ async def test_more_sessions_than_are_read_are_said(world: World, monkeypatch: p
     traces = await world.follower.read()
     assert len(traces.agents) == 2
     assert set(traces.over_limit) == {"sessions"}
+
+
+async def test_a_session_too_many_is_said_at_once_and_read_when_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    one = world.home.session("s0")
+    world.home.session("s1")
+    await world.read()
+    world.follower.told.clear()
+    world.home.session("s2")
+    await world.until(lambda: world.follower.full == 2)
+    assert (await world.follower.read()).over_limit.keys() == {"sessions"}
+    assert set(world.follower.known) == {"s0", "s1"}
+    assert world.source.interval == UNREADABLE
+    one.kill()
+    await world.follower.reread("s0")
+    assert (await world.follower.read()).over_limit == {}
+    assert set(world.follower.known) == {"s0", "s1", "s2"}
+    assert world.source.interval == RESCAN
+
+
+async def test_sessions_that_have_ended_give_way_to_new_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(sessions_module, "MAX_ENDED", 2)
+    await world.read()
+    for number in range(5):
+        one = world.home.session(f"s{number}")
+        await world.until(lambda number=number: world.session(f"s{number}"))  # type: ignore[misc]  # bound now
+        one.kill()
+        await world.follower.reread(f"s{number}")
+        assert not world.session(f"s{number}").lives
+    assert set(world.follower.known) == {"s3", "s4"}
+
+
+async def test_of_two_processes_of_a_session_the_second_is_meant_once_the_first_has_ended(
+    world: World,
+) -> None:
+    first, second = world.home.session("s1"), world.home.session("s1")
+    await world.read()
+    later = f"s1~{second.process.pid}"
+    assert (world.session("s1").ties, world.session(later).ties) == (True, False)
+    first.exit()
+    await world.until(lambda: world.session(later).ties)
 
 
 async def test_a_home_without_sessions_waits_and_tells_when_it_has_some(world: World) -> None:
