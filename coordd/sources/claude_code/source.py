@@ -9,6 +9,7 @@ soon it is read:
 a transcript, or one of its subagents', has    with the next batch, or once its last reading is a second ago
 a transcript has appeared that was missing     with the next batch
 the home itself, or events were lost           everything
+(something cannot be watched)                  everything, from then on every :data:`POLL` seconds
 =============================================  ===============================================================
 """
 
@@ -209,10 +210,9 @@ class ClaudeCodeSource:
         """Seconds until the next full reading: short where nothing announces changes."""
         if self.state.state == "unreadable":
             return UNREADABLE
-        # Without a watch on a transcript, the next reading says that the home is polled.
         if self._reader.sessions.over_limit is not None and self._following.how != "poll":
             return UNREADABLE  # one that ends makes room for another
-        return POLL if self._following.how == "poll" or self._reader.unwatched is not None else RESCAN
+        return POLL if self._following.how == "poll" else RESCAN
 
     @property
     def due(self) -> float | None:
@@ -321,8 +321,16 @@ class ClaudeCodeSource:
         self._throttle.was_read(self._reader.sessions.live if only is None else only, moment.mono)
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
         self._throttle.wait(self._reader.more)
+        self._poll_if_unwatched()
         self.state.unrecognised = self.report.unknown_words
         return traces
+
+    def _poll_if_unwatched(self) -> None:
+        """Have the home polled from now on where something of it cannot be watched: nothing tells of that."""
+        unwatched = self._reader.unwatched
+        if unwatched is not None and self._following.how == "push":
+            self._following = Following("poll", "poll", explain(unwatched))
+            self._tell(None)
 
     @property
     def _over_limit(self) -> Mapping[str, str]:

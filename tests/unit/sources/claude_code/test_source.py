@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -24,13 +25,31 @@ from coordd.agents.session import Session
 from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
-from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
+from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
 from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.source import ClaudeCodeSource, RecordHint
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
+from coordd.util.inotify import LibcBackend
+
+
+class LimitedBackend(LibcBackend):
+    """An inotify that makes no new watches while it is ``full``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self._there: set[int] = set()
+
+    def add(self, path: str, mask: int) -> int:
+        watch = super().add(path, mask)
+        if self.full and watch not in self._there:
+            self.remove(watch)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._there.add(watch)
+        return watch
 
 
 class World:
@@ -69,6 +88,16 @@ class World:
 
     def _is_wanted(self, place: Place) -> bool:
         return self.wanted(place)
+
+    def limit_watches(self) -> LimitedBackend:
+        """Watch through an inotify of which the watches may run out."""
+        self.watch.close()
+        backend = LimitedBackend()
+        self.watch = Watch(open_backend=lambda: backend)
+        self.watch.start(asyncio.get_running_loop())
+        self.source = self.another()
+        self.follower = Follower(self.source)
+        return backend
 
     async def read(self) -> None:
         self.follower.start()
@@ -578,6 +607,44 @@ async def test_a_busy_transcript_is_read_once_a_second(world: World) -> None:
             await world.follower.read_some()
     await world.until(lambda: len(world.session("s1").turn.calls) == 40)  # type: ignore[union-attr]
     assert len(readings) <= 6
+
+
+async def test_a_transcript_that_cannot_be_watched_has_the_home_polled_at_once(world: World) -> None:
+    """As when inotify watches run out: nothing would tell that it grows."""
+    backend = world.limit_watches()
+    one = world.home.session("s1")
+    one.prompt()
+    await world.read()
+    assert world.follower.following == Following("push", "inotify")
+    backend.full = True
+    world.follower.told.clear()
+    two = world.home.session("s2", status=None, statusUpdatedAt=None, updatedAt=None)
+    two.prompt()
+    await world.until(lambda: world.session("s2").turn.open)  # type: ignore[union-attr]
+    await until(lambda: world.follower.anything)
+    await world.follower.read()
+    reason = "out of inotify watches: raise fs.inotify.max_user_watches"
+    assert world.follower.following == Following("poll", "poll", reason)
+    assert world.source.interval == POLL
+    two.answer()
+    await world.follower.read()
+    assert world.session("s2").turn.open is False  # type: ignore[union-attr]
+    backend.full = False
+    await world.follower.read()
+    await world.follower.read()
+    assert world.follower.following == Following("push", "inotify")
+    assert world.source.interval == RESCAN
+
+
+async def test_folders_that_cannot_be_watched_have_the_home_polled_at_once(world: World) -> None:
+    backend = world.limit_watches()
+    await world.read()
+    backend.full = True
+    world.home.session("s1")
+    await world.until(lambda: world.session("s1"))
+    await until(lambda: world.follower.anything)
+    await world.follower.read()
+    assert world.source.interval == POLL
 
 
 async def test_progress_of_a_subagent_is_seen_in_its_own_transcript(world: World) -> None:
