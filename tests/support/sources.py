@@ -338,6 +338,8 @@ class ClaudeCodeDriver:
         claude_code_source.RecordHint(1),
         claude_code_source.TranscriptHint(Process(1, 1)),
         claude_code_source.AppearedHint("nobody.jsonl"),
+        claude_code_source.FolderHint("nowhere"),
+        claude_code_source.FolderHint("../../.."),
     )
 
     def __init__(self, root: Path, *, announces: bool) -> None:

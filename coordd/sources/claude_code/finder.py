@@ -16,8 +16,9 @@ from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.programs import Programs, running_programs
+from coordd.sources.claude_code.report import HomeReport
 from coordd.sources.claude_code.search import Found, HomeSearch
-from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource, HomeReport
+from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place
 

@@ -7,7 +7,8 @@ soon it is read:
 =============================================  ===============================================================
 ``sessions/`` has changed                      the records that the event names, with the next batch
 a transcript, or one of its subagents', has    with the next batch, or once its last reading is a second ago
-a transcript has appeared that was missing     with the next batch
+a transcript has appeared that was missing     with the next batch; where that may not be told, it is looked
+                                               for (looks.py)
 the home itself, or events were lost           everything
 (something cannot be watched)                  everything, from then on every :data:`POLL` seconds
 =============================================  ===============================================================
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from coordd.agents.observation import Observation
@@ -29,8 +29,10 @@ from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
 from coordd.sources.claude_code.live import KIND
+from coordd.sources.claude_code.looks import Looks
 from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.reader import HomeReader, Shown
+from coordd.sources.claude_code.report import HomeReport, report_of
 from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.claude_code.sessions import HomeUnreadable
@@ -59,33 +61,15 @@ class TranscriptHint(NamedTuple):
 
 
 class AppearedHint(NamedTuple):
-    """A transcript that was missing, or a folder that may hold it, has appeared."""
+    """A transcript that was missing has appeared."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class HomeReport:
-    """What there is to say of one home, for people: how it is followed, and what is not understood.
+class FolderHint(NamedTuple):
+    """A folder has appeared that may hold a transcript which is missing."""
 
-    ``sessions`` is the number of living ones that are shown. ``statuses`` maps versions of Claude Code to the
-    statuses of its sessions that coordd does not know; ``unrecognised`` are the versions that write
-    transcripts in which nothing is known. An unknown version is "?".
-    """
-
-    home: str
-    following: str
-    reason: str | None
-    sessions: int
-    statuses: Mapping[str, frozenset[str]]
-    unrecognised: frozenset[str]
-
-    @property
-    def unknown_words(self) -> list[dict[str, str]]:
-        """What is not understood, as the status document has it: program, version and what."""
-        words = [(version, f"status {word!r}") for version, found in self.statuses.items() for word in found]
-        words += [(version, "a transcript in which nothing is known") for version in self.unrecognised]
-        return [{"program": KIND, "version": version, "what": what} for version, what in sorted(words)]
+    name: str
 
 
 class ClaudeCodeSource:
@@ -136,6 +120,7 @@ class ClaudeCodeSource:
         self._known: Mapping[str, Observation] = {}
         self._throttle: Throttle[Process] = Throttle()
         self._following = Following("poll", "poll")
+        self._looks = Looks()
         self._hung = False
         self.stopped = False
 
@@ -171,8 +156,12 @@ class ClaudeCodeSource:
         pids = {hint.pid for hint in hints if isinstance(hint, RecordHint)}
         processes = {hint.process for hint in hints if isinstance(hint, TranscriptHint)}
         processes |= self._throttle.take(now().mono)
-        if any(isinstance(hint, AppearedHint) for hint in hints):
-            processes |= await self._run(self._reader.look_for_missing)
+        names = {hint.name for hint in hints if isinstance(hint, AppearedHint)}
+        folders = {hint.name for hint in hints if isinstance(hint, FolderHint)}
+        if names or folders:
+            processes |= await self._run(self._reader.appeared, names, folders)
+        if self._looks.is_due(now().mono):
+            processes |= await self._look_everywhere()
         changed: dict[str, AgentTraces | None] = {}
         if pids:
             processes |= await self._read_records(pids)
@@ -181,6 +170,7 @@ class ClaudeCodeSource:
         if pids:
             changed.update(await self._run(self._reader.changed_meanwhile))
         changed.update(self._take_left())
+        self._poll_if_unwatched()
         return AgentsChange(self.state.workspace, changed, self._reader.malformed)
 
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
@@ -216,8 +206,9 @@ class ClaudeCodeSource:
 
     @property
     def due(self) -> float | None:
-        """When a transcript may be read that has changed since it was, and may not be yet."""
-        return self._throttle.due
+        """When what has changed may be read that may not be yet, or what is missing is to be looked for."""
+        times = [one for one in (self._throttle.due, self._looks.due) if one is not None]
+        return min(times, default=None)
 
     @property
     def lives(self) -> bool:
@@ -227,22 +218,7 @@ class ClaudeCodeSource:
     @property
     def report(self) -> HomeReport:
         """What there is to say of the home as it was read last."""
-        shown = [one.traces for one in self._reader.sessions.live.values() if one.told and not one.ended]
-        living = [traces.session for traces in shown if traces is not None and traces.session is not None]
-        statuses: dict[str, set[str]] = {}
-        for one in living:
-            if one.undeclarable is not None:
-                statuses.setdefault(one.version or "?", set()).add(one.undeclarable)
-        return HomeReport(
-            home=self._home,
-            following=self._following.state,
-            reason=self._following.reason,
-            sessions=sum(not one.ended and one.told for one in self._reader.sessions.live.values()),
-            statuses={version: frozenset(words) for version, words in statuses.items()},
-            unrecognised=frozenset(
-                one.version or "?" for one in living if one.turn is not None and not one.turn.recognised
-            ),
-        )
+        return report_of(self._home, self._following, self._reader.sessions.live.values())
 
     # What the watches tell, on the loop.
 
@@ -265,10 +241,17 @@ class ClaudeCodeSource:
             self._tell(None)
 
     def projects_changed(self, mask: int, name: str) -> None:
-        """Note an event below ``projects/``, while a transcript is missing."""
+        """Note an event in ``projects/``, while a transcript is missing."""
         if mask & ino.Q_OVERFLOW:
             self._tell(None)
-        elif mask & ino.ISDIR or name in self._reader.missing:
+        elif mask & ino.ISDIR and name:
+            self._tell((FolderHint(name),))
+
+    def transcript_appeared(self, mask: int, name: str) -> None:
+        """Note an event in a folder below ``projects/``, while a transcript is missing."""
+        if mask & ino.Q_OVERFLOW:
+            self._tell(None)
+        elif name in self._reader.missing:
             self._tell((AppearedHint(name),))
 
     def transcript_changed(self, process: Process) -> None:
@@ -322,8 +305,15 @@ class ClaudeCodeSource:
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
         self._throttle.wait(self._reader.more)
         self._poll_if_unwatched()
+        self._looks.plan(self._reader.unannounced, now().mono)
         self.state.unrecognised = self.report.unknown_words
         return traces
+
+    async def _look_everywhere(self) -> set[Process]:
+        began = now().mono
+        found = await self._run(self._reader.look_everywhere)
+        self._looks.looked(began, now().mono)
+        return found
 
     def _poll_if_unwatched(self) -> None:
         """Have the home polled from now on where something of it cannot be watched: nothing tells of that."""

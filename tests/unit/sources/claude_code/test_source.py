@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sessions import Home, StandIn
@@ -26,10 +27,13 @@ from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
+from coordd.sources.claude_code import awaiting as awaiting_module
+from coordd.sources.claude_code import looks as looks_module
 from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.source import ClaudeCodeSource, RecordHint
+from coordd.sources.claude_code.projects import ProjectFolders
+from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, RecordHint
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.util.inotify import LibcBackend
@@ -521,8 +525,108 @@ async def test_a_transcript_that_appears_later_is_found_wherever_it_lies(world: 
     one.prompt()
     one.call()
     await world.until(lambda: world.session("s1").turn.last)  # type: ignore[union-attr]
-    assert world.source._reader.missing == frozenset()
+    assert not world.source._reader.missing
     assert not any(owner[1] == "projects" for owner in world.watch.owners)  # type: ignore[index]
+
+
+async def test_of_many_folders_the_likely_one_is_watched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaiting_module, "MAX_WATCHED", 2)
+    monkeypatch.setattr(looks_module, "PAUSES", (1000.0, 1000.0))
+    for number in range(5):
+        (world.home.projects / f"-a{number}").mkdir()
+    likely = world.home.projects / "-z-work-tree"
+    likely.mkdir()
+    os.utime(likely, (1_700_000_000, 1_700_000_000))
+    await world.read()
+    for name in ("s1", "s2"):  # the first that is missing, and another one beside it
+        one = world.home.session(name, cwd="/z/work.tree", status=None)
+        await world.until(lambda name=name: world.session(name))  # type: ignore[misc]  # bound now
+        one.folder = likely
+        if name == "s2":
+            one.prompt()
+            await world.until(lambda: world.session("s2").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+
+
+async def test_of_many_folders_those_that_are_not_watched_are_looked_into(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaiting_module, "MAX_WATCHED", 2)
+    monkeypatch.setattr(looks_module, "PAUSES", (0.05, 0.1))
+    for number in range(5):
+        (world.home.projects / f"-a{number}").mkdir()
+        os.utime(world.home.projects / f"-a{number}", (1_700_000_000 + number, 1_700_000_000 + number))
+    one = world.home.session("s1", status=None)
+    await world.read()
+    assert world.source.due is not None
+    one.folder = world.home.projects / "-a0"
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+    await world.follower.read_some()
+    assert world.source.due is None
+
+
+async def test_what_appears_elsewhere_below_projects_costs_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, ...] | None] = []
+    find_all = ProjectFolders.find_all
+
+    def spy(self: ProjectFolders, names: Collection[str], folders: Any = None) -> dict[str, str]:
+        looked.append(None if folders is None else tuple(folders))
+        return find_all(self, names, folders)
+
+    (world.home.projects / "-a").mkdir()
+    one = world.home.session("s1")
+    await world.read()
+    assert world.source.due is None
+    monkeypatch.setattr(ProjectFolders, "find_all", spy)
+    world.follower.told.clear()
+    (world.home.projects / "-a" / "folder").mkdir()
+    (world.home.projects / "-a" / "other.jsonl").write_text("{}")
+    (world.home.projects / "-b").mkdir()  # its event comes after those
+    await until(lambda: world.follower.hints)
+    assert world.follower.hints == {FolderHint("-b")}
+    await world.follower.read_some()
+    assert looked == [("-b",)]
+    one.write(status="busy")
+    await world.until(lambda: world.session("s1").declared == "working")
+    assert looked == [("-b",)]
+    one.folder = world.home.projects / "-b"
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+
+
+async def test_a_folder_that_was_removed_and_made_again_is_watched(world: World) -> None:
+    folder = world.home.projects / "-work"
+    folder.mkdir()
+    one = world.home.session("s1", status=None)
+    await world.read()
+    folder.rmdir()
+    folder.mkdir()
+    await world.until(lambda: not world.follower.hints)
+    await until(lambda: world.follower.hints)
+    await world.follower.read_some()
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+
+
+async def test_what_is_no_transcript_is_not_looked_at_over_and_over(world: World) -> None:
+    one = world.home.session("s1", status=None)
+    one.folder.mkdir()
+    one.transcript.mkdir()
+    await world.read()
+    await world.follower.read_some()
+    assert world.source.due is None
+    assert list(world.follower.malformed) == [str(one.transcript)]
+    one.transcript.rmdir()
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
 
 
 async def test_tokens_of_a_transcript_that_appears_later_count_from_its_beginning(world: World) -> None:
