@@ -59,9 +59,9 @@ class Documents:
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
     those that ended in order since midnight. ``forgotten`` tells the next daemon who has left something and
-    is not shown. ``awaited`` names places that would be sources if they were
-    there, each with its kind. ``configuration`` returns its problems and ``runtime_files`` those of coordd's
-    own files, as sentences.
+    is not shown. ``awaited`` names places that would be sources if they were there, each with its kind, and
+    why that cannot be told if it cannot. ``search`` returns what the search for sources leaves out,
+    ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Documents:
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
         forgotten: Callable[[float], Sequence[tuple[object, ...]]],
-        awaited: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        awaited: Callable[[], Iterable[tuple[str, str, str | None]]] = tuple,
+        search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -97,6 +98,7 @@ class Documents:
         self._ended_today = ended_today
         self._forgotten = forgotten
         self._awaited = awaited
+        self._search = search
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
@@ -146,7 +148,7 @@ class Documents:
             ],
             "sources": [
                 *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
-                *(_awaited(kind, path) for kind, path in self._awaited()),
+                *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
         }
@@ -278,6 +280,7 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
+        problems.extend(self._search())
         problems.extend(self._configuration())
         return problems
 
@@ -289,8 +292,9 @@ class Documents:
         }
 
 
-def _awaited(kind: str, path: str) -> dict[str, object]:
-    return {"kind": kind, "path": path, "state": "waiting", "error": None, "agents": 0, "unrecognised": []}
+def _awaited(kind: str, path: str, error: str | None) -> dict[str, object]:
+    state = "waiting" if error is None else "unreadable"
+    return {"kind": kind, "path": path, "state": state, "error": error, "agents": 0, "unrecognised": []}
 
 
 def _named(source: SourceState) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coordd.host.process_facts import Process
-from coordd.sources.claude_code.processes import look
+from coordd.host.processes import glance
 from coordd.util.timestamps import format_utc
 
 VERSION, MODEL = "2.1.197", "claude-opus-4-8"
@@ -217,7 +217,7 @@ class Processes:
     """Real processes that only wait, forked by one."""
 
     def __init__(self, pids: list[int]) -> None:
-        found = [look(pid) for pid in pids]
+        found = [glance(pid) for pid in pids]
         self.all: list[Process] = [seen.process for seen in found if seen is not None]
         assert len(self.all) == len(pids)
 

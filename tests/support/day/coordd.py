@@ -63,6 +63,9 @@ class Inline:
     async def run(self, call: Callable[..., Any], *about: object, deadline: float) -> Any:
         return call(*about)
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class WorkspaceSource(FakeSource):
     """The heartbeats of one workspace: a fake, whose changes are told as the kernel tells them."""
@@ -91,7 +94,7 @@ class HomeSource(ClaudeCodeSource):
             worker=worker,
             places=places,
             watch=watching,
-            look=machine.seen,
+            look=machine.glance,
             wanted=lambda _place: True,
             remote=lambda _path: None,
         )
