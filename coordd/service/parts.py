@@ -112,7 +112,7 @@ class Parts:
         self.store = AgentStore(limits=agent_limits(config), loop_monitor=loop_monitor)
         self.board = Board(store=self.store)
         tasks = TaskList(board=self.board, store=self.store)
-        self.needs = Needs(store=self.store, board=self.board, tasks=tasks)
+        self.needs = Needs(store=self.store, board=self.board, tasks=tasks, clock=lambda: now().mono)
         self.ended_today = EndedToday(day=day_around)
         writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
