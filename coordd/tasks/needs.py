@@ -31,6 +31,8 @@ _NEEDING: tuple[Activity, ...] = ("waiting", "blocked", "stalled")
 
 _SHARE = 20.0
 """How many times longer than making the list took nothing of it is made anew."""
+_CHEAP = 0.003
+"""Seconds of CPU that a list may cost and be made anew with each change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Needs:
         store: all agents.
         board: all claims.
         tasks: says in words what an agent holds.
-        clock: tells what making the list costs, in seconds; a list that costs much is made less often.
+        clock: tells what making the list costs, in seconds of CPU; one that costs much is made less often.
     """
 
     def __init__(
@@ -87,7 +89,8 @@ class Needs:
             change = next_change(self._subjects)
             self._valid_until = math.inf if change is None else now.mono + change
             self._versions, self._shown = versions, None
-            self._not_before = now.mono + _SHARE * (self._clock() - began)
+            cost = self._clock() - began
+            self._not_before = now.mono + (_SHARE * cost if cost > _CHEAP else 0.0)
         return self._entries
 
     def entries(self, now: Moment) -> list[AttentionEntry]:
