@@ -61,13 +61,14 @@ class Reader:
 
 class Backend:
     entries: tuple[str, ...] = ("/w",)
+    guests: tuple[str, ...] = ()
     watched = True
 
     def __init__(self) -> None:
         self.one = Reader()
         self.found = [FoundWorkspace("/w", from_glob=False, remote=False)]
 
-    def find(self) -> list[FoundWorkspace]:
+    def find(self, _ground: object) -> list[FoundWorkspace]:
         return self.found
 
     def reader(self, _path: str) -> Reader:
@@ -268,7 +269,7 @@ async def test_sources_are_looked_for_often_only_where_nothing_announces_them(sc
 async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.start()
 
-    def fail() -> list[FoundWorkspace]:
+    def fail(_ground: object) -> list[FoundWorkspace]:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(scene.backend, "find", fail)
