@@ -80,6 +80,8 @@ class Judging:
             call = open_call(observations)
             if call is not None:
                 progress = self.works(*call)
+                if progress is False and not state.clock.readable:
+                    progress = None  # the call may have ended since
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
         return activity_evidence(
             one,

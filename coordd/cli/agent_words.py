@@ -13,6 +13,7 @@ has to start fast.
 
 from __future__ import annotations
 
+from coordd.cli.agent_places import place_of
 from coordd.util.text import UNKNOWN, ago, clipped, epoch_of, number, shown
 from coordd.util.untyped import as_dict
 
@@ -32,8 +33,8 @@ ORDER = (
     "silent",
     "inactive",
     "unknown",
-    "working",
     "active",
+    "working",
     "idle",
     "ended",
 )
@@ -53,6 +54,8 @@ STYLE = {
 }
 NEEDING = 4
 """The first so many states of ``ORDER`` need a human."""
+LIVING = ORDER.index("active")
+"""From this place of ``ORDER`` on an agent lives or has ended in order: nothing is wrong with it."""
 
 _RANK = {state: rank for rank, state in enumerate(ORDER)}
 _WHY_UNKNOWN = {
@@ -60,9 +63,10 @@ _WHY_UNKNOWN = {
     "quiet": "nothing new since its last hook",
     "no-heartbeat": "nothing of it can be read",
 }
+_LATE = ("unknown", "inactive", "silent", "killed", "ended")
+"""The states for which it counts when they began, or else its last sign."""
 _DOING = {"blocked": "refused by its provider"}
 _BEGINNING = 8  # columns of an id beside a name that several agents have
-_REDIS, _NOWHERE = "Redis alone", "no project"
 
 
 def key_of(agent: Agent) -> Key:
@@ -91,12 +95,32 @@ def rank_of(agent: Agent) -> int:
 
 
 def in_order(agents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort agents by need, then by name and workspace; keep each of them once, as it needs most."""
-    ranked = sorted(agents, key=lambda agent: (rank_of(agent), name_of(agent), key_of(agent)))
+    """Sort agents by need; of one state who has been in it for longest comes first, then by name.
+
+    Each of them is kept once, as it needs most.
+    """
+    ranked = sorted(agents, key=_need)
     unique: dict[Key, dict[str, Any]] = {}
     for agent in ranked:
         unique.setdefault(key_of(agent), agent)
     return list(unique.values())
+
+
+def _need(agent: Agent) -> tuple[int, float, str, Key]:
+    began = _began(agent)
+    return rank_of(agent), float("inf") if began is None else began, name_of(agent), key_of(agent)
+
+
+def _began(agent: Agent) -> float | None:
+    """Return since when it has been in its state, in epoch seconds; what :func:`since` counts from.
+
+    Only timestamps count: an age is older in each answer, and would let agents change places.
+    """
+    if state_of(agent) not in _LATE:
+        return epoch_of(agent.get("activity_since"))
+    fell = epoch_of(agent.get("inactive_since"))
+    signs = [epoch_of(agent.get(name)) for name in ("last_heartbeat", "last_progress")]
+    return max((one for one in signs if one is not None), default=None) if fell is None else fell
 
 
 def name_of(agent: Agent) -> str:
@@ -118,16 +142,6 @@ def labels(agents: Sequence[Agent]) -> dict[Key, str]:
             label = f"{label} {clipped(identity, _BEGINNING + 1)}"
         found[key_of(agent)] = label
     return found
-
-
-def place_of(agent: Agent) -> str:
-    """Return the project that an agent belongs to as a path, or in words why there is none."""
-    for field in ("project", "workspace"):
-        path = agent.get(field)
-        if isinstance(path, str) and path:
-            return path
-    sources = agent.get("sources")
-    return _REDIS if isinstance(sources, list) and "redis" in sources else _NOWHERE
 
 
 def doing(agent: Agent, *, later: float | None) -> str:
@@ -152,7 +166,7 @@ def since(agent: Agent, now: float | None, *, later: float | None) -> float | No
     Of one that is not active and of which no end is known that is the time since its last sign. ``now`` is
     epoch seconds.
     """
-    if state_of(agent) in ("unknown", "inactive", "silent", "killed", "ended"):
+    if state_of(agent) in _LATE:
         fell = seconds_since(agent.get("inactive_since"), now)
         return last_sign_age(agent, later=later) if fell is None else fell
     return seconds_since(agent.get("activity_since"), now)
@@ -213,14 +227,6 @@ def tokens(value: object) -> str:
     if known < 1000:
         return f"{known:.0f}"
     return f"{known / 1000:.0f}k" if known < 999_500 else f"{known / 1e6:.1f}M"
-
-
-def short_path(path: object, home: str | None) -> str:
-    """Return a path, escaped, with ``~`` for the own home."""
-    if not isinstance(path, str):
-        return UNKNOWN
-    own = (home or "").rstrip("/")
-    return shown("~" + path[len(own) :] if own and f"{path}/".startswith(f"{own}/") else path)
 
 
 def ended(agent: Agent) -> bool:

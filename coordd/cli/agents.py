@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordd.cli.agent_places import is_at
 from coordd.cli.agent_words import claims_by_holder, in_order
 from coordd.cli.common import own_view, say, say_json
 from coordd.cli.ended_today import ended_today
 from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
 from coordd.cli.tables import agent_table
+from coordd.cli.watched import watched_lines
 from coordd.errors import RpcError
 from coordd.model import ACTIVITIES, STATUSES
 from coordd.protocol.jsonrpc import INVALID_PARAMS
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
 
 SCHEMA = 1
+_ACTIVE = '"active" is an agent that lives, and nothing tells what it does: its activity is unknown.'
 _TASKS = 1000  # claims that are asked for at most, to name what agents hold
 
 
@@ -37,15 +40,14 @@ Examples:
 
 \b
 The order is that of need: waiting, killed, stalled, blocked, silent, unknown,
-working, idle, ended. "active" is an agent that lives, and nothing tells what it
-does. A column that knows nothing of any agent is left out.
-
-\b
-Today begins at midnight UTC, as the record files do.""",
+active, working, idle, ended; of one state, who has been in it for longest.
+"active" is an agent that lives, and nothing tells what it does: its activity is
+"unknown". A worktree stands beside its project. A column that knows nothing of
+any agent is left out.""",
 )
 @click.option("--status", type=click.Choice(STATUSES), help="Only agents with this verdict.")
 @click.option("--activity", type=click.Choice(ACTIVITIES), help="Only agents that do this.")
-@workspace_option("Only agents of this workspace")
+@workspace_option("Only agents of this workspace or project")
 @click.option("--all", "with_ended", is_flag=True, help="Those that ended today too, from the records.")
 @json_option()
 @takes_target
@@ -63,7 +65,9 @@ def command(
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json
     shows all of it.
     """
-    asked = {"status": status, "activity": activity, "workspace": workspace}
+    # The daemon knows the workspace alone: a project's worktrees are found here.
+    redis = workspace if workspace == "" else None
+    asked = {"status": status, "activity": activity, "workspace": redis}
     try:
         page, agents = all_pages(target, "agents.list", "agents", asked)
     except RpcError as error:
@@ -72,6 +76,8 @@ def command(
         raise RpcError(
             error.code, f"{error.message}: an older coordd knows no activities; try --status", error.data
         ) from error
+    if workspace:
+        agents = [agent for agent in agents if is_at(agent, workspace)]
     if with_ended and status in (None, "inactive") and activity is None:
         agents += ended_today(target, agents, workspace=workspace, now=time.time())
     ordered = in_order(agents)
@@ -79,10 +85,18 @@ def command(
         say_json({"schema": SCHEMA, "timestamp": page.get("timestamp"), "agents": ordered})
     elif ordered:
         claims = claims_by_holder(_claims(target))
-        say("\n".join(agent_table(ordered, claims, own_view(), asked=page.get("timestamp"))))
+        lines = agent_table(ordered, claims, own_view(), asked=page.get("timestamp"))
+        say("\n".join([*lines, *([_ACTIVE] if activity == "unknown" else [])]))
+    elif any(one is not None for one in (status, activity, workspace)):
+        say(nothing("agents", {"workspace": workspace, **asked}))
     else:
-        say(nothing("agents", asked))
+        say("\n".join(["No agents.", *watched_lines(_status(target), own_view())]))
     return 0
+
+
+def _status(target: DaemonTarget) -> dict[str, Any]:
+    with target.connect() as client:
+        return as_dict(client.call("status"))
 
 
 def _claims(target: DaemonTarget) -> list[dict[str, Any]]:

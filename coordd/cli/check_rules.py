@@ -168,7 +168,13 @@ def _in(*keys: str) -> Callable[[Document], float | None]:
 
 
 def _killed(document: Document) -> float | None:
-    """Return how many killed agents need a human; None of a daemon that does not tell what does."""
+    """Return how many of the listed agents were killed.
+
+    Of an older daemon, how many killed ones need a human; None where it does not tell that either.
+    """
+    killed = number(as_dict(document.get("agents")).get("killed"))
+    if killed is not None:
+        return killed
     attention = document.get("attention")
     if not isinstance(attention, list):
         return None
@@ -218,7 +224,7 @@ METRICS = (
         "inactive agents, without those that ended in order",
         _without_ended,
     ),
-    Metric("killed", "killed agents", "agents whose process was killed in the last 10 minutes", _killed),
+    Metric("killed", "killed agents", "agents that were killed, as long as they are listed", _killed),
     Metric("stalled", "stalled agents", "agents that work without progress", _in("agents", "stalled")),
     Metric(
         "blocked",

@@ -105,9 +105,11 @@ def window_columns() -> int | None:
         return USUAL_COLUMNS
 
 
-def own_view(*, colour: bool = True) -> View:
+def own_view(*, colour: bool = True, utc: bool = False) -> View:
     """Return how a text is shown to whoever reads stdout, with colours if they want them."""
-    return View(colour=colour and colour_wanted(), columns=window_columns(), home=os.environ.get("HOME"))
+    return View(
+        colour=colour and colour_wanted(), columns=window_columns(), home=os.environ.get("HOME"), utc=utc
+    )
 
 
 def say(text: str) -> None:

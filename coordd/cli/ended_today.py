@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coordd.cli.agent_places import is_at
 from coordd.cli.agent_words import ended, key_of, seconds_since
 from coordd.cli.tail import find_series
 from coordd.errors import CannotTell
@@ -30,14 +31,14 @@ def ended_today(
     Args:
         target: the daemon that says where the records are.
         listed: entries of ``agents.list``; who lives again is among them.
-        workspace: only agents of this workspace; "" for those of Redis alone, None for all.
+        workspace: only agents of this workspace or project; "" for those of Redis alone, None for all.
         now: epoch seconds.
 
     Raises:
         CannotTell: the records may not be read.
     """
     present = {key_of(agent) for agent in listed}
-    query = RecordQuery("agent", Span(day_around(now)[0], None), None, workspace or None)
+    query = RecordQuery("agent", Span(day_around(now)[0], None))
     last: dict[Key, dict[str, Any]] = {}
     try:
         for batch in Scan(find_series(target, "agent").directory, query).batches():
@@ -48,5 +49,5 @@ def ended_today(
     return [
         {**record, "last_heartbeat_age": seconds_since(record.get("last_heartbeat"), now)}
         for key, record in last.items()
-        if ended(record) and key not in present and (workspace != "" or key[0] == "")
+        if ended(record) and key not in present and (workspace is None or is_at(record, workspace))
     ]

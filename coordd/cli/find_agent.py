@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.agent_words import key_of, name_of, place_of, short_path
+from coordd.cli.agent_places import is_at, place_of, short_path
+from coordd.cli.agent_words import key_of, name_of
 from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
 from coordd.errors import CannotTell, CoorddError, RpcError
@@ -64,7 +65,9 @@ def _searched(
     """Return id and workspace of what the daemon's own search did not find; raise what it said otherwise."""
     if as_dict(refused.data).get("kind") not in ("no-such-agent", "ambiguous"):
         raise refused
-    _, agents = all_pages(target, "agents.list", "agents", {"workspace": workspace})
+    _, agents = all_pages(target, "agents.list", "agents", {})
+    if workspace is not None:
+        agents = [agent for agent in agents if is_at(agent, workspace)]
     found = meant(agents, words, working_directory())
     if len(found) != 1:
         raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from refused

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.agent_words import short_path
+from coordd.cli.agent_places import short_path
 from coordd.cli.common import say
 from coordd.cli.find_agent import identity_of
 from coordd.cli.options import takes_named_agent

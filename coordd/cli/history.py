@@ -14,8 +14,9 @@ from coordd.cli.complete import agent_ids
 from coordd.cli.history_csv import csv_blocks
 from coordd.cli.history_table import table_blocks
 from coordd.cli.lines import write_blocks
-from coordd.cli.options import takes_target
+from coordd.cli.options import takes_target, utc_option
 from coordd.cli.tail import find_series
+from coordd.cli.times import with_zone
 from coordd.errors import CannotTell
 from coordd.records.moments import Span, checked_span
 from coordd.records.scan import TYPES, Record, RecordQuery, Scan
@@ -48,8 +49,9 @@ In CSV a text that begins like a formula (=, +, -, @, a tab, a line break) gets
 a ' before it, for spreadsheets; jsonl gives every text as it is.
 
 \b
-A time is a duration before now (90s, 1h30m, 7d), a timestamp (UTC where it has
-no zone), or epoch seconds. --since is part of the range, --until is not.
+A time is a duration before now (90s, 1h30m, 7d), a timestamp (in local time, or
+with --utc in UTC, where it has no zone), or epoch seconds. --since is part of
+the range, --until is not. Times in jsonl and csv are always UTC.
 Works with the daemon down: then the files of the layout are read.""",
 )
 @click.argument("type", type=click.Choice(TYPES))
@@ -58,7 +60,7 @@ Works with the daemon down: then the files of the layout are read.""",
 @click.option(
     "--agent", "agent_id", metavar="ID", shell_complete=agent_ids, help="Only records of this agent."
 )
-@click.option("--workspace", metavar="DIR", help="Only records of this workspace.")
+@click.option("--workspace", metavar="DIR", help="Only records of this workspace or project.")
 @click.option(
     "--step",
     metavar="DURATION",
@@ -71,6 +73,7 @@ Works with the daemon down: then the files of the layout are read.""",
     default="table",
     help="Format of the output (default table).",
 )
+@utc_option
 @takes_target
 def command(
     target: DaemonTarget,
@@ -82,15 +85,17 @@ def command(
     workspace: str | None,
     step: str | None,
     form: str,
+    utc: bool,
 ) -> int:
     """Show past records of a type: system, agent or event."""
     now = time.time()
     try:
         question = RecordQuery(
             type,
-            _span(since, until, now),
+            _span(since, until, now, utc=utc),
             agent_id,
             None if workspace is None else os.path.abspath(os.path.expanduser(workspace)),
+            worktrees=True,
         )
         thinner = None if step is None else Thinner(type, _step(step))
     except ValueError as error:
@@ -101,9 +106,9 @@ def command(
         if form == "chart":
             from coordd.cli.history_chart import chart
 
-            write_blocks([chart(found.records(), question, now)], escaped=True)
+            write_blocks([chart(found.records(), question, now, utc=utc)], escaped=True)
         else:
-            write_blocks(_blocks(form, found, question, thinner))
+            write_blocks(_blocks(form, found, question, thinner, utc=utc))
     except OSError as error:
         raise CannotTell(f"{escape(str(error.filename or ''))}: {error.strerror or error}") from error
     if scan.damaged:
@@ -132,7 +137,9 @@ class _Found:
                 yield record
 
 
-def _blocks(form: str, found: _Found, question: RecordQuery, thinner: Thinner | None) -> Iterable[bytes]:
+def _blocks(
+    form: str, found: _Found, question: RecordQuery, thinner: Thinner | None, *, utc: bool
+) -> Iterable[bytes]:
     if form == "jsonl" and thinner is None:
         return (b"".join([line + b"\n" for line, _ in batch]) for batch in found.batches() if batch)
     records = found.records() if thinner is None else _thinned(found, thinner)
@@ -148,6 +155,7 @@ def _blocks(form: str, found: _Found, question: RecordQuery, thinner: Thinner | 
         records,
         thinned=thinner is not None,
         with_workspace=question.workspace is None and question.agent_id is None,
+        utc=utc,
     )
 
 
@@ -157,8 +165,10 @@ def _thinned(found: _Found, thinner: Thinner) -> Iterator[dict[str, Any]]:
     yield from thinner.rest()
 
 
-def _span(since: str | None, until: str | None, now: float) -> Span:
-    span = checked_span(since, until, now)
+def _span(since: str | None, until: str | None, now: float, *, utc: bool) -> Span:
+    """Return the span that was asked for; a time without a zone is meant as times are shown."""
+    begin, end = (None if text is None else with_zone(text, utc=utc) for text in (since, until))
+    span = checked_span(begin, end, now)
     if since is not None:
         return span
     return Span((now if span.until is None else span.until) - DEFAULT_SPAN, span.until)

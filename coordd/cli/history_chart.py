@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from coordd.cli.common import colour_wanted
+from coordd.cli.times import moment_words, zone_of
 from coordd.errors import CannotTell
 from coordd.util.text import epoch_of, escape, number
 from coordd.util.timestamps import format_utc, within_calendar
@@ -46,8 +47,10 @@ class _Curve:
         return columns, [self._sums[x][0] / self._sums[x][1] for x in columns]
 
 
-def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float) -> bytes:
+def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float, *, utc: bool) -> bytes:
     """Return the plot: CPU and memory of the host, an agent's tasks, or the number of agents or events.
+
+    Times are local unless ``utc``; the title names the zone.
 
     Raises:
         CannotTell: plotext is not installed.
@@ -60,7 +63,8 @@ def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float) 
     plot.clear_figure()
     plot.plotsize(columns, rows)
     plot.theme("clear" if not colour_wanted() else "pro")
-    plot.title(title)
+    zone = zone_of(_timestamp(end), utc=utc)
+    plot.title(f"{title}, times are {zone}" if zone else title)
     for (label, curve), marker in zip(curves.items(), _MARKERS, strict=False):
         xs, ys = curve.points()
         if xs:
@@ -68,7 +72,7 @@ def chart(records: Iterable[dict[str, Any]], question: RecordQuery, now: float) 
     ticks = [round(i * (columns - 1) / (TICKS - 1)) for i in range(TICKS)]
     moments = [begin + tick * (end - begin) / (columns - 1) for tick in ticks]
     plot.xlim(0, columns - 1)
-    plot.xticks(ticks, [_short(moment, end - begin) for moment in moments])
+    plot.xticks(ticks, [_short(moment, end - begin, utc=utc) for moment in moments])
     if question.type == "system":
         plot.ylim(0, 100)
     else:
@@ -159,6 +163,11 @@ def _room() -> tuple[int, int]:
     )
 
 
-def _short(moment: float, span: float) -> str:
-    text = format_utc(within_calendar(moment))
+def _timestamp(moment: float) -> str:
+    return format_utc(within_calendar(moment))
+
+
+def _short(moment: float, span: float, *, utc: bool) -> str:
+    timestamp = _timestamp(moment)
+    text = moment_words(timestamp, utc=utc, zone=zone_of(timestamp, utc=utc))
     return text[:10] if span > 3 * 86400 else f"{text[5:10]} {text[11:16]}" if span > 86400 else text[11:19]

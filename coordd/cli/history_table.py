@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coordd.cli.times import moment_words, zone_of
 from coordd.util.text import UNKNOWN, count, duration, number, percent, shown, size, width
 from coordd.util.untyped import as_dict
 
@@ -20,16 +21,25 @@ Row = list[str]
 
 
 def table_blocks(
-    type: str, records: Iterable[dict[str, Any]], *, thinned: bool, with_workspace: bool
+    type: str, records: Iterable[dict[str, Any]], *, thinned: bool, with_workspace: bool, utc: bool = False
 ) -> Iterator[bytes]:
-    """Yield a heading, then one row for each record, in blocks of whole lines."""
+    """Yield a heading, then one row for each record, in blocks of whole lines.
+
+    Times are local unless ``utc``. The heading names the zone of the first; another one, as where the clocks
+    were changed, stands behind its time.
+    """
     heading, row = _KINDS[type](with_workspace)
+    zone: str | None = None
     if thinned:
         heading = [heading[0], "RECORDS", *heading[1:]]
     widths = [0] * len(heading)
     page = [heading]
     for record in records:
-        cells = row(record)
+        timestamp, cells = record.get("timestamp"), row(record)
+        if zone is None:
+            zone = zone_of(timestamp, utc=utc)
+            heading[0] = f"TIME ({zone})" if zone else heading[0]
+        cells.insert(0, moment_words(timestamp, utc=utc, zone=zone, millis=True))
         if thinned:
             cells.insert(1, count(record.get("records")))
         page.append(cells)
@@ -59,7 +69,6 @@ def _system(_with_workspace: bool) -> Columns:
         load = record.get("load_average")
         agents = _part(record, "agents")
         return [
-            _time(record),
             _number(record.get("cpu_percent"), percent),
             _number(_part(record, "memory_usage").get("percent"), percent),
             _number(_part(record, "disk_usage").get("percent"), percent),
@@ -78,7 +87,6 @@ def _system(_with_workspace: bool) -> Columns:
 def _agent(with_workspace: bool) -> Columns:
     def row(record: dict[str, Any]) -> Row:
         cells = [
-            _time(record),
             shown(record.get("agent_id")),
             shown(record.get("status")),
             shown(record.get("reason")),
@@ -97,7 +105,6 @@ def _agent(with_workspace: bool) -> Columns:
 def _event(_with_workspace: bool) -> Columns:
     def row(record: dict[str, Any]) -> Row:
         return [
-            _time(record),
             shown(record.get("kind")),
             shown(record.get("subject")),
             shown(record.get("message")),
@@ -107,10 +114,6 @@ def _event(_with_workspace: bool) -> Columns:
 
 
 _KINDS: dict[str, Callable[[bool], Columns]] = {"system": _system, "agent": _agent, "event": _event}
-
-
-def _time(record: dict[str, Any]) -> str:
-    return shown(record.get("timestamp"))
 
 
 def _part(record: dict[str, Any], name: str) -> dict[str, Any]:

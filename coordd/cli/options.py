@@ -59,6 +59,11 @@ def json_option(words: str = "One JSON document, with all fields.") -> Callable[
     return click.option("--json", "as_json", is_flag=True, help=words)
 
 
+def utc_option(function: Callback) -> Callback:
+    """Add the option ``--utc`` to a command."""
+    return click.option("--utc", is_flag=True, help="Times in UTC, in place of local time.")(function)
+
+
 def workspace_option(words: str) -> Callable[[Callback], Callback]:
     """Return the option ``--workspace DIR``, passed on as the daemon knows it; "" for Redis alone."""
 

@@ -1,14 +1,13 @@
-"""Write what needs a human, and the agents by project, for ``status``. Pure; imports little.
+"""Write the agents by project, a row each, for ``status``. Pure; imports little.
 
-| block | has |
-|---|---|
-| needs you | the ``attention`` of the status document, in its order |
-| agents | a row each under its project: first the projects and the agents that need a human |
+First come the projects and the agents that need a human.
 """
 
 from __future__ import annotations
 
+from coordd.cli.agent_places import place_of, short_path, worktree_of
 from coordd.cli.agent_words import (
+    LIVING,
     NEEDING,
     STYLE,
     claims_by_holder,
@@ -17,10 +16,7 @@ from coordd.cli.agent_words import (
     in_order,
     key_of,
     labels,
-    place_of,
     rank_of,
-    seconds_since,
-    short_path,
     since,
     state_of,
     task_words,
@@ -28,25 +24,18 @@ from coordd.cli.agent_words import (
 )
 from coordd.cli.grid import Column, grid
 from coordd.cli.look import ROWS
-from coordd.util.text import UNKNOWN, age, count, number, paint, percent, shown, size, width
-from coordd.util.untyped import as_dict, dicts
+from coordd.util.text import UNKNOWN, age, count, number, paint, percent, size
+from coordd.util.untyped import as_dict
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
-    from coordd.cli.agent_words import Agent, Key
+    from coordd.cli.agent_words import Agent
     from coordd.cli.look import Picture
     from coordd.cli.view import View
 
-_NEEDS = (
-    Column(least=8),
-    Column(least=16, most=70),
-    Column(right=True),
-    Column(least=8, leave=1, most=200, path=True),
-)
-_COMMAND = Column()
 _INDENT = "  "
 _AGENTS = (
     Column(least=8),
@@ -58,60 +47,6 @@ _AGENTS = (
     Column(right=True, leave=2),
     Column(right=True, leave=1),
 )
-
-
-def needs_lines(picture: Picture, view: View, *, now: float | None) -> list[str]:
-    """Return the block of what needs a human, a line if nobody does, none where the daemon does not tell."""
-    attention = picture.document.get("attention")
-    if not isinstance(attention, list):
-        return []
-    entries = dicts(attention)
-    if not entries:
-        return ["Nobody needed you then." if view.old else "Nobody needs you."]
-    names = labels(picture.agents)
-    rows = [
-        [
-            _subject(entry, names, view),
-            shown(entry.get("text")),
-            age(seconds_since(entry.get("since"), now)),
-            short_path(entry.get("workspace"), view.home) if entry.get("workspace") else "",
-        ]
-        for entry in entries[:ROWS]
-    ]
-    # A command asks a daemon that answers.
-    commands = [_command(entry) for entry in entries[:ROWS]] if not view.old else []
-    kinds = [STYLE.get(str(entry.get("kind")), "yellow") for entry in entries]
-
-    def style(row: int, column: int) -> str | None:
-        return kinds[row] if column == 0 else None
-
-    lines = [paint("Needed you then" if view.old else "Needs you", "bold", colour=view.colour)]
-    lines += _with_commands(rows, commands, view, style if view.paints else None)
-    if len(entries) > ROWS:
-        lines.append(f"  … and {len(entries) - ROWS} more" + ("" if view.old else ": coordctl rpc status"))
-    return lines
-
-
-def _with_commands(
-    rows: list[list[str]], commands: list[str], view: View, style: Callable[[int, int], str | None] | None
-) -> list[str]:
-    """Return the rows with what to type for each at its end; where that is too wide, below it."""
-    if any(commands):
-        full = [[*row, command] for row, command in zip(rows, commands, strict=True)]
-        lines = grid(full, (*_NEEDS, _COMMAND), style=style, indent=_INDENT)
-        plain = grid(full, (*_NEEDS, _COMMAND), indent=_INDENT)
-        if view.columns is None or max(map(width, plain)) <= view.columns:
-            return lines
-    lines = grid(rows, _NEEDS, room=view.columns, style=style, indent=_INDENT)
-    if not any(commands):
-        return lines
-    below = [[line, f"{_INDENT * 2}{command}"] for line, command in zip(lines, commands, strict=True)]
-    return [line for pair in below for line in pair if line.strip()]
-
-
-def _command(entry: dict[str, Any]) -> str:
-    command = entry.get("command")
-    return shown(command) if isinstance(command, str) else ""
 
 
 def agent_lines(picture: Picture, view: View, *, now: float | None, later: float | None) -> list[str]:
@@ -149,31 +84,18 @@ def agent_lines(picture: Picture, view: View, *, now: float | None, later: float
 
 def _chosen(present: Sequence[Agent]) -> list[Agent]:
     """Return the agents to show: who needs a human; silent and unknown ones leave half the rest to others."""
-    work_from = _rank_of_work()
     needing = [agent for agent in present if rank_of(agent) < NEEDING][:ROWS]
-    quiet = [agent for agent in present if NEEDING <= rank_of(agent) < work_from]
-    busy = [agent for agent in present if rank_of(agent) >= work_from]
+    quiet = [agent for agent in present if NEEDING <= rank_of(agent) < LIVING]
+    busy = [agent for agent in present if rank_of(agent) >= LIVING]
     room = ROWS - len(needing)
     quiet = quiet[: max(room - len(busy), room // 2)]
     return [*needing, *quiet, *busy[: room - len(quiet)]]
 
 
-def _rank_of_work() -> int:
-    return rank_of({"status": "active", "activity": "working"})
-
-
-def _subject(entry: dict[str, Any], names: dict[Key, str], view: View) -> str:
-    subject, workspace = entry.get("subject"), entry.get("workspace")
-    key = (workspace if isinstance(workspace, str) else "", str(subject))
-    if key in names and entry.get("kind") not in ("orphaned", "split", "mass"):
-        return names[key]
-    return short_path(subject, view.home)
-
-
 def _heading(place: str, agents: Sequence[Agent], view: View) -> str:
-    trees = {key_of(agent)[0] for agent in agents if place_of(agent) == place}
+    trees = {worktree_of(agent) for agent in agents if place_of(agent) == place} - {None}
     words = short_path(place, view.home)
-    return words if len(trees) < 2 else f"{words} (worktrees: {len(trees)})"
+    return f"{words} (worktrees: {len(trees)})" if trees else words
 
 
 def _context(agent: Agent) -> str:

@@ -6,9 +6,9 @@ or has another type is shown as ``-``.
 
 from __future__ import annotations
 
-import time
-
-from coordd.cli.agent_words import seconds_since, short_path
+from coordd.cli.agent_places import short_path
+from coordd.cli.agent_words import seconds_since
+from coordd.cli.times import local_time
 from coordd.util.text import (
     UNKNOWN,
     ago,
@@ -53,19 +53,6 @@ def fact_lines(
         ("Restart", _restart(document.get("restart_required"))),
     ]
     return [f"{label:<{_LABEL}}{words}" for label, words in facts if words]
-
-
-def local_time(timestamp: object, now: float | None) -> str:
-    """Return a timestamp as local time with its zone, ``14:20 CET``, and the date unless that is today's."""
-    moment = epoch_of(timestamp)
-    if moment is None:
-        return UNKNOWN
-    try:
-        local = time.localtime(moment)
-        today = now is not None and time.localtime(now)[:3] == local[:3]
-        return escape(time.strftime("%H:%M %Z" if today else "%Y-%m-%d %H:%M %Z", local))
-    except (OverflowError, OSError, ValueError):
-        return shown(timestamp)
 
 
 def _tasks(tasks: dict[str, Any]) -> str:
@@ -133,14 +120,15 @@ def _redis(redis: dict[str, Any]) -> str:
 
 
 def _not_read(workspaces: object, home: str | None) -> list[tuple[str, str]]:
-    """Return a line with the number of workspaces that are not read, and one for each of the first."""
+    """Return a line with the number of workspaces that cannot be read, and one for each of the first.
+
+    One that only waits for heartbeats is no trouble: sessions that work there are seen without them.
+    """
     entries = dicts(workspaces)
-    troubled = [entry for entry in entries if entry.get("state") in ("waiting", "unreadable")]
+    troubled = [entry for entry in entries if entry.get("state") == "unreadable"]
     facts = [("Workspaces", f"{len(troubled)} of {len(entries)} not read")] if troubled else []
-    for entry in troubled[:LISTED]:
-        why = "waits for .claude/coordination" if entry["state"] == "waiting" else shown(entry.get("error"))
-        facts.append(("", f"{short_path(entry.get('path'), home)}: {why}"))
-    return facts
+    named = [(short_path(one.get("path"), home), shown(one.get("error"))) for one in troubled[:LISTED]]
+    return [*facts, *[("", f"{path}: {error}") for path, error in named]]
 
 
 def _malformed(malformed: dict[str, Any]) -> str:

@@ -7,9 +7,11 @@ another type is shown as ``-``.
 
 from __future__ import annotations
 
-from coordd.cli.agent_words import counts_of, short_path
-from coordd.cli.status_agents import agent_lines, needs_lines
+from coordd.cli.agent_words import counts_of
+from coordd.cli.status_agents import agent_lines
 from coordd.cli.status_facts import LISTED, fact_lines
+from coordd.cli.status_needs import needs_lines
+from coordd.cli.watched import watched_lines
 from coordd.util.text import ago, duration, epoch_of, escape, number, paint, shown, width
 from coordd.util.untyped import as_dict, as_list, dicts
 
@@ -108,7 +110,7 @@ def _body(picture: Picture, view: View, *, later: float | None) -> list[str]:
         _told("Problems", _own_problems(document), view),
         _told("Warnings", as_list(document.get("warnings"))[:LISTED], view),
         agents,
-        [] if agents else _watched(document, view),
+        [] if agents else watched_lines(document, view),
         fact_lines(document, view, now=now, workspaces=bool(agents)),
     ]
     return [line for block in blocks if block for line in ("", *block)]
@@ -137,35 +139,3 @@ def _is_told(problem: object, told: Sequence[tuple[object, object]]) -> bool:
         isinstance(subject, str) and isinstance(text, str) and text and subject in problem and text in problem
         for subject, text in told
     )
-
-
-def _watched(document: dict[str, Any], view: View) -> list[str]:
-    """Return what is watched and what to do, for when there is no agent at all."""
-    workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
-    lines = [f"  {short_path(one.get('path'), view.home)}{_state(one)}" for one in workspaces[:LISTED]]
-    lines += [
-        f"  {' '.join([shown(one.get('kind')), short_path(one.get('path'), view.home)])}{_state(one)}"
-        for one in sources[:LISTED]
-    ]
-    hidden = max(len(workspaces) - LISTED, 0) + max(len(sources) - LISTED, 0)
-    if hidden:
-        lines.append(f"  … and {hidden} more")
-    if as_dict(document.get("redis")).get("configured") is True:
-        lines.append("  Redis")
-    lines = ["Watched" if not view.old else "Watched then", *(lines or ["  nothing"])]
-    if view.old:
-        return lines
-    if any(one.get("kind") == "claude-code" for one in sources):
-        lines.append("Claude Code sessions appear here by themselves.")
-    if not workspaces and not sources:
-        lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
-    return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
-
-
-def _state(one: dict[str, Any]) -> str:
-    state, error = one.get("state"), one.get("error")
-    if state == "waiting":
-        return ": waits until it is there"
-    if state == "unreadable":
-        return f": cannot be read ({shown(error)})" if error else ": cannot be read"
-    return ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coordd.cli.agent_places import project_words
 from coordd.cli.agent_words import (
     STYLE,
     doing,
     key_of,
     labels,
     last_sign_age,
-    place_of,
-    short_path,
     since,
     state_of,
     task_words,
@@ -32,16 +31,16 @@ ID_COLUMNS = 40
 _PATH_COLUMNS = 200
 _HEADING = ["AGENT", "PROJECT", "DOES", "", "FOR", "TASKS", "CTX", "CPU", "MEM", "LAST SIGN"]
 _COLUMNS = (
-    Column(least=8, most=ID_COLUMNS),
-    Column(least=8, most=_PATH_COLUMNS, path=True),
+    Column(least=16, most=ID_COLUMNS),
+    Column(least=20, most=_PATH_COLUMNS, path=True),
     Column(),
-    Column(least=8, leave=5),
+    Column(least=17, leave=6),
     Column(right=True),
-    Column(least=8, leave=4),
+    Column(least=8, leave=5),
+    Column(right=True, leave=4),
     Column(right=True, leave=3),
     Column(right=True, leave=2),
     Column(right=True, leave=1),
-    Column(right=True),
 )
 _STATE = 2
 
@@ -63,7 +62,7 @@ def agent_table(
     rows += [
         [
             names[key_of(agent)],
-            short_path(place_of(agent), view.home),
+            project_words(agent, view.home),
             state_of(agent),
             doing(agent, later=0.0),
             age(since(agent, now, later=0.0)),

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coordd.cli.grid import Column, grid
 from coordd.cli.tables import ID_COLUMNS
-from coordd.util.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown, table
+from coordd.util.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from coordd.cli.view import View
+
 _MESSAGE_COLUMNS = 60
+_COLUMNS = (
+    Column(least=8, most=ID_COLUMNS),
+    Column(),
+    Column(least=12, most=2 * ID_COLUMNS),
+    Column(),
+    Column(),
+    Column(least=10, most=100),
+    Column(least=8, leave=1, most=200, path=True),
+)
 _STYLE = {"orphaned": "red", "expired": "yellow", "held": "green"}
 
 
-def task_lines(tasks: Sequence[dict[str, Any]], asked: object, *, colour: bool) -> list[str]:
+def task_lines(tasks: Sequence[dict[str, Any]], asked: object, view: View) -> list[str]:
     """Return a heading and one row for each task; times are relative to ``asked``, the answer's timestamp."""
     moment = epoch_of(asked)
     workspaces = {str(task.get("workspace")) for task in tasks}
@@ -40,7 +52,8 @@ def task_lines(tasks: Sequence[dict[str, Any]], asked: object, *, colour: bool) 
             return "bold"
         return _STYLE.get(rows[row][1]) if column == 1 else None
 
-    return table(rows, style if colour else None)
+    columns = _COLUMNS[: len(heading)]
+    return grid(rows, columns, room=view.columns, style=style if view.colour else None, headed=True)
 
 
 def _holder(task: dict[str, Any]) -> str:

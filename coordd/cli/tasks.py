@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.common import colour_wanted, complain, say, say_json
+from coordd.cli.common import complain, own_view, say, say_json
 from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
 from coordd.cli.task_table import task_lines
@@ -51,7 +51,7 @@ def command(target: DaemonTarget, state: str | None, workspace: str | None, as_j
         )
         return 0
     if tasks:
-        say("\n".join(task_lines(tasks, page.get("timestamp"), colour=colour_wanted())))
+        say("\n".join(task_lines(tasks, page.get("timestamp"), own_view())))
     else:
         say(nothing("tasks", asked))
     for path in unknown if isinstance(unknown, list) else ():

@@ -8,10 +8,10 @@ class View:
 
     ``columns`` is the width of the window, None for as much as it takes. ``home`` is the home directory of
     who reads. With ``old`` what is shown comes from a daemon that does not answer: no state has a colour, and
-    no command is offered.
+    no command is offered. Times are local, or with ``utc`` UTC.
     """
 
-    __slots__ = ("colour", "columns", "home", "old")
+    __slots__ = ("colour", "columns", "home", "old", "utc")
 
     def __init__(
         self,
@@ -20,11 +20,13 @@ class View:
         columns: int | None = None,
         home: str | None = None,
         old: bool = False,
+        utc: bool = False,
     ) -> None:
         self.colour = colour
         self.columns = columns
         self.home = home
         self.old = old
+        self.utc = utc
 
     @property
     def paints(self) -> bool:
@@ -33,4 +35,4 @@ class View:
 
     def of_the_past(self) -> View:
         """Return the same view for what was seen before the daemon was lost."""
-        return View(colour=self.colour, columns=self.columns, home=self.home, old=True)
+        return View(colour=self.colour, columns=self.columns, home=self.home, old=True, utc=self.utc)

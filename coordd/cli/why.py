@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.agent import signal_of, unobserved
-from coordd.cli.agent_words import STYLE, doing, name_of, state_of
+from coordd.cli.agent_places import project_words
+from coordd.cli.agent_words import STYLE, state_of
 from coordd.cli.common import own_view, say, say_json
+from coordd.cli.evidence_words import signal_words, unobserved, value_words
 from coordd.cli.find_agent import agent_of
 from coordd.cli.grid import Column, grid
-from coordd.cli.options import takes_agent
+from coordd.cli.options import takes_agent, utc_option
 from coordd.cli.task_table import task_lines
-from coordd.util.text import UNKNOWN, age, number, paint, shown
+from coordd.cli.times import zone_of
+from coordd.cli.why_words import looked_at, sentences
+from coordd.cli.wrapping import wrapped
+from coordd.util.text import UNKNOWN, age, number, paint, shown, width
 from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
@@ -39,21 +43,18 @@ _FIELDS = (
     "evidence",
     "claims",
 )
-_ROW_HEADING = ["", "ROW", "WHEN", "GIVES", "VALUE", "AGE", "SOURCE", "THRESHOLD", "WHAT WOULD CHANGE IT"]
-_ROW_COLUMNS = (
-    Column(),
-    Column(right=True),
-    Column(least=20, most=76),
-    Column(least=8),
-    Column(least=8),
-    Column(right=True),
-    Column(leave=1),
-    Column(right=True),
-    Column(least=16, most=76),
-)
 _SIGNAL_HEADING = ["SIGNAL", "VALUE", "AGE", "THRESHOLD", "WHAT WOULD CHANGE IT"]
-_SIGNAL_COLUMNS = (Column(), Column(least=12, most=60), Column(), Column(), Column(least=16, most=76))
+_WIDEST = 10_000
+_SIGNAL_COLUMNS = (
+    Column(),
+    Column(least=12, most=_WIDEST),
+    Column(right=True),
+    Column(right=True),
+    Column(least=16, most=_WIDEST),
+)
+_LEGEND = "The first row that fits decides (>); + marks further rows that fit."
 _DECIDES, _FITS = ">", "+"
+_INDENT = " " * 6
 
 
 @click.command(
@@ -64,11 +65,13 @@ Examples:
   coordctl why reviewer-7 --workspace ~/src/app --json | jq .verdict
 
 \b
-Two questions, two tables: does it live, and what does it do? In each the first
-row that fits decides; > marks it, and + marks rows below it that would fit too.""",
+First the verdict in sentences. Then two questions, two tables: does it live, and
+what does it do? In each the first row that fits decides: > marks it, and + marks
+rows below it that would fit too. Last the evidence, signal by signal.""",
 )
+@utc_option
 @takes_agent
-def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool) -> int:
+def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json: bool, utc: bool) -> int:
     """Explain why an agent has its verdict, and what would change it.
 
     ID may be an id, a name, or a beginning of one that only one agent has; those of
@@ -78,7 +81,7 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, as_json:
     if as_json:
         say_json({"schema": SCHEMA, **{name: agent.get(name) for name in _FIELDS}})
     else:
-        say("\n".join(why_text(agent, own_view())))
+        say("\n".join(why_text(agent, own_view(utc=utc))))
     return 0
 
 
@@ -87,65 +90,60 @@ def why_text(agent: dict[str, Any], view: View) -> list[str]:
 
     A daemon that does not tell the rows of its tables has its evidence explained instead.
     """
-    lines = [_sentence(agent, view)]
+    lines = _verdict_lines(agent, view)
     tables = [
         ("Does it live?", dicts(agent.get("verdict_rows"))),
         ("What does it do?", dicts(agent.get("activity_rows"))),
     ]
+    if any(rows for _, rows in tables):
+        lines += ["", *wrapped(_LEGEND, view.columns)]
     for question, rows in tables:
         if rows:
-            lines += ["", paint(question, "bold", colour=view.colour), *_table_lines(rows, view)]
+            lines += ["", paint(question, "bold", colour=view.colour)]
+            lines += [line for row in rows for line in _row_lines(row, view)]
     in_rows = bool(tables[0][1])
     if not in_rows:
         verdict = as_dict(agent.get("verdict"))
-        lines.append(f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}")
+        decided = f"by row {shown(verdict.get('row'))} of the verdict table: {shown(verdict.get('when'))}"
+        lines += wrapped(decided, view.columns)
     evidence = dicts(agent.get("evidence"))
-    lines += ["", *_evidence_lines(evidence, agent, view, changes=not in_rows)]
-    explained = unobserved(evidence)
-    if explained:
-        lines += ["", *explained]
+    if evidence:
+        lines += ["", *_evidence_lines(evidence, agent, view, changes=not in_rows)]
+    for explained in unobserved(evidence):
+        lines += ["", *wrapped(explained, view.columns)]
     claims = dicts(agent.get("claims"))
     if claims:
-        lines += ["", *task_lines(claims, agent.get("timestamp"), colour=view.colour)]
+        lines += ["", *task_lines(claims, agent.get("timestamp"), view)]
     return lines
 
 
-def _sentence(agent: dict[str, Any], view: View) -> str:
-    """Return the verdict in a sentence: status and reason, and what it does."""
-    status, activity, identity = agent.get("status"), agent.get("activity"), shown(agent.get("agent_id"))
-    name = name_of(agent)
-    who = name if name == identity else f"{name} ({identity})"
-    painted = paint(shown(status), STYLE.get(state_of(agent)), colour=view.colour)
-    words = f"{who} is {painted} ({shown(agent.get('reason'))})"
-    if isinstance(activity, str):
-        about = doing(agent, later=0.0) if state_of(agent) != "active" else ""
-        does = "and nothing tells what it does" if activity == "unknown" else shown(activity)
-        return f"{words}, {does}" + (f": {about}" if about else "")
-    return words + (", and stalled" if agent.get("stalled") is True else "")
+def _verdict_lines(agent: dict[str, Any], view: View) -> list[str]:
+    """Return the verdict in sentences, and which agent it is."""
+    first, *others = sentences(agent)
+    style = STYLE.get(state_of(agent))
+    lines = [paint(line, style, colour=view.colour) for line in wrapped(first, view.columns)]
+    lines += [line for sentence in others for line in wrapped(sentence, view.columns, rest="  ")]
+    which = f"Agent {shown(agent.get('agent_id'))} of {project_words(agent, view.home)}."
+    return lines + wrapped(which, view.columns)
 
 
-def _table_lines(rows: list[dict[str, Any]], view: View) -> list[str]:
-    """Return the rows of one table with what each compares; the row that decides is marked."""
-    cells = [list(_ROW_HEADING)]
-    cells += [
-        [
-            _DECIDES if row.get("decides") is True else _FITS if row.get("fits") is True else "",
-            shown(row.get("row")),
-            shown(row.get("when")),
-            _gives(row.get("verdict")),
-            shown(row.get("value")),
-            age(row.get("age")),
-            shown(row.get("source")),
-            age(row.get("threshold")),
-            shown(row.get("change")),
-        ]
-        for row in rows
-    ]
-
-    def style(row: int, _column: int) -> str | None:
-        return "bold" if row == 0 or cells[row][0] == _DECIDES else None
-
-    return grid(cells, _ROW_COLUMNS, room=view.columns, style=style if view.colour else None, headed=True)
+def _row_lines(row: dict[str, Any], view: View) -> list[str]:
+    """Return one row of a table: what it gives when, what it looked at, and what would change that."""
+    decides, fits = row.get("decides") is True, row.get("fits") is True
+    mark = _DECIDES if decides else _FITS if fits else " "
+    condition = f"{_gives(row.get('verdict'))}: {shown(row.get('when'))}"
+    lines = wrapped(
+        condition, view.columns, first=f"{mark} {shown(row.get('row')):>2}  ", rest=f"{_INDENT}  "
+    )
+    seen, change = looked_at(row), row.get("change")
+    below = [f"now: {seen}"] if seen else []
+    below += [] if change is None else [f"would change it: {shown(change)}"]
+    if view.columns is None or width(_INDENT + "; ".join(below)) <= view.columns:
+        below = ["; ".join(below)] if below else []
+    for words in below:
+        lines += wrapped(words, view.columns, first=_INDENT, rest=f"{_INDENT}  ")
+    style = "bold" if decides else None if fits else "dim"
+    return [paint(line, style, colour=view.colour) for line in lines]
 
 
 def _gives(verdict: object) -> str:
@@ -157,22 +155,21 @@ def _gives(verdict: object) -> str:
 def _evidence_lines(
     evidence: list[dict[str, Any]], agent: dict[str, Any], view: View, *, changes: bool
 ) -> list[str]:
+    zone = zone_of(agent.get("timestamp"), utc=view.utc)
+    heading = "What it rests on" + (f" (times are {zone})" if zone else "")
     cells = [list(_SIGNAL_HEADING)]
     cells += [
         [
-            signal_of(one, evidence),
-            shown(one.get("value")),
+            signal_words(one, evidence),
+            value_words(one, utc=view.utc, zone=zone),
             age(one.get("age")),
             age(one.get("threshold")),
             _change(one, agent) if changes else "",
         ]
         for one in evidence
     ]
-
-    def style(row: int, _column: int) -> str | None:
-        return "bold" if row == 0 else None
-
-    return grid(cells, _SIGNAL_COLUMNS, room=view.columns, style=style if view.colour else None, headed=True)
+    lines = grid(cells, _SIGNAL_COLUMNS, room=view.columns, headed=True)
+    return [paint(heading, "bold", colour=view.colour), *lines]
 
 
 def _change(one: dict[str, Any], agent: dict[str, Any]) -> str:

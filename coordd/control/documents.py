@@ -59,9 +59,9 @@ class Documents:
     ``sinks`` returns the status of each sink by name; ``lateness`` the seconds by which sampling of the host
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
     those that ended in order since midnight. ``forgotten`` tells the next daemon who has left something and
-    is not shown. ``awaited`` names places that would be sources if they were
-    there, each with its kind. ``configuration`` returns its problems and ``runtime_files`` those of coordd's
-    own files, as sentences.
+    is not shown. ``awaited`` names places that would be sources if they were there, each with its kind, and
+    why that cannot be told if it cannot. ``search`` returns what the search for sources leaves out,
+    ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Documents:
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
         forgotten: Callable[[float], Sequence[tuple[object, ...]]],
-        awaited: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        awaited: Callable[[], Iterable[tuple[str, str, str | None]]] = tuple,
+        search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -97,6 +98,7 @@ class Documents:
         self._ended_today = ended_today
         self._forgotten = forgotten
         self._awaited = awaited
+        self._search = search
         self._configuration = configuration
 
     def identity(self, now: Moment) -> dict[str, object]:
@@ -146,7 +148,7 @@ class Documents:
             ],
             "sources": [
                 *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
-                *(_awaited(kind, path) for kind, path in self._awaited()),
+                *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
         }
@@ -175,15 +177,17 @@ class Documents:
     def agent_in_full(self, shown: ShownAgent, now: Moment) -> AgentInFull:
         """Return the document of ``agents.get``: an agent with its evidence, tasks and claims."""
         key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
+        fields = self._fields(shown, now)
         activity_row, activity_rows = None, []
         if shown.verdict.status == "active":
             horizon = self._store.horizon(now.mono)
             work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
             deciding = deciding_activity_row(work)
             activity_row = VerdictRow(deciding.number, deciding.when)
-            activity_rows = with_sources(explain_activity(work), activity_sources(shown.agent.observations))
+            explained = explain_activity(work, tool=fields.get("tool"))
+            activity_rows = with_sources(explained, activity_sources(shown.agent.observations))
         return AgentInFull(
-            **self._fields(shown, now),
+            **fields,
             verdict=VerdictRow(row.number, row.when),
             stalled=self._stalled(shown, now),
             verdict_rows=with_sources(
@@ -276,6 +280,7 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
+        problems.extend(self._search())
         problems.extend(self._configuration())
         return problems
 
@@ -287,8 +292,9 @@ class Documents:
         }
 
 
-def _awaited(kind: str, path: str) -> dict[str, object]:
-    return {"kind": kind, "path": path, "state": "waiting", "error": None, "agents": 0, "unrecognised": []}
+def _awaited(kind: str, path: str, error: str | None) -> dict[str, object]:
+    state = "waiting" if error is None else "unreadable"
+    return {"kind": kind, "path": path, "state": state, "error": error, "agents": 0, "unrecognised": []}
 
 
 def _named(source: SourceState) -> str:

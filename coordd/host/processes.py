@@ -11,7 +11,7 @@ None                     there is no such process: a zombie is none, nor is a th
 =======================  ==============================================================================
 
 :func:`look`, :func:`find_contained` and :func:`uses` belong in a thread, for they may hang or take long;
-:func:`start_of` and :func:`lives` wait for nothing. It knows nothing of agents.
+:func:`glance`, :func:`start_of` and :func:`lives` wait for nothing. It knows nothing of agents.
 """
 
 from __future__ import annotations
@@ -35,6 +35,15 @@ def look(pid: int) -> ProcessFacts | None:
         ProbeFailed: it may not be looked at, or looking fails.
     """
     return system.look(pid)
+
+
+def glance(pid: int) -> ProcessFacts | None:
+    """Return what is seen of a process without waiting for it: not its command line, nor its directory.
+
+    Raises:
+        ProbeFailed: it may not be looked at, or looking fails.
+    """
+    return system.glance(pid)
 
 
 def start_of(pid: int) -> int | None:

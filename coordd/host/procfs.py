@@ -35,13 +35,12 @@ def look(pid: int, *, proc: str = PROC) -> ProcessFacts | None:
     Raises:
         ProbeFailed: it may not be looked at, or looking fails.
     """
-    try:
-        return _looked(pid, proc)
-    except (FileNotFoundError, ProcessLookupError):
-        _not_seen(pid)
-        return None
-    except (OSError, ValueError) as error:
-        raise _failed(pid, error) from error
+    return _tried(pid, proc, whole=True)
+
+
+def glance(pid: int, *, proc: str = PROC) -> ProcessFacts | None:
+    """Return what is seen of a process without waiting for it; arguments and errors as in :func:`look`."""
+    return _tried(pid, proc, whole=False)
 
 
 def start_of(pid: int, *, proc: str = PROC) -> int | None:
@@ -112,7 +111,17 @@ def uses(*, proc: str = PROC) -> Iterator[ProcessUse]:
         )
 
 
-def _looked(pid: int, proc: str) -> ProcessFacts | None:
+def _tried(pid: int, proc: str, *, whole: bool) -> ProcessFacts | None:
+    try:
+        return _looked(pid, proc, whole=whole)
+    except (FileNotFoundError, ProcessLookupError):
+        _not_seen(pid)
+        return None
+    except (OSError, ValueError) as error:
+        raise _failed(pid, error) from error
+
+
+def _looked(pid: int, proc: str, *, whole: bool) -> ProcessFacts | None:
     # What is opened below the folder stays that of one process, whatever takes its pid meanwhile.
     folder = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -123,10 +132,11 @@ def _looked(pid: int, proc: str) -> ProcessFacts | None:
         if not ids.leads:
             return None
         commanded = cwd = None
-        with suppress(PermissionError):
-            commanded = bool(_read("cmdline", folder, 1))
-        with suppress(PermissionError, FileNotFoundError):  # without its first thread it shows none
-            cwd = os.readlink("cwd", dir_fd=folder)
+        if whole:
+            with suppress(PermissionError):
+                commanded = bool(_read("cmdline", folder, 1))
+            with suppress(PermissionError, FileNotFoundError):  # without its first thread it shows none
+                cwd = os.readlink("cwd", dir_fd=folder)
     finally:
         os.close(folder)
     return ProcessFacts(

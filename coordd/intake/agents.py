@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, replace
 
 from coordd.agents.beats import Reading
 from coordd.agents.doing import NOTHING, Doing
+from coordd.agents.identity import process_of
 from coordd.agents.join import Agent, difference, join, label_of
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
@@ -39,6 +40,7 @@ from coordd.agents.observations import Observations
 from coordd.agents.remembered import RememberedAgent, by_place
 from coordd.agents.samples import sample_of
 from coordd.agents.seen_process import SeenProcess
+from coordd.agents.session import Session
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore, is_beat
 from coordd.agents.traces import AgentTraces
@@ -149,6 +151,8 @@ class AgentIntake:
                 continue
             if old is not None and old.traces is traces:
                 continue  # only time can change the verdict, and a deadline watches it
+            if old is None and traces.session is not None and not traces.session.lives:
+                continue  # its process was never seen alive, or it was forgotten since
             new = observe(old, (state.name, agent_id), state.workspace, traces, reading)
             if new is not old:
                 new = self.claims.observed(old, new)
@@ -171,6 +175,13 @@ class AgentIntake:
     def observation(self, place: ObservationKey) -> Observation | None:
         """Return an observation, None where its source does not tell of that agent."""
         return self._observations.find(place)
+
+    def session_beside(self, one: Observation) -> Session | None:
+        """Return what another observation of this agent and process says of its session; None: nothing."""
+        for other in self._observations.of_agent(self._observations.key_of(one)):
+            if other.session is not None and process_of(other) == process_of(one):
+                return other.session
+        return None
 
     async def record_progress(self) -> None:
         """Record the progress that was held back, of those whose time has come."""

@@ -308,7 +308,7 @@ class ProcessEvidence:
         seen = one.process
         if seen is None:
             return one
-        session = one.session
+        session = one.session or self._agents.session_beside(one)
         registration = one.traces.registration if one.traces else None
         row = judge_end(
             ProcessEnd(

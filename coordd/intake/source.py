@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 0.05
 """Seconds for which hints are gathered: a thousand beats make one batch and one write."""
+SETTLED = 2.0
+"""Seconds after which what was announced has been read."""
 SLACK = 0.1
 """The share of its interval by which a full reading may be late, so that it shares a wake-up."""
 
@@ -151,6 +153,15 @@ class SourceIntake:
         if self.source.interval != math.inf:
             self._once("scan", 0.0, self.scan)
 
+    def interrupted(self) -> None:
+        """Note that nobody has observed anything for a while that ends now, and is taken out of the clock.
+
+        What is found next has happened since: what was written before that was read.
+        """
+        if self._read_once:
+            settled = self.state.clock.now(now().mono) - SETTLED
+            self._last_observed = max(self._last_observed, settled)
+
     async def stop(self) -> None:
         """End after the reading that is under way."""
         self._ended = True
@@ -227,6 +238,7 @@ class SourceIntake:
         stores.deadline_timer.update()
         if state.holds_tasks:
             await stores.tasks.take_all(state.workspace, traces, fresh=fresh)
+            stores.deadline_timer.update()  # what agents hold says what they do
         return epoch == self._epoch
 
     async def _read_some(self) -> None:
@@ -252,9 +264,9 @@ class SourceIntake:
         found_some(state, change.malformed)
         stores.trace_log.note(state)
         await stores.agents.take(state, change.agents, self._reading(pushed=pushed, fresh=False))
-        stores.deadline_timer.update()
         if state.holds_tasks:
             stores.tasks.take(state.workspace, change.work)
+        stores.deadline_timer.update()
 
     async def _contain(self, reading: Callable[[], Awaitable[None]]) -> None:
         """Run a reading; whatever fails makes the source unreadable, and is tried again in its time."""

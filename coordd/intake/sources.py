@@ -92,8 +92,14 @@ class Intake:
     def gap(self, seconds: float) -> None:
         """Take a long time in which coordd did not run out of every clock, and read everything again."""
         self.skip(seconds)
+        self.interrupted()
         self._stores.store.rejudge_all(now().mono)
         self.scan_soon()
+
+    def interrupted(self) -> None:
+        """Note that nothing was observed for a while that ends now and that no clock of a source counts."""
+        for one in self._sources.values():
+            one.interrupted()
 
     async def reread(self, source: SourceName, agent_ids: Collection[str]) -> None:
         """Read these agents of a source again, before they are judged."""

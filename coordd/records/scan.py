@@ -41,7 +41,8 @@ Record = tuple[bytes, dict[str, Any]]
 class RecordQuery:
     """Which records to find: of a type, a span, an agent and a workspace (None: any).
 
-    An event belongs to the agent whose id is its subject, and to the workspace named in its detail.
+    An event belongs to the agent whose id is its subject, and to the workspace named in its detail. With
+    ``worktrees`` the records of agents in worktrees of the workspace fit too: it is their project.
 
     Raises:
         ValueError: the type is unknown, or an agent is asked for in records that have none.
@@ -51,6 +52,7 @@ class RecordQuery:
     span: Span = field(default_factory=Span)
     agent_id: str | None = None
     workspace: str | None = None
+    worktrees: bool = False
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -70,7 +72,8 @@ class RecordQuery:
                 return False
         if self.workspace is not None:
             named_in = record.get("detail") if self.type == "event" else record
-            return isinstance(named_in, dict) and named_in.get("workspace") == self.workspace
+            places = ("workspace", "project") if self.worktrees else ("workspace",)
+            return isinstance(named_in, dict) and self.workspace in [named_in.get(name) for name in places]
         return True
 
 

@@ -209,6 +209,7 @@ class Daemon:
         self._parts.recorder.event(
             "clock.slept", "clock", f"this machine slept for {seconds:.1f} s", {"seconds": round(seconds, 3)}
         )
+        self._parts.intake.interrupted()
         self._wall_moved()
 
     def _wall_moved(self) -> None:

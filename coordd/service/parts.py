@@ -234,7 +234,8 @@ class Parts:
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
-            awaited=lambda: [("claude-code", home) for home in self.claude_code.awaited],
+            awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
+            search=lambda: self.claude_code.problems,
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
         )

@@ -263,8 +263,57 @@ def test_agents_come_from_all_pages_not_active_first(path: str, ctl: Any) -> Non
 def test_agents_are_chosen_by_status_and_workspace(tmp_path: Path, path: str, ctl: Any) -> None:
     with fake_coordd(path, {"agents.list": paged([agent("a")])}) as daemon:
         done = ctl("agents", "--status", "inactive", "--workspace", "src/../src")
+        redis = ctl("agents", "--workspace", "")
     assert (done.returncode, done.stdout) == (0, "no such agents\n")
-    assert daemon.requests[0]["params"] == {"status": "inactive", "workspace": str(tmp_path / "src")}
+    assert (redis.returncode, redis.stdout) == (0, "no such agents\n")
+    asked = [r["params"] for r in daemon.requests]
+    assert asked == [{"status": "inactive"}, {"workspace": ""}]
+
+
+def test_a_workspace_is_that_or_its_project(tmp_path: Path, path: str, ctl: Any) -> None:
+    shop, tree = str(tmp_path / "shop"), str(tmp_path / "wt-shop")
+    agents = [
+        agent("main", workspace=shop, project=shop),
+        agent("beside", workspace=tree, project=shop, reason="process"),
+        agent("other", workspace="/src/app", project="/src/app"),
+    ]
+    with fake_coordd(path, {"agents.get": find_in(agents), **answers(agents)}):
+        of_project, of_tree = ctl("agents", "--workspace", shop), ctl("agents", "--workspace", tree)
+        found = [ctl("why", "bes", "--workspace", place, "--json") for place in (shop, tree)]
+        missing = ctl("agent", "other", "--workspace", shop)
+    assert [line.split()[:3] for line in of_project.stdout.splitlines()[1:]] == [
+        ["beside", shop, "(wt-shop)"],
+        ["main", shop, "active"],
+    ]
+    assert [line.split()[0] for line in of_tree.stdout.splitlines()[1:]] == ["beside"]
+    assert [json.loads(done.stdout)["agent_id"] for done in found] == ["beside", "beside"]
+    assert (missing.returncode, "No agent 'other' is known." in missing.stderr) == (1, True)
+
+
+def test_with_no_agents_it_says_what_is_watched_and_what_to_do(path: str, ctl: Any) -> None:
+    home = {"kind": "claude-code", "path": "/h/.claude", "state": "inotify"}
+    known = answers(workspaces=[{"path": "/src/app", "state": "waiting"}], sources=[home])
+    with fake_coordd(path, {**known, "agents.list": paged([])}):
+        done = ctl("agents")
+        none = ctl("agents", "--activity", "waiting")
+    assert done.stdout.splitlines() == [
+        "No agents.",
+        "Watched",
+        "  /src/app: no heartbeats yet (.claude/coordination is awaited)",
+        "  claude-code /h/.claude",
+        "Claude Code sessions appear here by themselves.",
+        "If an agent runs and is not here, try: coordctl doctor",
+    ]
+    assert none.stdout == "no such agents\n"
+
+
+def test_an_activity_that_is_unknown_explains_itself(path: str, ctl: Any) -> None:
+    with fake_coordd(path, answers([agent("a", activity="unknown")])):
+        done, all_of_them = ctl("agents", "--activity", "unknown"), ctl("agents")
+    assert done.stdout.splitlines()[-1] == (
+        '"active" is an agent that lives, and nothing tells what it does: its activity is unknown.'
+    )
+    assert "nothing tells" not in all_of_them.stdout
 
 
 def test_a_list_without_end_is_not_followed_for_ever(path: str, ctl: Any) -> None:
@@ -298,7 +347,7 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         done = ctl("agent", "b\x1b[2J", "--workspace", "/src/app")
     assert daemon.requests[0]["params"] == {"agent_id": "b\x1b[2J", "workspace": "/src/app"}
     assert done.stdout.splitlines() == [
-        "timestamp:           2026-11-22T06:05:00.123Z",
+        "timestamp:           2026-11-22 06:05:00 UTC",
         "host:                box",
         "workspace:           /src/app",
         "agent_id:            b\\x1b[2J",
@@ -307,7 +356,7 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         "cause:               heartbeat",
         "active_tasks:        2",
         "uptime:              1 h 2 min",
-        "last_heartbeat:      2026-11-22T06:04:48.123Z",
+        "last_heartbeat:      2026-11-22 06:04:48",
         "last_heartbeat_age:  12 s ago",
         "declared_status:     -",
         "sources:             file",
@@ -316,8 +365,8 @@ def test_one_agent_in_full(path: str, ctl: Any) -> None:
         "rss:                 -",
         "",
         "evidence",
-        "  SIGNAL     VALUE                 AGE   THRESHOLD",
-        "  heartbeat  2026-11-22T06:04:48Z  12 s  2 min",
+        "  SIGNAL     VALUE                AGE   THRESHOLD",
+        "  heartbeat  2026-11-22 06:04:48  12 s  2 min",
         "",
         "tasks",
         "  t-1",

@@ -215,11 +215,13 @@ def formats(run: Any, past: list[dict[str, Any]]) -> None:
     done = run("history", "agent", *span, "--format", "jsonl")
     assert [json.loads(one) for one in done.stdout.splitlines()] == past[4:13]
     assert done.returncode == 0
-    done = run("history", "agent", *span, "--agent", "agent-1")
+    done = run("history", "agent", *span, "--agent", "agent-1", "--utc")
     heading, *rows = done.stdout.splitlines()
-    assert heading.split()[:3] == ["TIME", "AGENT", "STATUS"]
-    assert [row.split()[:3] for row in rows] == [
-        [one["timestamp"], "agent-1", "active"] for one in past[4:13] if one["agent_id"] == "agent-1"
+    assert heading.split()[:4] == ["TIME", "(UTC)", "AGENT", "STATUS"]
+    assert [row.split()[:4] for row in rows] == [
+        [*one["timestamp"].removesuffix("Z").split("T"), "agent-1", "active"]
+        for one in past[4:13]
+        if one["agent_id"] == "agent-1"
     ]
     done = run("history", "agent", *span, "--format", "csv")
     table = list(csv.DictReader(io.StringIO(done.stdout)))

@@ -339,6 +339,24 @@ def test_a_pid_that_is_used_again_after_a_restart_is_another_process(
         assert reasons(coordd)["a"] == "ended"
 
 
+def test_beats_after_an_end_disprove_the_process_though_the_last_run_saw_that_end(
+    project: Project, tmp_path: Path
+) -> None:
+    with agent(project, "a") as child:
+        with watching(project, tmp_path) as coordd:
+            lives(coordd, "a")
+            kill(child)
+            eventually(lambda: reasons(coordd) == {"a": "killed"})
+            coordd.stop()
+        with watching(project, tmp_path) as coordd:
+            assert reasons(coordd) == {"a": "killed"}
+            with beating(project, "a"):
+                eventually(lambda: reasons(coordd) == {"a": "heartbeat"})
+                with agent(project, "b"):
+                    time.sleep(2)
+                    assert reasons(coordd)["b"] == "heartbeat", "no process of the workspace is believed in"
+
+
 # Redis.
 
 

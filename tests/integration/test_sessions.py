@@ -47,23 +47,29 @@ def workspaces(daemon: Coordd) -> list[str]:
     return [one["path"] for one in daemon.rpc("status")["workspaces"]]
 
 
-def test_a_workspace_is_watched_while_a_session_lives_in_it(home: Home, daemon: Coordd) -> None:
+def test_a_workspace_is_watched_from_its_first_session_to_its_last_agent(home: Home, daemon: Coordd) -> None:
     session = home.session("s-1")
     agent = shown(daemon, agent_id="s-1", kind="claude-code", reason="process")
     assert (agent["agent_id"], agent["project"], agent["pid"]) == ("s-1", str(home.work), session.process.pid)
-    assert workspaces(daemon) == []
+    assert str(home.work) not in workspaces(daemon)
 
     project = Project(home.work)
     project.beat("coder")
     other = shown(daemon, agent_id="coder")
     assert (other["workspace"], other["sources"]) == (str(home.work), ["file"])
-    assert workspaces(daemon) == [str(home.work)]
+    assert str(home.work) in workspaces(daemon)
 
     session.record.unlink()
     session.kill()
     shown(daemon, agent_id="s-1", status="inactive", reason="ended")
-    eventually(lambda: workspaces(daemon) == [])
-    eventually(lambda: [one["agent_id"] for one in daemon.rpc("agents.list")["agents"]] == ["s-1"])
+    project.beat("coder")  # it lives on, and so does what it left there
+    shown(daemon, agent_id="coder", status="active")
+    assert str(home.work) in workspaces(daemon)
+
+    (project.agents / "coder.heartbeat").unlink()
+    daemon.rpc("agents.forget", {"agent_id": "s-1"})
+    eventually(lambda: daemon.rpc("agents.list", {"workspace": str(home.work)})["agents"] == [])
+    eventually(lambda: str(home.work) not in workspaces(daemon))
 
 
 def test_a_registration_with_the_pid_of_a_session_is_that_session(home: Home, daemon: Coordd) -> None:
@@ -74,12 +80,14 @@ def test_a_registration_with_the_pid_of_a_session_is_that_session(home: Home, da
     project.beat("coder")
     agent = shown(daemon, agent_id="coder", session_id="s-2")
     assert agent["sources"] == ["file", "claude-code"]
-    assert [one["agent_id"] for one in daemon.rpc("agents.list")["agents"]] == ["coder"]
+    listed = daemon.rpc("agents.list", {"workspace": str(home.work)})["agents"]
+    assert [one["agent_id"] for one in listed] == ["coder"]
     assert (agent["status"], agent["reason"], agent["activity"]) == ("active", "process", "idle")
 
     os.kill(session.process.pid, 9)
     shown(daemon, agent_id="coder", status="inactive", reason="killed")
-    assert [one["kind"] for one in daemon.rpc("status")["attention"]] == ["killed"]
+    needs = [one for one in daemon.rpc("status")["attention"] if one["workspace"] == str(home.work)]
+    assert [one["kind"] for one in needs] == ["killed"]
 
 
 def test_both_tables_say_which_source_tells(home: Home, daemon: Coordd) -> None:

@@ -1,4 +1,4 @@
-"""Play sessions of Claude Code without it: the files that it writes, as it writes them, at a script's command.
+"""Play sessions of Claude Code without it: write the files that it writes, as it writes them.
 
 A session is a record in ``sessions/<pid>.json`` and a transcript in ``projects/*/<id>.jsonl``. The words are
 those that Claude Code 2.1.197 was seen to write; every text in them is the same few letters. The processes
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coordd.host.process_facts import Process
-from coordd.sources.claude_code.processes import look
+from coordd.host.processes import glance
 from coordd.util.timestamps import format_utc
 
 VERSION, MODEL = "2.1.197", "claude-opus-4-8"
@@ -217,7 +217,7 @@ class Processes:
     """Real processes that only wait, forked by one."""
 
     def __init__(self, pids: list[int]) -> None:
-        found = [look(pid) for pid in pids]
+        found = [glance(pid) for pid in pids]
         self.all: list[Process] = [seen.process for seen in found if seen is not None]
         assert len(self.all) == len(pids)
 

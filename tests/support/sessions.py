@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coordd.host.process_facts import Process
-from coordd.sources.claude_code.processes import look
+from coordd.host.processes import glance
 from coordd.util.timestamps import format_utc
 
 
@@ -49,7 +49,7 @@ class StandIn:
         self.home = home
         self.session_id = session_id
         self._child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        seen = look(self._child.pid)
+        seen = glance(self._child.pid)
         assert seen is not None
         self.process: Process = seen.process
         self.record = home.sessions / f"{self.process.pid}.json"

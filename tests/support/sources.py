@@ -27,7 +27,8 @@ from coordd.agents.beats import Reading
 from coordd.agents.observation import Observation, observe
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentsChange, AgentTraces, Heartbeat, SourceTraces
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
+from coordd.host.processes import glance
 from coordd.redislink import connection as redis_connection
 from coordd.redislink.connection import RedisConnection
 from coordd.runtime.schedule import now
@@ -36,7 +37,6 @@ from coordd.sources.base import Following, OneSource, Source, SourceFinder, Sour
 from coordd.sources.claude_code import source as claude_code_source
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.processes import Seen, look
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
@@ -338,6 +338,8 @@ class ClaudeCodeDriver:
         claude_code_source.RecordHint(1),
         claude_code_source.TranscriptHint(Process(1, 1)),
         claude_code_source.AppearedHint("nobody.jsonl"),
+        claude_code_source.FolderHint("nowhere"),
+        claude_code_source.FolderHint("../../.."),
     )
 
     def __init__(self, root: Path, *, announces: bool) -> None:
@@ -361,9 +363,9 @@ class ClaudeCodeDriver:
             remote=self._remote,
         )
 
-    def _look(self, pid: int) -> Seen | None:
+    def _look(self, pid: int) -> ProcessFacts | None:
         self.answers.wait(5)
-        return look(pid)
+        return glance(pid)
 
     def _remote(self, _path: str) -> None:
         self.answers.wait(5)

@@ -60,7 +60,7 @@ def test_any_span_is_refused_in_words_or_asked_for(
         choose("/nowhere", "system", one)
         list(Scan(str(tmp_path_factory.getbasetemp()), RecordQuery("event", one)).batches())
         for records in ([], [{"timestamp": "2026-11-22T06:05:00.123Z", "cpu_percent": 1.0}]):
-            assert chart(records, RecordQuery("system", one), NOW)
+            assert chart(records, RecordQuery("system", one), NOW, utc=False)
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59Z", "9999-12-31T23:30:00Z"])
@@ -163,7 +163,7 @@ def test_any_record_read_back_is_shown_in_every_form(
     question = RecordQuery(kind, Span(0.0, NOW))
     assert b"".join(csv_blocks(kind, records, thinned=False))
     assert b"".join(table_blocks(kind, records, thinned=False, with_workspace=True))
-    assert chart(records, question, NOW)
+    assert chart(records, question, NOW, utc=False)
     assert series(records, RANGES["6h"], NOW)
     try:
         thinner = Thinner(kind, parse_duration(step))

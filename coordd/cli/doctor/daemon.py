@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
-_START = "start it: 'coordd start' in a project, or as a service: 'coordd service install'"
+_START = "start it: 'coordd run', or as a service: 'coordd service install'"
 _SHOWN = 3  # malformed traces and problems that are named at most
 _LOCK_BYTES = 4096
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.agent_words import short_path
+from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
 from coordd.util.text import count, number, shown
 from coordd.util.untyped import dicts
@@ -41,7 +41,9 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     if state == "unreadable":
         fix = "its owner's own coordd sees it: 'coordd service install' as that user"
         if isinstance(path, str) and facts.me.uid == facts.daemon.uid:
-            fix = f"look at its rights: ls -ld {shlex.quote(path)}"
+            fix = _way_out(path)
+        if "does not answer" in str(source.get("error")):  # nor would ls
+            fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
         return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")
@@ -50,6 +52,19 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     why = f": {shown(source.get('error'))}" if source.get("error") is not None else ""
     how = "is polled" if state == "poll" else f"is watched ({shown(state)})"
     return Finding("home", "ok", f"{named} {how}{why}{seen}")
+
+
+def _way_out(home: str) -> str:
+    """Return what to do about a home of the own user: its folder of sessions may be gone, or be closed."""
+    folder = os.path.join(home, "sessions")
+    try:
+        os.lstat(home)
+        os.lstat(folder)
+    except FileNotFoundError:
+        return "start Claude Code: it makes this folder again; until then nothing is known of its sessions"
+    except (OSError, ValueError):
+        pass  # the rights are what is to be looked at
+    return f"look at its rights: ls -ld {shlex.quote(home)} {shlex.quote(folder)}"
 
 
 def _unrecognised(source: dict[str, Any]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from coordd.cli.doctor.access import (
     owner_and_mode,
     user_class,
 )
-from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.findings import Finding, Result
 from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
@@ -44,7 +44,14 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
     """Check that every workspace is readable for the daemon's user, and followed."""
     workspaces = _workspaces(facts)
     watched_elsewhere = facts.section("redis").get("configured") or dicts(facts.status.get("sources"))
-    if not workspaces and not watched_elsewhere:
+    if not workspaces and not watched_elsewhere and _finds_sessions(facts):
+        yield Finding(
+            "workspace",
+            "ok",
+            "none is named, and none has to be: Claude Code sessions appear by themselves, "
+            "and projects are watched while they work there",
+        )
+    elif not workspaces and not watched_elsewhere:
         yield Finding(
             "workspace",
             "warn",
@@ -70,13 +77,7 @@ def check_workspace(path: str, state: str | None, error: str | None, user: Crede
     if denied is not None and denied.errno is None:
         return _closed(path, coordination, denied, user)
     if denied is not None and denied.missing:
-        gone = not os.path.isdir(path)
-        return Finding(
-            "workspace",
-            "fail" if state == "unreadable" else "warn",
-            f"{denied.path} does not exist" + ("" if gone else ": no agent has coordinated there yet"),
-            "correct coordination.workspaces" if gone else _first_agent(coordination),
-        )
+        return _missing(path, denied.path, state)
     if denied is not None:
         untried = f"nobody may look at {denied.path}"
     if state == "unreadable":
@@ -92,6 +93,18 @@ def check_workspace(path: str, state: str | None, error: str | None, user: Crede
     return _read(
         path, state, error, f"is readable for {user.name}" if untried is None else f"is read; {untried}"
     )
+
+
+def _missing(path: str, missing: str, state: str | None) -> Finding:
+    coordination = os.path.join(path, ".claude", "coordination")
+    words = f"{missing} does not exist"
+    if not os.path.isdir(path):
+        result: Result = "fail" if state == "unreadable" else "warn"
+        return Finding("workspace", result, words, "correct coordination.workspaces")
+    words += ": no agent has coordinated there yet"
+    if state == "unreadable":
+        return Finding("workspace", "fail", words, _first_agent(coordination))
+    return Finding("workspace", "ok", f"{words}; it is awaited, and sessions are seen without it")
 
 
 def _read(path: str, state: str | None, error: str | None, words: str) -> Finding:
@@ -181,6 +194,12 @@ def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
     here = working_directory()
     above = workspace_above(here) if here is not None else None
     return [] if above is None else [(above, None, None)]
+
+
+def _finds_sessions(facts: DoctorFacts) -> bool:
+    """Return whether a coordd of this user that is started would look for sessions of Claude Code."""
+    enabled = as_dict(facts.config.values.get("claude_code")).get("enabled")
+    return not facts.alive and enabled is True and facts.section("daemon").get("layout") != "system"
 
 
 def _text(value: object) -> str | None:

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from coordd.agents.source import SourceName
+from coordd.host.process_facts import ProcessFacts
+from coordd.host.processes import glance
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
-from coordd.sources.claude_code.homes import Homes, HomesWanted, Programs, find_homes, running_homes
+from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import Seen, look
-from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource, HomeReport
-from coordd.sources.claude_code.watch import APPEARED, GONE, Tell, Watch
+from coordd.sources.claude_code.programs import Programs, running_programs
+from coordd.sources.claude_code.report import HomeReport
+from coordd.sources.claude_code.search import Found, HomeSearch
+from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource
+from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place
-from coordd.util import inotify as ino
 
-log = logging.getLogger(__name__)
+_SILENT = "its file system does not answer"
+
+
+class AwaitedHome(NamedTuple):
+    """A place that would be a home; ``error`` says why that cannot be told, None where nothing is there."""
+
+    path: str
+    error: str | None
+
+
+def _worker_of_a_home() -> Worker:
+    return Worker("coordd-home", replaceable=True)
 
 
 class ClaudeCodeFinder:
@@ -30,11 +44,12 @@ class ClaudeCodeFinder:
         homes: which homes; it may be replaced at any time, and so may ``enabled``.
         wanted: whether sessions that work in a place are shown.
         workspaces: returns the paths of the configured workspaces.
-        worker: the thread that looks for homes and reads them.
+        worker: the thread that looks for homes.
         places: the thread that finds out where sessions work.
         watch: tells of changes in all homes.
+        home_worker: makes the thread that reads one home: one that hangs delays no other.
         process: returns the process that has a pid.
-        running: returns the homes that running processes name.
+        running: returns the pids of programs that may name a home.
         remote: returns the type of a path's file system if other machines write to it, else None.
     """
 
@@ -48,8 +63,9 @@ class ClaudeCodeFinder:
         worker: Worker,
         places: Worker,
         watch: Watch,
-        process: Callable[[int], Seen | None] = look,
-        running: Callable[[], Iterable[str]] = running_homes,
+        home_worker: Callable[[], Worker] = _worker_of_a_home,
+        process: Callable[[int], ProcessFacts | None] = glance,
+        running: Callable[[], Iterable[int]] = running_programs,
         remote: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.enabled = enabled
@@ -59,13 +75,19 @@ class ClaudeCodeFinder:
         self._places = Places(worker=places, configured=workspaces)
         self._watch = watch
         self._process = process
-        self._running = running
+        self._home_worker = home_worker
         self._remote = remote
         self._sources: dict[str, ClaudeCodeSource] = {}
         self._changed: Callable[[], None] = lambda: None
-        self._answers = True
-        self._unwatched: Exception | None = None
+        self._found = Found()
         self._programs = Programs()
+        self._search = HomeSearch(
+            worker=worker,
+            watch=watch,
+            running=running,
+            appeared=self._appeared,
+            answered=self._answered,
+        )
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the homes, and for new ones."""
@@ -83,22 +105,17 @@ class ClaudeCodeFinder:
         self._places.forget()
         self._changed()
 
-    async def find(self) -> Mapping[SourceName, Source] | None:
-        """Return the homes that there are now; None while the file system does not answer.
+    async def find(self) -> Mapping[SourceName, Source]:
+        """Return the homes that there are now.
 
-        A home that was found stays while a session of it lives.
+        A home that was found stays while a session of it lives, and while it does not answer.
         """
         if not self.enabled:
             self._sources.clear()
+            self._found = Found()
             return {}
-        try:
-            homes = await self._worker.run(self._find, deadline=READ_DEADLINE)
-        except DeadlineMissed:
-            log.warning("looking for homes of Claude Code takes more than %g s", READ_DEADLINE)
-            self._answers = False
-            return None
-        self._answers = True
-        found = {one.path: one for one in homes.found}
+        self._found = await self._search.find(self.homes)
+        found = {one.path: one for one in self._found.homes}
         for path, source in list(self._sources.items()):
             if path not in found and not source.lives:
                 del self._sources[path]
@@ -123,15 +140,23 @@ class ClaudeCodeFinder:
     @property
     def interval(self) -> float:
         """Seconds until the next look: short where a home may appear that nothing announces."""
-        watched = self._watch.reason is None and self._unwatched is None
-        return RESCAN if not self.enabled or (self._answers and watched) else UNREADABLE
+        announced = self._watch.reason is None and self._found.whole
+        return RESCAN if not self.enabled or announced else UNREADABLE
 
     @property
-    def awaited(self) -> tuple[str, ...]:
-        """The homes that are waited for: the user's usual one while none was found."""
-        if not self.enabled or self._sources or self.homes.user is None:
+    def awaited(self) -> tuple[AwaitedHome, ...]:
+        """Places that are no sources: the usual home while none was found, and what does not answer."""
+        if not self.enabled:
             return ()
-        return (os.path.join(self.homes.user, ".claude"),)
+        silent = tuple(AwaitedHome(path, _SILENT) for path in self._found.unanswered)
+        if self._sources or silent or self.homes.user is None:
+            return silent
+        return (AwaitedHome(os.path.join(self.homes.user, ".claude"), None),)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was left out, in sentences."""
+        return self._found.cut
 
     @property
     def reports(self) -> tuple[HomeReport, ...]:
@@ -142,7 +167,7 @@ class ClaudeCodeFinder:
         return ClaudeCodeSource(
             path,
             named=named,
-            worker=self._worker,
+            worker=self._home_worker(),
             places=self._places,
             watch=self._watch,
             look=self._process,
@@ -150,26 +175,10 @@ class ClaudeCodeFinder:
             remote=self._remote,
         )
 
-    def _find(self) -> Homes:
-        """Find homes, and watch where others may appear; found again after that, for what came meanwhile."""
-        homes = find_homes(self.homes, self._running)
-        self._unwatched = None
-        for parent, names in homes.parents.items():
-            mask = APPEARED | GONE | ino.ONLYDIR
-            failed = self._watch.arm(("parents", parent), [(parent, mask)], self._teller(tuple(names)))
-            self._unwatched = failed or self._unwatched
-        for owner in self._watch.owners:
-            if isinstance(owner, tuple) and owner[0] == "parents" and owner[1] not in homes.parents:
-                self._watch.forget(owner)
-        return find_homes(self.homes, lambda: [one.path for one in homes.found])
+    def _answered(self) -> None:
+        self._changed()
 
-    def _teller(self, names: tuple[str, ...]) -> Tell:
-        def tell(mask: int, name: str) -> None:
-            """Note what appeared; files whose names begin alike come and go all the time."""
-            ours = name in names or (mask & ino.ISDIR and name.startswith(names))
-            if not name or ours:
-                self._changed()
-                for source in self._sources.values():
-                    source.look_again()
-
-        return tell
+    def _appeared(self) -> None:
+        self._changed()
+        for source in self._sources.values():
+            source.look_again()

@@ -9,33 +9,22 @@ that the configuration names, or ``$CLAUDE_CONFIG_DIR``       always, even befor
 that a running process of Claude Code names                   as soon as it is there
 ============================================================  ================================================
 
-Of a process's environment that one variable alone is looked at, and only where the process is the own
-user's. All calls may block, and belong in a thread.
+Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no other. What
+is asked here of a file system or of another process's memory may block, and belongs in a thread.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
-
-from coordd.sources.claude_code.processes import is_named_so, look
+from typing import Literal, NamedTuple
 
 MAX_HOMES = 64
 """Homes that are read."""
 MAX_ENTRIES = 20_000
 """Names in the user's directory that are looked at."""
-_MAX_ENVIRON = 1024 * 1024
-_VARIABLE = b"CLAUDE_CONFIG_DIR="
-
-
-class FoundHome(NamedTuple):
-    """A home: its canonical path, and whether the configuration or the environment names it."""
-
-    path: str
-    named: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,129 +40,112 @@ class HomesWanted:
     user: str | None = None
 
 
-@dataclass(slots=True)
-class Homes:
-    """The homes found, and the directories in which another may appear, with the beginnings of its name."""
+class Candidate(NamedTuple):
+    """A place that may be a home, as an absolute path, and why it may."""
 
-    found: list[FoundHome] = field(default_factory=list)
-    parents: dict[str, set[str]] = field(default_factory=dict)
+    path: str
+    why: Literal["named", "usual", "beside", "running"]
 
 
-def find_homes(wanted: HomesWanted, running: Callable[[], Iterable[str]]) -> Homes:
-    """Return the homes that there are.
+class Beside(NamedTuple):
+    """The folders ``~/.claude*``; ``cut``: there are more names in the user's directory than are read."""
+
+    paths: tuple[str, ...] = ()
+    cut: bool = False
+
+
+class Awaited(NamedTuple):
+    """A folder in which something may appear, and the names that it may have."""
+
+    folder: str
+    names: tuple[str, ...]
+
+
+class Look(NamedTuple):
+    """What a look at a candidate tells: its canonical path, and which folder that is.
+
+    ``mark`` is the folder's device and inode, None where there is none. ``is_home`` is whether it is a home
+    as it is now, ``awaited`` what would make it one.
+    """
+
+    path: str
+    mark: tuple[int, int] | None
+    is_home: bool
+    awaited: Awaited | None = None
+
+
+class FoundHome(NamedTuple):
+    """A home: its canonical path, and whether the configuration or the environment names it."""
+
+    path: str
+    named: bool
+
+
+def named_candidates(wanted: HomesWanted) -> list[Candidate]:
+    """Return the candidates that need not be looked for."""
+    paths = [*wanted.configured, *([wanted.environment] if wanted.environment else [])]
+    paths = [os.path.expanduser(path) for path in paths]
+    usual = [Candidate(os.path.join(wanted.user, ".claude"), "usual")] if wanted.user is not None else []
+    return [*(Candidate(path, "named") for path in paths if os.path.isabs(path)), *usual]
+
+
+def list_beside(user: str) -> Beside:
+    """Return the folders ``~/.claude*``, of which none is touched: one may be on a file system that hangs."""
+    try:
+        with os.scandir(user) as entries:
+            seen = list(islice(entries, MAX_ENTRIES + 1))
+    except OSError:
+        return Beside()
+    names = [
+        one.name
+        for one in seen[:MAX_ENTRIES]
+        if one.name.startswith(".claude") and (one.is_symlink() or one.is_dir(follow_symlinks=False))
+    ]
+    paths = tuple(os.path.join(user, name) for name in sorted(names) if name != ".claude")
+    return Beside(paths, cut=len(seen) > MAX_ENTRIES)
+
+
+def look_at(candidate: Candidate) -> Look:
+    """Look at one candidate."""
+    path = os.path.realpath(candidate.path)
+    try:
+        state = os.stat(path)
+    except OSError:
+        named = candidate.why == "named"
+        return Look(path, None, is_home=named, awaited=_awaited(path) if named else None)
+    mark = state.st_dev, state.st_ino
+    if candidate.why == "named":
+        return Look(path, mark, is_home=True)
+    if not os.path.isdir(path):
+        return Look(path, mark, is_home=False)
+    if candidate.why != "beside" or all(os.path.isdir(f"{path}/{one}") for one in _PARTS):
+        return Look(path, mark, is_home=True)
+    return Look(path, mark, is_home=False, awaited=Awaited(path, _PARTS))
+
+
+def found_homes(looks: Mapping[Candidate, Look], candidates: Iterable[Candidate]) -> list[FoundHome]:
+    """Return the homes among the candidates, each once, by whatever way it is reached.
 
     Args:
-        wanted: what is looked for.
-        running: returns the homes that running processes name.
+        looks: what looks at candidates have told.
+        candidates: in the order in which they count.
     """
-    homes = Homes()
-    seen: set[tuple[int, int] | str] = set()
-    named = [*wanted.configured, *([wanted.environment] if wanted.environment else [])]
-    for path in named:
-        _add(homes, seen, os.path.expanduser(path), named=True)
-    if wanted.user is None:
-        return homes
-    homes.parents.setdefault(wanted.user, set()).add(".claude")
-    usual = os.path.join(wanted.user, ".claude")
-    if os.path.isdir(usual):
-        _add(homes, seen, usual, named=False)
-    for path in _beside(wanted.user):
-        if all(os.path.isdir(os.path.join(path, one)) for one in ("sessions", "projects")):
-            _add(homes, seen, path, named=False)
-        elif path != usual:
-            homes.parents.setdefault(path, set()).update(("sessions", "projects"))
-    for path in running():
-        if os.path.isdir(path):
-            _add(homes, seen, path, named=False)
-    del homes.found[MAX_HOMES:]
-    return homes
-
-
-class Programs:
-    """Remember which processes there were, to tell whether a Claude Code has started since.
-
-    A pid that was used again between two looks is taken for the process before; the rescan looks at all.
-    """
-
-    def __init__(self) -> None:
-        self._known: frozenset[int] = frozenset()
-
-    def started(self) -> bool:
-        """Return whether a program of Claude Code of the own user runs that did not at the last call."""
-        pids = frozenset(_pids())
-        new, self._known = pids - self._known, pids
-        return any(_is_program(pid) for pid in new)
-
-
-def running_homes() -> set[str]:
-    """Return the homes that running processes of Claude Code name, of the own user."""
-    found: set[str] = set()
-    for pid in _pids():
-        path = _home_of(pid)
-        if path is not None:
-            found.add(path)
+    found: list[FoundHome] = []
+    seen: set[object] = set()
+    for one in candidates:
+        look = looks.get(one)
+        if look is not None and look.is_home and (look.mark or look.path) not in seen:
+            seen.add(look.mark or look.path)
+            found.append(FoundHome(look.path, one.why == "named"))
     return found
 
 
-def _pids() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:  # no Linux
-        return []
+_PARTS = ("sessions", "projects")
 
 
-def _is_program(pid: int) -> bool:
-    try:
-        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
-            return False
-        seen = look(pid)
-    except OSError:
-        return False
-    return seen is not None and is_named_so(seen)
-
-
-def _home_of(pid: int) -> str | None:
-    if not _is_program(pid):
-        return None
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            content = file.read(_MAX_ENVIRON)
-    except OSError:
-        return None
-    for one in content.split(b"\0"):
-        if one.startswith(_VARIABLE):
-            path = os.fsdecode(one.removeprefix(_VARIABLE))
-            return path if path.startswith("/") else None
-    return None
-
-
-def _add(homes: Homes, seen: set[tuple[int, int] | str], path: str, *, named: bool) -> None:
-    real = os.path.realpath(path)
-    try:
-        state = os.stat(real)
-        mark: tuple[int, int] | str = (state.st_dev, state.st_ino)
-    except OSError:
-        mark = real
-        _await(homes, real)
-    if mark not in seen and os.path.isabs(path):
-        seen.add(mark)
-        homes.found.append(FoundHome(real, named))
-
-
-def _await(homes: Homes, path: str) -> None:
-    """Have the directory watched in which a path that is not there yet will appear."""
-    below = os.path.basename(path)
-    above = os.path.dirname(path)
+def _awaited(path: str) -> Awaited:
+    """Return the folder in which the first part of a path will appear that is not there yet."""
+    below, above = os.path.basename(path), os.path.dirname(path)
     while above != os.path.dirname(above) and not os.path.isdir(above):
         below, above = os.path.basename(above), os.path.dirname(above)
-    homes.parents.setdefault(above, set()).add(below)
-
-
-def _beside(user: str) -> list[str]:
-    try:
-        with os.scandir(user) as entries:
-            names = [one.name for one in islice(entries, MAX_ENTRIES) if one.name.startswith(".claude")]
-    except OSError:
-        return []
-    paths = (os.path.join(user, name) for name in sorted(names))
-    return [path for path in paths if os.path.isdir(path)][:MAX_HOMES]
+    return Awaited(above, (below,))

@@ -6,7 +6,7 @@ living process has that id, or that session, already, it is ``<session id>~<pid>
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from coordd.host.process_facts import Process
@@ -20,20 +20,58 @@ class Holder(NamedTuple):
     session_id: str
 
 
-def agent_id_of(process: Process, session_id: str, others: Iterable[Holder]) -> str:
-    """Return the id of a new process's agent; ``others`` are the living processes that have theirs."""
-    if any(session_id in (one.agent_id, one.session_id) for one in others):
-        return f"{session_id}~{process.pid}"
-    return session_id
+class Holders:
+    """All living processes of sessions, found by their ids without going through the others.
 
+    ``touched`` are the sessions in which processes have come or gone; who has seen to that empties it.
+    """
 
-def ties(one: Holder, holders: Iterable[Holder]) -> bool:
-    """Return whether traces that name the session mean this process: it is the first in that session."""
-    return one.process == min(
-        (other.process for other in holders if other.session_id == one.session_id),
-        key=lambda process: (process.start, process.pid),
-        default=one.process,
-    )
+    def __init__(self) -> None:
+        self.touched: set[str] = set()
+        self._holders: dict[Process, Holder] = {}
+        self._agents: dict[str, int] = {}
+        self._in: dict[str, set[Process]] = {}
+
+    def put(self, one: Holder) -> None:
+        """Add a process, or note that it goes on in another session."""
+        if self._holders.get(one.process) == one:
+            return
+        self.drop(one.process)
+        self._holders[one.process] = one
+        self._agents[one.agent_id] = self._agents.get(one.agent_id, 0) + 1
+        self._in.setdefault(one.session_id, set()).add(one.process)
+        self.touched.add(one.session_id)
+
+    def drop(self, process: Process) -> None:
+        """Forget a process that has ended; one that is not known is passed over."""
+        one = self._holders.pop(process, None)
+        if one is None:
+            return
+        self._agents[one.agent_id] -= 1
+        if not self._agents[one.agent_id]:
+            del self._agents[one.agent_id]
+        inside = self._in[one.session_id]
+        inside.discard(process)
+        if not inside:
+            del self._in[one.session_id]
+        self.touched.add(one.session_id)
+
+    def within(self, session_id: str) -> AbstractSet[Process]:
+        """Return the processes that are in a session now."""
+        return self._in.get(session_id, frozenset())
+
+    def first(self, session_id: str) -> Process | None:
+        """Return the process that traces which name the session mean: the first in it."""
+        inside = self.within(session_id)
+        return min(inside, key=lambda process: (process.start, process.pid), default=None)
+
+    def agent_id_of(self, process: Process, session_id: str) -> str:
+        """Return the id of a new process's agent."""
+        taken = session_id in self._agents or session_id in self._in
+        return f"{session_id}~{process.pid}" if taken else session_id
+
+    def __len__(self) -> int:
+        return len(self._holders)
 
 
 def session_of(agent_id: str) -> str:

@@ -26,7 +26,8 @@ class LiveSession:
     ``session_id`` is that of the session that it is in now. ``started`` is when the process was, in epoch
     seconds, None where it was never seen alive by this coordd. ``present`` is whether its record lies there,
     ``ended`` whether the process has; nothing of it is read then any more. ``waits_since`` is the time from
-    which its transcript is missing, or was first read. ``told`` is whether anybody was told of it.
+    which its transcript is missing, or was first read; ``odd`` is whether what lies in its place is none.
+    ``told`` is whether anybody was told of it.
     """
 
     process: Process
@@ -42,6 +43,7 @@ class LiveSession:
     file: TranscriptFile | None = None
     subagents: SubagentFiles | None = None
     missing: bool = False
+    odd: bool = False
     settled: bool = False
     turn: Turn | None = None
     place: Place | None = None
@@ -53,6 +55,11 @@ class LiveSession:
     def cwd(self) -> str | None:
         """The directory that it works in, as its record says."""
         return self.record.cwd if self.record is not None else None
+
+    @property
+    def transcript(self) -> str:
+        """The name of its transcript."""
+        return f"{self.session_id}.jsonl"
 
     @property
     def born(self) -> float | None:

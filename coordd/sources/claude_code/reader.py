@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import NamedTuple, Protocol
 
 from coordd.agents.traces import AgentTraces
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
+from coordd.sources.claude_code.awaiting import Awaiting
 from coordd.sources.claude_code.live import LiveSession
-from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.sessions import Known, Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
@@ -36,7 +36,10 @@ class Told(Protocol):
         """Note an event in ``sessions/``."""
 
     def projects_changed(self, mask: int, name: str) -> None:
-        """Note an event below ``projects/``, while a transcript is missing."""
+        """Note an event in ``projects/``, while a transcript is missing."""
+
+    def transcript_appeared(self, mask: int, name: str) -> None:
+        """Note an event in a folder below ``projects/``, while a transcript is missing."""
 
     def transcript_changed(self, process: Process) -> None:
         """Note that a transcript of a process's session, or of its subagents, changed."""
@@ -52,8 +55,7 @@ class Shown(NamedTuple):
 class HomeReader:
     """Read one home.
 
-    ``more`` are the processes whose transcripts have more than was read, ``missing`` the names of transcripts
-    that are not there yet.
+    ``more`` are the processes whose transcripts have more than was read.
 
     Args:
         home: its canonical path.
@@ -62,15 +64,18 @@ class HomeReader:
         told: what it tells them to.
     """
 
-    def __init__(self, home: str, *, look: Callable[[int], Seen | None], watch: Watch, told: Told) -> None:
+    def __init__(
+        self, home: str, *, look: Callable[[int], ProcessFacts | None], watch: Watch, told: Told
+    ) -> None:
         self.home = home
         self.sessions = Sessions(home, look=look)
         self.more: set[Process] = set()
-        self.missing: frozenset[str] = frozenset()
         self._watch = watch
         self._told = told
         self._projects = ProjectFolders(home)
-        self._projects_listed = False
+        self._awaiting = Awaiting(self._projects, watch=self._watch_projects, forget=self._forget_projects)
+        self._projects_listed = self._full = False
+        self._looked_for: dict[str, str | None] = {}
         self._malformed: dict[str, str] = {}
         self._unwatched: dict[str, Exception] = {}
 
@@ -128,10 +133,11 @@ class HomeReader:
             only: of these processes; None: of all.
         """
         found = {}
-        self._projects_listed = False
-        for process, one in list(self.sessions.live.items()):
-            if only is not None and process not in only:
-                continue
+        live = self.sessions.live
+        some = list(live.values()) if only is None else [live[process] for process in only if process in live]
+        self._projects_listed, self._full, self._looked_for = False, only is None, {}
+        self._look_for(some)
+        for one in some:
             if not one.ended and one.cwd is not None:
                 one.place = shown.places.get(one.cwd, one.place)
             if _is_wanted(one, shown):
@@ -141,35 +147,45 @@ class HomeReader:
                 continue
             self._let_go(one)
             if one.ended:
-                del self.sessions.live[process]
+                self.sessions.drop(one.process)
         self._await_missing(anew=only is None)
         return found
 
     def changed_meanwhile(self) -> dict[str, AgentTraces]:
         """Return the traces of sessions that others have changed: which of two is the first in a session."""
-        before = {one.agent_id: one.traces for one in self.sessions.live.values() if one.traces is not None}
-        after = {one.agent_id: one.update() for one in self.sessions.live.values() if one.traces is not None}
-        return {agent_id: traces for agent_id, traces in after.items() if traces is not before[agent_id]}
+        touched, self.sessions.retied = self.sessions.retied, set()
+        some = [self.sessions.live[process] for process in touched if process in self.sessions.live]
+        return {one.agent_id: one.update() for one in some if one.traces is not None}
 
-    def look_for_missing(self) -> set[Process]:
-        """Return the processes whose transcripts have appeared, and watch the folders there are now."""
-        self._await_missing(anew=True)
-        return {
-            one.process
-            for one in self.sessions.live.values()
-            if one.missing and self._projects.find(one.session_id, one.cwd) is not None
-        }
+    @property
+    def missing(self) -> Collection[str]:
+        """The names of transcripts that are not there yet."""
+        return self._awaiting.names
+
+    @property
+    def unannounced(self) -> Collection[str]:
+        """The names of missing transcripts of which it may not be told that they appear."""
+        return () if self._awaiting.complete else self._awaiting.names
+
+    def appeared(self, names: Collection[str], folders: Collection[str]) -> set[Process]:
+        """Take in that these have appeared below ``projects/``; return the processes to be read."""
+        return self._found(self._awaiting.appeared(names, folders))
+
+    def look_everywhere(self) -> set[Process]:
+        """Look for all missing transcripts; return the processes whose have appeared."""
+        return self._found(self._awaiting.look_everywhere())
 
     def _read(self, one: LiveSession, wall: float) -> None:
         """Read what is new in a session's transcript; once more after its process has ended."""
         self.more.discard(one.process)
+        one.odd = False
         if one.settled:
             return
         try:
             outcome = self._read_transcript(one, wall)
         except Malformed as wrong:
             self._note(one, str(wrong))
-            outcome = "gone"
+            outcome, one.odd = "gone", True
         except OSError as error:
             self._note(one, error.strerror or str(error))
             outcome = "same"
@@ -200,10 +216,32 @@ class HomeReader:
         return outcome
 
     def _find(self, one: LiveSession) -> str | None:
+        name = one.transcript
+        if name in self._looked_for:
+            return self._looked_for[name]
+        if not self._is_looked_for(one):
+            return None
+        self._list_projects()
+        return self._projects.find(name)
+
+    def _look_for(self, some: Collection[LiveSession]) -> None:
+        """Find the transcripts of these sessions at once, where they are not known."""
+        names = {one.transcript for one in some if one.file is None and self._is_looked_for(one)}
+        if names:
+            self._list_projects()
+            found = self._projects.find_all(names)
+            self._looked_for = {name: found.get(name) for name in names}
+
+    def _is_looked_for(self, one: LiveSession) -> bool:
+        """Return whether to look for a session's transcript; not where it is told once that appears."""
+        if one.ended or self._full:
+            return not one.settled
+        return not self._awaiting.announces(one.transcript)
+
+    def _list_projects(self) -> None:
         if not self._projects_listed:
             self._projects.look()
             self._projects_listed = True
-        return self._projects.find(one.session_id, one.cwd)
 
     def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
         failed = self._watch.arm((self.home, *what), wanted, tell)
@@ -242,21 +280,31 @@ class HomeReader:
         self._watch.forget((self.home, one.process, "subagents"))
 
     def _await_missing(self, *, anew: bool) -> None:
-        """Watch for transcripts that are not there, for as long as there are any."""
-        missing = frozenset(f"{one.session_id}.jsonl" for one in self.sessions.live.values() if one.missing)
-        if not missing and self.missing:
-            self._watch.forget((self.home, "projects"))
-        elif missing and (anew or missing != self.missing):
-            self._projects.look()
-            self._arm(("projects",), self._projects.watched(), self._told.projects_changed)
-            self._projects.look()
-            for one in self.sessions.live.values():
-                if one.missing and self._projects.find(one.session_id, one.cwd) is not None:
-                    self.more.add(one.process)
-        self.missing = missing
+        """Await the transcripts that are not there; those that are after all are read with the next ones."""
+        missing = {one.transcript: one.cwd for one in self.sessions.live.values() if one.missing}
+        odd = {one.transcript for one in self.sessions.live.values() if one.missing and one.odd}
+        self._found(self._awaiting.update(missing, anew=anew, odd=odd))
+
+    def _found(self, names: Collection[str]) -> set[Process]:
+        """Note that transcripts are there which were missing; return the processes whose they are."""
+        if not names:
+            return set()
+        found = {
+            one.process for one in self.sessions.live.values() if one.missing and one.transcript in names
+        }
+        self.more |= found
+        return found
+
+    def _watch_projects(self, folder: str, mask: int) -> None:
+        path = f"{self._projects.path}/{folder}" if folder else self._projects.path
+        tell = self._told.transcript_appeared if folder else self._told.projects_changed
+        self._arm(("projects", folder), [(path, mask)], tell)
+
+    def _forget_projects(self, folder: str) -> None:
+        self._watch.forget((self.home, "projects", folder))
 
     def _note(self, one: LiveSession, why: str) -> None:
-        path = one.file.path if one.file is not None else self._projects.find(one.session_id, one.cwd)
+        path = one.file.path if one.file is not None else self._projects.find(one.transcript)
         if path is not None:
             self._malformed[jsonable(path)] = why
 

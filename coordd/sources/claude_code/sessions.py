@@ -11,6 +11,8 @@ no record, and the process lives               the session stays: others take re
 the process has ended                          the session stays as it was last known, with whether its
                                                record lies there; what it says is judged elsewhere
 an agent of coordd's last run                  its id, if its process lives; else if its record lies there
+more living processes than MAX_SESSIONS        the sessions of the first ones, and a sentence
+more that have ended than MAX_ENDED            the ones that ended last
 =============================================  ===============================================================
 
 All calls may block, and belong in one thread.
@@ -19,20 +21,22 @@ All calls may block, and belong in one thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from coordd.host.process_facts import Process
-from coordd.sources.claude_code.identity import Holder, agent_id_of, session_of, ties
+from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
+from coordd.sources.claude_code.identity import Holder, Holders, session_of
 from coordd.sources.claude_code.live import LiveSession
-from coordd.sources.claude_code.processes import Seen, fits, is_helper, is_named_so
+from coordd.sources.claude_code.processes import fits, is_helper, is_named_so
 from coordd.sources.claude_code.session_file import MAX_RECORD, RECORD_NAME, SessionRecord, parse_session
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder, read_regular
 
 MAX_SESSIONS = 1000
-"""Sessions of one home that are read."""
+"""Living sessions of one home that are read."""
+MAX_ENDED = 1000
+"""Sessions of one home that have ended and are remembered; beyond it the oldest gives way."""
 MAX_ENTRIES = 20_000
 """Names in ``sessions/`` that are looked at."""
 
@@ -55,7 +59,7 @@ class Known(NamedTuple):
 
 
 class _Found(NamedTuple):
-    seen: Seen
+    seen: ProcessFacts
     record: SessionRecord
 
 
@@ -63,19 +67,24 @@ class Sessions:
     """The sessions of one home, by process.
 
     ``malformed`` maps the records that cannot be used to the reason, ``over_limit`` is a sentence where there
-    are more than are read.
+    are more than are read. ``left`` are the agents that are told of no more, ``retied`` the processes whose
+    ties have changed; who has seen to that empties them.
 
     Args:
         home: its canonical path.
         look: returns the process that has a pid.
     """
 
-    def __init__(self, home: str, *, look: Callable[[int], Seen | None]) -> None:
+    def __init__(self, home: str, *, look: Callable[[int], ProcessFacts | None]) -> None:
         self.home = home
         self.live: dict[Process, LiveSession] = {}
         self.malformed: dict[str, str] = {}
         self.over_limit: str | None = None
+        self.left: set[str] = set()
+        self.retied: set[Process] = set()
         self._look = look
+        self._holders = Holders()
+        self._ended: dict[str, Process] = {}  # by the agent's id; the oldest first
 
     def read_all(self, known: Mapping[str, Known], wall: float) -> bool:
         """Read all records; return False where there is no ``sessions/``.
@@ -99,7 +108,7 @@ class Sessions:
         for process, one in list(self.live.items()):
             elsewhere = known.get(one.agent_id)
             if one.ended and one.told and (elsewhere is None or elsewhere.dormant):
-                del self.live[process]
+                self.drop(process)
         return True
 
     def read(self, pids: Collection[int], wall: float) -> None:
@@ -117,6 +126,16 @@ class Sessions:
             raise HomeUnreadable(explain_unreadable(error, f"{self.home}/sessions")) from None
         finally:
             os.close(folder)
+
+    def drop(self, process: Process) -> None:
+        """Tell of a process's session no more."""
+        one = self.live.pop(process, None)
+        if one is None:
+            return
+        self.left.add(one.agent_id)
+        self._holders.drop(process)
+        if self._ended.get(one.agent_id) == process:
+            del self._ended[one.agent_id]
 
     def _open(self) -> int | None:
         path = self.home
@@ -140,7 +159,7 @@ class Sessions:
             raise HomeUnreadable(f"{jsonable(self.home)}/sessions was there and is gone")
 
     def _pids(self, folder: int) -> set[int]:
-        """Return the pids that records are named after and that live; too many are cut off and said."""
+        """Return the pids that records are named after and that live."""
         with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
         if len(names) > MAX_ENTRIES:
@@ -150,15 +169,12 @@ class Sessions:
             found = RECORD_NAME.fullmatch(name)
             if found is not None and self._seen(int(found[1])) is not None:
                 pids.add(int(found[1]))
-        if len(pids) > MAX_SESSIONS:
-            self.over_limit = f"more than {MAX_SESSIONS:,} sessions: the rest is not read"
-            pids = set(sorted(pids)[:MAX_SESSIONS])
         return pids
 
-    def _seen(self, pid: int) -> Seen | None:
+    def _seen(self, pid: int) -> ProcessFacts | None:
         try:
             return self._look(pid)
-        except OSError:
+        except ProbeFailed:
             return None
 
     def _take(self, folder: int, pids: Collection[int], wall: float) -> None:
@@ -170,32 +186,55 @@ class Sessions:
                 found[pid] = self._read(folder, seen)
         parked = {one.seen.process for one in found.values() if one is not None and one.record.parked}
         for process in parked:
-            self.live.pop(process, None)
+            self.drop(process)
         fresh = [one for one in found.values() if one is not None and one.seen.process not in parked]
-        for process, one in self.live.items():
+        for process, one in list(self.live.items()):
             if process.pid in pids and not one.ended:
                 self._update(one, found.get(process.pid), folder)
         for new in sorted(fresh, key=lambda one: (one.seen.process.start, one.seen.process.pid)):
             live = self.live.get(new.seen.process)
-            if live is None and len(self.live) < 2 * MAX_SESSIONS and not is_helper(new.seen.process.pid):
-                self._add(new, wall)
-            elif live is not None:
+            if live is not None:
                 live.record = new.record
                 live.follow_session(new.record.session_id, wall)
-        holders = self._holders()
-        for one in self.live.values():
-            if not one.ended and one.ties:  # who came later keeps an id of its own, whoever ends first
-                one.ties = ties(Holder(one.process, one.agent_id, one.session_id), holders)
+                self._hold(live)
+            elif not is_helper(new.seen.process.pid):
+                self._add(new, wall)
+        self._tie()
+
+    def _hold(self, one: LiveSession) -> None:
+        if not one.ended:
+            self._holders.put(Holder(one.process, one.agent_id, one.session_id))
+
+    def _tie(self) -> None:
+        """Note anew which process traces mean that name a session, where any has come or gone."""
+        for session_id in self._holders.touched:
+            first = self._holders.first(session_id)
+            for process in self._holders.within(session_id):
+                one = self.live[process]
+                # Who came later keeps an id of its own, whoever ends first.
+                if one.ties and process != first:
+                    one.ties = False
+                    self.retied.add(process)
+        self._holders.touched.clear()
+
+    def _has_ended(self, one: LiveSession) -> None:
+        """Remember how a session went; the one that ended first gives way."""
+        one.ended = True
+        self._holders.drop(one.process)
+        self._ended[one.agent_id] = one.process
+        while len(self._ended) > MAX_ENDED:
+            self.drop(next(iter(self._ended.values())))
 
     def _update(self, one: LiveSession, found: _Found | None, folder: int) -> None:
         """Note whether a session's process lives, and whether its record lies there."""
         try:
             seen = self._look(one.process.pid)
-        except OSError:
+        except ProbeFailed:
             return  # it cannot be told
-        one.ended = seen is None or seen.process != one.process
-        if seen is not None and not one.ended:
+        if seen is not None and seen.process == one.process:
             one.started = seen.started  # by the clock as it is now: it may have been set
+        else:
+            self._has_ended(one)
         if found is None or one.ended:  # it may have been taken away, in order, since it was read
             one.present = self._lies_there(folder, one)
         else:
@@ -216,7 +255,7 @@ class Sessions:
         one.record = one.record or record
         return True
 
-    def _read(self, folder: int, seen: Seen) -> _Found | None:
+    def _read(self, folder: int, seen: ProcessFacts) -> _Found | None:
         """Read the record of a living process; None where there is none that is its own and can be used."""
         pid = seen.process.pid
         path = f"{jsonable(self.home)}/sessions/{pid}.json"
@@ -243,13 +282,17 @@ class Sessions:
         return _Found(seen, record) if own else None
 
     def _add(self, new: _Found, wall: float) -> None:
+        if len(self._holders) >= MAX_SESSIONS:
+            self.over_limit = f"more than {MAX_SESSIONS:,} sessions: the rest is not read"
+            return
         seen, record = new
+        agent_id = self._holders.agent_id_of(seen.process, record.session_id)
         # Another process of this session has ended: the session goes on in this one.
-        for process, one in list(self.live.items()):
-            if one.ended and one.agent_id == record.session_id:
-                del self.live[process]
-        agent_id = agent_id_of(seen.process, record.session_id, self._holders())
-        self.live[seen.process] = LiveSession(
+        for name in (record.session_id, agent_id):
+            if name in self._ended:
+                self.drop(self._ended[name])
+        self.left.discard(agent_id)
+        self.live[seen.process] = one = LiveSession(
             seen.process,
             agent_id,
             record.session_id,
@@ -258,6 +301,7 @@ class Sessions:
             record=record,
             waits_since=wall,
         )
+        self._hold(one)
 
     def _keep_restored(self, known: Mapping[str, Known], folder: int) -> None:
         """Take over the agents of coordd's last run: their ids, and how those went that are gone."""
@@ -272,14 +316,12 @@ class Sessions:
                 one.session_id or session_of(agent_id),
                 seen.started if seen is not None and lives else None,
                 tty=seen.tty if seen is not None and lives else None,
-                ended=not lives,
                 settled=not lives,
                 workspace=one.workspace,
             )
             live.present = self._lies_there(folder, live)
             self.live[one.process] = live
-
-    def _holders(self) -> Iterable[Holder]:
-        return [
-            Holder(one.process, one.agent_id, one.session_id) for one in self.live.values() if not one.ended
-        ]
+            if lives:
+                self._hold(live)
+            else:
+                self._has_ended(live)

@@ -7,8 +7,10 @@ soon it is read:
 =============================================  ===============================================================
 ``sessions/`` has changed                      the records that the event names, with the next batch
 a transcript, or one of its subagents', has    with the next batch, or once its last reading is a second ago
-a transcript has appeared that was missing     with the next batch
+a transcript has appeared that was missing     with the next batch; where that may not be told, it is looked
+                                               for (looks.py)
 the home itself, or events were lost           everything
+(something cannot be watched)                  everything, from then on every :data:`POLL` seconds
 =============================================  ===============================================================
 """
 
@@ -16,21 +18,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
 from coordd.sources.claude_code.live import KIND
+from coordd.sources.claude_code.looks import Looks
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.reader import HomeReader, Shown
+from coordd.sources.claude_code.report import HomeReport, report_of
 from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.claude_code.sessions import HomeUnreadable
@@ -59,33 +61,15 @@ class TranscriptHint(NamedTuple):
 
 
 class AppearedHint(NamedTuple):
-    """A transcript that was missing, or a folder that may hold it, has appeared."""
+    """A transcript that was missing has appeared."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class HomeReport:
-    """What there is to say of one home, for people: how it is followed, and what is not understood.
+class FolderHint(NamedTuple):
+    """A folder has appeared that may hold a transcript which is missing."""
 
-    ``sessions`` is the number of living ones that are shown. ``statuses`` maps versions of Claude Code to the
-    statuses of its sessions that coordd does not know; ``unrecognised`` are the versions that write
-    transcripts in which nothing is known. An unknown version is "?".
-    """
-
-    home: str
-    following: str
-    reason: str | None
-    sessions: int
-    statuses: Mapping[str, frozenset[str]]
-    unrecognised: frozenset[str]
-
-    @property
-    def unknown_words(self) -> list[dict[str, str]]:
-        """What is not understood, as the status document has it: program, version and what."""
-        words = [(version, f"status {word!r}") for version, found in self.statuses.items() for word in found]
-        words += [(version, "a transcript in which nothing is known") for version in self.unrecognised]
-        return [{"program": KIND, "version": version, "what": what} for version, what in sorted(words)]
+    name: str
 
 
 class ClaudeCodeSource:
@@ -96,7 +80,7 @@ class ClaudeCodeSource:
     Args:
         home: its canonical path.
         named: whether the configuration or the environment names it.
-        worker: the thread that reads it.
+        worker: the thread that reads it and nothing else; it ends with the source.
         places: finds out where sessions work.
         watch: tells of changes.
         look: returns the process that has a pid.
@@ -114,7 +98,7 @@ class ClaudeCodeSource:
         worker: Worker,
         places: Places,
         watch: Watch,
-        look: Callable[[int], Seen | None],
+        look: Callable[[int], ProcessFacts | None],
         wanted: Callable[[Place], bool],
         remote: Callable[[str], str | None],
     ) -> None:
@@ -136,6 +120,7 @@ class ClaudeCodeSource:
         self._known: Mapping[str, Observation] = {}
         self._throttle: Throttle[Process] = Throttle()
         self._following = Following("poll", "poll")
+        self._looks = Looks()
         self._hung = False
         self.stopped = False
 
@@ -151,10 +136,13 @@ class ClaudeCodeSource:
 
     async def read_all(self) -> SourceTraces:
         """Read everything."""
+        sessions = self._reader.sessions
         known = {agent_id: known_of(one) for agent_id, one in self._known.items()}
         there = await self._run(self._reader.read_sessions, known, now().wall)
         agents = await self._traces(None)
-        self._throttle.keep(self._reader.sessions.live)
+        sessions.left.clear()
+        sessions.retied.clear()
+        self._throttle.keep(sessions.live)
         return SourceTraces(
             self.state.workspace,
             "read" if there else "waiting",
@@ -168,18 +156,21 @@ class ClaudeCodeSource:
         pids = {hint.pid for hint in hints if isinstance(hint, RecordHint)}
         processes = {hint.process for hint in hints if isinstance(hint, TranscriptHint)}
         processes |= self._throttle.take(now().mono)
-        if any(isinstance(hint, AppearedHint) for hint in hints):
-            processes |= await self._run(self._reader.look_for_missing)
+        names = {hint.name for hint in hints if isinstance(hint, AppearedHint)}
+        folders = {hint.name for hint in hints if isinstance(hint, FolderHint)}
+        if names or folders:
+            processes |= await self._run(self._reader.appeared, names, folders)
+        if self._looks.is_due(now().mono):
+            processes |= await self._look_everywhere()
         changed: dict[str, AgentTraces | None] = {}
         if pids:
-            before = {one.agent_id for one in self._reader.sessions.live.values()}
             processes |= await self._read_records(pids)
-            after = {one.agent_id for one in self._reader.sessions.live.values()}
-            changed.update(dict.fromkeys(before - after & self._known.keys()))
         if processes:
             changed.update(await self._traces(processes))
         if pids:
             changed.update(await self._run(self._reader.changed_meanwhile))
+        changed.update(self._take_left())
+        self._poll_if_unwatched()
         return AgentsChange(self.state.workspace, changed, self._reader.malformed)
 
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
@@ -192,6 +183,7 @@ class ClaudeCodeSource:
             await self._read_records(pids)
             processes = {process for process, one in live.items() if one.agent_id in asked}
             changed.update(await self._traces(processes))
+            changed.update(self._take_left())
         return AgentsChange(self.state.workspace, changed, self._reader.malformed)
 
     def lost(self, trouble: str) -> None:
@@ -201,19 +193,22 @@ class ClaudeCodeSource:
         """Stop listening for changes."""
         self.stopped, self._listener = True, None
         self._reader.forget()
+        self._worker.close()
 
     @property
     def interval(self) -> float:
         """Seconds until the next full reading: short where nothing announces changes."""
         if self.state.state == "unreadable":
             return UNREADABLE
-        # Without a watch on a transcript, the next reading says that the home is polled.
-        return POLL if self._following.how == "poll" or self._reader.unwatched is not None else RESCAN
+        if self._reader.sessions.over_limit is not None and self._following.how != "poll":
+            return UNREADABLE  # one that ends makes room for another
+        return POLL if self._following.how == "poll" else RESCAN
 
     @property
     def due(self) -> float | None:
-        """When a transcript may be read that has changed since it was, and may not be yet."""
-        return self._throttle.due
+        """When what has changed may be read that may not be yet, or what is missing is to be looked for."""
+        times = [one for one in (self._throttle.due, self._looks.due) if one is not None]
+        return min(times, default=None)
 
     @property
     def lives(self) -> bool:
@@ -223,22 +218,7 @@ class ClaudeCodeSource:
     @property
     def report(self) -> HomeReport:
         """What there is to say of the home as it was read last."""
-        shown = [one.traces for one in self._reader.sessions.live.values() if one.told and not one.ended]
-        living = [traces.session for traces in shown if traces is not None and traces.session is not None]
-        statuses: dict[str, set[str]] = {}
-        for one in living:
-            if one.undeclarable is not None:
-                statuses.setdefault(one.version or "?", set()).add(one.undeclarable)
-        return HomeReport(
-            home=self._home,
-            following=self._following.state,
-            reason=self._following.reason,
-            sessions=sum(not one.ended and one.told for one in self._reader.sessions.live.values()),
-            statuses={version: frozenset(words) for version, words in statuses.items()},
-            unrecognised=frozenset(
-                one.version or "?" for one in living if one.turn is not None and not one.turn.recognised
-            ),
-        )
+        return report_of(self._home, self._following, self._reader.sessions.live.values())
 
     # What the watches tell, on the loop.
 
@@ -261,10 +241,17 @@ class ClaudeCodeSource:
             self._tell(None)
 
     def projects_changed(self, mask: int, name: str) -> None:
-        """Note an event below ``projects/``, while a transcript is missing."""
+        """Note an event in ``projects/``, while a transcript is missing."""
         if mask & ino.Q_OVERFLOW:
             self._tell(None)
-        elif mask & ino.ISDIR or name in self._reader.missing:
+        elif mask & ino.ISDIR and name:
+            self._tell((FolderHint(name),))
+
+    def transcript_appeared(self, mask: int, name: str) -> None:
+        """Note an event in a folder below ``projects/``, while a transcript is missing."""
+        if mask & ino.Q_OVERFLOW:
+            self._tell(None)
+        elif name in self._reader.missing:
             self._tell((AppearedHint(name),))
 
     def transcript_changed(self, process: Process) -> None:
@@ -298,8 +285,17 @@ class ClaudeCodeSource:
 
     async def _read_records(self, pids: Collection[int]) -> set[Process]:
         """Read the records of these processes; return those that are of a session."""
-        await self._run(self._reader.sessions.read, pids, now().wall)
-        return {process for process in self._reader.sessions.live if process.pid in pids}
+        sessions = self._reader.sessions
+        complete = sessions.over_limit is None
+        await self._run(sessions.read, pids, now().wall)
+        if complete and sessions.over_limit is not None:
+            self._tell(None)  # a full reading says so
+        return {process for process in sessions.live if process.pid in pids}
+
+    def _take_left(self) -> dict[str, None]:
+        """Return the agents that are known and told of no more."""
+        left, self._reader.sessions.left = self._reader.sessions.left, set()
+        return dict.fromkeys(left & self._known.keys())
 
     async def _traces(self, only: set[Process] | None) -> dict[str, AgentTraces]:
         """Read the transcripts of these processes' sessions, or of all, and return their traces."""
@@ -308,8 +304,23 @@ class ClaudeCodeSource:
         self._throttle.was_read(self._reader.sessions.live if only is None else only, moment.mono)
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
         self._throttle.wait(self._reader.more)
+        self._poll_if_unwatched()
+        self._looks.plan(self._reader.unannounced, now().mono)
         self.state.unrecognised = self.report.unknown_words
         return traces
+
+    async def _look_everywhere(self) -> set[Process]:
+        began = now().mono
+        found = await self._run(self._reader.look_everywhere)
+        self._looks.looked(began, now().mono)
+        return found
+
+    def _poll_if_unwatched(self) -> None:
+        """Have the home polled from now on where something of it cannot be watched: nothing tells of that."""
+        unwatched = self._reader.unwatched
+        if unwatched is not None and self._following.how == "push":
+            self._following = Following("poll", "poll", explain(unwatched))
+            self._tell(None)
 
     @property
     def _over_limit(self) -> Mapping[str, str]:

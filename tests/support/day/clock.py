@@ -43,13 +43,14 @@ def in_force(clock: Clock) -> Iterator[None]:
     """Have coordd read this clock until the end of the block."""
     with ExitStack() as stack:
         for name, reading in (
-            ("schedule.monotonic", clock.monotonic),
-            ("schedule.time", clock.time),
-            ("clock_watch.monotonic", clock.monotonic),
-            ("clock_watch.time", clock.time),
-            ("clock_watch.uptime", clock.uptime),
+            ("runtime.schedule.monotonic", clock.monotonic),
+            ("runtime.schedule.time", clock.time),
+            ("runtime.clock_watch.monotonic", clock.monotonic),
+            ("runtime.clock_watch.time", clock.time),
+            ("runtime.clock_watch.uptime", clock.uptime),
+            ("intake.source.uptime", clock.uptime),
         ):
-            stack.enter_context(patch(f"coordd.runtime.{name}", reading))
+            stack.enter_context(patch(f"coordd.{name}", reading))
         yield
 
 

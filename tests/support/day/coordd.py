@@ -1,7 +1,7 @@
 """Run what stands between the sources and the records of the daemon, over simulated clocks and processes.
 
-Everything here is the daemon's own, and put together as service/parts.py and service/daemon.py do. Simulated are
-what the kernel tells, the threads, the files of heartbeats, and the writing of records.
+Everything here is the daemon's own, and put together as service/parts.py and service/daemon.py do. Simulated
+are what the kernel tells, the threads, the files of heartbeats, and the writing of records.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from coordd.agents.join import Agent
 from coordd.agents.judging import Limits
 from coordd.agents.key import AgentKey
 from coordd.agents.process import Here
@@ -62,6 +63,9 @@ class Inline:
     async def run(self, call: Callable[..., Any], *about: object, deadline: float) -> Any:
         return call(*about)
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class WorkspaceSource(FakeSource):
     """The heartbeats of one workspace: a fake, whose changes are told as the kernel tells them."""
@@ -90,7 +94,7 @@ class HomeSource(ClaudeCodeSource):
             worker=worker,
             places=places,
             watch=watching,
-            look=machine.seen,
+            look=machine.glance,
             wanted=lambda _place: True,
             remote=lambda _path: None,
         )
@@ -136,12 +140,16 @@ class Records:
     def event(self, _kind: str, _subject: str, _message: str, _detail: object = None) -> None:
         self.events += 1
 
-    def begin(self, snapshot: Sequence[bytes], wall: float) -> None:
+    def begin(self, snapshot: Sequence[bytes], forgotten: Sequence[Any], wall: float) -> None:
         """Note a snapshot, and keep what is written after it."""
         self.forget()
         self._file = (self._directory / f"agent_{utc_date(wall)}.jsonl").open("wb")
         self.snapshot = LastSnapshot(
-            wall, [msgspec.Raw(one) for one in snapshot], self._covered(), msgspec.Raw()
+            wall,
+            [msgspec.Raw(one) for one in snapshot],
+            self._covered(),
+            msgspec.Raw(),
+            forgotten=forgotten,
         )
 
     def forget(self) -> None:
@@ -193,7 +201,7 @@ class Coordd:
                 loop_monitor=monitor,
                 on_step=lambda _seconds: self._intake.scan_soon(),
                 on_gap=self._gap,
-                on_sleep=lambda _seconds: self._intake.scan_soon(),
+                on_sleep=lambda _seconds: self._slept(),
             ),
         )
         schedule = self._schedule = self.timers.schedule
@@ -202,7 +210,8 @@ class Coordd:
         self.needs = Needs(store=self.store, board=board, tasks=TaskList(board=board, store=self.store))
         agents = AgentIntake(store=self.store, recorder=recorder, host=HOST)
         self._announcer = Announcer(store=self.store, recorder=recorder, schedule=schedule, needs=self.needs)
-        agents.on_doing = self._announcer.doing
+        agents.on_doing = self._does
+        self._agents = agents
         tasks = TaskIntake(board=board, recorder=recorder, schedule=schedule)
         self._deadline_timer = DeadlineTimer(store=self.store, schedule=schedule, agents=agents, tasks=tasks)
 
@@ -276,9 +285,9 @@ class Coordd:
 
     def write_snapshot(self) -> None:
         """Write the snapshot."""
-        self._records.begin(
-            [msgspec.json.encode(self._view(one)) for one in self.shown()], self._clock.time()
-        )
+        wall = self._clock.time()
+        shown = [msgspec.json.encode(self._view(one)) for one in self.shown()]
+        self._records.begin(shown, self._agents.forgotten(wall), wall)
 
     def shown(self) -> list[ShownAgent]:
         """Return the agents as somebody who asks now is told."""
@@ -297,6 +306,10 @@ class Coordd:
         mono = self._clock.mono
         return None if clock.readable else mono - (clock.now(mono) - clock.seen(mono))
 
+    def _does(self, agent: Agent) -> None:
+        self._announcer.doing(agent)
+        self._trees.appeared(agent)
+
     def _view(self, shown: ShownAgent) -> AgentView:
         return AgentView(**view_fields(shown, wall=self._clock.time(), host=HOST))
 
@@ -304,6 +317,10 @@ class Coordd:
         await self._processes.check()
         await self._trees.sample()
         self._deadline_timer.update()
+
+    def _slept(self) -> None:
+        self._intake.interrupted()
+        self._intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
         self._trees.skip(seconds)

@@ -114,7 +114,7 @@ class Session(Life):
             for _ in range(self.chance.randrange(1, 40)):
                 yield from self._turn()
                 yield self._between(2, 300) if self.chance.random() < 0.8 else self._between(600, 3 * HOUR)
-                if self.chance.random() < 0.05:
+                if self.chance.random() < 0.05 and self.truth.shown:  # else it is known by its second id
                     self.played.clear(f"session-{next(self.world.numbers)}")
                     yield self._between(2, 20)
         self.played.remove_record()
@@ -224,7 +224,7 @@ class Beating(Life):
         self._tasks: tuple[str, ...] = ()
         self._registration: Registration | None = None
         self.truth.does("unknown", world.now)
-        self._beat()
+        self.beat()
 
     def live(self) -> Iterator[float]:
         holds = self.chance.random() < 0.6
@@ -233,19 +233,27 @@ class Beating(Life):
         while self.world.now < until:
             yield self._between(BEAT - 1, BEAT + 1)
             if holds and self.world.now >= moves:
-                self._tasks = (f"task-{next(self.world.numbers)}",)
+                task = f"task-{next(self.world.numbers)}"
                 moves = self.world.now + self._between(2, 12) * MINUTE
                 if self.chance.random() < 0.1:
                     moves = self.world.now + self._between(20, 60) * MINUTE  # it is wedged, and beats on
-                self.truth.does("task", self.world.now)
-            self._beat()
+                self.holds(task)
+            else:
+                self.beat()
         self.world.remove(self.workspace, self.agent_id)
         self.truth.end, self.truth.ended_at = "left", self.world.now
 
     def cut_off(self) -> None:
         self.truth.end, self.truth.ended_at = "silent", self.world.now
 
-    def _beat(self) -> None:
+    def holds(self, *tasks: str) -> None:
+        """Beat, and have these tasks from now on."""
+        self._tasks = tasks
+        self.truth.does("task", self.world.now)
+        self.beat()
+
+    def beat(self) -> None:
+        """Beat."""
         self.truth.last_beat, wall = self.world.now, self.world.clock.time()
         self._put(Heartbeat(wall, wall, (wall,)))
 
@@ -263,20 +271,21 @@ class Registered(Beating):
         self.process: Process = world.machine.spawn()
         super().__init__(world, workspace)
         self.truth.kind = "registered"
-        self._register("active")
+        self.register("active")
 
     def live(self) -> Iterator[float]:
         for _ in range(self.chance.randrange(3, 60)):
             yield self._between(BEAT - 1, BEAT + 1) if self.chance.random() < 0.8 else 20 * MINUTE
-            self._beat()
-        self._register("completed")
+            self.beat()
+        self.register("completed")
         yield self._between(0.0, 0.5)
         self._end("ended")
 
     def cut_off(self) -> None:
         self._end("killed")
 
-    def _register(self, status: str) -> None:
+    def register(self, status: str) -> None:
+        """Write the registration, with this status, and beat."""
         wall = self.world.clock.time()
         started = self._registration.started_at if self._registration else wall
         self._registration = Registration(
@@ -287,7 +296,7 @@ class Registered(Beating):
             owner=OWNER,
             written=wall,
         )
-        self._beat()
+        self.beat()
 
     def _end(self, how: str) -> None:
         self.truth.end, self.truth.ended_at = how, self.world.now  # type: ignore[assignment]  # two of the words

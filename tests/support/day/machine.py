@@ -1,4 +1,4 @@
-"""Simulate the processes of a machine, and what its kernel tells coordd: at once, or when coordd runs again."""
+"""Simulate the processes of a machine, and what its kernel tells coordd, at once or once that runs again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from played_claude import Written
 
 from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.trees import ProcessUse
-from coordd.sources.claude_code.processes import Seen
 from coordd.sources.claude_code.watch import ONCE, Tell
 from coordd.util import inotify as ino
 from day.clock import Clock
@@ -92,10 +91,12 @@ class Machine:
             one.process, one.parent, self._started(one), uid=OWNER, inner_pid=pid, name="sim", commanded=True
         )
 
-    def seen(self, pid: int) -> Seen | None:
-        """Return the process that a session's record names."""
+    def glance(self, pid: int) -> ProcessFacts | None:
+        """Return the process that a session's record names: its files are this program's, and so is it."""
         one = self._running.get(pid)
-        return None if one is None else Seen(one.process, "claude", self._started(one))
+        if one is None:
+            return None
+        return ProcessFacts(one.process, one.parent, self._started(one), uid=os.geteuid(), name="claude")
 
     def start_of(self, pid: int) -> int | None:
         """Return the start of a process."""

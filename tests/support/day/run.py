@@ -22,7 +22,8 @@ from day.clock import Clock, in_force, rest
 from day.coordd import Coordd, HomeSource, Records, WorkspaceSource
 from day.lives import HOUR, MINUTE, Beating, Life, Registered, Session, World
 from day.machine import FileWatch, Machine, Mailbox
-from day.truth import GONE, Interval, Observed, Oracle, Shown, Truth
+from day.observed import Interval, Observed
+from day.truth import GONE, Oracle, Shown, Truth
 
 WORKSPACES = 4
 DETAILED = 20
@@ -30,7 +31,7 @@ DETAILED = 20
 
 @dataclass
 class Outcome:
-    """What came of a day: how many verdicts were compared, and which were false, in words (the first ones)."""
+    """What came of a day: how many verdicts were compared, how many were false, and the first in words."""
 
     compared: int = 0
     recorded: int = 0
@@ -98,6 +99,7 @@ class Day:
                     await rest()
             if self._coordd is not None:
                 await self._coordd.stop()
+        self._records.forget()
         return self.outcome
 
     # Time.
@@ -161,7 +163,7 @@ class Day:
         async def born() -> None:
             self._is_born()
 
-        self._at(self._chance.uniform(0, 60), go_on)
+        self._at(self._chance.uniform(0, 1), go_on)
 
     # coordd.
 
@@ -376,7 +378,8 @@ class Day:
             )
             self._is_false(
                 f"{truth.key[1]} ({truth.kind}) is {how} as {shown}, allowed {sorted(map(str, allowed))}; "
-                f"end {truth.end} at {truth.ended_at - now:+.1f}; beat {truth.last_beat - now:+.1f}; {phases}",
+                f"end {truth.end} at {truth.ended_at - now:+.1f}; "
+                f"beat {truth.last_beat - now:+.1f}; {phases}",
                 count=False,
             )
 

@@ -1,7 +1,6 @@
-"""Know what is true of each agent, and what coordd may show of it: the oracle, which knows nothing of coordd's code.
+"""Know what is true of each agent, and what coordd may show of it: an oracle that knows nothing of its code.
 
-Only two things are taken from coordd: when its next timer was due as it was stopped, and when it showed that
-a source cannot be read; from these follow what it could observe. All times are the machine's monotonic ones.
+All times are the machine's monotonic ones.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-LAG = 2.0
-"""Seconds within which something that happened has to be shown."""
-FUZZ = 1.1
-"""Seconds by which a gap may be taken for longer or shorter than it was."""
-TIMEOUT, STALL, CALL_STALL, REFUSED, FORGET_ENDED = 120.0, 900.0, 7200.0, 30.0, 600.0
-BEAT = 31.0
+from day.observed import LAG, Observed
+
+TIMEOUT, STALL, CALL_STALL, REFUSED = 120.0, 900.0, 7200.0, 30.0
+FORGET, FORGET_ENDED = 86_400.0, 600.0
 MEASURED = 130.0
 """Seconds after the start within which what an old call's processes do may not be known yet."""
 
@@ -66,93 +63,6 @@ class Truth:
         self.phases.append(Phase(now, what, now if at is None else at, shell))
 
 
-class Interval(NamedTuple):
-    """A time in which something could not be observed."""
-
-    begin: float
-    end: float
-
-
-@dataclass
-class Observed:
-    """What coordd could observe: when it ran, when not, and which sources it could read when.
-
-    ``stops`` are the times in which it was stopped, ``gaps`` those parts of them in which a timer was due,
-    ``downs`` those in which there was no coordd, ``sleeps`` when the machine slept and for how long, ``blind``
-    the times in which each source could not be read, of which the last may go on.
-    """
-
-    started: float = -math.inf
-    downs: list[Interval] = field(default_factory=list)
-    gaps: list[Interval] = field(default_factory=list)
-    stops: list[Interval] = field(default_factory=list)
-    sleeps: list[tuple[float, float]] = field(default_factory=list)
-    blind: dict[str, list[Interval]] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
-
-    def blind_since(self, source: str) -> float | None:
-        """Return since when a source cannot be read; None where it can."""
-        last = self.blind.get(source, [])[-1:]
-        return last[0].begin if last and last[0].end == math.inf else None
-
-    def note(self, source: str, unreadable_since: float | None, now: float) -> None:
-        """Note since when a source cannot be read; None: it can."""
-        intervals = self.blind.setdefault(source, [])
-        since = self.blind_since(source)
-        if unreadable_since is None and since is not None:
-            intervals[-1] = Interval(since, now)
-        elif unreadable_since is not None and since is None:
-            intervals.append(Interval(unreadable_since, math.inf))
-
-    def known_from(self, source: str | None, now: float) -> float:
-        """Return the earliest moment whose truth may still be what is known; None: of processes alone."""
-        begin = now - LAG
-        unobserved = [*self.downs[-3:], *self.stops[-3:]]
-        if source is not None:
-            unobserved += self.blind.get(source, [])[-3:]
-        for one in sorted(unobserved, reverse=True):
-            if one.end >= begin:
-                begin = min(begin, one.begin - LAG)
-        return begin
-
-    def first_read(self, source: str) -> float:
-        """Return when a source was read for the first time since coordd started; infinite: not yet."""
-        found = self.started
-        for one in self.blind.get(source, ()):
-            if one.begin <= found + LAG and one.end >= found:
-                found = one.end
-        return found
-
-    def known_beat(self, source: str, beat: float) -> float:
-        """Return the last beat that is surely known to coordd, if the last one was at this time."""
-        unobserved = [*self.stops, *self.downs, *self.blind.get(source, ())]
-        for one in sorted(unobserved, reverse=True, key=lambda one: one.end):
-            if one.begin - LAG <= beat <= one.end + LAG:
-                beat = one.begin - LAG - BEAT
-        return beat
-
-    def elapsed(self, source: str, since: float, now: float, *, open_counts: bool) -> tuple[float, float]:
-        """Return the least and the most observed time since a moment.
-
-        ``open_counts``: a time in which the source cannot be read counts for as long as it goes on.
-        """
-        low = high = now - since
-        read = min(self.first_read(source), now)
-        redated = since < read  # what was not observed before is not remembered
-        every = [*self.gaps, *self.blind.get(source, ())]
-        for one in _merged(every, FUZZ, since):
-            low -= max(0.0, min(one.end, now) - max(one.begin, since))
-        # what was written meanwhile is dated as it says
-        whole = [one for one in _merged(every, 0.0, since) if one.begin >= since]
-        kept = [one for one in whole if not redated or one.end > read]
-        for one in _merged(kept, -FUZZ, since):
-            if one.end < now or not open_counts:
-                high -= max(0.0, min(one.end, now) - max(one.begin, since))
-        if redated:
-            high += sum(length for at, length in self.sleeps if since <= at <= read)
-        return max(0.0, low), max(0.0, high)
-
-
 class Oracle:
     """Say what may be shown of an agent."""
 
@@ -172,47 +82,42 @@ class Oracle:
         seen_at = max(truth.born, self.observed.started)
         young = now - seen_at < 5 or self.observed.known_from(truth.source, now) < seen_at
         yield from self._with_process(truth, now, ["process", "heartbeat"] if young else ["process"])
-        met = max([seen_at, *(one.end for one in self._over(truth.born, truth.source))])
+        met = self.observed.seen_after(truth.source, seen_at)
+        if truth.ended_at <= met < now:
+            yield "inactive", "silent", None  # its process was never seen alive
         if now - met < LAG and now - truth.last_beat >= TIMEOUT:
             yield "inactive", "silent", None  # coordd finds it so, and looks at its process a moment later
 
     def _with_process(self, truth: Truth, now: float, reasons: list[str]) -> Iterator[Shown]:
-        seen_from = self.observed.known_from(None, now)
         read_from = self.observed.known_from(truth.source, now)
-        blind = self.observed.blind_since(truth.source) is not None or read_from < now - LAG
-        if truth.ended_at >= seen_from:  # it may be taken for alive
+        if truth.ended_at >= self.observed.known_from(None, now):  # it may be taken for alive
             for activity in self._activities(truth, now):
                 for reason in reasons:
                     yield "active", reason, activity
             if truth.born >= read_from:
                 yield GONE
-        if truth.ended_at > now:
-            return
-        end = truth.end
-        if truth.kind == "registered" and any(
-            one.begin <= truth.ended_at <= one.end for one in self.observed.downs
-        ):
+        if truth.ended_at <= now:
+            blind = self.observed.blind_since(truth.source) is not None or read_from < now - LAG
+            yield from self._with_ended_process(truth, now, blind=blind)
+
+    def _with_ended_process(self, truth: Truth, now: float, *, blind: bool) -> Iterator[Shown]:
+        observed, end = self.observed, truth.end
+        if truth.kind == "registered" and any(one.holds(truth.ended_at) for one in observed.downs):
             end = "ended"  # what kind of end it was nobody saw
-        if end == "left":
-            yield GONE
-        else:
-            yield "inactive", str(end), None
         if blind:
             yield "unknown", "unreachable", None
             if truth.kind == "registered":  # of how it ended nothing is known but its last beat
                 yield "active", "heartbeat", "unknown"
                 yield "inactive", "silent", None
-        unseen = [one for one in self._unobserved(truth.source) if one.begin - LAG <= truth.born]
-        if not truth.shown and any(truth.ended_at <= one.end + LAG for one in unseen):
-            yield GONE  # it came and went while nobody looked
-        if end != truth.end and self.observed.started > truth.ended_at + FORGET_ENDED:
-            yield "inactive", "silent", None  # it was forgotten, and what it left is found again
-        elif end == "ended":
-            told = max([truth.ended_at, *(one.end for one in self._over(truth.ended_at, truth.source))])
-            if now > truth.ended_at + FORGET_ENDED - 1:
-                yield GONE
-            if now > told + FORGET_ENDED + 10 and self.observed.started < told:
-                yield "", "it has to be forgotten", None
+        met = observed.seen_after(truth.source, truth.born)
+        forgotten = observed.real_age(truth.ended_at, now) > FORGET - 1
+        if end == "ended":
+            forgotten |= now > truth.ended_at + FORGET_ENDED - 1
+        if forgotten or (not truth.shown and truth.ended_at <= met + LAG):  # it came and went unseen
+            yield GONE
+        told = observed.seen_after(truth.source, truth.ended_at)
+        if end != "ended" or now < observed.seen_after(truth.source, told + FORGET_ENDED) + LAG:
+            yield "inactive", str(end), None
 
     # Those that only beat.
 
@@ -239,6 +144,8 @@ class Oracle:
             yield "unknown", "unreachable", None
         if silent and truth.ended_at <= now:
             yield "inactive", "silent", None
+            if observed.real_age(truth.last_beat, now) > FORGET - 1:
+                yield GONE
 
     # What they do.
 
@@ -257,66 +164,45 @@ class Oracle:
         return found
 
     def _activity(self, truth: Truth, phase: Phase, now: float) -> set[str]:
-        low, high = self.observed.elapsed(truth.source, phase.at, now, open_counts=False)
-        since_start = now - self.observed.first_read(truth.source)
+        age = self._age(truth, phase.at, now)
+        read = self.observed.first_read(truth.source)
         match phase.what:
-            case "unknown" | "idle" | "waiting":
-                return {phase.what}
             case "leaving":
-                return {"idle", "unknown"}
+                found = {"idle", "unknown"}
             case "refused":
-                return _by_age(low, high, REFUSED, "working", "blocked")
+                found = _by_age(age, REFUSED, "working", "blocked")
             case "turn":
-                found = _by_age(low, high, STALL, "working", "stalled")
+                found = _by_age(age, STALL, "working", "stalled")
                 if phase.shell is not None:
-                    ages = self.observed.elapsed(truth.source, phase.shell, now, open_counts=False)
-                    shell = _by_age(*ages, CALL_STALL, "working", "")
+                    shell = _by_age(self._age(truth, phase.shell, now), CALL_STALL, "working", "")
                     found = {"working"} if shell == {"working"} else found | shell - {""}
-                return found
             case "task":
-                found = _by_age(low, high, STALL, "working", "stalled")
-                read = self.observed.elapsed(truth.source, now - since_start, now, open_counts=False)
-                if read[0] < STALL + LAG:  # a change before the start cannot be told from none
-                    found.add("working")
-                return found
+                found = _by_age(age, STALL, "working", "stalled")
+                if self._age(truth, read, now)[0] < STALL + LAG:
+                    found.add("working")  # a change before the start cannot be told from none
             case "shell":
-                return _by_age(low, high, CALL_STALL, "working", "idle")
+                found = _by_age(age, CALL_STALL, "working", "idle")
             case "working-call":
                 found = {"working"}
-                if high >= CALL_STALL and since_start < MEASURED:
+                if age[1] >= CALL_STALL and now - read < MEASURED:
                     found.add("unknown")
-                return found
             case "call":
-                found = _by_age(low, high, CALL_STALL, "working", "stalled")
-                if high >= CALL_STALL and since_start < STALL + MEASURED:
+                found = _by_age(age, CALL_STALL, "working", "stalled")
+                if age[1] >= CALL_STALL and now - read < STALL + MEASURED:
                     found.add("unknown")
-                return found
+            case what:
+                found = {what}
+        return found
 
-    def _unobserved(self, source: str) -> list[Interval]:
-        return [*self.observed.downs, *self.observed.stops, *self.observed.blind.get(source, ())]
-
-    def _over(self, moment: float, source: str) -> list[Interval]:
-        return [one for one in self._unobserved(source) if one.begin - LAG <= moment <= one.end]
-
-
-def _merged(intervals: list[Interval], by: float, since: float) -> Iterator[Interval]:
-    """Yield these intervals, each longer by some seconds at both ends, and those that overlap as one."""
-    last = Interval(-math.inf, -math.inf)
-    for one in sorted(Interval(one.begin - by, one.end + by) for one in intervals if one.end + by > since):
-        if one.end <= one.begin:
-            continue
-        if one.begin > last.end:
-            yield last
-            last = one
-        else:
-            last = Interval(last.begin, max(last.end, one.end))
-    yield last
+    def _age(self, truth: Truth, since: float, now: float) -> tuple[float, float]:
+        return self.observed.elapsed(truth.source, since, now, open_counts=False)
 
 
-def _by_age(low: float, high: float, limit: float, before: str, after: str) -> set[str]:
+def _by_age(age: tuple[float, float], limit: float, before: str, after: str) -> set[str]:
+    """Return what may be shown of an age of at least and at most so many seconds."""
     found = set()
-    if low < limit + LAG:
+    if age[0] < limit + LAG:
         found.add(before)
-    if high >= limit - LAG:
+    if age[1] >= limit - LAG:
         found.add(after)
     return found

@@ -280,6 +280,14 @@ def test_who_needs_a_human_is_counted_and_can_have_thresholds() -> None:
     assert loud.details == ("waiting agents 2 (warning at 0)",)
 
 
+def test_those_that_were_killed_together_count_one_by_one() -> None:
+    document = with_agents(inactive=24, killed=24)
+    document["attention"] = [{"kind": "mass"}]
+    verdict = judged(document, critical_killed="3")
+    assert verdict.headline.startswith("killed agents 24 (critical at 3); 3 agents active, 24 killed")
+    assert (verdict.state, " killed=24;" in verdict.perfdata) == (CRITICAL, True)
+
+
 @pytest.mark.parametrize("metric", ["waiting", "killed", "blocked"])
 def test_an_older_daemon_does_not_tell_who_needs_a_human(metric: str) -> None:
     assert judged(with_agents(), **{f"critical_{metric}": "0"}).state == UNKNOWN

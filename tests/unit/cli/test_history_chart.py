@@ -21,6 +21,6 @@ def test_no_number_is_too_large_for_it(value: Any) -> None:
         for one in (value, 12.0, value)
     ]
     span = Span(NOW - 3600, NOW)
-    assert b"cpu" in chart(records, RecordQuery("system", span, None, None), NOW)
+    assert b"cpu" in chart(records, RecordQuery("system", span, None, None), NOW, utc=False)
     one_agent = [{**record, "agent_id": "a", "status": "active"} for record in records]
-    assert b"agent a" in chart(one_agent, RecordQuery("agent", span, "a", None), NOW)
+    assert b"agent a" in chart(one_agent, RecordQuery("agent", span, "a", None), NOW, utc=True)

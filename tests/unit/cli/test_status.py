@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.cli import app, plain_status
-from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, short_path, tokens
+from coordd.cli.agent_places import is_at, short_path
+from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, tokens
 from coordd.cli.grid import Column, grid
 from coordd.cli.look import Picture
 from coordd.cli.screen import Screen
-from coordd.cli.status_facts import local_time
 from coordd.cli.status_text import lost_text, running_text, stopped_text
 from coordd.cli.tables import agent_table
 from coordd.cli.task_table import task_lines
+from coordd.cli.times import local_time
 from coordd.cli.view import View
 from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
@@ -221,8 +222,8 @@ def test_redis_tasks_workspaces_limits_and_malformed_traces() -> None:
     )
     assert "Redis      connected  redis://h/0  memory 1.2 MiB  345 keys  latency 0.2 ms  feed push\n" in text
     assert "Tasks      4 available, 3 claimed, - orphaned\n" in text
-    assert "Workspaces 2 of 3 not read\n" in text
-    assert "           ~/b: waits for .claude/coordination\n" in text
+    assert "Workspaces 1 of 3 not read\n" in text
+    assert "~/b" not in text  # that it waits for heartbeats is no trouble
     assert "           /c: Permission denied\n" in text
     assert "Traces     7 malformed" in text
     assert "Limits     codex 5 h: 83 %, resets " in text
@@ -315,7 +316,54 @@ def test_the_ended_are_folded_into_a_count() -> None:
 def test_worktrees_stand_under_their_project() -> None:
     trees = [session("a", "idle"), session("b", "working", workspace="/home/me/wt")]
     text = text_of(scene(attention=[]), trees)
-    assert "\n~/src/shop (worktrees: 2)\n  b  working" in text
+    assert "\n~/src/shop (worktrees: 1)\n  b  working" in text
+
+
+def test_a_worktree_is_named_beside_its_project_everywhere() -> None:
+    alone = session("a", "waiting", 60, workspace="/home/me/src/wt-shop", waiting_for="plan approval")
+    alike = session("b", "idle", workspace="/tmp/shop")
+    entry = {**ATTENTION[0], "subject": "a", "workspace": "/home/me/src/wt-shop"}
+    fell = {**entry, "kind": "mass", "subject": "/home/me/src/wt-shop", "text": "2 of 2 agents were killed"}
+    text = text_of(scene(attention=[entry, fell]), [alone, alike])
+    assert "  a                     waits for you: permission prompt  4 min  ~/src/shop (wt-shop)  in" in text
+    assert "  ~/src/shop (wt-shop)  2 of 2 agents were killed         4 min" in text
+    assert "\n~/src/shop (worktrees: 2)\n" in text
+    table = agent_table([alone, alike], {}, View(home="/home/me"), asked=seen_at(0))
+    assert "  ~/src/shop (wt-shop)    waiting" in table[1]
+    assert "  ~/src/shop (/tmp/shop)  idle" in table[2]
+    assert [is_at(alone, place) for place in (SHOP, "/home/me/src/wt-shop", "/home/me/src", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert is_at(session("r", "idle", workspace=None, project=None), "")
+
+
+@pytest.mark.parametrize("columns", [60, 70, 80, 90, 100, 120, 140])
+def test_what_needs_a_human_is_never_cut(columns: int) -> None:
+    text = "waits for you: permission prompt, in its terminal (pts/0, pid 30564)"
+    orphaned = "orphaned: its holder 72e236f1-1a81-4179-8441-90ae2941767b is inactive (killed)"
+    entries = [
+        {**ATTENTION[0], "text": text, "command": "coordctl agent 94c04d07"},
+        {**ATTENTION[1], "text": orphaned},
+    ]
+    lines = text_of(scene(attention=entries), SCENE, columns=columns).split("\n\n")[1].splitlines()
+    assert max(map(width, lines)) <= columns
+    told = " ".join("\n".join(lines).split())
+    for words in [*text.split(), *orphaned.split(), "coordctl agent 94c04d07", "coordctl why api-3"]:
+        assert words in told
+    assert "…" not in told
+
+
+def test_where_an_agent_waits_stands_in_one_piece_below() -> None:
+    text = "waits for you: permission prompt, in its terminal (pts/0, pid 30564)"
+    entries = [{**ATTENTION[0], "text": text, "command": "coordctl agent 94c04d07"}]
+    assert text_of(scene(attention=entries), SCENE, columns=80).split("\n\n")[1].splitlines() == [
+        "Needs you",
+        "  shop-12  waits for you: permission prompt,  4 min  ~/src/shop",
+        "    in its terminal (pts/0, pid 30564)  coordctl agent 94c04d07",
+    ]
 
 
 def test_a_name_that_several_have_is_told_apart_by_the_id() -> None:
@@ -345,7 +393,7 @@ def test_with_nothing_at_all_it_says_what_is_watched_and_what_to_do() -> None:
     assert text.startswith("box  no agents    coordd 0.1.0")
     assert text.split("\n\n")[2].splitlines() == [
         "Watched",
-        "  ~/app: waits until it is there",
+        "  ~/app: no heartbeats yet (.claude/coordination is awaited)",
         "  claude-code ~/.claude",
         "  codex ~/.codex: cannot be read (Permission denied)",
         "Claude Code sessions appear here by themselves.",
@@ -359,6 +407,21 @@ def test_with_nothing_at_all_it_says_what_is_watched_and_what_to_do() -> None:
 def test_an_agent_whose_state_changed_between_two_answers_is_shown_once() -> None:
     assert [a["status"] for a in in_order([agent("a"), agent("a", "inactive")])] == ["inactive"]
     assert len(in_order([agent("a"), agent("a", workspace="/other"), agent("a", workspace=None)])) == 3
+
+
+def test_of_one_state_who_has_been_in_it_for_longest_comes_first() -> None:
+    agents = [
+        session("a", "waiting", 4),
+        session("b", "waiting", 600),
+        session("c", "waiting", activity_since=None),
+        agent("d", "inactive", reason="killed", inactive_since=seen_at(5)),
+        agent("e", "inactive", reason="killed", inactive_since=seen_at(90)),
+        agent("f", "unknown", reason="quiet", last_heartbeat=seen_at(9)),
+        agent("g", "unknown", reason="quiet", last_heartbeat=seen_at(99), last_progress=seen_at(50)),
+        session("h", "unknown", 10),
+        session("i", "working", 20),
+    ]
+    assert [one["agent_id"] for one in in_order(agents)] == list("bacedgfhi")
 
 
 def test_the_table_of_agents_names_project_and_last_sign() -> None:
@@ -383,8 +446,8 @@ def test_the_table_of_agents_names_project_and_last_sign() -> None:
     assert [line.split()[0] for line in lines[1:]] == [
         "shop-12",
         "api-3",
-        "shop-7",
         "docs-1",
+        "shop-7",
         "coder-1",
         "r",
         "gone",
@@ -667,7 +730,7 @@ def test_a_long_id_does_not_push_the_table_off_the_screen() -> None:
     assert max(map(len, lines)) < 120
     assert any(line.startswith("x" * 39 + "…  ") for line in lines)
     tasks = [{"task_id": "t" * 240, "state": "held", "agent_id": "你" * 120, "message": "m" * 500}]
-    assert max(width(line) for line in task_lines(tasks, WRITTEN, colour=False)) < 200
+    assert max(width(line) for line in task_lines(tasks, WRITTEN, View())) < 200
 
 
 def test_choices_stand_in_one_line_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:

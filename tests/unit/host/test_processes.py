@@ -38,6 +38,19 @@ def test_the_start_is_right_to_the_tick_whatever_btime_says() -> None:
         assert abs(processes.start_at(facts.started) - facts.process.start) <= 1
 
 
+def test_a_glance_waits_for_nothing_and_sees_who_it_is(tmp_path: Path) -> None:
+    """A command line is read from the process's memory, which it may hold while it hangs."""
+    with sleeper() as child:
+        facts, whole = processes.glance(child.pid), processes.look(child.pid)
+        assert facts is not None
+        assert whole is not None
+        assert (facts.process, facts.uid, facts.name) == (whole.process, whole.uid, whole.name)
+        assert (facts.commanded, facts.cwd) == (None, None)
+        with pytest.raises(ProbeFailed):
+            procfs.glance(child.pid, proc=str(tmp_path))
+    assert processes.glance(child.pid) is None
+
+
 def test_any_name_is_read_as_it_is() -> None:
     rename = "open('/proc/self/comm','w').write('a) S (b\\n c'); print('here', flush=True); input()"
     with python(rename) as child:

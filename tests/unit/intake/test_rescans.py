@@ -31,6 +31,7 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
 from coordd.tasks.board import Board
@@ -61,14 +62,14 @@ class Reader:
 
 class Backend:
     entries: tuple[str, ...] = ("/w",)
-    guests: tuple[str, ...] = ()
     watched = True
 
     def __init__(self) -> None:
         self.one = Reader()
         self.found = [FoundWorkspace("/w", from_glob=False, remote=False)]
+        self.guests: tuple[str, ...] = ()
 
-    def find(self, _ground: object) -> list[FoundWorkspace]:
+    def find(self, _ground: Ground | None = None) -> list[FoundWorkspace]:
         return self.found
 
     def reader(self, _path: str) -> Reader:

@@ -50,6 +50,7 @@ def test_the_clock_counts_the_seen_time_and_runs_on_while_blind(
             blind = None
         assert clock.readable is (blind is None)
         assert clock.now(mono) == seen + (blind or 0.0)
+        assert clock.seen(mono) == seen
 
 
 def test_repeated_notes_change_nothing() -> None:

@@ -77,12 +77,12 @@ async def test_a_zombie_has_ended_though_nobody_waits_for_it(watch: ProcessWatch
     ends: list[Process] = []
     with sleeper() as child:
         process = process_of(child.pid)
-        watch.watch(process, ends.append)
+        assert watch.watch(process, ends.append)
         os.kill(child.pid, signal.SIGKILL)
         await until(lambda: ends)
         eventually(is_zombie(child.pid))
     with zombie() as dead:
-        watch.watch(dead, ends.append)
+        assert not watch.watch(dead, ends.append)
         assert len(ends) == 1
         await until(lambda: len(ends) == 2)
     assert ends == [process, dead]

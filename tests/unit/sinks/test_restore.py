@@ -75,7 +75,7 @@ class Place:
         with open_directory(str(self.directory)) as directory:
             snapshot = read_snapshot(str(self.snapshot), root=self.root)
             found = restore(snapshot, directory.fd, now=self.now, host=self.host)
-        return {agent.key.agent_id: agent for agent in found if not agent.dormant}
+        return {agent.key.agent_id: agent for agent in found}
 
 
 def shown(one: RememberedAgent, *, now: float = T0 + 1000, sources: tuple[str, ...] = ("/w",)) -> Agent:
@@ -125,6 +125,38 @@ def test_one_that_was_removed_is_forgotten_until_it_comes_back(place: Place) -> 
         record("a", 1, cause="removed"), record("b", 2, cause="removed"), record("b", 3, cause="appeared")
     )
     assert set(place.known()) == {"b"}
+
+
+def test_one_that_was_forgotten_is_known_as_dormant_until_its_next_beat(place: Place) -> None:
+    document = {"schema": 1, "written_at": format_utc(T0), "agents": [record("b", 0)]}
+    forgotten = [["/w", "a", ["file"], T0 - 5], ["/w", "b", ["file"], None]]
+    place.snapshot.write_text(json.dumps({**document, "forgotten": forgotten}))
+    ended = {
+        "status": "inactive",
+        "reason": "ended",
+        "ended_at": format_utc(T0 + 1),
+        "pid": 7,
+        "proc_start": 9,
+    }
+    place.records(record("c", 1, **ended), record("c", 601, cause="removed", **ended))
+    known = place.known()
+    assert {agent_id: one.dormant for agent_id, one in known.items()} == {"a": True, "b": False, "c": True}
+    assert (known["a"].beat_wall, known["a"].sources) == (T0 - 5, ("file",))
+    moment = Moment(T0 + 1000, 1000)
+    for agent_id in ("a", "c"):
+        (one,) = known[agent_id].observations(by_place([state_of("/w")]), moment)
+        assert (one.dormant, one.process) == (True, None)
+
+
+def test_the_end_of_a_process_is_known_to_the_millisecond(place: Place) -> None:
+    killed = {"status": "inactive", "reason": "killed", "ended_at": format_utc(T0 + 1.234)}
+    place.records(record("a", 900, pid=7, proc_start=9, **killed))
+    (one,) = place.known()["a"].observations(by_place([state_of("/w")]), Moment(T0 + 1000, 5000.0))
+    assert one.process is not None
+    assert one.process.end is not None
+    assert not one.process.end.orderly
+    assert one.process.end.wall == pytest.approx(T0 + 1.234)
+    assert one.process.end.mono == pytest.approx(5000.0 - 998.766)
 
 
 def test_parts_are_read_in_their_order_and_gzipped_ones_are_not(place: Place) -> None:

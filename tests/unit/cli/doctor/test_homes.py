@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,12 +43,21 @@ def test_a_home_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert polled.message == "claude-code ~/.claude is polled: nfs; 1 agent seen there"
 
 
-def test_a_home_that_cannot_be_read_warns_and_names_a_way_out() -> None:
-    (mine,) = found(home(state="unreadable", error="Permission denied", path="/home/me/my claude"))
-    assert (mine.result, mine.fix) == ("warn", "look at its rights: ls -ld '/home/me/my claude'")
+def test_a_home_that_cannot_be_read_warns_and_names_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "my claude"
+    (path / "sessions").mkdir(parents=True)
+    (mine,) = found(home(state="unreadable", error="Permission denied", path=str(path)))
+    assert (mine.result, mine.fix) == ("warn", f"look at its rights: ls -ld '{path}' '{path}/sessions'")
     assert "cannot be read: Permission denied" in mine.message
     (theirs,) = found(home(state="unreadable", error="x"), daemon=STRANGER)
     assert "coordd service install" in str(theirs.fix)
+
+
+def test_a_folder_of_sessions_that_is_gone_comes_back_with_claude_code(tmp_path: Path) -> None:
+    error = f"{tmp_path}/sessions was there and is gone"
+    (gone,) = found(home(state="unreadable", error=error, path=str(tmp_path)))
+    assert gone.message.endswith(f"cannot be read: {error}")
+    assert str(gone.fix).startswith("start Claude Code: it makes this folder again")
 
 
 def test_what_is_not_understood_is_named_with_program_and_version() -> None:

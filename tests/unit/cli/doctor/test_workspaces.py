@@ -18,7 +18,9 @@ from coordd.cli.doctor import workspaces as doctor_workspaces
 from coordd.cli.doctor.access import (
     Credentials,
 )
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.cli.doctor.workspaces import check_workspace, check_workspaces
+from coordd.errors import DaemonNotRunning
 
 
 def test_a_workspace_that_can_be_read(tmp_path: Path) -> None:
@@ -51,7 +53,10 @@ def test_a_file_that_the_daemon_may_not_read_is_named_with_all_the_others(tmp_pa
 def test_a_workspace_that_waits_or_is_gone(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     waiting = check_workspace(str(tmp_path / "empty"), "waiting", None, facts().me)
-    assert (waiting.result, "mkdir -p" in str(waiting.fix)) == ("warn", True)
+    assert (waiting.result, waiting.fix) == ("ok", None)
+    assert "no agent has coordinated there yet; it is awaited" in waiting.message
+    empty = check_workspace(str(tmp_path / "empty"), "unreadable", "x", facts().me)
+    assert (empty.result, "mkdir -p" in str(empty.fix)) == ("fail", True)
     gone = check_workspace(str(tmp_path / "gone"), "unreadable", "No such file or directory", facts().me)
     assert (gone.result, gone.fix) == ("fail", "correct coordination.workspaces")
 
@@ -67,7 +72,7 @@ def test_what_the_daemon_cannot_read_fails_even_where_modes_allow_it(tmp_path: P
     [
         ("inotify", "ok", "is read; only root can try what root may do, and followed by inotify"),
         ("unreadable", "fail", "cannot be read by the daemon: EIO; only root can try"),
-        ("waiting", "warn", "does not exist: no agent has coordinated there yet"),
+        ("waiting", "ok", "does not exist: no agent has coordinated there yet"),
         (None, "warn", "cannot tell whether root may read it: only root can try what root may do"),
     ],
 )
@@ -111,3 +116,19 @@ def test_no_workspace_is_worth_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     found = only(check_workspaces(facts(status=status_document(workspaces=[]))))
     assert (found.result, "--workspace" in str(found.fix)) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("layout", "enabled", "result"),
+    [("user", True, "ok"), ("user", False, "warn"), ("system", True, "warn"), (None, None, "warn")],
+)
+def test_before_the_first_start_nothing_has_to_be_set_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, layout: str | None, enabled: bool | None, result: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = ConfigAnswer(0, "/etc/coordd.toml", values={"claude_code": {"enabled": enabled}})
+    status = {"daemon": {"layout": layout}}
+    error = DaemonNotRunning([])
+    found = only(check_workspaces(facts(status=status, config=config, error=error, socket=None)))
+    assert found.result == result
+    assert ("sessions appear by themselves" in found.message) == (result == "ok")

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sessions import Home
 from sources import Follower
-from waiting import eventually, until
+from waiting import until
 
 from coordd.runtime.worker import Worker
-from coordd.sources.base import RESCAN, UNREADABLE
-from coordd.sources.claude_code import finder as finder_module
+from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
+from coordd.sources.claude_code import search as search_module
+from coordd.sources.claude_code import source as source_module
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import HomesWanted, find_homes, running_homes
+from coordd.sources.claude_code.homes import Candidate, HomesWanted, Look, look_at
 from coordd.sources.claude_code.watch import Watch
 
 
@@ -34,64 +33,6 @@ def home(path: Path) -> Path:
     for one in ("sessions", "projects"):
         (path / one).mkdir(parents=True)
     return path
-
-
-def found(wanted: HomesWanted, *running: str) -> list[str]:
-    return [one.path for one in find_homes(wanted, lambda: running).found]
-
-
-def test_the_usual_home_and_those_beside_it_are_found(user: Path) -> None:
-    home(user / ".claude-work")
-    home(user / ".claude-x")
-    (user / ".claude").mkdir()
-    (user / ".claude-half" / "sessions").mkdir(parents=True)
-    (user / ".claude.json").write_text("{}")
-    home(user / "claude-no")
-    names = [os.path.basename(path) for path in found(HomesWanted(user=str(user)))]
-    assert names == [".claude", ".claude-work", ".claude-x"]
-
-
-def test_what_is_named_is_a_home_even_before_it_is_there(user: Path) -> None:
-    wanted = HomesWanted(configured=(str(user / "later"),), environment=str(user / "env"))
-    homes = find_homes(wanted, lambda: ())
-    assert [(one.path, one.named) for one in homes.found] == [
-        (str(user / "later"), True),
-        (str(user / "env"), True),
-    ]
-    assert homes.parents == {str(user): {"later", "env"}}
-
-
-def test_without_a_user_only_what_is_named_is_looked_for(user: Path) -> None:
-    home(user / ".claude")
-    assert found(HomesWanted(), str(user / ".claude")) == []
-    assert found(HomesWanted(configured=(str(user / ".claude"),))) == [str(user / ".claude")]
-
-
-def test_a_home_is_one_by_whatever_way_it_is_reached(user: Path) -> None:
-    home(user / ".claude")
-    (user / ".claude-link").symlink_to(".claude")
-    wanted = HomesWanted(configured=(str(user / ".claude-link"),), user=str(user))
-    assert found(wanted, str(user / ".claude-link" / ".." / ".claude")) == [str(user / ".claude")]
-
-
-def test_a_running_process_names_its_home(tmp_path: Path, user: Path) -> None:
-    program = tmp_path / "claude"
-    shutil.copy(shutil.which("sleep") or "", program)
-    environment = {"CLAUDE_CONFIG_DIR": str(home(user / "elsewhere")), "OTHER": "secret"}
-    with subprocess.Popen([program, "1000"], env=environment) as child:
-        try:
-            eventually(lambda: str(user / "elsewhere") in running_homes())
-        finally:
-            child.kill()
-    with subprocess.Popen([shutil.which("sleep") or "", "1000"], env=environment) as child:
-        try:
-            assert str(user / "elsewhere") not in running_homes()
-        finally:
-            child.kill()
-
-
-def test_a_home_that_a_process_names_and_is_not_there_is_none(user: Path) -> None:
-    assert found(HomesWanted(user=str(user)), str(user / "nowhere")) == []
 
 
 Maker = Callable[..., ClaudeCodeFinder]
@@ -125,7 +66,6 @@ async def make(user: Path) -> AsyncIterator[Maker]:
 
 async def paths(finder: ClaudeCodeFinder) -> list[str]:
     sources = await finder.find()
-    assert sources is not None
     return [name.path for name in sources]
 
 
@@ -161,7 +101,6 @@ async def test_a_named_home_that_is_not_there_waits_and_is_read_when_it_is(make:
     finder = make(homes=HomesWanted(configured=(str(path),)))
     finder.start(lambda: None)
     sources = await finder.find()
-    assert sources is not None
     (source,) = sources.values()
     follower = Follower(source)
     follower.start()
@@ -185,7 +124,6 @@ async def test_a_home_stays_while_a_session_of_it_lives(make: Maker, user: Path)
     stand_in = Home(user / ".claude")
     stand_in.session("s1")
     sources = await finder.find()
-    assert sources is not None
     (source,) = sources.values()
     follower = Follower(source)
     follower.start()
@@ -208,18 +146,169 @@ async def test_it_can_be_turned_off(make: Maker, user: Path) -> None:
     assert finder.interval == RESCAN
 
 
-async def test_a_file_system_that_hangs_leaves_what_is_known(
-    make: Maker, monkeypatch: pytest.MonkeyPatch
+class Hanging:
+    """File systems that do not answer, below some paths."""
+
+    def __init__(self, *paths: Path) -> None:
+        self.paths = [str(path) for path in paths]
+        self.answers = threading.Event()
+
+    def __call__(self, candidate: Candidate) -> Look:
+        if any(candidate.path.startswith(path) for path in self.paths):
+            self.answers.wait(20)
+        return look_at(candidate)
+
+
+@pytest.fixture
+def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hanging]]:
+    made: list[Hanging] = []
+
+    def hang(*paths: Path) -> Hanging:
+        monkeypatch.setattr(search_module, "DEADLINE", 0.1)
+        made.append(Hanging(*paths))
+        monkeypatch.setattr(search_module, "look_at", made[-1])
+        return made[-1]
+
+    yield hang
+    for one in made:
+        one.answers.set()
+
+
+async def test_a_folder_that_hangs_from_the_start_hides_no_home(
+    make: Maker, user: Path, hang: Callable[..., Hanging]
 ) -> None:
-    monkeypatch.setattr(finder_module, "READ_DEADLINE", 0.05)
+    home(user / ".claude")
+    home(user / ".claude-late")
+    home(user / ".claude-work")
+    hanging = hang(user / ".claude-late")
+    told = asyncio.Event()
+    finder = make()
+    finder.start(told.set)
+    assert await paths(finder) == [str(user / ".claude"), str(user / ".claude-work")]
+    assert finder.awaited == ((str(user / ".claude-late"), "its file system does not answer"),)
+    assert finder.interval == UNREADABLE
+    hanging.answers.set()
+    await told.wait()
+    assert str(user / ".claude-late") in await paths(finder)
+    assert (finder.awaited, finder.interval) == ((), RESCAN)
+
+
+async def test_a_home_that_begins_to_hang_stays(
+    make: Maker, user: Path, hang: Callable[..., Hanging]
+) -> None:
+    home(user / ".claude")
+    home(user / ".claude-work")
+    finder = make()
+    finder.start(lambda: None)
+    both = await paths(finder)
+    hang(user / ".claude-work")
+    assert await paths(finder) == both
+    home(user / ".claude-new")
+    assert str(user / ".claude-new") in await paths(finder)
+    assert finder.awaited == ()  # its source says what there is to say
+
+
+async def test_a_named_home_that_hangs_is_a_source_that_cannot_be_read(
+    make: Maker, user: Path, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home(user / ".claude")
+    late = user / "late"
+    hang(late)
+    monkeypatch.setattr(source_module, "READ_DEADLINE", 0.1)
+    answers = threading.Event()
+    finder = make(
+        homes=HomesWanted(configured=(str(late),), user=str(user)),
+        remote=lambda path: answers.wait(20) and None if path == str(late) else None,
+    )
+    finder.start(lambda: None)
+    sources = await finder.find()
+    assert [name.path for name in sources] == [str(user / ".claude"), str(late)]
+    usual, hung = (Follower(source) for source in sources.values())
+    try:
+        for one in (usual, hung):
+            one.start()
+        with pytest.raises(SourceLost, match="does not answer"):
+            await hung.read()
+        await usual.read()
+    finally:
+        answers.set()
+        for source in sources.values():
+            await source.stop()
+
+
+async def test_a_home_that_hangs_delays_no_other(
+    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each home has a thread of its own, which ends with it."""
+    home(user / ".claude-a")
+    home(user / ".claude-b")
+    answers = threading.Event()
+    finder = make(remote=lambda path: answers.wait(20) and None if path.endswith("-a") else None)
+    finder.start(lambda: None)
+    threads = threading.active_count()
+    sources = list((await finder.find()).values())
+    threads = threading.active_count()
+    first, second = (Follower(source) for source in sources)
+    first.start()
+    second.start()
+    reading = asyncio.ensure_future(first.read())
+    try:
+        await second.read()  # far sooner than any deadline would let it
+        assert str(user / ".claude-b") in await paths(finder)
+        assert not reading.done()
+    finally:
+        answers.set()
+        await reading
+        for source in sources:
+            await source.stop()
+    await until(lambda: threading.active_count() == threads)
+
+
+async def test_a_process_that_hangs_hides_no_home(
+    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose environment cannot be read because it holds its own memory."""
+    monkeypatch.setattr(search_module, "DEADLINE", 0.1)
     answers = threading.Event()
 
-    def running() -> tuple[str, ...]:
-        answers.wait(20)
-        return ()
+    def home_of(pid: int) -> str | None:
+        if pid == 1:
+            answers.wait(20)
+        return str(user / f"named-{pid}")
 
-    finder = make(running=running)
-    finder.start(lambda: None)
-    assert await finder.find() is None
-    assert finder.interval == UNREADABLE
+    monkeypatch.setattr(search_module, "home_of", home_of)
+    home(user / "named-1")
+    home(user / "named-2")
+    finder = make(running=lambda: (1, 2))
+    told = asyncio.Event()
+    finder.start(told.set)
+    assert await paths(finder) == [str(user / "named-2")]
     answers.set()
+    await told.wait()
+    assert sorted(await paths(finder)) == [str(user / "named-1"), str(user / "named-2")]
+
+
+async def test_many_folders_that_are_no_homes_hide_none(make: Maker, user: Path) -> None:
+    for number in range(search_module.MAX_WATCHED + 10):
+        (user / f".claude-a{number:03}").mkdir()
+    home(user / ".claude-work")
+    finder = make()
+    finder.start(lambda: None)
+    assert await paths(finder) == [str(user / ".claude-work")]
+    assert finder.interval == UNREADABLE  # not all of them are watched
+    assert finder.problems == ()
+
+
+async def test_homes_that_are_too_many_are_said(
+    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "MAX_HOMES", 2)
+    for number in range(3):
+        home(user / f".claude-{number}")
+    finder = make()
+    finder.start(lambda: None)
+    assert len(await paths(finder)) == 2
+    assert [words for words in finder.problems if "more than 2 homes" in words]
+    (user / ".claude-2" / "sessions").rmdir()
+    assert len(await paths(finder)) == 2
+    assert finder.problems == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sessions import Home, StandIn
@@ -22,15 +24,36 @@ from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation
 from coordd.agents.session import Session
 from coordd.host.process_facts import Process
+from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
-from coordd.sources.base import SourceLost
+from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
+from coordd.sources.claude_code import awaiting as awaiting_module
+from coordd.sources.claude_code import looks as looks_module
 from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.processes import look
-from coordd.sources.claude_code.source import ClaudeCodeSource, RecordHint
+from coordd.sources.claude_code.projects import ProjectFolders
+from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, RecordHint
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
+from coordd.util.inotify import LibcBackend
+
+
+class LimitedBackend(LibcBackend):
+    """An inotify that makes no new watches while it is ``full``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self._there: set[int] = set()
+
+    def add(self, path: str, mask: int) -> int:
+        watch = super().add(path, mask)
+        if self.full and watch not in self._there:
+            self.remove(watch)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._there.add(watch)
+        return watch
 
 
 class World:
@@ -59,7 +82,7 @@ class World:
             worker=self.workers[0],
             places=places,
             watch=self.watch,
-            look=look,
+            look=glance,
             wanted=self._is_wanted,
             remote=lambda _: None,
         )
@@ -69,6 +92,16 @@ class World:
 
     def _is_wanted(self, place: Place) -> bool:
         return self.wanted(place)
+
+    def limit_watches(self) -> LimitedBackend:
+        """Watch through an inotify of which the watches may run out."""
+        self.watch.close()
+        backend = LimitedBackend()
+        self.watch = Watch(open_backend=lambda: backend)
+        self.watch.start(asyncio.get_running_loop())
+        self.source = self.another()
+        self.follower = Follower(self.source)
+        return backend
 
     async def read(self) -> None:
         self.follower.start()
@@ -138,7 +171,7 @@ async def test_a_process_that_waits_to_be_buried_has_ended(world: World) -> None
     one = world.home.session("s1")
     await world.read()
     one._child.kill()  # and nobody waits for it
-    await until(lambda: look(one.process.pid) is None)
+    await until(lambda: glance(one.process.pid) is None)
     await world.follower.reread("s1")
     assert (world.session("s1").present, world.source.lives) == (True, False)
 
@@ -218,6 +251,54 @@ async def test_more_sessions_than_are_read_are_said(world: World, monkeypatch: p
     traces = await world.follower.read()
     assert len(traces.agents) == 2
     assert set(traces.over_limit) == {"sessions"}
+
+
+async def test_a_session_too_many_is_said_at_once_and_read_when_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    one = world.home.session("s0")
+    world.home.session("s1")
+    await world.read()
+    world.follower.told.clear()
+    world.home.session("s2")
+    await world.until(lambda: world.follower.full == 2)
+    assert (await world.follower.read()).over_limit.keys() == {"sessions"}
+    assert set(world.follower.known) == {"s0", "s1"}
+    assert world.source.interval == UNREADABLE
+    one.kill()
+    await world.follower.reread("s0")
+    assert (await world.follower.read()).over_limit == {}
+    assert set(world.follower.known) == {"s0", "s1", "s2"}
+    assert world.source.interval == RESCAN
+
+
+async def test_sessions_that_have_ended_give_way_to_new_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(sessions_module, "MAX_ENDED", 2)
+    await world.read()
+    for number in range(5):
+        one = world.home.session(f"s{number}")
+        await world.until(lambda number=number: world.session(f"s{number}"))  # type: ignore[misc]  # bound now
+        one.kill()
+        await world.follower.reread(f"s{number}")
+        assert not world.session(f"s{number}").lives
+    assert set(world.follower.known) == {"s3", "s4"}
+
+
+async def test_of_two_processes_of_a_session_the_second_keeps_its_own_id_whoever_ends_first(
+    world: World,
+) -> None:
+    first, second = world.home.session("s1"), world.home.session("s1")
+    await world.read()
+    later = f"s1~{second.process.pid}"
+    assert (world.session("s1").ties, world.session(later).ties) == (True, False)
+    first.exit()
+    await world.follower.reread("s1")
+    await world.until(lambda: not world.session("s1").lives)
+    assert not world.session(later).ties, "or the first, which has ended, would be the second"
 
 
 async def test_a_home_without_sessions_waits_and_tells_when_it_has_some(world: World) -> None:
@@ -345,7 +426,7 @@ async def test_of_two_processes_of_a_session_the_later_one_is_another_agent(worl
     assert set(world.follower.known) == {"s1", later}
     assert (world.session("s1").process, world.session("s1").ties) == (first.process, True)
     assert (world.session(later).session_id, world.session(later).ties) == ("s1", False)
-    first.exit()
+    second.write(sessionId="s2")  # /clear: from here on it is the only one of its session
     await world.until(lambda: world.session(later).ties)
     assert set(world.follower.known) == {"s1", later}
 
@@ -446,8 +527,108 @@ async def test_a_transcript_that_appears_later_is_found_wherever_it_lies(world: 
     one.prompt()
     one.call()
     await world.until(lambda: world.session("s1").turn.last)  # type: ignore[union-attr]
-    assert world.source._reader.missing == frozenset()
+    assert not world.source._reader.missing
     assert not any(owner[1] == "projects" for owner in world.watch.owners)  # type: ignore[index]
+
+
+async def test_of_many_folders_the_likely_one_is_watched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaiting_module, "MAX_WATCHED", 2)
+    monkeypatch.setattr(looks_module, "PAUSES", (1000.0, 1000.0))
+    for number in range(5):
+        (world.home.projects / f"-a{number}").mkdir()
+    likely = world.home.projects / "-z-work-tree"
+    likely.mkdir()
+    os.utime(likely, (1_700_000_000, 1_700_000_000))
+    await world.read()
+    for name in ("s1", "s2"):  # the first that is missing, and another one beside it
+        one = world.home.session(name, cwd="/z/work.tree", status=None)
+        await world.until(lambda name=name: world.session(name))  # type: ignore[misc]  # bound now
+        one.folder = likely
+        if name == "s2":
+            one.prompt()
+            await world.until(lambda: world.session("s2").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+
+
+async def test_of_many_folders_those_that_are_not_watched_are_looked_into(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaiting_module, "MAX_WATCHED", 2)
+    monkeypatch.setattr(looks_module, "PAUSES", (0.05, 0.1))
+    for number in range(5):
+        (world.home.projects / f"-a{number}").mkdir()
+        os.utime(world.home.projects / f"-a{number}", (1_700_000_000 + number, 1_700_000_000 + number))
+    one = world.home.session("s1", status=None)
+    await world.read()
+    assert world.source.due is not None
+    one.folder = world.home.projects / "-a0"
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+    await world.follower.read_some()
+    assert world.source.due is None
+
+
+async def test_what_appears_elsewhere_below_projects_costs_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, ...] | None] = []
+    find_all = ProjectFolders.find_all
+
+    def spy(self: ProjectFolders, names: Collection[str], folders: Any = None) -> dict[str, str]:
+        looked.append(None if folders is None else tuple(folders))
+        return find_all(self, names, folders)
+
+    (world.home.projects / "-a").mkdir()
+    one = world.home.session("s1")
+    await world.read()
+    assert world.source.due is None
+    monkeypatch.setattr(ProjectFolders, "find_all", spy)
+    world.follower.told.clear()
+    (world.home.projects / "-a" / "folder").mkdir()
+    (world.home.projects / "-a" / "other.jsonl").write_text("{}")
+    (world.home.projects / "-b").mkdir()  # its event comes after those
+    await until(lambda: world.follower.hints)
+    assert world.follower.hints == {FolderHint("-b")}
+    await world.follower.read_some()
+    assert looked == [("-b",)]
+    one.write(status="busy")
+    await world.until(lambda: world.session("s1").declared == "working")
+    assert looked == [("-b",)]
+    one.folder = world.home.projects / "-b"
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+
+
+async def test_a_folder_that_was_removed_and_made_again_is_watched(world: World) -> None:
+    folder = world.home.projects / "-work"
+    folder.mkdir()
+    one = world.home.session("s1", status=None)
+    await world.read()
+    folder.rmdir()
+    folder.mkdir()
+    await world.until(lambda: not world.follower.hints)
+    await until(lambda: world.follower.hints)
+    await world.follower.read_some()
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
+
+
+async def test_what_is_no_transcript_is_not_looked_at_over_and_over(world: World) -> None:
+    one = world.home.session("s1", status=None)
+    one.folder.mkdir()
+    one.transcript.mkdir()
+    await world.read()
+    await world.follower.read_some()
+    assert world.source.due is None
+    assert list(world.follower.malformed) == [str(one.transcript)]
+    one.transcript.rmdir()
+    one.prompt()
+    await world.until(lambda: world.session("s1").turn.open)  # type: ignore[union-attr]
+    assert world.follower.full == 1
 
 
 async def test_tokens_of_a_transcript_that_appears_later_count_from_its_beginning(world: World) -> None:
@@ -532,6 +713,44 @@ async def test_a_busy_transcript_is_read_once_a_second(world: World) -> None:
             await world.follower.read_some()
     await world.until(lambda: len(world.session("s1").turn.calls) == 40)  # type: ignore[union-attr]
     assert len(readings) <= 6
+
+
+async def test_a_transcript_that_cannot_be_watched_has_the_home_polled_at_once(world: World) -> None:
+    """As when inotify watches run out: nothing would tell that it grows."""
+    backend = world.limit_watches()
+    one = world.home.session("s1")
+    one.prompt()
+    await world.read()
+    assert world.follower.following == Following("push", "inotify")
+    backend.full = True
+    world.follower.told.clear()
+    two = world.home.session("s2", status=None, statusUpdatedAt=None, updatedAt=None)
+    two.prompt()
+    await world.until(lambda: world.session("s2").turn.open)  # type: ignore[union-attr]
+    await until(lambda: world.follower.anything)
+    await world.follower.read()
+    reason = "out of inotify watches: raise fs.inotify.max_user_watches"
+    assert world.follower.following == Following("poll", "poll", reason)
+    assert world.source.interval == POLL
+    two.answer()
+    await world.follower.read()
+    assert world.session("s2").turn.open is False  # type: ignore[union-attr]
+    backend.full = False
+    await world.follower.read()
+    await world.follower.read()
+    assert world.follower.following == Following("push", "inotify")
+    assert world.source.interval == RESCAN
+
+
+async def test_folders_that_cannot_be_watched_have_the_home_polled_at_once(world: World) -> None:
+    backend = world.limit_watches()
+    await world.read()
+    backend.full = True
+    world.home.session("s1")
+    await world.until(lambda: world.session("s1"))
+    await until(lambda: world.follower.anything)
+    await world.follower.read()
+    assert world.source.interval == POLL
 
 
 async def test_progress_of_a_subagent_is_seen_in_its_own_transcript(world: World) -> None:

@@ -131,7 +131,7 @@ def test_a_registration_says_all_it_can() -> None:
         ("started_at", 1e300),
         ("status", 3),
         ("status", "s" * 257),
-        ("pid", "42"),
+        ("pid", "forty-two"),
         ("pid", 0),
         ("pid", True),
         ("pid", 10**4000),

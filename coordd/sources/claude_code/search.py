@@ -1,0 +1,185 @@
+"""Look everywhere for homes of Claude Code, and watch where another may appear.
+
+One that hangs hides no other. All that may block runs in a worker; what does not answer in time is left alone
+until it does, and what was found of it before stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable
+from typing import NamedTuple
+
+from coordd.runtime.one_by_one import OneByOne
+from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.sources.claude_code.homes import (
+    MAX_ENTRIES,
+    MAX_HOMES,
+    Awaited,
+    Beside,
+    Candidate,
+    FoundHome,
+    HomesWanted,
+    Look,
+    found_homes,
+    list_beside,
+    look_at,
+    named_candidates,
+)
+from coordd.sources.claude_code.programs import home_of, running_programs
+from coordd.sources.claude_code.watch import APPEARED, GONE, Tell, Watch
+from coordd.util import inotify as ino
+from coordd.util.fields import jsonable
+
+log = logging.getLogger(__name__)
+
+DEADLINE = 1.0
+"""Seconds for one candidate, or one process."""
+MAX_WATCHED = 64
+"""Folders ``~/.claude*`` that are watched until they are homes; a rescan finds the others."""
+_OWNER = "parents"
+_MASK = APPEARED | GONE | ino.ONLYDIR
+_TRIES = 3
+
+
+class Found(NamedTuple):
+    """What was found: homes, and candidates that do not answer of which nothing was known.
+
+    ``whole``: all was looked at, and is watched. ``cut`` says what was left out, in sentences.
+    """
+
+    homes: tuple[FoundHome, ...] = ()
+    unanswered: tuple[str, ...] = ()
+    whole: bool = True
+    cut: tuple[str, ...] = ()
+
+
+class HomeSearch:
+    """Look for homes.
+
+    Args:
+        worker: the thread; it has to be replaceable.
+        watch: tells of changes.
+        running: returns the pids of programs that may name a home.
+        appeared: is called on the loop when something has appeared or gone that may make or end a home.
+        answered: is called on the loop when something answers that did not.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: Worker,
+        watch: Watch,
+        running: Callable[[], Iterable[int]] = running_programs,
+        appeared: Callable[[], None],
+        answered: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._watch = watch
+        self._running = running
+        self._appeared = appeared
+        self._lists = OneByOne(self._list, worker=worker, answered=answered)
+        self._looks = OneByOne(self._look, worker=worker, answered=answered)
+        self._names = OneByOne(home_of, worker=worker, answered=answered)
+        self._beside = Beside()
+        self._known: dict[Candidate, Look] = {}
+        self._told: frozenset[Hashable] = frozenset()
+        self._unwatched = False
+        self._armed: set[Hashable] = set()
+
+    async def find(self, wanted: HomesWanted) -> Found:
+        """Return what there is now."""
+        self._unwatched = False
+        candidates = named_candidates(wanted)
+        if wanted.user is not None:
+            self._beside = (await self._lists.answers([wanted.user], deadline=DEADLINE)).get(
+                wanted.user, self._beside
+            )
+            candidates += [Candidate(path, "beside") for path in self._beside.paths]
+            candidates += [Candidate(path, "running") for path in await self._homes_of_programs()]
+        candidates = list(dict.fromkeys(candidates))
+        for owner in self._armed - {*candidates, wanted.user}:
+            self._disarm(owner)
+        looks = await self._looks.answers(candidates, deadline=DEADLINE)
+        silent = self._looks.unanswered
+        unknown = [one for one in candidates if one in silent and one not in self._known]
+        self._known = {one: looks.get(one) or self._known[one] for one in candidates if one not in unknown}
+        self._say(silent | self._lists.unanswered | self._names.unanswered)
+        homes = [
+            *found_homes(self._known, candidates),
+            # one that is named is a source all the same, which says itself that it cannot be read
+            *(FoundHome(one.path, named=True) for one in unknown if one.why == "named"),
+        ]
+        return Found(
+            tuple(homes[:MAX_HOMES]),
+            (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
+            whole=not (silent or self._lists.unanswered or self._names.unanswered or self._unwatched),
+            cut=tuple(self._cut(len(homes))),
+        )
+
+    async def _homes_of_programs(self) -> list[str]:
+        try:
+            pids = await self._worker.run(self._running, deadline=DEADLINE)
+        except DeadlineMissed:
+            self._unwatched = True
+            return []
+        named = await self._names.answers(pids, deadline=DEADLINE)
+        return sorted({path for path in named.values() if path is not None})
+
+    def _cut(self, homes: int) -> Iterable[str]:
+        if homes > MAX_HOMES:
+            yield f"more than {MAX_HOMES} homes of Claude Code: the rest is not read"
+        if self._beside.cut:
+            yield (
+                f"more than {MAX_ENTRIES:,} names in the home directory: the rest is not searched for homes "
+                "of Claude Code; name them under claude_code.homes in the configuration"
+            )
+
+    def _say(self, silent: frozenset[Hashable]) -> None:
+        for one in silent - self._told:
+            place = one.path if isinstance(one, Candidate) else one
+            words = f"process {place}" if isinstance(place, int) else jsonable(str(place))
+            log.warning("looking for homes of Claude Code: %s does not answer within %g s", words, DEADLINE)
+        self._told = silent
+
+    # In the thread.
+
+    def _list(self, user: str) -> Beside:
+        self._arm(user, Awaited(user, (".claude",)))
+        return list_beside(user)
+
+    def _look(self, candidate: Candidate) -> Look:
+        """Look at a candidate, and watch what would make it a home; again then, for what came meanwhile."""
+        look, watched = look_at(candidate), None
+        for _ in range(_TRIES):
+            if look.awaited is None or look.awaited == watched:
+                break
+            watched = look.awaited
+            self._arm(candidate, watched)
+            look = look_at(candidate)
+        if look.awaited is None:
+            self._disarm(candidate)
+        return look
+
+    def _disarm(self, owner: Hashable) -> None:
+        if owner in self._armed:
+            self._armed.discard(owner)
+            self._watch.forget((_OWNER, owner))
+
+    def _arm(self, owner: Hashable, awaited: Awaited) -> None:
+        if owner not in self._armed and len(self._armed) >= MAX_WATCHED:
+            self._unwatched = True
+            return
+        self._armed.add(owner)
+        tell = self._teller(awaited.names)
+        if self._watch.arm((_OWNER, owner), [(awaited.folder, _MASK)], tell) is not None:
+            self._unwatched = True
+
+    def _teller(self, names: tuple[str, ...]) -> Tell:
+        def tell(mask: int, name: str) -> None:
+            """Note what appeared; files whose names begin alike come and go all the time."""
+            ours = name in names or (mask & ino.ISDIR and name.startswith(names))
+            if not name or ours:
+                self._appeared()
+
+        return tell
