@@ -99,7 +99,7 @@ class Sessions:
             return False
         try:
             pids = self._pids(folder)
-            self._keep_restored(known, folder)
+            self._keep_restored(known, folder, wall)
             self._take(folder, pids | {process.pid for process in self.live}, wall)
         except OSError as error:
             raise HomeUnreadable(explain_unreadable(error, f"{self.home}/sessions")) from None
@@ -183,14 +183,14 @@ class Sessions:
         for pid in pids:
             seen = self._seen(pid)
             if seen is not None:
-                found[pid] = self._read(folder, seen)
+                found[pid] = self._read(folder, seen, wall)
         parked = {one.seen.process for one in found.values() if one is not None and one.record.parked}
         for process in parked:
             self.drop(process)
         fresh = [one for one in found.values() if one is not None and one.seen.process not in parked]
         for process, one in list(self.live.items()):
             if process.pid in pids and not one.ended:
-                self._update(one, found.get(process.pid), folder)
+                self._update(one, found.get(process.pid), folder, wall)
         for new in sorted(fresh, key=lambda one: (one.seen.process.start, one.seen.process.pid)):
             live = self.live.get(new.seen.process)
             if live is not None:
@@ -224,7 +224,7 @@ class Sessions:
         while len(self._ended) > MAX_ENDED:
             self.drop(next(iter(self._ended.values())))
 
-    def _update(self, one: LiveSession, found: _Found | None, folder: int) -> None:
+    def _update(self, one: LiveSession, found: _Found | None, folder: int, wall: float) -> None:
         """Note whether a session's process lives, and whether its record lies there."""
         try:
             seen = self._look(one.process.pid)
@@ -235,18 +235,18 @@ class Sessions:
         else:
             self._has_ended(one)
         if found is None or one.ended:  # it may have been taken away, in order, since it was read
-            one.present = self._lies_there(folder, one)
+            one.present = self._lies_there(folder, one, wall)
         else:
             one.present = found.seen.process == one.process
 
-    def _lies_there(self, folder: int, one: LiveSession) -> bool:
+    def _lies_there(self, folder: int, one: LiveSession, wall: float) -> bool:
         """Return whether there is a record that can be that of this process, whole or not."""
         pid = one.process.pid
         try:
             content, _ = read_regular(folder, f"{pid}.json", MAX_RECORD)
         except (OSError, Malformed):
             return False
-        record = parse_session(pid, content).value
+        record = parse_session(pid, content, wall).value
         if record is None or record.proc_start is None:
             return True
         if record.proc_start.isdecimal() and int(record.proc_start) != one.process.start:
@@ -254,7 +254,7 @@ class Sessions:
         one.record = one.record or record
         return True
 
-    def _read(self, folder: int, seen: ProcessFacts) -> _Found | None:
+    def _read(self, folder: int, seen: ProcessFacts, wall: float) -> _Found | None:
         """Read the record of a living process; None where there is none that is its own and can be used."""
         pid = seen.process.pid
         path = f"{jsonable(self.home)}/sessions/{pid}.json"
@@ -269,7 +269,7 @@ class Sessions:
         except OSError as error:
             self.malformed[path] = error.strerror or str(error)
             return None
-        record, problem = parse_session(pid, content)
+        record, problem = parse_session(pid, content, wall)
         if problem is not None:
             self.malformed[path] = problem
         if record is None:
@@ -302,7 +302,7 @@ class Sessions:
         )
         self._hold(one)
 
-    def _keep_restored(self, known: Mapping[str, Known], folder: int) -> None:
+    def _keep_restored(self, known: Mapping[str, Known], folder: int, wall: float) -> None:
         """Take over the agents of coordd's last run: their ids, and how those went that are gone."""
         for agent_id, one in known.items():
             if not one.restored or one.process is None or one.process in self.live:
@@ -318,7 +318,7 @@ class Sessions:
                 settled=not lives,
                 workspace=one.workspace,
             )
-            live.present = self._lies_there(folder, live)
+            live.present = self._lies_there(folder, live, wall)
             self.live[one.process] = live
             if lives:
                 self._hold(live)

@@ -53,7 +53,6 @@ _SUBAGENTS = frozenset({"Agent", "Task"})
 _ENDS = frozenset({"end_turn", "stop_sequence", "refusal"})
 _INTERRUPTED = "[Request interrupted by user"
 _NO_PROMPT = ("<command-", "<local-command-", "<bash-")
-_AHEAD = 86_400.0
 _OTHERS = frozenset(
     (
         *("agent-color", "agent-name", "agent-setting", "ai-title", "attachment", "bridge-session"),
@@ -102,9 +101,7 @@ class TranscriptReducer:
             if record is None or not isinstance(record.type, str):
                 self._strange += 1
                 continue
-            at = record.time
-            if at is not None and at > wall + _AHEAD:
-                at = None
+            at = record.time_by(wall)
             handle = _HANDLERS.get(record.type)
             if handle is None and record.type not in _OTHERS:
                 self._strange += 1

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, Reco
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.util.inotify import LibcBackend
+from coordd.util.timestamps import format_utc
 
 
 class LimitedBackend(LibcBackend):
@@ -639,8 +641,8 @@ async def test_tokens_of_a_transcript_that_appears_later_count_from_its_beginnin
 
 async def test_tokens_of_before_the_first_reading_do_not_count(world: World) -> None:
     one = world.home.session("s1")
-    one.prompt()
-    one.answer()
+    one.prompt(time.time() - 2)
+    one.answer(at=time.time() - 1)  # written times are rounded
     await world.read()
     turn = world.session("s1").turn
     assert turn is not None
@@ -769,7 +771,8 @@ async def test_progress_of_a_subagent_is_seen_in_its_own_transcript(world: World
 
     before = seen()
     with own.open("a") as file:
-        file.write('{"type":"assistant","isSidechain":true,"timestamp":"2099-01-01T00:00:00.000Z"}\n')
+        line = {"type": "assistant", "isSidechain": True, "timestamp": format_utc(time.time())}
+        file.write(json.dumps(line) + "\n")
     await world.until(lambda: seen() != before)
 
 
