@@ -6,6 +6,8 @@ found                                          leads to
 a record whose process lives                   a session, which belongs to the process from then on
 a record of a process that never was seen      nothing: a ghost of a kill, or of a container
 alive
+a record of a process of another user than     nothing, and it is malformed
+the file's
 the record of a front end that has parked      nothing; a session that was told of leaves
 no record, and the process lives               the session stays: others take records away
 the process has ended                          the session stays as it was last known, with whether its
@@ -194,7 +196,7 @@ class Sessions:
         for new in sorted(fresh, key=lambda one: (one.seen.process.start, one.seen.process.pid)):
             live = self.live.get(new.seen.process)
             if live is not None:
-                live.record = new.record
+                live.take_record(new.record, wall)
                 live.follow_session(new.record.session_id, wall)
                 self._hold(live)
             elif not is_helper(new.seen.process.pid):
@@ -251,7 +253,8 @@ class Sessions:
             return True
         if record.proc_start.isdecimal() and int(record.proc_start) != one.process.start:
             return False
-        one.record = one.record or record
+        if one.record is None:
+            one.take_record(record, wall)
         return True
 
     def _read(self, folder: int, seen: ProcessFacts, wall: float) -> _Found | None:
@@ -278,6 +281,9 @@ class Sessions:
             own = fits(record.proc_start, seen)
         else:  # of an older build
             own = is_named_so(seen) and seen.started <= state.st_mtime + 1
+        if own and seen.uid is not None and seen.uid != state.st_uid:
+            self.malformed[path] = "it names a process of another user than its own"
+            return None
         return _Found(seen, record) if own else None
 
     def _add(self, new: _Found, wall: float) -> None:
@@ -297,9 +303,9 @@ class Sessions:
             record.session_id,
             seen.started,
             tty=seen.tty,
-            record=record,
             waits_since=wall,
         )
+        one.take_record(record, wall)
         self._hold(one)
 
     def _keep_restored(self, known: Mapping[str, Known], folder: int, wall: float) -> None:
