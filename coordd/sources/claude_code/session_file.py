@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from coordd.agents.session import DeclaredActivity
 from coordd.sources.claude_code.moments import EARLIEST, plausible
+from coordd.sources.claude_code.words import status_word, version_of
 from coordd.util.fields import Fields, Parsed
 
 MAX_RECORD = 64 * 1024
@@ -105,7 +106,7 @@ def parse_session(pid: int, content: bytes, wall: float) -> Parsed[SessionRecord
         cwd=_directory(fields.prose("cwd", 4096)),
         proc_start=fields.identifier("procStart"),
         name=_name(fields),
-        version=fields.text("version"),
+        version=version_of(fields.text("version")),
         started_at=_moment(fields, "startedAt", wall),
         declared=_declared(fields, wall),
         parked=fields.identifier("parkedJobId") is not None,
@@ -134,7 +135,7 @@ def _declared(fields: Fields, wall: float) -> Declared:
     return Declared(
         activity=activity,
         at=at,
-        undeclarable=status[:40] if activity is None else None,
+        undeclarable=status_word(status) if activity is None else None,
         waiting_for=phrase_of(fields.prose("waitingFor", 256)) if activity == "waiting" else None,
         shell=status == "shell",
     )

@@ -39,6 +39,7 @@ from coordd.sources.claude_code.transcript_lines import (
     string_of,
     text_of,
 )
+from coordd.sources.claude_code.words import model_of, tool_of
 
 MAX_CALLS = 256
 """Open calls that are kept; beyond it the oldest is forgotten."""
@@ -206,7 +207,7 @@ class TranscriptReducer:
             self._error(record, message, at)
             return
         self._refused = None
-        if (model := text_of(message.model)) is not None:
+        if (model := model_of(message.model)) is not None:
             self._model = model
         if message.usage is not None:
             usage = message.usage
@@ -229,8 +230,8 @@ class TranscriptReducer:
             self._open = True
 
     def _call(self, block: Block, at: float | None) -> None:
-        name, tool = text_of(block.id), text_of(block.name)
-        if name is None or tool is None:
+        name, tool = text_of(block.id), tool_of(block.name)
+        if name is None:
             return
         if len(self._calls) >= MAX_CALLS and name not in self._calls:
             oldest = next(iter(self._calls))

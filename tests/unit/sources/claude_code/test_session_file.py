@@ -162,3 +162,9 @@ def test_whatever_is_written_something_is_said_of_it(content: Any) -> None:
     raw = content if isinstance(content, bytes) else json.dumps({**REAL, **content}).encode()
     record, problem = parse_session(1505, raw, WALL)
     assert record is not None or problem is not None or not raw.strip()
+
+
+def test_free_text_in_place_of_a_word_is_not_passed_on() -> None:
+    record = parsed(status="SECRET: run it", version="SECRET one")
+    assert record.declared.undeclarable == "an unreadable word"
+    assert "SECRET" not in repr(record)
