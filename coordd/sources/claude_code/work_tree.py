@@ -3,7 +3,8 @@
 The workspace is a configured one that the directory lies in, else the top level of its git work tree, else
 the directory itself. The project is the main work tree of that, so that worktrees group. What a ``.git`` file
 says is a stranger's word: a worktree belongs to another project only where that names it among its own, in
-``<common>/worktrees/<name>/gitdir``, see gitrepository-layout(5). All calls may block, and belong in a thread.
+``<common>/worktrees/<name>/gitdir``, see gitrepository-layout(5). All calls may block: they belong in a
+thread.
 """
 
 from __future__ import annotations
