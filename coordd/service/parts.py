@@ -235,6 +235,7 @@ class Parts:
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
+            refusal=self.evidence.refusal,
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             search=lambda: self.claude_code.problems,
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],

@@ -172,7 +172,7 @@ class Fields:
         return None
 
     def refuse(self, name: str, why: str) -> None:
-        """Report a field that cannot be used for a reason of the caller's, which holds none of the content."""
+        """Report a field that cannot be used, for a reason which holds none of the content."""
         self._bad(name, why)
 
     def _bad(self, name: str, expected: str) -> None:
