@@ -24,6 +24,8 @@ from coordd.protocol.memory_shares import Memory
 log = logging.getLogger(__name__)
 
 ACCEPTS_PER_TURN = 16
+GIVING_WAY = 4
+"""Dropped connections that may have their descriptors still; then nobody is accepted before one is closed."""
 PAUSE = 1.0
 """Seconds without accepting after it failed."""
 
@@ -54,6 +56,7 @@ class ControlServer:
         self._own_uid = os.geteuid() if own_uid is None else own_uid
         self._memory: Memory[ControlConnection] = Memory(self._limits.held)
         self._adopting: set[asyncio.Task[None]] = set()
+        self._giving_way: set[ControlConnection] = set()
         self._listener: socket.socket | None = None
         self._spare: int | None = None
         self._paused: asyncio.TimerHandle | None = None
@@ -100,6 +103,7 @@ class ControlServer:
 
     def ended(self, connection: ControlConnection) -> None:
         """Record that a connection has ended."""
+        self._giving_way.discard(connection)
         self._admission.remove(connection)
         self._memory.holds(connection, 0)
 
@@ -130,7 +134,7 @@ class ControlServer:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if self._listener is None or self._paused is not None:
+            if self._listener is None or self._paused is not None or len(self._giving_way) >= GIVING_WAY:
                 return
             try:
                 client, _address = self._listener.accept()
@@ -177,6 +181,7 @@ class ControlServer:
     def _drop(self, connection: ControlConnection) -> None:
         connection.abort()
         self.ended(connection)
+        self._giving_way.add(connection)
 
     def _refuse(self, client: socket.socket, why: str) -> None:
         self.refused += 1

@@ -164,13 +164,15 @@ class AgentIntake:
 
         An observation that names another process by now stays as it is.
         """
-        touched: set[AgentKey] = set()
-        for (source, agent_id), process in processes.items():
-            one = self._observations.of_source(source).get(agent_id)
-            if one is not None and one.process != process:
-                touched |= self._observations.put(replace(one, process=process))
-        if touched:
-            await self._commit(self._step(touched, now()))
+        for some in slices(processes.items()):
+            touched: set[AgentKey] = set()
+            for place, process in some:
+                one = self._observations.find(place)
+                if one is not None and one.process != process:
+                    touched |= self._observations.put(replace(one, process=process))
+            if touched:
+                await self._commit(self._step(touched, now()))
+                await asyncio.sleep(0)
 
     def observation(self, place: ObservationKey) -> Observation | None:
         """Return an observation, None where its source does not tell of that agent."""

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from heapq import nsmallest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from coordd.util.descriptors import shares
+
 MOST = 1024
 RESERVED = 4
 """Connections that are reserved for root and the daemon's own user."""
@@ -261,11 +263,6 @@ def _large(counted: Counter[object], newcomer: object, limit: int) -> frozenset[
 
 
 def allowed_connections() -> int:
-    """Return how many connections to allow: half of this process's descriptors, at most :data:`MOST`."""
-    try:
-        import resource
-
-        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    except (ImportError, OSError, ValueError):
-        return 128
-    return MOST if soft == resource.RLIM_INFINITY else max(8, min(MOST, soft // 2))
+    """Return how many connections to allow: their share of the descriptors, at most :data:`MOST`."""
+    share = shares().connections
+    return MOST if share < 0 else min(MOST, share)

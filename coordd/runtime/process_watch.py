@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from coordd.runtime.process_end import EndDescriptor, open_end
 from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.util.descriptors import shares
 from coordd.util.slices import slices
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ _UNLIMITED = 4096
 
 
 def descriptor_share() -> int:
-    """Return how many descriptors may serve to watch processes: a quarter of this process's limit."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _UNLIMITED if limit in (-1, resource.RLIM_INFINITY) else limit // 4
+    """Return how many descriptors may serve to watch processes."""
+    share = shares().processes
+    return _UNLIMITED if share < 0 else share
 
 
 @dataclass(slots=True)

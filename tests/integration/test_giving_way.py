@@ -250,3 +250,18 @@ def test_the_descriptors_decide_where_there_are_few(project: Project, tmp_path: 
         all_is_well(coordd)
         assert connections(coordd) <= 100 + 8
         assert "Too many open files" not in coordd.logged()
+
+
+@pytest.mark.parametrize("limit", [48, 64])
+def test_clients_that_rush_in_while_it_starts_leave_it_what_it_needs(
+    project: Project, tmp_path: Path, limit: int
+) -> None:
+    """It answers before it has imported everything; they take all descriptors that they can get."""
+    prefix = ["prlimit", f"--nofile={limit}:{limit}"]
+    with watching(project, tmp_path, prefix=prefix, wait=False) as coordd, contextlib.ExitStack() as stack:
+        eventually(lambda: coordd.socket.exists() and bool(coordd.rpc("ping")))
+        stack.enter_context(clients(coordd, 60))
+        eventually(lambda: "answers on" in coordd.logged())
+        all_is_well(coordd)
+        assert "Too many open files" not in coordd.logged()
+        assert json.loads(coordd.ctl("status", "--json").stdout)["problems"] == []

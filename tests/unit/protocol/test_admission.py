@@ -198,7 +198,7 @@ def test_the_limit_holds_and_no_process_can_shut_out_another(arrivals: list[One]
 
 @pytest.mark.parametrize(
     ("soft", "allowed"),
-    [(256, 128), (1024, 512), (2048, 1024), (1_000_000, 1024), (4, 8), (resource.RLIM_INFINITY, 1024)],
+    [(256, 128), (1024, 512), (2048, 1024), (1_000_000, 1024), (4, 4), (resource.RLIM_INFINITY, 1024)],
 )
 def test_connections_have_half_of_the_descriptors(
     monkeypatch: pytest.MonkeyPatch, soft: int, allowed: int

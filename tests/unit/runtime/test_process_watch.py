@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -318,7 +319,6 @@ async def test_a_callback_that_fails_keeps_nothing_from_the_others(
 
 
 def test_a_quarter_of_the_descriptors_may_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    resource = process_watch.resource
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
     assert descriptor_share() == 256
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (resource.RLIM_INFINITY, -1))
