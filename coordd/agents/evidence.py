@@ -6,9 +6,9 @@ that time in which coordd could observe the agent. An agent that several sources
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from coordd.agents.observation import Observation
+from coordd.agents.observation import Observation, ObservationKey
 from coordd.agents.shown import ShownObservation
 from coordd.util.timestamps import format_utc
 
@@ -22,6 +22,7 @@ def evidence_of(
     stall: tuple[str, float] | None,
     stall_after: float,
     wall: float,
+    refusal: Callable[[ObservationKey], str | None] = lambda _place: None,
 ) -> list[dict[str, object]]:
     """Return one entry for each signal: ``signal``, ``source``, ``value``, ``age`` and ``threshold``.
 
@@ -32,10 +33,11 @@ def evidence_of(
         stall: the tasks that it holds, in words, and the seconds since its last progress; None: no tasks.
         stall_after: the setting agents.stall_after.
         wall: now, in epoch seconds.
+        refusal: says why a process that an observation names does not count; None: it does, or there is none.
     """
     evidence: list[dict[str, object]] = []
     for one in observations:
-        evidence += _of_source(one, wall)
+        evidence += _of_source(one, wall, refusal(one.observation.place))
     if stall is not None:
         evidence.append(
             {
@@ -49,7 +51,7 @@ def evidence_of(
     return evidence
 
 
-def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]]:
+def _of_source(one: ShownObservation, wall: float, refusal: str | None) -> Iterable[dict[str, object]]:
     observation = one.observation
     source = observation.source.kind
     yield {
@@ -67,7 +69,7 @@ def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]
         "age": None,
         "threshold": None,
     }
-    yield from _of_process(observation, source, wall)
+    yield from _of_process(observation, source, wall, refusal)
     yield from _of_session(observation, source, wall)
     registration = observation.traces.registration if observation.traces else None
     if registration is None:
@@ -83,9 +85,13 @@ def _of_source(one: ShownObservation, wall: float) -> Iterable[dict[str, object]
         }
 
 
-def _of_process(observation: Observation, source: str, wall: float) -> Iterable[dict[str, object]]:
+def _of_process(
+    observation: Observation, source: str, wall: float, refusal: str | None
+) -> Iterable[dict[str, object]]:
     process = observation.process
     if process is None:
+        if refusal is not None:
+            yield _signal("process", source, f"the one that is named does not count: {refusal}", None)
         return
     words = "lives" if process.clear else "cannot be told to live"
     if process.shared:

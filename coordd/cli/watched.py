@@ -50,7 +50,7 @@ def _workspace(one: dict[str, Any]) -> str:
 
 
 def _home(one: dict[str, Any]) -> str:
-    return ": waits until it is there" if one.get("state") == "waiting" else _unreadable(one)
+    return ": not there yet, and awaited" if one.get("state") == "waiting" else _unreadable(one)
 
 
 def _unreadable(one: dict[str, Any]) -> str:

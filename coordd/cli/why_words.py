@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_words import name_of, seconds_since, since, state_of
 from coordd.cli.evidence_words import value_words
-from coordd.util.text import UNKNOWN, age, ago, epoch_of, number, shown
+from coordd.util.text import UNKNOWN, age, ago, duration, epoch_of, number, shown
 from coordd.util.untyped import dicts
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _process(agent: Agent) -> str:
 def _silence(agent: Agent) -> tuple[str, str]:
     """Return its silence and what is allowed, both in words."""
     row = _decided(agent, "verdict_rows")
-    return age(row.get("age")), age(row.get("threshold"))
+    return duration(row.get("age")), duration(row.get("threshold"))
 
 
 def _killed(agent: Agent) -> str:

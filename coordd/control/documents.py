@@ -20,6 +20,7 @@ from coordd.agents.evidence import evidence_of
 from coordd.agents.explain import explain_activity, explain_verdict
 from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.liveness import deciding_row
+from coordd.agents.observation import ObservationKey
 from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceName, SourceState
@@ -79,6 +80,7 @@ class Documents:
         agents_of: Callable[[SourceName], int],
         ended_today: EndedToday,
         forgotten: Callable[[float], Sequence[tuple[object, ...]]],
+        refusal: Callable[[ObservationKey], str | None],
         awaited: Callable[[], Iterable[tuple[str, str, str | None]]] = tuple,
         search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
@@ -97,6 +99,7 @@ class Documents:
         self._agents_of = agents_of
         self._ended_today = ended_today
         self._forgotten = forgotten
+        self._refusal = refusal
         self._awaited = awaited
         self._search = search
         self._configuration = configuration
@@ -200,6 +203,7 @@ class Documents:
                 stall=self._tasks.stall_evidence(key, now),
                 stall_after=self._store.judging.limits.stall_after,
                 wall=now.wall,
+                refusal=self._refusal,
             ),
             tasks=traces.tasks if traces else None,
             claims=self._tasks.claims_of(key, now),

@@ -133,6 +133,14 @@ class ProcessEvidence:
                 del self._unjudged[place]
                 self._soon(self._end([place], end.process, end.moment, end.recorded))
 
+    def refusal(self, place: ObservationKey) -> str | None:
+        """Return why the process that an observation names does not count, in words; None where it does."""
+        one = self._agents.observation(place)
+        distrusted = one is not None and not self._distrust.trusted(one.workspace)
+        if distrusted and self._processes.phase(place) == "alive":
+            return "the pids that registrations of this workspace named were not those of agents"
+        return self._processes.refusal(place)
+
     async def first_look(self) -> None:
         """Look at everything that was named so far, before anybody is judged."""
         await self._processes.look_now()

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from coordd.agents.acknowledged import Acknowledged
@@ -112,7 +113,7 @@ class Parts:
         self.store = AgentStore(limits=agent_limits(config), loop_monitor=loop_monitor)
         self.board = Board(store=self.store)
         tasks = TaskList(board=self.board, store=self.store)
-        self.needs = Needs(store=self.store, board=self.board, tasks=tasks)
+        self.needs = Needs(store=self.store, board=self.board, tasks=tasks, clock=thread_time)
         self.ended_today = EndedToday(day=day_around)
         writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
@@ -234,6 +235,7 @@ class Parts:
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
+            refusal=self.evidence.refusal,
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             search=lambda: self.claude_code.problems,
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from coordd.agents.acknowledged import Acknowledged
 from coordd.agents.attention import attention, next_change, problems
 from coordd.agents.beats import started_at
+from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
 from coordd.agents.shown import ShownAgent
 from coordd.agents.store import AgentStore
@@ -27,6 +29,22 @@ from coordd.tasks.views import TaskList
 _NEEDING: tuple[Activity, ...] = ("waiting", "blocked", "stalled")
 
 
+_SHARE = 20.0
+"""How many times longer than making the list took nothing of it is made anew."""
+_CHEAP = 0.003
+"""Seconds of CPU that a list may cost and be made anew with each change."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fallen:
+    """An agent that is inactive, as it was looked at once."""
+
+    agent: Agent
+    subject: Subject
+    at: float
+    version: int
+
+
 class Needs:
     """List what needs a human; ``acknowledged`` holds what of it somebody has seen.
 
@@ -34,38 +52,61 @@ class Needs:
         store: all agents.
         board: all claims.
         tasks: says in words what an agent holds.
+        clock: tells what making the list costs, in seconds of CPU; one that costs much is made less often.
     """
 
-    def __init__(self, *, store: AgentStore, board: Board, tasks: TaskList) -> None:
+    def __init__(
+        self,
+        *,
+        store: AgentStore,
+        board: Board,
+        tasks: TaskList,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.acknowledged = Acknowledged()
         self._store = store
         self._board = board
         self._tasks = tasks
+        self._clock = clock
         self._versions: tuple[int, int] | None = None
+        self._not_before = -math.inf
         self._valid_until = -math.inf
         self._entries: list[AttentionEntry] = []
         self._subjects: list[Subject] = []
+        self._shown: tuple[list[AttentionEntry], list[str]] | None = None
+        self._fallen: dict[AgentKey, _Fallen] = {}
 
     def all_entries(self, now: Moment) -> list[AttentionEntry]:
         """Return every entry, those that were acknowledged among them, in the order of need."""
         self._board.settle(now)
         versions = self._store.needs_version, self._board.version
-        if versions != self._versions or now.mono >= self._valid_until:
+        due = versions != self._versions or now.mono >= self._valid_until
+        if due and now.mono >= self._not_before:
+            began = self._clock()
             standing = None if self._versions is None else {one.id for one in self._entries}
             self._subjects = self._look(now)
             self._entries = attention(self._subjects, self._orphaned(now), self._split(), standing=standing)
             change = next_change(self._subjects)
             self._valid_until = math.inf if change is None else now.mono + change
-            self._versions = versions
+            self._versions, self._shown = versions, None
+            cost = self._clock() - began
+            self._not_before = now.mono + (_SHARE * cost if cost > _CHEAP else 0.0)
         return self._entries
 
     def entries(self, now: Moment) -> list[AttentionEntry]:
         """Return the entries that nobody has acknowledged."""
-        return self.acknowledged.unseen(self.all_entries(now))
+        return self._look_at(now)[0]
 
     def problems(self, now: Moment) -> list[str]:
         """Return the entries that are problems, as sentences; one that was acknowledged is none."""
-        return problems(self.entries(now), self._subjects)
+        return self._look_at(now)[1]
+
+    def _look_at(self, now: Moment) -> tuple[list[AttentionEntry], list[str]]:
+        entries = self.all_entries(now)
+        if self._shown is None:
+            unseen = self.acknowledged.unseen(entries)
+            self._shown = unseen, problems(unseen, self._subjects)
+        return self._shown
 
     def next_deadline(self, now: Moment) -> float:
         """Return the monotonic time at which time alone may change the list; infinite for never."""
@@ -78,6 +119,7 @@ class Needs:
         wanted = [one.id for one in entries if entry in (None, one.id)]
         for one in wanted:
             self.acknowledged.ack(one, entries)
+        self._shown = None
         return len(wanted)
 
     def _look(self, now: Moment) -> list[Subject]:
@@ -89,8 +131,23 @@ class Needs:
         fallen = Counter(key.workspace for key in inactive)
         for workspace in (place for place, count in fallen.items() if count > 1):
             keys.update(store.keys_in(workspace))
-        agents = (store.get(key) for key in sorted(keys))
-        return [self._subject(store.look(one, now.mono, now.wall), now) for one in agents if one is not None]
+        agents = [agent for key in sorted(keys) if (agent := store.get(key)) is not None]
+        kept, self._fallen = self._fallen, {}
+        return [self._subject_of(agent, kept.get(agent.key), now) for agent in agents]
+
+    def _subject_of(self, agent: Agent, fallen: _Fallen | None, now: Moment) -> Subject:
+        """Return an agent as it is now; of one that fell and is the same since, time alone has gone on."""
+        if fallen is None or fallen.agent is not agent or fallen.version != self._board.version:
+            subject = self._subject(self._store.look(agent, now.mono, now.wall), now)
+            fallen = _Fallen(agent, subject, now.mono, self._board.version)
+        if fallen.subject.status == "inactive" and self._store.status_of(agent.key) == "inactive":
+            self._fallen[agent.key] = fallen
+            passed = now.mono - fallen.at
+            if passed and fallen.subject.inactive_for is not None:
+                return replace(fallen.subject, inactive_for=fallen.subject.inactive_for + passed)
+        elif fallen.at != now.mono:
+            return self._subject(self._store.look(agent, now.mono, now.wall), now)
+        return fallen.subject
 
     def _subject(self, shown: ShownAgent, now: Moment) -> Subject:
         agent, verdict, doing = shown.agent, shown.verdict, shown.doing

@@ -171,6 +171,10 @@ class Fields:
         self._bad(name, "not text")
         return None
 
+    def refuse(self, name: str, why: str) -> None:
+        """Report a field that cannot be used, for a reason which holds none of the content."""
+        self._bad(name, why)
+
     def _bad(self, name: str, expected: str) -> None:
         self._problems.append(f"{name}: {expected}")
 

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import asking
+import claudesessions
 import dashboard
 import footprint
 import history
@@ -40,6 +41,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "history": history.measure,
     "redis": throughredis.measure,
     "dashboard": dashboard.measure,
+    "sessions": claudesessions.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"

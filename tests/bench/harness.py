@@ -58,7 +58,8 @@ class Settings:
 
 def environment(tree: Path = ROOT) -> dict[str, str]:
     """The environment of every process that is measured: one source tree, and no settings of the user's."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("COORDD_") and k != "REDIS_URL"}
+    own = ("REDIS_URL", "CLAUDE_CONFIG_DIR")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COORDD_") and k not in own}
     return {**kept, "PYTHONPATH": str(tree)}
 
 
@@ -147,14 +148,17 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(workspace: str, *options: str, tree: Path = ROOT) -> Iterator[Daemon]:
-    """Spawn a daemon of a source tree; it is stopped at the end, by force if need be."""
+def daemon(workspace: str, *options: str, tree: Path = ROOT, **environ: str) -> Iterator[Daemon]:
+    """Spawn a daemon of a source tree; it is stopped at the end, by force if need be.
+
+    Its user has a home of its own in the workspace, without sessions, unless ``environ`` names another.
+    """
     log = os.path.join(workspace, "coordd.log")
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "coordd", "run", "--workspace", workspace, *options],
             cwd=workspace,
-            env=environment(tree),
+            env={**environment(tree), "HOME": workspace, **environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

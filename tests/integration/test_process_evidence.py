@@ -179,6 +179,12 @@ def test_what_a_registration_names_wrongly_says_nothing(project: Project, tmp_pa
         assert len(others) == 8
         assert {reasons(coordd)[name] for name in others} == {"heartbeat"}
         assert {coordd.agent(name)["pid"] for name in others} == {None}
+        for name in others:
+            signals = {
+                one["signal"]: one["value"]
+                for one in coordd.rpc("agents.get", {"agent_id": name})["evidence"]
+            }
+            assert signals["process"].startswith("the one that is named does not count: "), name
         for name in children.keys() - {"gone at once"}:
             kill(children[name])
         kill(right)

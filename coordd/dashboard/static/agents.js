@@ -4,7 +4,7 @@ import { attr, byId, chips, el, icon, text } from "./dom.js";
 import { age, count, DASH, plain } from "./format.js";
 import { open } from "./agent.js";
 import { Table } from "./table.js";
-import { doing, lastPart, nameOf, placeOf, rankOf, sinceOf, stateOf, tokens } from "./words.js";
+import { doing, nameOf, needOf, placeOf, projectOf, sinceOf, stateOf, tokens } from "./words.js";
 
 const STATUSES = ["active", "inactive", "unknown"];
 const ICONS = { waiting: "late", killed: "inactive", stalled: "warn", blocked: "warn", silent: "inactive", inactive: "inactive", unknown: "unknown", working: "hold", active: "active", idle: "wait", ended: "ok" };
@@ -40,8 +40,8 @@ function compareNames(agents) {
 
 const COLUMNS = [
   { id: "agent", title: "Agent", head: true, by: label, fill: (c, a) => naming(c, label(a), plain(a.agent_id)) },
-  { id: "project", title: "Project", class: "wide", by: placeOf, fill: (c, a) => { text(c, plain(lastPart(placeOf(a)))); attr(c, "title", plain(a.workspace ?? placeOf(a))); } },
-  { id: "does", title: "Does", class: "doing", by: (a) => [rankOf(a), nameOf(a)], fill: mark },
+  { id: "project", title: "Project", class: "wide", by: placeOf, fill: (c, a) => { text(c, plain(projectOf(a))); attr(c, "title", plain(a.workspace ?? placeOf(a))); } },
+  { id: "does", title: "Does", class: "doing", by: needOf, fill: mark },
   { id: "for", title: "For", class: "n", by: sinceOf, fill: (c, a) => text(c, age(since(sinceOf(a)))) },
   { id: "what", title: "What", by: doing, fill: (c, a) => { const what = doing(a); text(c, what); attr(c, "title", what); } },
   { id: "context", title: "Context", class: "n wide", by: (a) => ((a.context_tokens ?? null) === null ? null : -a.context_tokens), fill: (c, a) => text(c, tokens(a.context_tokens)) },
@@ -94,7 +94,7 @@ export function start() {
   const parent = byId("agents");
   rename = chips(byId("statuses"), "status", [["", "all"], ...STATUSES.map((s) => [s, s])], "", (value) => { wanted = value; draw(); });
   table = new Table(parent, {
-    label: "Agents", columns: COLUMNS, first: (a) => [rankOf(a), nameOf(a)], onOpen: (agent) => open(key(agent)),
+    label: "Agents", columns: COLUMNS, first: needOf, onOpen: (agent) => open(key(agent)),
     empty,
   });
   fold = el("button", { type: "button", class: "foldbutton", onclick: () => { unfolded = !unfolded; draw(); } });

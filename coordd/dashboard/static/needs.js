@@ -2,7 +2,7 @@
 import { key, moment, on, since, state } from "./data.js";
 import { attr, byId, el, icon, text } from "./dom.js";
 import { age, count, plain } from "./format.js";
-import { lastPart, nameOf } from "./words.js";
+import { lastPart, nameOf, projectOf } from "./words.js";
 
 const MOST = 20; // as many as coordctl shows
 const OF_CLAIMS = ["orphaned", "split"];
@@ -31,6 +31,13 @@ function subject(entry) {
   return agent ? nameOf(agent) : entry.subject;
 }
 
+// Return the project of an entry as an agent of its workspace has it; where none is known, its workspace.
+function place(entry) {
+  if (entry.workspace === null) return "Redis alone";
+  for (const agent of state.agents.values()) if (agent.workspace === entry.workspace) return plain(projectOf(agent));
+  return plain(lastPart(entry.workspace));
+}
+
 function make(entry) {
   const cells = { kind: el("span", { class: "kind" }, icon(ICONS[entry.kind] ?? "warn"), plain(entry.kind)), who: el("strong"), what: el("span", { class: "what" }), where: el("span", { class: "muted" }), age: el("span", { class: "n muted" }), command: el("code") };
   const node = el("li", { "data-kind": entry.kind }, cells.kind, cells.who, cells.what, cells.where, cells.age, cells.command);
@@ -41,7 +48,7 @@ function fill({ cells }, entry) {
   text(cells.who, plain(subject(entry)));
   attr(cells.who, "title", plain(entry.subject));
   text(cells.what, plain(entry.text));
-  text(cells.where, entry.workspace === null ? "Redis alone" : plain(lastPart(entry.workspace)));
+  text(cells.where, place(entry));
   attr(cells.where, "title", entry.workspace === null ? null : plain(entry.workspace));
   text(cells.age, entry.since ? age(since(moment(entry.since))) : "");
   // a command asks a daemon that answers

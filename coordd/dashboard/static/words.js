@@ -1,9 +1,9 @@
 // Say in words what an agent does, and put agents in the order of need, as `coordctl status` does.
 // The rules are those of coordd/cli/agent_words.py; a test compares the two.
-import { since as secondsSince } from "./data.js";
+import { moment, since as secondsSince } from "./data.js";
 import { ago, DASH, plain } from "./format.js";
 
-export const ORDER = ["waiting", "killed", "stalled", "blocked", "silent", "inactive", "unknown", "working", "active", "idle", "ended"];
+export const ORDER = ["waiting", "killed", "stalled", "blocked", "silent", "inactive", "unknown", "active", "working", "idle", "ended"];
 const DEAD = ["killed", "silent", "ended"], DOING = ["waiting", "blocked", "stalled", "working", "idle"];
 const LATE = ["killed", "silent", "inactive", "unknown", "ended"]; // how long is counted from its last sign
 const WHY_UNKNOWN = { unreachable: "its source cannot be read", quiet: "nothing new since its last hook", "no-heartbeat": "nothing of it can be read" };
@@ -20,6 +20,15 @@ export const nameOf = (a) => (typeof a.name === "string" && a.name.trim() ? a.na
 export const placeOf = (a) => a.project || a.workspace || (a.sources?.includes("redis") ? "Redis alone" : "no project");
 export const lastPart = (path) => path.split("/").filter(Boolean).pop() ?? path;
 
+// Return the path of the work tree that it works in, where that is not the main one of its project; else null.
+export const worktreeOf = (a) => (a.workspace && a.project && a.workspace !== a.project ? a.workspace : null);
+
+// Return the name of its project, with that of the worktree beside it: "shop (wt-shop)".
+export function projectOf(a) {
+  const name = lastPart(placeOf(a)), tree = worktreeOf(a);
+  return tree === null ? name : `${name} (${lastPart(tree) === name ? tree : lastPart(tree)})`;
+}
+
 // Return the moment of the last heartbeat or progress, whatever came last; null if unknown.
 export function lastSign(a) {
   const known = [a.beatAt, a.progressAt].filter((at) => at !== null && !Number.isNaN(at));
@@ -28,6 +37,14 @@ export function lastSign(a) {
 
 // Return the moment since when it has been in its state; where that is not known of one that is not active, its last sign.
 export const sinceOf = (a) => (LATE.includes(stateOf(a)) ? a.inactiveAt ?? lastSign(a) : a.activityAt);
+
+// Return what sorts agents by need, and those of one state by how long they have been in it, the longest first.
+// Only timestamps count: an age is older in each answer, and would let rows change places.
+export function needOf(a) {
+  const signs = [a.last_heartbeat, a.last_progress].map(moment).filter(Number.isFinite);
+  const began = LATE.includes(stateOf(a)) ? a.inactiveAt ?? Math.max(...signs) : a.activityAt;
+  return [rankOf(a), Number.isFinite(began) ? began : Infinity, nameOf(a)];
+}
 
 // Return what makes the state more precise: what it waits for, its open tool; "" for nothing.
 export function doing(a) {

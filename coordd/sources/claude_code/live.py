@@ -68,6 +68,11 @@ class LiveSession:
         times = [one for one in (self.started, written) if one is not None]
         return min(times) - EARLY if times else None
 
+    def take_record(self, record: SessionRecord, wall: float) -> None:
+        """Take over the record as it is now; an activity without a time is as old as its first sight."""
+        before = self.record.declared if self.record is not None else Declared()
+        self.record = replace(record, declared=_dated(record.declared, before, wall))
+
     def follow_session(self, session_id: str, wall: float) -> None:
         """Note that the process goes on in another session: its transcript is another one."""
         if session_id != self.session_id:
@@ -108,6 +113,13 @@ class LiveSession:
         )
         workspace = place.workspace if place is not None else self.workspace
         return AgentTraces(self.agent_id, workspace=workspace, session=session)
+
+
+def _dated(declared: Declared, before: Declared, wall: float) -> Declared:
+    says_something = declared.activity is not None or declared.undeclarable is not None
+    if declared.at is not None or not says_something:
+        return declared
+    return declared._replace(at=before.at if before._replace(at=None) == declared else wall)
 
 
 def _agreed(turn: Turn | None, declared: Declared) -> Turn | None:

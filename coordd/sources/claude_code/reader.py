@@ -192,7 +192,7 @@ class HomeReader:
         if outcome == "more":
             self.more.add(one.process)
         if one.file is not None:
-            self._read_subagents(one)
+            self._read_subagents(one, wall)
             one.turn = one.file.reducer.turn(one.born)
         one.missing = outcome == "gone" and not one.ended
         if one.ended:
@@ -258,7 +258,7 @@ class HomeReader:
 
         return tell
 
-    def _read_subagents(self, one: LiveSession) -> None:
+    def _read_subagents(self, one: LiveSession, wall: float) -> None:
         if one.file is None or one.subagents is None:
             return
         reducer = one.file.reducer
@@ -267,7 +267,7 @@ class HomeReader:
             return
         self._arm((one.process, "subagents"), [(one.subagents.folder, _SUBAGENTS)], self._teller(one.process))
         try:
-            one.subagents.read(reducer)
+            one.subagents.read(reducer, wall)
         except (Malformed, OSError):
             return  # their progress is not known then
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coordd.agents.session import DeclaredActivity
+from coordd.sources.claude_code.moments import EARLIEST, plausible
+from coordd.sources.claude_code.words import status_word, version_of
 from coordd.util.fields import Fields, Parsed
 
 MAX_RECORD = 64 * 1024
@@ -45,10 +47,9 @@ _PHRASES = {
     "question": "question",
     "plan approval": "plan approval",
 }
+_LATEST = 253_402_300_799.0  # the end of the year 9999
 _NAMED_BY = ("user", "derived")
 """Who gave a session its name: its user, or the program, which takes the folder's; "auto" is a model."""
-_EARLIEST, _LATEST = 978_307_200_000, 253_402_300_799_000
-"""Milliseconds since the epoch between 2001 and 9999."""
 
 
 class Declared(NamedTuple):
@@ -83,8 +84,10 @@ class SessionRecord:
     parked: bool = False
 
 
-def parse_session(pid: int, content: bytes) -> Parsed[SessionRecord | None]:
+def parse_session(pid: int, content: bytes, wall: float) -> Parsed[SessionRecord | None]:
     """Return the record in the file of the process ``pid``, and in words what of it cannot be used.
+
+    ``wall`` is the time now in epoch seconds: what is more than a day ahead of it is no time.
 
     The value is None where no session can be told from it. An empty file is no problem: its writer has cut
     it off and is about to write it anew.
@@ -103,9 +106,9 @@ def parse_session(pid: int, content: bytes) -> Parsed[SessionRecord | None]:
         cwd=_directory(fields.prose("cwd", 4096)),
         proc_start=fields.identifier("procStart"),
         name=_name(fields),
-        version=fields.text("version"),
-        started_at=_moment(fields, "startedAt"),
-        declared=_declared(fields),
+        version=version_of(fields.text("version")),
+        started_at=_moment(fields, "startedAt", wall),
+        declared=_declared(fields, wall),
         parked=fields.identifier("parkedJobId") is not None,
     )
     return Parsed(record, fields.problem)
@@ -123,24 +126,27 @@ def _name(fields: Fields) -> str | None:
     return (fields.prose("name", 256) or None) if given else None
 
 
-def _declared(fields: Fields) -> Declared:
+def _declared(fields: Fields, wall: float) -> Declared:
     status = fields.text("status")
     if status is None:
         return _UNDECLARED
-    at = _moment(fields, "statusUpdatedAt") or _moment(fields, "updatedAt")
+    at = _moment(fields, "statusUpdatedAt", wall) or _moment(fields, "updatedAt", wall)
     activity = _STATUSES.get(status)
     return Declared(
         activity=activity,
         at=at,
-        undeclarable=status[:40] if activity is None else None,
+        undeclarable=status_word(status) if activity is None else None,
         waiting_for=phrase_of(fields.prose("waitingFor", 256)) if activity == "waiting" else None,
         shell=status == "shell",
     )
 
 
-def _moment(fields: Fields, name: str) -> float | None:
-    millis = fields.number(name, _EARLIEST, _LATEST)
-    return None if millis is None else millis / 1000
+def _moment(fields: Fields, name: str, wall: float) -> float | None:
+    millis = fields.number(name, 1000 * EARLIEST, 1000 * _LATEST)
+    at = None if millis is None else plausible(millis / 1000, wall)
+    if millis is not None and at is None:
+        fields.refuse(name, "more than a day ahead")
+    return at
 
 
 def _directory(path: str | None) -> str | None:

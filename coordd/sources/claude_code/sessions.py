@@ -6,6 +6,8 @@ found                                          leads to
 a record whose process lives                   a session, which belongs to the process from then on
 a record of a process that never was seen      nothing: a ghost of a kill, or of a container
 alive
+a record of a process of another user than     nothing, and it is malformed
+the file's
 the record of a front end that has parked      nothing; a session that was told of leaves
 no record, and the process lives               the session stays: others take records away
 the process has ended                          the session stays as it was last known, with whether its
@@ -99,7 +101,7 @@ class Sessions:
             return False
         try:
             pids = self._pids(folder)
-            self._keep_restored(known, folder)
+            self._keep_restored(known, folder, wall)
             self._take(folder, pids | {process.pid for process in self.live}, wall)
         except OSError as error:
             raise HomeUnreadable(explain_unreadable(error, f"{self.home}/sessions")) from None
@@ -183,18 +185,18 @@ class Sessions:
         for pid in pids:
             seen = self._seen(pid)
             if seen is not None:
-                found[pid] = self._read(folder, seen)
+                found[pid] = self._read(folder, seen, wall)
         parked = {one.seen.process for one in found.values() if one is not None and one.record.parked}
         for process in parked:
             self.drop(process)
         fresh = [one for one in found.values() if one is not None and one.seen.process not in parked]
         for process, one in list(self.live.items()):
             if process.pid in pids and not one.ended:
-                self._update(one, found.get(process.pid), folder)
+                self._update(one, found.get(process.pid), folder, wall)
         for new in sorted(fresh, key=lambda one: (one.seen.process.start, one.seen.process.pid)):
             live = self.live.get(new.seen.process)
             if live is not None:
-                live.record = new.record
+                live.take_record(new.record, wall)
                 live.follow_session(new.record.session_id, wall)
                 self._hold(live)
             elif not is_helper(new.seen.process.pid):
@@ -225,7 +227,7 @@ class Sessions:
         while len(self._ended) > MAX_ENDED:
             self.drop(next(iter(self._ended.values())))
 
-    def _update(self, one: LiveSession, found: _Found | None, folder: int) -> None:
+    def _update(self, one: LiveSession, found: _Found | None, folder: int, wall: float) -> None:
         """Note whether a session's process lives, and whether its record lies there."""
         try:
             seen = self._look(one.process.pid)
@@ -236,26 +238,27 @@ class Sessions:
         else:
             self._has_ended(one)
         if found is None or one.ended:  # it may have been taken away, in order, since it was read
-            one.present = self._lies_there(folder, one)
+            one.present = self._lies_there(folder, one, wall)
         else:
             one.present = found.seen.process == one.process
 
-    def _lies_there(self, folder: int, one: LiveSession) -> bool:
+    def _lies_there(self, folder: int, one: LiveSession, wall: float) -> bool:
         """Return whether there is a record that can be that of this process, whole or not."""
         pid = one.process.pid
         try:
             content, _ = read_regular(folder, f"{pid}.json", MAX_RECORD)
         except (OSError, Malformed):
             return False
-        record = parse_session(pid, content).value
+        record = parse_session(pid, content, wall).value
         if record is None or record.proc_start is None:
             return True
         if record.proc_start.isdecimal() and int(record.proc_start) != one.process.start:
             return False
-        one.record = one.record or record
+        if one.record is None:
+            one.take_record(record, wall)
         return True
 
-    def _read(self, folder: int, seen: ProcessFacts) -> _Found | None:
+    def _read(self, folder: int, seen: ProcessFacts, wall: float) -> _Found | None:
         """Read the record of a living process; None where there is none that is its own and can be used."""
         pid = seen.process.pid
         path = f"{jsonable(self.home)}/sessions/{pid}.json"
@@ -270,7 +273,7 @@ class Sessions:
         except OSError as error:
             self.malformed[path] = error.strerror or str(error)
             return None
-        record, problem = parse_session(pid, content)
+        record, problem = parse_session(pid, content, wall)
         if problem is not None:
             self.malformed[path] = problem
         if record is None:
@@ -279,6 +282,9 @@ class Sessions:
             own = fits(record.proc_start, seen)
         else:  # of an older build
             own = is_named_so(seen) and seen.started <= state.st_mtime + 1
+        if own and seen.uid is not None and seen.uid != state.st_uid:
+            self.malformed[path] = "it names a process of another user than its own"
+            return None
         return _Found(seen, record) if own else None
 
     def _add(self, new: _Found, wall: float) -> None:
@@ -298,12 +304,12 @@ class Sessions:
             record.session_id,
             seen.started,
             tty=seen.tty,
-            record=record,
             waits_since=wall,
         )
+        one.take_record(record, wall)
         self._hold(one)
 
-    def _keep_restored(self, known: Mapping[str, Known], folder: int) -> None:
+    def _keep_restored(self, known: Mapping[str, Known], folder: int, wall: float) -> None:
         """Take over the agents of coordd's last run: their ids, and how those went that are gone."""
         for agent_id, one in known.items():
             if not one.restored or one.process is None or one.process in self.live:
@@ -319,7 +325,7 @@ class Sessions:
                 settled=not lives,
                 workspace=one.workspace,
             )
-            live.present = self._lies_there(folder, live)
+            live.present = self._lies_there(folder, live, wall)
             self.live[one.process] = live
             if lives:
                 self._hold(live)

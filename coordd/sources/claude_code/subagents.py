@@ -34,15 +34,17 @@ class _Meta(msgspec.Struct):
 class SubagentFiles:
     """The transcripts of one session's subagents; ``folder`` is where they lie."""
 
-    __slots__ = ("_calls", "_sizes", "folder")
+    __slots__ = ("_calls", "_seen", "folder")
 
     def __init__(self, transcript: str) -> None:
         self.folder = f"{transcript.removesuffix('.jsonl')}/subagents"
-        self._sizes: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, int, int]] = {}
         self._calls: dict[str, str] = {}
 
-    def read(self, reducer: TranscriptReducer) -> bool:
+    def read(self, reducer: TranscriptReducer, wall: float) -> bool:
         """Note in the session's reducer what its subagents have written; return whether they have a folder.
+
+        ``wall`` is the time now in epoch seconds.
 
         Raises:
             Malformed, OSError: it cannot be read.
@@ -61,12 +63,12 @@ class SubagentFiles:
         if folder is None:
             return False
         try:
-            self._read(folder, reducer)
+            self._read(folder, reducer, wall)
         finally:
             os.close(folder)
         return True
 
-    def _read(self, folder: int, reducer: TranscriptReducer) -> None:
+    def _read(self, folder: int, reducer: TranscriptReducer, wall: float) -> None:
         open_ones, calls = reducer.subagents, reducer.subagent_calls
         with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, MAX_FILES)]
@@ -81,17 +83,18 @@ class SubagentFiles:
             waited_for = waited_for if waited_for in calls else None
             if agent not in open_ones and waited_for is None:
                 continue
-            at = self._last_time(folder, name)
+            at = self._last_time(folder, name, wall)
             if at is not None:
                 reducer.subagent_seen(waited_for or agent, at)
 
-    def _last_time(self, folder: int, name: str) -> float | None:
-        """Return the time of the last line that has one; None where nothing was added since it was read."""
+    def _last_time(self, folder: int, name: str, wall: float) -> float | None:
+        """Return the time of the last line that has one; None where nothing was written since it was read."""
         try:
             state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(state.st_mode) or state.st_size == self._sizes.get(name):
+            mark = state.st_ino, state.st_size, state.st_mtime_ns
+            if not stat.S_ISREG(state.st_mode) or mark == self._seen.get(name):
                 return None
-            self._sizes[name] = state.st_size
+            self._seen[name] = mark
             descriptor = open_regular(name, os.O_RDONLY, refuse=Malformed, directory=folder)
             try:
                 content = os.pread(descriptor, _TAIL, max(0, state.st_size - _TAIL))
@@ -101,8 +104,9 @@ class SubagentFiles:
             return None
         for line in reversed(content.split(b"\n")):
             record = decode(line) if line else None
-            if record is not None and record.time is not None:
-                return record.time
+            at = record.time_by(wall) if record is not None else None
+            if at is not None:
+                return at
         return None
 
 

@@ -39,6 +39,7 @@ from coordd.sources.claude_code.transcript_lines import (
     string_of,
     text_of,
 )
+from coordd.sources.claude_code.words import model_of, tool_of
 
 MAX_CALLS = 256
 """Open calls that are kept; beyond it the oldest is forgotten."""
@@ -53,7 +54,6 @@ _SUBAGENTS = frozenset({"Agent", "Task"})
 _ENDS = frozenset({"end_turn", "stop_sequence", "refusal"})
 _INTERRUPTED = "[Request interrupted by user"
 _NO_PROMPT = ("<command-", "<local-command-", "<bash-")
-_AHEAD = 86_400.0
 _OTHERS = frozenset(
     (
         *("agent-color", "agent-name", "agent-setting", "ai-title", "attachment", "bridge-session"),
@@ -102,9 +102,7 @@ class TranscriptReducer:
             if record is None or not isinstance(record.type, str):
                 self._strange += 1
                 continue
-            at = record.time
-            if at is not None and at > wall + _AHEAD:
-                at = None
+            at = record.time_by(wall)
             handle = _HANDLERS.get(record.type)
             if handle is None and record.type not in _OTHERS:
                 self._strange += 1
@@ -209,7 +207,7 @@ class TranscriptReducer:
             self._error(record, message, at)
             return
         self._refused = None
-        if (model := text_of(message.model)) is not None:
+        if (model := model_of(message.model)) is not None:
             self._model = model
         if message.usage is not None:
             usage = message.usage
@@ -232,8 +230,8 @@ class TranscriptReducer:
             self._open = True
 
     def _call(self, block: Block, at: float | None) -> None:
-        name, tool = text_of(block.id), text_of(block.name)
-        if name is None or tool is None:
+        name, tool = text_of(block.id), tool_of(block.name)
+        if name is None:
             return
         if len(self._calls) >= MAX_CALLS and name not in self._calls:
             oldest = next(iter(self._calls))

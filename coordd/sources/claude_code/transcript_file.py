@@ -6,7 +6,8 @@ the file                            what is read
 is read for the first time          its end, in larger and larger pieces until one begins a turn
                                     (:data:`TAILS`)
 has grown                           what was added; a last line that is not whole waits
-is another, or shorter than read    as for the first time; tokens are not counted twice
+is another, or shorter than read,   as for the first time; tokens are not counted twice
+or ends otherwise where it was read
 has moved, or is not there          what was known stays, and it is looked for
 has a line above :data:`MAX_LINE`   that line is passed over, without being kept
 ==================================  ==========================================================================
@@ -18,6 +19,7 @@ in a thread.
 from __future__ import annotations
 
 import os
+from hashlib import blake2b
 from typing import Literal
 
 from coordd.runtime.worker import renew_deadline
@@ -31,6 +33,8 @@ STEP = 256 * 1024
 """Bytes of one read(2)."""
 MAX_STEPS = 16
 """Reads of one reading; what is left then waits for the next."""
+MARK = 64
+"""Bytes before the place up to which it was read, by which a file is known that was written anew in place."""
 MAX_LINE = 1024 * 1024
 """Bytes of a line that is looked at."""
 
@@ -46,13 +50,14 @@ class TranscriptFile:
         since: tokens are counted from here on, in epoch seconds.
     """
 
-    __slots__ = ("_offset", "_partial", "_place", "_skipping", "path", "reducer")
+    __slots__ = ("_mark", "_marked", "_offset", "_partial", "_place", "_skipping", "path", "reducer")
 
     def __init__(self, path: str, since: float) -> None:
         self.path = path
         self.reducer = TranscriptReducer(since)
         self._place: tuple[int, int] | None = None
         self._offset = 0
+        self._mark, self._marked = _digest(b""), 0
         self._partial = b""
         self._skipping = False
 
@@ -70,12 +75,13 @@ class TranscriptFile:
         try:
             state = os.fstat(descriptor)
             place = state.st_dev, state.st_ino
-            if place != self._place or state.st_size < self._offset:
+            before = os.pread(descriptor, self._marked, self._offset - self._marked)
+            if place != self._place or state.st_size < self._offset or _digest(before) != self._mark:
                 self._begin(descriptor, place, state.st_size, wall)
                 return "grown"
             if state.st_size == self._offset:
                 return "same"
-            return self._go_on(descriptor, wall)
+            return self._go_on(descriptor, before, wall)
         finally:
             os.close(descriptor)
 
@@ -95,12 +101,23 @@ class TranscriptFile:
         self._partial, self._skipping = b"", 0 < start == size
         self._feed(content, wall)
         self._place, self._offset = place, start + len(content)
+        if len(content) < MARK:  # it begins with the line after the first
+            skipped = min(MARK - len(content), start)
+            content = os.pread(descriptor, skipped, start - skipped) + content
+        self._remember(content)
 
-    def _go_on(self, descriptor: int, wall: float) -> Outcome:
+    def _remember(self, content: bytes) -> None:
+        """Remember what the file holds before the place up to which it was read; none of it is kept."""
+        last = content[-MARK:]
+        self._mark, self._marked = _digest(last), len(last)
+
+    def _go_on(self, descriptor: int, before: bytes, wall: float) -> Outcome:
         for _ in range(MAX_STEPS):
             renew_deadline()
             content = os.pread(descriptor, STEP, self._offset)
             self._offset += len(content)
+            before = (before + content)[-MARK:]
+            self._remember(before)
             self._feed(content, wall)
             if len(content) < STEP:
                 return "grown"
@@ -134,6 +151,10 @@ def _begins_a_turn(content: bytes, wall: float) -> bool:
     probe = TranscriptReducer(wall)
     probe.feed(content.split(b"\n"), wall)
     return probe.began
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=8).digest()
 
 
 def _read_at(descriptor: int, start: int, length: int) -> bytes:

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
+from coordd.sources.claude_code.moments import plausible
 from coordd.util.fields import jsonable
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import parse_timestamp
 
-_EARLIEST = 978_307_200.0  # 2001-01-01: what is before it is no time
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -67,9 +67,8 @@ class Record(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw()
     message: Message | None = None
 
-    @property
-    def time(self) -> float | None:
-        """The line's time in epoch seconds; None where there is none, or no true one."""
+    def time_by(self, wall: float) -> float | None:
+        """Return the line's time in epoch seconds; None where there is none, or it cannot be one now."""
         if not isinstance(self.timestamp, str):
             return None
         at = epoch_of(self.timestamp)
@@ -78,7 +77,7 @@ class Record(msgspec.Struct, gc=False):
                 at = parse_timestamp(self.timestamp)
             except (ValueError, OverflowError):
                 return None
-        return at if at >= _EARLIEST else None
+        return plausible(at, wall)
 
 
 class _Bare(msgspec.Struct, gc=False):

@@ -2,8 +2,9 @@
 
 The workspace is a configured one that the directory lies in, else the top level of its git work tree, else
 the directory itself. The project is the main work tree of that, so that worktrees group. What a ``.git`` file
-says is a stranger's word: a worktree belongs to another project only where that points back at it. All calls
-may block, and belong in a thread.
+says is a stranger's word: a worktree belongs to another project only where that names it among its own, in
+``<common>/worktrees/<name>/gitdir``, see gitrepository-layout(5). All calls may block: they belong in a
+thread.
 """
 
 from __future__ import annotations
@@ -72,9 +73,11 @@ def _main_work_tree(top: str) -> str:
     common, back = _pointer(os.path.join(own, "commondir")), _pointer(os.path.join(own, "gitdir"))
     if common is None or back is None:  # a submodule has neither
         return top
+    shared = os.path.realpath(os.path.join(own, common))
+    if os.path.dirname(own) != os.path.join(shared, "worktrees"):  # the other project has not made it
+        return top
     if os.path.realpath(os.path.join(own, back)) != os.path.join(top, ".git"):
         return top
-    shared = os.path.realpath(os.path.join(own, common))
     return os.path.dirname(shared) if os.path.basename(shared) == ".git" else shared
 
 

@@ -270,7 +270,7 @@ async def test_sources_are_looked_for_often_only_where_nothing_announces_them(sc
 async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.start()
 
-    def fail(_ground: object) -> list[FoundWorkspace]:
+    def fail(_ground: Ground | None = None) -> list[FoundWorkspace]:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(scene.backend, "find", fail)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from coordd.sources.claude_code.session_file import Declared, SessionRecord, parse_session, phrase_of
 
-REAL = {
+WALL = 1_795_736_900.0
+REAL: dict[str, Any] = {
     "pid": 1505,
     "sessionId": "321e2ec7-c8a1-4d3e-9f00-6f2d1d0f5c11",
     "cwd": "/p",
@@ -31,13 +32,13 @@ REAL = {
 
 
 def parsed(**changed: Any) -> SessionRecord:
-    record = parse_session(1505, json.dumps({**REAL, **changed}).encode()).value
+    record = parse_session(1505, json.dumps({**REAL, **changed}).encode(), WALL).value
     assert record is not None
     return record
 
 
 def test_a_real_record_is_read_whole() -> None:
-    record, problem = parse_session(1505, json.dumps(REAL).encode())
+    record, problem = parse_session(1505, json.dumps(REAL).encode(), WALL)
     assert problem is None
     assert record == SessionRecord(
         pid=1505,
@@ -108,30 +109,46 @@ def test_a_parked_front_end_is_known_as_one() -> None:
     ["", None, 5.5, [], "a/b", "../x", ".hidden", "a*", "[a]", "a b", "x" * 241, "a\0b", "ä", "-rf"],
 )
 def test_what_cannot_be_part_of_a_name_is_no_session_id(session_id: Any) -> None:
-    record, problem = parse_session(1505, json.dumps({**REAL, "sessionId": session_id}).encode())
+    record, problem = parse_session(1505, json.dumps({**REAL, "sessionId": session_id}).encode(), WALL)
     assert record is None
     assert problem
 
 
 def test_a_record_of_another_pid_is_none() -> None:
-    assert parse_session(7, json.dumps(REAL).encode()) == (None, "pid: not that of the file's name")
+    assert parse_session(7, json.dumps(REAL).encode(), WALL) == (None, "pid: not that of the file's name")
 
 
 def test_half_a_record_is_none_and_an_empty_one_no_problem() -> None:
     whole = json.dumps(REAL).encode()
-    assert parse_session(1505, b"") == (None, None)
-    assert parse_session(1505, whole[:50]) == (None, "not JSON")
-    assert parse_session(1505, b"[]") == (None, "JSON, but not an object")
-    assert parse_session(1505, b"{}") == (None, "no sessionId")
+    assert parse_session(1505, b"", WALL) == (None, None)
+    assert parse_session(1505, whole[:50], WALL) == (None, "not JSON")
+    assert parse_session(1505, b"[]", WALL) == (None, "JSON, but not an object")
+    assert parse_session(1505, b"{}", WALL) == (None, "no sessionId")
 
 
 def test_one_bad_field_costs_no_other() -> None:
-    record, problem = parse_session(1505, json.dumps({**REAL, "startedAt": "soon", "version": 7}).encode())
+    record, problem = parse_session(
+        1505, json.dumps({**REAL, "startedAt": "soon", "version": 7}).encode(), WALL
+    )
     assert record is not None
     assert (record.started_at, record.version, record.name) == (None, None, "proj-12")
     assert problem is not None
     assert "startedAt" in problem
     assert "soon" not in problem
+
+
+def test_a_time_that_cannot_be_one_is_none() -> None:
+    """More than a day ahead, or before 2001."""
+    for millis in (253_402_300_799_000, int(1000 * (WALL + 90_000)), 12345):
+        record = parsed(startedAt=millis, statusUpdatedAt=millis, updatedAt=millis)
+        assert (record.started_at, record.declared.at) == (None, None)
+        assert record.declared.activity == "waiting"
+    record, problem = parse_session(
+        1505, json.dumps({**REAL, "startedAt": 253_402_300_799_000}).encode(), WALL
+    )
+    assert (record is not None, problem) == (True, "startedAt: more than a day ahead")
+    assert parsed(statusUpdatedAt=int(1000 * (WALL + 90_000))).declared.at == REAL["updatedAt"] / 1000
+    assert parsed(startedAt=int(1000 * (WALL + 80_000))).started_at == WALL + 80_000
 
 
 def test_a_long_name_is_cut_and_a_relative_directory_is_none() -> None:
@@ -143,5 +160,11 @@ def test_a_long_name_is_cut_and_a_relative_directory_is_none() -> None:
 @given(st.binary(max_size=200) | st.dictionaries(st.sampled_from(sorted(REAL)), st.text() | st.integers()))
 def test_whatever_is_written_something_is_said_of_it(content: Any) -> None:
     raw = content if isinstance(content, bytes) else json.dumps({**REAL, **content}).encode()
-    record, problem = parse_session(1505, raw)
+    record, problem = parse_session(1505, raw, WALL)
     assert record is not None or problem is not None or not raw.strip()
+
+
+def test_free_text_in_place_of_a_word_is_not_passed_on() -> None:
+    record = parsed(status="SECRET: run it", version="SECRET one")
+    assert record.declared.undeclarable == "an unreadable word"
+    assert "SECRET" not in repr(record)

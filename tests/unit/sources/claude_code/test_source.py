@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from coordd.agents.beats import Restored
 from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation
 from coordd.agents.session import Session
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
@@ -37,6 +38,7 @@ from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, Reco
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.util.inotify import LibcBackend
+from coordd.util.timestamps import format_utc
 
 
 class LimitedBackend(LibcBackend):
@@ -329,6 +331,52 @@ async def test_a_change_of_status_is_told_at_once(world: World) -> None:
     await world.until(lambda: world.session("s1").declared == "waiting")
     assert world.session("s1").waiting_for == "permission prompt"
     assert world.follower.full == full
+
+
+@pytest.mark.parametrize("status", ["busy", "waiting", "dancing"])
+async def test_an_activity_without_a_time_is_as_old_as_its_first_sight(world: World, status: str) -> None:
+    undated = {"status": status, "statusUpdatedAt": None, "updatedAt": None}
+    before = time.time()
+    one = world.home.session("s1", **undated)
+    await world.read()
+    first = world.session("s1").declared_at
+    assert first is not None
+    assert before <= first <= time.time()
+    one.write(**undated, name="another", nameSource="user")
+    await world.until(lambda: world.session("s1").name == "another")
+    assert world.session("s1").declared_at == first
+    one.write(**(undated | {"status": "idle"}))
+    await world.until(lambda: world.session("s1").declared == "idle")
+    again = world.session("s1").declared_at
+    assert again is not None
+    assert again > first
+    one.write(**(undated | {"status": None}))
+    await world.until(lambda: world.session("s1").declared is None)
+    assert world.session("s1").declared_at is None
+
+
+async def test_a_record_that_names_another_users_process_makes_no_agent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process counts for the owner of the record alone, whoever runs coordd."""
+    one, two = world.home.session("s1"), world.home.session("s2")
+
+    def glance_as_other(pid: int) -> ProcessFacts | None:
+        facts = glance(pid)
+        if facts is None or pid != one.process.pid:
+            return facts
+        return replace(facts, uid=os.geteuid() + 1)
+
+    world.source._reader.sessions._look = glance_as_other
+    await world.read()
+    assert set(world.follower.known) == {"s2"}
+    assert world.follower.malformed == {
+        str(one.record): "it names a process of another user than its own",
+    }
+    one.write(procStart="5")  # nor is anything said of one that means another process
+    await world.follower.read()
+    assert world.follower.malformed == {}
+    assert two.record.stat().st_uid == os.geteuid()
 
 
 async def test_a_missing_record_is_no_death(world: World) -> None:
@@ -641,8 +689,8 @@ async def test_tokens_of_a_transcript_that_appears_later_count_from_its_beginnin
 
 async def test_tokens_of_before_the_first_reading_do_not_count(world: World) -> None:
     one = world.home.session("s1")
-    one.prompt()
-    one.answer()
+    one.prompt(time.time() - 2)
+    one.answer(at=time.time() - 1)  # written times are rounded
     await world.read()
     turn = world.session("s1").turn
     assert turn is not None
@@ -771,7 +819,8 @@ async def test_progress_of_a_subagent_is_seen_in_its_own_transcript(world: World
 
     before = seen()
     with own.open("a") as file:
-        file.write('{"type":"assistant","isSidechain":true,"timestamp":"2099-01-01T00:00:00.000Z"}\n')
+        line = {"type": "assistant", "isSidechain": True, "timestamp": format_utc(time.time())}
+        file.write(json.dumps(line) + "\n")
     await world.until(lambda: seen() != before)
 
 

@@ -513,3 +513,13 @@ def test_whatever_is_fed_the_result_is_sound(lines: list[bytes]) -> None:
 def test_after_a_prompt_and_its_end_nothing_is_open(lines: list[bytes], garbage: list[bytes]) -> None:
     turn = after(*lines, *garbage, prompt(second=50), done(60))
     assert (turn.open, turn.calls, turn.refused) == (False, (), None)
+
+
+def test_free_text_in_place_of_a_word_is_not_passed_on() -> None:
+    reducer = TranscriptReducer(T0)
+    reducer.feed([prompt(), call("t1", "SECRET rm -rf /"), call("t2", "Read", model="a SECRET")], WALL)
+    reducer.feed([answer(3, {"type": "tool_use", "id": "t3", "name": "n" * 500})], WALL)
+    turn = reducer.turn()
+    assert [one.name for one in turn.calls] == ["other", "Read", "other"]
+    assert turn.model == "claude-opus-4-8"
+    assert "SECRET" not in repr(turn)

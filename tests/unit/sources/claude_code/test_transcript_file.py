@@ -139,6 +139,33 @@ def test_a_file_that_was_replaced_is_read_anew_and_its_tokens_count_once(path: P
     assert tokens.input == 11
 
 
+@pytest.mark.parametrize("more", [0, 500], ids=["of the same size", "larger"])
+def test_a_file_that_is_written_anew_in_place_is_read_anew(path: Path, more: int) -> None:
+    """By a program that goes back to an earlier message, and writes the file without replacing it."""
+    path.write_bytes(filler(500) + prompt() + call("t"))
+    file = opened(path)
+    file.read(WALL)
+    assert len(turn_of(file).calls) == 1
+    size, place = path.stat().st_size, path.stat().st_ino
+    ending = prompt(3) + answer(4)
+    path.write_bytes(filler(size - len(ending) - len(filler(0)) + more) + ending)
+    assert (path.stat().st_size, path.stat().st_ino) == (size + more, place)
+    assert file.read(WALL) == "grown"
+    assert (turn_of(file).open, turn_of(file).calls) == (False, ())
+    assert file.read(WALL) == "same"
+
+
+def test_nothing_of_a_transcript_is_kept_to_know_it_again(path: Path) -> None:
+    path.write_bytes(prompt() + filler(10) + b'{"type":"x","text":"SECRET"}\n')
+    file = opened(path)
+    file.read(WALL)
+    append(path, b'{"a":"SECRET"}\n')
+    file.read(WALL)
+    held = [getattr(file, name) for name in TranscriptFile.__slots__]
+    assert "SECRET" not in repr(held)
+    assert file.read(WALL) == "same"
+
+
 def test_a_file_that_moved_goes_on_where_it_was_read_to(path: Path) -> None:
     path.write_bytes(prompt(1) + call("t"))
     file = opened(path)

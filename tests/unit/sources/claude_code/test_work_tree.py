@@ -79,6 +79,28 @@ def test_a_stranger_cannot_claim_to_be_of_another_project(app: Path, root: Path)
     assert place_of(str(root / "evil")) == Place(str(root / "evil"), str(root / "evil"))
 
 
+@pytest.mark.parametrize("where", ["meta", "worktrees/meta", ".git-link/worktrees/meta"])
+def test_what_only_a_tree_itself_says_makes_it_of_no_other_project(app: Path, root: Path, where: str) -> None:
+    """As in a clone of a stranger's repository, which brings a gitdir of its own along."""
+    evil = root / "evil"
+    evil.mkdir()
+    (evil / ".git-link").symlink_to(evil)
+    meta = evil / where
+    meta.mkdir(parents=True)
+    (meta / "commondir").write_text(f"{app}/.git\n")
+    (meta / "gitdir").write_text(f"{evil}/.git\n")
+    (evil / ".git").write_text(f"gitdir: {where}\n")
+    assert place_of(str(evil)) == Place(str(evil), str(evil))
+
+
+def test_a_worktree_that_its_project_does_not_name_is_a_project_of_its_own(app: Path, root: Path) -> None:
+    git(app, "worktree", "add", "-q", "../other")
+    (app / ".git" / "worktrees" / "other" / "gitdir").write_text(f"{root}/elsewhere/.git\n")
+    assert place_of(str(root / "other")) == Place(str(root / "other"), str(root / "other"))
+    (app / ".git" / "worktrees" / "other" / "gitdir").unlink()
+    assert place_of(str(root / "other")) == Place(str(root / "other"), str(root / "other"))
+
+
 @pytest.mark.parametrize(
     "content", ["", "nonsense", "gitdir: /nowhere", "gitdir:\0", "gitdir: a\nb", "x" * 99999]
 )
