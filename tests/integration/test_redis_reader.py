@@ -15,7 +15,7 @@ from waiting import eventually
 
 from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.redislink.session import RedisLost
-from coordd.sources.redis.keys import BCAST_PREFIXES, meaning
+from coordd.sources.redis.keys import Keyspace
 
 WRITTEN = "2026-11-21T12:00:00Z"
 MEGABYTE = b"x" * 1024 * 1024
@@ -570,7 +570,7 @@ def test_the_server_takes_the_prefixes_and_announces_every_key_that_is_filled(
         assert told.get_message(timeout=30) is not None
         target = next(one["id"] for one in tracker.client_list(_type="pubsub"))
         single = tracker.client()
-        prefixes = [part for prefix in BCAST_PREFIXES for part in ("PREFIX", prefix)]
+        prefixes = [part for prefix in Keyspace().tracked for part in ("PREFIX", prefix)]
         single.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", target, "BCAST", *prefixes)
         filled(client)
         client.rpush("work:available:high", "w")
@@ -582,6 +582,6 @@ def test_the_server_takes_the_prefixes_and_announces_every_key_that_is_filled(
             message = told.get_message(timeout=30)
             assert message is not None, expected - found
             found.update(message["data"])
-        assert all(meaning(key) for key in found)
+        assert all(Keyspace().meaning(key) for key in found)
         single.close()
         told.close()

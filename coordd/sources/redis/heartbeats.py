@@ -7,7 +7,7 @@ from collections.abc import Collection
 from coordd.redislink.session import RedisSession, Reply
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.keys import BEATS
+from coordd.sources.redis.keys import BEATS, Keyspace
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import Tally, read_strings
@@ -16,7 +16,8 @@ from coordd.sources.redis.requests import Tally, read_strings
 class HeartbeatReader:
     """Read heartbeat keys into :class:`Agents`."""
 
-    def __init__(self, *, agents: Agents, problems: Problems) -> None:
+    def __init__(self, *, agents: Agents, problems: Problems, keyspace: Keyspace) -> None:
+        self._beginnings = tuple(map(keyspace.key, BEATS))
         self._agents = agents
         self._problems = problems
 
@@ -49,7 +50,7 @@ class HeartbeatReader:
         for agent_id in agent_ids:
             known = self._agents.known_heartbeats(agent_id)
             name = self._agents.name_of(agent_id)
-            for slot, family in enumerate(BEATS):
+            for slot, beginning in enumerate(self._beginnings):
                 if known[slot] or not any(known):
-                    found.append(KeyToRead(slot, agent_id, family.encode() + name))
+                    found.append(KeyToRead(slot, agent_id, beginning + name))
         return found

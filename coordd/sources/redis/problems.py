@@ -7,7 +7,7 @@ from coordd.sources.redis.keys import location
 
 MAX_MALFORMED = 1000
 
-_LONGEST = 1100  # bytes of a name that are kept: enough for every id, and more than is shown
+_LONGEST = 1400  # bytes of a name that are kept: enough for every prefix and id, and more than is shown
 
 At = tuple[bytes, bytes | None]
 

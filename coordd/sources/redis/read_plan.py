@@ -15,8 +15,8 @@ from coordd.sources.redis.keys import (
     PROGRESS,
     QUEUE,
     REGISTRY,
+    Keyspace,
     id_of,
-    meaning,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.util.fields import Malformed
@@ -36,7 +36,8 @@ class KeyToRead(NamedTuple):
 class ReadPlan:
     """The keys that have to be read, by kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._meaning = keyspace.meaning
         self.beats: list[KeyToRead] = []
         self.tasks: list[KeyToRead] = []
         self.claims: list[KeyToRead] = []
@@ -60,6 +61,7 @@ class ReadPlan:
 
     def add(self, keys: Iterable[bytes], problems: Problems) -> None:
         """Sort some keys in; foreign keys are skipped, impossible ids are reported."""
+        meaning = self._meaning
         for key in keys:
             known = meaning(key)
             if known is None:

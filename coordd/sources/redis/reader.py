@@ -26,8 +26,7 @@ from coordd.sources.redis.keys import (
     CLAIMS,
     PROGRESS,
     REGISTRY,
-    SCAN_PATTERN,
-    family_of,
+    Keyspace,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.read_plan import ReadPlan
@@ -40,17 +39,19 @@ from coordd.sources.redis.work import Available, Claims, TaskProgress
 MAX_ENTRIES = 100_000
 """Agents, claims, progress and registrations that are kept, of each so many; more are left out."""
 _SCAN_COUNT = b"1000"  # keys that the server looks at in one step, in a fraction of a millisecond
-_REGISTRY_KEY = REGISTRY.encode()
 
 
 class RedisReader:
     """Read one Redis, over whatever connection it is given.
+
+    ``tracked`` are the beginnings of all keys that are read.
 
     Args:
         mono: returns the monotonic clock, in seconds.
         max_entries: agents (claims, progress, registrations) that are kept; more are left out.
         max_named: task ids that are kept of one list; more are counted.
         bounds: budgets shared by all readers.
+        keyspace: names the keys.
     """
 
     workspace = ""
@@ -62,9 +63,13 @@ class RedisReader:
         max_entries: int = MAX_ENTRIES,
         max_named: int = MAX_NAMED,
         bounds: Bounds | None = None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         bounds = bounds or Bounds()
+        keyspace = keyspace or Keyspace()
         self.troubles: Mapping[str, str] = {}
+        self.tracked = keyspace.tracked
+        self._keyspace = keyspace
         self._mono = mono
         self._max_entries = max_entries
         self._problems = Problems()
@@ -72,12 +77,14 @@ class RedisReader:
         self._claims = Claims(limit=max_entries, text=bounds.text)
         self._progress = TaskProgress(limit=max_entries, text=bounds.text)
         self._available = Available()
-        self._beats = HeartbeatReader(agents=self._agents, problems=self._problems)
+        self._beats = HeartbeatReader(agents=self._agents, problems=self._problems, keyspace=keyspace)
         self._holds = ClaimReader(claims=self._claims, progress=self._progress, problems=self._problems)
         self._lists = TaskListReader(agents=self._agents, problems=self._problems, max_named=max_named)
-        self._registry = RegistryReader(agents=self._agents, problems=self._problems, limit=max_entries)
+        self._registry = RegistryReader(
+            agents=self._agents, problems=self._problems, keyspace=keyspace, limit=max_entries
+        )
         self._offers = AvailableReader(
-            available=self._available, problems=self._problems, max_named=max_named
+            available=self._available, problems=self._problems, keyspace=keyspace, max_named=max_named
         )
         self._slow_registry: ReadThrottle[bytes] = ReadThrottle()
         self._slow_offers: ReadThrottle[bytes] = ReadThrottle()
@@ -140,14 +147,14 @@ class RedisReader:
         """
         if session is not self._session or not (self._complete or self._scanning):
             return AgentsChange(self.workspace, {}, rescan_needed=True)
-        plan = ReadPlan()
+        plan = ReadPlan(self._keyspace)
         rest = iter(keys)
         while slice_ := list(islice(rest, SLICE)):
             plan.add(slice_, self._problems)
             if len(slice_) == SLICE:
                 await asyncio.sleep(0)
         if plan.registry:
-            self._slow_registry.wanted.add(_REGISTRY_KEY)
+            self._slow_registry.wanted.add(self._keyspace.key(REGISTRY))
         self._slow_offers.wanted |= plan.offers
         try:
             return await self._read_some(session, plan, now, pushed=pushed)
@@ -242,9 +249,9 @@ class RedisReader:
         self, session: RedisSession, now: float, wall: Callable[[], float], tally: Tally, lists: set[bytes]
     ) -> str | None:
         """Find and read all keys; return in words why they cannot be listed, None if they can."""
-        cursor, plan = b"0", ReadPlan()
+        cursor, plan, pattern = b"0", ReadPlan(self._keyspace), self._keyspace.scan_pattern
         while True:
-            commands: list[Command] = [(b"SCAN", cursor, b"MATCH", SCAN_PATTERN, b"COUNT", _SCAN_COUNT)]
+            commands: list[Command] = [(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)]
             reply = (await ask(session, commands, largest=LONGEST_KEY + 1))[0]
             if isinstance(reply, ServerError):
                 return str(reply)
@@ -254,7 +261,7 @@ class RedisReader:
                 await self._read_plan(session, plan, now, wall, tally, pushed=False)
                 if len(lists) <= 2 * MAX_SOURCES:  # more are not looked at
                     lists |= plan.offers
-                plan = ReadPlan()
+                plan = ReadPlan(self._keyspace)
             if cursor == b"0":
                 return None
 
@@ -262,15 +269,16 @@ class RedisReader:
         self, session: RedisSession, now: float, wall: Callable[[], float], tally: Tally
     ) -> None:
         """Read the keys whose names can be guessed, when the server does not list them."""
-        plan, ids = ReadPlan(), [self._agents.name_of(agent_id) for agent_id in self._agents]
+        plan, key = ReadPlan(self._keyspace), self._keyspace.key
+        ids = [self._agents.name_of(agent_id) for agent_id in self._agents]
         for start in range(0, len(ids), SLICE):
             families = (*BEATS, AGENT_TASKS)
-            guessed = (family.encode() + one for one in ids[start : start + SLICE] for family in families)
+            guessed = (key(family, one) for one in ids[start : start + SLICE] for family in families)
             plan.add(guessed, self._problems)
             await asyncio.sleep(0)
         tasks = {*self._claims.merged, *self._progress.by_task, *self._available.free(self._claims)}
         families = (*CLAIMS, PROGRESS)
-        plan.add((family.encode() + task.encode() for task in tasks for family in families), self._problems)
+        plan.add((key(family, task.encode()) for task in tasks for family in families), self._problems)
         await self._read_plan(session, plan, now, wall, tally, pushed=False)
 
     async def _read_registry(self, session: RedisSession) -> set[str]:
@@ -328,7 +336,7 @@ class RedisReader:
     def _refusals(self, tally: Tally) -> frozenset[str]:
         """Return the families of which something may not be read."""
         registry = {REGISTRY} if self._registry.trouble else set[str]()
-        return frozenset({*tally.refused, *registry, *map(family_of, self._offers.troubles)})
+        return frozenset({*tally.refused, *registry, *map(self._keyspace.family_of, self._offers.troubles)})
 
     def _is_refused_more(self, tally: Tally) -> bool:
         """Return whether permissions were lost since the last full reading; then another one is needed."""
@@ -345,17 +353,17 @@ class RedisReader:
         return frozenset(unknown)
 
     def _find_troubles(self, tally: Tally, refused: str | None) -> dict[str, str]:
-        troubles = {}
+        troubles, spelled = {}, self._keyspace.spelled
         if refused is not None:
-            troubles["SCAN"] = f"{refused}: found is only what {REGISTRY} names, and what changes"
+            troubles["SCAN"] = f"{refused}: found is only what {spelled(REGISTRY)} names, and what changes"
         if self._registry.trouble:
-            troubles[REGISTRY] = self._registry.trouble
+            troubles[spelled(REGISTRY)] = self._registry.trouble
         for family in (*BEATS, AGENT_TASKS, *CLAIMS, PROGRESS):
             words = tally.all_refused(family)
             if words is not None:
-                troubles[family] = words
+                troubles[spelled(family)] = words
         for key, words in self._offers.troubles.items():
-            troubles.setdefault(family_of(key), words)
+            troubles.setdefault(spelled(self._keyspace.family_of(key)), words)
         return troubles
 
     def _malformed(self) -> dict[str, str]:

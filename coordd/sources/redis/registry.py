@@ -5,13 +5,11 @@ from __future__ import annotations
 from coordd.redislink.session import RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.keys import REGISTRY, id_of
+from coordd.sources.redis.keys import REGISTRY, Keyspace, id_of
 from coordd.sources.redis.parse import MAX_VALUE
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.requests import PageSize, ReplyDeadline, ask, page
 from coordd.util.fields import Malformed
-
-_KEY = REGISTRY.encode()
 
 
 class RegistryReader:
@@ -20,7 +18,8 @@ class RegistryReader:
     ``heavy``: it holds values that are too large to be entries. ``truncated``: it was not read to its end.
     """
 
-    def __init__(self, *, agents: Agents, problems: Problems, limit: int) -> None:
+    def __init__(self, *, agents: Agents, problems: Problems, keyspace: Keyspace, limit: int) -> None:
+        self._key = keyspace.key(REGISTRY)
         self.trouble: str | None = None
         self.heavy = False
         self.truncated = False
@@ -41,11 +40,13 @@ class RegistryReader:
         changed: set[str] = set()
         cursor, count = b"0", 0
         while True:
-            reply = await self._deadline.ask(session, (b"HSCAN", _KEY, cursor, b"COUNT", page_size.count))
+            reply = await self._deadline.ask(
+                session, (b"HSCAN", self._key, cursor, b"COUNT", page_size.count)
+            )
             if isinstance(reply, ServerError):
                 wrong = reply.means.wrong_type
                 self.trouble = None if wrong else str(reply)
-                problems.note(_KEY, refusal(reply, "a hash"))
+                problems.note(self._key, refusal(reply, "a hash"))
                 return changed | agents.end_registry() if wrong else changed
             cursor, found = page(reply)
             self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in found)
@@ -60,21 +61,21 @@ class RegistryReader:
         self.trouble = None
         rest = None if cursor == b"0" else f"more than {self._limit} entries; the rest is not read"
         self.truncated = rest is not None
-        problems.note(_KEY, rest)
+        problems.note(self._key, rest)
         # only a complete reading shows which agents have left
         return changed if self.truncated else changed | agents.end_registry()
 
     async def look_up(self, session: RedisSession, agent_ids: list[str]) -> None:
         """Read the entries of these agents alone; at most half a chunk of them."""
         names = [self._agents.name_of(agent_id) for agent_id in agent_ids]
-        sizes = await ask(session, [(b"HSTRLEN", _KEY, name) for name in names])
+        sizes = await ask(session, [(b"HSTRLEN", self._key, name) for name in names])
         small = [
             name
             for name, size in zip(names, sizes, strict=True)
             if isinstance(size, int) and size <= MAX_VALUE
         ]
         for name, value in zip(
-            small, await ask(session, [(b"HGET", _KEY, name) for name in small]), strict=True
+            small, await ask(session, [(b"HGET", self._key, name) for name in small]), strict=True
         ):
             if isinstance(value, bytes):
                 self._entry(name, value)
@@ -85,10 +86,10 @@ class RegistryReader:
         try:
             agent_id = id_of(name)
         except Malformed as error:
-            self._problems.note(_KEY, str(error), name)
+            self._problems.note(self._key, str(error), name)
             return False
         changed, problem = self._agents.register(agent_id, value)
-        self._problems.note(_KEY, problem, name)
+        self._problems.note(self._key, problem, name)
         if not name.isascii() and agent_id.encode() != name:
             self._agents.keep_name(agent_id, name)
         return changed

@@ -83,7 +83,7 @@ class RedisSource:
         self._reader = reader
         self._broken = broken
         self._flushed = flushed
-        self._changes = ChangeListener(url=url, on_change=self._changed)
+        self._changes = ChangeListener(url=url, tracked=reader.tracked, on_change=self._changed)
         self._listener: SourceListener | None = None
         self._departures = Departures(known={})
         self._session: RedisSession | None = None
