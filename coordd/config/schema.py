@@ -94,8 +94,8 @@ KEYS: tuple[ConfigKey, ...] = (
         "redis_prefix",
         redis_prefix(),
         "",
-        "What every key that is read begins with, for those who share a Redis: with 'shop:' agents beat into "
-        "shop:heartbeat:<id>. Samples stay in metrics:*.",
+        "Stands before every key that is read, for those who share a Redis: with shop: agents beat into "
+        "shop:heartbeat:ID. Samples stay in metrics:*.",
         short="COORDD_REDIS_PREFIX",
     ),
     ConfigKey(
@@ -264,7 +264,7 @@ def reference() -> str:
     for key in KEYS:
         default = (
             f"`{key.default}`"
-            if key.default is not None
+            if key.default not in (None, "")
             else "by layout"
             if "path" in key.kind.words
             else "-"
