@@ -66,7 +66,7 @@ def test_every_row_of_the_table(client: redis.Redis, reader: Reading) -> None:
     client.rpush("work:available:high", json.dumps({"task_id": "listed"}), json.dumps({"task_id": "w1"}))
     client.rpush("work:available:low", json.dumps({"task_id": "w2"}))
     client.zadd("tasks:priority_queue", {json.dumps({"id": "q1"}): 1, "plain": 2})
-    client.set("tasks:claimed:t1", "a", ex=300)
+    client.set("tasks:claimed:t1", "a", ex=30)
     client.hset("tasks:claimed:t3", "agent", "b")
     client.set("task:claim:t1", json.dumps({"agent_id": "a", "claimed_at": NOW - 10, "ttl": 60}))
     client.set("task:claim:t4", json.dumps({"agent_id": "b", "claimed_at": WRITTEN}))
@@ -105,6 +105,36 @@ def test_a_claim_without_a_time_has_that_of_its_key_and_a_rescan_changes_nothing
     renewed = reader.read("tasks:claimed:t").work.claims["t"]
     assert renewed is not None
     assert renewed.expires_at == pytest.approx(NOW + 900, abs=5)
+
+
+@pytest.mark.parametrize("family", ["tasks:claimed:", "task:claim:"])
+def test_a_claim_ends_at_the_later_of_the_written_end_and_that_of_its_key(
+    client: redis.Redis, reader: Reading, family: str
+) -> None:
+    def left() -> float | None:
+        """The seconds until the claim ends."""
+        one = (reader.scan().claims or {})["t"]
+        again = reader.read(f"{family}t").work.claims.get("t", one)
+        assert again == one, "a reading after a push says the same"
+        return None if one.expires_at is None else one.expires_at - NOW
+
+    body = json.dumps({"agent_id": "a", "claimed_at": NOW - 10, "ttl": 60})
+    client.set(f"{family}t", body)
+    assert left() == 50
+    client.expire(f"{family}t", 900)  # renewed without another value
+    assert left() == pytest.approx(900, abs=5)
+    client.expire(f"{family}t", 20)
+    assert left() == 50
+    client.persist(f"{family}t")
+    assert left() == 50
+    client.set(f"{family}t", json.dumps({"agent_id": "a"}), ex=300)
+    assert left() == pytest.approx(300, abs=5)
+    client.persist(f"{family}t")
+    assert left() is None
+    client.set(f"{family}t", json.dumps({"agent_id": "a", "expires_at": NOW + 50}), px=40_000)
+    assert left() == 50
+    client.pexpire(f"{family}t", 3_000_000_000_000_000)  # beyond any calendar
+    assert (left() or 0) > 200 * 365 * 86400
 
 
 def test_a_pushed_heartbeat_is_a_beat_and_costs_one_command(client: redis.Redis, reader: Reading) -> None:
@@ -462,6 +492,20 @@ def test_where_scan_is_refused_what_is_known_is_looked_for(
         assert set(reader.scan().agents) == {"a", "r"}
         client.delete("heartbeat:a", "agent:tasks:a")
         assert set(reader.scan().agents) == {"r"}
+
+
+def test_where_the_time_to_live_may_not_be_read_a_claim_that_goes_is_gone(
+    any_server: RedisServer, client: redis.Redis
+) -> None:
+    client.set("tasks:claimed:t", "a", ex=300)
+    client.set("tasks:claimed:empty", "", ex=300)
+    client.set("task:claim:u", json.dumps({"agent_id": "a", "claimed_at": NOW, "ttl": 60}), ex=300)
+    with reading(any_server, url=limited(client, any_server, "-pttl")) as reader:
+        claims = reader.scan().claims
+        assert claims == {"t": Claim("t", "a"), "empty": Claim("empty"), "u": Claim("u", "a", NOW, NOW + 60)}
+        keys = ("tasks:claimed:t", "tasks:claimed:empty", "task:claim:u")
+        client.delete(*keys)
+        assert reader.read(*keys).work.claims == dict.fromkeys(claims)
 
 
 def test_where_a_registry_may_not_be_read_it_is_as_it_was(

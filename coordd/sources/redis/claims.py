@@ -46,9 +46,11 @@ class ClaimReader:
                 commands += [(b"GETRANGE", item.key, b"0", END), (b"PTTL", item.key)]
             replies = await ask(session, commands)
             now = wall()
-            for item, value, left in zip(chunk, replies[::2], replies[1::2], strict=True):
+            values, lefts = replies[::2], replies[1::2]
+            missing = await self._missing(session, chunk, values, lefts)
+            for item, value, left in zip(chunk, values, lefts, strict=True):
                 tally.count(CLAIMS[item.slot], value)
-                claim, problem = (None, None) if left == _ABSENT else _claim(item, value)
+                claim, problem = (None, None) if item.key in missing else _claim(item, value)
                 self._problems.note(item.key, problem)
                 # a time to live may be 292 million years, beyond any timestamp
                 expires_at = None
@@ -57,6 +59,25 @@ class ClaimReader:
                 if self._claims.put(item.slot, item.id, claim, expires_at):
                     changed.add(item.id)
         return changed
+
+    async def _missing(
+        self,
+        session: RedisSession,
+        chunk: Sequence[KeyToRead],
+        values: Sequence[Reply],
+        lefts: Sequence[Reply],
+    ) -> set[bytes]:
+        """Return the keys that do not exist: where the time to live may not be read, EXISTS tells."""
+        missing = {item.key for item, left in zip(chunk, lefts, strict=True) if left == _ABSENT}
+        doubtful = [
+            item.key
+            for item, value, left in zip(chunk, values, lefts, strict=True)
+            if value == b"" and not isinstance(left, int)
+        ]
+        if doubtful:
+            there = await ask(session, [(b"EXISTS", key) for key in doubtful])
+            missing |= {key for key, one in zip(doubtful, there, strict=True) if one != 1}
+        return missing
 
     async def read_progress(
         self, session: RedisSession, items: Sequence[KeyToRead], tally: Tally

@@ -100,8 +100,9 @@ def parse_claimed(task: str, value: bytes) -> Parsed[Claim]:
 def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
     """Return one claim for the pair ``tasks:claimed:<task>`` and ``task:claim:<task>``.
 
-    The claim that names a holder counts; if both do, the one claimed later. Fields that it lacks are taken
-    from the other claim, unless that names another holder.
+    The claim that names a holder counts; if both do, the one claimed later. Unless the other claim names
+    another holder, fields that the first lacks are taken from it, and it ends when both have ended: the task
+    is claimed as long as one of them is.
     """
     if claimed is None or claim is None:
         return claimed or claim
@@ -113,10 +114,14 @@ def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
     return replace(
         first,
         claimed_at=second.claimed_at if first.claimed_at is None else first.claimed_at,
-        expires_at=second.expires_at if first.expires_at is None else first.expires_at,
+        expires_at=_later(first.expires_at, second.expires_at),
         status=second.status if first.status is None else first.status,
         description=second.description if first.description is None else first.description,
     )
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((time for time in (one, other) if time is not None), default=None)
 
 
 def _rank(claim: Claim) -> tuple[bool, float]:

@@ -126,6 +126,19 @@ def test_of_two_claims_the_one_with_a_holder_counts_then_the_later_one() -> None
     assert merge_both(Claim("t", "a", expires_at=7.0), Claim("t", "a", 5.0)) == Claim("t", "a", 5.0, 7.0)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_claims_of_one_holder_end_when_both_have_ended(turned: bool) -> None:
+    def merged(*both: Claim) -> float | None:
+        found = merge_both(*(reversed(both) if turned else both))
+        return None if found is None else found.expires_at
+
+    early, late = Claim("t", "a", 100.0, 400.0), Claim("t", "a", 200.0, 300.0)
+    assert merged(early, late) == 400.0
+    assert merged(early, Claim("t", expires_at=900.0)) == 900.0, "the other names no holder"
+    assert merged(early, Claim("t", "b", 200.0, 300.0)) == 300.0, "the other names another holder"
+    assert merged(Claim("t", "a"), Claim("t", "a")) is None
+
+
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_are_no_other_error_comes_out(value: bytes) -> None:
     parse_registry_entry(value)
@@ -289,6 +302,40 @@ def test_an_end_that_is_worked_out_from_a_ttl_does_not_waver() -> None:
     assert not claims.put(1, "t", None)
     assert claims.put(0, "t", None)
     assert claims.merged == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "end"),
+    [
+        (1000.0, None, 1000.0),
+        (1000.0, 700.0, 1000.0),
+        (1000.0, 1300.0, 1300.0),
+        (None, 1300.0, 1300.0),
+        (None, None, None),
+        (1000.0, 1000.5, 1000.5),
+    ],
+)
+def test_a_claim_ends_at_the_later_of_what_is_written_and_what_its_key_says(
+    written: float | None, key: float | None, end: float | None
+) -> None:
+    claims = Claims(limit=10, text=Budget(1000))
+    claims.begin()
+    claims.put(0, "t", Claim("t", "a", expires_at=written), key)
+    assert claims.merged["t"].expires_at == end
+    assert not claims.put(0, "t", Claim("t", "a", expires_at=written), None if key is None else key + 1.5)
+
+
+def test_the_end_follows_a_time_to_live_that_is_renewed_and_shortened() -> None:
+    claims = Claims(limit=10, text=Budget(1000))
+    claims.begin()
+    ends = []
+    for key in (1300.0, 1900.0, 1901.0, 1100.0, 900.0, None):
+        claims.put(0, "t", Claim("t", "a", expires_at=1000.0), key)
+        ends.append(claims.merged["t"].expires_at)
+    assert ends == [1300.0, 1900.0, 1900.0, 1100.0, 1000.0, 1000.0]
+    claims.put(0, "t", Claim("t", "a", expires_at=1000.0), 1000.9)
+    claims.put(0, "t", Claim("t", "a", expires_at=1001.5), 1002.0)  # written later than the end as it was
+    assert claims.merged["t"].expires_at == 1002.0
 
 
 def test_a_task_that_two_sources_offer_is_there_until_both_are_gone() -> None:
