@@ -14,12 +14,14 @@ class HeartbeatKey:
 
     ``content_id`` is its content, or the hash of a long one; None if it may not be read. ``written`` is the
     time in it, ``changed`` when its last change was observed, both epoch seconds, None if unknown.
-    ``connection`` and ``seen`` number the connection and the full reading that read it last.
+    ``connection`` and ``seen`` number the connection and the full reading that read it last. ``name`` is the
+    agent's id as the key spells it, None if that is the same.
     """
 
-    __slots__ = ("changed", "connection", "content_id", "seen", "written")
+    __slots__ = ("changed", "connection", "content_id", "name", "seen", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, name: bytes | None = None) -> None:
+        self.name = name
         self.content_id: str | int | None = None
         self.written: float | None = None
         self.changed: float | None = None
@@ -38,7 +40,8 @@ class AgentKeys:
 
     ``first`` and ``second`` are its two heartbeat keys, None if absent. ``heartbeat`` is the later of both,
     ``changed`` and ``token`` belong to its last beat. ``entry_digest`` is the hash of its registry entry,
-    None without one, ``registry_reading`` the reading that found it, ``registration`` its meaning and
+    None without one, ``entry_name`` its name if that is not the id, ``entry_connection`` and
+    ``registry_reading`` the connection and the reading that found it, ``registration`` its meaning and
     ``problem`` what is wrong with it. ``tasks`` is None if the list may not be read; ``unnamed`` counts
     further tasks, ``tasks_seen`` is the full reading that found the list (None: there is none),
     ``tasks_number`` orders readings of it.
@@ -46,7 +49,9 @@ class AgentKeys:
 
     __slots__ = (
         "changed",
+        "entry_connection",
         "entry_digest",
+        "entry_name",
         "first",
         "heartbeat",
         "problem",
@@ -68,6 +73,8 @@ class AgentKeys:
         self.token: tuple[object, ...] = ()
         self.registry_reading = 0
         self.entry_digest: int | None = None
+        self.entry_name: bytes | None = None
+        self.entry_connection = 0
         self.registration: Registration | None = None
         self.problem: str | None = None
         self.tasks: tuple[str, ...] | None = ()

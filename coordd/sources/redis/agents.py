@@ -18,6 +18,7 @@ What counts as a beat, and what is known of its time::
     announced (pushed), with any content               yes                     now
     read, content differs, same connection             yes                     now
     read, content differs, new connection              yes                     unknown
+    read, of another key with the same id              yes                     unknown
     read for the first time, or again after another    yes                     unknown
     state
     read, same content, same connection                no                      as before
@@ -105,13 +106,34 @@ class Agents:
         if agent_id in self._known:
             self._names[agent_id] = name
 
-    def known_heartbeats(self, agent_id: str) -> tuple[bool, bool]:
-        """Return for each of the agent's two heartbeat keys whether it exists."""
+    def heartbeat_names(self, agent_id: str) -> tuple[bytes | None, bytes | None]:
+        """Return for each of the agent's two heartbeat keys how it spells the id; None if there is no key.
+
+        If there is neither, both are the names that such keys would have.
+        """
         agent = self._known.get(agent_id)
-        return (False, False) if agent is None else (agent.first is not None, agent.second is not None)
+        if agent is None or (agent.first is None and agent.second is None):
+            return (name := self.name_of(agent_id)), name
+        exact = agent_id.encode("utf-8", "surrogatepass")
+        first, second = (None if beat is None else beat.name or exact for beat in (agent.first, agent.second))
+        return first, second
+
+    def entry_name(self, agent_id: str) -> bytes:
+        """Return the name of the agent's entry in the registry, or that which one would have."""
+        agent = self._known.get(agent_id)
+        if agent is None or agent.entry_digest is None:
+            return self.name_of(agent_id)
+        return agent.entry_name or agent_id.encode("utf-8", "surrogatepass")
 
     def put_heartbeat(
-        self, slot: int, agent_id: str, content: bytes, now: float, *, pushed: bool
+        self,
+        slot: int,
+        agent_id: str,
+        content: bytes,
+        now: float,
+        *,
+        pushed: bool,
+        name: bytes | None = None,
     ) -> str | None:
         """Take the content of a heartbeat key; return what cannot be used of it, None if all can.
 
@@ -120,9 +142,10 @@ class Agents:
             content: its value, cut one byte after the limit.
             now: wall clock, epoch seconds.
             pushed: the key was announced, so it is a beat whatever its content.
+            name: the id as the key spells it, if that differs.
         """
         if len(content) > MAX_VALUE:
-            self.remove_heartbeat(slot, agent_id)
+            self.remove_heartbeat(slot, agent_id, name)
             return TOO_LARGE
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
@@ -131,11 +154,12 @@ class Agents:
         first, second = agent.first, agent.second
         beat = second if slot else first
         if beat is None:
-            beat = HeartbeatKey()
+            beat = HeartbeatKey(name)
             if slot:
                 agent.second = beat
             else:
                 agent.first = beat
+        same_key, beat.name = beat.name == name, name  # else two keys are of one id, and neither changed
         beat.seen = self._reading
         same_connection, beat.connection = beat.connection == self._connection, self._connection
         if beat.content_id == content_id and not pushed:
@@ -151,30 +175,31 @@ class Agents:
             beat.written = parse_heartbeat(content)
         except Malformed as error:
             beat.written, problem = None, str(error)
-        observed = pushed or (same_connection and seen_before)
+        observed = pushed or (same_connection and seen_before and same_key)
         beat.changed = agent.changed = now if observed else None
         self._number += 1
         agent.token = (content_id, self._number)
         self._choose(agent_id, agent, now)
         return problem
 
-    def refuse_heartbeat(self, slot: int, agent_id: str) -> None:
+    def refuse_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
         """Record that a heartbeat key exists and may not be read."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
-        beat = HeartbeatKey()
+        beat = HeartbeatKey(name)
         beat.seen = self._reading
         self._set_heartbeats(agent_id, agent, first if slot else beat, beat if slot else second)
 
-    def remove_heartbeat(self, slot: int, agent_id: str) -> None:
+    def remove_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
         """Record that a heartbeat key does not exist, or is no heartbeat."""
         agent = self._known.get(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
-        if (second if slot else first) is not None:
+        beat = second if slot else first
+        if beat is not None and beat.name == name:
             self._set_heartbeats(agent_id, agent, first if slot else None, None if slot else second)
 
     def next_number(self) -> int:

@@ -129,7 +129,7 @@ _SPECIAL = re.compile(r"[][*?\\^]")
 
 
 def id_of(name: bytes) -> str:
-    r"""Decode an id from bytes; those that are not UTF-8 become ``\xNN``.
+    r"""Decode an id from bytes, without the white space around it; bytes that are not UTF-8 become ``\xNN``.
 
     Raises:
         Malformed: it is empty or longer than 256 characters.
@@ -140,7 +140,8 @@ def id_of(name: bytes) -> str:
         text = name.decode()
     except UnicodeDecodeError:
         text = jsonable(name.decode("utf-8", "surrogateescape"))
-    if len(text) > MAX_ID:
+    text = text.strip()
+    if not 1 <= len(text) <= MAX_ID:
         raise Malformed(f"an id of no or more than {MAX_ID} characters")
     return text
 

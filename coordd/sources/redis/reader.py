@@ -35,6 +35,7 @@ from coordd.sources.redis.requests import LONGEST_KEY, SLICE, Tally, Unusable, a
 from coordd.sources.redis.task_lists import TaskListReader
 from coordd.sources.redis.throttle import ReadThrottle
 from coordd.sources.redis.work import Available, Claims, TaskProgress
+from coordd.sources.redis.zones import Zones
 
 MAX_ENTRIES = 100_000
 """Agents, claims, progress and registrations that are kept, of each so many; more are left out."""
@@ -78,7 +79,10 @@ class RedisReader:
         self._progress = TaskProgress(limit=max_entries, text=bounds.text)
         self._available = Available()
         self._beats = HeartbeatReader(agents=self._agents, problems=self._problems, keyspace=keyspace)
-        self._holds = ClaimReader(claims=self._claims, progress=self._progress, problems=self._problems)
+        self._zones = Zones(limit=2 * max_entries)
+        self._holds = ClaimReader(
+            claims=self._claims, progress=self._progress, problems=self._problems, zones=self._zones
+        )
         self._lists = TaskListReader(agents=self._agents, problems=self._problems, max_named=max_named)
         self._registry = RegistryReader(
             agents=self._agents, problems=self._problems, keyspace=keyspace, limit=max_entries
@@ -110,6 +114,8 @@ class RedisReader:
         Raises:
             RedisLost: the connection failed; what was known stays known.
         """
+        if session is not self._session:
+            self._zones.connected()
         self._agents.begin(connected=session is not self._session)
         self._claims.begin()
         self._progress.begin()
@@ -229,9 +235,9 @@ class RedisReader:
         claims: set[str] = set()
         progress: set[str] = set()
         if self._scanning or "claims" not in self._unknown:
-            claims = await self._holds.read_claims(session, plan.claims, wall, tally)
+            claims = await self._holds.read_claims(session, plan.claims, wall, tally, pushed=pushed)
         if self._scanning or "progress" not in self._unknown:
-            progress = await self._holds.read_progress(session, plan.progress, tally)
+            progress = await self._holds.read_progress(session, plan.progress, now, tally, pushed=pushed)
         return claims, progress
 
     def _availability(self, tasks: Iterable[str]) -> dict[str, bool]:
