@@ -82,7 +82,6 @@ class HomeSearch:
         self._looks = OneByOne(self._look, worker=worker, answered=answered)
         self._names = OneByOne(home_of, worker=worker, answered=answered)
         self._beside = Beside()
-        self._known: dict[Candidate, Look] = {}
         self._told: frozenset[Hashable] = frozenset()
         self._unwatched = False
         self._armed: set[Hashable] = set()
@@ -92,28 +91,26 @@ class HomeSearch:
         self._unwatched = False
         candidates = named_candidates(wanted)
         if wanted.user is not None:
-            self._beside = (await self._lists.answers([wanted.user], deadline=DEADLINE)).get(
-                wanted.user, self._beside
-            )
+            listed = await self._lists.answers([wanted.user], deadline=DEADLINE)
+            self._beside = listed.get(wanted.user, Beside())
             candidates += [Candidate(path, "beside") for path in self._beside.paths]
             candidates += [Candidate(path, "running") for path in await self._homes_of_programs()]
         candidates = list(dict.fromkeys(candidates))
         for owner in self._armed - {*candidates, wanted.user}:
             self._disarm(owner)
         looks = await self._looks.answers(candidates, deadline=DEADLINE)
-        silent = self._looks.unanswered
-        unknown = [one for one in candidates if one in silent and one not in self._known]
-        self._known = {one: looks.get(one) or self._known[one] for one in candidates if one not in unknown}
-        self._say(silent | self._lists.unanswered | self._names.unanswered)
+        hanging = self._looks.unanswered | self._lists.unanswered | self._names.unanswered
+        unknown = [one for one in candidates if one not in looks]
+        self._say(hanging)
         homes = [
-            *found_homes(self._known, candidates),
+            *found_homes(looks, candidates),
             # one that is named is a source all the same, which says itself that it cannot be read
             *(FoundHome(one.path, named=True) for one in unknown if one.why == "named"),
         ]
         return Found(
             tuple(homes[:MAX_HOMES]),
             (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
-            whole=not (silent or self._lists.unanswered or self._names.unanswered or self._unwatched),
+            whole=not (hanging or self._unwatched or any(one.failed for one in looks.values())),
             cut=tuple(self._cut(len(homes))),
         )
 
