@@ -39,6 +39,9 @@ _BEGINNING = 8
 _ID_LENGTH = 12
 """Hexadecimal digits of an entry's id: few enough to type, too many for anybody to forge another's."""
 
+_TYPED = 200
+"""Characters of a path that a command names at most."""
+
 REDIS = "redis"
 """The subject of agents that fell together and of which only Redis tells: they have no workspace."""
 
@@ -82,7 +85,7 @@ def of_mass(mass: Mass) -> AttentionEntry:
         AgentKey(mass.workspace, mass.workspace or REDIS),
         since=mass.first,
         text=f"{len(mass.fallen)} of {mass.lived} agents {fell} within {WINDOW:.0f} s",
-        command=f"coordctl agents --status inactive --workspace {quote(mass.workspace)}",
+        command=f"coordctl agents --status inactive{_where(mass.workspace)}",
         about=(_moment(mass.last) or "",),
         # the one that fell first may be forgotten before the others
         dated=False,
@@ -158,12 +161,17 @@ def _blocked(one: Subject) -> str:
 
 
 def _command(verb: str, key: AgentKey, ambiguous: Collection[str]) -> str:
-    where = f" --workspace {quote(key.workspace)}" if key.agent_id in ambiguous else ""
+    where = _where(key.workspace) if key.agent_id in ambiguous else ""
     end = " --" if key.agent_id.startswith("-") else ""
     agent_id = key.agent_id
     if _UUID.fullmatch(agent_id) and agent_id[:_BEGINNING] not in ambiguous:
         agent_id = agent_id[:_BEGINNING]  # coordctl takes the beginning of an id
     return f"coordctl {verb}{where}{end} {quote(agent_id)}"
+
+
+def _where(workspace: str) -> str:
+    """Return the option that names a workspace; "" for one whose path nobody would type."""
+    return f" --workspace {quote(workspace)}" if len(workspace) <= _TYPED else ""
 
 
 def _entry(

@@ -40,14 +40,24 @@ def ended_today(
     present = {key_of(agent) for agent in listed}
     query = RecordQuery("agent", Span(day_around(now)[0], None))
     last: dict[Key, dict[str, Any]] = {}
+    began: dict[Key, object] = {}
     try:
         for batch in Scan(find_series(target, "agent").directory, query).batches():
             for _, record in batch:
-                last[key_of(record)] = record
+                key = key_of(record)
+                last[key] = record
+                if not ended(record):
+                    began.pop(key, None)
+                elif key not in began:  # the records that follow tell when it was forgotten
+                    began[key] = record.get("timestamp")
     except OSError as error:
         raise CannotTell(f"{escape(str(error.filename or ''))}: {error.strerror or error}") from error
     return [
-        {**record, "last_heartbeat_age": seconds_since(record.get("last_heartbeat"), now)}
+        {
+            **record,
+            "last_heartbeat_age": seconds_since(record.get("last_heartbeat"), now),
+            "inactive_since": began.get(key),
+        }
         for key, record in last.items()
         if ended(record) and key not in present and (workspace is None or is_at(record, workspace))
     ]

@@ -1,12 +1,13 @@
 """Lay out rows of cells in columns that fit a window. Pure; ``coordctl status`` imports it and starts fast.
 
 A column in which no cell says anything is left out. Where the window is too narrow, flexible columns shrink
-first, each cut marked by an ellipsis, and then columns are left out in the order of their ``leave``.
+first, those with paths before others, each cut marked by an ellipsis, and then columns are left out in the
+order of their ``leave``.
 """
 
 from __future__ import annotations
 
-from coordd.util.text import UNKNOWN, clipped, paint, width
+from coordd.util.text import UNKNOWN, clipped, middle, paint, width
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Column:
 
     ``least`` is the width to which it may shrink (0: its cells are never cut); ``right`` aligns it to the
     right. Columns with a ``leave`` above 0 are left out where room is short, the least one first. ``most``
-    bounds a flexible cell. With ``path`` its cells are cut at their beginning, for a path's end tells most.
+    bounds a flexible cell. With ``path`` its cells lose their middle.
     """
 
     __slots__ = ("least", "leave", "most", "path", "right")
@@ -72,7 +73,7 @@ def grid(
     for y, row in enumerate(rows):
         cells = []
         for x, most in widths.items():
-            text = clipped(row[x][::-1], most)[::-1] if columns[x].path else clipped(row[x], most)
+            text = middle(row[x], most) if columns[x].path else clipped(row[x], most)
             painted = paint(text, style(y, x), colour=True) if style is not None and text else text
             blanks = " " * (most - width(text))
             cells.append(blanks + painted if columns[x].right else painted + blanks)
@@ -99,6 +100,7 @@ def _fitted(natural: dict[int, int], columns: Sequence[Column], room: int | None
         del widths[expendable.pop(0)]
     while (over := _sum(widths) - room) > 0:
         flexible = [x for x in widths if widths[x] > _least(natural[x], columns[x])]
+        flexible = [x for x in flexible if columns[x].path] or flexible
         if not flexible:
             return widths
         widest = max(flexible, key=lambda x: widths[x])

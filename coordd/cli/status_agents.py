@@ -24,7 +24,7 @@ from coordd.cli.agent_words import (
 )
 from coordd.cli.grid import Column, grid
 from coordd.cli.look import ROWS
-from coordd.util.text import UNKNOWN, age, count, number, paint, percent, size
+from coordd.util.text import UNKNOWN, age, count, middle, number, paint, percent, size, width
 from coordd.util.untyped import as_dict
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -94,8 +94,8 @@ def _chosen(present: Sequence[Agent]) -> list[Agent]:
 
 def _heading(place: str, agents: Sequence[Agent], view: View) -> str:
     trees = {worktree_of(agent) for agent in agents if place_of(agent) == place} - {None}
-    words = short_path(place, view.home)
-    return f"{words} (worktrees: {len(trees)})" if trees else words
+    more = f" (worktrees: {len(trees)})" if trees else ""
+    return middle(short_path(place, view.home), view.line - width(more)) + more
 
 
 def _context(agent: Agent) -> str:

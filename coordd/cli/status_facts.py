@@ -17,9 +17,12 @@ from coordd.util.text import (
     epoch_of,
     escape,
     join_known,
+    middle,
     number,
     shown,
     size,
+    width,
+    with_short_words,
 )
 from coordd.util.untyped import as_dict, as_list, dicts
 
@@ -47,7 +50,7 @@ def fact_lines(
         *_limits(document.get("limits"), now),
         ("Host", _host(as_dict(document.get("system")), now, old=view.old)),
         ("Redis", _redis(as_dict(document.get("redis")))),
-        *_not_read(document.get("workspaces") if workspaces else None, view.home),
+        *_not_read(document.get("workspaces") if workspaces else None, view),
         ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
         ("Records", _unproven(as_dict(document.get("sinks")))),
         ("Restart", _restart(document.get("restart_required"))),
@@ -119,7 +122,7 @@ def _redis(redis: dict[str, Any]) -> str:
     )
 
 
-def _not_read(workspaces: object, home: str | None) -> list[tuple[str, str]]:
+def _not_read(workspaces: object, view: View) -> list[tuple[str, str]]:
     """Return a line with the number of workspaces that cannot be read, and one for each of the first.
 
     One that only waits for heartbeats is no trouble: sessions that work there are seen without them.
@@ -127,8 +130,13 @@ def _not_read(workspaces: object, home: str | None) -> list[tuple[str, str]]:
     entries = dicts(workspaces)
     troubled = [entry for entry in entries if entry.get("state") == "unreadable"]
     facts = [("Workspaces", f"{len(troubled)} of {len(entries)} not read")] if troubled else []
-    named = [(short_path(one.get("path"), home), shown(one.get("error"))) for one in troubled[:LISTED]]
-    return [*facts, *[("", f"{path}: {error}") for path, error in named]]
+    named = [(short_path(one.get("path"), view.home), shown(one.get("error"))) for one in troubled[:LISTED]]
+    room = view.line - _LABEL
+    lines = [
+        f"{middle(path, max(room - width(error) - 2, room // 2))}: {with_short_words(error, room)}"
+        for path, error in named
+    ]
+    return [*facts, *[("", line) for line in lines]]
 
 
 def _malformed(malformed: dict[str, Any]) -> str:

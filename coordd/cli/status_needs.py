@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import project_words, short_path
 from coordd.cli.agent_words import STYLE, key_of, labels, seconds_since
-from coordd.cli.grid import Column, grid
+from coordd.cli.grid import MOST, Column, grid
 from coordd.cli.look import ROWS
 from coordd.cli.wrapping import wrapped
-from coordd.util.text import age, paint, shown, width
+from coordd.util.text import age, middle, paint, shown, width
 from coordd.util.untyped import dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
     Style = Callable[[int, int], str | None]
 
 _INDENT = "  "
-_WIDEST = 10_000
-_COLUMNS = (
-    Column(least=8),
-    Column(least=16, most=_WIDEST),
-    Column(right=True),
-    Column(least=8, leave=1, most=200, path=True),
-)
+_LEAST_TEXT = 16
+_LEAST_PLACE = 8
+_PLACE = Column(least=_LEAST_PLACE, leave=1, most=200, path=True)
 _TEXT = 1
 _OF_CLAIMS = ("orphaned", "split", "mass")
 """The kinds whose subject is no agent."""
@@ -74,6 +70,8 @@ def _rows(
             name, place = place or shown(subject), ""
         else:
             name = names[key] if named else short_path(subject, view.home)
+        if not named:
+            name = middle(name, MOST)
         rows.append([name, shown(entry.get("text")), age(seconds_since(entry.get("since"), now)), place])
     return rows
 
@@ -86,15 +84,18 @@ def _command(entry: Entry) -> str:
 def _laid_out(rows: list[list[str]], commands: list[str], view: View, style: Style | None) -> list[str]:
     """Return the rows with what to type for each at its end; where that is too wide, below it.
 
-    A text that is too wide even then goes on below: where an agent waits stands at its end.
+    A text that is too wide even then goes on below: where an agent waits stands at its end. The place gives
+    way first, and then the text; the name does where nothing else can.
     """
     full = [[*row, command] for row, command in zip(rows, commands, strict=True)]
-    columns = (*_COLUMNS, Column())
+    columns = (Column(least=_LEAST_TEXT), Column(), Column(right=True), _PLACE, Column())
     if view.columns is None or max(map(width, grid(full, columns, indent=_INDENT))) <= view.columns:
         return grid(full, columns, style=style, indent=_INDENT)
-    texts = [_broken(row[_TEXT], _room_for_text(rows, view.columns)) for row in rows]
+    name, room = _rooms(rows, view.columns)
+    texts = [_broken(row[_TEXT], room) for row in rows]
     short = [[*row[:_TEXT], head, *row[_TEXT + 1 :]] for row, (head, _) in zip(rows, texts, strict=True)]
-    lines = grid(short, _COLUMNS, room=view.columns, style=style, indent=_INDENT)
+    cut = (Column(least=name, most=name), Column(), Column(right=True), _PLACE)
+    lines = grid(short, cut, room=view.columns, style=style, indent=_INDENT)
     below = _INDENT * 2
     found: list[str] = []
     for line, (_, rest), command in zip(lines, texts, commands, strict=True):
@@ -106,16 +107,24 @@ def _laid_out(rows: list[list[str]], commands: list[str], view: View, style: Sty
     return found
 
 
-def _room_for_text(rows: Sequence[Sequence[str]], columns: int) -> int:
-    """Return the columns that are left for the text beside the cells of all others."""
-    others = [max(width(row[x]) for row in rows) for x in range(len(_COLUMNS)) if x != _TEXT]
-    return max(columns - len(_INDENT) * len(_COLUMNS) - sum(others), _COLUMNS[_TEXT].least)
+def _rooms(rows: Sequence[Sequence[str]], columns: int) -> tuple[int, int]:
+    """Return the columns for the name and for the text of all rows.
+
+    A place has a fourth of what is left to it and the text, or less where it needs less.
+    """
+    name, _, since, place = (max(width(row[x]) for row in rows) for x in range(4))
+    left = columns - len(_INDENT) * 3 - since
+    name = min(name, MOST, max(left - _LEAST_TEXT, _LEAST_PLACE))
+    left -= name
+    if place:
+        place = len(_INDENT) + min(place, max(left // 4, _LEAST_PLACE))
+    return name, max(left - place if left - place >= _LEAST_TEXT else left, _LEAST_TEXT)
 
 
 def _broken(text: str, room: int) -> tuple[str, str]:
     """Return the beginning of a text that fits, up to its last comma unless that is early, and the rest."""
     head = wrapped(text, room)[0]
     comma = head.rfind(", ") + 1
-    if len(head) < len(text) and comma >= _COLUMNS[_TEXT].least:
+    if len(head) < len(text) and comma >= _LEAST_TEXT:
         head = head[:comma]
     return head, text[len(head) :].lstrip(" ")

@@ -12,7 +12,7 @@ from coordd.cli.status_agents import agent_lines
 from coordd.cli.status_facts import LISTED, fact_lines
 from coordd.cli.status_needs import needs_lines
 from coordd.cli.watched import watched_lines
-from coordd.util.text import ago, duration, epoch_of, escape, number, paint, shown, width
+from coordd.util.text import ago, duration, epoch_of, escape, number, paint, shown, width, with_short_words
 from coordd.util.untyped import as_dict, as_list, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -120,7 +120,8 @@ def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
     if not sentences:
         return []
     words = f"{heading} then" if view.old else heading
-    return [paint(words, "bold", colour=view.colour), *[f"  {shown(one)}" for one in sentences]]
+    told = [f"  {with_short_words(shown(one), view.line - 2)}" for one in sentences]
+    return [paint(words, "bold", colour=view.colour), *told]
 
 
 def _own_problems(document: dict[str, Any]) -> list[object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_WIDEST = 200
+
 
 class View:
     """How to show a text.
@@ -27,6 +29,11 @@ class View:
         self.home = home
         self.old = old
         self.utc = utc
+
+    @property
+    def line(self) -> int:
+        """The columns that one line of text may take; no window is as wide as the longest path."""
+        return _WIDEST if self.columns is None else self.columns
 
     @property
     def paints(self) -> bool:

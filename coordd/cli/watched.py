@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.status_facts import LISTED
-from coordd.util.text import shown
+from coordd.util.text import middle, shown, width, with_short_words
 from coordd.util.untyped import as_dict, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
     workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
-    lines = [f"  {short_path(one.get('path'), view.home)}{_workspace(one)}" for one in workspaces[:LISTED]]
-    lines += [
-        f"  {' '.join([shown(one.get('kind')), short_path(one.get('path'), view.home)])}{_home(one)}"
-        for one in sources[:LISTED]
-    ]
+    lines = [_line("", one, _workspace(one), view) for one in workspaces[:LISTED]]
+    lines += [_line(f"{shown(one.get('kind'))} ", one, _home(one), view) for one in sources[:LISTED]]
     hidden = max(len(workspaces) - LISTED, 0) + max(len(sources) - LISTED, 0)
     if hidden:
         lines.append(f"  … and {hidden} more")
@@ -38,6 +35,12 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     if not workspaces and not sources:
         lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
     return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
+
+
+def _line(kind: str, one: dict[str, Any], state: str, view: View) -> str:
+    room = view.line - width(f"  {kind}")
+    path = middle(short_path(one.get("path"), view.home), max(room - width(state), room // 2))
+    return f"  {kind}{path}{with_short_words(state, view.line)}"
 
 
 def _workspace(one: dict[str, Any]) -> str:

@@ -28,25 +28,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from coordd.agents.beats import Reading
-from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.identity import process_of
-from coordd.agents.join import Agent, difference, join, label_of
+from coordd.agents.join import Agent, join
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation, ObservationKey, observe
 from coordd.agents.observations import Observations
 from coordd.agents.remembered import RememberedAgent, by_place
-from coordd.agents.samples import sample_of
 from coordd.agents.seen_process import SeenProcess
 from coordd.agents.session import Session
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.store import AgentStore, is_beat
+from coordd.agents.store import AgentStore
 from coordd.agents.traces import AgentTraces
 from coordd.intake.claims import NoClaims, ProcessClaims
-from coordd.intake.progress import ProgressPace
-from coordd.model import AgentSample, Cause
+from coordd.intake.comparing import Comparing, Step
+from coordd.model import Cause
 from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import Growth
 from coordd.runtime.schedule import now
@@ -55,15 +53,6 @@ from coordd.util.slices import slices
 
 MOST_FORGOTTEN = 10_000
 """The number of agents of which the next run is told that they are forgotten."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """The outcome of one change: samples to be recorded, and what is shown of each agent afterwards."""
-
-    wall: float
-    samples: list[AgentSample] = field(default_factory=list)
-    shown: dict[AgentKey, Agent | None] = field(default_factory=dict)
 
 
 class AgentIntake:
@@ -75,17 +64,24 @@ class AgentIntake:
     """
 
     def __init__(self, *, store: AgentStore, recorder: Recorder, host: str) -> None:
-        self.running = False
         self.claims: ProcessClaims = NoClaims()
         self.on_doing: Callable[[Agent], None] = lambda _agent: None
         self._store = store
         self._recorder = recorder
-        self._host = host
-        self._progress = ProgressPace()
+        self._comparing = Comparing(store=store, recorder=recorder, host=host)
         self._observations = Observations()
         self._steps = 0
         self._unshown: dict[AgentKey, tuple[int, Agent | None]] = {}
         self._growth = Growth()
+
+    @property
+    def running(self) -> bool:
+        """Whether coordd has started: agents found before were there before."""
+        return self._comparing.running
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self._comparing.running = running
 
     def add_source(self, state: SourceState) -> None:
         """Take readings of a source from now on."""
@@ -188,19 +184,19 @@ class AgentIntake:
     async def record_progress(self) -> None:
         """Record the progress that was held back, of those whose time has come."""
         moment = now()
-        step = _Step(moment.wall)
-        for key in self._progress.take(moment.mono):
+        step = Step(moment.wall)
+        for key in self._comparing.progress.take(moment.mono):
             before = self._latest(key)
             if before is not None:
                 after = replace(before, cause="progress")
-                step.samples.append(self._sample(after, step.wall))
+                step.samples.append(self._comparing.sample(after, step.wall))
                 step.shown[key] = after
         await self._commit(step)
 
     @property
     def progress_due(self) -> float | None:
         """The monotonic time of the next :meth:`record_progress`, None where no progress is held back."""
-        return self._progress.due
+        return self._comparing.progress.due
 
     async def redate(self, state: SourceState) -> None:
         """Date beats that were seen while silence did not count as of the end of that time.
@@ -232,7 +228,7 @@ class AgentIntake:
     async def record_verdicts(self, keys: Iterable[AgentKey]) -> None:
         """Record the verdicts that the store shows of these agents, where their last record differs."""
         moment = now()
-        step = _Step(moment.wall)
+        step = Step(moment.wall)
         for key in keys:
             before = self._latest(key)
             if before is None:
@@ -243,7 +239,7 @@ class AgentIntake:
                 cause: Cause = "activity" if same else "verdict"
                 verdict = before.verdict if same else shown.verdict
                 after = before.recorded(verdict, cause, shown.doing)
-                self._record_change(step, before, after)
+                self._comparing.record_change(step, before, after)
                 step.shown[key] = after
         await self._commit(step)
 
@@ -299,13 +295,13 @@ class AgentIntake:
         *,
         words: str = "left",
         restored: Mapping[ObservationKey, Agent] | None = None,
-    ) -> _Step:
+    ) -> Step:
         """Join these agents anew, and compare each with what the last step made of it.
 
         ``words`` say of an agent that went how it did. ``restored`` is given while agents are restored: the
         agent that each observation was of in the last run.
         """
-        step = _Step(moment.wall)
+        step = Step(moment.wall)
         after = self._join(touched, moment)
         before = {key: self._latest(key) for key in after}
         told_before: Mapping[ObservationKey, Agent] = restored or {}
@@ -321,17 +317,14 @@ class AgentIntake:
         keys = sorted(after)
         for key in keys:
             if (agent := after[key]) is not None:
-                step.shown[key] = self._compared(
+                step.shown[key] = self._comparing.compared(
                     step, moment, before[key], agent, told_before, restoring=restored is not None
                 )
         for key in keys:
             if after[key] is None and (old := before[key]) is not None:
                 step.shown[key] = None
-                step.samples.append(self._sample(replace(old, cause="removed"), step.wall))
-                if not any(one.place in told for one in old.observations):
-                    self._recorder.event(
-                        "agent.removed", key.agent_id, f"agent {label_of(old)} {words}", _where(key)
-                    )
+                quiet = any(one.place in told for one in old.observations)
+                self._comparing.removed(step, old, None if quiet else words)
         return step
 
     def _join(self, touched: set[AgentKey], moment: Moment) -> dict[AgentKey, Agent | None]:
@@ -362,79 +355,7 @@ class AgentIntake:
                 found[key] = join(key, observations, self._store.judging.evidence_of(observations, horizon))
         return found
 
-    def _compared(
-        self,
-        step: _Step,
-        moment: Moment,
-        before: Agent | None,
-        after: Agent,
-        told_before: Mapping[ObservationKey, Agent],
-        *,
-        restoring: bool,
-    ) -> Agent:
-        """Note in the step what makes the agent worth a record; return it as it is to be shown."""
-        horizon = self._store.horizon(moment.mono)
-        if before is not None:
-            verdict = after.verdict
-            silenced = before.verdict.status == "active" and verdict.reason == "silent"
-            if restoring or (self._store.rereads and silenced) or self._is_unsettled(after):
-                verdict = before.verdict  # until every source of it was read once more
-                after = after.recorded(verdict, after.cause, before.doing)
-            cause = difference(before, after)
-            if cause is None or len(after.observations) < len(before.observations):
-                verdict = before.verdict  # what time made of it is recorded in its turn
-            doing = before.doing
-            known = doing.activity is not None and verdict.status == before.verdict.status
-            if not self.running and after.session is None and known:
-                pass  # what it holds is not known before every source was read
-            elif not is_beat(before, after, verdict):
-                doing = self._store.judging.doing(after, verdict, doing, horizon=horizon, wall=moment.wall)
-            cause = self._worth(before, cause, doing, moment)
-            after = after.recorded(verdict, cause or before.cause, doing)
-            if cause is not None:
-                self._record_change(step, before, after)
-            return after
-        earlier = next(
-            (told_before[one.place] for one in after.observations if one.place in told_before), None
-        )
-        doing = earlier.doing if earlier else NOTHING
-        if not restoring:
-            doing = self._store.judging.doing(after, after.verdict, doing, horizon=horizon, wall=moment.wall)
-        cause = "start" if not self.running and earlier is None and not restoring else after.cause
-        after = after.recorded(after.verdict, cause, doing)
-        self._record_change(step, earlier, after)
-        return after
-
-    def _is_unsettled(self, agent: Agent) -> bool:
-        """Return whether coordd starts and has not looked yet whether the agent's process lives still."""
-        if self.running:
-            return False
-        processes = [one.process for one in agent.observations if one.process is not None]
-        return any(one.end is None and not one.clear for one in processes)
-
-    def _worth(self, before: Agent, cause: Cause | None, doing: Doing, moment: Moment) -> Cause | None:
-        """Return the cause for which a step is recorded, in view of what the agent does now."""
-        known = None not in (doing.activity, before.doing.activity)
-        changed = known and doing.activity != before.doing.activity  # else the verdict's change says it
-        waits_anew = doing.activity == "waiting" and doing.since != before.doing.since
-        if cause in (None, "heartbeat", "progress") and (changed or waits_anew):
-            cause = "activity"
-        if cause == "progress" and not self._progress.may(before.key, moment.mono):
-            return None
-        if cause is not None and before.session is not None:
-            self._progress.recorded(before.key, moment.mono)
-        return cause
-
-    def _record_change(self, step: _Step, before: Agent | None, after: Agent) -> None:
-        step.samples.append(self._sample(after, step.wall))
-        if before is None and after.cause == "start":
-            return
-        if before is None or before.verdict.status != after.verdict.status:
-            agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
-            message = f"agent {label_of(after)} is {status} ({reason})"
-            self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
-
-    async def _commit(self, step: _Step) -> None:
+    async def _commit(self, step: Step) -> None:
         """Write the samples of the step, then show it; what a later step made is not taken back."""
         self._steps += 1
         number = self._steps
@@ -452,17 +373,13 @@ class AgentIntake:
                 del self._unshown[key]
             if agent is None:
                 self._store.hide(key)
-                self._progress.forget(key)
+                self._comparing.progress.forget(key)
             else:
                 old = self._store.get(key)
                 self._store.show(agent, mono)
                 if old is None or old.doing is not agent.doing or old.process is not agent.process:
                     self.on_doing(agent)
         self._growth.note_count(len(self._store))
-
-    def _sample(self, agent: Agent, wall: float) -> AgentSample:
-        tree = self._store.judging.tree_of(agent)
-        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host, tree=tree)
 
 
 def _spent(observations: Collection[Observation]) -> list[Observation]:
@@ -484,7 +401,3 @@ def _is_blank(traces: AgentTraces) -> bool:
 
 def _last_recorded(one: RememberedAgent) -> tuple[bool, float, bool]:
     return not one.dormant, one.restored.wall or 0.0, one.key.workspace == NO_WORKSPACE
-
-
-def _where(key: AgentKey) -> dict[str, object]:
-    return {"workspace": key.recorded_workspace}

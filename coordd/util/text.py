@@ -162,6 +162,22 @@ def clipped(text: str, columns: int) -> str:
     return text + "…"
 
 
+def middle(text: str, columns: int) -> str:
+    """Leave out the middle of an escaped text of more than ``columns`` columns; ``…`` stands in its place.
+
+    Of a path, the beginning says where it lies, and the end, of which twice as much is kept, tells most.
+    """
+    if width(text) <= columns:
+        return text
+    begin = clipped(text, max((columns - 1) // 3, 1) + 1)[:-1]
+    return begin + clipped(text[::-1], max(columns - width(begin), 1))[::-1]
+
+
+def with_short_words(text: str, columns: int) -> str:
+    """Leave out the middle of each word of an escaped text, such as a path, of more than ``columns``."""
+    return " ".join([middle(word, columns) for word in text.split(" ")])
+
+
 def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None] | None = None) -> list[str]:
     """Format rows of escaped cells as lines: columns aligned, two spaces between, no trailing blanks.
 

@@ -1,8 +1,8 @@
 """What fifty played sessions of Claude Code cost, and how soon is seen what they do.
 
 The processes are real and do nothing; what Claude Code would write is written by this process
-(tests/support/played_claude.py). A cost is that of a daemon with the sessions beside one without, both of which
-run at the same time.
+(tests/support/played_claude.py). A cost is that of a daemon with the sessions beside one without; both run at
+the same time.
 """
 
 from __future__ import annotations

@@ -505,7 +505,7 @@ def test_agents_all_has_those_that_ended_today_from_the_records(tmp_path: Path, 
         record("before", "ended", midnight - 86400 - 5),
         record("done", "process", midnight),
         record("done", "ended", midnight),
-        record("done", "ended", midnight, cause="removed"),
+        record("done", "ended", midnight + 600, cause="removed"),
         record("back", "ended", midnight),
         record("again", "ended", midnight),
         record("again", "process", midnight),
@@ -523,6 +523,8 @@ def test_agents_all_has_those_that_ended_today_from_the_records(tmp_path: Path, 
         others = ctl("agents", "--all", "--status", "active", "--json")
     ids = [one["agent_id"] for one in json.loads(done.stdout)["agents"]]
     assert (done.returncode, ids) == (0, ["back", "done", "elsewhere"])
+    since = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(midnight))
+    assert json.loads(done.stdout)["agents"][1]["inactive_since"] == since
     assert [line.split()[0] for line in table.stdout.splitlines()] == ["AGENT", "back", "done", "elsewhere"]
     assert [one["agent_id"] for one in json.loads(here.stdout)["agents"]] == ["elsewhere"]
     assert [one["agent_id"] for one in json.loads(others.stdout)["agents"]] == ["back"]

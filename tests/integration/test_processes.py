@@ -137,7 +137,7 @@ async def test_a_session_whose_process_has_ended_meanwhile_is_told_of(followed: 
     claim = claim_of_session(Session("claude-code", "s", process))
     assert claim is not None
     followed.intake.claim(PLACE, claim)
-    await until(lambda: followed.told == [("alive", process), ("ended", process)])
+    await until(lambda: followed.told == [("ended", process)])
 
 
 IN_CONTAINER = """

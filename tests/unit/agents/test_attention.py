@@ -120,6 +120,14 @@ def test_words_of_those_who_fell_together() -> None:
     assert one.command == "coordctl agents --status inactive --workspace ''"
 
 
+def test_a_command_names_no_path_that_nobody_would_type() -> None:
+    endless = "/" + "a" * 4000
+    (one,) = attention([gone("a", workspace=endless), gone("b", workspace=endless)])
+    assert (one.workspace, one.command) == (endless, "coordctl agents --status inactive")
+    (one,) = attention([gone("a", workspace="/" + "a" * 199), gone("b", workspace="/" + "a" * 199)])
+    assert one.command.endswith(" --workspace /" + "a" * 199)
+
+
 def test_words_of_claims() -> None:
     holder = AgentKey(APP, "tester")
     claim = OrphanedClaim(workspace=APP, task="build", holder=holder, reason="silent", since=WALL)

@@ -23,7 +23,7 @@ from coordd.cli.times import local_time
 from coordd.cli.view import View
 from coordd.protocol.paths import DaemonLocation
 from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
-from coordd.util.text import epoch_of, width
+from coordd.util.text import epoch_of, middle, width
 
 WRITTEN = "2026-11-22T06:05:00.000Z"
 NOW = epoch_of(WRITTEN)
@@ -553,9 +553,95 @@ def test_blocks_of_rows_fit_the_window(columns: int) -> None:
     assert max(map(width, table)) <= columns
 
 
-def test_a_path_is_cut_at_its_beginning() -> None:
+def test_a_path_loses_its_middle_and_does_so_before_anything_else_is_cut() -> None:
     rows = [["a", "~/src/very/long/way/to/app"], ["b", "~/x"]]
-    assert grid(rows, (Column(), Column(least=4, path=True)), room=12) == ["a  …y/to/app", "b  ~/x"]
+    assert grid(rows, (Column(), Column(least=4, path=True)), room=12) == ["a  ~/…to/app", "b  ~/x"]
+    rows = [["a" * 12, "~/src/very/long/way/to/app"]]
+    assert grid(rows, (Column(least=4), Column(least=4, path=True)), room=20) == [f"{'a' * 12}  ~…/app"]
+
+
+@given(st.text(st.sampled_from("ab/你é")), st.integers(10, 30))
+def test_what_loses_its_middle_fits_and_keeps_both_ends(text: str, columns: int) -> None:
+    short = middle(text, columns)
+    assert width(short) <= columns
+    begin, mark, end = short.partition("…")
+    if mark:
+        assert text.startswith(begin)
+        assert text.endswith(end)
+        assert begin
+        assert end
+        assert width(short) >= columns - 2
+    else:
+        assert short == text
+
+
+ENDLESS = "/" + "a" * 4000
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, None])
+def test_a_path_without_end_takes_no_more_than_a_line(columns: int | None) -> None:
+    agents = [session("x", "working", project=ENDLESS, workspace=ENDLESS), *SCENE]
+    unreadable = {"path": ENDLESS, "state": "unreadable", "error": f"{ENDLESS}/x: it hangs"}
+    source = {"kind": "claude-code", "path": ENDLESS, "state": "unreadable", "error": "it hangs"}
+    mass = {**ATTENTION[1], "kind": "mass", "subject": ENDLESS, "workspace": ENDLESS, "text": "2 of 3 fell"}
+    document = scene(
+        own_problems=[f"{ENDLESS}/.claude/coordination cannot be read: it hangs"],
+        warnings=[f"{ENDLESS} is odd"],
+        workspaces=[unreadable],
+        sources=[source],
+        attention=[*ATTENTION, {**ATTENTION[1], "subject": "x", "workspace": ENDLESS}, mass],
+    )
+    for text in (
+        text_of(document, agents, columns=columns),
+        text_of(document, [], columns=columns),
+        "\n".join(agent_table(agents, {}, View(columns=columns), asked=None)),
+    ):
+        # a sentence goes on after the path that it begins with
+        assert max(map(width, text.splitlines())) <= 2 * (columns or 200)
+        assert "aaa…aaa" in text
+        assert "a" * 201 not in text
+    assert len(json.dumps(document)) > 4 * 4000  # what --json prints is the document itself
+
+
+@pytest.mark.parametrize("columns", [78, 80, 100])
+def test_a_window_of_eighty_columns_has_room_for_who_needs_me_and_what_to_type(columns: int) -> None:
+    """With long paths and texts, names of the usual lengths, and many that ended."""
+    names = ["321e2ec7-0a1b-4c2d-8e3f-444455556666", "a" * 40, "api-3", "n" * 100]
+    known = {"status": "inactive", "reason": "killed", "workspace": ENDLESS, "project": ENDLESS}
+    agents = [session(f"id-{n}", None, name=name, **known) for n, name in enumerate(names)]
+    agents += [session(f"ended-{n}", None, status="inactive", reason="ended") for n in range(35)]
+    entries = [
+        {
+            **ATTENTION[1],
+            "workspace": ENDLESS,
+            "subject": f"id-{n}",
+            "text": "killed, held checkout-of-the-new-shop-with-a-long-name",
+            "command": f"coordctl why id-{n}",
+        }
+        for n in range(4)
+    ]
+    counts = {"total": 39, "active": 0, "inactive": 39, "unknown": 0, "ended": 35, "ended_today": 40}
+    text = text_of(scene(attention=entries, agents=counts), agents, columns=columns)
+    lines = text.split("\n\n")[1].splitlines()
+    assert max(map(width, lines)) <= columns
+    heads = [line for line in lines if line.startswith("  ") and not line.startswith("   ")]
+    assert [head.split()[0] for head in heads] == [*names[:3], "n" * 39 + "…"]
+    assert all("2 min" in head for head in heads)
+    for n in range(4):
+        assert sum(line.endswith(f"coordctl why id-{n}") for line in lines) == 1
+    assert "\n40 ended today (coordctl agents --all)\n" in text
+    assert "ended-" not in text
+    assert "0 alive, 4 dead, 4 need you" in text
+
+
+def test_killed_agents_say_since_when_they_are_dead_not_when_they_last_did_something() -> None:
+    known = {"status": "inactive", "reason": "killed", "last_heartbeat_age": 9000.0}
+    one = session("x", None, inactive_since=seen_at(300), **known)
+    assert text_of(scene(), [one]).count("x  killed  5 min") == 1
+    assert (
+        agent_table([one], {}, View(), asked=WRITTEN)[1].split()
+        == "x ~ killed 4 min 2 h ago".replace("~", SHOP).split()
+    )
 
 
 def test_where_a_command_does_not_fit_it_stands_below() -> None:

@@ -36,8 +36,8 @@ def test_what_can_be_read_is_ok_and_patterns_are_expanded(tmp_path: Path) -> Non
     ]
     (none,) = check_readable([f"{tmp_path}/four/*"], me(), sandboxed=False)
     assert (none.result, "nothing matches yet" in none.message) == ("warn", True)
-    (missing,) = check_readable([f"{tmp_path}/three"], me(), sandboxed=False)
-    assert (missing.result, "does not exist" in missing.message) == ("warn", True)
+    (awaited,) = check_readable([f"{tmp_path}/three"], me(), sandboxed=False)
+    assert (awaited.result, "does not exist" in awaited.message) == ("ok", True)
 
 
 def test_a_service_with_a_tmp_of_its_own_does_not_see_this_one() -> None:

@@ -189,6 +189,15 @@ def test_a_short_time_of_a_large_file_reads_little(tmp_path: Path) -> None:
     assert found(tmp_path, RecordQuery("agent", span)) == lines[20_000:20_060]
 
 
+def test_the_worktrees_of_a_project_are_part_of_it_where_that_is_asked_for(tmp_path: Path) -> None:
+    places = [("/shop", "/shop"), ("/wt-shop", "/shop"), ("/api", "/api")]
+    lines = [line(NOON + n, workspace=w, project=p) for n, (w, p) in enumerate(places)]
+    (tmp_path / f"agent_{utc_date(NOON)}.jsonl").write_bytes(b"".join(one + b"\n" for one in lines))
+    assert found(tmp_path, RecordQuery("agent", workspace="/shop")) == lines[:1]
+    assert found(tmp_path, RecordQuery("agent", workspace="/shop", worktrees=True)) == lines[:2]
+    assert found(tmp_path, RecordQuery("agent", workspace="/wt-shop", worktrees=True)) == lines[1:2]
+
+
 def test_damaged_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
     good = [line(NOON + n) for n in range(4)]
     bad = [
