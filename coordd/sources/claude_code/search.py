@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 from coordd.runtime.one_by_one import OneByOne
-from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.homes import (
     MAX_ENTRIES,
     MAX_HOMES,
@@ -74,13 +74,13 @@ class HomeSearch:
         appeared: Callable[[], None],
         answered: Callable[[], None],
     ) -> None:
-        self._worker = worker
         self._watch = watch
-        self._running = running
         self._appeared = appeared
         self._lists = OneByOne(self._list, worker=worker, answered=answered)
         self._looks = OneByOne(self._look, worker=worker, answered=answered)
+        self._programs = OneByOne(lambda _: list(running()), worker=worker, answered=answered)
         self._names = OneByOne(home_of, worker=worker, answered=answered)
+        self._named: dict[str, None] = {}  # by programs, of which some may have ended
         self._beside = Beside()
         self._told: frozenset[Hashable] = frozenset()
         self._unwatched = False
@@ -94,11 +94,17 @@ class HomeSearch:
             listed = await self._lists.answers([wanted.user], deadline=DEADLINE)
             self._beside = listed.get(wanted.user, Beside())
             candidates += [Candidate(path, "beside") for path in self._beside.paths]
-            candidates += [Candidate(path, "running") for path in await self._homes_of_programs()]
+            await self._ask_programs()
+            candidates += [Candidate(path, "running") for path in self._named]
         candidates = list(dict.fromkeys(candidates))
         for owner in self._armed - {*candidates, wanted.user}:
             self._disarm(owner)
         looks = await self._looks.answers(candidates, deadline=DEADLINE)
+        self._named = {
+            one.path: None
+            for one in candidates
+            if one.why == "running" and (one not in looks or looks[one].is_home)
+        }
         hanging = self._looks.unanswered | self._lists.unanswered | self._names.unanswered
         unknown = [one for one in candidates if one not in looks]
         self._say(hanging)
@@ -110,18 +116,22 @@ class HomeSearch:
         return Found(
             tuple(homes[:MAX_HOMES]),
             (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
-            whole=not (hanging or self._unwatched or any(one.failed for one in looks.values())),
+            whole=not (
+                hanging
+                or self._unwatched
+                or self._programs.unanswered
+                or any(one.failed for one in looks.values())
+            ),
             cut=tuple(self._cut(len(homes))),
         )
 
-    async def _homes_of_programs(self) -> list[str]:
-        try:
-            pids = await self._worker.run(self._running, deadline=DEADLINE)
-        except DeadlineMissed:
-            self._unwatched = True
-            return []
+    async def _ask_programs(self) -> None:
+        """Note which homes programs name; one stays when its program ends, for as long as it is there."""
+        pids = (await self._programs.answers([None], deadline=DEADLINE)).get(None, [])
         named = await self._names.answers(pids, deadline=DEADLINE)
-        return sorted({path for path in named.values() if path is not None})
+        self._named |= dict.fromkeys(sorted({path for path in named.values() if path is not None}))
+        while len(self._named) > MAX_HOMES:
+            del self._named[next(iter(self._named))]
 
     def _cut(self, homes: int) -> Iterable[str]:
         if homes > MAX_HOMES:

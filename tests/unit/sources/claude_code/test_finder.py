@@ -311,6 +311,24 @@ async def test_a_process_that_hangs_hides_no_home(
     assert sorted(await paths(finder)) == [str(user / "named-1"), str(user / "named-2")]
 
 
+async def test_a_home_that_a_process_named_stays_when_that_has_ended(
+    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its sessions did is still told of, and others may be started there."""
+    running = [1]
+    path = home(user / "named")
+    monkeypatch.setattr(search_module, "home_of", lambda _: str(path))
+    finder = make(running=lambda: tuple(running))
+    finder.start(lambda: None)
+    assert await paths(finder) == [str(path)]
+    running.clear()
+    assert await paths(finder) == [str(path)]
+    path.rename(user / "away")
+    assert await paths(finder) == []
+    (user / "away").rename(path)
+    assert await paths(finder) == []
+
+
 async def test_many_folders_that_are_no_homes_hide_none(make: Maker, user: Path) -> None:
     for number in range(search_module.MAX_WATCHED + 10):
         (user / f".claude-a{number:03}").mkdir()
