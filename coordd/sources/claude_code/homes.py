@@ -6,7 +6,7 @@ a home                                                        is one
 that the configuration names, or ``$CLAUDE_CONFIG_DIR``       always, even before it is there
 ``~/.claude``                                                 as soon as it is there
 ``~/.claude*``                                                with both ``sessions/`` and ``projects/``
-that a running process of Claude Code names                   as long as it is there, also when that has ended
+that a process of Claude Code names, or has named             as long as it is there
 ============================================================  ================================================
 
 Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no other. What

@@ -78,7 +78,9 @@ class HomeSearch:
         self._appeared = appeared
         self._lists = OneByOne(self._list, worker=worker, answered=answered)
         self._looks = OneByOne(self._look, worker=worker, answered=answered)
-        self._programs = OneByOne(lambda _: list(running()), worker=worker, answered=answered)
+        self._programs: OneByOne[None, list[int]] = OneByOne(
+            lambda _: list(running()), worker=worker, answered=answered
+        )
         self._names = OneByOne(home_of, worker=worker, answered=answered)
         self._named: dict[str, None] = {}  # by programs, of which some may have ended
         self._beside = Beside()
@@ -100,13 +102,11 @@ class HomeSearch:
         for owner in self._armed - {*candidates, wanted.user}:
             self._disarm(owner)
         looks = await self._looks.answers(candidates, deadline=DEADLINE)
-        self._named = {
-            one.path: None
-            for one in candidates
-            if one.why == "running" and (one not in looks or looks[one].is_home)
-        }
+        gone = [one.path for one, look in looks.items() if one.why == "running" and not look.is_home]
+        self._named = {path: None for path in self._named if path not in gone}
         hanging = self._looks.unanswered | self._lists.unanswered | self._names.unanswered
         unknown = [one for one in candidates if one not in looks]
+        failing = any(one.failed for one in looks.values())
         self._say(hanging)
         homes = [
             *found_homes(looks, candidates),
@@ -116,12 +116,7 @@ class HomeSearch:
         return Found(
             tuple(homes[:MAX_HOMES]),
             (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
-            whole=not (
-                hanging
-                or self._unwatched
-                or self._programs.unanswered
-                or any(one.failed for one in looks.values())
-            ),
+            whole=not (hanging or self._programs.unanswered or self._unwatched or failing),
             cut=tuple(self._cut(len(homes))),
         )
 
