@@ -22,13 +22,15 @@ class Heartbeat:
 
     ``written`` is the timestamp in it (epoch seconds), None where the content is empty or no timestamp.
     ``mtime`` is that of the file, in epoch seconds; a key has none, and the time at which its change was
-    observed stands for it, None before the first change. ``identity`` changes whenever content, mtime or
+    observed stands for it, None before the first change. ``local`` is the written time if it was written in
+    this machine's local time, where nothing tells the zone; else None. ``identity`` changes whenever content, mtime or
     inode change, and with each push for a key: two readings with equal identity are the same beat.
     """
 
     written: float | None
     mtime: float | None
     identity: tuple[object, ...] | int
+    local: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Registration:
     wrote it, under any name (``last_update``, ``last_seen``, …). ``written`` is when it was written as coordd
     sees it (epoch seconds): the mtime of the file, or the time at which the change of an entry was
     observed, None before the first. ``owner`` is the uid of the file; an entry of the registry has none.
-    ``identity`` changes whenever content, mtime or inode do. ``proc_start`` is the start of the process in
+    ``identity`` changes whenever content, mtime or inode do. ``local`` is ``updated_at``, or without one
+    ``started_at``, if it was written in this machine's local time, where nothing tells the zone. ``proc_start`` is the start of the process in
     clock ticks since boot, as ``/proc/<pid>/stat`` has it.
     """
 
@@ -52,6 +55,7 @@ class Registration:
     owner: int | None = None
     written: float | None = None
     identity: int = 0
+    local: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,21 @@ class HeartbeatKey:
     """One heartbeat key that exists.
 
     ``content_id`` is its content, or the hash of a long one; None if it may not be read. ``written`` is the
-    time in it, ``changed`` when its last change was observed, both epoch seconds, None if unknown.
+    time in it and ``changed`` when its last change was observed, both epoch seconds, None if unknown;
+    ``local`` is the written time in local time, where nothing tells the zone, and ``problem`` what is wrong
+    with the content.
     ``connection`` and ``seen`` number the connection and the full reading that read it last. ``name`` is the
     agent's id as the key spells it, None if that is the same.
     """
 
-    __slots__ = ("changed", "connection", "content_id", "name", "seen", "written")
+    __slots__ = ("changed", "connection", "content_id", "local", "name", "problem", "seen", "written")
 
     def __init__(self, name: bytes | None = None) -> None:
         self.name = name
         self.content_id: str | int | None = None
         self.written: float | None = None
+        self.local: float | None = None
+        self.problem: str | None = None
         self.changed: float | None = None
         self.connection = 0
         self.seen = 0
@@ -105,4 +109,4 @@ class AgentKeys:
             return None
         later = second is not None and second.content_id is not None and second.time(now) > first.time(now)
         beat = second if second is not None and later else first
-        return Heartbeat(beat.written, self.changed, self.token)
+        return Heartbeat(beat.written, self.changed, self.token, beat.local)

@@ -26,6 +26,18 @@ What counts as a beat, and what is known of its time::
     vanished, or the other of its two keys is later    no                      as before
 
 A beat gives the agent's heartbeat a new ``token``. A known time of change stands in for a file's mtime.
+
+An agent's entry in the registry is a sign of life likewise (agents/beats.py), whether it says a time or not::
+
+    what happened                                      a beat?                 time of the change
+    read, content differs, same connection             yes                     now
+    new, and the registry was read before over the     yes                     now
+    same connection
+    read, content differs, new connection              yes                     unknown
+    read for the first time, or of another field with  yes                     unknown
+    the same id
+    read, same content                                 no                      as before
+    vanished                                           no                      -
 """
 
 from __future__ import annotations
@@ -35,11 +47,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from coordd.agents.traces import AgentTraces, Registration
-from coordd.sources.bodies import parse_heartbeat
 from coordd.sources.bounds import Bounds, weight
 from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
-from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_registry_entry
-from coordd.util.fields import Malformed
+from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_beat, parse_registry_entry
 
 T = TypeVar("T")
 
@@ -70,6 +80,7 @@ class Agents:
         self._number = 0
         self._reading = 0
         self._registry_reading = 0
+        self._registry_connection = 0
         self._connection = 0
 
     def begin(self, *, connected: bool) -> None:
@@ -169,19 +180,15 @@ class Agents:
                     agent.changed = None
                 beat.changed = None
                 self._choose(agent_id, agent, now)
-            return None if beat.written is not None or not content.strip() else "not a timestamp"
-        problem = None
+            return beat.problem
         seen_before, beat.content_id = beat.content_id is not None, content_id
-        try:
-            beat.written = parse_heartbeat(content)
-        except Malformed as error:
-            beat.written, problem = None, str(error)
         observed = pushed or (same_connection and seen_before and same_key)
+        (beat.written, beat.local), beat.problem = parse_beat(content, now, observed=observed)
         beat.changed = agent.changed = now if observed else None
         self._number += 1
         agent.token = (content_id, self._number)
         self._choose(agent_id, agent, now)
-        return problem
+        return beat.problem
 
     def refuse_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
         """Record that a heartbeat key exists and may not be read."""
@@ -251,6 +258,7 @@ class Agents:
 
     def end_registry(self) -> set[str]:
         """End the reading of the whole registry; return the agents that are no longer in it."""
+        self._registry_connection = self._connection
         gone = {
             agent_id
             for agent_id, agent in self._known.items()
@@ -260,26 +268,43 @@ class Agents:
             self.unregister(agent_id)
         return gone
 
-    def register(self, agent_id: str, value: bytes) -> tuple[bool, str | None]:
-        """Take an agent's registry entry; return whether its meaning changed, and what is wrong with it."""
+    def register(
+        self, agent_id: str, value: bytes, now: float, name: bytes | None = None
+    ) -> tuple[bool, str | None]:
+        """Take an agent's registry entry; return whether it changed, and what is wrong with it.
+
+        Args:
+            agent_id: the agent.
+            value: the entry.
+            now: wall clock, epoch seconds.
+            name: of the entry, if that is not the id.
+        """
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return False, None
-        agent.registry_reading = self._registry_reading
+        known = agent.entry_digest is not None
+        same_entry = known and agent.entry_name == name
+        if known and not same_entry and agent.registry_reading == self._registry_reading:
+            return False, "another entry is of the same agent"
+        connection = agent.entry_connection if known else self._registry_connection
+        observed = connection == self._connection and (same_entry or not known)
+        agent.registry_reading, agent.entry_connection = self._registry_reading, self._connection
+        agent.entry_name = name
         digest = hash(value)
         if agent.entry_digest == digest:
             return False, agent.problem
         agent.entry_digest = digest
-        registration, agent.problem = parse_registry_entry(value)
-        if agent.registration == registration:
-            return False, agent.problem
+        registration, agent.problem = parse_registry_entry(value, now, observed=observed)
         self._text.give(weight(agent.registration))
         if not self._text.take(weight(registration)):
             registration, agent.problem = (
                 Registration(),
                 "there is no room for more registrations as long as it",
             )
-        agent.registration = self._sharing(registration)
+        self._number += 1
+        agent.registration = self._sharing(
+            replace(registration, written=now if observed else None, identity=self._number)
+        )
         self._rebuild(agent_id, agent)
         return True, agent.problem
 
@@ -289,7 +314,7 @@ class Agents:
         if agent is None or agent.entry_digest is None:
             return False
         self._text.give(weight(agent.registration))
-        agent.entry_digest = agent.registration = agent.problem = None
+        agent.entry_digest = agent.entry_name = agent.registration = agent.problem = None
         self._rebuild(agent_id, agent)
         return True
 
@@ -329,7 +354,9 @@ class Agents:
 
     def _sharing(self, registration: Registration) -> Registration:
         return replace(
-            registration, status=self._share(registration.status), hostname=self._share(registration.hostname)
+            registration,
+            status=self._share(registration.status),
+            hostname=self._share(registration.hostname),
         )
 
     def _share(self, value: T) -> T:

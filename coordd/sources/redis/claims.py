@@ -1,7 +1,7 @@
 """Read claims and progress: the keys ``tasks:claimed:``, ``task:claim:`` and ``task:progress:``.
 
-A claim is a string, JSON or plain, or a hash of the same fields; of ``tasks:claimed:`` the mere existence is a
-claim, whatever the key's type. Progress is JSON or a hash.
+A claim is a string, JSON or plain, or a hash of the same fields; that a key ``tasks:claimed:`` exists is a
+claim, whatever its type. Progress is JSON or a hash.
 """
 
 from __future__ import annotations
@@ -100,16 +100,16 @@ class ClaimReader:
 
     def _claim(
         self, item: KeyToRead, value: bytes | ServerError | Malformed, now: float, *, pushed: bool
-    ) -> Parsed[Claim | None]:
+    ) -> tuple[Claim | None, str | None]:
         """Return what an existing key says, and what is wrong with it."""
         any_type = CLAIMS[item.slot] == CLAIMED
         exists = Claim(item.id)
         if isinstance(value, ServerError):
             if not value.means.wrong_type:
-                return Parsed(exists, refusal(value, "a string"))
-            return Parsed(exists) if any_type else Parsed(None, refusal(value, "a string or a hash"))
+                return exists, refusal(value, "a string")
+            return (exists, None) if any_type else (None, refusal(value, "a string or a hash"))
         if isinstance(value, Malformed) or len(value) > MAX_VALUE:
-            return Parsed(exists if any_type else None, TOO_LARGE)
+            return exists if any_type else None, TOO_LARGE
         return self._zones.parse(
             item.key,
             value,

@@ -10,7 +10,7 @@ from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import ask
-from coordd.util.fields import Malformed, decoded
+from coordd.util.fields import Malformed
 
 HashReply = Mapping[str, bytes] | ServerError | Malformed
 """The fields that were found; or why they cannot be read; or why they cannot be used."""
@@ -79,5 +79,11 @@ def _trouble(replies: Sequence[Reply]) -> ServerError | Malformed | None:
 
 
 def as_json(fields: Mapping[str, bytes]) -> bytes:
-    """Return the fields as the JSON object that says the same, all of them text; empty for no fields."""
-    return json.dumps({name: decoded(value) for name, value in fields.items()}).encode() if fields else b""
+    """Return the fields as the JSON object that says the same, all of them text; empty for no fields.
+
+    Bytes that are not UTF-8 stay what they are, so that its reader refuses them.
+    """
+    if not fields:
+        return b""
+    texts = {name: value.decode("utf-8", "surrogateescape") for name, value in fields.items()}
+    return json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogateescape")

@@ -6,15 +6,16 @@ from collections.abc import Collection
 
 from coordd.redislink.session import RedisSession, Reply
 from coordd.redislink.trouble import ServerError
+from coordd.sources.bodies import TOLD
 from coordd.sources.redis.agents import Agents
-from coordd.sources.redis.hashes import HashReply, as_json, read_hashes
+from coordd.sources.redis.hashes import HashReply, as_json, read_hashes, spellings
 from coordd.sources.redis.keys import BEATS, Keyspace
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import Tally, read_strings
-from coordd.util.fields import Malformed
+from coordd.util.fields import UPDATED, Malformed
 
-FIELDS = ("last_update", "last_heartbeat", "last_seen", "updated_at", "heartbeat_at")
+FIELDS = spellings(*UPDATED, *TOLD)
 
 
 class HeartbeatReader:

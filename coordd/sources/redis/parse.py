@@ -8,23 +8,75 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
+from coordd.agents.beats import FUTURE
 from coordd.agents.traces import Claim, Registration
-from coordd.sources.bodies import parse_registration, plain_id
+from coordd.sources.bodies import parse_heartbeat, parse_registration, plain_id
+from coordd.sources.redis.zones import may_lack_zone
 from coordd.util.fields import Fields, Malformed, Parsed, utf8
+from coordd.util.written_times import WrittenTime
 
 MAX_VALUE = 64 * 1024
 """Bytes of the largest value that counts as a trace."""
 TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
 
 
-def parse_registry_entry(
-    value: bytes, anchor: float | None = None, now: float | None = None
-) -> Parsed[Registration]:
-    """Parse a field of ``agents:registry``: a JSON object, each field by itself."""
+class WrittenBeat(NamedTuple):
+    """The time in a heartbeat; ``local``: the same in local time, where nothing tells the zone."""
+
+    written: float | None
+    local: float | None = None
+
+
+def parse_beat(value: bytes, now: float, *, observed: bool) -> Parsed[WrittenBeat]:
+    """Parse a heartbeat: a time, JSON with one, or nothing.
+
+    Args:
+        value: what the key holds.
+        now: wall clock, epoch seconds.
+        observed: it was written now; else nobody knows when.
+    """
+    try:
+        written = parse_heartbeat(value, now if observed else None, now)
+    except Malformed as error:
+        return Parsed(WrittenBeat(None), str(error))
+    if observed or written is None or not may_lack_zone(value):
+        return Parsed(WrittenBeat(written))
+    local = _as_local(written, now)
+    if local == written or parse_heartbeat(value, local, now) != local:
+        return Parsed(WrittenBeat(written))
+    if written > now + FUTURE >= local:
+        return Parsed(WrittenBeat(local))
+    return Parsed(WrittenBeat(written, local))
+
+
+def parse_registry_entry(value: bytes, now: float, *, observed: bool) -> Parsed[Registration]:
+    """Parse a field of ``agents:registry``: a JSON object, each field by itself; as :func:`parse_beat`."""
     if len(value) > MAX_VALUE:
         return Parsed(Registration(), TOO_LARGE)
-    return parse_registration(value, anchor, now)
+    parsed = parse_registration(value, now if observed else None, now)
+    told = _told(parsed.value)
+    if observed or told is None or not may_lack_zone(value):
+        return parsed
+    local = _as_local(told, now)
+    if local == told:
+        return parsed
+    other = parse_registration(value, local, now)
+    if _told(other.value) != local:
+        return parsed
+    if told > now + FUTURE >= local:
+        return other
+    return Parsed(replace(parsed.value, local=local), parsed.problem)
+
+
+def _told(registration: Registration) -> float | None:
+    return registration.started_at if registration.updated_at is None else registration.updated_at
+
+
+def _as_local(written: float, now: float) -> float:
+    """Return the moment that a time read as UTC means in local time."""
+    return WrittenTime(written, zoneless=True).in_zone("local", now)
 
 
 def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
@@ -36,14 +88,15 @@ def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
     if len(member) > MAX_VALUE:
         raise Malformed(TOO_LARGE)
     task: str | None
-    if member.lstrip()[:1] in (b"{", b"["):
-        fields = Fields(member)
+    text = utf8(member).strip()
+    if text[:1] in ("{", "["):
+        fields = Fields(text.encode())
         found = (fields.identifier(name) for name in names)
         task = next((one for one in found if one is not None), None)
         if task is None:
             raise Malformed(fields.problem or f"JSON without {' or '.join(names)}")
         return task
-    return plain_id(utf8(member))
+    return plain_id(text)
 
 
 def parse_tasks(

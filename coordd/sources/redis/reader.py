@@ -125,7 +125,7 @@ class RedisReader:
         tally, lists, wall = Tally(), set[bytes](), self._wall(now)
         try:
             refused = await self._scan_keys(session, now, wall, tally, lists)
-            await self._read_registry(session)
+            await self._read_registry(session, wall)
             await self._read_offers(
                 session, lists if refused is None else {*lists, *self._available.sources()}
             )
@@ -181,7 +181,7 @@ class RedisReader:
             for start in range(0, len(ids), CHUNK // 2):
                 some = ids[start : start + CHUNK // 2]
                 await self._beats.read(session, self._beats.keys_of(some), now, tally, pushed=False)
-                await self._registry.look_up(session, some)
+                await self._registry.look_up(session, some, now)
         except Unusable:
             self._complete = False
             return AgentsChange(self.workspace, {}, rescan_needed=True)
@@ -200,7 +200,7 @@ class RedisReader:
         affected = set(claims)
         agent_ids = {one.id for one in (*plan.beats, *plan.tasks)}
         if self._slow_registry.ready(self._mono()):
-            agent_ids |= await self._read_registry(session)
+            agent_ids |= await self._read_registry(session, self._wall(now))
         if "available" in self._unknown:
             self._slow_offers.take()
         elif self._slow_offers.ready(self._mono()):
@@ -287,12 +287,12 @@ class RedisReader:
         plan.add((key(family, task.encode()) for task in tasks for family in families), self._problems)
         await self._read_plan(session, plan, now, wall, tally, pushed=False)
 
-    async def _read_registry(self, session: RedisSession) -> set[str]:
+    async def _read_registry(self, session: RedisSession, wall: Callable[[], float]) -> set[str]:
         slow = self._slow_registry
         async with slow.lock:
             slow.take()
             began = self._mono()
-            changed = await self._registry.read(session)
+            changed = await self._registry.read(session, wall)
             slow.ended(began, self._mono(), heavy=self._registry.heavy)
         return changed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from coordd.redislink.session import RedisSession
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.agents import Agents
@@ -28,9 +30,10 @@ class RegistryReader:
         self._agents = agents
         self._problems = problems
 
-    async def read(self, session: RedisSession) -> set[str]:
-        """Read all of it; return the agents whose entry changed its meaning.
+    async def read(self, session: RedisSession, wall: Callable[[], float]) -> set[str]:
+        """Read all of it; return the agents whose entry changed.
 
+        ``wall`` returns the wall clock, epoch seconds.
         If it may not be read, the entries stay as they were; a key that is no hash registers no agent.
         """
         agents, problems, page_size = self._agents, self._problems, PageSize()
@@ -50,8 +53,9 @@ class RegistryReader:
                 return changed | agents.end_registry() if wrong else changed
             cursor, found = page(reply)
             self.heavy = self.heavy or any(len(one) > MAX_VALUE for one in found)
+            now = wall()
             for name, value in zip(found[::2], found[1::2], strict=False):
-                if self._entry(name, value):
+                if self._entry(name, value, now):
                     changed.add(id_of(name))
             count += len(found) // 2
             if cursor == b"0" or count >= self._limit:
@@ -65,9 +69,9 @@ class RegistryReader:
         # only a complete reading shows which agents have left
         return changed if self.truncated else changed | agents.end_registry()
 
-    async def look_up(self, session: RedisSession, agent_ids: list[str]) -> None:
+    async def look_up(self, session: RedisSession, agent_ids: list[str], now: float) -> None:
         """Read the entries of these agents alone; at most half a chunk of them."""
-        names = [self._agents.name_of(agent_id) for agent_id in agent_ids]
+        names = [self._agents.entry_name(agent_id) for agent_id in agent_ids]
         sizes = await ask(session, [(b"HSTRLEN", self._key, name) for name in names])
         small = [
             name
@@ -78,18 +82,19 @@ class RegistryReader:
             small, await ask(session, [(b"HGET", self._key, name) for name in small]), strict=True
         ):
             if isinstance(value, bytes):
-                self._entry(name, value)
+                self._entry(name, value, now)
             elif value is None:
                 self._agents.unregister(id_of(name))
 
-    def _entry(self, name: bytes, value: bytes) -> bool:
+    def _entry(self, name: bytes, value: bytes, now: float) -> bool:
         try:
             agent_id = id_of(name)
         except Malformed as error:
             self._problems.note(self._key, str(error), name)
             return False
-        changed, problem = self._agents.register(agent_id, value)
+        spelled = None if agent_id.encode() == name else name
+        changed, problem = self._agents.register(agent_id, value, now, spelled)
         self._problems.note(self._key, problem, name)
-        if not name.isascii() and agent_id.encode() != name:
-            self._agents.keep_name(agent_id, name)
+        if spelled is not None:
+            self._agents.keep_name(agent_id, spelled)
         return changed

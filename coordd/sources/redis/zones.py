@@ -23,7 +23,7 @@ from coordd.util.fields import Parsed
 
 T = TypeVar("T")
 
-_ZONELESS = re.compile(rb"\d{4}-?[\dW][^\"Zz+]*(\"|\s*$)")
+_ZONELESS = re.compile(rb"(?<![\d.])\d{4}(?:-[\dW]|W\d|\d{4}(?!\d))[^\"Zz+]*(?:\"|\s*$)")
 
 
 def may_lack_zone(content: bytes) -> bool:

@@ -40,7 +40,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
         "last_update": "2026-11-21T12:00:10Z",
         "pid": 17,
     }
-    assert parse_registry_entry(json.dumps(entry).encode()) == (
+    assert parse_registry_entry(json.dumps(entry).encode(), NOON, observed=False) == (
         Registration(
             started_at=1577836800.0,
             status="active",
@@ -51,7 +51,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
         None,
     )
     del entry["started_at"]
-    assert parse_registry_entry(json.dumps(entry).encode()).value.started_at == NOON
+    assert parse_registry_entry(json.dumps(entry).encode(), NOON, observed=False).value.started_at == NOON
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
     ],
 )
 def test_a_bad_registration_is_one_without_fields(value: bytes, problem: str | None) -> None:
-    assert parse_registry_entry(value) == (Registration(), problem)
+    assert parse_registry_entry(value, NOON, observed=False) == (Registration(), problem)
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_two_claims_of_one_holder_end_when_both_have_ended(turned: bool) -> None
 
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_are_no_other_error_comes_out(value: bytes) -> None:
-    parse_registry_entry(value)
+    parse_registry_entry(value, NOON, observed=False)
     parse_claim("t", value)
     parse_tasks([value])
     with contextlib.suppress(Malformed):
         parse_task(value)
     agents = known()
     agents.put_heartbeat(0, "a", value, NOON, pushed=True)
-    agents.register("a", value)
+    agents.register("a", value, NOON)
 
 
 JSONS = st.recursive(
@@ -165,7 +165,7 @@ JSONS = st.recursive(
 @given(st.dictionaries(st.sampled_from(["task_id", "id", "agent_id", "ttl", "pid", "registered_at"]), JSONS))
 def test_whatever_the_json_is_ids_are_1_to_256_characters(fields: dict[str, object]) -> None:
     value = json.dumps(fields).encode()
-    parse_registry_entry(value)
+    parse_registry_entry(value, NOON, observed=False)
     agent_id = parse_claim("t", value).value.agent_id
     assert agent_id is None or 1 <= len(agent_id) <= 256
     assert all(1 <= len(task) <= 256 for task in parse_tasks([value]).value)
@@ -232,10 +232,10 @@ def test_of_two_heartbeats_the_later_written_one_counts_and_the_other_one_still_
 
 def test_of_two_heartbeats_without_a_usable_time_the_one_changed_last_counts() -> None:
     agents = known()
-    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:00Z", NOON, pushed=True)
+    agents.put_heartbeat(0, "a", b"2026-11-21T18:00:00Z", NOON, pushed=True)
     agents.put_heartbeat(1, "a", b"whenever", NOON + 1, pushed=True)
     assert heartbeat(agents).written is None
-    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:01Z", NOON + 2, pushed=True)
+    agents.put_heartbeat(0, "a", b"2026-11-21T18:00:01Z", NOON + 2, pushed=True)
     assert heartbeat(agents).written is not None
 
 
@@ -262,7 +262,7 @@ def test_what_a_full_reading_does_not_find_is_no_more() -> None:
         agents.put_heartbeat(0, agent_id, WRITTEN, NOON, pushed=False)
         agents.put_heartbeat(1, agent_id, WRITTEN, NOON, pushed=False)
         agents.set_tasks(agent_id, ("t",))
-    agents.register("d", b"{}")
+    agents.register("d", b"{}", NOON)
     agents.begin(connected=False)
     agents.put_heartbeat(0, "a", WRITTEN, NOON, pushed=False)
     agents.set_tasks("b", ("t",))
@@ -277,7 +277,7 @@ def test_what_a_full_reading_does_not_find_is_no_more() -> None:
 def test_agents_and_their_tasks_are_bounded() -> None:
     agents = known(limit=2, max_tasks=3)
     for agent_id in ("a", "b", "c"):
-        agents.register(agent_id, b"{}")
+        agents.register(agent_id, b"{}", NOON)
     assert agents.truncated
     assert set(agents.traces) == {"a", "b"}
     agents.set_tasks("a", ("1", "2"))
