@@ -22,9 +22,9 @@ class Heartbeat:
 
     ``written`` is the timestamp in it (epoch seconds), None where the content is empty or no timestamp.
     ``mtime`` is that of the file, in epoch seconds; a key has none, and the time at which its change was
-    observed stands for it, None before the first change. ``local`` is the written time if it was written in
-    this machine's local time, where nothing tells the zone; else None. ``identity`` changes whenever content, mtime or
-    inode change, and with each push for a key: two readings with equal identity are the same beat.
+    observed stands for it, None before the first change. ``identity`` changes whenever content, mtime or
+    inode change, and with each push for a key: two readings with equal identity are the same beat. ``local``
+    is the written time if that was this machine's local time, where nothing tells the zone; else None.
     """
 
     written: float | None
@@ -42,7 +42,7 @@ class Registration:
     sees it (epoch seconds): the mtime of the file, or the time at which the change of an entry was
     observed, None before the first. ``owner`` is the uid of the file; an entry of the registry has none.
     ``identity`` changes whenever content, mtime or inode do. ``local`` is ``updated_at``, or without one
-    ``started_at``, if it was written in this machine's local time, where nothing tells the zone. ``proc_start`` is the start of the process in
+    ``started_at``, if that was local time, as in a heartbeat. ``proc_start`` is the start of the process in
     clock ticks since boot, as ``/proc/<pid>/stat`` has it.
     """
 
