@@ -264,7 +264,7 @@ def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_o
     assert bounds.agents.take(2)  # those in files
     agents.begin_registry()
     agents.register("a", json.dumps({"status": WIDE, "hostname": WIDE}).encode(), 0.0)
-    agents.register("b", b"{}")
+    agents.register("b", b"{}", 0.0)
     assert agents.truncated
     assert agents.traces.keys() == {"a"}
     registration = agents.traces["a"].registration
