@@ -325,7 +325,7 @@ def test_an_id_of_300_characters_is_skipped(agents: Path, reader: WorkspaceReade
     assert traces.agents.keys() == {"a", "../../b", "y" * 256}
     assert traces.malformed.keys() == {str(agents / "active.list")}
     change = reader.read({"a", "../../b", "c\0d", "y" * 256, "x" * 300, ""})
-    assert change.agents == {name: traces.agents[name] for name in traces.agents}
+    assert change.agents == {**traces.agents, "c\0d": None}
 
 
 def test_a_hint_reaches_no_file_outside(agents: Path, reader: WorkspaceReader, opened: list[str]) -> None:
