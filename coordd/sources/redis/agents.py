@@ -47,9 +47,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from coordd.agents.traces import AgentTraces, Registration
+from coordd.sources.bodies import parse_heartbeat
 from coordd.sources.bounds import Bounds, weight
 from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
-from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_beat, parse_registry_entry
+from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_found_heartbeat, parse_registry_entry
+from coordd.util.fields import Malformed
 
 T = TypeVar("T")
 
@@ -183,7 +185,14 @@ class Agents:
             return beat.problem
         seen_before, beat.content_id = beat.content_id is not None, content_id
         observed = pushed or (same_connection and seen_before and same_key)
-        (beat.written, beat.local), beat.problem = parse_beat(content, now, observed=observed)
+        beat.local = beat.problem = None
+        try:
+            if observed:
+                beat.written = parse_heartbeat(content, now, now)
+            else:
+                beat.written, beat.local = parse_found_heartbeat(content, now)
+        except Malformed as error:
+            beat.written, beat.problem = None, str(error)
         beat.changed = agent.changed = now if observed else None
         self._number += 1
         agent.token = (content_id, self._number)

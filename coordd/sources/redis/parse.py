@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 from coordd.agents.beats import FUTURE
 from coordd.agents.traces import Claim, Registration
@@ -22,37 +21,33 @@ MAX_VALUE = 64 * 1024
 TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
 
 
-class WrittenBeat(NamedTuple):
-    """The time in a heartbeat; ``local``: the same in local time, where nothing tells the zone."""
+def parse_found_heartbeat(value: bytes, now: float) -> tuple[float | None, float | None]:
+    """Return the time in a heartbeat of which nobody knows when it was written; None if it is empty.
 
-    written: float | None
-    local: float | None = None
+    The second time is the same in local time, None where that makes no difference: where a zone is named, or
+    where one of both would lie ahead of ``now`` (wall clock, epoch seconds) and the other is true.
 
-
-def parse_beat(value: bytes, now: float, *, observed: bool) -> Parsed[WrittenBeat]:
-    """Parse a heartbeat: a time, JSON with one, or nothing.
-
-    Args:
-        value: what the key holds.
-        now: wall clock, epoch seconds.
-        observed: it was written now; else nobody knows when.
+    Raises:
+        Malformed: it holds no time.
     """
-    try:
-        written = parse_heartbeat(value, now if observed else None, now)
-    except Malformed as error:
-        return Parsed(WrittenBeat(None), str(error))
-    if observed or written is None or not may_lack_zone(value):
-        return Parsed(WrittenBeat(written))
+    written = parse_heartbeat(value, None, now)
+    if written is None or not may_lack_zone(value):
+        return written, None
     local = _as_local(written, now)
     if local == written or parse_heartbeat(value, local, now) != local:
-        return Parsed(WrittenBeat(written))
-    if written > now + FUTURE >= local:
-        return Parsed(WrittenBeat(local))
-    return Parsed(WrittenBeat(written, local))
+        return written, None
+    return (local, None) if written > now + FUTURE >= local else (written, local)
 
 
 def parse_registry_entry(value: bytes, now: float, *, observed: bool) -> Parsed[Registration]:
-    """Parse a field of ``agents:registry``: a JSON object, each field by itself; as :func:`parse_beat`."""
+    """Parse a field of ``agents:registry``: a JSON object, each field by itself.
+
+    Args:
+        value: the field's value.
+        now: wall clock, epoch seconds.
+        observed: it was written now; else nobody knows when, and its times are as those of
+            :func:`parse_found_heartbeat`.
+    """
     if len(value) > MAX_VALUE:
         return Parsed(Registration(), TOO_LARGE)
     parsed = parse_registration(value, now if observed else None, now)

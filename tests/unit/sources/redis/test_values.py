@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from coordd.agents.traces import Claim, Heartbeat, Registration
-from coordd.sources.bodies import parse_claim
+from coordd.sources.bodies import parse_claim, parse_heartbeat
 from coordd.sources.bounds import Bounds
 from coordd.sources.redis.agents import Agents
 from coordd.sources.redis.hashes import as_json, spellings
 from coordd.sources.redis.keys import id_of
-from coordd.sources.redis.parse import parse_beat, parse_registry_entry, parse_tasks
+from coordd.sources.redis.parse import parse_found_heartbeat, parse_registry_entry, parse_tasks
 from coordd.sources.redis.zones import Zones, may_lack_zone
 from coordd.util import written_times
 
@@ -84,9 +84,9 @@ def entry(agents: Agents, agent_id: str = "a") -> Registration:
         as_json({"heartbeatAt": b" 1795262400000 ", "pid": b"17"}),
     ],
 )
-@pytest.mark.parametrize("observed", [False, True])
-def test_a_heartbeat_is_a_time_in_many_forms(value: bytes, observed: bool) -> None:
-    assert parse_beat(value, NOON + 10, observed=observed) == ((NOON, None), None)
+def test_a_heartbeat_is_a_time_in_many_forms(value: bytes) -> None:
+    assert parse_heartbeat(value, NOON + 10, NOON + 10) == NOON
+    assert parse_found_heartbeat(value, NOON + 10) == (NOON, None)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,9 @@ def test_an_empty_heartbeat_is_no_problem() -> None:
 @pytest.mark.parametrize("body", ["%s", '"%s"', '{"last_seen": "%s"}'])
 def test_a_pushed_time_without_a_zone_is_utc_or_local_as_the_push_says(zone: str, body: str) -> None:
     for written in (iso(NOON - 20), local(NOON - 20)):
-        found = parse_beat((body % written).encode(), NOON, observed=True)
-        assert found == ((NOON - 20, None), None), written
+        agents = known()
+        assert agents.put_heartbeat(0, "a", (body % written).encode(), NOON, pushed=True) is None
+        assert (beat(agents).written, beat(agents).local) == (NOON - 20, None), written
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_time_without_a_zone_that_was_there_before_may_be_either(
     zone: str, written: str, expected: tuple[float, float | None], body: str
 ) -> None:
     value = (body % written).encode()
-    assert parse_beat(value, NOON, observed=False) == (expected, None)
+    assert parse_found_heartbeat(value, NOON) == expected
     if body.startswith("{"):
         registration, problem = parse_registry_entry(value, NOON, observed=False)
         assert (registration.updated_at, registration.local, problem) == (*expected, None)
