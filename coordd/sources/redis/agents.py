@@ -50,7 +50,13 @@ from coordd.agents.traces import AgentTraces, Registration
 from coordd.sources.bodies import parse_heartbeat
 from coordd.sources.bounds import Bounds, weight
 from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
-from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_found_heartbeat, parse_registry_entry
+from coordd.sources.redis.parse import (
+    MAX_VALUE,
+    TOO_LARGE,
+    open_zone,
+    parse_found_heartbeat,
+    parse_registry_entry,
+)
 from coordd.util.fields import Malformed
 
 T = TypeVar("T")
@@ -191,6 +197,7 @@ class Agents:
                 beat.written = parse_heartbeat(content, now, now)
             else:
                 beat.written, beat.local = parse_found_heartbeat(content, now)
+                beat.problem = open_zone(beat.written, beat.local, now)
         except Malformed as error:
             beat.written, beat.problem = None, str(error)
         beat.changed = agent.changed = now if observed else None

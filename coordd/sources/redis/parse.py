@@ -14,11 +14,20 @@ from coordd.agents.traces import Claim, Registration
 from coordd.sources.bodies import parse_heartbeat, parse_registration, plain_id
 from coordd.sources.redis.zones import may_lack_zone
 from coordd.util.fields import Fields, Malformed, Parsed, utf8
-from coordd.util.written_times import WrittenTime
+from coordd.util.written_times import AGREES, WrittenTime
 
 MAX_VALUE = 64 * 1024
 """Bytes of the largest value that counts as a trace."""
 TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
+
+
+_OPEN = "a time without a zone: of now if it is local, and long past if it is UTC"
+
+
+def open_zone(written: float | None, local: float | None, now: float) -> str | None:
+    """Return in words that a time without a zone does not tell whether its writer lives; None if it does."""
+    told = written is None or local is None or not (written < now - AGREES <= local <= now + FUTURE)
+    return None if told else _OPEN
 
 
 def parse_found_heartbeat(value: bytes, now: float) -> tuple[float | None, float | None]:
@@ -62,7 +71,7 @@ def parse_registry_entry(value: bytes, now: float, *, observed: bool) -> Parsed[
         return parsed
     if told > now + FUTURE >= local:
         return other
-    return Parsed(replace(parsed.value, local=local), parsed.problem)
+    return Parsed(replace(parsed.value, local=local), parsed.problem or open_zone(told, local, now))
 
 
 def _told(registration: Registration) -> float | None:

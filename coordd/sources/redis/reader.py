@@ -39,6 +39,8 @@ from coordd.sources.redis.zones import Zones
 
 MAX_ENTRIES = 100_000
 """Agents, claims, progress and registrations that are kept, of each so many; more are left out."""
+MAX_ZONES = 20_000
+"""Claims and progress without zones in their times of which is remembered when they were written."""
 _SCAN_COUNT = b"1000"  # keys that the server looks at in one step, in a fraction of a millisecond
 
 
@@ -79,7 +81,7 @@ class RedisReader:
         self._progress = TaskProgress(limit=max_entries, text=bounds.text)
         self._available = Available()
         self._beats = HeartbeatReader(agents=self._agents, problems=self._problems, keyspace=keyspace)
-        self._zones = Zones(limit=2 * max_entries)
+        self._zones = Zones(limit=min(MAX_ZONES, max_entries))
         self._holds = ClaimReader(
             claims=self._claims, progress=self._progress, problems=self._problems, zones=self._zones
         )

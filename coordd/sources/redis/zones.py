@@ -36,7 +36,10 @@ def may_lack_zone(content: bytes) -> bool:
 
 
 class Zones:
-    """Remember when values with times that may lack a zone were written, of ``limit`` keys at most."""
+    """Remember when values with times that may lack a zone were written, of ``limit`` keys at most.
+
+    Of further keys it counts as unknown at each reading.
+    """
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
@@ -80,14 +83,15 @@ class Zones:
         if known is not None and known[0] == digest:
             self._known[key] = (digest, known[1], connection)
             return parser(known[1])
+        if known is None and len(self._known) >= self._limit:
+            return parser(None)
         written = now if pushed or (known is not None and known[2] == connection) else None
         parsed = parser(written)
         if written is None and _is_ahead(time_of(parsed.value), now):
             other = parser(now)
             if not _is_ahead(time_of(other.value), now):
                 written, parsed = now, other
-        if known is not None or len(self._known) < self._limit:
-            self._known[key] = (digest, written, connection)
+        self._known[key] = (digest, written, connection)
         return parsed
 
 

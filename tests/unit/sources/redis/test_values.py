@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordd.agents.traces import Claim, Heartbeat, Registration
 from coordd.sources.bodies import parse_claim, parse_heartbeat
@@ -152,15 +155,18 @@ def test_a_time_without_a_zone_that_was_there_before_may_be_either(
     assert parse_found_heartbeat(value, NOON) == expected
     if body.startswith("{"):
         registration, problem = parse_registry_entry(value, NOON, observed=False)
-        assert (registration.updated_at, registration.local, problem) == (*expected, None)
+        assert (registration.updated_at, registration.local) == expected
+        assert (problem is not None) == (expected == (NOON - 5 * HOUR, NOON))
 
 
 @pytest.mark.parametrize("zone", [WEST], indirect=True)
 def test_what_was_ambiguous_is_not_once_it_is_pushed(zone: str) -> None:
     agents = known()
-    agents.put_heartbeat(0, "a", local(NOON - 10).encode(), NOON, pushed=False)
+    for _ in range(2):
+        problem = agents.put_heartbeat(0, "a", local(NOON - 10).encode(), NOON, pushed=False)
+        assert problem == "a time without a zone: of now if it is local, and long past if it is UTC"
     assert beat(agents).local == NOON - 10
-    agents.put_heartbeat(0, "a", local(NOON + 20).encode(), NOON + 20, pushed=True)
+    assert agents.put_heartbeat(0, "a", local(NOON + 20).encode(), NOON + 20, pushed=True) is None
     assert (beat(agents).written, beat(agents).local) == (NOON + 20, None)
 
 
@@ -297,6 +303,24 @@ def test_where_a_zone_may_be_missing(content: bytes, lacks: bool) -> None:
     assert may_lack_zone(content) is lacks
 
 
+@given(
+    st.datetimes(datetime(2001, 1, 2), datetime(9999, 12, 30)),
+    st.sampled_from(["T", " ", "t", "_"]),
+    st.sampled_from(["hours", "minutes", "seconds", "milliseconds", "microseconds"]),
+    st.booleans(),
+    st.sampled_from(["%s", '"%s"', '{"a": "x", "claimed_at": "%s"}', '{"claimed_at":"%s","status":"z+Z"}']),
+)
+def test_no_time_without_a_zone_is_missed(
+    moment: datetime, separator: str, timespec: str, compact: bool, body: str
+) -> None:
+    text = moment.isoformat(separator, timespec)
+    if compact:
+        text = text.replace("-", "").replace(":", "")
+    for written in (text, text[: text.index(separator)], moment.strftime("%G-W%V-%u")):
+        if written_times.read_time(written).zoneless:
+            assert may_lack_zone((body % written).encode()), written
+
+
 class Reading:
     """Values of one key, read at moments that a test says."""
 
@@ -362,6 +386,14 @@ def test_zones_are_remembered_of_few_keys() -> None:
             now=NOON,
         )
     assert len(zones._known) == 2
+
+
+@pytest.mark.parametrize("zone", [WEST], indirect=True)
+def test_where_no_zone_can_be_remembered_it_is_the_same_at_each_reading_too(zone: str) -> None:
+    one = Reading()
+    one.zones = Zones(limit=0)
+    found = {one.claimed_at(local(NOON), NOON, pushed=pushed) for pushed in (True, False)}
+    assert found == {NOON - 5 * HOUR}
 
 
 # Hashes.
