@@ -339,4 +339,6 @@ def test_where_changes_are_not_told_every_value_is_read_all_the_same(
             for number, (raw, _) in enumerate(BEATS):
                 client.set(f"heartbeat:b{number}", scene.text(raw))
                 client.hset(f"agent:heartbeat:c{number}", "last_seen", scene.text(raw))
+                client.set(f"heartbeat:new{number}", scene.text(raw))
+            eventually(lambda: len(scene.agents()) == 3 * len(BEATS))
             eventually(lambda: {one["status"] for one in scene.agents()} == {"active"})

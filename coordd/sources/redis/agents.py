@@ -19,6 +19,8 @@ What counts as a beat, and what is known of its time::
     read, content differs, same connection             yes                     now
     read, content differs, new connection              yes                     unknown
     read, of another key with the same id              yes                     unknown
+    new, and a full reading over the same connection   yes                     now
+    did not find it
     read for the first time, or again after another    yes                     unknown
     state
     read, same content, same connection                no                      as before
@@ -89,6 +91,7 @@ class Agents:
         self._reading = 0
         self._registry_reading = 0
         self._registry_connection = 0
+        self._whole_connection = 0
         self._connection = 0
 
     def begin(self, *, connected: bool) -> None:
@@ -100,6 +103,7 @@ class Agents:
     def end(self) -> None:
         """End a full reading: remove the keys that it did not find."""
         reading = self._reading
+        self._whole_connection = 0 if self.truncated else self._connection
         stale = [
             (agent_id, agent)
             for agent_id, agent in self._known.items()
@@ -173,6 +177,7 @@ class Agents:
         content_id: str | int = content.decode("latin-1") if len(content) <= _KEPT_WHOLE else hash(content)
         first, second = agent.first, agent.second
         beat = second if slot else first
+        is_new = beat is None
         if beat is None:
             beat = HeartbeatKey(name)
             if slot:
@@ -190,7 +195,11 @@ class Agents:
                 self._choose(agent_id, agent, now)
             return beat.problem
         seen_before, beat.content_id = beat.content_id is not None, content_id
-        observed = pushed or (same_connection and seen_before and same_key)
+        observed = pushed or (
+            self._whole_connection == self._connection
+            if is_new
+            else same_connection and seen_before and same_key
+        )
         beat.local = beat.problem = None
         try:
             if observed:

@@ -313,6 +313,7 @@ class RedisReader:
 
     def _answer(self, tally: Tally, refused: str | None) -> SourceTraces:
         self._agents.end()
+        self._zones.complete()
         self._claims.end()
         self._progress.end()
         self.troubles = self._find_troubles(tally, refused)

@@ -6,7 +6,8 @@ was there before, nothing tells, but that it was not written ahead of now::
 
     the value                                   when it was written
     announced, and another one than before      now
-    another one than before, same connection    now
+    new or another one, and everything was      now
+    read before over the same connection
     first seen, ahead of now if in UTC alone    so that it is not ahead: its times are local
     first seen                                  unknown: its times are UTC
     the same as before, announced or not        as before
@@ -43,12 +44,16 @@ class Zones:
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._known: dict[bytes, tuple[int, float | None, int]] = {}
-        self._connection = 0
+        self._known: dict[bytes, tuple[int, float | None]] = {}
+        self._followed = False
 
     def connected(self) -> None:
         """Note that the connection is another one, so that changes may have gone unseen."""
-        self._connection += 1
+        self._followed = False
+
+    def complete(self) -> None:
+        """Note that everything was read, so that what differs from now on has changed."""
+        self._followed = True
 
     def forget(self, key: bytes) -> None:
         """Note that a key is gone."""
@@ -78,20 +83,19 @@ class Zones:
         if not may_lack_zone(content):
             self.forget(key)
             return parser(None)
-        digest, connection = hash(content), self._connection
+        digest = hash(content)
         known = self._known.get(key)
         if known is not None and known[0] == digest:
-            self._known[key] = (digest, known[1], connection)
             return parser(known[1])
         if known is None and len(self._known) >= self._limit:
             return parser(None)
-        written = now if pushed or (known is not None and known[2] == connection) else None
+        written = now if pushed or self._followed else None
         parsed = parser(written)
         if written is None and _is_ahead(time_of(parsed.value), now):
             other = parser(now)
             if not _is_ahead(time_of(other.value), now):
                 written, parsed = now, other
-        self._known[key] = (digest, written, connection)
+        self._known[key] = (digest, written)
         return parsed
 
 

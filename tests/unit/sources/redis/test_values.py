@@ -187,6 +187,33 @@ def test_two_keys_of_one_id_take_turns_without_a_beat_of_either() -> None:
     assert agents.traces == {}
 
 
+def test_a_key_that_a_full_reading_did_not_find_was_made_since() -> None:
+    agents = known()
+    agents.put_heartbeat(0, "old", b"1", NOON, pushed=False)
+    agents.end()
+    agents.begin(connected=False)
+    agents.put_heartbeat(0, "old", b"1", NOON + 2, pushed=False)
+    agents.put_heartbeat(0, "new", b"1", NOON + 2, pushed=False)
+    agents.put_heartbeat(1, "old", b"1", NOON + 2, pushed=False)
+    assert (beat(agents, "new").mtime, beat(agents, "old").mtime) == (NOON + 2, NOON + 2)
+    agents.end()
+    agents.begin(connected=True)
+    agents.put_heartbeat(0, "newer", b"1", NOON + 4, pushed=False)
+    assert beat(agents, "newer").mtime is None
+
+
+def test_where_not_all_was_kept_what_is_new_may_be_old() -> None:
+    agents = Agents(limit=1, bounds=Bounds())
+    agents.begin(connected=True)
+    agents.put_heartbeat(0, "a", b"1", NOON, pushed=False)
+    agents.put_heartbeat(0, "b", b"1", NOON, pushed=False)
+    agents.end()
+    agents.begin(connected=False)
+    agents.remove_heartbeat(0, "a")
+    agents.put_heartbeat(0, "b", b"1", NOON + 2, pushed=False)
+    assert beat(agents, "b").mtime is None
+
+
 # The registry.
 
 
@@ -351,9 +378,12 @@ def test_a_claim_keeps_the_zone_that_its_push_told(zone: str) -> None:
         assert one.claimed_at(local(NOON), NOON + later) == NOON
     one.zones.connected()
     assert one.claimed_at(local(NOON), NOON + 20 * HOUR) == NOON
-    assert one.claimed_at(iso(NOON + 20 * HOUR), NOON + 20 * HOUR) == NOON + 20 * HOUR, (
-        "changed while followed"
-    )
+    one.zones.complete()
+    later = NOON + 20 * HOUR
+    assert one.claimed_at(iso(later), later) == later, "it changed while it was followed"
+    one.zones.forget(b"k")
+    assert one.claimed_at(local(later + 60), later + 60) == later + 60, "it is new"
+    one.zones.connected()
     one.zones.forget(b"k")
     assert one.claimed_at(iso(NOON), NOON + HOUR) == NOON
 
