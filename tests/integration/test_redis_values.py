@@ -65,6 +65,8 @@ REGISTERED = (
     Found('{"registered_at": "<iso 3600>"}', SILENT),
     Found('{"status": "busy"}', UNKNOWN),
     Found('{"last_seen": 1}', UNKNOWN),
+    Found("<s 20>", ACTIVE),
+    Found("<iso 400>", SILENT),
 )
 
 HASHES: tuple[tuple[dict[str, str], float], ...] = (

@@ -7,6 +7,7 @@ exception is :class:`~coordd.util.fields.Malformed`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from coordd.agents.beats import FUTURE
@@ -49,7 +50,7 @@ def parse_found_heartbeat(value: bytes, now: float) -> tuple[float | None, float
 
 
 def parse_registry_entry(value: bytes, now: float, *, observed: bool) -> Parsed[Registration]:
-    """Parse a field of ``agents:registry``: a JSON object, each field by itself.
+    """Parse a field of ``agents:registry``: a JSON object, each field by itself, or a time alone.
 
     Args:
         value: the field's value.
@@ -59,19 +60,27 @@ def parse_registry_entry(value: bytes, now: float, *, observed: bool) -> Parsed[
     """
     if len(value) > MAX_VALUE:
         return Parsed(Registration(), TOO_LARGE)
-    parsed = parse_registration(value, now if observed else None, now)
+    parsed = _entry(value, now if observed else None, now)
     told = _told(parsed.value)
     if observed or told is None or not may_lack_zone(value):
         return parsed
     local = _as_local(told, now)
     if local == told:
         return parsed
-    other = parse_registration(value, local, now)
+    other = _entry(value, local, now)
     if _told(other.value) != local:
         return parsed
     if told > now + FUTURE >= local:
         return other
     return Parsed(replace(parsed.value, local=local), parsed.problem or open_zone(told, local, now))
+
+
+def _entry(value: bytes, anchor: float | None, now: float) -> Parsed[Registration]:
+    parsed = parse_registration(value, anchor, now)
+    if parsed.problem is not None and parsed.value == Registration():
+        with suppress(Malformed):  # some write the time of their last beat and nothing else
+            return Parsed(Registration(updated_at=parse_heartbeat(value, anchor, now)))
+    return parsed
 
 
 def _told(registration: Registration) -> float | None:

@@ -282,6 +282,20 @@ def test_an_entry_tells_of_itself_under_many_names(name: str) -> None:
         assert (registration.updated_at, registration.started_at, problem) == (NOON, NOON - HOUR, None)
 
 
+@pytest.mark.parametrize("zone", [WEST], indirect=True)
+def test_an_entry_may_be_a_time_alone(zone: str) -> None:
+    for value in (b"1795262400", b'"2026-11-21T12:00:00Z"', b"1795262400000"):
+        found = parse_registry_entry(value, NOON + 10, observed=False)
+        assert found == (Registration(updated_at=NOON), None)
+    registration, problem = parse_registry_entry(local(NOON).encode(), NOON + 10, observed=False)
+    assert (registration.updated_at, registration.local) == (NOON - 5 * HOUR, NOON)
+    assert problem is not None
+    found = parse_registry_entry(local(NOON).encode(), NOON + 10, observed=True)
+    assert found == (Registration(updated_at=NOON), None)
+    for value, words in ((b"1", "JSON, but not an object"), (b"active", "not JSON"), (b"{}", None)):
+        assert parse_registry_entry(value, NOON, observed=False) == (Registration(), words)
+
+
 # Ids.
 
 
