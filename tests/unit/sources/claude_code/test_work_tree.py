@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coordd.sources.claude_code.work_tree import MAX_DEPTH, Place, place_of, unresolved
+from coordd.sources.claude_code.work_tree import Place, place_of, unresolved
+from coordd.sources.git import MAX_DEPTH
 
 
 def git(where: Path, *words: str) -> None:
