@@ -156,6 +156,10 @@ class Search:
             tally.directories += 1
             yield directory, holds
 
+    def passed_over(self, path: str) -> bool:
+        """Return whether a path lies in another file system, where nothing is watched."""
+        return path in self._foreign
+
     def note(self, directory: str) -> None:
         """Have a directory without ``.claude/coordination`` watched by :meth:`late`."""
         if directory in self._noted:
@@ -183,9 +187,8 @@ class Search:
             parent = directory
             for name in COORDINATION.split("/"):
                 path = f"{parent}/{name}"
-                if not os.path.isdir(path) and not (
-                    self.wait(parent, frozenset({name})) and os.path.isdir(path)
-                ):
+                names = frozenset({name, ".git"} if parent is directory else {name})
+                if not os.path.isdir(path) and not (self.wait(parent, names) and os.path.isdir(path)):
                     break
                 parent = path
             else:

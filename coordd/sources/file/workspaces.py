@@ -234,7 +234,8 @@ class _Expansion:
                 self._add(path, entry)
             else:
                 self._without(path, entry)
-                self._take_worktrees(self._resolver.canonical(path), entry)
+                if not self._search.passed_over(path):
+                    self._take_worktrees(self._resolver.canonical(path), entry, await_git=False)
 
     def _without(self, path: str, entry: str) -> None:
         """Await the coordination folder of a directory, or what its link to one leads to."""
@@ -247,8 +248,8 @@ class _Expansion:
                 self._search.note(resolved.name)
         self._search.note(path)
 
-    def _take_worktrees(self, project: str, entry: str) -> None:
-        for tree in self._worktrees.of(project):
+    def _take_worktrees(self, project: str, entry: str, *, await_git: bool) -> None:
+        for tree in self._worktrees.of(project, await_git=await_git):
             resolved = self._resolver.resolve(tree)
             if resolved.identity is not None:
                 self._add(tree, entry)
@@ -276,9 +277,9 @@ class _Expansion:
         group.entries.append(entry)
         group.spelled.append((path, resolved))
         group.explicit = group.explicit or explicit
-        self._take_worktrees(resolved.project, entry)
-        if resolved.name != resolved.project:
-            self._take_worktrees(resolved.name, entry)
+        if not self._search.passed_over(path):
+            for project in dict.fromkeys((resolved.project, resolved.name)):
+                self._take_worktrees(project, entry, await_git=True)
 
     def _identity(self, resolved: Resolved) -> object:
         """Return what two paths to one workspace have in common."""

@@ -46,21 +46,24 @@ class Worktrees:
         self._watched = 0
         self._known: dict[str, tuple[str, ...]] = {}
 
-    def of(self, project: str) -> tuple[str, ...]:
-        """Return the canonical paths of the worktrees of the project at a canonical path."""
+    def of(self, project: str, *, await_git: bool) -> tuple[str, ...]:
+        """Return the canonical paths of the worktrees of the project at a canonical path.
+
+        ``await_git``: have a project that has no ``.git`` watched for it.
+        """
         if project not in self._known:
-            self._known[project] = tuple(self._look(project)) if self._ground.may(project) else ()
+            trees = self._look(project, await_git=await_git) if self._ground.may(project) else ()
+            self._known[project] = tuple(trees)
         return self._known[project]
 
-    def _look(self, project: str) -> Iterator[str]:
+    def _look(self, project: str, *, await_git: bool) -> Iterator[str]:
         repository = repository_of(project)
-        if repository is None:
-            if os.path.lexists(f"{project}/.git"):
-                return
-            self._wait(project, frozenset({".git"}))
+        if repository is None and await_git and not os.path.lexists(f"{project}/.git"):
+            if self._watched < MAX_WATCHED:
+                self._watched += self._watch(project, frozenset({".git"}), any_change=True)
             repository = repository_of(project)
-            if repository is None:
-                return
+        if repository is None:
+            return
         folder = f"{repository}/{WORKTREES}"
         for name in self._entries(repository, folder):
             entry = f"{folder}/{name}"
