@@ -87,6 +87,14 @@ class AgentStore:
         if self.workspaces.get(state.workspace) is state:
             del self.workspaces[state.workspace]
 
+    def named_workspace(self, path: str | None) -> str | None:
+        """Return the name of the workspace to which a path leads; the path itself where it leads to none."""
+        if path and path not in self.workspaces:
+            for name, source in self.workspaces.items():
+                if path in source.aliases:
+                    return name
+        return path
+
     def project_of(self, workspace: str) -> str | None:
         """Return the project that a workspace belongs to, None where no source of it says so."""
         source = self.workspaces.get(workspace)

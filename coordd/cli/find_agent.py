@@ -16,6 +16,7 @@ from coordd.cli.agent_places import is_at, place_of, short_path
 from coordd.cli.agent_words import key_of, name_of
 from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
+from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell, CoorddError, RpcError
 from coordd.util.text import escape, shown
 from coordd.util.untyped import as_dict
@@ -67,7 +68,8 @@ def _searched(
         raise refused
     _, agents = all_pages(target, "agents.list", "agents", {})
     if workspace is not None:
-        agents = [agent for agent in agents if is_at(agent, workspace)]
+        place = workspace_named(target, workspace) or ""
+        agents = [agent for agent in agents if is_at(agent, place)]
     found = meant(agents, words, working_directory())
     if len(found) != 1:
         raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from refused
