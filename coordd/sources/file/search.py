@@ -203,7 +203,7 @@ class Search:
             if stat.S_ISDIR(os.stat(f"{directory}/{COORDINATION}").st_mode):
                 return True
         except (OSError, ValueError) as error:
-            self._refused(directory, error)
+            self._refused(f"{directory}/{COORDINATION}", error)
         try:
             return None if not stat.S_ISDIR(os.stat(directory).st_mode) else False
         except (OSError, ValueError):

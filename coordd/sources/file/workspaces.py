@@ -34,7 +34,7 @@ from coordd.sources.file.search import (
 from coordd.sources.file.worktrees import Worktrees
 from coordd.sources.git import main_work_tree
 from coordd.util.fields import jsonable
-from coordd.util.untrusted_folder import explain_unreadable
+from coordd.util.untrusted_folder import denied_at, explain_unreadable
 
 MAX_MATCHES = 10_000
 MAX_ALIASES = 100
@@ -94,7 +94,7 @@ class Entry:
     @property
     def problem(self) -> str | None:
         """What of it may not be looked into although the configuration names it, in a sentence."""
-        named = [f"{path}: {why}" for path, why, is_named in self.closed if is_named]
+        named = [why for _, why, is_named in self.closed if is_named]
         more = max(0, len(named) - MAX_WORDS) + self.more
         if not named:
             return None
@@ -315,9 +315,11 @@ class _Expansion:
         workspaces = sum(entry in group.entries for group in self._groups.values())
         closed: dict[str, tuple[str, str, bool]] = {}
         for one in tally.closed:
-            # a link that is not followed says so itself
-            why = str(one.error.strerror) if one.error.errno == 0 else explain_unreadable(one.error, one.path)
-            closed.setdefault(why, (jsonable(one.path), why, one.named))
+            if one.error.errno == 0:  # a link that is not followed says so itself
+                where, why = one.path, str(one.error.strerror)
+            else:
+                where, why = denied_at(one.path)[0], explain_unreadable(one.error, one.path)
+            closed.setdefault(why, (jsonable(where), why, one.named))
         return Entry(
             entry, entry in self._patterns, tally.directories, workspaces, tuple(closed.values()), tally.more
         )
