@@ -240,10 +240,10 @@ class _Expansion:
     def _without(self, path: str, entry: str) -> None:
         """Await the coordination folder of a directory, or what its link to one leads to."""
         self._owners.setdefault(path, entry)
-        resolved = self._resolver.resolve(path)
-        if resolved.links:
+        if os.path.lexists(f"{path}/.claude"):  # most have none, and a pattern matches thousands
+            resolved = self._resolver.resolve(path)
             self._await_links(resolved)
-            if not resolved.direct or resolved.name != path:
+            if resolved.name != path:
                 self._owners.setdefault(resolved.name, entry)
                 self._search.note(resolved.name)
         self._search.note(path)
