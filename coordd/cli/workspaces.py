@@ -75,7 +75,7 @@ def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
         _block("Reasons", [line for one in workspaces for line in _troubles(one, view)]),
         _block("Configuration", [line for one in entries for line in entry_lines(one, view.home)]),
         _block("Agents' own files", [_source(one, view) for one in dicts(document.get("sources"))]),
-        [_UNSEEN] if as_dict(document.get("daemon")).get("layout") == "system" else [],
+        _UNSEEN.splitlines() if as_dict(document.get("daemon")).get("layout") == "system" else [],
     ]
     if not workspaces and not entries:
         blocks.insert(1, ["Name a project with 'coordd run --workspace DIR', or in the configuration."])
