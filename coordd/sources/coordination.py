@@ -36,7 +36,8 @@ class Resolved:
     coordination folder; none of them needs to exist. ``identity`` is device and inode of the folder, None
     where it is missing or cannot be seen. ``links`` are the links on the way, each as the directory that
     holds it and its name. ``refusal`` says in words why a link is not followed, else it is None; ``error``
-    is what kept the folder from being seen, other than that it does not exist.
+    is what kept the folder from being seen, other than that it does not exist. ``untouched`` is true where
+    something on the way may not be touched, so that all of this is a guess.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Resolved:
     links: tuple[tuple[str, str], ...] = ()
     refusal: str | None = None
     error: OSError | None = None
+    untouched: bool = False
 
     @property
     def direct(self) -> bool:
@@ -63,12 +65,13 @@ class Resolver:
     def __init__(self, may: Callable[[str], bool] = lambda _path: True) -> None:
         self._may = may
         self._links: dict[str, tuple[str, int] | None] = {}
+        self._untouched = False
 
     def resolve(self, path: str) -> Resolved:
         """Return where an absolute path leads."""
         links: list[tuple[str, str]] = []
         owners: dict[int, str] = {}
-        project = path
+        project, self._untouched = path, False
         try:
             project = self._canonical(path, links, owners)
             folder = self._canonical(f"{project}/{COORDINATION}", links, owners)
@@ -80,7 +83,7 @@ class Resolver:
         state, denied = self._state(folder)
         refusal = self._refusal(owners, state or self._state(name)[0]) if owners else None
         identity = (state.st_dev, state.st_ino) if state and stat.S_ISDIR(state.st_mode) else None
-        return Resolved(name, project, folder, identity, tuple(links), refusal, denied)
+        return Resolved(name, project, folder, identity, tuple(links), refusal, denied, self._untouched)
 
     def canonical(self, path: str) -> str:
         """Return an absolute path without links; the path itself where links lead in a circle."""
@@ -124,16 +127,24 @@ class Resolver:
         if path not in self._links:
             found = None
             try:
-                if self._may(path) and stat.S_ISLNK((state := os.lstat(path)).st_mode):
+                if self._touchable(path) and stat.S_ISLNK((state := os.lstat(path)).st_mode):
                     found = os.readlink(path), state.st_uid
             except (OSError, ValueError):
                 found = None
+            if self._untouched:
+                return found
             self._links[path] = found
         return self._links[path]
 
+    def _touchable(self, path: str) -> bool:
+        if self._may(path):
+            return True
+        self._untouched = True
+        return False
+
     def _state(self, path: str) -> tuple[os.stat_result | None, OSError | None]:
         try:
-            return (os.lstat(path), None) if self._may(path) else (None, None)
+            return (os.lstat(path), None) if self._touchable(path) else (None, None)
         except ValueError:
             return None, None
         except OSError as error:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.ground import Ground
@@ -19,6 +20,8 @@ from coordd.sources.file.mounts import fstype_of, is_remote_type, mounts
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed, Watcher
 from coordd.sources.file.workspaces import Entry, Found, Workspaces, expand
+
+NONE: Mapping[str, Found] = MappingProxyType({})
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +102,18 @@ class FileBackend:
         if self._watcher is not None:
             self._watcher.close()
 
-    def find(self, ground: Ground | None = None, named: Collection[str] = ()) -> list[FoundWorkspace]:
+    def find(self, ground: Ground | None = None, former: Mapping[str, Found] = NONE) -> list[FoundWorkspace]:
         """Return the workspaces that the entries name now, and listen for others.
 
         Each new problem is logged once.
 
         Args:
             ground: what may be touched; the rest counts as remote.
-            named: names that stay as long as they fit.
+            former: what the last call found, by each path that led there.
         """
         ground = Ground() if ground is None else ground
         own = tuple(self.entries)
-        look = partial(expand, (*own, *self.guests), keepalive=self._keepalive, ground=ground, named=named)
+        look = partial(expand, (*own, *self.guests), keepalive=self._keepalive, ground=ground, former=former)
         workspaces: Workspaces = (
             self._watcher.search(lambda watch: look(watch=watch)) if self._watcher else look()
         )

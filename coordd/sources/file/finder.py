@@ -16,6 +16,7 @@ from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.search import may_be_pattern
 from coordd.sources.file.source import READ_DEADLINE, FileSource
+from coordd.sources.file.workspaces import Found
 from coordd.util.fields import jsonable
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class FileFinder:
         self._appeared: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self.names: Mapping[str, str] = {}
+        self._former: Mapping[str, Found] = {}
         self._renamed = renamed
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -153,9 +155,7 @@ class FileFinder:
         while len(self._hanging) < MOST_HANGING:
             ground = Ground(self._hanging)
             try:
-                looking = self._local.run(
-                    self.backend.find, ground, frozenset(self._sources), deadline=deadline
-                )
+                looking = self._local.run(self.backend.find, ground, self._former, deadline=deadline)
                 return await looking, ground
             except DeadlineMissed as missed:
                 place = ground.give_up()
@@ -182,6 +182,7 @@ class FileFinder:
         call.add_done_callback(answers_again)
 
     def _name(self, found: Collection[FoundWorkspace]) -> None:
+        self._former = {path: one.found for one in found for path in (one.path, *one.found.aliases)}
         configured = [one.found for one in found if one.entry is not None]
         names = {path: one.path for one in configured for path in (one.path, *one.aliases)}
         before, self.names = self.names, names

@@ -16,9 +16,10 @@ an entry without a pattern, then the first that was found. The others are its al
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 
 from coordd.sources.coordination import Resolved, Resolver
 from coordd.sources.file.ground import Ground
@@ -133,7 +134,7 @@ def expand(
     watch: Await = lambda *_, **__: False,
     keepalive: Callable[[], None] = lambda: None,
     ground: Ground | None = None,
-    named: Collection[str] = (),
+    former: Mapping[str, Found] = MappingProxyType({}),
 ) -> Workspaces:
     """Return the workspaces that the entries stand for. Reads directories, so it may block.
 
@@ -146,11 +147,13 @@ def expand(
         watch: is asked to watch the directories in which another workspace of a pattern may appear.
         keepalive: called now and then during a long search.
         ground: what may be touched.
-        named: names of workspaces, which stay as long as they fit.
+        former: what was found last, by each path that led there: names stay as long as they fit, and what may
+            not be touched is where it was.
     """
-    expansion = _Expansion(watch=watch, keepalive=keepalive, ground=Ground() if ground is None else ground)
+    ground = Ground() if ground is None else ground
+    expansion = _Expansion(watch=watch, keepalive=keepalive, ground=ground, former=former)
     expansion.run(entries, max_matches)
-    return expansion.result(frozenset(named))
+    return expansion.result()
 
 
 @dataclass(slots=True)
@@ -165,8 +168,16 @@ class _Group:
 class _Expansion:
     """One look at all entries."""
 
-    def __init__(self, *, watch: Await, keepalive: Callable[[], None], ground: Ground) -> None:
+    def __init__(
+        self,
+        *,
+        watch: Await,
+        keepalive: Callable[[], None],
+        ground: Ground,
+        former: Mapping[str, Found],
+    ) -> None:
         self._ground = ground
+        self._former = former
         self._keepalive = keepalive
         self._search = Search(watch=watch, keepalive=keepalive, ground=ground)
         self._worktrees = Worktrees(watch=watch, ground=ground)
@@ -209,8 +220,9 @@ class _Expansion:
             for repository in self._worktrees.cut
         ]
 
-    def result(self, named: frozenset[str]) -> Workspaces:
+    def result(self) -> Workspaces:
         """Return what was found."""
+        named = {one.path for one in self._former.values()}
         found = tuple(self._workspace(group, named) for group in self._groups.values())
         return Workspaces(
             found,
@@ -264,7 +276,7 @@ class _Expansion:
         if jsonable(path) != path:
             self._problems.append(f"{jsonable(path)}: its name is no UTF-8, so no record could carry it")
             return
-        resolved = self._seen[path] = self._resolver.resolve(path)
+        resolved = self._seen[path] = self._resolve(path)
         self._await_links(resolved)
         tally = self._tallies.setdefault(entry, Tally())
         if resolved.refusal is not None:
@@ -280,6 +292,12 @@ class _Expansion:
         if not self._search.passed_over(path):
             for project in dict.fromkeys((resolved.project, resolved.name)):
                 self._take_worktrees(project, entry, await_git=True)
+
+    def _resolve(self, path: str) -> Resolved:
+        resolved, known = self._resolver.resolve(path), self._former.get(path)
+        if not resolved.untouched or known is None:
+            return resolved
+        return Resolved(known.path, path, known.folder, links=resolved.links, untouched=True)
 
     def _identity(self, resolved: Resolved) -> object:
         """Return what two paths to one workspace have in common."""
@@ -298,7 +316,7 @@ class _Expansion:
             if self._ground.may(directory):
                 self._search.wait(directory, frozenset({name}), any_change=True)
 
-    def _workspace(self, group: _Group, named: frozenset[str]) -> Found:
+    def _workspace(self, group: _Group, named: Collection[str]) -> Found:
         names = dict.fromkeys(one.name for _, one in group.spelled if one.direct) or dict.fromkeys(
             one.name for _, one in group.spelled
         )
@@ -308,7 +326,11 @@ class _Expansion:
             place for path, one in group.spelled for place in (path, one.project, one.name) if place != name
         )
         aliases = tuple(place for place in islice(others, MAX_ALIASES) if jsonable(place) == place)
-        project = main_work_tree(name) if self._ground.may(name) else name
+        known = self._former.get(name)
+        if self._ground.may(name):
+            project = main_work_tree(name)
+        else:
+            project = known.project if known is not None else name
         return Found(name, folder, aliases, group.entries[0], group.explicit, project)
 
     def _entry(self, entry: str, tally: Tally) -> Entry:
@@ -323,11 +345,3 @@ class _Expansion:
         return Entry(
             entry, entry in self._patterns, tally.directories, workspaces, tuple(closed.values()), tally.more
         )
-
-
-def names_of(found: Collection[Found]) -> Iterator[tuple[str, str]]:
-    """Yield each path that leads to a workspace, with the workspace's name."""
-    for one in found:
-        yield one.path, one.path
-        for alias in one.aliases:
-            yield alias, one.path

@@ -77,7 +77,7 @@ class Backend:
         self.found = [found_workspace()]
         self.guests: tuple[str, ...] = ()
 
-    def find(self, _ground: Ground | None = None, _named: Collection[str] = ()) -> list[FoundWorkspace]:
+    def find(self, _ground: Ground | None = None, _former: object = None) -> list[FoundWorkspace]:
         return self.found
 
     def reader(self, _found: Found) -> Reader:
@@ -278,7 +278,7 @@ async def test_sources_are_looked_for_often_only_where_nothing_announces_them(sc
 async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.start()
 
-    def fail(_ground: Ground | None = None, _named: Collection[str] = ()) -> list[FoundWorkspace]:
+    def fail(_ground: Ground | None = None, _former: object = None) -> list[FoundWorkspace]:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(scene.backend, "find", fail)
