@@ -85,13 +85,6 @@ class Resolver:
         identity = (state.st_dev, state.st_ino) if state and stat.S_ISDIR(state.st_mode) else None
         return Resolved(name, project, folder, identity, tuple(links), refusal, denied, self._untouched)
 
-    def canonical(self, path: str) -> str:
-        """Return an absolute path without links; the path itself where links lead in a circle."""
-        try:
-            return self._canonical(path, [], {})
-        except OSError:
-            return path
-
     def _canonical(self, path: str, links: list[tuple[str, str]], owners: dict[int, str]) -> str:
         """Return a path without links; those on the way are added to ``links``, their owners to ``owners``.
 

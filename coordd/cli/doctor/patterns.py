@@ -20,7 +20,7 @@ from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.trying import as_user, first_obstacle
 from coordd.errors import CannotTell
 from coordd.util.text import number, shown
-from coordd.util.untyped import dicts
+from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +38,7 @@ _REFUSED = (errno.EACCES, errno.EPERM)
 def check_entries(facts: DoctorFacts) -> Iterator[Finding]:
     """Check what the daemon may not look into of what its configuration stands for, or of what it found."""
     if not facts.alive:
+        yield from _tried(facts)
         return
     for entry in dicts(facts.status.get("entries")):
         words = shown(entry.get("entry"))
@@ -46,6 +47,15 @@ def check_entries(facts: DoctorFacts) -> Iterator[Finding]:
         more = int(number(entry.get("unreadable_more")) or 0)
         if more:
             yield Finding("workspace", "warn", f"{words}: {more} more directories cannot be looked into")
+
+
+def _tried(facts: DoctorFacts) -> Iterator[Finding]:
+    """Try the patterns of the configuration that a daemon would be started with."""
+    configured = as_dict(facts.config.values.get("coordination")).get("workspaces")
+    for pattern in configured if isinstance(configured, list) else ():
+        if isinstance(pattern, str) and glob.has_magic(pattern) and not os.path.isdir(pattern):
+            with suppress(CannotTell, OSError):  # then there is nothing to tell before it runs
+                yield from check_pattern(os.path.abspath(pattern), facts.daemon)
 
 
 def check_pattern(pattern: str, user: Credentials) -> list[Finding]:

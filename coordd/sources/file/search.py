@@ -123,6 +123,8 @@ class Search:
         self._listed = 0
         self._without: list[tuple[int, str]] = []
         self._noted: set[str] = set()
+        self._real: dict[str, str] = {}
+        self._looked_at: tuple[str, os.stat_result] | None = None
         self._tally = Tally()
         self._found_only = False
 
@@ -160,6 +162,10 @@ class Search:
         """Return whether a path lies in another file system, where nothing is watched."""
         return path in self._foreign
 
+    def real(self, directory: str) -> str:
+        """Return the canonical path of a directory; of one that was just listed without a look at it."""
+        return self._real.get(directory) or os.path.realpath(directory)
+
     def note(self, directory: str) -> None:
         """Have a directory without ``.claude/coordination`` watched by :meth:`late`."""
         if directory in self._noted:
@@ -168,7 +174,8 @@ class Search:
             self.complete = False
             return
         try:
-            state = os.stat(directory)
+            known = self._looked_at
+            state = known[1] if known is not None and known[0] == directory else os.stat(directory)
         except (OSError, ValueError):
             return
         if stat.S_ISDIR(state.st_mode):
@@ -205,9 +212,11 @@ class Search:
         except (OSError, ValueError) as error:
             self._refused(f"{directory}/{COORDINATION}", error)
         try:
-            return None if not stat.S_ISDIR(os.stat(directory).st_mode) else False
+            state = os.stat(directory)
         except (OSError, ValueError):
             return None
+        self._looked_at = directory, state
+        return False if stat.S_ISDIR(state.st_mode) else None
 
     def _refused(self, path: str, error: OSError | ValueError) -> None:
         """Note that a path may not be looked into, if that is what the error says."""
@@ -254,20 +263,25 @@ class Search:
             return []
         self._listed += 1
         self.wait(directory, pattern=names)
+        real = self.real(directory)
+        outside = directory in self._foreign
+        paths = []
         try:
             with os.scandir(directory) as entries:
-                found = [
-                    entry.name for entry in entries if names.match(entry.name) and self._leads(entry, links)
-                ]
+                for entry in entries:
+                    name = entry.name
+                    if not names.match(name) or not self._leads(entry, links):
+                        continue
+                    path = os.path.join(directory, name)
+                    paths.append(path)
+                    lies_at = f"{real.rstrip('/')}/{name}"
+                    if outside or lies_at in self._mounts:
+                        self._foreign.add(path)
+                    if not entry.is_symlink():
+                        self._real[path] = lies_at
         except OSError as error:
             self._refused(directory, error)
             return []
-        paths = [os.path.join(directory, name) for name in found]
-        real = os.path.realpath(directory)
-        outside = directory in self._foreign
-        self._foreign.update(
-            path for path in paths if outside or os.path.join(real, os.path.basename(path)) in self._mounts
-        )
         return paths
 
     def _leads(self, entry: os.DirEntry[str], links: bool) -> bool:

@@ -247,7 +247,7 @@ class _Expansion:
             else:
                 self._without(path, entry)
                 if not self._search.passed_over(path):
-                    self._take_worktrees(self._resolver.canonical(path), entry, await_git=False)
+                    self._take_worktrees(self._search.real(path), entry, await_git=False)
 
     def _without(self, path: str, entry: str) -> None:
         """Await the coordination folder of a directory, or what its link to one leads to."""

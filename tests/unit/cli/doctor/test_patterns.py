@@ -12,6 +12,7 @@ from fake_coordd import status_document
 
 from coordd.cli.doctor.access import Credentials
 from coordd.cli.doctor.patterns import check_entries, check_pattern, closed_places
+from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.cli.doctor.trying import as_user
 from coordd.installer.readers import check_readable
 from coordd.sources.file.workspaces import expand
@@ -59,6 +60,16 @@ def test_doctor_installer_and_daemon_say_the_same(tmp_path: Path, pattern: str, 
         assert told
         assert str(homes / str(closed)) in told[0].message
         assert str(homes / str(closed)) in str(told[0].fix)
+
+
+@pytest.mark.root
+def test_without_a_daemon_the_configured_patterns_are_tried(tmp_path: Path) -> None:
+    homes = tmp_path / "homes"
+    close(workspace(homes / "bob"))
+    values = {"coordination": {"workspaces": [f"{homes}/*", f"{homes}/bob", f"{homes}/**"]}}
+    config = ConfigAnswer(0, "/etc/coordd/coordd.toml", values=values)
+    line = only(check_entries(facts(ping=None, daemon=PLAIN, config=config)))
+    assert (line.result, str(homes / "bob") in line.message) == ("fail", True)
 
 
 def test_what_was_merely_found_is_a_line_and_no_trouble() -> None:
