@@ -14,6 +14,7 @@ from coordd.cli.doctor.access import Credentials
 from coordd.cli.doctor.patterns import check_entries, check_pattern, closed_places
 from coordd.cli.doctor.service_command import ConfigAnswer
 from coordd.cli.doctor.trying import as_user
+from coordd.errors import DaemonNotRunning
 from coordd.installer.readers import check_readable
 from coordd.sources.file.workspaces import expand
 
@@ -68,7 +69,7 @@ def test_without_a_daemon_the_configured_patterns_are_tried(tmp_path: Path) -> N
     close(workspace(homes / "bob"))
     values = {"coordination": {"workspaces": [f"{homes}/*", f"{homes}/bob", f"{homes}/**"]}}
     config = ConfigAnswer(0, "/etc/coordd/coordd.toml", values=values)
-    line = only(check_entries(facts(ping=None, daemon=PLAIN, config=config)))
+    line = only(check_entries(facts(error=DaemonNotRunning([]), daemon=PLAIN, config=config)))
     assert (line.result, str(homes / "bob") in line.message) == ("fail", True)
 
 
