@@ -136,6 +136,23 @@ def test_a_link_that_comes_before_what_it_leads_to(tmp_path: Path) -> None:
         noticed(lambda: agents(daemon) == [("a", str(late))])
 
 
+def test_what_a_link_alone_leads_to_leaves_with_the_link_and_not_before(tmp_path: Path) -> None:
+    main = Project(tmp_path / "main")
+    main.beat("a")
+    tree = linked(tmp_path / "src" / "tree", main)
+    with watched(tmp_path, tree.parent / "*") as daemon:
+        eventually(lambda: agents(daemon) == [("a", str(main.root))])
+        main.coordination.rename(tmp_path / "unmounted")
+        noticed(lambda: workspaces(daemon)[str(main.root)]["state"] == "unreadable")
+        assert agents(daemon) == [("a", str(main.root))]
+        assert aliases(daemon) == {str(main.root): {str(tree)}}
+        (tmp_path / "unmounted").rename(main.coordination)
+        noticed(lambda: workspaces(daemon)[str(main.root)]["state"] == "inotify")
+        (tree / ".claude").unlink()
+        noticed(lambda: workspaces(daemon) == {})
+        assert agents(daemon) == []
+
+
 def test_links_that_lead_to_each_other_are_no_workspace_until_one_is_real(tmp_path: Path) -> None:
     one, two = tmp_path / "src" / "one", tmp_path / "src" / "two"
     for here, there in ((one, two), (two, one)):
@@ -251,6 +268,18 @@ def test_an_alias_names_its_workspace_everywhere(tmp_path: Path) -> None:
             shown = daemon.ctl(*command, "--workspace", tree)
             assert shown.returncode == 0, shown
             assert '"a"' in shown.stdout or "a " in shown.stdout or '"t"' in shown.stdout
+
+
+def test_in_an_alias_its_workspace_comes_first(tmp_path: Path) -> None:
+    main, other = Project(tmp_path / "main"), Project(tmp_path / "other")
+    for project in (main, other):
+        project.beat("a")
+    tree = linked(tmp_path / "tree", main)
+    with watched(tmp_path, main.root, tree, other.root) as daemon:
+        eventually(lambda: len(agents(daemon)) == 2)
+        for here, there in ((tree, main.root), (main.root, main.root), (other.root, other.root)):
+            shown = daemon.ctl("agent", "a", "--json", cwd=here)
+            assert json.loads(shown.stdout)["workspace"] == str(there)
 
 
 @pytest.mark.parametrize("place", [".claude/worktrees/x", ".worktrees/x", "../elsewhere/x"])

@@ -42,10 +42,10 @@ from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.found import Found
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
-from coordd.sources.file.workspaces import Found
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
 from coordd.util import inotify

@@ -14,12 +14,13 @@ from functools import partial
 from types import MappingProxyType
 
 from coordd.sources.bounds import Bounds
+from coordd.sources.file.found import Entry, Found, Workspaces
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.mounts import fstype_of, is_remote_type, mounts
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed, Watcher
-from coordd.sources.file.workspaces import Entry, Found, Workspaces, expand
+from coordd.sources.file.workspaces import expand
 
 NONE: Mapping[str, Found] = MappingProxyType({})
 

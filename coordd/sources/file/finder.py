@@ -12,11 +12,11 @@ from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
+from coordd.sources.file.found import Found
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.search import may_be_pattern
 from coordd.sources.file.source import READ_DEADLINE, FileSource
-from coordd.sources.file.workspaces import Found
 from coordd.util.fields import jsonable
 
 log = logging.getLogger(__name__)
@@ -100,11 +100,9 @@ class FileFinder:
         kept = False
         elsewhere = {alias for one in found for alias in one.found.aliases} - wanted.keys()
         for path, source in list(self._sources.items()):
-            if path in wanted or not (
-                reconfigured or not source.from_glob or source.stopped or path in elsewhere
-            ):
+            if path in wanted or not (reconfigured or not source.kept or source.stopped or path in elsewhere):
                 continue
-            if source.from_glob and not source.stopped and ground.place_of(path) is not None:
+            if source.kept and not source.stopped and ground.place_of(path) is not None:
                 kept = True  # whether an entry still stands for it cannot be seen now
             else:
                 del self._sources[path]

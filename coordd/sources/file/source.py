@@ -33,6 +33,8 @@ READ_DEADLINE = 5.0
 class FileSource:
     """One workspace; ``from_glob``: only a pattern names it; ``stopped``: nothing is read of it any more.
 
+    ``kept``: a pattern stands for the project itself, which stays a workspace until it is gone.
+
     Args:
         found: the workspace.
         backend: reads it and listens for changes.
@@ -58,7 +60,6 @@ class FileSource:
             workspace=found.path,
             holds_tasks=True,
         )
-        self.from_glob = found.from_glob
         self.stopped = False
         self._path = found.path
         self._folder = found.found.folder
@@ -76,6 +77,7 @@ class FileSource:
     def found_again(self, found: FoundWorkspace) -> None:
         """Take over what was found of the workspace now: its other paths, and where its folder lies."""
         self.from_glob = found.from_glob
+        self.kept = found.from_glob and found.found.direct
         state, one = self.state, found.found
         state.aliases, state.project, state.entry = one.aliases, one.project, found.entry
         if one.folder != self._folder:

@@ -22,6 +22,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from coordd.sources.coordination import Resolved, Resolver
+from coordd.sources.file.found import Entry, Found, Workspaces
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.search import (
     MAX_LISTED,
@@ -40,91 +41,6 @@ from coordd.util.untrusted_folder import denied_at, explain_unreadable
 MAX_MATCHES = 10_000
 MAX_ALIASES = 100
 """Other paths of one workspace that are named."""
-MAX_LISTED_CLOSED = 20
-"""Directories of one entry that may not be looked into which ``status`` lists."""
-MAX_WORDS = 3
-"""Directories of one pattern that its problem names; more are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One workspace: its name, the canonical path of its coordination folder, and its other paths.
-
-    ``entry`` is the first entry of the configuration that leads to it, as written there; ``explicit``: one
-    without a pattern does. ``project`` is the main work tree.
-    """
-
-    path: str
-    folder: str
-    aliases: tuple[str, ...]
-    entry: str
-    explicit: bool
-    project: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one entry of the configuration stands for.
-
-    ``directories`` is the number that a pattern matches, ``workspaces`` of how many workspaces it names one.
-    ``closed`` are directories that may not be looked into, each with the reason; where ``named`` is true the
-    entry itself stands for them. ``more`` is the number of further ones.
-    """
-
-    entry: str
-    pattern: bool
-    directories: int = 0
-    workspaces: int = 0
-    closed: tuple[tuple[str, str, bool], ...] = ()
-    more: int = 0
-
-    def document(self) -> dict[str, object]:
-        """Return it as ``status`` has it."""
-        return {
-            "entry": jsonable(self.entry),
-            "pattern": self.pattern,
-            "directories": self.directories,
-            "workspaces": self.workspaces,
-            "unreadable": [
-                {"path": path, "reason": why, "named": named}
-                for path, why, named in self.closed[:MAX_LISTED_CLOSED]
-            ],
-            "unreadable_more": max(0, len(self.closed) - MAX_LISTED_CLOSED) + self.more,
-        }
-
-    @property
-    def problem(self) -> str | None:
-        """What of it may not be looked into although the configuration names it, in a sentence."""
-        named = [why for _, why, is_named in self.closed if is_named]
-        more = max(0, len(named) - MAX_WORDS) + self.more
-        if not named:
-            return None
-        further = f"; and {more} more" if more else ""
-        return f"{jsonable(self.entry)}: cannot be looked into: {'; '.join(named[:MAX_WORDS])}{further}"
-
-
-@dataclass(frozen=True, slots=True)
-class Workspaces:
-    """The workspaces that exist now, each once, and what each entry stands for.
-
-    ``problems`` says in words what was left out. ``watched`` is false where another may appear without being
-    announced.
-    """
-
-    found: tuple[Found, ...]
-    entries: tuple[Entry, ...]
-    problems: tuple[str, ...] = ()
-    watched: bool = True
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The names of all workspaces."""
-        return tuple(one.path for one in self.found)
-
-    @property
-    def explicit(self) -> frozenset[str]:
-        """The names of those to which an entry without a pattern leads."""
-        return frozenset(one.path for one in self.found if one.explicit)
 
 
 def expand(
@@ -256,6 +172,10 @@ class _Expansion:
             resolved = self._resolver.resolve(path)
             self._await_links(resolved)
             if resolved.name != path:
+                known = self._former.get(path)
+                if known is not None and known.path == resolved.name:  # as an unmounted disk looks
+                    self._add(path, entry)
+                    return
                 self._owners.setdefault(resolved.name, entry)
                 self._search.note(resolved.name)
         self._search.note(path)
@@ -326,12 +246,13 @@ class _Expansion:
             place for path, one in group.spelled for place in (path, one.project, one.name) if place != name
         )
         aliases = tuple(place for place in islice(others, MAX_ALIASES) if jsonable(place) == place)
+        direct = any(path == name for path, _ in group.spelled)
         known = self._former.get(name)
         if self._ground.may(name):
             project = main_work_tree(name)
         else:
             project = known.project if known is not None else name
-        return Found(name, folder, aliases, group.entries[0], group.explicit, project)
+        return Found(name, folder, aliases, group.entries[0], group.explicit, project, direct)
 
     def _entry(self, entry: str, tally: Tally) -> Entry:
         workspaces = sum(entry in group.entries for group in self._groups.values())

@@ -31,10 +31,10 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.found import Found
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
-from coordd.sources.file.workspaces import Found
 from coordd.tasks.board import Board
 
 
