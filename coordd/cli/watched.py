@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
     workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
-    patterns = [one for one in dicts(document.get("entries")) if one.get("pattern") is True]
+    patterns = [one for one in dicts(document.get("workspace_entries")) if one.get("pattern") is True]
     lines = [
         f"  {with_short_words(line, view.line - 2)}"
         for one in patterns[:LISTED]

@@ -63,12 +63,12 @@ def command(target: DaemonTarget, *, as_json: bool) -> int:
     return 0
 
 
-_LISTS = ("workspaces", "entries", "sources")
+_LISTS = ("workspaces", "workspace_entries", "sources")
 
 
 def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return all that a status document says of what is watched."""
-    workspaces, entries = dicts(document.get("workspaces")), dicts(document.get("entries"))
+    workspaces, entries = dicts(document.get("workspaces")), dicts(document.get("workspace_entries"))
     blocks = [
         _table(workspaces, view),
         _block("Aliases", [line for one in workspaces for line in _aliases(one, view)]),

@@ -152,7 +152,7 @@ class Documents:
                 for path, source in self._store.workspaces.items()
                 if path != NO_WORKSPACE
             ],
-            "entries": self._entries(),
+            "workspace_entries": self._entries(),
             "sources": [
                 *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
                 *(_awaited(*one) for one in self._awaited()),

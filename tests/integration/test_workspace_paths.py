@@ -78,7 +78,7 @@ def linked(path: Path, project: Project, part: str = ".claude") -> Path:
 
 
 @pytest.mark.parametrize("part", [".claude", ".claude/coordination"])
-@pytest.mark.parametrize("entries", [("main", "one", "two"), ("*",), ("one", "two"), ("two", "*")])
+@pytest.mark.parametrize("workspace_entries", [("main", "one", "two"), ("*",), ("one", "two"), ("two", "*")])
 def test_links_to_one_folder_count_nothing_twice(tmp_path: Path, part: str, entries: tuple[str, ...]) -> None:
     src = tmp_path / "src"
     main = Project(src / "main")
@@ -159,7 +159,7 @@ def test_links_that_lead_to_each_other_are_no_workspace_until_one_is_real(tmp_pa
         here.mkdir(parents=True)
         (here / ".claude").symlink_to(there / ".claude")
     with watched(tmp_path, one.parent / "*") as daemon:
-        eventually(lambda: daemon.rpc("status")["entries"])
+        eventually(lambda: daemon.rpc("status")["workspace_entries"])
         assert workspaces(daemon) == {}
         (two / ".claude").unlink()
         Project(two).beat("a")
@@ -290,7 +290,7 @@ def test_worktrees_are_watched_with_their_project_and_vanish_with_git(
     project = repository(tmp_path / "src" / "app")
     tree = Path(os.path.normpath(project.root / place))
     with watched(tmp_path, tmp_path / "src" / "*" if pattern else project.root) as daemon:
-        eventually(lambda: daemon.rpc("status")["entries"])
+        eventually(lambda: daemon.rpc("status")["workspace_entries"])
         project.git("worktree", "add", "-q", "--detach", str(tree))
         inner = Project(tree)
         inner.beat("w")
@@ -346,7 +346,7 @@ def test_new_projects_are_noticed_however_they_come(tmp_path: Path, pattern: str
     away.beat("moved")
     deep = src / "a" / "b" if pattern == "**" else src / "b"
     with watched(tmp_path, src / pattern) as daemon:
-        eventually(lambda: daemon.rpc("status")["entries"])
+        eventually(lambda: daemon.rpc("status")["workspace_entries"])
         subprocess.run(["mkdir", "-p", deep / ".claude/coordination/agents"], check=True)
         noticed(lambda: str(deep) in workspaces(daemon))
         (deep / ".claude/coordination/agents/made.heartbeat").touch()
@@ -378,7 +378,7 @@ def test_what_a_pattern_names_and_may_not_be_looked_into_is_a_problem_until_it_m
         (problem,) = status["problems"]
         assert f"{homes / closed}" in problem
         assert "needs --x on it" in problem or "needs r-x on it" in problem
-        (one,) = status["entries"]
+        (one,) = status["workspace_entries"]
         assert [place["named"] for place in one["unreadable"]] == [True]
         (homes / closed).chmod(0o755)
         noticed(lambda: daemon.rpc("status")["problems"] == [])

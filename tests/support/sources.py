@@ -42,7 +42,7 @@ from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
-from coordd.sources.file.found import Found
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
@@ -198,7 +198,7 @@ class _HangingBackend(FileBackend):
         if self._announces:
             super().start(on_hint, on_search, on_maybe_link)
 
-    def reader(self, found: Found) -> Any:
+    def reader(self, found: ResolvedWorkspace) -> Any:
         return _HangingReader(super().reader(found), self.answers)
 
     def follow(self, path: str, folder: str | None = None) -> Followed:

@@ -40,7 +40,7 @@ def check_entries(facts: DoctorFacts) -> Iterator[Finding]:
     if not facts.alive:
         yield from _tried(facts)
         return
-    for entry in dicts(facts.status.get("entries")):
+    for entry in dicts(facts.status.get("workspace_entries")):
         words = shown(entry.get("entry"))
         for place in dicts(entry.get("unreadable")):
             yield _told(words, place, facts.daemon)

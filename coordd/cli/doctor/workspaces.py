@@ -52,8 +52,8 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
             "none is named, and none has to be: Claude Code sessions appear by themselves, "
             "and projects are watched while they work there",
         )
-    elif not workspaces and dicts(facts.status.get("entries")):
-        for entry in dicts(facts.status.get("entries")):
+    elif not workspaces and dicts(facts.status.get("workspace_entries")):
+        for entry in dicts(facts.status.get("workspace_entries")):
             yield Finding(
                 "workspace",
                 "warn",

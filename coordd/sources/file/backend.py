@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 
 from coordd.sources.bounds import Bounds
-from coordd.sources.file.found import Entry, Found, Workspaces
+from coordd.sources.file.found import EntryMatches, ResolvedWorkspace, Workspaces
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.mounts import fstype_of, is_remote_type, mounts
@@ -22,7 +22,7 @@ from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed, Watcher
 from coordd.sources.file.workspaces import expand
 
-NONE: Mapping[str, Found] = MappingProxyType({})
+NONE: Mapping[str, ResolvedWorkspace] = MappingProxyType({})
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class FoundWorkspace:
     ``entry`` is the entry of the configuration that leads to it, None where none does.
     """
 
-    found: Found
+    found: ResolvedWorkspace
     remote: bool
     entry: str | None
 
@@ -76,7 +76,7 @@ class FileBackend:
         self.entries = entries
         self.guests: Sequence[str] = ()
         self.watched = True
-        self.looked_at: tuple[Entry, ...] = ()
+        self.looked_at: tuple[EntryMatches, ...] = ()
         self._keepalive = keepalive
         self._bounds = bounds or Bounds()
         self._watcher: Watcher | None = None
@@ -103,7 +103,9 @@ class FileBackend:
         if self._watcher is not None:
             self._watcher.close()
 
-    def find(self, ground: Ground | None = None, former: Mapping[str, Found] = NONE) -> list[FoundWorkspace]:
+    def find(
+        self, ground: Ground | None = None, former: Mapping[str, ResolvedWorkspace] = NONE
+    ) -> list[FoundWorkspace]:
         """Return the workspaces that the entries name now, and listen for others.
 
         Each new problem is logged once.
@@ -126,7 +128,7 @@ class FileBackend:
                 log.warning("%s", problem)
         table = mounts()
 
-        def remote(one: Found) -> bool:
+        def remote(one: ResolvedWorkspace) -> bool:
             fstype = fstype_of(one.folder, table) if ground.may(one.path) else None
             return is_remote_type(fstype) if fstype is not None else not ground.may(one.path)
 
@@ -135,7 +137,7 @@ class FileBackend:
             for one in workspaces.found
         ]
 
-    def reader(self, found: Found) -> WorkspaceReader:
+    def reader(self, found: ResolvedWorkspace) -> WorkspaceReader:
         """Return a new reader of one workspace."""
         return WorkspaceReader(
             found.path, folder=found.folder, bounds=self._bounds, keepalive=self._keepalive

@@ -12,7 +12,7 @@ from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
-from coordd.sources.file.found import Found
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.search import may_be_pattern
@@ -67,7 +67,7 @@ class FileFinder:
         self._appeared: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self.names: Mapping[str, str] = {}
-        self._former: Mapping[str, Found] = {}
+        self._former: Mapping[str, ResolvedWorkspace] = {}
         self._renamed = renamed
 
     def start(self, changed: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ MAX_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedWorkspace:
     """One workspace: its name, the canonical path of its coordination folder, and its other paths.
 
     ``entry`` is the first entry of the configuration that leads to it, as written there; ``explicit``: one
@@ -33,7 +33,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryMatches:
     """What one entry of the configuration stands for.
 
     ``directories`` is the number that a pattern matches, ``workspaces`` of how many workspaces it names one.
@@ -81,8 +81,8 @@ class Workspaces:
     announced.
     """
 
-    found: tuple[Found, ...]
-    entries: tuple[Entry, ...]
+    found: tuple[ResolvedWorkspace, ...]
+    entries: tuple[EntryMatches, ...]
     problems: tuple[str, ...] = ()
     watched: bool = True
 

@@ -78,7 +78,7 @@ class Closed:
 
 
 @dataclass(slots=True)
-class Tally:
+class PatternTally:
     """What one pattern stands for: the number of directories, and of those, what may not be looked into.
 
     ``closed`` holds at most MAX_CLOSED; ``more`` counts the others that are ``named``.
@@ -125,10 +125,10 @@ class Search:
         self._noted: set[str] = set()
         self._real: dict[str, str] = {}
         self._looked_at: tuple[str, os.stat_result] | None = None
-        self._tally = Tally()
+        self._tally = PatternTally()
         self._found_only = False
 
-    def matches(self, pattern: str, tally: Tally) -> Iterator[tuple[str, bool]]:
+    def matches(self, pattern: str, tally: PatternTally) -> Iterator[tuple[str, bool]]:
         """Yield the directories that an absolute pattern stands for, each once for each way to it.
 
         Each with whether it holds ``.claude/coordination``; :meth:`late` is to follow for those that do not.

@@ -22,14 +22,14 @@ from itertools import islice
 from types import MappingProxyType
 
 from coordd.sources.coordination import Resolved, Resolver
-from coordd.sources.file.found import Entry, Found, Workspaces
+from coordd.sources.file.found import EntryMatches, ResolvedWorkspace, Workspaces
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.search import (
     MAX_LISTED,
     Await,
     Closed,
+    PatternTally,
     Search,
-    Tally,
     base_of,
     may_be_pattern,
 )
@@ -50,7 +50,7 @@ def expand(
     watch: Await = lambda *_, **__: False,
     keepalive: Callable[[], None] = lambda: None,
     ground: Ground | None = None,
-    former: Mapping[str, Found] = MappingProxyType({}),
+    former: Mapping[str, ResolvedWorkspace] = MappingProxyType({}),
 ) -> Workspaces:
     """Return the workspaces that the entries stand for. Reads directories, so it may block.
 
@@ -90,7 +90,7 @@ class _Expansion:
         watch: Await,
         keepalive: Callable[[], None],
         ground: Ground,
-        former: Mapping[str, Found],
+        former: Mapping[str, ResolvedWorkspace],
     ) -> None:
         self._ground = ground
         self._former = former
@@ -101,7 +101,7 @@ class _Expansion:
         self._groups: dict[object, _Group] = {}
         self._seen: dict[str, Resolved] = {}
         self._owners: dict[str, str] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, PatternTally] = {}
         self._patterns: set[str] = set()
         self._problems: list[str] = []
 
@@ -114,7 +114,7 @@ class _Expansion:
             if path in spelled:
                 continue
             spelled.add(path)
-            tally = self._tallies.setdefault(entry, Tally())
+            tally = self._tallies.setdefault(entry, PatternTally())
             magic = may_be_pattern(path)
             leads = self._ground.leads(entry, base_of(path) if magic else path)
             if magic and leads and not (self._ground.may(path) and os.path.isdir(path)):
@@ -198,7 +198,7 @@ class _Expansion:
             return
         resolved = self._seen[path] = self._resolve(path)
         self._await_links(resolved)
-        tally = self._tallies.setdefault(entry, Tally())
+        tally = self._tallies.setdefault(entry, PatternTally())
         if resolved.refusal is not None:
             tally.closed.append(Closed(path, PermissionError(0, resolved.refusal), named=True))
             return
@@ -236,7 +236,7 @@ class _Expansion:
             if self._ground.may(directory):
                 self._search.wait(directory, frozenset({name}), any_change=True)
 
-    def _workspace(self, group: _Group, named: Collection[str]) -> Found:
+    def _workspace(self, group: _Group, named: Collection[str]) -> ResolvedWorkspace:
         names = dict.fromkeys(one.name for _, one in group.spelled if one.direct) or dict.fromkeys(
             one.name for _, one in group.spelled
         )
@@ -252,9 +252,9 @@ class _Expansion:
             project = main_work_tree(name)
         else:
             project = known.project if known is not None else name
-        return Found(name, folder, aliases, group.entries[0], group.explicit, project, direct)
+        return ResolvedWorkspace(name, folder, aliases, group.entries[0], group.explicit, project, direct)
 
-    def _entry(self, entry: str, tally: Tally) -> Entry:
+    def _entry(self, entry: str, tally: PatternTally) -> EntryMatches:
         workspaces = sum(entry in group.entries for group in self._groups.values())
         closed: dict[str, tuple[str, str, bool]] = {}
         for one in tally.closed:
@@ -263,6 +263,6 @@ class _Expansion:
             else:
                 where, why = denied_at(one.path)[0], explain_unreadable(one.error, one.path)
             closed.setdefault(why, (jsonable(where), why, one.named))
-        return Entry(
+        return EntryMatches(
             entry, entry in self._patterns, tally.directories, workspaces, tuple(closed.values()), tally.more
         )

@@ -73,7 +73,7 @@ def test_all_that_is_watched() -> None:
             workspace("/srv/y", state="unreadable", error="Permission denied: /srv", entry=None),
             workspace("/srv/z", state="poll", error="nfs"),
         ],
-        "entries": [pattern()],
+        "workspace_entries": [pattern()],
         "sources": [{"kind": "claude-code", "path": "/home/me/.claude", "state": "inotify", "error": None}],
     }
     assert workspace_lines(document, VIEW) == [
@@ -110,7 +110,9 @@ def test_with_nothing_it_says_what_to_do_and_for_the_system_the_ways_out() -> No
 
 
 def test_without_agents_status_says_what_each_pattern_matched() -> None:
-    document = {"entries": [pattern(directories=0, workspaces=0), pattern(entry="/x", pattern=False)]}
+    document = {
+        "workspace_entries": [pattern(directories=0, workspaces=0), pattern(entry="/x", pattern=False)]
+    }
     lines = watched_lines(document, VIEW)
     assert lines[:2] == ["Watched", "  ~/src/*: no directory matches yet; new ones are noticed"]
     assert not any("Name a project" in line for line in lines)
@@ -133,7 +135,7 @@ def fields(*names: str) -> Any:
         optional={
             "daemon": ANYTHING,
             "workspaces": fields("path", "state", "error", "project", "aliases", "entry"),
-            "entries": fields(
+            "workspace_entries": fields(
                 "entry", "pattern", "directories", "workspaces", "unreadable", "unreadable_more"
             ),
             "sources": fields("kind", "path", "state", "error"),

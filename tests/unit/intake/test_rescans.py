@@ -31,7 +31,7 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
-from coordd.sources.file.found import Found
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
@@ -64,7 +64,7 @@ class Reader:
 
 
 def found_workspace(*, explicit: bool = True) -> FoundWorkspace:
-    one = Found("/w", "/w/.claude/coordination", (), "/w", explicit=explicit, project="/w")
+    one = ResolvedWorkspace("/w", "/w/.claude/coordination", (), "/w", explicit=explicit, project="/w")
     return FoundWorkspace(one, remote=False, entry="/w")
 
 
@@ -80,7 +80,7 @@ class Backend:
     def find(self, _ground: Ground | None = None, _former: object = None) -> list[FoundWorkspace]:
         return self.found
 
-    def reader(self, _found: Found) -> Reader:
+    def reader(self, _found: ResolvedWorkspace) -> Reader:
         return self.one
 
     def follow(self, _path: str, _folder: str | None = None) -> Followed:

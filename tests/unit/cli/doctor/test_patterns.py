@@ -76,14 +76,14 @@ def test_without_a_daemon_the_configured_patterns_are_tried(tmp_path: Path) -> N
 def test_what_was_merely_found_is_a_line_and_no_trouble() -> None:
     place = {"path": "/src/db", "reason": "Permission denied: /src/db", "named": False}
     entry = {"entry": "/src/**", "pattern": True, "unreadable": [place], "unreadable_more": 0}
-    line = only(check_entries(facts(status=status_document(entries=[entry]))))
+    line = only(check_entries(facts(status=status_document(workspace_entries=[entry]))))
     assert (line.result, "passes over" in line.message, line.fix) == ("ok", True, None)
 
 
 def test_a_link_that_is_not_followed_says_so() -> None:
     place = {"path": "/src/x", "reason": "/src/x is a link of uid 1 to what is uid 2's", "named": True}
     entry = {"entry": "/src/*", "unreadable": [place], "unreadable_more": 3}
-    line, more = list(check_entries(facts(status=status_document(entries=[entry]))))
+    line, more = list(check_entries(facts(status=status_document(workspace_entries=[entry]))))
     assert (line.result, "a link of uid 1" in line.message, line.fix) == (
         "fail",
         True,
@@ -93,9 +93,9 @@ def test_a_link_that_is_not_followed_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "entries",
+    "workspace_entries",
     [None, 1, ["x"], [{}], [{"unreadable": 3}], [{"unreadable": [{}, 1]}], [{"unreadable_more": "x"}]],
 )
 def test_a_stranger_document_breaks_nothing(entries: Any) -> None:
-    for one in check_entries(facts(status=status_document(entries=entries))):
+    for one in check_entries(facts(status=status_document(workspace_entries=entries))):
         assert one.message
