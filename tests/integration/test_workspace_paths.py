@@ -78,7 +78,7 @@ def linked(path: Path, project: Project, part: str = ".claude") -> Path:
 
 
 @pytest.mark.parametrize("part", [".claude", ".claude/coordination"])
-@pytest.mark.parametrize("workspace_entries", [("main", "one", "two"), ("*",), ("one", "two"), ("two", "*")])
+@pytest.mark.parametrize("entries", [("main", "one", "two"), ("*",), ("one", "two"), ("two", "*")])
 def test_links_to_one_folder_count_nothing_twice(tmp_path: Path, part: str, entries: tuple[str, ...]) -> None:
     src = tmp_path / "src"
     main = Project(src / "main")

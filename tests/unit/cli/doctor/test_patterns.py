@@ -93,7 +93,7 @@ def test_a_link_that_is_not_followed_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "workspace_entries",
+    "entries",
     [None, 1, ["x"], [{}], [{"unreadable": 3}], [{"unreadable": [{}, 1]}], [{"unreadable_more": "x"}]],
 )
 def test_a_stranger_document_breaks_nothing(entries: Any) -> None:
