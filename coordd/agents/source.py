@@ -30,7 +30,9 @@ class SourceState:
     ``workspace`` is the workspace that its observations belong to unless they name another; NO_WORKSPACE
     where it knows of none, or names one for each agent (``names_workspaces``). ``rank`` orders sources: what
     one of a lower rank says of an agent counts first. ``holds_tasks`` is true where tasks and claims are read
-    beside agents; a workspace has one such source. ``told_elsewhere`` is true where something else says what
+    beside agents; a workspace has one such source. ``project`` is the main work tree of that workspace,
+    ``aliases`` are other paths that lead to it, ``entry`` is what of the configuration names it, None where
+    nothing does. ``told_elsewhere`` is true where something else says what
     keeps the source from being read.
 
     ``state`` is ``inotify``, ``poll`` or ``read`` while the source is read, ``waiting`` while there is
@@ -48,6 +50,9 @@ class SourceState:
     holds_tasks: bool = False
     told_elsewhere: bool = False
     names_workspaces: bool = False
+    project: str | None = None
+    aliases: tuple[str, ...] = ()
+    entry: str | None = None
     state: str = "waiting"
     error: str | None = None
     standstill: str | None = None

@@ -30,6 +30,7 @@ _COMMANDS = {
     "ack": "coordd.cli.ack",
     "forget": "coordd.cli.forget",
     "tasks": "coordd.cli.tasks",
+    "workspaces": "coordd.cli.workspaces",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
     "records": "coordd.cli.records",

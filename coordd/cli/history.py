@@ -17,6 +17,7 @@ from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target, utc_option
 from coordd.cli.tail import find_series
 from coordd.cli.times import with_zone
+from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell
 from coordd.records.moments import Span, checked_span
 from coordd.records.scan import TYPES, Record, RecordQuery, Scan
@@ -94,7 +95,7 @@ def command(
             type,
             _span(since, until, now, utc=utc),
             agent_id,
-            None if workspace is None else os.path.abspath(os.path.expanduser(workspace)),
+            workspace_named(target, workspace and os.path.abspath(os.path.expanduser(workspace))),
             worktrees=True,
         )
         thinner = None if step is None else Thinner(type, _step(step))

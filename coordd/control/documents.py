@@ -61,7 +61,8 @@ class Documents:
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
     those that ended in order since midnight. ``forgotten`` tells the next daemon who has left something and
     is not shown. ``awaited`` names places that would be sources if they were there, each with its kind, and
-    why that cannot be told if it cannot. ``search`` returns what the search for sources leaves out,
+    why that cannot be told if it cannot. ``entries`` returns what each entry of the configuration stands for,
+    ``search`` what the search for sources leaves out,
     ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
     """
 
@@ -82,6 +83,7 @@ class Documents:
         forgotten: Callable[[float], Sequence[tuple[object, ...]]],
         refusal: Callable[[ObservationKey], str | None],
         awaited: Callable[[], Iterable[tuple[str, str, str | None]]] = tuple,
+        entries: Callable[[], list[dict[str, object]]] = list,
         search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
@@ -101,6 +103,7 @@ class Documents:
         self._forgotten = forgotten
         self._refusal = refusal
         self._awaited = awaited
+        self._entries = entries
         self._search = search
         self._configuration = configuration
 
@@ -145,15 +148,26 @@ class Documents:
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
-                {"path": path, "state": source.state, "error": source.error}
+                self._workspace(path, source)
                 for path, source in self._store.workspaces.items()
                 if path != NO_WORKSPACE
             ],
+            "workspace_entries": self._entries(),
             "sources": [
                 *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
                 *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
+        }
+
+    def _workspace(self, path: str, source: SourceState) -> dict[str, object]:
+        return {
+            "path": path,
+            "state": source.state,
+            "error": source.error,
+            "project": source.project or path,
+            "aliases": list(source.aliases),
+            "entry": source.entry,
         }
 
     def _source(self, source: SourceState) -> dict[str, object]:
@@ -241,7 +255,8 @@ class Documents:
         }
 
     def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:
-        return view_fields(shown, wall=now.wall, host=self._identity.host)
+        project = self._store.project_of(shown.agent.key.workspace)
+        return view_fields(shown, wall=now.wall, host=self._identity.host, project=project)
 
     def _daemon(self, now: Moment) -> dict[str, object]:
         identity = self._identity

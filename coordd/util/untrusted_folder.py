@@ -74,12 +74,12 @@ def explain_unreadable(error: OSError, path: str) -> str:
     """Return why ``path`` could not be read, in words for the person who has to fix it."""
     if error.errno not in (errno.EACCES, errno.EPERM):
         return f"{error.strerror}: {jsonable(path)}"
-    where, need = _denied(path)
+    where, need = denied_at(path)
     user = f"the user running coordd (uid {os.geteuid()})"
     return f"Permission denied: {jsonable(where)} — {user} needs {need} on it"
 
 
-def _denied(path: str) -> tuple[str, str]:
+def denied_at(path: str) -> tuple[str, str]:
     """Return the directory above ``path`` that refuses access, or ``path``, and the permission it lacks."""
     parts = path.rstrip("/").split("/")
     for depth in range(2, len(parts) + 1):

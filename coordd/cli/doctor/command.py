@@ -22,6 +22,7 @@ from coordd.cli.doctor.facts import gather
 from coordd.cli.doctor.findings import Finding, failed, finding_document, finding_lines
 from coordd.cli.doctor.homes import check_homes
 from coordd.cli.doctor.machine import check_clock, check_inotify
+from coordd.cli.doctor.patterns import check_entries
 from coordd.cli.doctor.redis import check_redis
 from coordd.cli.doctor.storage import (
     check_directories,
@@ -53,6 +54,7 @@ CHECKS = (
     check_health,
     check_redis,
     check_workspaces,
+    check_entries,
     check_homes,
     check_inotify,
     check_clock,
