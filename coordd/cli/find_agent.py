@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import is_at, place_of, short_path
 from coordd.cli.agent_words import key_of, name_of
-from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
 from coordd.errors import CannotTell, CoorddError, RpcError
 from coordd.util.text import escape, shown
@@ -68,7 +67,7 @@ def _searched(
     _, agents = all_pages(target, "agents.list", "agents", {})
     if workspace is not None:
         agents = [agent for agent in agents if is_at(agent, workspace)]
-    found = meant(agents, words, working_directory())
+    found = meant(agents, words, target.where())
     if len(found) != 1:
         raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from refused
     return str(found[0].get("agent_id")), key_of(found[0])[0]

@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import WRITE, Credentials, process, user_of
 from coordd.cli.doctor.trust import believable
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
-from coordd.protocol.snapshot import last_snapshot
+from coordd.protocol.left_behind import last_snapshot
 from coordd.util import fastjson
 from coordd.util.units import parse_duration
 
@@ -97,7 +96,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         error = problem
     asked_at = time.time()
     if isinstance(error, DaemonNotRunning):
-        snapshot = last_snapshot(target.locations(), os.environ, working_directory(), asked_at)
+        snapshot = last_snapshot(target.locations(), os.environ, target.where(), asked_at)
         if snapshot is not None:
             status, age, left_at = snapshot.status, snapshot.age, snapshot.path
     me = process(os.getpid()) or Credentials(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
