@@ -86,8 +86,8 @@ class LastRun:
     ) -> None:
         """Replace the snapshot by what ``document`` makes; a failure is in ``problem``, and logged once.
 
-        The one that is ``ended`` says that coordd ended in order, and so does every later one. The others wait
-        for no disk, which would wake it each minute in vain.
+        The one that is ``ended`` says that coordd ended in order, and so does every later one. The others
+        wait for no disk, which would wake it each minute in vain.
         How far the record files reach is taken first: what is written meanwhile may not be in the document.
         """
         self._ended = self._ended or ended
