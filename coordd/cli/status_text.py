@@ -129,7 +129,7 @@ def _body(picture: Picture, view: View, *, later: float | None) -> list[str]:
     agents = agent_lines(picture, view, now=now, later=later)
     blocks = [
         needs_lines(picture, view, now=now),
-        _told("Problems", _own_problems(document), view),
+        _problems(document, view),
         _told("Warnings", as_list(document.get("warnings"))[:LISTED], view),
         agents,
         [] if agents else watched_lines(document, view),
@@ -144,6 +144,11 @@ def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
     words = f"{heading} then" if view.old else heading
     told = [f"  {with_short_words(shown(one), view.line - 2)}" for one in sentences]
     return [paint(words, "bold", colour=view.colour), *told]
+
+
+def _problems(document: dict[str, Any], view: View) -> list[str]:
+    lines = _told("Problems", _own_problems(document), view)
+    return [*lines, "  What to do: coordctl doctor"] if lines and not view.old else lines
 
 
 def _own_problems(document: dict[str, Any]) -> list[object]:

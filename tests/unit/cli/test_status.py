@@ -179,7 +179,7 @@ def test_nobody_is_a_line_and_not_knowing_is_none() -> None:
 def test_problems_are_those_that_are_not_told_already() -> None:
     problems = ["api-3 in ~/src/api: killed, held build-api", "sink jsonl: No space left", 7]
     text = text_of(scene(problems=problems, health="degraded"), SCENE)
-    assert "\nProblems\n  sink jsonl: No space left\n  7\n\n" in text
+    assert "\nProblems\n  sink jsonl: No space left\n  7\n  What to do: coordctl doctor\n\n" in text
     assert text.count("held build-api") == 1
     assert "degraded" not in text
 
