@@ -93,7 +93,7 @@ def command(
     """
     locations = target.sound_locations()
     system = locations[0].socket == system_paths(sys.platform)["socket"] or (
-        not locations[0].explicit and not _own_daemon(locations)
+        target.layout is None and not locations[0].explicit and not _own_daemon(locations)
     )
     if make_token:
         return _make_token(token_file, system=system)

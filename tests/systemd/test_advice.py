@@ -32,7 +32,7 @@ def test_a_failed_unit_is_named_with_its_error_and_what_to_type(failed: Box) -> 
     assert said.returncode == 3
     text = "\n".join((said.stderr + said.stdout).splitlines()[:8])
     assert "The system's service coordd.service has failed: exit code 78, a configuration" in text
-    assert f"{CONFIG}: nonsense" in text, "the unit's own error"
+    assert f"; {CONFIG}: log.nonsense: no key of this section." in text, "the unit's own error"
     assert "See systemctl status coordd.service; once mended: systemctl restart coordd.service" in text
     assert "coordd run" not in said.stdout + said.stderr
     doctor = failed.try_("coordctl", "doctor").stdout
@@ -50,7 +50,7 @@ def test_a_failed_unit_is_named_with_its_error_and_what_to_type(failed: Box) -> 
 
 
 def test_a_unit_that_fails_again_and_again_is_no_unit_that_starts(box: Box) -> None:
-    box.drop_in("[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -9 $$'\nRestartSec=30s\n")
+    box.drop_in("[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -9 $$$$'\nRestartSec=30s\n")
     box.try_("systemctl", "restart", "--no-block", "coordd")
     eventually(lambda: box.show("coordd", "SubState")["SubState"] == "auto-restart")
     said = box.try_("coordctl", "status")
