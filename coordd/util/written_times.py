@@ -76,9 +76,10 @@ def _from_number(value: float) -> float:
 def _from_text(text: str) -> WrittenTime:
     if len(text) > _LONGEST:
         raise ValueError(f"longer than {_LONGEST} characters")
-    digits = text.lstrip("+")
-    if digits.isascii() and digits.replace(".", "", 1).isdigit() and not _is_date(digits):
-        return WrittenTime(_from_number(int(digits) if digits.isdigit() else float(digits)))
+    if text[4:5] != "-":  # the other dates are rare
+        digits = text.lstrip("+")
+        if digits.isascii() and digits.replace(".", "", 1).isdigit() and not _is_date(digits):
+            return WrittenTime(_from_number(int(digits) if digits.isdigit() else float(digits)))
     moment = datetime.fromisoformat(text)
     zoneless = moment.tzinfo is None
     try:
