@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SCOPES: dict[str | None, tuple[Scope, ...]] = {"user": ("user",), "system": ("system",)}
 _BOTH: tuple[Scope, ...] = ("user", "system")
 _WHOSE = {"user": "Your service", "system": "The system's service"}
-_NAME_ANOTHER = "Or name another socket with --socket or $COORDD_SOCKET."
+_NAME_ANOTHER = "name another socket with --socket or $COORDD_SOCKET."
 
 
 def advised(error: DaemonNotRunning, *, explicit: bool) -> DaemonNotRunning:
@@ -57,7 +57,11 @@ def advice(
         lines.append(f"Start it again: coordd start --workspace {shlex.quote(root)}")
     elif not failed:
         lines.append(_started(layout, services))
-    return [*lines, _NAME_ANOTHER] if explicit else lines
+    if not explicit:
+        return lines
+    if lines[-1].endswith("."):  # a sentence goes on; a command stands alone, to be copied
+        return [*lines[:-1], f"{lines[-1][:-1]}; or {_NAME_ANOTHER}"]
+    return [*lines, f"Or {_NAME_ANOTHER}"]
 
 
 def restart_command(layout: object, root: str | None, services: Sequence[ServiceState]) -> str:
