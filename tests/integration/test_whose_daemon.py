@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -220,6 +221,13 @@ def test_a_path_that_is_too_long_names_the_option(tmp_path: Path, home: Path) ->
     assert "name a shorter one with --socket PATH" in daemon.stderr
 
 
+def waits(pid: int) -> int:
+    """Return how often a process has waited so far."""
+    found = re.search(r"(?m)^voluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
 def lines_of(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
     for line in process.stdout:
@@ -250,6 +258,8 @@ def test_who_watches_stays_with_one_daemon_for_life(
             until(lines, lambda one: one["daemon"]["pid"] == ours.pid, seen)
             ours.stop(how)
             until(lines, lambda one: one.get("daemon_running") is False, seen)
+            woken = waits(process.pid)
+            eventually(lambda: waits(process.pid) > woken + 10, what="it has looked for a daemon again")
             with watching(project, tmp_path) as again:
                 until(lines, lambda one: one["daemon"]["pid"] == again.pid, seen)
             assert theirs.pid not in seen
