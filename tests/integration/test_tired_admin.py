@@ -1,7 +1,7 @@
 """What is wrong and what to type, by the first lines of ``coordctl status``, in each state that it meets.
 
 Each row is a real daemon, or what one left, and the real ``coordctl``. Failed units and missing rights are in
-tests/systemd/test_advice.py, where there is a service manager.
+tests/systemd/test_what_to_type.py, where there is a service manager.
 """
 
 from __future__ import annotations
