@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from coordd.cli.common import BadUsage
 from coordd.errors import DaemonNotRunning
 from coordd.protocol.left_behind import last_snapshot
 
@@ -31,7 +32,7 @@ class Daemon:
         """Connect to it; what an error says to do is found out once in :data:`ADVICE` seconds.
 
         Raises:
-            ClientError: as :meth:`coordd.cli.common.DaemonTarget.connect`.
+            BadUsage, ClientError: as :meth:`coordd.cli.common.DaemonTarget.connect`.
         """
         known = self._advice is not None and time.monotonic() - self._advised_at < ADVICE
         try:
@@ -48,4 +49,8 @@ class Daemon:
 
     def last_snapshot(self) -> Snapshot | None:
         """Return its last snapshot, None if there is none."""
-        return last_snapshot(self._target.locations(), os.environ, self._target.where(), time.time())
+        try:
+            locations = self._target.locations()
+        except BadUsage:  # the directory that was named is gone by now
+            return None
+        return last_snapshot(locations, os.environ, self._target.where(), time.time())
