@@ -170,3 +170,11 @@ def test_what_is_to_be_typed_works(tmp_path: Path) -> None:
             assert coordctl("status", environ=environ, cwd=cwd).returncode == 0
         finally:
             coordd("stop", *words[1:])
+
+
+def test_the_doctor_looks_where_it_is_told_to(tmp_path: Path) -> None:
+    with crashed(tmp_path) as (environ, root):
+        (root / ".claude" / "coordd.toml").write_text("[agents]\ntimeout = 1\n")
+        said = coordctl("doctor", "-w", str(root), environ=environ, cwd=tmp_path).stdout
+    assert f"coordd start --workspace {root}" in said
+    assert f"{root}/.claude/coordd.toml" in said
