@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import is_at, place_of, short_path
 from coordd.cli.agent_words import key_of, name_of
-from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
 from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell, CoorddError, RpcError
@@ -120,7 +119,7 @@ def _get(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str
 
 def _here(target: DaemonTarget) -> str | None:
     """Return the current directory; in a path that leads to another's workspace, that workspace."""
-    here = working_directory()
+    here = target.where()
     root = workspace_above(here) if here is not None else None
     named = workspace_named(target, root)
     return here if named in (None, root) else named

@@ -27,6 +27,7 @@ from coordd.agents.source import SourceName, SourceState
 from coordd.agents.store import AgentStore
 from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
+from coordd.protocol.snapshot import ENDED
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
@@ -233,6 +234,8 @@ class Documents:
     async def snapshot(self, now: Moment) -> dict[str, object]:
         """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.
 
+        Its field :data:`ENDED` is for who ends the daemon in order to fill in.
+
         The agents are encoded some at a time: the event loop runs in between.
         """
         status, encode = self.status(now), msgspec.json.Encoder().encode
@@ -247,6 +250,7 @@ class Documents:
         return {
             "schema": SCHEMA,
             "written_at": format_utc(now.wall),
+            ENDED: None,
             "status": status,
             "agents": agents,
             "acknowledged": self._needs.acknowledged.ids,

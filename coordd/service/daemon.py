@@ -18,6 +18,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from contextlib import suppress
 
 from coordd import __version__
@@ -26,6 +27,7 @@ from coordd.config.file import ConfigSources
 from coordd.control.activation import passed_sockets
 from coordd.intake.host import FIRST_AFTER
 from coordd.protocol.jsonrpc import Fault
+from coordd.protocol.registry import registry_folder
 from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import give_back_memory
 from coordd.runtime.schedule import now
@@ -65,6 +67,7 @@ def run(sources: ConfigSources, config: Config, *, notifier: Notifier | None = N
         layout=sources.layout,
         version=__version__,
         started_at=format_utc(started.wall),
+        registry=registry_folder(sources.layout.name, sources.environ, sys.platform),
         inherited=passed_sockets(sources.environ, os.getpid()),
     ) as runtime_files:
         daemon = Daemon(
@@ -177,7 +180,7 @@ class Daemon:
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
                 await parts.redis.stop()
-                await parts.write_snapshot(durable=True)
+                await parts.write_snapshot(ended=True)
                 await parts.recorder.close()
         parts.schedule.stop()
 

@@ -349,14 +349,14 @@ class Parts:
         await self.sampling.measured()
         await self.write_snapshot()
 
-    async def write_snapshot(self, *, durable: bool = False) -> None:
-        """Write the snapshot for clients and for the next run."""
+    async def write_snapshot(self, *, ended: bool = False) -> None:
+        """Write the snapshot for clients and the next run; with ``ended`` the last one, to stable storage."""
 
         async def document() -> Mapping[str, object]:
             made = await self.documents.snapshot(now())
             return self.redis.with_checkpoint(made)
 
-        await self.last_run.write(document, durable=durable)
+        await self.last_run.write(document, ended=ended)
         if self.last_run.problem is not None:  # it is shown, and may be over soon
             self.schedule.once("snapshot.again", SNAPSHOT_RETRY, self.write_snapshot)
 

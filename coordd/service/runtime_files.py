@@ -1,8 +1,9 @@
-"""Take and keep what a running coordd owns in the file system: directories, lock, control socket.
+"""Take and keep what a running coordd owns in the file system: directories, lock, socket, registration.
 
-Taken at the start (``inherited``: the control socket that a service manager passed), and kept while it runs:
-what was removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread.
-The directory of snapshots is kept by who writes them, in another thread.
+Taken at the start (``inherited``: the control socket that a service manager passed; ``registry``: the folder
+of registrations), and kept while it runs: what was removed or replaced is made again. Synchronous;
+:meth:`RuntimeFiles.keep` runs in the writer thread. The directory of snapshots is kept by who writes them, in
+another thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from coordd.control.activation import adopt
 from coordd.control.socket_file import ListeningSocket, listen
 from coordd.errors import StartError
 from coordd.service.lock import InstanceLock, demand_free
+from coordd.service.registration import Registration
 from coordd.util.held_directory import HeldDirectory
 
 
@@ -38,6 +40,7 @@ class RuntimeFiles:
         layout: Layout,
         version: str,
         started_at: str,
+        registry: str,
         inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.rights = Rights.of(layout, config)
@@ -51,6 +54,9 @@ class RuntimeFiles:
         self.snapshots = self._directory(os.path.dirname(layout.snapshot))
         self._lock = InstanceLock(
             directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
+        )
+        self._registration = Registration(
+            folder=registry, socket=self.socket_path, layout=layout.name, root=layout.root
         )
         self._socket_problem: str | None = None
 
@@ -69,6 +75,7 @@ class RuntimeFiles:
         except BaseException:
             self._lock.close()
             raise
+        self._registration.write()
         return self
 
     def __exit__(
@@ -86,6 +93,7 @@ class RuntimeFiles:
             StartError: something cannot be taken again for now.
         """
         in_place = [self._look(directory) for directory in (self.metrics, self.logs, self._run)]
+        self._registration.write()
         if not self._lock.still_held():
             self._lock_again(in_place=in_place[0])
         if self._listening.in_place():
@@ -114,7 +122,8 @@ class RuntimeFiles:
         return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
 
     def close(self) -> None:
-        """Let go of socket, lock and directories; the record files stay."""
+        """Let go of registration, socket, lock and directories; the record files stay."""
+        self._registration.close()
         if self._listener is not None:
             self._listener.close()
         self._lock.close()

@@ -387,6 +387,9 @@ def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser
             expect(row(page, "coder")).to_have_count(1)
             coordd.stop(signal.SIGKILL)
             expect(page.locator("#banner")).to_contain_text("What follows was so")
+            expect(page.locator("#banner")).to_contain_text("did not end in order")
+            command = f"Start it again: coordd start --workspace {project.root}"
+            expect(page.locator("#banner")).to_contain_text(command)
         expect(page.locator("html")).to_have_class("old")
         expect(page.locator("#health")).to_have_text("was healthy")
         expect(page.locator("#live")).to_contain_text("no daemon")

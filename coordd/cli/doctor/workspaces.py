@@ -9,7 +9,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
     SEARCH,
@@ -200,8 +199,7 @@ def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
             for pattern in map(str, configured)
             for path in (sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern])
         ]
-    here = working_directory()
-    above = workspace_above(here) if here is not None else None
+    above = workspace_above(facts.where) if facts.where is not None else None
     return [] if above is None else [(above, None, None)]
 
 
