@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from coordd.model import CoordMode
+from coordd.redislink.codes import fix_of
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import Moment
 from coordd.util.text import age
@@ -87,6 +88,7 @@ class RedisState:
             "latency_ms": facts.latency_ms,
             "feed": self.feed(),
             "error": None if error is None else f"Redis {error}",
+            "fix": fix_of(facts.code) if self.url is not None and facts.error is not None else None,
             "writes": self._writes,
             "version": facts.version,
         }

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from live import Project, coordctl, environment, watching
-from redisd import RedisServer, free_port
-from waiting import PATIENCE
+from redisd import RedisServer, free_port, redis_server, sentinel_of
+from waiting import PATIENCE, eventually
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -63,6 +64,40 @@ def test_no_redis_and_none_that_answers(tmp_path: Path) -> None:
     assert "refuses connections: nothing listens there" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
     assert check(tmp_path, COORDD_REDIS_URL="http://x").returncode == 78
+
+
+@pytest.mark.parametrize("database", ["", "/1"])
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_what_is_no_single_redis_is_told_what_to_configure_and_no_rights_to_grant(
+    server: RedisServer, tmp_path: Path, kind: str, database: str
+) -> None:
+    clustered = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    directory = tmp_path / "other"
+    other = (
+        redis_server(directory, *clustered, kind=server.kind)
+        if kind == "cluster"
+        else sentinel_of(server, directory)
+    )
+    with other as running:
+        url = f"redis://127.0.0.1:{running.port}{database}"
+        if kind == "cluster" and database and server.kind == "valkey":
+            database = ""  # it has several databases even so
+        code, found = states(tmp_path, url)
+        assert (code, list(found)) == (1, ["redis"])
+        words = {"cluster": "a single Redis", "sentinel": "the master"}[kind]
+        assert words in found["redis"]["detail"]
+        assert words.partition(" ")[2] in found["redis"]["fix"]
+        assert "ACL" not in found["redis"]["fix"] and "start it" not in found["redis"]["fix"]
+        with watching(Project(tmp_path / "app"), tmp_path, COORDD_REDIS_URL=url) as daemon:
+            told = eventually(
+                lambda: told if (told := daemon.rpc("status")["redis"])["error"] else None,
+                what="it is refused",
+            )
+            assert (told["connected"], words in told["error"], told["fix"]) == (
+                False,
+                True,
+                found["redis"]["fix"],
+            )
 
 
 def acl_of_the_readme() -> list[str]:

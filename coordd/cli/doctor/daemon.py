@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from coordd.cli.doctor.facts import DoctorFacts
 
 _START = "start it: 'coordd run', or as a service: 'coordd service install'"
+_ROOM = "make room there, or lower storage.max_bytes"
+_FIXES = (
+    (errno.ENOSPC, _ROOM),
+    (errno.EDQUOT, _ROOM),
+    (errno.EACCES, "give the daemon's user its rights to that folder back"),
+    (errno.EPERM, "give the daemon's user its rights to that folder back"),
+    (errno.EROFS, "mount that file system writable again"),
+    (errno.EIO, "look after that disk ('dmesg')"),
+    (errno.EMFILE, "raise the daemon's limit of open files (LimitNOFILE=)"),
+)
+"""What to do about a sink that fails with an error of the system."""
 _SHOWN = 3  # malformed traces and problems that are named at most
 _LOCK_BYTES = 4096
 
@@ -165,7 +177,8 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
                 "sink",
                 "fail",
                 f"{name} fails: {shown(sink.get('error'))}; {count(sink.get('backlog'))} records wait",
-                "make room or give back the rights; it tries again by itself, and what waits is not lost",
+                f"{_sink_fix(name, shown(sink.get('error')))}; "
+                "it tries again by itself, and then writes what waits",
             )
         elif number(sink.get("dropped")):
             bad = True
@@ -177,6 +190,16 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
             )
     if sinks and not bad:
         yield Finding("sink", "ok", f"{', '.join(sinks)} write")
+
+
+def _sink_fix(name: str, error: str) -> str:
+    """Return what to do about a failing sink, by its error: the words are the system's own, or of Redis."""
+    if name == "redis":
+        return "'coordd check-redis' tells what that Redis lacks, and how to give it that"
+    for code, fix in _FIXES:
+        if os.strerror(code) in error:
+            return fix
+    return "the checks of its folder here and the daemon's log say more"
 
 
 def check_traces(facts: DoctorFacts) -> Iterator[Finding]:

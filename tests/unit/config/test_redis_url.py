@@ -84,7 +84,9 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("special", [*"/#?[] ", "/1?", "?a=1&", "?db=1#", "/0?ssl_certfile=", "#@/", "]:?"])
-@pytest.mark.parametrize("form", ["redis://:{}@host:6379/0", "rediss://ann:{}@host", "unix://ann:{}@/run/r.sock"])
+@pytest.mark.parametrize(
+    "form", ["redis://:{}@host:6379/0", "rediss://ann:{}@host", "unix://ann:{}@/run/r.sock"]
+)
 @pytest.mark.parametrize("parts", [("hunter", "two"), ("6379", "22"), ("hunter", ""), ("", "two")])
 def test_a_password_that_is_not_percent_encoded_is_told_so_and_not_shown(
     form: str, special: str, parts: tuple[str, str]
