@@ -142,8 +142,8 @@ def test_history_query_finds_what_was_recorded_just_now(project: Project, tmp_pa
     [
         ({}, "type"),
         ({"type": "performance"}, "performance"),
-        ({"type": "agent", "since": "yesterday"}, "since: neither a duration"),
-        ({"type": "agent", "until": 5}, "until: neither a duration"),
+        ({"type": "agent", "since": "soon"}, "since: expected a duration"),
+        ({"type": "agent", "until": 5}, "until: expected a duration"),
         ({"type": "agent", "since": "1h", "until": "2h"}, "since: it is after until"),
         ({"type": "agent", "step": 0}, "step: at least 1ms"),
         ({"type": "agent", "step": "fast"}, "step: "),
