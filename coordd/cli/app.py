@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordd import __version__
-from coordd.cli.common import complain
+from coordd.cli.common import complain, say
 from coordd.cli.options import keep_target, socket_option, timeout_option
 
 if TYPE_CHECKING:
@@ -125,6 +125,11 @@ def run(arguments: Sequence[str]) -> int:
             standalone_mode=False,
         )
     except click.UsageError as error:
+        from coordd.cli.check import UNKNOWN, is_check, usage_line
+
+        if is_check(arguments):
+            say(usage_line(error))
+            return UNKNOWN
         context = error.ctx.get_usage() + "\n" if error.ctx is not None else ""
         complain(f"{_message(error)}\n{context}Try 'coordctl --help'.")
         return USAGE
