@@ -29,7 +29,7 @@ from coordd.cli.ranges import ThresholdRange, parse_range
 from coordd.errors import CoorddError, DaemonNotRunning, unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from coordd.cli.common import DaemonTarget
 
@@ -46,24 +46,14 @@ class PluginCommand(click.Command):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            say(usage_line(error))
+            say(usage_line(error.format_message()))
             raise click.exceptions.Exit(UNKNOWN) from error
 
 
-def usage_line(error: click.UsageError) -> str:
+def usage_line(message: str) -> str:
     """Return a usage error as a plugin's line."""
-    return of_error(UNKNOWN, f"usage: {error.format_message()} Try 'coordctl check --help'.").text()
-
-
-def is_check(arguments: Sequence[str]) -> bool:
-    """Return whether a command line of coordctl means this command, whatever is wrong with it."""
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            return argument == "check"
-        if argument in ("--socket", "--timeout"):
-            next(rest, None)
-    return False
+    words = message if message.endswith((".", "?")) else f"{message}."
+    return of_error(UNKNOWN, f"usage: {words} Try 'coordctl check --help'.").text()
 
 
 def takes_limits(function: Callable[..., int]) -> Callable[..., int]:
