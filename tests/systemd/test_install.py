@@ -29,7 +29,7 @@ def test_it_runs_is_enabled_and_belongs_to_itself(box: Box) -> None:
     shown = box.show("coordd", "ActiveState", "UnitFileState", "User", "Type", "StatusText", "NRestarts")
     assert (shown["ActiveState"], shown["UnitFileState"]) == ("active", "enabled")
     assert (shown["User"], shown["Type"]) == ("coordd", "notify")
-    assert re.fullmatch(r"agents: \d+ active, .*", shown["StatusText"])
+    assert re.fullmatch(r"(\d+ alive|no agents)\b.*; (no problems|degraded: .*)", shown["StatusText"])
     for path, mode in (
         ("/run/coordd", 0o750),
         ("/var/lib/coordd", 0o750),
