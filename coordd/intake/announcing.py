@@ -113,7 +113,7 @@ class Announcer:
             "waiting_for": wanted if doing.activity == "waiting" else None,
             "tool": call.name if call else None,
         }
-        message = f"agent {label_of(agent)} {words}"
+        message = f"agent {label_of(agent)} {agent.key.place_words} {words}"
         self._recorder.event(f"agent.{doing.activity}", agent.key.agent_id, message, detail)
 
     async def _announce_masses(self) -> None:

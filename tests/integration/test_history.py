@@ -274,7 +274,7 @@ def test_usage_errors_and_a_missing_plotext(project: Project, tmp_path: Path) ->
     put(project.claude / "metrics", "agent", [agent(NOON, "a")])
     environ = environment(tmp_path / "home")
     for arguments, words in (
-        (("--since", "soon"), "since: neither"),
+        (("--since", "soon"), "since: expected a duration"),
         (("--step", "0"), "step"),
         (("--since", "1h", "--until", "2h"), "after until"),
     ):

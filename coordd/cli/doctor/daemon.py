@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from coordd import __version__
+from coordd.cli.agent_places import short_paths
 from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
@@ -149,7 +150,8 @@ def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     if not facts.alive:
         return
     problems = facts.status.get("problems")
-    reported = [str(problem) for problem in problems] if isinstance(problems, list) else []
+    told = problems if isinstance(problems, list) else []
+    reported = [short_paths(problem, os.environ.get("HOME")) for problem in told]
     if facts.status.get("health") == "ok" and not reported:
         agents = facts.section("agents")
         yield Finding("health", "ok", f"coordd sees no problem; active agents: {count(agents.get('active'))}")
