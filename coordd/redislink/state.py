@@ -73,7 +73,7 @@ class RedisState:
             self._on_event("redis.down", subject, f"Redis {subject} {facts.error}", detail)
         if self._labels and facts.connected != before:
             mode = "redis" if facts.connected else "file"
-            words = "the configured Redis answers" if facts.connected else "the configured Redis does not answer"
+            words = f"the configured Redis {'answers' if facts.connected else 'does not answer'}"
             self._on_event("mode.changed", mode, f"coord_mode is now {mode}: {words}", {"mode": mode})
 
     def document(self) -> dict[str, object]:
