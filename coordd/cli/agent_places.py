@@ -58,7 +58,7 @@ def is_at(agent: Agent, place: str) -> bool:
 def short_paths(text: object, home: str | None) -> str:
     """Return a sentence, escaped, with ``~`` for the own home where a path begins with it."""
     words, own = shown(text), (home or "").rstrip("/")
-    return words.replace(f" {own}/", " ~/") if own.startswith("/") else words
+    return f" {words}".replace(f" {own}/", " ~/")[1:] if own.startswith("/") else words
 
 
 def short_path(path: object, home: str | None) -> str:

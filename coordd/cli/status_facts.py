@@ -38,7 +38,8 @@ LISTED = 5
 _STALE = 120.0
 """Seconds from which on the age of the host's sample is worth saying."""
 _LABEL = 11
-_TASKS = ("available", "claimed", "expired", "orphaned")
+_TASKS = ("available", "claimed")
+_AMONG_CLAIMED = ("expired", "orphaned")
 
 
 def fact_lines(
@@ -59,9 +60,12 @@ def fact_lines(
 
 
 def _tasks(tasks: dict[str, Any]) -> str:
-    if all(number(tasks.get(name)) is None for name in _TASKS):
+    """Return how many there are; those whose claim has expired or is orphaned are among the claimed."""
+    if all(number(tasks.get(name)) is None for name in (*_TASKS, *_AMONG_CLAIMED)):
         return ""
-    return ", ".join([f"{count(tasks.get(name))} {name}" for name in _TASKS if number(tasks.get(name)) != 0])
+    told = [f"{count(tasks.get(name))} {name}" for name in _TASKS if number(tasks.get(name)) != 0]
+    among = [f"{count(tasks.get(name))} {name}" for name in _AMONG_CLAIMED if number(tasks.get(name)) != 0]
+    return ", ".join(told) + (f" ({', '.join(among)})" if among else "")
 
 
 def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
@@ -115,7 +119,7 @@ def _redis(redis: dict[str, Any]) -> str:
             "connected",
             shown(redis.get("url")),
             f"memory {size(redis.get('used_memory'))}",
-            f"{count(redis.get('keys'))} keys",
+            f"{count(redis.get('keys'))} {'key' if redis.get('keys') == 1 else 'keys'}",
             f"latency {UNKNOWN if latency is None else f'{latency:.1f} ms'}",
             f"feed {shown(redis.get('feed'))}",
         ]

@@ -120,7 +120,8 @@ class Announcer:
         found = [one for one in self._needs.all_entries(now()) if one.kind == "mass"]
         for one in found:
             if one.id not in self._masses:
-                self._recorder.event("agents.mass", one.subject, one.text, {"workspace": one.workspace})
+                message = f"{one.text} in {one.workspace or 'Redis'}"
+                self._recorder.event("agents.mass", one.subject, message, {"workspace": one.workspace})
         self._masses = {one.id for one in found}
 
 

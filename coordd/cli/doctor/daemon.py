@@ -178,7 +178,7 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
             yield Finding(
                 "sink",
                 "fail",
-                f"{name} fails: {shown(sink.get('error'))}; {count(sink.get('backlog'))} records wait",
+                f"{name} fails: {shown(sink.get('error'))}; {_records(sink.get('backlog'))} waiting",
                 f"{_sink_fix(name, shown(sink.get('error')))}; "
                 "it tries again by itself, and then writes what waits",
             )
@@ -187,11 +187,15 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
             yield Finding(
                 "sink",
                 "warn",
-                f"{name} works, but had to drop {count(sink.get('dropped'))} records since the daemon began",
+                f"{name} works, but had to drop {_records(sink.get('dropped'))} since the daemon began",
                 "find what stopped it with 'coordctl tail event'; a larger storage.backlog lasts longer",
             )
     if sinks and not bad:
         yield Finding("sink", "ok", f"{', '.join(sinks)} write")
+
+
+def _records(value: object) -> str:
+    return f"{count(value)} {'record' if value == 1 else 'records'}"
 
 
 def _sink_fix(name: str, error: str) -> str:

@@ -140,7 +140,7 @@ def test_one_look_says_who_needs_me_and_who_works_on_what() -> None:
         "  docs-1   active   seen 12 s ago      13 min                        -       -        -",
         "30 ended today (coordctl agents --all)",
         "",
-        "Tasks      2 available, 3 claimed, 1 orphaned",
+        "Tasks      2 available, 3 claimed (1 orphaned)",
         "Host       cpu 12 %  memory 45 %  disk 71 %  load 0.5",
         "Redis      not configured",
     ]
@@ -222,7 +222,7 @@ def test_redis_tasks_workspaces_limits_and_malformed_traces() -> None:
         [agent("a")],
     )
     assert "Redis      connected  redis://h/0  memory 1.2 MiB  345 keys  latency 0.2 ms  feed push\n" in text
-    assert "Tasks      4 available, 3 claimed, - orphaned\n" in text
+    assert "Tasks      4 available, 3 claimed (- orphaned)\n" in text
     assert "Workspaces 1 of 3 not read\n" in text
     assert "~/b" not in text  # that it waits for heartbeats is no trouble
     assert "           /c: Permission denied\n" in text

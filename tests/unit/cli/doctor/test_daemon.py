@@ -128,7 +128,7 @@ def test_sinks_and_traces() -> None:
         "csv": {"state": "ok", "dropped": 3},
     }
     failing, dropping = list(check_sinks(facts(status=status_document(sinks=sinks))))
-    assert (failing.result, "No space left on device; 7 records wait" in failing.message) == ("fail", True)
+    assert (failing.result, "No space left on device; 7 records waiting" in failing.message) == ("fail", True)
     assert (dropping.result, "3 records" in dropping.message) == ("warn", True)
 
     traces = [{"path": f"/w/{i}", "reason": "a FIFO"} for i in range(5)]
