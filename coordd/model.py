@@ -220,6 +220,7 @@ class TaskView:
     """A task at the moment of asking: available, or claimed with its holder; and its reported progress.
 
     ``agent_id`` is the holder and ``holder_status`` its status now, None where no such agent is known.
+    ``progress`` is in percent, None where it is unknown; ``failed``: it was told that the task failed.
     """
 
     task_id: str
@@ -230,6 +231,7 @@ class TaskView:
     expires_at: str | None
     description: str | None
     progress: float | None
+    failed: bool
     message: str | None
     progress_at: str | None
     holder_status: Status | None

@@ -126,9 +126,12 @@ class Daemon:
         parts.deadline_timer.start()
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
-        if not parts.store.workspaces and not parts.claude_code.enabled:  # a Redis is one of them
+        if not parts.store.workspaces:  # a Redis is one of them
+            by_itself = "sessions of Claude Code are seen by themselves; " * parts.claude_code.enabled
             log.warning(
-                "there is no workspace to watch: name one with --workspace, or in %s", self._sources.path
+                "there is no workspace to watch: %sname one with --workspace, or in %s",
+                by_itself,
+                self._sources.path,
             )
         # The first answer waits for neither APScheduler nor psutil: both are slow to import.
         # Neither waits for the other: the first sample is due a second after its counters were read.

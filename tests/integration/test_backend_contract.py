@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -189,7 +189,12 @@ class Seen:
 
 def _agent(agent: AgentTraces) -> tuple[Any, Registration | None, frozenset[str] | None]:
     written = "none" if agent.heartbeat is None else agent.heartbeat.written
-    return written, agent.registration, None if agent.tasks is None else frozenset(agent.tasks)
+    registration = agent.registration
+    if registration is not None:
+        registration = replace(
+            registration, owner=None, written=None, identity=0
+        )  # a key of Redis has neither
+    return written, registration, None if agent.tasks is None else frozenset(agent.tasks)
 
 
 def _take(known: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -136,6 +136,7 @@ def test_what_the_status_document_says_of_agents_and_their_sources(scene: Scene)
         "unknown": 0,
         "stalled": 0,
         "ended": 0,
+        "killed": 0,
         "ended_today": 0,
         "activities": {"waiting": 1, "blocked": 0, "working": 0, "stalled": 0, "idle": 0, "unknown": 0},
     }

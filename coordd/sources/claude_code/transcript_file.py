@@ -19,11 +19,11 @@ in a thread.
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
 from typing import Literal
 
 from coordd.runtime.worker import renew_deadline
 from coordd.sources.claude_code.transcript import TranscriptReducer
+from coordd.util.digest import sha256_hex
 from coordd.util.fields import Malformed
 from coordd.util.regular_files import open_regular
 
@@ -153,8 +153,8 @@ def _begins_a_turn(content: bytes, wall: float) -> bool:
     return probe.began
 
 
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=8).digest()
+def _digest(content: bytes) -> str:
+    return sha256_hex(content)[:16]
 
 
 def _read_at(descriptor: int, start: int, length: int) -> bytes:
