@@ -112,6 +112,14 @@ def test_an_unknown_id_is_said_to_be_unknown_whatever_its_bytes(
 
 
 @pytest.mark.parametrize("locale", LOCALES)
+def test_check_is_one_line_whatever_agents_are_called(daemon: Coordd, locale: str) -> None:
+    asked = ("check", "--critical-agents", "1000", "--warning-age", "@0:")
+    code, out, error = ctl(daemon, *asked, locale=locale)
+    assert (code, len(out.splitlines()), error) == (2, 1, b"")
+    assert out.startswith(b"COORDD CRITICAL - active agents ")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
 def test_parameters_of_rpc_are_utf_8_in_any_locale(daemon: Coordd, locale: str) -> None:
     code, out, _ = ctl(daemon, "rpc", "agents.get", '{"agent_id": "Grüße-7"}'.encode(), locale=locale)
     assert (code, json.loads(out)["agent_id"]) == (0, "Grüße-7")
