@@ -10,6 +10,7 @@ its top level::
     ├── StartError            a lock, socket or directory cannot be had                        exit 1
     ├── InstallError          a service cannot be installed or removed                         exit 1
     ├── BadUsage              a command line that is invalid after parsing (cli.common)        exit 2
+    ├── WrongUsage            a command line of coordd that means nothing (commands.app)       exit 2
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
     ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1

@@ -127,12 +127,13 @@ def sentence(entry: AttentionEntry, names: Mapping[AgentKey, str]) -> str:
     subject = escape(entry.subject)
     if entry.kind == "mass":
         return f"{'Redis alone' if entry.workspace is None else subject}: {entry.text}"
+    key = AgentKey(entry.workspace or "", entry.subject)
+    place = escape(key.place_words)
     if entry.kind in ("orphaned", "split"):
-        return f"task {subject} is {entry.text.replace(':', ',', 1)}"
-    name = names.get(AgentKey(entry.workspace or "", entry.subject))
-    return (
-        f"agent {f'{escape(name)} ({subject})' if name and name != entry.subject else subject}: {entry.text}"
-    )
+        return f"task {subject} {place} is {entry.text.replace(':', ',', 1)}"
+    name = names.get(key)
+    called = f"{escape(name)} ({subject})" if name and name != entry.subject else subject
+    return f"agent {called} {place}: {entry.text}"
 
 
 def _waiting(one: Subject) -> str:

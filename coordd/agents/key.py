@@ -22,3 +22,8 @@ class AgentKey(NamedTuple):
     def recorded_workspace(self) -> str | None:
         """The workspace as records and answers have it: None for an agent of Redis alone."""
         return self.workspace or None
+
+    @property
+    def place_words(self) -> str:
+        """Where its agent works, as a sentence goes on: ``in /home/ann/src/app``, ``in Redis``."""
+        return f"in {self.workspace or 'Redis'}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coordd.cli.common import LAYOUTS, DaemonTarget, OutputClosed, complain, flush, parse_timeout
+from coordd.cli.common import LAYOUTS, BadUsage, DaemonTarget, OutputClosed, complain, flush, parse_timeout
 from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.util.text import escape
 
@@ -43,9 +43,7 @@ def _run(arguments: list[str]) -> int:
     try:
         plain = plain_status(arguments)
         if plain is not None and "_COORDCTL_COMPLETE" not in os.environ:
-            from coordd.cli.status import show_status
-
-            code = show_status(*plain)
+            code = _status(plain, arguments)
         else:
             from coordd.cli.app import run
 
@@ -57,6 +55,17 @@ def _run(arguments: list[str]) -> int:
     except OutputClosed:
         return CLOSED
     return code
+
+
+def _status(plain: tuple[DaemonTarget, bool], arguments: list[str]) -> int:
+    from coordd.cli.status import show_status
+
+    try:
+        return show_status(*plain)
+    except BadUsage:  # click's way tells the usage as well
+        from coordd.cli.app import run
+
+        return run(arguments)
 
 
 def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:

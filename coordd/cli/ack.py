@@ -10,6 +10,7 @@ from coordd.cli.common import say
 from coordd.cli.find_agent import meant
 from coordd.cli.options import takes_target
 from coordd.cli.pages import all_pages
+from coordd.cli.typed import shown_forms, spellings, typed
 from coordd.errors import CannotTell, CoorddError, RpcError
 from coordd.protocol.jsonrpc import METHOD_NOT_FOUND
 from coordd.util.text import number, shown
@@ -73,9 +74,10 @@ def chosen(
 ) -> list[dict[str, Any]]:
     """Return the entries that the words mean: by id, else by subject, else by the name of an agent. Pure."""
     for field in ("id", "subject"):
-        found = [entry for entry in entries if entry.get(field) == words]
-        if found:
-            return found
+        for spelling in spellings(words):
+            found = [entry for entry in entries if spelling in shown_forms(str(entry.get(field)))]
+            if found:
+                return found
     named = {agent.get("agent_id") for agent in meant(agents, words, None)}
     return [entry for entry in entries if entry.get("subject") in named] if len(named) == 1 else []
 
@@ -87,7 +89,7 @@ def _named(target: DaemonTarget, client: Client, words: str) -> list[dict[str, A
         found = chosen(entries, words, all_pages(target, "agents.list", "agents", {})[1])
     if found:
         return found
-    lines = [f"Nothing about '{shown(words)}' needs you."]
+    lines = [f"Nothing about '{shown(typed(words))}' needs you."]
     if entries:
         lines.append("What does:")
         lines += [f"  {shown(one.get('subject'))}  {shown(one.get('text'))}" for one in entries[:_MENTIONED]]

@@ -55,6 +55,12 @@ def is_at(agent: Agent, place: str) -> bool:
     return place in (workspace or "", agent.get("project") or workspace or "")
 
 
+def short_paths(text: object, home: str | None) -> str:
+    """Return a sentence, escaped, with ``~`` for the own home where a path begins with it."""
+    words, own = shown(text), (home or "").rstrip("/")
+    return f" {words}".replace(f" {own}/", " ~/")[1:] if own.startswith("/") else words
+
+
 def short_path(path: object, home: str | None) -> str:
     """Return a path, escaped, with ``~`` for the own home."""
     if not isinstance(path, str):

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import click
 
 from coordd import __version__
-from coordd.cli.common import complain
+from coordd.cli.common import BadUsage, complain, say
 from coordd.cli.options import keep_target, place_options, socket_option, timeout_option
+from coordd.util.usage import USAGE, usage_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = 2
 INTERRUPTED = 130
 
 _COMMANDS = {
@@ -117,9 +117,37 @@ def app(
         ctx.exit(USAGE)
 
 
-def _message(error: click.UsageError) -> str:
-    """Return the error's message on one line: for choices click writes several lines with tabs."""
-    return error.format_message().replace("\n\t", " ").replace("\t", " ")
+def command_word(arguments: Sequence[str]) -> str | None:
+    """Return the command that a command line names, whatever is wrong with it; None for none."""
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            return argument
+        if argument in ("--socket", "--timeout"):
+            next(rest, None)
+    return None
+
+
+def _complain_of_usage(error: click.UsageError | BadUsage, arguments: Sequence[str]) -> int:
+    """Say what is wrong with the command line; return the exit code."""
+    context = (error.ctx if isinstance(error, click.UsageError) else None) or _context_of(arguments)
+    message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    if command_word(arguments) == "check":
+        from coordd.cli.check import usage_line
+        from coordd.cli.check_rules import UNKNOWN
+
+        say(usage_line(message))
+        return UNKNOWN
+    complain(usage_words(message, context.get_usage(), context.command_path))
+    return USAGE
+
+
+def _context_of(arguments: Sequence[str]) -> click.Context:
+    """Return the context of the command that is named, for an error that has none of its own."""
+    outer = click.Context(app, info_name="coordctl")
+    name = command_word(arguments) or ""
+    command = app.get_command(outer, name)
+    return outer if command is None else click.Context(command, info_name=name, parent=outer)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -135,10 +163,8 @@ def run(arguments: Sequence[str]) -> int:
             complete_var="_COORDCTL_COMPLETE",
             standalone_mode=False,
         )
-    except click.UsageError as error:
-        context = error.ctx.get_usage() + "\n" if error.ctx is not None else ""
-        complain(f"{_message(error)}\n{context}Try 'coordctl --help'.")
-        return USAGE
+    except (click.UsageError, BadUsage) as error:
+        return _complain_of_usage(error, arguments)
     except click.ClickException as error:
         complain(error.format_message())
         return error.exit_code

@@ -1,7 +1,8 @@
 """Implement ``coordctl check``: a plugin for Nagios, Icinga, Naemon, Sensu and others with their protocol.
 
 By the Monitoring Plugins Development Guidelines a plugin prints one line with performance data and exits with
-0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. So wrong usage exits with 3 here, and not with 2 as elsewhere.
+0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. It is one line whatever happens, at most 4 KiB, so that every reader
+takes it whole. So wrong usage and a fault of coordctl's own exit with 3 here, and not as elsewhere.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ from coordd.cli.check_rules import (
     Metric,
     Thresholds,
     evaluate,
-    plain,
-    without_details,
+    of_error,
 )
 from coordd.cli.common import say
 from coordd.cli.options import takes_target
 from coordd.cli.ranges import ThresholdRange, parse_range
-from coordd.errors import CoorddError, DaemonNotRunning
+from coordd.errors import CoorddError, DaemonNotRunning, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +46,14 @@ class PluginCommand(click.Command):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            say(f"COORDD UNKNOWN - usage: {plain(error.format_message())} Try 'coordctl check --help'.")
+            say(usage_line(error.format_message()))
             raise click.exceptions.Exit(UNKNOWN) from error
+
+
+def usage_line(message: str) -> str:
+    """Return a usage error as a plugin's line."""
+    words = message if message.endswith((".", "?")) else f"{message}."
+    return of_error(UNKNOWN, f"usage: {words} Try 'coordctl check --help'.").text()
 
 
 def takes_limits(function: Callable[..., int]) -> Callable[..., int]:
@@ -140,9 +146,11 @@ def check(
         with target.connect(tell=False) as client:
             document = client.call("status")
     except DaemonNotRunning as error:
-        return without_details(CRITICAL, str(error))
+        return of_error(CRITICAL, str(error))
     except CoorddError as error:
-        return without_details(UNKNOWN, str(error))
+        return of_error(UNKNOWN, str(error))
+    except Exception as error:
+        return of_error(UNKNOWN, unexpected("coordctl", error))
     if not isinstance(document, dict) or document.get("health") not in ("ok", "degraded"):
-        return without_details(UNKNOWN, f"{client.path}: the answer is not a status document.")
+        return of_error(UNKNOWN, f"{client.path}: the answer is not a status document.")
     return evaluate(document, limits, degraded=degraded, per_cpu=per_cpu)

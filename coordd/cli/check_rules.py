@@ -20,7 +20,10 @@ NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 _SEVERITY = (OK, UNKNOWN, WARNING, CRITICAL)
 """States from the least to the most urgent: a known problem outweighs an unknown one."""
-_LISTED = 50  # lines of problems below the first; monitoring cuts long output anyway
+LONGEST = 4096
+"""Bytes of the line at most: what NRPE and others pass on."""
+_LISTED = 10  # reasons that are named at most
+_CUT = "..."
 
 Document = Mapping[str, Any]
 
@@ -56,26 +59,48 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the plugin prints: a state, its first line, further lines, performance data."""
+    """What the plugin prints: a state, the reasons for it, worst first, a summary, performance data."""
 
     state: int
-    headline: str
-    details: tuple[str, ...] = ()
+    reasons: tuple[str, ...]
+    summary: str = ""
     perfdata: str = ""
 
     def text(self) -> str:
-        """Return all of it as lines."""
-        first = f"COORDD {NAMES[self.state]} - {self.headline}"
-        rest = list(self.details[:_LISTED])
-        if len(self.details) > _LISTED:
-            rest.append(f"... and {len(self.details) - _LISTED} more: coordctl status")
-        return "\n".join([f"{first} | {self.perfdata}" if self.perfdata else first, *rest])
+        """Return all of it as one line of at most :data:`LONGEST` bytes; the reasons give way."""
+        begin, end = f"COORDD {NAMES[self.state]} - ", f" | {self.perfdata}" if self.perfdata else ""
+        room = LONGEST - _size(begin + end) - 1  # and the line break
+        for listed in range(min(len(self.reasons), _LISTED), 0, -1):
+            more = len(self.reasons) - listed
+            words = [*self.reasons[:listed], *([f"{more} more: coordctl status"] if more else [])]
+            said = "; ".join([*words, *([self.summary] if self.summary else [])])
+            if _size(said) <= room:
+                break
+        else:
+            said = "; ".join([*self.reasons[:1], *([self.summary] if self.summary else [])])
+        return begin + _cut(said, room) + end
 
 
-def without_details(state: int, message: str) -> CheckResult:
-    """Return a verdict without a status document; the message's first line becomes the plugin's."""
-    head, *rest = [plain(line) for line in message.split("\n") if line.strip()] or [""]
-    return CheckResult(state, head, tuple(rest))
+def of_error(state: int, message: str) -> CheckResult:
+    """Return a verdict without a status document; a message of several lines becomes a list in one."""
+    head, *rest = [plain(" ".join(line.split())) for line in message.split("\n") if line.strip()] or [""]
+    said = head
+    for line in rest:
+        said += (" " if said.endswith((":", ".")) else ". " if line[:1].isupper() else "; ") + line
+    return CheckResult(state, (said,))
+
+
+def _size(text: str) -> int:
+    """Return the most bytes that a text takes on any terminal: as UTF-8, or in ASCII with escapes."""
+    return max(len(text.encode("utf-8", "surrogatepass")), len(text.encode("ascii", "backslashreplace")))
+
+
+def _cut(text: str, size: int) -> str:
+    if _size(text) <= size:
+        return text
+    while _size(text) > size - len(_CUT):
+        text = text[: min(len(text) - 1, size)]
+    return text + _CUT
 
 
 def evaluate(
@@ -104,11 +129,10 @@ def evaluate(
         reported = [plain(problem) for problem in problems] if isinstance(problems, list) else []
         found += [(degraded, words) for words in reported or ["coordd is degraded"]]
     found.sort(key=lambda reason: -_SEVERITY.index(reason[0]))
-    reasons = [words for _, words in found]
     return CheckResult(
         state=found[0][0] if found else OK,
-        headline="; ".join([*reasons[:1], summary(document)]),
-        details=tuple(reasons[1:]),
+        reasons=tuple(words for _, words in found),
+        summary=summary(document),
         perfdata=" ".join(perfdata),
     )
 

@@ -3,8 +3,10 @@
 | first that fits | of |
 |---|---|
 | the id, as it is | the whole list (the daemon's own search) |
-| id or name, as it is | the project above the current directory, then all |
+| id or name, as it is or as it was shown | the project above the current directory, then all |
 | a unique beginning of id or name | the same |
+
+A word whose bytes may mean several texts (typed.py) is looked for in each of them, rule by rule.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from coordd.cli.agent_places import is_at, place_of, short_path
 from coordd.cli.agent_words import key_of, name_of
 from coordd.cli.pages import all_pages
+from coordd.cli.typed import shown_forms, spellings, typed
 from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell, CoorddError, RpcError
 from coordd.protocol.paths import workspace_above
@@ -41,10 +44,10 @@ def agent_of(target: DaemonTarget, words: str, workspace: str | None) -> dict[st
         RpcError: the daemon refuses.
         CannotTell: the answer has another shape.
     """
-    try:
-        return _get(target, words, workspace)
-    except RpcError as error:
-        return _get(target, *_searched(target, words, workspace, error))
+    found = _asked(target, words, workspace)
+    if isinstance(found, RpcError):
+        return _get(target, *_searched(target, words, workspace, found))
+    return found
 
 
 def identity_of(target: DaemonTarget, words: str, workspace: str | None) -> tuple[str, str | None]:
@@ -53,26 +56,46 @@ def identity_of(target: DaemonTarget, words: str, workspace: str | None) -> tupl
     Raises:
         NoSuchAgent, RpcError, CannotTell: as :func:`agent_of`.
     """
-    try:
-        _get(target, words, workspace)
-    except RpcError as error:
-        return _searched(target, words, workspace, error)
-    return words, workspace
+    found = _asked(target, words, workspace)
+    if isinstance(found, RpcError):
+        return _searched(target, words, workspace, found)
+    return str(found.get("agent_id")), workspace
+
+
+def _asked(target: DaemonTarget, words: str, workspace: str | None) -> dict[str, Any] | RpcError:
+    """Return the answer of the daemon's own search; its last refusal where it finds no single agent.
+
+    Raises:
+        RpcError: it refuses for another reason.
+        CannotTell: the answer has another shape.
+    """
+    refusals = []
+    for spelling in spellings(words):
+        try:
+            return _get(target, spelling, workspace)
+        except RpcError as error:
+            if as_dict(error.data).get("kind") not in ("no-such-agent", "ambiguous"):
+                raise
+            refusals.append(error)
+    return refusals[-1]
 
 
 def _searched(
     target: DaemonTarget, words: str, workspace: str | None, refused: RpcError
 ) -> tuple[str, str | None]:
-    """Return id and workspace of what the daemon's own search did not find; raise what it said otherwise."""
-    if as_dict(refused.data).get("kind") not in ("no-such-agent", "ambiguous"):
-        raise refused
+    """Return id and workspace of what the daemon's own search did not find.
+
+    Raises:
+        NoSuchAgent: as :func:`agent_of`.
+    """
     _, agents = all_pages(target, "agents.list", "agents", {})
     if workspace is not None:
         place = workspace_named(target, workspace) or ""
         agents = [agent for agent in agents if is_at(agent, place)]
     found = meant(agents, words, _here(target))
     if len(found) != 1:
-        raise NoSuchAgent(explained(agents, found, words, os.environ.get("HOME"))) from refused
+        home = os.environ.get("HOME")
+        raise NoSuchAgent(explained(agents, found, spellings(words)[0], home)) from refused
     return str(found[0].get("agent_id")), key_of(found[0])[0]
 
 
@@ -84,9 +107,10 @@ def meant(agents: Sequence[dict[str, Any]], words: str, cwd: str | None) -> list
     here = [agent for agent in agents if _is_here(agent, cwd)]
     for rule in (_is, _begins):
         for group in (here, agents):
-            found = [agent for agent in group if rule(agent, words)]
-            if found:
-                return found
+            for spelling in spellings(words):
+                found = [agent for agent in group if rule(agent, spelling)]
+                if found:
+                    return found
     return []
 
 
@@ -130,14 +154,16 @@ def _words_of(agent: dict[str, Any]) -> Iterable[str]:
 
 
 def _is(agent: dict[str, Any], words: str) -> bool:
-    return words in _words_of(agent)
+    return any(words in shown_forms(word) for word in _words_of(agent))
 
 
 def _begins(agent: dict[str, Any], words: str) -> bool:
-    return bool(words) and any(word.startswith(words) for word in _words_of(agent))
+    forms = [form for word in _words_of(agent) for form in shown_forms(word)]
+    return bool(words) and any(form.startswith(words) for form in forms)
 
 
 def _is_here(agent: dict[str, Any], cwd: str | None) -> bool:
+    cwd = None if cwd is None else typed(cwd)
     places = [agent.get("workspace"), agent.get("project")]
     return cwd is not None and any(
         isinstance(place, str) and place and f"{cwd}/".startswith(f"{place.rstrip('/')}/") for place in places

@@ -44,7 +44,7 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None) -> int:
         try:
             answer = client.call("agents.forget", params)
         except RpcError as error:
-            raise _explained(error, shown(agent_id)) from error
+            raise _explained(error, shown(identity)) from error
         if as_dict(answer).get("forgotten") is not True:
             raise CannotTell(f"{client.path}: the daemon does not say that it forgot {shown(identity)}.")
     place = f" of {short_path(chosen, os.environ.get('HOME'))}" if chosen else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from coordd.cli.history_table import table_blocks
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target, utc_option
 from coordd.cli.tail import find_series
-from coordd.cli.times import with_zone
+from coordd.cli.typed import spellings, typed
 from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell
 from coordd.records.moments import Span, checked_span
@@ -26,7 +27,7 @@ from coordd.util.text import escape
 from coordd.util.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
 FORMATS = ("table", "jsonl", "csv", "chart")
@@ -39,6 +40,7 @@ DEFAULT_SPAN = 3600.0
 Examples:
   coordctl history system                         the last hour, a line a sample
   coordctl history agent --agent reviewer-7 --since 24h
+  coordctl history event --since yesterday --until today
   coordctl history event --since 2026-11-22T06:00 --until 2026-11-22T07:00
   coordctl history system --since 7d --step 1h    a line an hour: mean, least, most
   coordctl history system --since 1d --format chart
@@ -50,9 +52,13 @@ In CSV a text that begins like a formula (=, +, -, @, a tab, a line break) gets
 a ' before it, for spreadsheets; jsonl gives every text as it is.
 
 \b
-A time is a duration before now (90s, 1h30m, 7d), a timestamp (in local time, or
-with --utc in UTC, where it has no zone), or epoch seconds. --since is part of
-the range, --until is not. Times in jsonl and csv are always UTC.
+A TIME is one of these, local where it has no zone, or with --utc in UTC:
+  90s, '10 min', 1h30m, '2 days'  so long before now; now is one, too
+  today, yesterday                its midnight; 'yesterday 23:55'
+  23:55                           the last one
+  2026-11-22, 2026-11-22T06:05    ISO-8601; Z or +01:00 at its end is its zone
+  1764200000                      epoch seconds
+--since is part of the range, --until is not. Times in jsonl and csv are UTC.
 Works with the daemon down: then the files of the layout are read.""",
 )
 @click.argument("type", type=click.Choice(TYPES))
@@ -94,14 +100,19 @@ def command(
         question = RecordQuery(
             type,
             _span(since, until, now, utc=utc),
-            agent_id,
-            workspace_named(target, workspace and os.path.abspath(os.path.expanduser(workspace))),
+            None if agent_id is None else typed(agent_id),
+            workspace_named(
+                target, None if workspace is None else typed(os.path.abspath(os.path.expanduser(workspace)))
+            ),
             worktrees=True,
         )
         thinner = None if step is None else Thinner(type, _step(step))
     except ValueError as error:
         raise BadUsage(escape(str(error))) from None
-    scan = Scan(find_series(target, type).directory, question)
+    directory = find_series(target, type).directory
+    if agent_id is not None:
+        question = _spelled(question, directory, spellings(agent_id))
+    scan = Scan(directory, question)
     found = _Found(scan)
     try:
         if form == "chart":
@@ -118,6 +129,14 @@ def command(
     if not found.count and sys.stderr is not None and sys.stderr.isatty():
         complain(f"no {type} records in that time")
     return 0
+
+
+def _spelled(question: RecordQuery, directory: str, words: Sequence[str]) -> RecordQuery:
+    """Return the question about the agent of which there are records, of several that a word may mean."""
+    if len(words) < 2:
+        return question
+    asked = [replace(question, agent_id=word) for word in words]
+    return next((one for one in asked if any(Scan(directory, one).batches())), question)
 
 
 class _Found:
@@ -168,8 +187,7 @@ def _thinned(found: _Found, thinner: Thinner) -> Iterator[dict[str, Any]]:
 
 def _span(since: str | None, until: str | None, now: float, *, utc: bool) -> Span:
     """Return the span that was asked for; a time without a zone is meant as times are shown."""
-    begin, end = (None if text is None else with_zone(text, utc=utc) for text in (since, until))
-    span = checked_span(begin, end, now)
+    span = checked_span(since, until, now, utc=utc)
     if since is not None:
         return span
     return Span((now if span.until is None else span.until) - DEFAULT_SPAN, span.until)

@@ -5,8 +5,10 @@ From page to page columns only grow wider. A thinned number shows its mean, then
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from coordd.cli.agent_places import short_path, short_paths
 from coordd.cli.times import moment_words, zone_of
 from coordd.util.text import UNKNOWN, count, duration, number, percent, shown, size, width
 from coordd.util.untyped import as_dict
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PAGE = 500
+_ANSWERS = {"redis": "answers", "file": UNKNOWN}
+"""What the label ``coord_mode`` says: whether a configured Redis answered, not where agents came from."""
 
 Row = list[str]
 
@@ -76,11 +80,11 @@ def _system(_with_workspace: bool) -> Columns:
             _number(agents.get("active"), _count),
             _number(agents.get("inactive"), _count),
             _number(agents.get("unknown"), _count),
-            shown(record.get("coord_mode")),
+            _ANSWERS.get(str(record.get("coord_mode")), UNKNOWN),
             shown(record.get("host")),
         ]
 
-    heading = ["TIME", "CPU", "MEMORY", "DISK", "LOAD", "ACTIVE", "INACTIVE", "UNKNOWN", "MODE", "HOST"]
+    heading = ["TIME", "CPU", "MEMORY", "DISK", "LOAD", "ACTIVE", "INACTIVE", "UNKNOWN", "REDIS", "HOST"]
     return heading, row
 
 
@@ -96,7 +100,9 @@ def _agent(with_workspace: bool) -> Columns:
             _number(record.get("cpu_percent"), percent),
             _number(record.get("rss"), size),
         ]
-        return [*cells, shown(record.get("workspace"))] if with_workspace else cells
+        place = record.get("workspace")
+        where = "Redis" if place is None else short_path(place, os.environ.get("HOME"))
+        return [*cells, where] if with_workspace else cells
 
     heading = ["TIME", "AGENT", "STATUS", "REASON", "CAUSE", "TASKS", "UPTIME", "CPU", "RSS"]
     return [*heading, "WORKSPACE"] if with_workspace else heading, row
@@ -107,7 +113,7 @@ def _event(_with_workspace: bool) -> Columns:
         return [
             shown(record.get("kind")),
             shown(record.get("subject")),
-            shown(record.get("message")),
+            short_paths(record.get("message"), os.environ.get("HOME")),
         ]
 
     return ["TIME", "KIND", "SUBJECT", "MESSAGE"], row

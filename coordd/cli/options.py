@@ -10,6 +10,7 @@ import click
 
 from coordd.cli.common import LAYOUTS, LONGEST_TIMEOUT, DaemonTarget, parse_timeout
 from coordd.cli.complete import agents_named
+from coordd.cli.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ def workspace_option(words: str) -> Callable[[Callback], Callback]:
     """Return the option ``--workspace DIR``, passed on as the daemon knows it; "" for Redis alone."""
 
     def key(_ctx: click.Context, _param: click.Parameter, directory: str | None) -> str | None:
-        return os.path.abspath(directory) if directory else directory
+        return typed(os.path.abspath(os.path.expanduser(directory))) if directory else directory
 
     return click.option("--workspace", metavar="DIR", callback=key, help=f"{words}; '' for Redis alone.")
 

@@ -10,6 +10,7 @@ import click
 
 from coordd.cli.common import BadUsage, complain, flush, say, say_json
 from coordd.cli.options import takes_target
+from coordd.cli.typed import typed
 from coordd.cli.waiting import wait_for
 from coordd.errors import RpcError
 
@@ -39,7 +40,7 @@ line, until Ctrl-C.""",
 @takes_target
 def command(target: DaemonTarget, method: str, params: str | None) -> int:
     """Call a METHOD with parameters from JSON (- reads them from stdin); print the result."""
-    parsed = None if params is None else parse_params(_stdin() if params == "-" else params)
+    parsed = None if params is None else parse_params(_stdin() if params == "-" else typed(params))
     with target.connect() as client:
         try:
             result = client.call(method, parsed)

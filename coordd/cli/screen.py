@@ -88,13 +88,19 @@ class Screen:
         for descriptor in self._wakeup:
             os.close(descriptor)
 
+    @property
+    def room(self) -> int:
+        """The lines above the footer, at least one."""
+        return max(os.get_terminal_size(sys.stdout.fileno()).lines or USUAL_ROWS, 2) - 1
+
     def draw(self, lines: Sequence[str], footer: str) -> None:
         """Show as many lines as fit, and the footer below them."""
-        rows = max(os.get_terminal_size(sys.stdout.fileno()).lines or USUAL_ROWS, 2)
-        if len(lines) > rows - 1:
-            hidden = len(lines) - (rows - 2)
-            lines = [*lines[: rows - 2], f"… {hidden} lines more than this window has"]
-        blank = [""] * (rows - 1 - len(lines))
+        room = self.room
+        if len(lines) > room:
+            hidden = len(lines) - (room - 1)
+            words = "1 line does" if hidden == 1 else f"{hidden} lines do"
+            lines = [*lines[: room - 1], f"… {words} not fit into this window; all of it: coordctl status"]
+        blank = [""] * (room - len(lines))
         footer = paint(footer, "dim", colour=not os.environ.get("NO_COLOR"))
         text = f"{_REST_OF_LINE}\r\n".join([*lines, *blank, footer])
         self._write(_HOME + text + _REST_OF_LINE + _REST_OF_SCREEN)

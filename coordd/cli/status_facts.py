@@ -37,8 +37,11 @@ LISTED = 5
 
 _STALE = 120.0
 """Seconds from which on the age of the host's sample is worth saying."""
+_STARTING = 5.0
+"""Seconds after a start in which the first sample of the host is on its way."""
 _LABEL = 11
-_TASKS = ("available", "claimed", "expired", "orphaned")
+_TASKS = ("available", "claimed")
+_AMONG_CLAIMED = ("expired", "orphaned")
 
 
 def fact_lines(
@@ -48,7 +51,7 @@ def fact_lines(
     facts = [
         ("Tasks", _tasks(as_dict(document.get("tasks")))),
         *_limits(document.get("limits"), now),
-        ("Host", _host(as_dict(document.get("system")), now, old=view.old)),
+        ("Host", _host(as_dict(document.get("system")), now, old=view.old) or _unsampled(document, view)),
         ("Redis", _redis(as_dict(document.get("redis")))),
         *_not_read(document.get("workspaces") if workspaces else None, view),
         ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
@@ -59,9 +62,12 @@ def fact_lines(
 
 
 def _tasks(tasks: dict[str, Any]) -> str:
-    if all(number(tasks.get(name)) is None for name in _TASKS):
+    """Return how many there are; those whose claim has expired or is orphaned are among the claimed."""
+    if all(number(tasks.get(name)) is None for name in (*_TASKS, *_AMONG_CLAIMED)):
         return ""
-    return ", ".join([f"{count(tasks.get(name))} {name}" for name in _TASKS if number(tasks.get(name)) != 0])
+    told = [f"{count(tasks.get(name))} {name}" for name in _TASKS if number(tasks.get(name)) != 0]
+    among = [f"{count(tasks.get(name))} {name}" for name in _AMONG_CLAIMED if number(tasks.get(name)) != 0]
+    return ", ".join(told) + (f" ({', '.join(among)})" if among else "")
 
 
 def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
@@ -81,7 +87,7 @@ def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
 
 def _host(system: dict[str, Any], now: float | None, *, old: bool) -> str:
     if not system:
-        return "no sample yet"
+        return ""
     memory, disk = as_dict(system.get("memory_usage")), as_dict(system.get("disk_usage"))
     taken = seconds_since(system.get("timestamp"), now)
     return join_known(
@@ -93,6 +99,12 @@ def _host(system: dict[str, Any], now: float | None, *, old: bool) -> str:
             "" if not old and taken is not None and taken <= _STALE else f"sampled {ago(taken)}",
         ]
     )
+
+
+def _unsampled(document: dict[str, Any], view: View) -> str:
+    up = number(as_dict(document.get("daemon")).get("uptime"))
+    soon = not view.old and up is not None and up < _STARTING
+    return "no sample yet: the first spans a second" if soon else "no sample yet"
 
 
 def _load(system: dict[str, Any]) -> str:
@@ -115,7 +127,7 @@ def _redis(redis: dict[str, Any]) -> str:
             "connected",
             shown(redis.get("url")),
             f"memory {size(redis.get('used_memory'))}",
-            f"{count(redis.get('keys'))} keys",
+            f"{count(redis.get('keys'))} {'key' if redis.get('keys') == 1 else 'keys'}",
             f"latency {UNKNOWN if latency is None else f'{latency:.1f} ms'}",
             f"feed {shown(redis.get('feed'))}",
         ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from coordd.cli.agent_places import project_words, short_path
 from coordd.cli.agent_words import STYLE, key_of, labels, seconds_since
 from coordd.cli.grid import MOST, Column, grid
-from coordd.cli.look import ROWS
 from coordd.cli.wrapping import wrapped
 from coordd.util.text import age, middle, paint, shown, width
 from coordd.util.untyped import dicts
@@ -39,9 +38,9 @@ def needs_lines(picture: Picture, view: View, *, now: float | None) -> list[str]
     entries = dicts(attention)
     if not entries:
         return ["Nobody needed you then." if view.old else "Nobody needs you."]
-    rows = _rows(entries[:ROWS], picture.agents, view, now)
+    rows = _rows(entries[: view.needs], picture.agents, view, now)
     # A command asks a daemon that answers.
-    commands = ["" if view.old else _command(entry) for entry in entries[:ROWS]]
+    commands = ["" if view.old else _command(entry) for entry in entries[: view.needs]]
     kinds = [STYLE.get(str(entry.get("kind")), "yellow") for entry in entries]
 
     def style(row: int, column: int) -> str | None:
@@ -49,8 +48,10 @@ def needs_lines(picture: Picture, view: View, *, now: float | None) -> list[str]
 
     lines = [paint("Needed you then" if view.old else "Needs you", "bold", colour=view.colour)]
     lines += _laid_out(rows, commands, view, style if view.paints else None)
-    if len(entries) > ROWS:
-        lines.append(f"  … and {len(entries) - ROWS} more" + ("" if view.old else ": coordctl rpc status"))
+    if len(entries) > view.needs:
+        lines.append(
+            f"  … and {len(entries) - view.needs} more" + ("" if view.old else ": coordctl rpc status")
+        )
     return lines
 
 

@@ -7,6 +7,7 @@ another type is shown as ``-``.
 
 from __future__ import annotations
 
+from coordd.cli.agent_places import short_paths
 from coordd.cli.agent_words import counts_of
 from coordd.cli.status_agents import agent_lines
 from coordd.cli.status_facts import LISTED, fact_lines
@@ -142,7 +143,7 @@ def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
     if not sentences:
         return []
     words = f"{heading} then" if view.old else heading
-    told = [f"  {with_short_words(shown(one), view.line - 2)}" for one in sentences]
+    told = [f"  {with_short_words(short_paths(one, view.home), view.line - 2)}" for one in sentences]
     return [paint(words, "bold", colour=view.colour), *told]
 
 

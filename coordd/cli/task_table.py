@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coordd.cli.agent_places import short_path
 from coordd.cli.grid import Column, grid
 from coordd.cli.tables import ID_COLUMNS
 from coordd.util.text import UNKNOWN, age, ago, clipped, epoch_of, number, shown
@@ -44,7 +45,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], asked: object, view: View) -> li
             _progress(task, moment),
         ]
         if len(workspaces) > 1:
-            row.append(shown(task.get("workspace")))
+            row.append(_place(task, view.home))
         rows.append(row)
 
     def style(row: int, column: int) -> str | None:
@@ -64,6 +65,11 @@ def _holder(task: dict[str, Any]) -> str:
     if status == "active":
         return holder
     return f"{holder} ({'no trace of it' if status is None else shown(status)})"
+
+
+def _place(task: dict[str, Any], home: str | None) -> str:
+    path = task.get("workspace")
+    return "Redis" if path is None else short_path(path, home)
 
 
 def _when(timestamp: object, asked: float | None) -> str:

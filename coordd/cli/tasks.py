@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
+from coordd.cli.agent_places import short_path
 from coordd.cli.common import complain, own_view, say, say_json
 from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
@@ -57,6 +59,7 @@ def command(target: DaemonTarget, state: str | None, workspace: str | None, as_j
     else:
         say(nothing("tasks", asked))
     for path in unknown if isinstance(unknown, list) else ():
-        if workspace is None or path == workspace:
-            complain(f"the tasks of {path} are unknown: it cannot be read (see coordctl status).")
+        if workspace is None or (path or "") == workspace:
+            whose = "in Redis" if path is None else f"of {short_path(path, os.environ.get('HOME'))}"
+            complain(f"the tasks {whose} are unknown: they cannot be read (see coordctl status).")
     return 0

@@ -46,20 +46,6 @@ def local_time(timestamp: object, now: float | None) -> str:
     return escape(time.strftime("%H:%M %Z" if today else "%Y-%m-%d %H:%M %Z", read))
 
 
-def with_zone(text: str, *, utc: bool) -> str:
-    """Return a time that a person typed, with a zone: local, unless it has one or is meant as ``utc``.
-
-    So a time can be typed as it was shown. What is no date and time is returned as it is.
-    """
-    from datetime import datetime
-
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return text if utc or moment.tzinfo is not None else moment.astimezone().isoformat()
-    except (ValueError, OverflowError):
-        return text
-
-
 def _read(timestamp: object, *, utc: bool) -> time.struct_time | None:
     moment = epoch_of(timestamp)
     if moment is None:

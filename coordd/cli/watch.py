@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coordd.cli.common import DaemonTarget, flush, output_error, own_view, say
+from coordd.cli.fitting import fitted
 from coordd.cli.live_status import LiveStatus
 from coordd.cli.look import Picture
 from coordd.cli.screen import Ended, Screen, is_screen
@@ -100,7 +102,8 @@ def _keep_drawn(live: LiveStatus, fallback: Fallback, screen: Screen) -> None:
             footer = "q quits"
             if (waited := live.overdue(mono)) is not None and live.trouble is None:
                 footer = f"no answer for {duration(waited)}  {footer}"
-            screen.draw(_text(live, fallback, mono, own_view()).split("\n"), footer)
+            lines = fitted(partial(_text, live, fallback, mono), own_view(), screen.room)
+            screen.draw(lines, footer)
             drawn, drawn_at = live.version, mono
         keys = screen.wait(live.fileno(), min(live.due(mono), max(0.0, drawn_at + TICK - mono)))
         if "q" in keys or "Q" in keys:

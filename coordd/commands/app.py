@@ -13,9 +13,14 @@ from coordd import __version__
 from coordd.commands.launch import run_here
 from coordd.commands.options import takes_log, takes_sources
 from coordd.config.redis_url import public_url
+from coordd.errors import CoorddError
 from coordd.util.text import escape
+from coordd.util.usage import USAGE, usage_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from coordd.config.build import Config
     from coordd.config.file import ConfigSources
 
@@ -47,6 +52,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
@@ -63,9 +69,51 @@ Then ask it:
 Exit codes: 0 ended as asked, 1 it cannot start (another one runs, or it has no
 right to a directory), 2 usage, 78 a configuration that cannot be used.""",
 )
-@click.version_option(__version__, prog_name="coordd")
-def app() -> None:
+@click.version_option(__version__, prog_name="coordd", message="%(prog)s %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> None:
     """The daemon that knows which coding agents are alive and keeps the record."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+class WrongUsage(CoorddError):
+    """A command line that means nothing."""
+
+    exit_code = USAGE
+
+
+def run_app(arguments: Sequence[str]) -> NoReturn:
+    """Run the command that the arguments name, and end the process with its exit code.
+
+    Raises:
+        WrongUsage: the command line is wrong.
+        CoorddError: as the command does.
+    """
+    try:
+        code = app.main(list(arguments), prog_name="coordd", standalone_mode=False)
+    except click.UsageError as error:
+        context = error.ctx or _context_of(arguments)
+        words = usage_words(error.format_message(), context.get_usage(), context.command_path)
+        raise WrongUsage(words) from None
+    except click.ClickException as error:
+        raise CoorddError(error.format_message()) from None
+    except click.Abort:
+        click.echo("Aborted!", err=True)
+        sys.exit(1)
+    sys.exit(code)
+
+
+def _context_of(arguments: Sequence[str]) -> click.Context:
+    """Return the context of the command that is named, for an error that has none of its own."""
+    context = click.Context(app, info_name="coordd")
+    for word in arguments:
+        group = context.command
+        command = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if command is not None:
+            context = click.Context(command, info_name=word, parent=context)
+    return context
 
 
 @app.command(

@@ -21,12 +21,7 @@ def main() -> None:
     try:
         _run(sys.argv[1:])
     except CoorddError as error:
-        lines = f"coordd: {escape_lines(str(error))}"
-        if os.environ.get("JOURNAL_STREAM"):
-            from coordd.service.logs import for_journal
-
-            lines = for_journal(lines, os.environ)
-        _say(lines)
+        complain(str(error))
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get(DEBUG):
@@ -50,9 +45,19 @@ def _run(arguments: Sequence[str]) -> None:
         except KeyboardInterrupt:  # before the daemon takes signals itself; click says and does the same
             _say("\nAborted!")
             sys.exit(1)
-    from coordd.commands.app import app
+    from coordd.commands.app import run_app
 
-    app(prog_name="coordd")
+    run_app(arguments)
+
+
+def complain(text: str) -> None:
+    """Write an error to stderr, escaped, after the program's name; to the journal with its level."""
+    lines = f"coordd: {escape_lines(text)}"
+    if os.environ.get("JOURNAL_STREAM"):
+        from coordd.service.logs import for_journal
+
+        lines = for_journal(lines, os.environ)
+    _say(lines)
 
 
 def _open_standard_streams() -> None:

@@ -12,11 +12,17 @@ from __future__ import annotations
 import re
 
 EXPECTED = "expected redis://[user:password@]host[:port][/db], rediss://… or unix:///path[?db=n]"
+ENCODE = (
+    "expected / # ? @ : [ ] % and blanks in a user's name or a password percent-encoded, "
+    "in this order as %2F %23 %3F %40 %3A %5B %5D %25 %20"
+)
 NO_CONTROLS = (
     "expected a URL without control characters, such as line breaks, also where it is percent-encoded"
 )
 
 _QUERY_PASSWORD = re.compile(r"(?i)([?&]\w*password=)[^&]*")
+_SCHEMES = ("redis", "rediss", "unix")
+_SPECIAL = frozenset("/#?@[] ")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TLS_FILES = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"})
 _TLS_WORDS = {
@@ -61,6 +67,25 @@ def check_redis_url(url: str) -> str:
     Raises:
         ValueError: in words that do not repeat the URL, since it may hold a password.
     """
+    try:
+        return _checked(url)
+    except ValueError:
+        # What is wrong with the parts says nothing where a password made them, and could repeat some of it.
+        if _is_cut_by_its_password(url):
+            raise ValueError(ENCODE) from None
+        raise
+
+
+def _is_cut_by_its_password(url: str) -> bool:
+    """Return whether a user's name or a password, all before the last ``@``, holds what ends or splits it."""
+    scheme, _, rest = url.partition("://")
+    userinfo, at, _ = rest.rpartition("@")
+    if not at or scheme.lower() not in _SCHEMES or has_controls(url):
+        return False
+    return not _SPECIAL.isdisjoint(userinfo) or ":" in userinfo.partition(":")[2]
+
+
+def _checked(url: str) -> str:
     from urllib.parse import parse_qs, unquote, urlsplit
 
     # before the URL is taken apart, for urlsplit drops some of them; whole, for every part is decoded once
@@ -73,7 +98,7 @@ def check_redis_url(url: str) -> str:
     except ValueError:
         # the original names the parts it disliked, a password among them
         raise ValueError(EXPECTED) from None
-    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment or any(c.isspace() for c in url):
+    if parts.scheme not in _SCHEMES or parts.fragment or any(c.isspace() for c in url):
         raise ValueError(EXPECTED)
     if parts.scheme == "unix":
         if parts.hostname or not parts.path.startswith("/") or len(parts.path) < 2:

@@ -183,10 +183,18 @@ class Documents:
 
     def summary(self, now: Moment) -> str:
         """Return one line about the state, for ``systemctl status``."""
-        counts = self._store.counts(now.mono)
-        text = f"agents: {counts.active} active, {counts.inactive} inactive, {counts.unknown} unknown"
+        counts, need = self._store.counts(now.mono), len(self._needs.entries(now))
+        dead = counts.inactive - self._store.inactive_count("ended")
+        told = [("alive", counts.active), ("dead", dead), ("unknown", counts.unknown)]
+        words = [f"{number} {word}" for word, number in told if number or word == "alive"]
+        text = ", ".join(words) if counts.active or dead or counts.unknown else "no agents"
+        text += f", {need} {'needs' if need == 1 else 'need'} you" if need else ""
         problems = [*self._own_problems(now, self._sinks()), *self._needs.problems(now)]
         return f"{text}; degraded: {'; '.join(problems)}" if problems else f"{text}; no problems"
+
+    def summary_until(self, now: Moment) -> float:
+        """Return the monotonic time at which time alone may change :meth:`summary`; infinite for never."""
+        return self._needs.next_deadline(now)
 
     def agent(self, shown: ShownAgent, now: Moment) -> AgentView:
         """Return an agent as an entry of ``agents.list``, as of this moment."""

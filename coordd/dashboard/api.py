@@ -33,6 +33,8 @@ RECENT_MOST = 1000
 RECENT_OF_PAGE = 200
 """Recent events that the page asks for."""
 
+_LONGEST_ID = 256
+"""Characters of an agent's id at most."""
 _SPAN: dict[str, Kind] = {"since": str, "until": str}
 _PAGE: dict[str, Kind] = {"workspace": str, "limit": int, "cursor": str}
 _SCHEMA = b'{"schema":%d,' % SCHEMA
@@ -90,9 +92,10 @@ ENDPOINTS = (
     Endpoint(
         "/api/agents/{id}",
         "agent",
-        "One agent with the evidence for its verdict, its tasks and claims",
+        "One agent with the evidence for its verdict, its tasks and claims; as /api/agents/?agent_id= too, "
+        "for ids that no path can end with (.., active)",
         "AgentInFull",
-        {"workspace": str},
+        {"workspace": str, "agent_id": str},
         errors=(404, 409, 503),
     ),
     Endpoint(
@@ -198,10 +201,12 @@ class Api:
         return derived[1]
 
     async def _agent(self, query: Params, request: Request) -> bytes:
-        agent_id: str = request.path_params["id"]
-        if not 1 <= len(agent_id) <= 256:
-            raise BadRequest("an agent's id has 1 to 256 characters")
-        raw = await self._upstream.ask("agents.get", {"agent_id": agent_id, **query})
+        agent_id: str = request.path_params["id"] or str(query.get("agent_id", ""))
+        if not 1 <= len(agent_id) <= _LONGEST_ID:
+            raise BadRequest(f"an agent's id has 1 to {_LONGEST_ID} characters")
+        if query.get("agent_id", agent_id) != agent_id:
+            raise BadRequest("agent_id: the path names another agent")
+        raw = await self._upstream.ask("agents.get", {**query, "agent_id": agent_id})
         return _with_id(msgspec.json.decode(raw))
 
     async def _tasks(self, query: Params, _request: Request) -> bytes:

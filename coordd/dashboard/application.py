@@ -9,6 +9,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -140,9 +141,26 @@ class Dashboard:
         return json_response(self._openapi)
 
 
+class _AnyText(Convertor[str]):
+    """Match all that is left of a path, line breaks too, which Starlette's own ``path`` does not."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """Return the text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the text as it is."""
+        return value
+
+
+register_url_convertor("anytext", _AnyText())
+
+
 def _path(template: str) -> str:
-    """Return a path template in Starlette's form; an agent's id may hold slashes."""
-    return template.replace("{id}", "{id:path}")
+    """Return a path template in Starlette's form, with an agent's id as :class:`_AnyText`."""
+    return template.replace("{id}", "{id:anytext}")
 
 
 async def _nothing(_request: Request, _error: Exception) -> Response:

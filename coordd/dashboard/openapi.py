@@ -14,7 +14,8 @@ from coordd.model import AgentInFull, AgentView, AttentionEntry, SystemSample, T
 
 _REF = "#/components/schemas/"
 _WORDS = {
-    "since": "Begin: a timestamp such as 2026-11-22T06:05:00Z, or a duration before now such as 6h",
+    "since": "Begin: a timestamp such as 2026-11-22T06:05:00Z, a duration before now such as 6h, or today, "
+    "yesterday, 23:55; UTC where it has no zone",
     "until": "End, not included; as since",
     "step": "Length of the stretches that records are thinned to, such as 5m",
     "limit": "At most so many",

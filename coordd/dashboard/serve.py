@@ -31,6 +31,7 @@ from coordd.errors import CoorddError
 from coordd.protocol.admission import allowed_connections
 from coordd.protocol.client import Client
 from coordd.protocol.snapshot import Snapshot
+from coordd.util.local_times import local_stamp
 from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.sdnotify import manager_of, ready, stopping
 from coordd.util.text import escape
@@ -206,6 +207,13 @@ class HttpServer(uvicorn.Server):
             self.handle_exit(signal.SIGTERM, None)
 
 
+class _Lines(logging.Formatter):
+    """Write the time of a line as the daemon's log has it."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  # logging's
+        return local_stamp(record.created)
+
+
 def _log(path: str | None) -> None:
     """Log to stderr, whose reader adds the time, or to a file, since launchd keeps no log."""
     if path is None:
@@ -219,9 +227,7 @@ def _log(path: str | None) -> None:
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     except OSError as error:
         raise LogFileError(f"--log-file {escape(path)}: {error.strerror or error}") from error
-    line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    line.converter = time.gmtime
-    handler.setFormatter(line)
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[Limited(handler)], level=logging.INFO)
 
 

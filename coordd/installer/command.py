@@ -165,6 +165,7 @@ def uninstall(scope: Scope, purge: bool, dashboard: bool, dry_run: bool) -> None
         manager=_manager(setting, root=not dry_run),
         layout=_layout(setting),
         environ=service_environment(wanted, setting),
+        programs=setting.programs,
         command=setting.shown("coordd"),
         say=click.echo,
     ).uninstall(purge=purge, dry_run=dry_run)

@@ -16,6 +16,7 @@ from coordd.errors import InstallError
 from coordd.installer.answering import DEADLINE, ServiceAddress, version_behind, wait_for_answer
 from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.dashboard import MakeToken, check_packages, check_visible, token_file, version_at
+from coordd.installer.links import Link, linking, not_linked
 from coordd.installer.managers import Manager, Setting
 from coordd.installer.readers import check_owner, check_program, check_readable
 from coordd.installer.services import COORDD, DASHBOARD, GROUP, HOME, USER, Service, Wanted, listen_of
@@ -58,7 +59,7 @@ class Installation:
         preparing = [*manager.accounts(), *self._configuration()]
         if dry_run:
             later = [step for one in services for step in (*self._placing(one), *self._starting(one))]
-            perform([*preparing, *later], say=say, dry_run=True)
+            perform([*preparing, *later, *self._linking()], say=say, dry_run=True)
             names = " and ".join([one.name for one in services if not self._rests(one)])
             verb = "answer" if " and " in names else "answers"
             say(f"would wait until {names} {verb}, and try each project as the user that will read it")
@@ -71,6 +72,11 @@ class Installation:
             self._start(one, config.control.socket, changed=changed or placed)
         for line in manager.lasting():
             say(line)
+        for step in self._linking():
+            try:
+                perform([step], say=say)
+            except InstallError as error:
+                say(not_linked(error))
         self._tell_workspaces(config.coordination.workspaces)
         self._tell_next(services)
 
@@ -93,6 +99,9 @@ class Installation:
         locked = service == DASHBOARD and self.wanted.scope == "system"
         token = [MakeToken(token_file(self.layout), GROUP)] if locked else []
         return [*token, *self.manager.files([service])]
+
+    def _linking(self) -> list[Link]:
+        return linking(self.setting.programs) if self.wanted.scope == "system" else []
 
     def _rests(self, service: Service) -> bool:
         """Return whether it is installed, stopped and not asked for; then it stays stopped."""

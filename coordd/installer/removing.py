@@ -10,8 +10,9 @@ from coordd.config.layout import Layout
 from coordd.errors import ConfigError
 from coordd.installer.configuration import configured
 from coordd.installer.dashboard import token_file
+from coordd.installer.links import unlinking
 from coordd.installer.managers import Manager
-from coordd.installer.services import DASHBOARD, SERVICES, Wanted
+from coordd.installer.services import DASHBOARD, SERVICES, Programs, Wanted
 from coordd.installer.steps import Remove, Step, perform
 
 
@@ -19,14 +20,15 @@ from coordd.installer.steps import Remove, Step, perform
 class Removal:
     """What is removed: all services, or the dashboard alone.
 
-    ``environ`` is the service's; ``command`` is how the caller types coordd; ``say`` prints a line for the
-    caller.
+    ``environ`` is the service's; ``programs`` are those of this installation; ``command`` is how the caller
+    types coordd; ``say`` prints a line for the caller.
     """
 
     wanted: Wanted
     manager: Manager
     layout: Layout
     environ: Mapping[str, str]
+    programs: Programs
     command: str
     say: Callable[[str], None]
 
@@ -41,12 +43,16 @@ class Removal:
         elsewhere = [] if self.wanted.dashboard else self._named_elsewhere(data)
         # the clients are removed before the daemon that they ask
         installed = [one for one in reversed(services) if self.manager.installed(one)]
+        links = (
+            unlinking(self.programs) if self.wanted.scope == "system" and not self.wanted.dashboard else []
+        )
         if installed:
             perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
         elif not purge:
             what = "the dashboard" if self.wanted.dashboard else "coordd"
             self.say(f"{what} is not installed as a service here; nothing to do")
             return
+        perform(links, say=self.say, dry_run=dry_run)
         there = [path for path in data if os.path.lexists(path)]
         if purge:
             steps: list[Step] = [Remove(path, tree=not self.wanted.dashboard) for path in data]

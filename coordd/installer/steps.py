@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 from coordd.errors import InstallError
 from coordd.util.regular_files import make_file
 
-Done = Literal["written", "unchanged", "kept", "made", "ran", "removed", "absent", "given"]
+Done = Literal["written", "unchanged", "kept", "made", "ran", "removed", "absent", "given", "linked"]
 
 COMMAND_DEADLINE = 240.0
 """Seconds for a command: systemctl start waits for READY, for which the unit allows 180."""
@@ -77,7 +77,7 @@ class WriteFile:
                 os.fsync(file.fileno())
             os.rename(temporary, self.path)
         except OSError as error:
-            raise _cannot("write", self.path, error) from error
+            raise cannot("write", self.path, error) from error
         return "written"
 
 
@@ -104,7 +104,7 @@ class MakeDirectory:
                 os.chown(self.path, *_ids(*self.owner))
             os.chmod(self.path, self.mode)
         except OSError as error:
-            raise _cannot("make", self.path, error) from error
+            raise cannot("make", self.path, error) from error
         return "made"
 
 
@@ -132,7 +132,7 @@ class GiveTree:
         except FileNotFoundError:
             return "absent"
         except OSError as error:
-            raise _cannot("give away", self.path, error) from error
+            raise cannot("give away", self.path, error) from error
         return "given"
 
 
@@ -178,7 +178,7 @@ class Remove:
         except FileNotFoundError:
             return "absent"
         except OSError as error:
-            raise _cannot("remove", error.filename or self.path, error) from error
+            raise cannot("remove", error.filename or self.path, error) from error
         return "removed"
 
 
@@ -246,7 +246,8 @@ def _ids(user: str, group: str) -> tuple[int, int]:
         raise InstallError(f"there is no user {user}: {error}") from error
 
 
-def _cannot(verb: str, path: str, error: OSError) -> InstallError:
+def cannot(verb: str, path: str, error: OSError) -> InstallError:
+    """Return the error for a step that the system refused, with what to do about it."""
     hint = ""
     if isinstance(error, PermissionError):
         hint = " Run it as the owner of that directory, or as root (sudo)."

@@ -113,14 +113,15 @@ class Announcer:
             "waiting_for": wanted if doing.activity == "waiting" else None,
             "tool": call.name if call else None,
         }
-        message = f"agent {label_of(agent)} {words}"
+        message = f"agent {label_of(agent)} {agent.key.place_words} {words}"
         self._recorder.event(f"agent.{doing.activity}", agent.key.agent_id, message, detail)
 
     async def _announce_masses(self) -> None:
         found = [one for one in self._needs.all_entries(now()) if one.kind == "mass"]
         for one in found:
             if one.id not in self._masses:
-                self._recorder.event("agents.mass", one.subject, one.text, {"workspace": one.workspace})
+                message = f"{one.text} in {one.workspace or 'Redis'}"
+                self._recorder.event("agents.mass", one.subject, message, {"workspace": one.workspace})
         self._masses = {one.id for one in found}
 
 

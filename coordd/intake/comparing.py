@@ -119,7 +119,7 @@ class Comparing:
             return
         if before is None or before.verdict.status != after.verdict.status:
             agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
-            message = f"agent {label_of(after)} is {status} ({reason})"
+            message = f"agent {label_of(after)} {after.key.place_words} is {status} ({reason})"
             self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
 
     def removed(self, step: Step, agent: Agent, words: str | None) -> None:
@@ -127,9 +127,8 @@ class Comparing:
         step.samples.append(self.sample(replace(agent, cause="removed"), step.wall))
         if words is not None:
             key = agent.key
-            self._recorder.event(
-                "agent.removed", key.agent_id, f"agent {label_of(agent)} {words}", _where(key)
-            )
+            message = f"agent {label_of(agent)} {key.place_words} {words}"
+            self._recorder.event("agent.removed", key.agent_id, message, _where(key))
 
     def sample(self, agent: Agent, wall: float) -> AgentSample:
         """Return the agent's record at a time in epoch seconds."""

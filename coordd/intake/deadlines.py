@@ -29,18 +29,29 @@ async def _read_nothing(_source: SourceName, _agent_ids: Collection[str]) -> Non
     """Serve as ``reread`` until there are sources."""
 
 
+def _tell_nobody() -> None:
+    """Serve as ``updated`` until somebody wants to know."""
+
+
 class DeadlineTimer:
     """Judge agents when their deadlines pass, from :meth:`start` on.
 
     ``reread`` reads agents again; it has to be set before :meth:`start`. ``running`` is false before that and
-    after :meth:`stop`.
+    after :meth:`stop`. ``updated`` is called when something may have changed, or was judged.
     """
 
     def __init__(
-        self, *, store: AgentStore, schedule: Schedule, agents: AgentIntake, tasks: TaskIntake
+        self,
+        *,
+        store: AgentStore,
+        schedule: Schedule,
+        agents: AgentIntake,
+        tasks: TaskIntake,
+        updated: Callable[[], None] = _tell_nobody,
     ) -> None:
         self.reread: Reread = _read_nothing
         self.running = False
+        self._updated = updated
         self._store = store
         self._schedule = schedule
         self._agents = agents
@@ -68,8 +79,11 @@ class DeadlineTimer:
 
     def update(self) -> None:
         """Set the timer to the next deadline, after something changed."""
-        if not self.running:
-            return
+        if self.running:
+            self._set()
+            self._updated()
+
+    def _set(self) -> None:
         self._tasks.update()
         mono = now().mono
         progress = self._agents.progress_due

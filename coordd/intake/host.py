@@ -22,8 +22,8 @@ from coordd.util.timestamps import format_utc
 
 log = logging.getLogger(__name__)
 
-FIRST_AFTER = 0.2
-"""Seconds between priming the counters and the first sample."""
+FIRST_AFTER = 1.0
+"""Seconds from priming the counters to the first sample: less would be the CPU use of coordd's own start."""
 DEADLINE = 10.0
 """Seconds that one measurement may take."""
 
@@ -82,6 +82,7 @@ class HostSampling:
         self._redis = redis
         self.interval = interval
         self._last: float | None = None
+        self._primed: float | None = None
         self._measured = asyncio.Event()
         self._measured.set()
         self._logged: dict[str, str] = {}
@@ -94,10 +95,15 @@ class HostSampling:
         except DeadlineMissed:
             log.warning("the first look at the host takes more than %g s", DEADLINE)
 
+    def first_in(self) -> float:
+        """Return the seconds until the first sample; what the daemon did since it was primed counts."""
+        return FIRST_AFTER if self._primed is None else max(0.0, self._primed + FIRST_AFTER - now().mono)
+
     def _begin(self) -> None:
         """Make and prime the sampler; runs in the psutil thread."""
         self._sampler = self._make()
-        self._sampler.prime(now().mono)
+        self._primed = now().mono
+        self._sampler.prime(self._primed)
 
     async def sample(self) -> None:
         """Measure, record the sample, then show it."""

@@ -113,9 +113,10 @@ class TaskIntake:
 
 def _message(event: TaskEvent) -> str:
     holder = "nobody known" if event.agent_id is None else event.agent_id
+    task = f"task {event.subject} in {event.workspace or 'Redis'}"
     if event.kind == "task.claimed":
-        return f"task {event.subject} is claimed by {holder}"
+        return f"{task} is claimed by {holder}"
     if event.kind == "task.released":
-        return f"task {event.subject} is no longer claimed by {holder}"
+        return f"{task} is no longer claimed by {holder}"
     why = "is inactive" if event.holder else "has left no trace"
-    return f"the claim of task {event.subject} is orphaned: {holder} {why}"
+    return f"the claim of {task} is orphaned: {holder} {why}"

@@ -1,19 +1,17 @@
-"""Convert moments: as people write them, and as the first bytes of a record have them. Pure."""
+"""Compare moments with the first bytes of records. Pure; typed_moments.py reads what people type."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from coordd.util.timestamps import format_utc, parse_timestamp, within_calendar
-from coordd.util.units import parse_duration
+from coordd.records.typed_moments import parse_moment
+from coordd.util.timestamps import format_utc
 
 PREFIX = b'{"timestamp":"'
 """The beginning of every record that coordd writes; 24 bytes of format_utc() follow."""
 
 _BEGIN = len(PREFIX)
 _END = _BEGIN + 24
-_YOUNGEST_NUMBER = 1e9  # 2001: a smaller number means something else
 
 EARLIEST = b""
 LATEST = b"\x7f"
@@ -61,36 +59,12 @@ def moment_of(line: bytes) -> bytes | None:
     return None
 
 
-def parse_moment(value: str | float, now: float) -> float:
-    """Return a moment in epoch seconds: ``1h30m`` means that long before ``now``, else it is a timestamp.
-
-    Raises:
-        ValueError: it is neither; the message gives examples of both.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            if text[-1:].isalpha() and text[-1:] != "Z":
-                return within_calendar(now - parse_duration(text))
-            moment = parse_timestamp(text)
-        except ValueError:
-            raise ValueError(_expected(value)) from None
-        if not text.replace(".", "").isdigit():
-            return moment
-        value = moment
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(_expected(value))
-    if value < _YOUNGEST_NUMBER:
-        raise ValueError(_expected(value))
-    return parse_timestamp(value)
-
-
-def _expected(value: object) -> str:
-    return f"neither a duration such as '1h' nor a timestamp such as '2026-11-22T06:05:00Z': {value!r:.80}"
-
-
-def checked_span(since: str | float | None, until: str | float | None, now: float) -> Span:
+def checked_span(
+    since: str | float | None, until: str | float | None, now: float, *, utc: bool = True
+) -> Span:
     """Return the span between two moments that :func:`parse_moment` takes; None leaves an end open.
+
+    Times without a zone are local, or with ``utc`` UTC.
 
     Raises:
         ValueError: one of them is bad (the message names it), or ``since`` is after ``until``.
@@ -98,7 +72,7 @@ def checked_span(since: str | float | None, until: str | float | None, now: floa
     moments = []
     for name, value in (("since", since), ("until", until)):
         try:
-            moments.append(None if value is None else parse_moment(value, now))
+            moments.append(None if value is None else parse_moment(value, now, utc=utc))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     span = Span(moments[0], moments[1])

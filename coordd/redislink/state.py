@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from coordd.model import CoordMode
+from coordd.redislink.codes import fix_of
 from coordd.redislink.facts import RedisFacts
 from coordd.runtime.clocks import Moment
 from coordd.util.text import age
@@ -72,7 +73,8 @@ class RedisState:
             self._on_event("redis.down", subject, f"Redis {subject} {facts.error}", detail)
         if self._labels and facts.connected != before:
             mode = "redis" if facts.connected else "file"
-            self._on_event("mode.changed", mode, f"the coordination mode is now {mode}", {"mode": mode})
+            words = f"the configured Redis {'answers' if facts.connected else 'does not answer'}"
+            self._on_event("mode.changed", mode, f"coord_mode is now {mode}: {words}", {"mode": mode})
 
     def document(self) -> dict[str, object]:
         """Return the ``redis`` object of ``status``."""
@@ -87,6 +89,7 @@ class RedisState:
             "latency_ms": facts.latency_ms,
             "feed": self.feed(),
             "error": None if error is None else f"Redis {error}",
+            "fix": fix_of(facts.code) if self.url is not None and facts.error is not None else None,
             "writes": self._writes,
             "version": facts.version,
         }

@@ -45,6 +45,9 @@ _PHRASES = (
     ("called without any password configured", "NOPASSWORD"),
     ("no password is set", "NOPASSWORD"),
     ("db index is out of range", "NODB"),
+    ("select is not allowed in cluster mode", "CLUSTER"),
+    ("unknown command 'select'", "SENTINEL"),
+    ("unknown command `select`", "SENTINEL"),
 )
 
 _ALERTS = (

@@ -25,7 +25,6 @@ from coordd import __version__
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.control.activation import passed_sockets
-from coordd.intake.host import FIRST_AFTER
 from coordd.protocol.jsonrpc import Fault
 from coordd.protocol.registry import registry_folder
 from coordd.runtime.clocks import Moment
@@ -138,12 +137,10 @@ class Daemon:
                 self._sources.path,
             )
         # The first answer waits for neither APScheduler nor psutil: both are slow to import.
-        await parts.traces.run(parts.schedule.load, deadline=LOAD_DEADLINE)
-        parts.schedule.start()
-        await parts.sampling.prime()
-        parts.schedule.every(
-            "host.sample", parts.reloading.config.sampling.interval, parts.sample, first=FIRST_AFTER
-        )
+        # Neither waits for the other: the first sample is due a second after its counters were read.
+        await asyncio.gather(parts.sampling.prime(), self._start_timers())
+        interval, first = parts.reloading.config.sampling.interval, parts.sampling.first_in()
+        parts.schedule.every("host.sample", interval, parts.sample, first=first)
         parts.schedule.every(
             "snapshot",
             SNAPSHOT_EVERY,
@@ -159,6 +156,10 @@ class Daemon:
         await self._stop.wait()
         await self._end()
         return self._exit_code
+
+    async def _start_timers(self) -> None:
+        await self._parts.traces.run(self._parts.schedule.load, deadline=LOAD_DEADLINE)
+        self._parts.schedule.start()
 
     async def _end(self) -> None:
         """End the parts: write what waits, then answer clients, then let go."""

@@ -22,7 +22,9 @@ from types import TracebackType
 from coordd.errors import InstanceRunning, StartError
 from coordd.util.directories import OpenDirectory, open_directory
 from coordd.util.flocks import flock_holders
+from coordd.util.local_times import local_stamp
 from coordd.util.regular_files import kind_of, open_file, open_regular
+from coordd.util.timestamps import parse_timestamp
 
 NAME = ".lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -288,8 +290,18 @@ def _running(path: str, descriptor: int) -> InstanceRunning:
         path,
         pid=pid if known else None,
         version=_text(about.get("version")),
-        started_at=_text(about.get("started_at")),
+        started_at=_local(_text(about.get("started_at"))),
     )
+
+
+def _local(started_at: str | None) -> str | None:
+    """Return when it started as the reader's clock shows it; a text that is no time as it is."""
+    if started_at is None:
+        return None
+    try:
+        return local_stamp(parse_timestamp(started_at))
+    except ValueError:
+        return started_at
 
 
 def _text(value: object) -> str | None:

@@ -26,8 +26,8 @@ from coordd.records.provenance import first_line, proven, proves
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
 from coordd.util.directories import OpenDirectory, open_directory
+from coordd.util.local_times import local_stamp
 from coordd.util.regular_files import explain
-from coordd.util.timestamps import format_utc
 
 MAX_BYTES = 10 * 1024 * 1024
 KEPT = 5
@@ -128,7 +128,7 @@ class LogFile(RotatingFileHandler):
         data = manifest_file.read(folder.fd, folder.path) or b""
         claims = ManifestClaims.parse(data)
         begins = folder.regular(self._file)
-        first = f"{format_utc(time.time())} info     the log of coordd, pid {os.getpid()}, begins".encode()
+        first = f"{local_stamp(time.time())} info     the log of coordd, pid {os.getpid()}, begins".encode()
         if begins is None or begins.st_size == 0:
             self._announce(first)
         descriptor, _ = folder.open(self._file, os.O_RDWR | os.O_APPEND, mode=self._mode)

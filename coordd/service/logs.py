@@ -3,6 +3,8 @@
 Only a traceback takes more lines. A line break in a message is escaped like any other control character: it
 came from a stranger, who must not be able to make lines that look like coordd's.
 
+Times are local, with their distance from UTC: people read them beside their clock.
+
 Under systemd (``JOURNAL_STREAM`` set and stderr is that stream, systemd.exec(5)) lines carry the priority
 that sd-daemon(3) defines, and no time of their own.
 """
@@ -14,9 +16,9 @@ import os
 import sys
 from collections.abc import Mapping
 
+from coordd.util.local_times import local_stamp
 from coordd.util.log_limit import Limited
 from coordd.util.text import escape
-from coordd.util.timestamps import format_utc
 
 _PRIORITIES = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
 
@@ -33,7 +35,7 @@ class _Lines(logging.Formatter):
         if self._journal:
             head = _PRIORITIES.get(record.levelname, "<6>")
             return "\n".join(head + line for line in lines)
-        head = f"{format_utc(record.created)} {record.levelname.lower():8} "
+        head = f"{local_stamp(record.created)} {record.levelname.lower():8} "
         return "\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])])
 
 

@@ -156,7 +156,11 @@ class Parts:
         self.store.on_change = self._agent_changed
         task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
         self.deadline_timer = DeadlineTimer(
-            store=self.store, schedule=self.schedule, agents=agents, tasks=task_intake
+            store=self.store,
+            schedule=self.schedule,
+            agents=agents,
+            tasks=task_intake,
+            updated=self._updated,
         )
         coordination = config.coordination
         redis_url = coordination.redis_url
@@ -251,6 +255,7 @@ class Parts:
             store=self.store,
             lateness=self.sampling.lateness,
             summary=self.documents.summary,
+            summary_until=self.documents.summary_until,
         )
         self.reloading = Reloading(
             sources=sources,
@@ -316,6 +321,10 @@ class Parts:
         """Take over what the last run knew beside its agents."""
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
+
+    def _updated(self) -> None:
+        """Tell the service manager's line that something may have changed."""
+        self.supervision.changed()
 
     def _agent_does(self, agent: Agent) -> None:
         """Tell who follows what agents do that one does something else."""
@@ -391,6 +400,8 @@ class Parts:
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
         self.redis.offer(topic, records, made_of)
+        if topic == "event" and records:
+            self.supervision.changed()
 
     def _sink_statuses(self) -> Mapping[str, SinkStatus]:
         return {**self.recorder.statuses(), **self.redis.statuses()}

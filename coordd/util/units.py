@@ -7,6 +7,15 @@ its ``format_`` function writes back as the same value (durations: to the millis
 from __future__ import annotations
 
 _MILLISECONDS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_WORDS = {
+    "w": ("week", "weeks"),
+    "d": ("day", "days"),
+    "h": ("hr", "hrs", "hour", "hours"),
+    "m": ("min", "mins", "minute", "minutes"),
+    "s": ("sec", "secs", "second", "seconds"),
+    "ms": ("msec", "millisecond", "milliseconds"),
+}
+_UNITS = _MILLISECONDS | {word: _MILLISECONDS[unit] for unit, words in _WORDS.items() for word in words}
 _BYTES = {
     "TiB": 1 << 40,
     "TB": 10**12,
@@ -28,7 +37,8 @@ def parse_duration(value: object) -> float:
     """Parse a duration into seconds, from a number of seconds or from text.
 
     Text is one or more of ``<number><unit>`` with the units w, d, h, m, s, ms from large to small, each once:
-    ``60s``, ``1h30m``, ``1.5h``, ``500ms``. A number without a unit means seconds.
+    ``60s``, ``1h30m``, ``1.5h``, ``500ms``. A unit may be a word, and blanks do not count: ``10 min``,
+    ``2 days``, ``1 hour 30 minutes``. A number without a unit means seconds.
 
     Raises:
         ValueError: anything else, or a negative or infinite duration.
@@ -43,7 +53,7 @@ def parse_duration(value: object) -> float:
     total = 0.0
     smallest: int | None = None
     for number, unit in _parts(text, value):
-        factor = _MILLISECONDS.get(unit)
+        factor = _UNITS.get(unit)
         if factor is None:
             units = ", ".join(_MILLISECONDS)
             raise ValueError(f"unknown unit {unit!r:.{_LONGEST}} in {value!r:.{_LONGEST}}: one of {units}")

@@ -316,6 +316,17 @@ def test_an_activity_that_is_unknown_explains_itself(path: str, ctl: Any) -> Non
     assert "nothing tells" not in all_of_them.stdout
 
 
+def test_tasks_that_cannot_be_read_are_named_by_place(tmp_path: Path, path: str, ctl: Any) -> None:
+    page = {"tasks": [], "unknown": [str(tmp_path / "app"), None], "timestamp": None}
+    with fake_coordd(path, {**answers(), "tasks.list": page}):
+        both, redis = ctl("tasks"), ctl("tasks", "--workspace", "")
+    assert f"the tasks of {tmp_path}/app are unknown" in both.stderr
+    assert "the tasks in Redis are unknown" in both.stderr
+    assert "None" not in both.stderr
+    assert redis.stderr.count("unknown") == 1
+    assert "in Redis" in redis.stderr
+
+
 def test_a_list_without_end_is_not_followed_for_ever(path: str, ctl: Any) -> None:
     with fake_coordd(path, {"agents.list": {"agents": [], "cursor": "again"}}):
         done = ctl("agents")

@@ -103,6 +103,46 @@ def test_history_thinned_and_as_columns(fleet: tuple[Project, Coordd, Dashboard]
     assert events["truncated"] is True
 
 
+ODD = [
+    "two\nlines",
+    "end\n",
+    "a/b",
+    "/",
+    "a%2Fb",
+    "%41",
+    "a?b#c",
+    "..",
+    "../x",
+    ".",
+    "active",
+    "ü",
+    "x" * 256,
+]
+
+
+def test_an_agent_of_any_id_is_found_by_it(tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    in_files = [odd for odd in ODD if not odd.startswith(".") and "/" not in odd and len(odd) < 200]
+    for odd in in_files:
+        (project.agents / f"{odd}.heartbeat").touch()
+    in_list = [odd for odd in ODD if odd not in in_files]
+    (project.agents / "active.list").write_text("".join(f"{odd}\n" for odd in in_list))
+    with (
+        watching(project, tmp_path) as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+    ):
+        eventually(lambda: len(dash.json("/api/agents/active")) == len(ODD), what="all agents are known")
+        for agent in dash.json("/api/agents/active"):
+            found = dash.json(f"/api/agents/?agent_id={quote(agent['id'], safe='')}")
+            assert found["agent_id"] == agent["id"]
+            if agent["id"] not in (
+                "..",
+                ".",
+                "active",
+            ):  # what clients and the list itself take for other paths
+                assert dash.json(f"/api/agents/{quote(agent['id'], safe='')}")["id"] == agent["id"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "kind", "words"),
     [
@@ -113,12 +153,16 @@ def test_history_thinned_and_as_columns(fleet: tuple[Project, Coordd, Dashboard]
         ("/api/tasks?state=lost", 400, "params", "orphaned"),
         ("/api/tasks?cursor=x", 400, "params", "cursor"),
         ("/api/tasks?state=%ff", 400, "params", "percent-encoded"),
-        ("/api/metrics/system/history?since=yesterday", 400, "params", "since"),
+        ("/api/metrics/system/history?since=soon", 400, "params", "since"),
         ("/api/metrics/system/history?step=0s", 400, "params", "step"),
         ("/api/metrics/system/series?range=1y", 400, "params", "15m"),
         ("/api/events?topics=gossip", 400, "params", "gossip"),
         ("/api/agents/" + "a" * 300, 400, "params", "256"),
         ("/api/agents/", 400, "params", "256"),
+        ("/api/agents/?agent_id=" + "a" * 300, 400, "params", "256"),
+        ("/api/agents/coder?agent_id=tester", 400, "params", "another agent"),
+        ("/api/agents/%0a", 404, "no-such-agent", "No agent"),
+        ("/api/agents/%ff%fe", 404, "no-such-agent", "No agent"),
         ("/nothing", 404, "no-such-page", "openapi.json"),
         ("/static/../serve.py", 404, "no-such-page", "no such page"),
         ("/static/login.html", 404, "no-such-page", "no such page"),

@@ -113,7 +113,9 @@ def test_every_card_shows_the_true_values(browser: Browser, scene: Scene) -> Non
             expect(page.locator(f"#tile-{tile} .more")).to_contain_text(more)
             expect(page.locator(f"#tile-{tile} .age")).to_contain_text("s ago")
         # the lost claim is told once, as something that needs a human
-        assert status["problems"] == ["task t-lost is orphaned, its holder tester is inactive (silent)"]
+        assert status["problems"] == [
+            f"task t-lost in {scene.project.root} is orphaned, its holder tester is inactive (silent)"
+        ]
         expect(page.locator("#problems")).to_be_hidden()
         expect(page.locator("#needs li")).to_have_count(1)
         expect(page.locator("#needs li")).to_contain_text("t-lost")
@@ -206,7 +208,9 @@ def test_agents_come_work_die_and_go_without_a_reload(browser: Browser, tmp_path
         expect(page.locator("#tasks tbody tr:not([hidden])")).to_contain_text("orphaned")
         expect(page.locator("#needs li")).to_contain_text("orphaned: its holder worker is inactive")
         expect(page.locator("#tile-orphans")).to_have_attribute("data-mood", "warn")
-        expect(page.locator("#events")).to_contain_text("agent worker is inactive (silent)")
+        expect(page.locator("#events")).to_contain_text(
+            f"agent worker in {project.root} is inactive (silent)"
+        )
         store(page, "an-agent-died")
         for name in ("worker.heartbeat",):
             (project.agents / name).unlink()

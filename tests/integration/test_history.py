@@ -142,8 +142,8 @@ def test_history_query_finds_what_was_recorded_just_now(project: Project, tmp_pa
     [
         ({}, "type"),
         ({"type": "performance"}, "performance"),
-        ({"type": "agent", "since": "yesterday"}, "since: neither a duration"),
-        ({"type": "agent", "until": 5}, "until: neither a duration"),
+        ({"type": "agent", "since": "soon"}, "since: expected a duration"),
+        ({"type": "agent", "until": 5}, "until: expected a duration"),
         ({"type": "agent", "since": "1h", "until": "2h"}, "since: it is after until"),
         ({"type": "agent", "step": 0}, "step: at least 1ms"),
         ({"type": "agent", "step": "fast"}, "step: "),
@@ -274,7 +274,7 @@ def test_usage_errors_and_a_missing_plotext(project: Project, tmp_path: Path) ->
     put(project.claude / "metrics", "agent", [agent(NOON, "a")])
     environ = environment(tmp_path / "home")
     for arguments, words in (
-        (("--since", "soon"), "since: neither"),
+        (("--since", "soon"), "since: expected a duration"),
         (("--step", "0"), "step"),
         (("--since", "1h", "--until", "2h"), "after until"),
     ):

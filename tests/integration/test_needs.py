@@ -286,7 +286,7 @@ def test_an_agent_that_is_stalled_is_told_of_until_it_moves(project: Project, tm
         assert kinds(coordd) == [("stalled", "hung")]
         (entry,) = needs(coordd)
         assert entry["text"] == "stalled: no progress, holds t-1"
-        assert coordd.rpc("status")["problems"] == [f"agent hung: {entry['text']}"]
+        assert coordd.rpc("status")["problems"] == [f"agent hung in {project.root}: {entry['text']}"]
         assert coordd.rpc("status")["agents"]["stalled"] == 1
         listed = coordd.rpc("agents.list", {"activity": "stalled"})["agents"]
         assert [one["agent_id"] for one in listed] == ["hung"]

@@ -143,19 +143,31 @@ def test_check_of_a_daemon_that_is_down_or_hangs(project: Project, tmp_path: Pat
         assert daemon.stop() == 0
         done = daemon.ctl("check")
     assert (done.returncode, done.stderr) == (2, "")
-    first, *rest = done.stdout.splitlines()
-    assert first == "COORDD CRITICAL - coordd is not running: no socket answers. Tried:"
-    assert str(daemon.socket) in rest[0]
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("COORDD CRITICAL - coordd is not running: no socket answers. Tried: ")
+    assert str(daemon.socket) in line
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--critical-agents", "many"], ["--no-such"], ["--warning-cpu"], ["--degraded", "maybe"], ["x"]],
+    [
+        *(["check", "--critical-agents", "many"], ["check", "--no-such"], ["check", "--warning-cpu"]),
+        *(["check", "--degraded", "maybe"], ["check", "x"], ["check", "two\nlines"], ["check", "\udcff"]),
+        *(
+            ["--timeout", "soon", "check"],
+            ["--no-such", "check"],
+            ["--socket=s", "--timeout=0", "check", "-x"],
+        ),
+        *(["check", "--timeout", "-1"], ["check", "--socket"], ["--socket", "/" + "x" * 300, "check"]),
+    ],
 )
-def test_check_exits_3_for_a_command_line_that_means_nothing(tmp_path: Path, arguments: list[str]) -> None:
-    done = coordctl("check", *arguments, environ=environment(tmp_path))
+def test_check_exits_3_with_one_line_for_a_command_line_that_means_nothing(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    done = coordctl(*arguments, environ=environment(tmp_path))
     assert done.returncode == 3
-    assert done.stdout.startswith("COORDD UNKNOWN - usage: ")
+    assert done.stdout.startswith("COORDD UNKNOWN - ")
+    assert ("usage: " in done.stdout) == ("/" + "x" * 300 not in arguments)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from live import Project, coordctl, environment, watching
-from redisd import RedisServer, free_port
-from waiting import PATIENCE
+from redisd import RedisServer, free_port, redis_server, sentinel_of
+from waiting import PATIENCE, eventually
 
 from coordd.sources.redis.keys import Keyspace
 
@@ -67,6 +67,39 @@ def test_no_redis_and_none_that_answers(tmp_path: Path) -> None:
     assert "refuses connections: nothing listens there" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
     assert check(tmp_path, COORDD_REDIS_URL="http://x").returncode == 78
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_what_is_no_single_redis_is_told_what_to_configure_and_no_rights_to_grant(
+    server: RedisServer, tmp_path: Path, kind: str
+) -> None:
+    bus = ("--cluster-port", str(free_port()))
+    clustered = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", *bus)
+    directory = tmp_path / "other"
+    other = (
+        redis_server(directory, *clustered, kind=server.kind)
+        if kind == "cluster"
+        else sentinel_of(server, directory)
+    )
+    with other as running:
+        url = f"redis://127.0.0.1:{running.port}"
+        # Valkey's clusters may have several databases: there it is the number that is wrong first
+        for database in ("", "/1") if (kind, server.kind) != ("cluster", "valkey") else ("",):
+            _, found = states(tmp_path, url + database)
+            assert {"cluster": "a single Redis", "sentinel": "the master"}[kind] in found["redis"]["detail"]
+        code, found = states(tmp_path, url)
+        assert (code, list(found)) == (1, ["redis"])
+        words = {"cluster": "a single Redis", "sentinel": "the master"}[kind]
+        assert words in found["redis"]["detail"]
+        assert words.partition(" ")[2] in found["redis"]["fix"]
+        assert "ACL" not in found["redis"]["fix"] and "start it" not in found["redis"]["fix"]
+        with watching(Project(tmp_path / "app"), tmp_path, COORDD_REDIS_URL=url) as daemon:
+            told = eventually(
+                lambda: told if (told := daemon.rpc("status")["redis"])["error"] else None,
+                what="it is refused",
+            )
+            assert words in told["error"]
+            assert (told["connected"], told["fix"]) == (False, found["redis"]["fix"])
 
 
 def acl_of_the_readme() -> list[str]:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 from live import Project, RpcFailed, owners_file, watching
+from redisd import redis_server
 from waiting import eventually
+
+from coordd.util.text import epoch_of
 
 
 class Manager:
@@ -67,18 +70,22 @@ def test_a_whole_life(manager: Manager, tmp_path: Path) -> None:
     with watching(project, tmp_path, **supervised(manager, WATCHDOG_USEC="900000")) as coordd:
         ready = manager.hears("READY=1")
         assert coordd.rpc("system.latest")["cpu_percent"] is not None
-        assert manager.heard[ready] == "READY=1\nSTATUS=agents: 1 active, 0 inactive, 0 unknown; no problems"
+        assert manager.heard[ready] == "READY=1\nSTATUS=1 alive; no problems"
         assert "WATCHDOG=1" not in manager.heard[:ready]
         first = manager.hears("WATCHDOG=1", after=ready)
         manager.hears("WATCHDOG=1", after=first + 1)
 
         project.beat("two")
-        manager.hears("STATUS=agents: 2 active", after=ready)
+        manager.hears("STATUS=2 alive", after=ready)
+        sampled = [event for event in project.records("event") if event["kind"] == "daemon.started"]
+        first = project.records("system")[0]
+        # so soon after its own start, less than a second would be the CPU use of that start
+        assert (epoch_of(first["timestamp"]) or 0.0) - (epoch_of(sampled[0]["timestamp"]) or 0.0) >= 1.0
 
         begun = len(manager.listen())
         coordd.ctl("reload")
         reloading = manager.hears("RELOADING=1\nMONOTONIC_USEC=", after=begun)
-        manager.hears("READY=1\nSTATUS=agents: 2", after=reloading)
+        manager.hears("READY=1\nSTATUS=2 alive", after=reloading)
 
         config = owners_file(tmp_path, project, agents={"nonsense": 1})
         begun = len(manager.listen())
@@ -137,3 +144,24 @@ def test_the_socket_is_taken_over_and_left_to_its_maker(tmp_path: Path) -> None:
         assert not (project.claude / "run" / "coordd.sock").exists()
         assert coordd.stop() == 0
     assert path.exists()
+
+
+def test_the_status_line_follows_what_changes_between_two_samples(manager: Manager, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("one")
+    owners_file(tmp_path, project, agents={"timeout": "3s"})
+    # Without a watchdog and with a sample an hour, only the change itself can bring the line.
+    rare = {"COORDD_SAMPLING_INTERVAL": "1h"}
+    with redis_server(tmp_path / "redis") as server:
+        extra = {"COORDD_REDIS_URL": server.url, **rare}
+        with watching(project, tmp_path, **supervised(manager, **extra)) as coordd:
+            ready = manager.hears("READY=1\nSTATUS=1 alive")
+            silent = manager.hears("STATUS=0 alive, 1 dead", after=ready)  # by a deadline
+            project.beat("one")
+            alive = manager.hears("STATUS=1 alive; no problems", after=silent)  # by a heartbeat
+            server.kill()
+            down = manager.hears("STATUS=1 alive; degraded: Redis", after=alive)  # by an event
+            server.start()
+            manager.hears("STATUS=", after=down)
+            assert eventually(lambda: coordd.rpc("status")["health"] == "ok")
+            eventually(lambda: "no problems" in manager.listen()[-1], what="the line is well again")

@@ -167,8 +167,8 @@ def test_a_holder_that_dies_leaves_orphans_that_are_a_problem(project: Work, tmp
             assert status["tasks"] == {"available": 0, "claimed": 3, "expired": 0, "orphaned": 2}
             assert status["health"] == "degraded"
             assert sorted(status["problems"]) == [
-                "task t-17 is orphaned, its holder victim is inactive (silent)",
-                "task t-19 is orphaned, its holder ghost has left no trace",
+                f"task t-17 in {project.root} is orphaned, its holder victim is inactive (silent)",
+                f"task t-19 in {project.root} is orphaned, its holder ghost has left no trace",
             ]
             assert {(one["kind"], one["subject"]) for one in status["attention"]} == {
                 ("orphaned", "t-17"),
@@ -259,7 +259,7 @@ def test_an_agent_that_beats_without_progress_is_stalled_until_it_moves(
         eventually(hung_alone)
         assert coordd.agent("hung")["status"] == "active"
         assert coordd.rpc("status")["agents"]["stalled"] == 1
-        problems = ["agent hung: stalled: no progress, holds t-1"]
+        problems = [f"agent hung in {project.root}: stalled: no progress, holds t-1"]
         eventually(lambda: coordd.rpc("status")["problems"] == problems)  # once it has held
         why = coordd.ctl("why", "hung").stdout
         assert why.startswith("hung is stalled, for ")

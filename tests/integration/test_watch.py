@@ -188,8 +188,13 @@ def test_a_window_that_changes_its_size_is_filled_anew(
         assert len(screen.frame) == 40
         screen.size(12)
         eventually(lambda: len(screen.frame) == 12)
-        assert "lines more than this window has" in screen.text
+        # Who is hidden is counted as agents, with what they do and how to see them.
+        eventually(lambda: re.search(r"… and \d+ more \(\d+ active\): coordctl agents", screen.text))
         assert "agent-14" not in screen.text
+        assert "Redis" in screen.text
+        screen.size(7)
+        eventually(lambda: "15 agents (15 active): coordctl agents" in screen.text)
+        eventually(lambda: "lines do not fit into this window; all of it: coordctl status" in screen.text)
         screen.size(1)
         eventually(lambda: len(screen.frame) == 2)
         screen.size(30)

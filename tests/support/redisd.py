@@ -65,6 +65,7 @@ class RedisServer:
         self.log = directory / "redis.log"
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
+        self.config: Path | None = None
         self.binary = there[self.kind]
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -80,6 +81,7 @@ class RedisServer:
     def start(self, *options: str, wait: bool = True) -> RedisServer:
         """Start, or start again with what was saved, unless ``options`` say otherwise."""
         arguments = [
+            *((str(self.config),) if self.config is not None else ()),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
             *("--dir", str(self.directory), "--save", "", "--appendonly", "no", "--logfile", str(self.log)),
             *self.options,
@@ -130,6 +132,18 @@ class RedisServer:
 def redis_server(directory: Path, *options: str, kind: str | None = None) -> Iterator[RedisServer]:
     """Run a server, and kill it at the end."""
     server = RedisServer(directory, kind=kind, options=options)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def sentinel_of(master: RedisServer, directory: Path) -> Iterator[RedisServer]:
+    """Run a Sentinel that watches a server, and kill it at the end."""
+    server = RedisServer(directory, kind=master.kind, options=("--sentinel",))
+    server.config = directory / "sentinel.conf"
+    server.config.write_text(f"sentinel monitor agents 127.0.0.1 {master.port} 1\n")
     try:
         yield server.start()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tomllib
@@ -29,7 +30,7 @@ def test_it_runs_is_enabled_and_belongs_to_itself(box: Box) -> None:
     shown = box.show("coordd", "ActiveState", "UnitFileState", "User", "Type", "StatusText", "NRestarts")
     assert (shown["ActiveState"], shown["UnitFileState"]) == ("active", "enabled")
     assert (shown["User"], shown["Type"]) == ("coordd", "notify")
-    assert re.fullmatch(r"agents: \d+ active, .*", shown["StatusText"])
+    assert re.fullmatch(r"(\d+ alive|no agents)\b.*; (no problems|degraded: .*)", shown["StatusText"])
     for path, mode in (
         ("/run/coordd", 0o750),
         ("/var/lib/coordd", 0o750),
@@ -184,3 +185,27 @@ def test_a_start_that_fails_says_why(box: Box) -> None:
     assert "does not start" in done.stderr
     assert "Invalid value for '--layout'" in done.stderr
     assert "run the same command again" in done.stderr
+
+
+def test_everybody_finds_the_programs_and_their_pages(box: Box) -> None:
+    assert box.shell("readlink /usr/local/bin/coordctl").strip() == "/opt/coordd/bin/coordctl"
+    assert box.run("coordctl", "--version", user="carol").startswith("coordctl ")
+    page = box.run("man", "-P", "cat", "coordctl", user="carol")
+    assert "coordctl status" in page
+    assert "coordd.toml" in box.run("man", "-w", "coordd.toml", user="carol")
+
+
+def test_a_strangers_program_stays_and_the_links_go_with_the_service(box: Box) -> None:
+    box.shell("rm /usr/local/bin/coordctl; echo mine >/usr/local/bin/coordctl")
+    said = box.run("/opt/coordd/bin/coordd", "service", "install", "--system")
+    assert "kept       /usr/local/bin/coordctl, which is not coordd's" in said
+    try:
+        said = box.run("/opt/coordd/bin/coordd", "service", "uninstall", "--system")
+        assert "removed    /usr/local/bin/coordd" in said
+        assert not os.path.lexists(box.path("/usr/local/bin/coordd"))
+        assert not os.path.lexists(box.path("/usr/local/share/man/man1/coordctl.1"))
+        assert box.path("/usr/local/bin/coordctl").read_text() == "mine\n"
+    finally:
+        box.shell("rm /usr/local/bin/coordctl")
+        said = box.run("/opt/coordd/bin/coordd", "service", "install", "--system", "-w", "/home/ann/src/*")
+    assert "linked     /usr/local/bin/coordctl to /opt/coordd/bin/coordctl" in said

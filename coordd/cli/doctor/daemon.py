@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coordd import __version__
 from coordd.cli.advice import restarting
+from coordd.cli.agent_places import short_paths
 from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
+_ROOM = "make room there, or lower storage.max_bytes"
+_FIXES = (
+    (errno.ENOSPC, _ROOM),
+    (errno.EDQUOT, _ROOM),
+    (errno.EACCES, "give the daemon's user its rights to that folder back"),
+    (errno.EPERM, "give the daemon's user its rights to that folder back"),
+    (errno.EROFS, "mount that file system writable again"),
+    (errno.EIO, "look after that disk ('dmesg')"),
+    (errno.EMFILE, "raise the daemon's limit of open files (LimitNOFILE=)"),
+)
+"""What to do about a sink that fails with an error of the system."""
 _SHOWN = 3  # malformed traces and problems that are named at most
 _LOCK_BYTES = 4096
 
@@ -138,7 +151,8 @@ def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     if not facts.alive:
         return
     problems = facts.status.get("problems")
-    reported = [str(problem) for problem in problems] if isinstance(problems, list) else []
+    told = problems if isinstance(problems, list) else []
+    reported = [short_paths(problem, os.environ.get("HOME")) for problem in told]
     if facts.status.get("health") == "ok" and not reported:
         agents = facts.section("agents")
         yield Finding("health", "ok", f"coordd sees no problem; active agents: {count(agents.get('active'))}")
@@ -165,19 +179,34 @@ def check_sinks(facts: DoctorFacts) -> Iterator[Finding]:
             yield Finding(
                 "sink",
                 "fail",
-                f"{name} fails: {shown(sink.get('error'))}; {count(sink.get('backlog'))} records wait",
-                "make room or give back the rights; it tries again by itself, and what waits is not lost",
+                f"{name} fails: {shown(sink.get('error'))}; {_records(sink.get('backlog'))} waiting",
+                f"{_sink_fix(name, shown(sink.get('error')))}; "
+                "it tries again by itself, and then writes what waits",
             )
         elif number(sink.get("dropped")):
             bad = True
             yield Finding(
                 "sink",
                 "warn",
-                f"{name} works, but had to drop {count(sink.get('dropped'))} records since the daemon began",
+                f"{name} works, but had to drop {_records(sink.get('dropped'))} since the daemon began",
                 "find what stopped it with 'coordctl tail event'; a larger storage.backlog lasts longer",
             )
     if sinks and not bad:
         yield Finding("sink", "ok", f"{', '.join(sinks)} write")
+
+
+def _records(value: object) -> str:
+    return f"{count(value)} {'record' if value == 1 else 'records'}"
+
+
+def _sink_fix(name: str, error: str) -> str:
+    """Return what to do about a failing sink, by its error: the words are the system's own, or of Redis."""
+    if name == "redis":
+        return "'coordd check-redis' tells what that Redis lacks, and how to give it that"
+    for code, fix in _FIXES:
+        if os.strerror(code) in error:
+            return fix
+    return "the checks of its folder here and the daemon's log say more"
 
 
 def check_traces(facts: DoctorFacts) -> Iterator[Finding]:

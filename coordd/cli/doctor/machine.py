@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.tools import run_tool
 from coordd.cli.doctor.workspaces import WATCHES_FIX
+from coordd.cli.times import moment_words
 from coordd.util.text import epoch_of
-from coordd.util.timestamps import format_seconds
+from coordd.util.timestamps import format_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ FULL = 0.8
 
 def check_clock(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the wall clock: plausible, the same as the daemon's, and kept by NTP if systemd tells."""
-    now = format_seconds(facts.asked_at)
+    now = moment_words(format_utc(facts.asked_at), utc=False)
     fix = "set it right: 'timedatectl set-ntp true', or chrony; records carry the time it shows"
     if facts.asked_at < RELEASED:
         yield Finding("clock", "fail", f"it shows {now}, which is past", fix)

@@ -40,7 +40,9 @@ def check_redis(facts: DoctorFacts) -> Iterator[Finding]:
 def _as_the_daemon_sees_it(redis: Mapping[str, Any]) -> Finding:
     url = shown(redis.get("url"))
     if redis.get("connected") is not True:
-        return Finding("redis", "fail", f"{url}: {shown(redis.get('error'))}", _START)
+        fix = redis.get("fix")
+        words = f"{url}: {shown(redis.get('error'))}"
+        return Finding("redis", "fail", words, fix if isinstance(fix, str) else _START)
     latency = number(redis.get("latency_ms"))
     words = f"{url} answers" + (f" in {latency:.1f} ms" if latency is not None else "")
     if feed := redis.get("feed"):

@@ -22,7 +22,7 @@ export async function open(key) {
   dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
   const where = agent.workspace ? `workspace=${encodeURIComponent(agent.workspace)}` : "";
   const [full, past] = await Promise.all([
-    ask(`/api/agents/${encodeURIComponent(agent.agent_id)}${where && `?${where}`}`),
+    ask(`/api/agents/?agent_id=${encodeURIComponent(agent.agent_id)}${where && `&${where}`}`),
     ask(`/api/metrics/agent/history?agent_id=${encodeURIComponent(agent.agent_id)}&since=${HOURS}h&step=${STEP}&limit=1000${where && `&${where}`}`),
   ]);
   if (shown !== key) return;

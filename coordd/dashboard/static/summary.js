@@ -45,7 +45,7 @@ function draw() {
   say("sinks", ...sinks(s.sinks));
   say("daemon", `up ${duration(daemon.uptime)}`, `coordd ${plain(daemon.version)} · ${bytes(daemon.rss)}`);
   const watched = s.workspaces ?? [];
-  text(byId("host"), [daemon.host, `${daemon.coord_mode} mode`, watched.length === 1 ? watched[0].path : plural(watched.length, "project")].map(plain).join(" · "));
+  text(byId("host"), [daemon.host, watched.length === 1 ? watched[0].path : plural(watched.length, "project")].map(plain).join(" · "));
   problems(ownProblems(s));
   link();
 }

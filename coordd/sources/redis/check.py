@@ -11,7 +11,9 @@ from dataclasses import replace
 from time import monotonic
 
 from coordd.config.redis_url import public_url
+from coordd.redislink.codes import fix_of
 from coordd.redislink.info import parse_info
+from coordd.redislink.server_info import kind_trouble
 from coordd.redislink.session import Command, RedisLost, RedisSession, Reply
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
@@ -37,6 +39,8 @@ WRITES: tuple[Command, ...] = (
     ("EXPIRE", f"metrics:agent:0:{_NAME}", 1),
 )
 
+_OTHERWISE = "its log may say why; a proxy or a service in the place of Redis may lack that command"
+_LATER = "see what its log says; the samples are in the files meanwhile, and are filled in later"
 _NAMED = 3  # how many refused commands a message names
 
 
@@ -56,7 +60,7 @@ async def probe(
     try:
         session = await RedisSession.open(url)
     except RedisLost as lost:
-        return [_unreachable(shown, str(lost))]
+        return [_unreachable(shown, lost)]
     found: list[Check] = []
     try:
         user = parse_target(url).username or "default"
@@ -65,7 +69,7 @@ async def probe(
             fix = check.fix and check.fix.replace("…", user)
             found.append(replace(check, fix=fix))
     except RedisLost as lost:
-        found.append(_unreachable(shown, str(lost)))
+        found.append(_unreachable(shown, lost))
     finally:
         await session.close()
     return found
@@ -87,8 +91,10 @@ class _Probe:
         latency = (monotonic() - began) * 1000
         if isinstance(pong, ServerError) and pong.means.unusable:
             raise RedisLost(str(pong), pong.code)
-        yield Check("redis", "ok", f"{public_url(self._url)} answers in {latency:.1f} ms")
         server, memory = map(parse_info, await self._session.call(("INFO", "server"), ("INFO", "memory")))
+        if (kind := kind_trouble(server)) is not None:
+            raise RedisLost(str(kind), kind.code)
+        yield Check("redis", "ok", f"{public_url(self._url)} answers in {latency:.1f} ms")
         yield of_version(server)
         if reads:
             yield await self._tracking()
@@ -112,18 +118,20 @@ class _Probe:
                 "redis_tracking",
                 "warn",
                 f"it tells of no changes, so coordd asks every two seconds: {refused}",
-                f"ACL SETUSER {self._user} +client|id +client|tracking +subscribe &{CHANNEL.decode()}",
+                self._grant(
+                    f"+client|id +client|tracking +subscribe &{CHANNEL.decode()}", refused.partition(": ")[2]
+                ),
             )
         await self._session.call(("CLIENT", "TRACKING", "OFF"))
         return Check("redis_tracking", "ok", "it tells of changes (CLIENT TRACKING)")
 
     async def _reading(self) -> Check:
-        refused: dict[str, str] = {}
+        refused: dict[str, ServerError] = {}
         key_of, name = self._keyspace.spelled, _NAME
         pattern = self._keyspace.pattern(HEARTBEAT)
         scanned = (await self._session.call(("SCAN", "0", "MATCH", pattern, "COUNT", "1")))[0]
         if isinstance(scanned, ServerError):
-            refused["SCAN"] = str(scanned)
+            refused["SCAN"] = scanned
         needed, patterns = {"+scan"}, []
         for family, kind in KINDS.items():
             pattern = self._keyspace.pattern(family)
@@ -133,7 +141,7 @@ class _Probe:
             needed.update(f"+{command[0].lower()}" for command in commands)
             for command, reply in zip(commands, replies, strict=True):
                 if isinstance(reply, ServerError) and not reply.means.wrong_type:
-                    refused.setdefault(f"{command[0]} {pattern}", str(reply))
+                    refused.setdefault(f"{command[0]} {pattern}", reply)
         if not refused:
             behind = f" behind {self._keyspace.prefix!r}" if self._keyspace.prefix else ""
             return Check("redis_read", "ok", f"every kind of trace can be read{behind}")
@@ -143,7 +151,7 @@ class _Probe:
             "redis_read",
             "fail",
             f"cannot be read: {', '.join(list(refused)[:_NAMED])}{more}; it {first}",
-            f"ACL SETUSER {self._user} {' '.join([*patterns, *sorted(needed)])}",
+            self._grant(" ".join([*patterns, *sorted(needed)]), *[one.code for one in refused.values()]),
         )
 
     async def _writing(self) -> Check:
@@ -153,7 +161,7 @@ class _Probe:
                 "redis_write",
                 "warn",
                 f"cannot tell whether samples can be written: {_words_of(opened)}",
-                f"ACL SETUSER {self._user} +multi +discard",
+                self._grant("+multi +discard", opened.code if isinstance(opened, ServerError) else ""),
             )
         replies = (await self._session.call(*WRITES, ("DISCARD",)))[:-1]
         refusals = [reply for reply in replies if isinstance(reply, ServerError)]
@@ -163,10 +171,13 @@ class _Probe:
             "redis_write",
             "fail",
             f"no samples can be written: it {refusals[0]}",
-            f"ACL SETUSER {self._user} ~metrics:* +set +hset +expire"
-            if refusals[0].code == "NOPERM"
-            else "see what its log says; the samples are in the files meanwhile, and are filled in later",
+            self._grant("~metrics:* +set +hset +expire", refusals[0].code, otherwise=_LATER),
         )
+
+    def _grant(self, rights: str, *refusals: str, otherwise: str = _OTHERWISE) -> str:
+        """Return the command that grants rights, if the server's errors say that these are lacking."""
+        lacking = any(one.startswith("NOPERM") for one in refusals)
+        return f"ACL SETUSER {self._user} {rights}" if lacking else otherwise
 
     async def _clock(self) -> float | None:
         before = self._wall()
@@ -197,13 +208,8 @@ def _word(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _unreachable(shown: str, trouble: str) -> Check:
-    return Check(
-        "redis",
-        "fail",
-        f"{shown} {trouble}",
-        "start it, or correct coordination.redis_url; files are read meanwhile",
-    )
+def _unreachable(shown: str, lost: RedisLost) -> Check:
+    return Check("redis", "fail", f"{shown} {lost}", fix_of(lost.code))
 
 
 def failed(checks: Sequence[Check]) -> bool:

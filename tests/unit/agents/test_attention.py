@@ -262,11 +262,11 @@ def test_problems_are_sentences_and_who_waits_is_none() -> None:
     mass = [gone("a", workspace=""), gone("b", workspace="")]
     assert problems(attention([*subjects, *mass], [claim], [split]), subjects) == [
         "Redis alone: 2 of 2 agents were killed within 60 s",
-        *(f"agent k{i}: killed" for i in range(5)),
+        *(f"agent k{i} in /{i}: killed" for i in range(5)),
         "2 more: killed agents",
-        "agent shop-7 (321e): stalled: no progress, holds cart",
-        "task t is orphaned, its holder h has left no trace",
-        "task t is split, held by a and b at once",
+        f"agent shop-7 (321e) in {APP}: stalled: no progress, holds cart",
+        f"task t in {APP} is orphaned, its holder h has left no trace",
+        f"task t in {APP} is split, held by a and b at once",
     ]
     assert problems(attention([doing("w", "waiting")])) == []
 

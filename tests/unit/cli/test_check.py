@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from coordd.cli.check_rules import (
     CRITICAL,
+    LONGEST,
     METRICS,
     OK,
     UNKNOWN,
@@ -21,8 +22,8 @@ from coordd.cli.check_rules import (
     evaluate,
     figure,
     judge,
+    of_error,
     plain,
-    without_details,
 )
 from coordd.cli.ranges import parse_range
 
@@ -136,7 +137,7 @@ def test_a_healthy_daemon_is_one_line() -> None:
 def test_inactive_agents_alone_are_no_problem() -> None:
     verdict = judged(with_agents())
     assert verdict.state == OK
-    assert verdict.headline == "3 agents active, 2 inactive"
+    assert (verdict.reasons, verdict.summary) == ((), "3 agents active, 2 inactive")
 
 
 def test_a_degraded_daemon_is_what_was_asked_for() -> None:
@@ -144,11 +145,10 @@ def test_a_degraded_daemon_is_what_was_asked_for() -> None:
     for degraded in (WARNING, CRITICAL):
         verdict = judged(document, degraded=degraded)
         assert verdict.state == degraded
-        lines = verdict.text().split("\n")
-        assert lines[0].split(" | ")[0].endswith(" - sink jsonl fails; 1 agent active")
-        assert lines[1:] == ["workspace /x / rm"]
+        said, _, _ = verdict.text().partition(" | ")
+        assert said.endswith(" - sink jsonl fails; workspace /x / rm; 1 agent active")
     told = judged(document, degraded=OK)
-    assert (told.state, told.headline, told.details) == (OK, "1 agent active", ())
+    assert (told.state, told.reasons, told.summary) == (OK, (), "1 agent active")
     assert judged(status_document(health="degraded")).state == WARNING
 
 
@@ -193,11 +193,10 @@ def test_load_is_of_five_minutes_and_per_cpu_unless_told_otherwise() -> None:
 
 def test_reasons_come_worst_first_and_say_the_threshold() -> None:
     verdict = judged(with_agents(), warning_cpu="1", critical_agents="9")
-    lines = verdict.text().split("\n")
-    assert lines[0].startswith(
-        "COORDD CRITICAL - active agents 3 (critical at 9:); 3 agents active, 2 inactive | active=3;;9:;0 "
+    assert verdict.text().startswith(
+        "COORDD CRITICAL - active agents 3 (critical at 9:); cpu 12.34 % (warning at 1); "
+        "3 agents active, 2 inactive | active=3;;9:;0 "
     )
-    assert lines[1:] == ["cpu 12.34 % (warning at 1)"]
 
 
 def test_perfdata_is_what_the_guidelines_ask_for() -> None:
@@ -218,9 +217,22 @@ def test_perfdata_is_what_the_guidelines_ask_for() -> None:
 
 def test_many_problems_are_bounded() -> None:
     verdict = judged(status_document(health="degraded", problems=[f"p{i}" for i in range(1000)]))
-    lines = verdict.text().split("\n")
-    assert len(lines) == 52
-    assert lines[-1] == "... and 949 more: coordctl status"
+    said, _, perfdata = verdict.text().partition(" | ")
+    assert said.endswith("; p9; 990 more: coordctl status; 1 agent active")
+    assert "daemon_uptime" in perfdata
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=()), max_size=3000), max_size=30), st.booleans())
+def test_it_is_one_line_of_4_kib_with_all_performance_data(problems: list[str], wide: bool) -> None:
+    limits = (
+        {f"{how}_{one.name}": "1" * 18 for one in METRICS for how in ("warning", "critical")} if wide else {}
+    )
+    text = judged(status_document(health="degraded", problems=problems), **limits).text()
+    assert len(text.encode()) < LONGEST
+    assert len(text.encode("ascii", "backslashreplace")) < LONGEST
+    assert (text.splitlines(), text.count(" | "), "daemon_uptime" in text) == ([text], 1, True)
+    told = of_error(UNKNOWN, "\n".join(problems)).text()
+    assert (told.splitlines(), len(told.encode()) < LONGEST) == ([told], True)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
@@ -234,7 +246,7 @@ def test_figures_have_no_exponent(value: float) -> None:
 def test_a_strangers_words_stay_on_their_line_and_out_of_the_perfdata(words: str) -> None:
     document = status_document(health="degraded", problems=[words])
     text = judged(document).text()
-    assert text.count("\n") == 0
+    assert text.splitlines() == [text]
     assert text.count("|") == 1
     assert plain(words).isprintable()
 
@@ -259,10 +271,10 @@ def test_any_document_gives_a_verdict(document: dict[str, Any]) -> None:
     assert all(PERFDATA.fullmatch(part) for part in first.partition(" | ")[2].split(" "))
 
 
-def test_an_error_becomes_a_headline_and_lines() -> None:
-    verdict = without_details(CRITICAL, "coordd is not running. Tried:\n  /a|b: nothing there\n\nStart it.")
+def test_an_error_of_several_lines_becomes_one() -> None:
+    verdict = of_error(CRITICAL, "coordd is not running. Tried:\n  /a|b: nothing\n  /c: refused\n\nStart it.")
     assert verdict.text() == (
-        "COORDD CRITICAL - coordd is not running. Tried:\n  /a/b: nothing there\nStart it."
+        "COORDD CRITICAL - coordd is not running. Tried: /a/b: nothing; /c: refused. Start it."
     )
 
 
@@ -272,19 +284,19 @@ def test_who_needs_a_human_is_counted_and_can_have_thresholds() -> None:
     )
     document["attention"] = [{"kind": "killed"}, {"kind": "waiting"}, {"kind": "killed"}, None]
     quiet = judged(document)
-    assert quiet.headline == "3 agents active, 2 waiting, 1 stalled, 2 killed, 2 inactive"
+    assert quiet.summary == "3 agents active, 2 waiting, 1 stalled, 2 killed, 2 inactive"
     assert (quiet.state, "waiting=2;;;0 inactive=2;;;0 killed=2" in quiet.perfdata) == (OK, True)
     loud = judged(document, warning_waiting="0", critical_killed="1")
     assert loud.state == CRITICAL
-    assert loud.headline.startswith("killed agents 2 (critical at 1); ")
-    assert loud.details == ("waiting agents 2 (warning at 0)",)
+    assert loud.reasons == ("killed agents 2 (critical at 1)", "waiting agents 2 (warning at 0)")
 
 
 def test_those_that_were_killed_together_count_one_by_one() -> None:
     document = with_agents(inactive=24, killed=24)
     document["attention"] = [{"kind": "mass"}]
     verdict = judged(document, critical_killed="3")
-    assert verdict.headline.startswith("killed agents 24 (critical at 3); 3 agents active, 24 killed")
+    assert verdict.reasons == ("killed agents 24 (critical at 3)",)
+    assert verdict.summary.startswith("3 agents active, 24 killed")
     assert (verdict.state, " killed=24;" in verdict.perfdata) == (CRITICAL, True)
 
 

@@ -80,6 +80,17 @@ def test_a_line_without_end_is_said(metrics: Path, monkeypatch: pytest.MonkeyPat
         added(f)
 
 
+def test_right_after_midnight_the_last_lines_are_those_of_the_day_before(metrics: Path) -> None:
+    append(metrics / "agent_2026-11-21.jsonl", lines(0, 5))
+    append(metrics / "agent_2026-11-22.jsonl", "")  # begun at midnight, and nothing was written yet
+    (metrics / "agent.jsonl").symlink_to("agent_2026-11-22.jsonl")
+    assert (metrics / "agent.jsonl").read_text() == ""
+    f = follower(metrics)
+    assert last(f, 1) == lines(4, 5)
+    append(metrics / "agent_2026-11-22.jsonl", lines(5, 6))
+    assert added(f) == lines(5, 6)
+
+
 def test_nothing_yet_is_nothing(tmp_path: Path) -> None:
     f = follower(tmp_path / "missing")
     assert last(f, 10) == ""

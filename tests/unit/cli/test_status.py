@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from coordd.cli import app, plain_status
 from coordd.cli.agent_places import is_at, short_path
 from coordd.cli.agent_words import ORDER, claims_by_holder, in_order, tokens
+from coordd.cli.fitting import fitted
 from coordd.cli.grid import Column, grid
 from coordd.cli.look import Picture
 from coordd.cli.screen import Screen
@@ -140,7 +141,7 @@ def test_one_look_says_who_needs_me_and_who_works_on_what() -> None:
         "  docs-1   active   seen 12 s ago      13 min                        -       -        -",
         "30 ended today (coordctl agents --all)",
         "",
-        "Tasks      2 available, 3 claimed, 1 orphaned",
+        "Tasks      2 available, 3 claimed (1 orphaned)",
         "Host       cpu 12 %  memory 45 %  disk 71 %  load 0.5",
         "Redis      not configured",
     ]
@@ -222,7 +223,7 @@ def test_redis_tasks_workspaces_limits_and_malformed_traces() -> None:
         [agent("a")],
     )
     assert "Redis      connected  redis://h/0  memory 1.2 MiB  345 keys  latency 0.2 ms  feed push\n" in text
-    assert "Tasks      4 available, 3 claimed, - orphaned\n" in text
+    assert "Tasks      4 available, 3 claimed (- orphaned)\n" in text
     assert "Workspaces 1 of 3 not read\n" in text
     assert "~/b" not in text  # that it waits for heartbeats is no trouble
     assert "           /c: Permission denied\n" in text
@@ -297,6 +298,42 @@ def test_rows_are_bounded_and_the_hidden_ones_are_counted() -> None:
     # Those that have fallen silent leave half of the room to who works.
     assert [sum(row.startswith(letter) for row in rows) for letter in "dw"] == [9, 10]
     assert "\n… and 41 more: coordctl agents\n" in text
+
+
+def test_hidden_agents_are_counted_by_need() -> None:
+    agents = [session(f"w{n:02}", "working") for n in range(300)] + [session("asks", "waiting")]
+    does = {"waiting": 3, "stalled": 1, "blocked": 0, "working": 300, "idle": 7, "unknown": 2}
+    counts = {"total": 320, "active": 313, "inactive": 6, "killed": 1, "ended": 2, "unknown": 1}
+    text = text_of(scene(agents={**counts, "activities": does}), agents)
+    hidden = "2 waiting, 1 killed, 1 stalled, 3 silent, 1 unknown, 2 active, 281 working, 7 idle"
+    assert f"\n… and 298 more ({hidden}): coordctl agents\n" in text
+    narrow = text_of(scene(agents={**counts, "activities": does}), agents, columns=60)
+    (line,) = [line for line in narrow.splitlines() if line.startswith("… and 298")]
+    assert line == "… and 298 more (2 waiting, 1 killed, …): coordctl agents"
+    # Counts that do not fit the list are of another moment: nothing is invented.
+    assert "… and 298 more: coordctl" in text_of(
+        scene(agents={**counts, "activities": {**does, "idle": 8}}), agents
+    )
+
+
+def test_a_status_that_does_not_fit_has_fewer_agents_and_then_fewer_needs() -> None:
+    agents = [session(f"w{n:02}", "working") for n in range(30)]
+    needs = [{**ATTENTION[1], "subject": f"s{n}", "id": str(n)} for n in range(12)]
+    document = scene(agents={"total": 30, "active": 30}, attention=needs)
+
+    def lines(rows: int) -> list[str]:
+        return fitted(lambda view: running_text(Picture(document, agents), view), View(home="/home/me"), rows)
+
+    whole = lines(100)
+    assert sum(line.startswith("  w") for line in whole) == 20
+    for rows in range(len(whole) - 1, 12, -1):
+        found = lines(rows)
+        assert len(found) <= rows
+        assert whole[0] == found[0]
+        assert "Redis      not configured" in "\n".join(found)
+        hidden = 30 - sum(line.startswith("  w") for line in found)
+        assert f"… and {hidden} more: coordctl agents" in found or "30 agents: coordctl agents" in found
+    assert sum(line.startswith("  s") for line in lines(13)) < 12
 
 
 def test_needs_are_bounded_too() -> None:

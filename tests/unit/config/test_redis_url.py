@@ -83,6 +83,28 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
         check_redis_url(url)
 
 
+@pytest.mark.parametrize("special", [*"/#?[] ", "/1?", "?a=1&", "?db=1#", "/0?ssl_certfile=", "#@/", "]:?"])
+@pytest.mark.parametrize(
+    "form", ["redis://:{}@host:6379/0", "rediss://ann:{}@host", "unix://ann:{}@/run/r.sock"]
+)
+@pytest.mark.parametrize("parts", [("hunter", "two"), ("6379", "22"), ("hunter", ""), ("", "two")])
+def test_a_password_that_is_not_percent_encoded_is_told_so_and_not_shown(
+    form: str, special: str, parts: tuple[str, str]
+) -> None:
+    password = special.join(parts)
+    with pytest.raises(ConfigError, match="percent-encoded") as caught:
+        build(form.format(password))
+    said = str(caught.value).replace("6379/0", "")
+    assert not [part for part in parts if part and part in said]
+    encoded = form.format(quote(password, safe=""))
+    assert parse_target(check_redis_url(encoded)).password == password
+
+
+@pytest.mark.parametrize("password", ["a@b", "a:b", "@:@"])
+def test_an_at_sign_or_a_colon_in_a_password_does_no_harm(password: str) -> None:
+    assert parse_target(check_redis_url(f"redis://ann:{password}@host/1")).password == password
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

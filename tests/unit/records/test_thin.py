@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.records.moments import LATEST, Span, checked_span, key, moment_of, parse_moment
+from coordd.records.moments import LATEST, Span, checked_span, key, moment_of
 from coordd.records.thin import Thinner
 from coordd.util.timestamps import format_utc
 
@@ -88,32 +88,6 @@ def test_records_without_a_time_are_counted() -> None:
 def test_a_step_is_positive(step: float) -> None:
     with pytest.raises(ValueError, match="step"):
         Thinner("system", step)
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("1h", NOON - 3600),
-        ("1h30m", NOON - 5400),
-        ("500ms", NOON - 0.5),
-        ("2026-11-22T12:00:00Z", NOON),
-        ("2026-11-22T13:00+01:00", NOON),
-        ("2026-11-22", NOON - 43200),
-        ("1795348800", NOON),
-        (NOON, NOON),
-        (1795348800, NOON),
-    ],
-)
-def test_moments(text: str | float, moment: float) -> None:
-    assert parse_moment(text, NOON) == moment
-
-
-@pytest.mark.parametrize(
-    "value", ["", "soon", "5", 5, "-1h", float("nan"), float("inf"), "1e30", "12:00", "Z"]
-)
-def test_what_is_no_moment(value: str | float) -> None:
-    with pytest.raises(ValueError, match="neither a duration"):
-        parse_moment(value, NOON)
 
 
 def test_spans_name_what_is_wrong() -> None:

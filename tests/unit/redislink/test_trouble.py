@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.redislink.codes import CODES
+from coordd.redislink.codes import CODES, fix_of
 from coordd.redislink.trouble import WITHHELD, scrub, server_error, system_trouble
 
 
@@ -52,7 +52,10 @@ from coordd.redislink.trouble import WITHHELD, scrub, server_error, system_troub
             "cannot save its data set",
         ),
         ("MASTERDOWN Link with MASTER is down", "MASTERDOWN", "has lost its master"),
-        ("MOVED 3999 127.0.0.1:6381", "MOVED", "one node of a cluster"),
+        ("MOVED 3999 127.0.0.1:6381", "MOVED", "a node of a Redis Cluster"),
+        ("ERR SELECT is not allowed in cluster mode", "CLUSTER", "has to name a single Redis"),
+        ("ERR unknown command 'SELECT', with args beginning with: '1'", "SENTINEL", "has to name the master"),
+        ("ERR unknown command `SELECT`, with args beginning with: `1`", "SENTINEL", "is a Sentinel"),
         ("ERR max number of clients reached", "MAXCLIENTS", "takes no more clients"),
         ("DENIED Redis is running in protected mode because", "DENIED", "protected mode"),
         ("NOREPLICAS Not enough good replicas to write.", "NOREPLICAS", "too few replicas"),
@@ -72,12 +75,16 @@ def test_what_coordd_does_after_an_error() -> None:
     def codes(flag: str) -> set[str]:
         return {code for code, means in CODES.items() if getattr(means, flag)}
 
-    assert codes("unusable") == {"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"}
+    no_single_redis = {"CLUSTERDOWN", "CLUSTER", "MOVED", "ASK", "CROSSSLOT", "SENTINEL"}
+    assert codes("unusable") == {"NOAUTH", "LOADING", "BUSY", "MASTERDOWN", *no_single_redis}
     assert codes("final") == {"NOAUTH", "WRONGPASS", "DENIED", "MAXCLIENTS"}
     assert codes("lossy") == {"OOM", "READONLY"}
     assert codes("wrong_type") == {"WRONGTYPE"}
     assert server_error("OOM command not allowed").means is CODES["OOM"]
     assert not any(server_error("ERR syntax error").means)
+    assert fix_of(None).startswith("start it")
+    codes_known = (*CODES, "ERR", "NEW")
+    assert not [code for code in codes_known if "start it" in fix_of(code) or not fix_of(code)]
 
 
 def test_a_long_error_is_cut() -> None:

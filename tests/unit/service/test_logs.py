@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from coordd.service import logs
 
-LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\w+) +(.*)")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|[+-]\d\d:\d\d) (\w+) +(.*)")
 
 
 @pytest.fixture
@@ -32,6 +33,25 @@ def stderr(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> io.StringIO
     monkeypatch.setattr(sys, "stderr", stream)
     logs.set_up("info", {})
     return stream
+
+
+@pytest.mark.parametrize(
+    ("zone", "end"),
+    [("UTC0", "T12:00:00.250Z"), ("CET-1", "T13:00:00.250+01:00"), ("PST8", "T04:00:00.250-08:00")],
+)
+def test_times_are_local_and_say_how_far_from_utc(
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, zone: str, end: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        record = logging.makeLogRecord({"msg": "x", "levelname": "INFO", "levelno": logging.INFO})
+        record.created = 1_795_348_800.25
+        logging.getLogger().handle(record)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert stderr.getvalue() == f"2026-11-22{end} info     x\n"
 
 
 def test_a_record_is_a_line_with_its_time_and_level(stderr: io.StringIO) -> None:

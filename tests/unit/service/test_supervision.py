@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from coordd.model import SystemSample
 from coordd.runtime.clocks import LoopMonitor
 from coordd.runtime.schedule import Schedule
 from coordd.service.supervision import Supervision
+from coordd.util.sdnotify import NoNotifier
 
 WATCHDOG = 0.3
 SAMPLE = cast("SystemSample", object())  # only its being there counts
@@ -27,24 +29,33 @@ SAMPLE = cast("SystemSample", object())  # only its being there counts
 class Scene:
     """A supervised daemon without the daemon: what it does is set, what it says is heard."""
 
-    def __init__(self, *, watchdog: float | None = WATCHDOG, grace: float = 2.0) -> None:
+    def __init__(
+        self, *, watchdog: float | None = WATCHDOG, grace: float = 2.0, manager: bool = True
+    ) -> None:
         self.heard: list[str] = []
         self.late = 0.0
         self.summary = "all well"
+        self.summary_until = math.inf
+        self.summaries = 0
         self.loop_monitor = LoopMonitor(grace=grace)
         self.schedule = Schedule(
             loop_monitor=self.loop_monitor, on_step=lambda _: None, on_gap=lambda _: None
         )
         self.store = AgentStore(limits=Limits(timeout=120), loop_monitor=self.loop_monitor)
         self.supervision = Supervision(
-            notifier=self,
+            notifier=self if manager else NoNotifier(),
             watchdog=watchdog,
             schedule=self.schedule,
             loop_monitor=self.loop_monitor,
             store=self.store,
             lateness=lambda mono: self.late,
-            summary=lambda moment: self.summary,
+            summary=self._summed_up,
+            summary_until=lambda moment: self.summary_until,
         )
+
+    def _summed_up(self, _moment: object) -> str:
+        self.summaries += 1
+        return self.summary
 
     def send(self, message: str) -> None:
         self.heard.append(message)
@@ -151,3 +162,52 @@ async def test_at_the_end_no_more_signs() -> None:
         with scene.supervision.reloading():
             pass
         assert scene.heard == heard
+
+
+async def test_a_changed_status_line_is_told_at_once_and_many_changes_once() -> None:
+    async with supervised(watchdog=None) as scene:
+        scene.supervision.changed()
+        await asyncio.sleep(0)
+        assert (scene.heard, scene.summaries) == ([], 0)  # it is not ready
+        scene.store.system = SAMPLE
+        scene.supervision.sampled()
+        scene.summary = "degraded"
+        for _ in range(1000):
+            scene.supervision.changed()
+        await until(lambda: scene.heard[1:] == ["STATUS=degraded"])
+        scene.summary = "well again"
+        for _ in range(1000):
+            scene.supervision.changed()
+            await asyncio.sleep(0)
+        await until(lambda: scene.heard[2:] == ["STATUS=well again"])
+        assert scene.summaries <= 6
+        assert scene.schedule.waiting("status.line.due") is None
+        scene.supervision.changed()  # nothing is told twice
+        await until(lambda: scene.schedule.waiting("status.line") is None)
+        assert len(scene.heard) == 3
+
+
+async def test_what_time_alone_changes_is_told_when_it_is_due() -> None:
+    async with supervised(watchdog=None) as scene:
+        scene.store.system = SAMPLE
+        scene.summary_until = monotonic() + 0.1
+        scene.supervision.sampled()
+        assert scene.schedule.waiting("status.line.due") is not None
+        scene.summary, scene.summary_until = "over", math.inf
+        await until(lambda: scene.heard[1:] == ["STATUS=over"])
+        assert scene.schedule.waiting("status.line.due") is None
+        scene.supervision.stopping()
+        scene.summary = "late"
+        scene.supervision.changed()
+        await asyncio.sleep(0)
+        assert scene.heard[-1].startswith("STOPPING=1")
+
+
+async def test_without_a_service_manager_no_status_line_is_made() -> None:
+    async with supervised(watchdog=None, manager=False) as scene:
+        scene.store.system = SAMPLE
+        scene.supervision.sampled()
+        before = scene.summaries
+        scene.supervision.changed()
+        await asyncio.sleep(0)
+        assert (scene.summaries, scene.schedule.waiting("status.line.due")) == (before, None)

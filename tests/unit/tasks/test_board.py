@@ -337,7 +337,7 @@ def test_an_unknown_holder_is_waited_for_one_timeout() -> None:
     assert ("claim.orphaned", "t") not in scene.kinds()
     scene.wait(2)
     assert scene.kinds() == [("claim.orphaned", "t")]
-    assert scene.needs.problems(scene.now) == ["task t is orphaned, its holder ghost has left no trace"]
+    assert scene.needs.problems(scene.now) == ["task t in /w is orphaned, its holder ghost has left no trace"]
 
 
 def test_a_start_makes_events_only_for_holders_that_were_active_in_the_last_run() -> None:
@@ -467,7 +467,7 @@ def test_problems_name_five_and_count_the_rest() -> None:
     scene.wait(300)
     lines = scene.needs.problems(scene.now)
     assert len(lines) == 1 + 5 + 1  # all of them fell together
-    assert lines[1] == "task t0 is orphaned, its holder x0 is inactive (silent)"
+    assert lines[1] == "task t0 in /w is orphaned, its holder x0 is inactive (silent)"
     assert lines[-1] == "2 more: orphaned claims"
 
 

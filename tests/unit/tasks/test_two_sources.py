@@ -109,7 +109,9 @@ def test_a_claim_in_redis_is_held_by_the_agent_that_beats_into_a_file() -> None:
     assert scene.shown() == [(None, "t", "held", ("redis",))]
     scene.wait(TIMEOUT + 1)
     assert scene.shown() == [(None, "t", "orphaned", ("redis",))]
-    assert scene.needs.problems(scene.now) == ["task t is orphaned, its holder x is inactive (silent)"]
+    assert scene.needs.problems(scene.now) == [
+        "task t in Redis is orphaned, its holder x is inactive (silent)"
+    ]
     assert [view.task_id for view in scene.list.claims_of(AgentKey("/a", "x"), scene.now) or ()] == ["t"]
 
 

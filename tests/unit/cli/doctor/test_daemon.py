@@ -103,13 +103,32 @@ def test_the_configuration(answer: ConfigAnswer, result: str, words: str) -> Non
     assert (found.fix is None) == (result == "ok")
 
 
+@pytest.mark.parametrize(
+    ("sink", "error", "fix"),
+    [
+        ("jsonl", "/m: No space left on device", "make room there"),
+        ("csv", "/l: Permission denied", "rights to that folder"),
+        ("jsonl", "/m: Read-only file system", "writable again"),
+        ("jsonl", "/m: what nobody foresaw", "the daemon's log"),
+        ("redis", "Redis refuses connections: nothing listens there", "coordd check-redis"),
+        ("redis", "Redis takes no writes: its memory is full (maxmemory)", "coordd check-redis"),
+    ],
+)
+def test_a_failing_sink_gets_the_fix_of_its_error(sink: str, error: str, fix: str) -> None:
+    status = status_document(sinks={sink: {"state": "failing", "error": error, "backlog": 1}})
+    found = only(check_sinks(facts(status=status)))
+    assert found.fix is not None
+    assert fix in found.fix
+    assert ("room" in found.fix) == ("space" in error)
+
+
 def test_sinks_and_traces() -> None:
     sinks = {
         "jsonl": {"state": "failing", "error": "No space left on device", "backlog": 7},
         "csv": {"state": "ok", "dropped": 3},
     }
     failing, dropping = list(check_sinks(facts(status=status_document(sinks=sinks))))
-    assert (failing.result, "No space left on device; 7 records wait" in failing.message) == ("fail", True)
+    assert (failing.result, "No space left on device; 7 records waiting" in failing.message) == ("fail", True)
     assert (dropping.result, "3 records" in dropping.message) == ("warn", True)
 
     traces = [{"path": f"/w/{i}", "reason": "a FIFO"} for i in range(5)]

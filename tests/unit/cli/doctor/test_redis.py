@@ -88,6 +88,9 @@ def test_a_redis_that_is_down_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -
     found = only(check_redis(redis_facts({"connected": False, "error": "Redis refuses connections"})))
     assert (found.name, found.result) == ("redis", "fail")
     assert found.message == "redis://h/0: Redis refuses connections"
+    assert found.fix and found.fix.startswith("start it")
+    sentinel = redis_facts({"connected": False, "error": "Redis is a Sentinel", "fix": "name the master"})
+    assert only(check_redis(sentinel)).fix == "name the master"
     differing = list(check_redis(redis_facts(UP)))
     assert [(f.name, f.result) for f in differing] == [("redis", "ok"), ("redis_check", "warn")]
     assert "redis://h/0 refuses connections" in differing[1].message
