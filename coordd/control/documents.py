@@ -63,6 +63,7 @@ class Documents:
     is not shown. ``awaited`` names places that would be sources if they were there, each with its kind, and
     why that cannot be told if it cannot. ``search`` returns what the search for sources leaves out,
     ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
+    ``restart_required`` names the keys of the configuration that await a restart.
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class Documents:
         search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
+        restart_required: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._store = store
         self._runtime_files = runtime_files
+        self._restart_required = restart_required
         self._board = board
         self._tasks = tasks
         self._identity = identity
@@ -154,6 +157,7 @@ class Documents:
                 *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
+            "restart_required": list(self._restart_required()),
         }
 
     def _source(self, source: SourceState) -> dict[str, object]:

@@ -19,6 +19,7 @@ from coordd.control.activation import adopt
 from coordd.control.socket_file import ListeningSocket, listen
 from coordd.errors import StartError
 from coordd.service.lock import InstanceLock, demand_free
+from coordd.service.lock_content import LastHolder
 from coordd.util.held_directory import HeldDirectory
 
 
@@ -112,6 +113,15 @@ class RuntimeFiles:
     def displaced(self) -> bool:
         """Whether something else stands in the place of a directory that :meth:`keep` looks after."""
         return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
+
+    @property
+    def crashed(self) -> LastHolder | None:
+        """The coordd before this one, if it came to no orderly end."""
+        return self._lock.crashed
+
+    def ended(self) -> None:
+        """Note for the next coordd that this one ends in order."""
+        self._lock.ended()
 
     def close(self) -> None:
         """Let go of socket, lock and directories; the record files stay."""
