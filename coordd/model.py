@@ -243,6 +243,7 @@ class TaskView:
     """A task at the moment of asking: available, or claimed with its holder; and its reported progress.
 
     ``agent_id`` is the holder and ``holder_status`` its status now, None where no such agent is known.
+    ``problem`` says why the claim may not be read, and its holder is not known; None where it may.
     """
 
     task_id: str
@@ -257,6 +258,7 @@ class TaskView:
     progress_at: str | None
     holder_status: Status | None
     sources: tuple[str, ...]
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

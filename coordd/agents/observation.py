@@ -101,7 +101,7 @@ class Observation:
         no end can be told that a beat is to be compared with.
         """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
-        hidden = self.traces is not None and self.traces.hidden
+        hidden = self.traces is not None and self.traces.hidden is not None
         process = self.process
         if alone and process is None and self.ended_mono is None:
             return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)

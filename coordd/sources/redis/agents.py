@@ -158,14 +158,15 @@ class Agents:
         self._choose(agent_id, agent, now)
         return problem
 
-    def refuse_heartbeat(self, slot: int, agent_id: str) -> None:
-        """Record that a heartbeat key exists and may not be read."""
+    def refuse_heartbeat(self, slot: int, agent_id: str, why: str) -> None:
+        """Record that a heartbeat key exists and may not be read, and why."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
         beat = HeartbeatKey()
         beat.seen = self._reading
+        agent.refusal = self._share(why)
         self._set_heartbeats(agent_id, agent, first if slot else beat, beat if slot else second)
 
     def remove_heartbeat(self, slot: int, agent_id: str) -> None:
@@ -298,7 +299,7 @@ class Agents:
             self._names.pop(agent_id, None)
             return
         self.traces[agent_id] = AgentTraces(
-            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.is_hidden
+            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.hidden
         )
 
     def _sharing(self, registration: Registration) -> Registration:

@@ -14,6 +14,7 @@ from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import END, Tally, ask, read_strings
 from coordd.sources.redis.work import Claims, TaskProgress
+from coordd.util.fields import Denied
 from coordd.util.timestamps import within_calendar
 
 _ABSENT = -2  # the reply of PTTL for a missing key
@@ -90,7 +91,8 @@ def _claim(item: KeyToRead, value: Reply) -> tuple[Claim | None, str | None]:
     any_type = CLAIMS[item.slot] == CLAIMED
     if isinstance(value, ServerError):
         if not value.means.wrong_type:
-            return Claim(item.id), refusal(value, "a string")
+            words = refusal(value, "a string")
+            return Claim(item.id, problem=words if isinstance(words, Denied) else None), words
         return (Claim(item.id), None) if any_type else (None, refusal(value, "a string"))
     content = value if isinstance(value, bytes) else b""
     if len(content) > MAX_VALUE:

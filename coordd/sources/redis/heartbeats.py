@@ -32,11 +32,12 @@ class HeartbeatReader:
             if isinstance(reply, bytes):
                 note(key, agents.put_heartbeat(slot, agent_id, reply, now, pushed=pushed))
             elif isinstance(reply, ServerError):
+                words = refusal(reply, "a string")
                 if reply.means.wrong_type:
                     agents.remove_heartbeat(slot, agent_id)
                 else:
-                    agents.refuse_heartbeat(slot, agent_id)
-                note(key, refusal(reply, "a string"))
+                    agents.refuse_heartbeat(slot, agent_id, words)
+                note(key, words)
             else:
                 agents.remove_heartbeat(slot, agent_id)
                 note(key, None)
