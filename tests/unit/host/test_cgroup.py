@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from waiting import eventually
+from groups import entering, limited
 
 from coordd.host import cgroup
 from coordd.host.cgroup import GroupReading, read_groups, usage_of
@@ -136,42 +135,9 @@ def test_the_real_groups_of_this_machine_can_be_read() -> None:
     assert found is None or found.memory_max is not None or found.cpu_max is not None
 
 
-@pytest.fixture
-def limited(request: pytest.FixtureRequest) -> Iterator[dict[str, Path]]:
-    """A real group with limits: 64 MiB and half a processor, of whichever version the machine has."""
-    name = f"coordd-test-{os.getpid()}"
-    membership, mounts = Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
-    made: dict[str, Path] = {}
-    try:
-        for controller in ("memory", "cpu"):
-            place = place_of(controller, membership, mounts)
-            assert place is not None
-            folder = made[controller] = Path(place.top) / name
-            folder.mkdir(exist_ok=True)
-            if place.version == 1:
-                limits = {"memory": {"memory.limit_in_bytes": 64 * MIB}, "cpu": {"cpu.cfs_quota_us": 50_000}}
-            else:
-                (Path(place.top) / "cgroup.subtree_control").write_text(f"+{controller}")
-                limits = {"memory": {"memory.max": 64 * MIB}, "cpu": {"cpu.max": "50000 100000"}}
-            for file, value in limits[controller].items():
-                (folder / file).write_text(str(value))
-        accounts = place_of("cpuacct", membership, mounts)
-        if accounts is not None:
-            made["cpuacct"] = Path(accounts.top) / name
-            made["cpuacct"].mkdir(exist_ok=True)
-        yield made
-    finally:
-        for folder in made.values():
-            if folder.exists():
-                eventually(lambda folder=folder: (folder.rmdir(), True)[1], what=f"{folder} is empty")
-
-
 WITHIN = """
-import sys, time
+import time
 from coordd.host.sampler import HostSampler
-for folder in sys.argv[1:]:
-    with open(folder + "/cgroup.procs", "w") as procs:
-        procs.write("0")
 held = bytearray(24 << 20)
 sampler = HostSampler()
 sampler.prime(time.monotonic())
@@ -191,12 +157,14 @@ assert got.memory_usage["total"] > 64 << 20  # the machine's is told beside it
 
 
 @pytest.mark.root
-def test_a_real_group_with_limits(limited: dict[str, Path]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHIN, *{str(folder) for folder in limited.values()}],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_real_group_with_limits() -> None:
+    with limited(memory=64 * MIB, cpu=0.5) as groups:
+        assert {"memory", "cpu"} <= groups.keys()
+        done = subprocess.run(
+            [*entering(groups), sys.executable, "-c", WITHIN],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
