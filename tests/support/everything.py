@@ -42,7 +42,13 @@ ANOTHER = 4_000_001
 LIMIT = 512 << 20
 PLAIN = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 """What takes from root the right to read everything."""
-PAGES = ("/api/status", "/api/agents/active", "/api/tasks", "/api/metrics/system/latest")
+PAGES = (
+    "/api/status",
+    "/api/agents/active",
+    "/api/tasks",
+    "/api/metrics/system/latest",
+    "/api/metrics/system/series",
+)
 _STABLE = ("health", "problems", "agents", "attention", "tasks", "workspaces", "restart_required", "warnings")
 
 
@@ -163,6 +169,7 @@ class Busy:
         self.app, self.shop = Project(root / "app"), Project(root / "shop")
         self.awaited, self.shut = Project(root / "awaited", coordination=False), Project(root / "shut")
         self.claude = home(self.home / ".claude")
+        self.began = time.time()
         self.config = root / "coordd.toml"
         self.write_config()
 
@@ -179,7 +186,6 @@ class Busy:
     def run(self) -> Iterator[tuple[Coordd, dict[str, PlayedSession]]]:
         with contextlib.ExitStack() as stack:
             app, shop = self.app, self.shop
-            stack.enter_context(closed(self.shut.root))
             children = {
                 name: stack.enter_context(python(SLEEPS, cwd=project.root))
                 for project, names in ((app, ("victim",)), (shop, ("m1", "m2", "m3", "m4")))
@@ -260,7 +266,7 @@ class Busy:
                 entry = {"id": "there", "hostname": "h", "registered_at": time.time(), "status": "busy"}
                 client.hset("agents:registry", "there", json.dumps(entry))
                 client.set("heartbeat:there", f"{time.time():.3f}", ex=600)
-                held = {"agent_id": "there", "claimed_at": time.time() - 9, "ttl": 3600}
+                held = {"agent_id": "there", "claimed_at": self.began, "ttl": 3600}
                 client.set("task:claim:t-split", json.dumps(held))
 
 
@@ -276,13 +282,17 @@ def _kinds(status: Document) -> set[str]:
 ALL_KINDS = {"waiting", "killed", "stalled", "blocked", "mass", "orphaned", "split"}
 
 
+def _states(status: Document) -> set[str]:
+    return {one["state"] for one in status["workspaces"]}
+
+
 def _is_busy(status: Document) -> bool:
     doing = status["agents"]["activities"]
     return (
         _kinds(status) >= ALL_KINDS
         and all(doing.values())
         and status["redis"]["feed"] == "push"
-        and {one["state"] for one in status["workspaces"]} == {"inotify", "waiting", "unreadable"}
+        and _states(status) == {"inotify", "waiting"}
         and status["agents"]["killed"] == 5
     )
 
@@ -318,14 +328,23 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             sessions["worker"].call("Bash")
             tokens = 'coordd_tokens_total{kind="claude-code",type="output"}'
             eventually(lambda: scraped(dash).get(tokens, 0.0) > 0)
+            eventually(lambda: daemon.agent("idler-session")["cpu_percent"] is not None)
+            sessions["idler"].prompt()  # a record with that
+            eventually(lambda: daemon.agent("idler-session")["activity"] == "working")
+            sessions["idler"].finish()
             looks.all["busy"] = look("busy", daemon, dash, _is_busy)
             _records(looks, daemon)
             looks.piped = {pipe: piped(daemon, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
             looks.all["reloaded"] = look("reloaded", daemon, dash, lambda s: s["restart_required"])
+            with closed(busy.shut.root):
+                daemon.rpc("reload")  # reads everything again
+                shut = look("closed", daemon, dash, lambda s: "unreadable" in _states(s))
+                looks.all["closed"] = shut
+            daemon.rpc("reload")
             server.run("CONFIG", "SET", "maxmemory", "1")
-            failing = look("full", daemon, dash, lambda s: s["sinks"]["redis"]["state"] == "failing")
+            failing = look("full", daemon, dash, _is_full)
             looks.all["full"] = failing
             server.kill()
             looks.all["down"] = look(
@@ -345,9 +364,12 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
         yield looks
 
 
+def _is_full(status: Document) -> bool:
+    return status["sinks"]["redis"]["state"] == "failing" and "unreadable" not in _states(status)
+
+
 def _is_polled(status: Document) -> bool:
-    states = {one["state"] for one in status["workspaces"]}
-    return states == {"poll"} and status["redis"]["feed"] == "poll" and status["system"] is not None
+    return _states(status) == {"poll"} and status["redis"]["feed"] == "poll" and status["system"] is not None
 
 
 def _other(root: Path, when: Callable[[Document], object], *, url: str | None = None) -> Look:
