@@ -244,6 +244,7 @@ class TaskView:
 
     ``agent_id`` is the holder and ``holder_status`` its status now, None where no such agent is known.
     ``problem`` says why the claim may not be read, and its holder is not known; None where it may.
+    ``progress`` is in percent, None where it is unknown; ``failed``: it was told that the task failed.
     """
 
     task_id: str
@@ -254,6 +255,7 @@ class TaskView:
     expires_at: str | None
     description: str | None
     progress: float | None
+    failed: bool
     message: str | None
     progress_at: str | None
     holder_status: Status | None

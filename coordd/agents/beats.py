@@ -1,20 +1,35 @@
 """Find the last beat of an agent in what one source holds of it: one pure step for each reading.
 
-A beat is any change of a heartbeat's content, mtime or inode, a push, or a new time of registration. Its time
-is the written one where that can be true, else that of the change. No I/O and no clock: times are passed in.
+Two traces are signs of life: the heartbeat, and the registration unless that says that the agent has ended.
+Any change of content, mtime or inode of one is a beat, and so is a push. What is known of its time::
+
+    written in it     changed (mtime, push)    first seen                         seen to change
+    a time            within agents.timeout    the written time                   the written time
+    a time            not so, both are old,    the time of the change             the time of the change
+                      or both are young
+    a time            one old, one young       the same, and doubtful             the time of the change
+    a time            unknown                  the written time                   the written time
+    none, or one ahead of the clock            the time of the change             the time of the change
+
+Doubtful: either time can be the lie, so nothing is known until the next beat, or for one timeout of silence.
+No I/O and no clock: times are passed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from coordd.agents.declared import says_ended
 from coordd.agents.session import Session
-from coordd.agents.traces import AgentTraces
+from coordd.agents.traces import AgentTraces, Heartbeat, Registration
 from coordd.host.process_facts import Process
 
 FUTURE = 5.0
 """Seconds by which a written time may lie ahead of the wall clock; one further ahead is ignored."""
+BEHIND = 2.0
+"""Seconds by which a change may be dated before the reading that did not see it yet: a coarse mtime."""
 ROUNDED = 1.0
 """Seconds by which two sources may date one beat differently: some writers give whole seconds."""
 
@@ -43,11 +58,23 @@ class Reading:
 
 
 class LastBeat(NamedTuple):
-    """The last beat: its wall time, its time on the source's clock, and the start of its unbroken run."""
+    """The last beat: its wall time, its time on the source's clock, and the start of its unbroken run.
+
+    One that is ``doubtful`` counts as silence from when it was read, and as no sign of life.
+    """
 
     wall: float | None
     at: float | None
     run_since: float | None
+    doubtful: bool = False
+
+
+class Sign(NamedTuple):
+    """One trace that is a sign of life: what it says, when it changed (epoch seconds), and its identity."""
+
+    written: float | None
+    changed: float | None
+    identity: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,59 +105,82 @@ class Restored:
 
 def first_beat(traces: AgentTraces, reading: Reading) -> LastBeat | None:
     """Return the last beat that the first reading of an agent finds; None if the agent has never beaten."""
-    beat = _written_time(traces, reading.wall)
-    return None if beat is None else LastBeat(beat, _observed_beat(beat, reading), beat)
+    found = [_first_of(sign, reading) for sign in _signs(traces)]
+    certain = [beat for beat, doubtful in found if beat is not None and not doubtful]
+    doubtful = [beat for beat, doubtful in found if beat is not None and doubtful]
+    latest = max(certain, default=None)
+    if doubtful and (latest is None or reading.wall - latest >= reading.timeout):
+        beat = max(doubtful)
+        return LastBeat(beat, reading.observed, beat, doubtful=True)
+    return None if latest is None else LastBeat(latest, _observed_beat(latest, reading), latest)
+
+
+def _first_of(sign: Sign, reading: Reading) -> tuple[float | None, bool]:
+    """Return the time of a sign that is seen for the first time, and whether it is doubtful."""
+    written, changed = _possible(sign.written, reading.wall), sign.changed
+    if changed is not None and changed > reading.wall + FUTURE:
+        changed = reading.wall
+    if written is None or changed is None:
+        return (written if changed is None else changed), False
+    if abs(written - changed) <= reading.timeout:
+        return written, False
+    old = [reading.wall - time >= reading.timeout for time in (written, changed)]
+    # a source that was followed all the time has seen nothing there: the change is no lie
+    return changed, reading.fresh and old[0] != old[1]
 
 
 def beat_after_restart(
     old: LastBeat, restored: Restored, traces: AgentTraces, reading: Reading
 ) -> LastBeat | None:
     """Return the beat in the first reading after a restart: one that the last run had not recorded."""
-    beat = _unrecorded_beat(old.wall, restored, traces, reading.wall)
+    recorded = old.wall
+    if recorded is None:
+        return first_beat(traces, reading)
+    known = any(_same_instant(time, recorded) for time in _all_times(traces))
+    # A recorded time in the future: the clock was set back since, and the order of times proves nothing.
+    if not known and recorded > reading.wall + FUTURE:
+        return first_beat(traces, reading)
+    beat = _unrecorded_beat(recorded, restored, traces, reading, known=known)
     if beat is None:
         return None
-    broken = old.wall is None or beat - old.wall > reading.timeout
+    broken = beat - recorded > reading.timeout
     return LastBeat(beat, observed_time(beat, reading), beat if broken else old.run_since)
 
 
 def _unrecorded_beat(
-    recorded: float | None, restored: Restored, traces: AgentTraces, wall: float
+    recorded: float, restored: Restored, traces: AgentTraces, reading: Reading, *, known: bool
 ) -> float | None:
     """Return the latest beat that the traces prove to be later than the recorded one, None where they do not.
 
     While the recorded beat is still found in the traces, only what is clearly later than the record itself is
     new; otherwise whatever is later than that beat is new.
     """
-    if recorded is None:
-        return _written_time(traces, wall)
-    known = any(_same_instant(time, recorded) for time in _all_times(traces))
-    # A recorded time in the future: the clock was set back since, and the order of times proves nothing.
-    if not known and recorded > wall + FUTURE:
-        return _written_time(traces, wall)
     after = recorded + (ROUNDED if restored.shared else 0.0015)
     if known and restored.wall is not None:
         after = max(after, restored.wall + FUTURE)
     beats = []
-    if traces.heartbeat:
-        written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
-        if not known or (mtime is not None and after < mtime <= wall + FUTURE):
-            candidates = (mtime,) if written is None or written > wall + FUTURE else (written, mtime)
-            beats += [time for time in candidates if time is not None and after < time <= wall + FUTURE][:1]
-    registered = _registered_at(traces, wall)
-    if registered is not None and registered > after:
-        beats.append(registered)
+    for sign in _signs(traces):
+        written = _possible(sign.written, reading.wall)
+        changed = _possible(sign.changed, reading.wall)
+        if written is not None and written <= after:
+            written = None
+        if changed is not None and changed <= after:
+            continue  # whatever it says, it has not changed since
+        if written is not None and changed is not None and abs(written - changed) > reading.timeout:
+            written = None
+        beats += [time for time in (written, changed) if time is not None][:1]
     return max(beats, default=None)
 
 
 def beat_since(old: LastBeat, before: AgentTraces, traces: AgentTraces, reading: Reading) -> LastBeat | None:
     """Return the beat that happened between two readings; None if the agent has not beaten since."""
-    beat = _new_beat(before, traces, reading.wall)
+    beat = _new_beat(before, traces, reading)
     if beat is None:
         return None
     at = _observed_beat(beat, reading)
-    if old.at is not None:
+    if old.at is not None and not old.doubtful:
         at = max(at, old.at)  # its writer's clock may be slow
-    broken = old.at is None or at - old.at > reading.timeout
+    broken = old.at is None or old.doubtful or at - old.at > reading.timeout
     return LastBeat(beat, at, beat if broken else old.run_since)
 
 
@@ -145,36 +195,58 @@ def observed_time(time: float, reading: Reading) -> float:
     return reading.observed - max(0.0, reading.wall - time)
 
 
-def _new_beat(before: AgentTraces, now: AgentTraces, wall: float) -> float | None:
+def _new_beat(before: AgentTraces, now: AgentTraces, reading: Reading) -> float | None:
     """Return the wall time of the beat between two readings; None if the agent has not beaten since."""
+    if before.heartbeat is now.heartbeat and before.registration is now.registration:
+        return None
+    earlier = {type(trace): sign for trace, sign in _traced(before)}
     beats = []
-    if now.heartbeat and (before.heartbeat is None or before.heartbeat.identity != now.heartbeat.identity):
-        written, mtime = now.heartbeat.written, now.heartbeat.mtime
-        rewritten = before.heartbeat is None or before.heartbeat.written != written
-        if written is not None and rewritten and written <= wall + FUTURE:
+    for trace, sign in _traced(now):
+        known = earlier.get(type(trace))
+        if known is not None and known.identity == sign.identity:
+            continue
+        changed = _seen_to_change(sign.changed, reading)
+        written = _possible(sign.written, reading.wall)
+        if known is not None and known.written == sign.written:
+            written = None  # it was touched: the change alone says when
+        if written is None or (changed is not None and abs(written - changed) > reading.timeout):
+            written = changed
+        if written is not None:
             beats.append(written)
-        elif mtime is not None:
-            beats.append(mtime if mtime <= wall + FUTURE else wall)
-    if now.registration is not before.registration:
-        registered, registered_before = _registered_at(now, wall), _registered_at(before, wall)
-        if registered is not None and registered != registered_before:
-            beats.append(registered)
     return max(beats, default=None)
 
 
-def _written_time(traces: AgentTraces, wall: float) -> float | None:
-    """Return the last beat by written times: the content, else the mtime, or a later registration."""
-    beats = []
-    if traces.heartbeat:
-        written, mtime = traces.heartbeat.written, traces.heartbeat.mtime
-        if written is not None and written <= wall + FUTURE:
-            beats.append(written)
-        elif mtime is not None:
-            beats.append(mtime if mtime <= wall + FUTURE else wall)
-    registered = _registered_at(traces, wall)
-    if registered is not None:
-        beats.append(registered)
-    return max(beats, default=None)
+def _seen_to_change(changed: float | None, reading: Reading) -> float | None:
+    """Return when a trace changed that was read before: what its mtime says if that can be, else now.
+
+    None where nothing tells: a key of Redis, the change of which nobody saw.
+    """
+    if changed is None:
+        return None
+    if changed > reading.wall + FUTURE:
+        return reading.wall
+    earliest = reading.wall - (reading.observed - reading.since) - BEHIND
+    return changed if reading.fresh or changed >= earliest else reading.wall
+
+
+def _traced(traces: AgentTraces) -> Iterator[tuple[Heartbeat | Registration, Sign]]:
+    """Yield the traces that are signs of life, each with what it says."""
+    beat, registration = traces.heartbeat, traces.registration
+    if beat is not None:
+        yield beat, Sign(beat.written, beat.mtime, beat.identity)
+    if registration is not None and not says_ended(registration.status):
+        told = registration.updated_at
+        written = registration.started_at if told is None else told
+        yield registration, Sign(written, registration.written, registration.identity or written)
+
+
+def _signs(traces: AgentTraces) -> list[Sign]:
+    return [sign for _, sign in _traced(traces)]
+
+
+def _possible(time: float | None, wall: float) -> float | None:
+    """Return the time, None where it lies ahead of the clock."""
+    return None if time is None or time > wall + FUTURE else time
 
 
 def _all_times(traces: AgentTraces) -> list[float]:
@@ -182,7 +254,8 @@ def _all_times(traces: AgentTraces) -> list[float]:
     if traces.heartbeat:
         times += (traces.heartbeat.mtime, traces.heartbeat.written)
     if traces.registration:
-        times += (traces.registration.started_at, traces.registration.updated_at)
+        registration = traces.registration
+        times += (registration.started_at, registration.updated_at, registration.written)
     return [time for time in times if time is not None]
 
 
@@ -194,14 +267,6 @@ def started_at(traces: AgentTraces | None, wall: float) -> float | None:
     if time is None and traces.session is not None:
         time = traces.session.started_at
     return None if time is None or time > wall + FUTURE else time
-
-
-def _registered_at(traces: AgentTraces, wall: float) -> float | None:
-    """Return when the agent registered or last renewed its registration, whichever is later."""
-    if traces.registration is None:
-        return None  # when a session began is no sign of life of its own
-    times = [started_at(traces, wall), traces.registration.updated_at]
-    return max((time for time in times if time is not None and time <= wall + FUTURE), default=None)
 
 
 def _same_instant(a: float, b: float) -> bool:

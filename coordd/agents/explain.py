@@ -102,6 +102,8 @@ def _lives(e: Evidence) -> _Seen:
 
 
 def _beats(e: Evidence) -> _Seen:
+    if e.silence is None and e.doubtful:
+        return _Seen("its last beat may be an old one", "its next beat", threshold=e.timeout)
     if e.silence is None:
         return _Seen("no beat was ever seen", "its first beat", threshold=e.timeout)
     left = e.timeout - e.silence
@@ -127,6 +129,9 @@ def _silent(e: Evidence) -> _Seen:
 
 
 def _unheard(e: Evidence) -> _Seen:
+    if e.doubtful:
+        value = "the time in its heartbeat and that of the file contradict each other"
+        return _Seen(value, f"its next beat, or {duration(e.timeout)} without one", threshold=e.timeout)
     return _Seen("no beat was ever seen" if e.silence is None else "beats were seen", "its first beat")
 
 

@@ -35,6 +35,9 @@ class Evidence:
     ``silence`` is that: a source that could not be read for a while counts less silence than time has passed,
     and a beat before an end within that while would look younger than the end.
 
+    ``doubtful`` is true when what was found at first sight contradicts itself: by one of its times the agent
+    beat within the timeout, by the other it did not. ``silence`` then is what is known otherwise.
+
     ``quiet`` is true when what this source last heard was a hook which said that a call is open, that the
     agent waits, or that its turn is over: no further hook is due then, however long it takes.
     """
@@ -47,6 +50,7 @@ class Evidence:
     beat_age: float | None = None
     quiet: bool = False
     killed_age: float | None = None
+    doubtful: bool = False
 
     @property
     def last_beat(self) -> float | None:
@@ -87,6 +91,7 @@ def combine(every: Sequence[Evidence]) -> Evidence:
         end_age=_least([one.end_age for one in every]),
         beat_age=last_beat if dated else None,
         quiet=_is_quiet(every, last_beat),
+        doubtful=any(one.doubtful for one in every),
     )
 
 
@@ -156,10 +161,15 @@ TABLE: tuple[VerdictRow, ...] = (
     VerdictRow(
         7,
         "silence longer",
-        lambda e: e.silence is not None and not e.silence < e.timeout,
+        lambda e: e.silence is not None and not e.silence < e.timeout and not e.doubtful,
         Verdict("inactive", "silent"),
     ),
-    VerdictRow(8, "nothing readable", lambda e: e.silence is None, Verdict("unknown", "no-heartbeat")),
+    VerdictRow(
+        8,
+        "nothing readable, or times that contradict each other",
+        lambda e: e.silence is None or e.doubtful,
+        Verdict("unknown", "no-heartbeat"),
+    ),
 )
 
 

@@ -40,7 +40,8 @@ class Observation:
 
     ``beat_wall`` is the time of the last beat as it is shown (epoch seconds), ``beat_at`` the same on its
     source's observed clock, ``beat_mono`` on the monotonic one; all are None when no beat was ever seen.
-    ``run_since`` is the wall time of the first beat of the unbroken run.
+    ``run_since`` is the wall time of the first beat of the unbroken run. ``doubtful``: its last beat is
+    (beats.py), so that it says nothing until the silence after it was too long.
 
     ``traces`` is None while the agent is known from the records alone; ``restored`` is what these say, kept
     where other sources have to be read as well before it is outdated. ``dormant`` is
@@ -65,6 +66,7 @@ class Observation:
     process: SeenProcess | None = None
     ended_mono: float | None = None
     dates: tuple[tuple[float, float], ...] = ()
+    doubtful: bool = False
 
     @property
     def agent_id(self) -> str:
@@ -102,9 +104,14 @@ class Observation:
         """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
         hidden = self.traces is not None and self.traces.hidden is not None
+        doubtful = self.doubtful and silence is not None and silence < timeout
+        if doubtful:
+            silence = None
         process = self.process
         if alone and process is None and self.ended_mono is None:
-            return Evidence(silence=silence, timeout=timeout, readable=readable and not hidden)
+            return Evidence(
+                silence=silence, timeout=timeout, readable=readable and not hidden, doubtful=doubtful
+            )
         beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
         declared = None if self.ended_mono is None else max(0.0, mono - self.ended_mono)
         if process is None:
@@ -113,7 +120,8 @@ class Observation:
                 timeout=timeout,
                 readable=readable and not hidden,
                 end_age=declared,
-                beat_age=beat_age,
+                beat_age=None if doubtful else beat_age,
+                doubtful=doubtful,
             )
         end = process.end
         age = None if end is None else max(0.0, mono - end.mono)
@@ -125,7 +133,8 @@ class Observation:
             process="killed" if killed else "alive" if process.lives else None,
             killed_age=age if killed else None,
             end_age=declared if killed or age is None else age,
-            beat_age=beat_age,
+            beat_age=None if doubtful else beat_age,
+            doubtful=doubtful,
         )
 
 
@@ -150,7 +159,7 @@ def observe(
     if old is None:
         beat = first_beat(traces, reading)
     else:
-        last = LastBeat(old.beat_wall, old.beat_at, old.run_since)
+        last = LastBeat(old.beat_wall, old.beat_at, old.run_since, old.doubtful)
         if old.traces is None:
             beat = beat_after_restart(last, old.restored or Restored(), traces, reading)
         else:
@@ -185,6 +194,7 @@ def observe(
         process=process,
         ended_mono=_ended(old, traces, reading),
         dates=_dated(old, traces.session, reading) if traces.session else (),
+        doubtful=beat.doubtful,
     )
 
 

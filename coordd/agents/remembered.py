@@ -67,6 +67,7 @@ class RememberedAgent:
                 dormant=self.dormant,
                 process=self._process(moment),
                 ended_mono=self._ended(moment),
+                doubtful=self.verdict.reason == "no-heartbeat" and self.beat_wall is not None,
             )
             for state in sorted(found.values(), key=lambda state: (state.rank, state.name))
         ]

@@ -35,10 +35,12 @@ class Heartbeat:
 class Registration:
     """One reading of ``agents/<id>.active``, or of an agent's entry in ``agents:registry``.
 
-    A field is None where it is absent or has a wrong type. ``updated_at`` is the registry's ``last_update``.
-    ``owner`` is the uid of the file, and ``written`` when it was written (its mtime, epoch seconds); an entry
-    of the registry has neither. ``proc_start`` is the start of the process in clock ticks since boot, as
-    ``/proc/<pid>/stat`` has it.
+    A field is None where it is absent or has a wrong type. ``updated_at`` is when the agent says that it
+    wrote it, under any name (``last_update``, ``last_seen``, …). ``written`` is when it was written as coordd
+    sees it (epoch seconds): the mtime of the file, or the time at which the change of an entry was
+    observed, None before the first. ``owner`` is the uid of the file; an entry of the registry has none.
+    ``identity`` changes whenever content, mtime or inode do. ``proc_start`` is the start of the process in
+    clock ticks since boot, as ``/proc/<pid>/stat`` has it.
     """
 
     started_at: float | None = None
@@ -49,6 +51,7 @@ class Registration:
     updated_at: float | None = None
     owner: int | None = None
     written: float | None = None
+    identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress that an agent reports for a task: ``percent`` 0..100, ``timestamp`` in epoch seconds."""
+    """The progress that an agent reports for a task: ``percent`` 0..100, ``timestamp`` in epoch seconds.
+
+    ``failed``: it said that the task failed, by a progress below 0.
+    """
 
     task: str
     percent: float | None = None
     message: str | None = None
     timestamp: float | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def _when(timestamp: object, asked: float | None) -> str:
 def _progress(task: dict[str, Any], asked: float | None) -> str:
     percent, message = number(task.get("progress")), task.get("message")
     parts = [] if percent is None else [f"{percent:.0f} %"]
+    if task.get("failed") is True:
+        parts.append("failed")
     if isinstance(message, str) and message:
         parts.append(clipped(shown(message), _MESSAGE_COLUMNS))
     if not parts:

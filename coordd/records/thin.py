@@ -95,7 +95,9 @@ class _Group:
         if isinstance(value, list):
             return [self._shown(inner, (*path, index)) for index, inner in enumerate(value)]
         known = self.numbers.get(path)
-        return value if known is None else known.shown()
+        if known is not None:
+            return known.shown()
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Thinner:

@@ -1,7 +1,8 @@
 """Ask the same of many things in a worker's thread, so that one that hangs costs only itself.
 
 All are asked in one call. What was answered before one that hangs counts, what is behind it is asked in
-another call, and the one itself is left alone until its answer comes: that one is the next answer then.
+another call, and the one itself is left alone until its answer comes. It is asked again then, for much may
+have happened meanwhile; the answer that came late counts where it hangs again.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ MOST_HANGING = 8
 class OneByOne(Generic[K, T]):
     """Ask one kind of question.
 
-    ``unanswered`` are those of the last call without an answer.
+    ``unanswered`` are those of the last call that did not answer in time.
 
     Args:
         ask: returns the answer, in the thread; what it raises is raised by the whole call.
         worker: the thread; it has to be replaceable.
-        answered: is called on the loop once something answers after all.
+        answered: is called on the loop once something answers after all, and not as it did before.
     """
 
     def __init__(self, ask: Callable[[K], T], *, worker: Worker, answered: Callable[[], None]) -> None:
@@ -36,14 +37,16 @@ class OneByOne(Generic[K, T]):
         self._worker = worker
         self._answered = answered
         self._hanging: set[K] = set()
-        self._late: dict[K, T] = {}
+        self._last: dict[K, T] = {}
 
     async def answers(self, about: Iterable[K], *, deadline: float) -> dict[K, T]:
-        """Return the answers of all but those that hang; ``deadline`` is in seconds for each of them."""
+        """Return the answers of all but those that hang, and of these the last one if there was any.
+
+        ``deadline`` is in seconds for each of them.
+        """
         asked = list(dict.fromkeys(about))
-        found = {one: self._late[one] for one in asked if one in self._late}
-        self._late.clear()
-        rest = [one for one in asked if one not in found and one not in self._hanging]
+        found: dict[K, T] = {}
+        rest = [one for one in asked if one not in self._hanging]
         while rest and len(self._hanging) < MOST_HANGING:
             asking = _Asking(self._ask, rest)
             try:
@@ -58,7 +61,9 @@ class OneByOne(Generic[K, T]):
             found |= zip(rest, got, strict=False)
             rest = rest[len(got) + 1 :]
         self.unanswered = frozenset(asked) - found.keys()
-        return found
+        known = self._last | found
+        self._last = {one: known[one] for one in asked if one in known}
+        return dict(self._last)
 
     def _leave(self, hanging: K, call: asyncio.Future[Any], asking: _Asking[K, T], place: int) -> None:
         self._hanging.add(hanging)
@@ -67,7 +72,10 @@ class OneByOne(Generic[K, T]):
         def returned(_: asyncio.Future[Any]) -> None:
             self._hanging.discard(hanging)
             if len(asking.answers) > place:
-                self._late[hanging] = asking.answers[place]
+                answer, before = asking.answers[place], self._last.get(hanging)
+                self._last[hanging] = answer
+                if answer == before:
+                    return
             self._answered()
 
         call.add_done_callback(returned)

@@ -139,6 +139,7 @@ class TaskList:
             expires_at=_moment(claim.expires_at) if claim else None,
             description=claim.description if claim else None,
             progress=progress.percent if progress else None,
+            failed=progress.failed if progress else False,
             message=progress.message if progress else None,
             progress_at=_moment(progress.timestamp) if progress else None,
             holder_status=held.holder if held else None,

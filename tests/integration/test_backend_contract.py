@@ -191,7 +191,9 @@ def _agent(agent: AgentTraces) -> tuple[Any, Registration | None, frozenset[str]
     written = "none" if agent.heartbeat is None else agent.heartbeat.written
     registration = agent.registration
     if registration is not None:
-        registration = replace(registration, owner=None, written=None)  # a key of Redis has neither
+        registration = replace(
+            registration, owner=None, written=None, identity=0
+        )  # a key of Redis has neither
     return written, registration, None if agent.tasks is None else frozenset(agent.tasks)
 
 

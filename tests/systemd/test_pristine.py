@@ -72,7 +72,7 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     beat(fresh, "/home/dev/src/app", "first", "dev")
     fresh.run("systemctl", "reload", "coordd")  # the pattern is looked at anew
     eventually(lambda: "first" in fresh.run("coordctl", "agents", user="dev"))
-    assert "layout system" in fresh.run("coordctl", "status", user="dev")
+    assert '"layout": "system"' in fresh.run("coordctl", "status", "--json", user="dev")
 
     fresh.run("sed", "-i", 's/^#stall_after = .*/stall_after = "20m"/', CONFIG)
     config = fresh.path(CONFIG).read_text()

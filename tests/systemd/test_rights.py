@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from box import Box
 
@@ -10,9 +12,9 @@ pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
 @pytest.mark.parametrize("user", ["root", "bob"])
 def test_root_and_members_of_the_group_may_ask(box: Box, user: str) -> None:
-    done = box.try_("coordctl", "status", user=user)
-    assert done.returncode == 0, done.stderr
-    assert "layout system" in done.stdout
+    done = box.try_("coordctl", "status", "--json", user=user)
+    assert done.returncode in (0, 1), done.stderr  # 1: agents of other tests fell silent
+    assert json.loads(done.stdout)["daemon"]["layout"] == "system"
     assert box.try_("coordctl", "history", "system", user=user).returncode == 0
     assert box.try_("coordctl", "doctor", user=user).returncode == 0
 

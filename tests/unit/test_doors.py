@@ -31,9 +31,7 @@ from coordd.records.files import choose
 from coordd.records.moments import Span, checked_span
 from coordd.records.scan import TYPES, RecordQuery, Scan
 from coordd.records.thin import Thinner
-from coordd.sources.file.claims import parse_claim, parse_progress
-from coordd.sources.file.parse import parse_heartbeat, parse_registration
-from coordd.sources.redis.parse import parse_claimed
+from coordd.sources.bodies import parse_claim, parse_heartbeat, parse_progress, parse_registration
 from coordd.util.text import age, ago, count, duration, epoch_of, number, percent, shown, size
 from coordd.util.timestamps import format_utc, parse_timestamp, within_calendar
 from coordd.util.units import format_duration, parse_duration, parse_size
@@ -207,7 +205,7 @@ STRANGE_JSON = values.map(lambda value: json.dumps(value).encode("utf-8", "surro
     ).map(lambda fields: json.dumps(fields).encode("utf-8", "surrogatepass"))
 )
 def test_any_trace_gives_moments_that_can_be_written(content: bytes) -> None:
-    claims = [parse_claim("t", content)[0], parse_claimed("t", content)[0]]
+    claims = [parse_claim("t", content)[0]]
     progress = parse_progress("t", content)[0]
     registration = parse_registration(content)[0]
     beats = []

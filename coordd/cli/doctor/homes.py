@@ -40,10 +40,10 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     seen = "" if agents is None else f"; {count(agents)} {'agent' if agents == 1 else 'agents'} seen there"
     if state == "unreadable":
         fix = "its owner's own coordd sees it: 'coordd service install' as that user"
-        if isinstance(path, str) and facts.me.uid == facts.daemon.uid:
-            fix = _way_out(path)
-        if "does not answer" in str(source.get("error")):  # nor would ls
+        if "does not answer" in str(source.get("error")):  # nor would it answer this process, or ls
             fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
+        elif isinstance(path, str) and facts.me.uid == facts.daemon.uid:
+            fix = _way_out(path)
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
         return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")

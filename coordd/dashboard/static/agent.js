@@ -50,7 +50,7 @@ function content(a, records) {
   ];
 }
 
-export const progress = (task) => [task.progress === null ? "" : `${count(task.progress)} %`, task.message ? plain(task.message) : ""].filter(Boolean).join(" ") || DASH;
+export const progress = (task) => [task.failed ? "failed" : task.progress === null ? "" : `${count(task.progress)} %`, task.message ? plain(task.message) : ""].filter(Boolean).join(" ") || DASH;
 
 function grid(heads, rows) {
   return el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((c) => el("td", {}, c))))));

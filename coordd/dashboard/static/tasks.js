@@ -25,7 +25,7 @@ function meter(cell, task) {
   const known = task.progress !== null;
   cell.firstChild.hidden = !known;
   cell.firstChild.firstChild.style.width = `${Math.min(100, Math.max(0, task.progress ?? 0))}%`;
-  text(cell.lastChild, known ? `${count(task.progress)} %` : DASH);
+  text(cell.lastChild, task.failed ? "failed" : known ? `${count(task.progress)} %` : DASH);
   attr(cell, "title", task.progress_at ? `${progress(task)}, ${ago(since(moment(task.progress_at)))}` : null);
 }
 

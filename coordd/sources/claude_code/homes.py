@@ -6,7 +6,7 @@ a home                                                        is one
 that the configuration names, or ``$CLAUDE_CONFIG_DIR``       always, even before it is there
 ``~/.claude``                                                 as soon as it is there
 ``~/.claude*``                                                with both ``sessions/`` and ``projects/``
-that a running process of Claude Code names                   as soon as it is there
+that a process of Claude Code names, or has named             as long as it is there
 ============================================================  ================================================
 
 Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no other. What
@@ -15,6 +15,7 @@ is asked here of a file system or of another process's memory may block, and bel
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -65,13 +66,14 @@ class Look(NamedTuple):
     """What a look at a candidate tells: its canonical path, and which folder that is.
 
     ``mark`` is the folder's device and inode, None where there is none. ``is_home`` is whether it is a home
-    as it is now, ``awaited`` what would make it one.
+    as it is now, ``awaited`` what would make it one. ``failed`` is whether its file system fails.
     """
 
     path: str
     mark: tuple[int, int] | None
     is_home: bool
     awaited: Awaited | None = None
+    failed: bool = False
 
 
 class FoundHome(NamedTuple):
@@ -110,9 +112,9 @@ def look_at(candidate: Candidate) -> Look:
     path = os.path.realpath(candidate.path)
     try:
         state = os.stat(path)
-    except OSError:
-        named = candidate.why == "named"
-        return Look(path, None, is_home=named, awaited=_awaited(path) if named else None)
+    except OSError as error:
+        named, failed = candidate.why == "named", error.errno not in _NOT_THERE
+        return Look(path, None, is_home=named, awaited=_awaited(path) if named else None, failed=failed)
     mark = state.st_dev, state.st_ino
     if candidate.why == "named":
         return Look(path, mark, is_home=True)
@@ -141,6 +143,7 @@ def found_homes(looks: Mapping[Candidate, Look], candidates: Iterable[Candidate]
 
 
 _PARTS = ("sessions", "projects")
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG)
 
 
 def _awaited(path: str) -> Awaited:

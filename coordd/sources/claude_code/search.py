@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 from coordd.runtime.one_by_one import OneByOne
-from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.homes import (
     MAX_ENTRIES,
     MAX_HOMES,
@@ -74,15 +74,16 @@ class HomeSearch:
         appeared: Callable[[], None],
         answered: Callable[[], None],
     ) -> None:
-        self._worker = worker
         self._watch = watch
-        self._running = running
         self._appeared = appeared
         self._lists = OneByOne(self._list, worker=worker, answered=answered)
         self._looks = OneByOne(self._look, worker=worker, answered=answered)
+        self._programs: OneByOne[None, list[int]] = OneByOne(
+            lambda _: list(running()), worker=worker, answered=answered
+        )
         self._names = OneByOne(home_of, worker=worker, answered=answered)
+        self._named: dict[str, None] = {}  # by programs, of which some may have ended
         self._beside = Beside()
-        self._known: dict[Candidate, Look] = {}
         self._told: frozenset[Hashable] = frozenset()
         self._unwatched = False
         self._armed: set[Hashable] = set()
@@ -92,39 +93,40 @@ class HomeSearch:
         self._unwatched = False
         candidates = named_candidates(wanted)
         if wanted.user is not None:
-            self._beside = (await self._lists.answers([wanted.user], deadline=DEADLINE)).get(
-                wanted.user, self._beside
-            )
+            listed = await self._lists.answers([wanted.user], deadline=DEADLINE)
+            self._beside = listed.get(wanted.user, Beside())
             candidates += [Candidate(path, "beside") for path in self._beside.paths]
-            candidates += [Candidate(path, "running") for path in await self._homes_of_programs()]
+            await self._ask_programs()
+            candidates += [Candidate(path, "running") for path in self._named]
         candidates = list(dict.fromkeys(candidates))
         for owner in self._armed - {*candidates, wanted.user}:
             self._disarm(owner)
         looks = await self._looks.answers(candidates, deadline=DEADLINE)
-        silent = self._looks.unanswered
-        unknown = [one for one in candidates if one in silent and one not in self._known]
-        self._known = {one: looks.get(one) or self._known[one] for one in candidates if one not in unknown}
-        self._say(silent | self._lists.unanswered | self._names.unanswered)
+        gone = [one.path for one, look in looks.items() if one.why == "running" and not look.is_home]
+        self._named = {path: None for path in self._named if path not in gone}
+        hanging = self._looks.unanswered | self._lists.unanswered | self._names.unanswered
+        unknown = [one for one in candidates if one not in looks]
+        failing = any(one.failed for one in looks.values())
+        self._say(hanging)
         homes = [
-            *found_homes(self._known, candidates),
+            *found_homes(looks, candidates),
             # one that is named is a source all the same, which says itself that it cannot be read
             *(FoundHome(one.path, named=True) for one in unknown if one.why == "named"),
         ]
         return Found(
             tuple(homes[:MAX_HOMES]),
             (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
-            whole=not (silent or self._lists.unanswered or self._names.unanswered or self._unwatched),
+            whole=not (hanging or self._programs.unanswered or self._unwatched or failing),
             cut=tuple(self._cut(len(homes))),
         )
 
-    async def _homes_of_programs(self) -> list[str]:
-        try:
-            pids = await self._worker.run(self._running, deadline=DEADLINE)
-        except DeadlineMissed:
-            self._unwatched = True
-            return []
+    async def _ask_programs(self) -> None:
+        """Note which homes programs name; one stays when its program ends, for as long as it is there."""
+        pids = (await self._programs.answers([None], deadline=DEADLINE)).get(None, [])
         named = await self._names.answers(pids, deadline=DEADLINE)
-        return sorted({path for path in named.values() if path is not None})
+        self._named |= dict.fromkeys(sorted({path for path in named.values() if path is not None}))
+        while len(self._named) > MAX_HOMES:
+            del self._named[next(iter(self._named))]
 
     def _cut(self, homes: int) -> Iterable[str]:
         if homes > MAX_HOMES:

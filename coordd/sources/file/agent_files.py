@@ -10,17 +10,16 @@ from dataclasses import replace
 from itertools import islice
 
 from coordd.agents.traces import Heartbeat, Registration
+from coordd.sources.bodies import parse_heartbeat, parse_registration
 from coordd.sources.bounds import Bounds, TextQuota
 from coordd.sources.file.parse import (
     ACTIVE_LIST,
     TaskIds,
     agent_id_of,
     parse_active_list,
-    parse_heartbeat,
-    parse_registration,
     parse_tasks,
 )
-from coordd.sources.file.trace_file import FileKind
+from coordd.sources.file.trace_file import FileKind, latest_change
 from coordd.util.fields import Malformed, Parsed
 
 HEARTBEAT = ".heartbeat"
@@ -61,12 +60,10 @@ class AgentQuota(TextQuota[AgentTrace]):
 def _heartbeat(_: str, content: bytes, state: os.stat_result) -> Parsed[AgentTrace]:
     written, problem = None, None
     try:
-        written = parse_heartbeat(content)
+        written = parse_heartbeat(content, state.st_mtime, latest_change(state))
     except Malformed as error:
         problem = str(error)
-    # a hash takes a third of the memory; hashlib would load OpenSSL, and it is compared in this process only
-    identity = hash((state.st_mtime_ns, state.st_ino, content))
-    return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, identity), problem)
+    return Parsed(Heartbeat(written, state.st_mtime_ns / 1e9, _identity(content, state)), problem)
 
 
 def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
@@ -74,12 +71,25 @@ def _tasks(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
 
 
 def _registration(_: str, content: bytes, state: os.stat_result) -> Parsed[AgentTrace]:
-    registration, problem = parse_registration(content)
-    return Parsed(replace(registration, owner=state.st_uid, written=state.st_mtime_ns / 1e9), problem)
+    registration, problem = parse_registration(content, state.st_mtime, latest_change(state))
+    return Parsed(
+        replace(
+            registration,
+            owner=state.st_uid,
+            written=state.st_mtime_ns / 1e9,
+            identity=_identity(content, state),
+        ),
+        problem,
+    )
 
 
 def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
     return Parsed(*parse_active_list(content))
+
+
+def _identity(content: bytes, state: os.stat_result) -> int:
+    # a hash takes a third of the memory; hashlib would load OpenSSL, and it is compared in this process only
+    return hash((state.st_mtime_ns, state.st_ino, content))
 
 
 _KINDS: dict[str, FileKind[AgentTrace]] = {

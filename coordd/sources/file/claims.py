@@ -1,4 +1,4 @@
-"""Parse traces of work from file names and bytes: claims, progress, available tasks. Pure.
+"""Know the names of files of work: claims, progress, available tasks; and choose between two claims. Pure.
 
 A claim is identified by its file's name. The id in the file is ignored: a folder holds each name only once,
 while any file can repeat an id.
@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from coordd.agents.traces import Claim, Progress
-from coordd.sources.file.parse import MAX_ID, agent_id_of, is_half_written
-from coordd.util.fields import Fields, Malformed, Parsed, jsonable
-from coordd.util.timestamps import parse_timestamp
+from coordd.agents.traces import Claim
+from coordd.sources.bodies import MAX_ID
+from coordd.sources.file.parse import agent_id_of, is_litter
+from coordd.util.fields import Malformed, jsonable
 
 CLAIM_SUFFIXES = (".claim", ".json")
 PROGRESS_SUFFIX = ".progress"
 
-_LONGEST_TTL = 1e9  # seconds: 31 years
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
 
 
@@ -46,55 +45,20 @@ def task_names_of(filename: str) -> tuple[str, str] | None:
     """Return the id of the task in ``tasks/<task>[.ext]``, and the whole name, which a claim may also use.
 
     An extension is a dot, a letter, and up to seven letters or digits at the end: ``fix.md`` and ``fix.json``
-    are the task ``fix``, while ``v1.2`` is the task ``v1.2``. None for a half-written file.
+    are the task ``fix``, while ``v1.2`` is the task ``v1.2``. None for litter and for a README.
 
     Raises:
         Malformed: the id is longer than 256 characters.
     """
-    if is_half_written(filename):
+    if is_litter(filename) or filename.startswith("README"):
         return None
-    name = jsonable(filename)
-    task = _EXTENSION.sub("", name)
+    name = jsonable(filename).strip()
+    task = _EXTENSION.sub("", name).strip()
+    if not task:
+        return None
     if len(task) > MAX_ID:
         raise Malformed(f"an id longer than {MAX_ID} characters")
     return task, name
-
-
-def parse_claim(task: str, content: bytes) -> Parsed[Claim]:
-    """Parse the JSON object of a claim.
-
-    Its fields are ``agent_id``, ``claimed_at``, ``ttl``, ``expires_at``, ``status`` and ``description``.
-    """
-    fields = Fields(content)
-    claimed_at = fields.moment("claimed_at")
-    expires_at = fields.moment("expires_at")
-    ttl = fields.number("ttl", 0, _LONGEST_TTL)
-    if expires_at is None and claimed_at is not None and ttl is not None:
-        try:
-            expires_at = parse_timestamp(claimed_at + ttl)
-        except ValueError:  # past the year 9999: it never expires
-            expires_at = None
-    claim = Claim(
-        task=task,
-        agent_id=fields.text("agent_id"),
-        claimed_at=claimed_at,
-        expires_at=expires_at,
-        status=fields.text("status"),
-        description=fields.prose("description"),
-    )
-    return Parsed(claim, fields.problem)
-
-
-def parse_progress(task: str, content: bytes) -> Parsed[Progress]:
-    """Parse the JSON of a ``.progress`` file: ``progress``, ``message``, ``timestamp``."""
-    fields = Fields(content)
-    progress = Progress(
-        task=task,
-        percent=fields.number("progress", 0, 100),
-        message=fields.prose("message"),
-        timestamp=fields.moment("timestamp"),
-    )
-    return Parsed(progress, fields.problem)
 
 
 def merge_claims(claims: Iterable[Claim]) -> dict[str, Claim]:

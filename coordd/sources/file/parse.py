@@ -1,4 +1,4 @@
-"""Parse agents' traces from bytes. Pure: no file is opened here, no clock is read.
+"""Parse the names of trace files, and lists of ids. Pure: no file is opened here, no clock is read.
 
 All input is untrusted. What cannot be used is left out and reported; whatever the bytes are, the only
 exception is :class:`~coordd.util.fields.Malformed`.
@@ -6,73 +6,78 @@ exception is :class:`~coordd.util.fields.Malformed`.
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from typing import NamedTuple
 
-from coordd.agents.traces import Registration
+from coordd.sources.bodies import MAX_ID
 from coordd.sources.bounds import MAX_NAMED
-from coordd.util.fields import MAX_TEXT, Fields, Malformed, Parsed, decoded, jsonable
-from coordd.util.timestamps import parse_timestamp
+from coordd.util.fields import NOT_TEXT, Malformed, Parsed, as_utf8, jsonable
 
-MAX_ID = MAX_TEXT
-MAX_PID = 2**31 - 1  # pid_t
 ACTIVE_LIST = "active.list"
-HALF_WRITTEN = (".tmp", ".bak", ".swp")
 
+_LITTER_BEGINS = (".", "#", "tmp.")
+_LITTER_ENDS = ("~", "#", ".tmp", ".bak", ".swp", ".orig", ".rej")
+_LITTER = frozenset({"Thumbs.db", "desktop.ini"})
 _OVERLONG = f"holds an id longer than {MAX_ID} characters, which was skipped"
 
 
-def is_half_written(filename: str) -> bool:
-    """Return whether editors and atomic writers use such a name for unfinished files."""
-    return filename.startswith(".") or filename.endswith(HALF_WRITTEN)
+def is_litter(filename: str) -> bool:
+    """Return whether editors, atomic writers and desktops leave such a name behind."""
+    return filename.startswith(_LITTER_BEGINS) or filename.endswith(_LITTER_ENDS) or filename in _LITTER
 
 
 def agent_id_of(filename: str, suffix: str) -> str | None:
     r"""Return the id of the agent that a file name stands for; None for any other name.
 
-    ``filename`` is as ``os.fsdecode`` returns it. Its bytes that are not UTF-8 become ``\xNN`` in the id.
+    ``filename`` is as ``os.fsdecode`` returns it. Its bytes that are not UTF-8 become ``\xNN`` in the id, and
+    white space around the id is no part of it.
 
     Raises:
         Malformed: the id is longer than 256 characters.
     """
-    if not filename.endswith(suffix) or len(filename) == len(suffix) or is_half_written(filename):
+    if not filename.endswith(suffix) or len(filename) == len(suffix) or is_litter(filename):
         return None
-    agent_id = jsonable(filename[: -len(suffix)])
+    agent_id = id_of_stem(filename[: -len(suffix)])
+    if not agent_id:
+        return None
     if len(agent_id) > MAX_ID:
         raise Malformed(f"an id longer than {MAX_ID} characters")
     return agent_id
 
 
-def parse_heartbeat(content: bytes) -> float | None:
-    """Parse ``agents/<id>.heartbeat``: the time written in it as epoch seconds, None if it is empty.
-
-    Raises:
-        Malformed: the content is not a timestamp.
-    """
-    text = content.strip()
-    if not text:
-        return None
-    try:
-        return parse_timestamp(text.removeprefix(BOM_UTF8).decode())
-    except (ValueError, OverflowError):
-        raise Malformed("not a timestamp") from None
+def id_of_stem(stem: str) -> str:
+    """Return the id that a file's name without its suffix stands for."""
+    return jsonable(stem).strip()
 
 
 def parse_ids(content: bytes) -> Parsed[tuple[str, ...]]:
     """Parse a list of one id a line: ``agents/<id>.tasks`` and ``agents/active.list``.
 
-    White space around an id, blank lines and repeated ids are ignored. An overlong id is skipped and
-    reported.
+    White space around an id, blank lines and repeated ids are ignored. An id that is overlong or no text is
+    skipped and reported.
+
+    Raises:
+        Malformed: nothing in it is text.
     """
     found: dict[str, None] = {}
     problem = None
-    for line in decoded(content).split("\n"):
-        text = jsonable(line.strip())
-        if len(text) > MAX_ID:
+    for line in as_utf8(content).split(b"\n"):
+        text = _id_in(line)
+        if text is None:
+            problem = NOT_TEXT
+        elif len(text) > MAX_ID:
             problem = _OVERLONG
         elif text:
             found[text] = None
+    if problem is NOT_TEXT and not found:
+        raise Malformed(problem)
     return Parsed(tuple(found), problem)
+
+
+def _id_in(line: bytes) -> str | None:
+    try:
+        return None if b"\0" in line else line.decode().strip()
+    except UnicodeDecodeError:
+        return None
 
 
 class TaskIds(NamedTuple):
@@ -83,8 +88,13 @@ class TaskIds(NamedTuple):
 
 
 def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
-    """Parse ``agents/<id>.tasks``: each id once, in the order written; beyond ``most`` only counted."""
-    lines = dict.fromkeys(map(bytes.strip, content.removeprefix(BOM_UTF8).split(b"\n")))
+    """Parse ``agents/<id>.tasks``: each id once, in the order written; beyond ``most`` only counted.
+
+    Raises:
+        Malformed: nothing in it is text.
+    """
+    content = as_utf8(content)
+    lines = dict.fromkeys(map(bytes.strip, content.split(b"\n")))
     lines.pop(b"", None)
     if len(lines) <= most:
         ids, problem = parse_ids(content)
@@ -93,7 +103,7 @@ def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
     ids, problem = parse_ids(b"\n".join(distinct[:most]))
     unnamed = 0
     for line in distinct[most:]:
-        if len(line) > MAX_ID and len(jsonable(decoded(line).strip())) > MAX_ID:
+        if len(line) > MAX_ID and len(_id_in(line) or "") > MAX_ID:
             problem = _OVERLONG
         else:
             unnamed += 1
@@ -101,19 +111,10 @@ def parse_tasks(content: bytes, most: int = MAX_NAMED) -> Parsed[TaskIds]:
 
 
 def parse_active_list(content: bytes) -> Parsed[frozenset[str]]:
-    """Parse ``agents/active.list``: the agent ids."""
+    """Parse ``agents/active.list``: the agent ids.
+
+    Raises:
+        Malformed: nothing in it is text.
+    """
     ids, problem = parse_ids(content)
     return Parsed(frozenset(ids), problem)
-
-
-def parse_registration(content: bytes) -> Parsed[Registration]:
-    """Parse ``agents/<id>.active``: a JSON object, each field by itself."""
-    fields = Fields(content)
-    registration = Registration(
-        started_at=fields.moment("started_at"),
-        status=fields.text("status"),
-        hostname=fields.text("hostname"),
-        pid=fields.integer("pid", 1, MAX_PID, text=True),
-        proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
-    )
-    return Parsed(registration, fields.problem)

@@ -24,6 +24,7 @@ from coordd.agents.traces import (
     SourceTraces,
     WorkChange,
 )
+from coordd.sources.bodies import MAX_ID
 from coordd.sources.bounds import Bounds
 from coordd.sources.file.agent_files import (
     HEARTBEAT,
@@ -34,11 +35,7 @@ from coordd.sources.file.agent_files import (
     files_of_hint,
 )
 from coordd.sources.file.hints import Hint, Signal, WorkFile
-from coordd.sources.file.parse import (
-    ACTIVE_LIST,
-    MAX_ID,
-    TaskIds,
-)
+from coordd.sources.file.parse import ACTIVE_LIST, TaskIds, id_of_stem
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.sources.file.work import Work, WorkReader
 from coordd.util.fields import Denied, Malformed, jsonable
@@ -84,7 +81,7 @@ class WorkspaceReader:
         )
         self._agents: dict[str, AgentTraces] = {}
         self._listed: frozenset[str] = frozenset()
-        self._stems: dict[str, str] = {}  # stems of ids whose file names are not UTF-8
+        self._stems: dict[str, str] = {}  # of ids that are spelled otherwise: not UTF-8, or with white space
         self._seen_workspace = False
         self._seen_coordination = False
         self._seen_agents = False
@@ -150,7 +147,7 @@ class WorkspaceReader:
             for hint in hints:
                 if isinstance(hint, str):
                     stem, suffixes = files_of_hint(hint)
-                    agent_id = jsonable(stem)
+                    agent_id = id_of_stem(stem)
                     if 1 <= len(agent_id) <= MAX_ID:
                         stem = hinted[agent_id] = self._stems.get(stem, stem)
                         if "/" not in stem and self._refresh(fd, stem, suffixes, malformed):
@@ -251,7 +248,7 @@ class WorkspaceReader:
                 touched.update(self._listing_changed())
                 continue
             stem = name[: name.rindex(".")]
-            touched[jsonable(stem)] = stem
+            touched[id_of_stem(stem)] = stem
         if self._left_out and self._bounds.agents.left:
             touched.update((agent_id, self._stems.get(agent_id, agent_id)) for agent_id in self._left_out)
         self._rebuild(touched)
@@ -265,7 +262,10 @@ class WorkspaceReader:
         return {agent_id: self._stems.get(agent_id, agent_id) for agent_id in before ^ self._listed}
 
     def _rebuild(self, touched: dict[str, str]) -> None:
-        for agent_id, stem in touched.items():
+        for agent_id, spelled in touched.items():
+            stem = spelled
+            if stem != agent_id and any(agent_id + suffix in self._folder.entries for suffix in SUFFIXES):
+                stem = agent_id  # both spellings exist: the plain one counts
             traces = self._traces(agent_id, stem)
             if traces is None:
                 if self._agents.pop(agent_id, None) is not None:

@@ -18,10 +18,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FileKind(Generic[T]):
-    """How files of one kind are read: up to ``limit`` bytes, then ``parse``, which never raises."""
+    """How files of one kind are read: up to ``limit`` bytes, then ``parse``, which may raise Malformed."""
 
     limit: int
     parse: Callable[[str, bytes, os.stat_result], Parsed[T]]
+
+
+def latest_change(state: os.stat_result) -> float:
+    """Return a moment (epoch seconds) after which the file was not written; the kernel sets its ctime."""
+    return max(state.st_mtime, state.st_ctime)
 
 
 class Entry(Generic[T]):

@@ -264,7 +264,11 @@ class TraceFolder(Generic[T]):
             return Entry(
                 kind, state, None, explain_unreadable(error, self._at(name)), counts=True, settled=False
             )
-        value, problem = kind.parse(name, content, state)
+        value: T | None
+        try:
+            value, problem = kind.parse(name, content, state)
+        except Malformed as error:
+            value, problem = None, str(error)
         settled = max(state.st_mtime_ns, state.st_ctime_ns) < racy_from
         return Entry(kind, state, value, problem, counts=True, settled=settled)
 

@@ -26,7 +26,7 @@ from coordd.sources.file.ancestors import Ancestors
 from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
-from coordd.sources.file.parse import ACTIVE_LIST, is_half_written
+from coordd.sources.file.parse import ACTIVE_LIST, is_litter
 from coordd.sources.file.reader import COORDINATION
 from coordd.sources.file.search import Await
 from coordd.util import inotify as ino
@@ -267,7 +267,7 @@ class Watcher:
         elif interest.kind == "chain":
             if name in interest.names:
                 self._on_hint(interest.workspace, Signal.RESCAN)
-        elif not is_half_written(name):
+        elif not is_litter(name):
             self._on_hint(interest.workspace, WorkFile(interest.kind, name))
 
     def _appeared(self, interest: Interest, mask: int, name: str) -> None:

@@ -15,19 +15,18 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from coordd.agents.traces import Claim, Progress, WorkChange
+from coordd.sources.bodies import parse_claim, parse_progress
 from coordd.sources.bounds import Bounds, TextQuota
 from coordd.sources.file.claims import (
     CLAIM_SUFFIXES,
     PROGRESS_SUFFIX,
     claimed_task_of,
     merge_claims,
-    parse_claim,
-    parse_progress,
     progress_task_of,
 )
 from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.task_files import TaskFiles
-from coordd.sources.file.trace_file import FileKind
+from coordd.sources.file.trace_file import FileKind, latest_change
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.util.fields import Denied, Malformed, Parsed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable, open_folder
@@ -299,12 +298,12 @@ def _task_or_none(task_of: Callable[[str], str | None], name: str) -> str | None
         return None
 
 
-def _claim(name: str, content: bytes, _: os.stat_result) -> Parsed[Claim]:
-    return parse_claim(claimed_task_of(name) or name, content)
+def _claim(name: str, content: bytes, state: os.stat_result) -> Parsed[Claim]:
+    return parse_claim(claimed_task_of(name) or name, content, state.st_mtime, latest_change(state))
 
 
-def _progress(name: str, content: bytes, _: os.stat_result) -> Parsed[Progress]:
-    return parse_progress(progress_task_of(name) or name, content)
+def _progress(name: str, content: bytes, state: os.stat_result) -> Parsed[Progress]:
+    return parse_progress(progress_task_of(name) or name, content, state.st_mtime, latest_change(state))
 
 
 _CLAIM: FileKind[Claim] = FileKind(WORK_LIMIT, _claim)

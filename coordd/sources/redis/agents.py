@@ -30,11 +30,12 @@ A beat gives the agent's heartbeat a new ``token``. A known time of change stand
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from coordd.agents.traces import AgentTraces, Registration
+from coordd.sources.bodies import parse_heartbeat
 from coordd.sources.bounds import Bounds, weight
-from coordd.sources.file.parse import parse_heartbeat
 from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_registry_entry
 from coordd.util.fields import Malformed
@@ -303,13 +304,8 @@ class Agents:
         )
 
     def _sharing(self, registration: Registration) -> Registration:
-        return Registration(
-            started_at=registration.started_at,
-            status=self._share(registration.status),
-            hostname=self._share(registration.hostname),
-            pid=registration.pid,
-            proc_start=registration.proc_start,
-            updated_at=registration.updated_at,
+        return replace(
+            registration, status=self._share(registration.status), hostname=self._share(registration.hostname)
         )
 
     def _share(self, value: T) -> T:

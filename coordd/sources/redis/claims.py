@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from coordd.agents.traces import Claim
 from coordd.redislink.session import CHUNK, Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError
-from coordd.sources.file.claims import parse_claim, parse_progress
+from coordd.sources.bodies import parse_claim, parse_progress
 from coordd.sources.redis.keys import CLAIMED, CLAIMS, PROGRESS
-from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_claimed
+from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import END, Tally, ask, read_strings
@@ -97,4 +97,4 @@ def _claim(item: KeyToRead, value: Reply) -> tuple[Claim | None, str | None]:
     content = value if isinstance(value, bytes) else b""
     if len(content) > MAX_VALUE:
         return Claim(item.id) if any_type else None, TOO_LARGE
-    return parse_claimed(item.id, content) if any_type else parse_claim(item.id, content)
+    return parse_claim(item.id, content)

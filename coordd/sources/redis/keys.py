@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from coordd.sources.file.parse import MAX_ID
+from coordd.sources.bodies import MAX_ID
 from coordd.util.fields import Malformed, jsonable
 
 REGISTRY = "agents:registry"

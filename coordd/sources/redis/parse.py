@@ -1,4 +1,4 @@
-"""Parse traces from values in Redis. Pure; builds on sources/file/parse.py.
+"""Parse traces from values in Redis. Pure; builds on sources/bodies.py.
 
 All input is untrusted. What cannot be used is left out and reported; whatever the bytes are, the only
 exception is :class:`~coordd.util.fields.Malformed`.
@@ -6,42 +6,25 @@ exception is :class:`~coordd.util.fields.Malformed`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
 from coordd.agents.traces import Claim, Registration
-from coordd.sources.file.claims import parse_claim
-from coordd.sources.file.parse import MAX_ID, MAX_PID
-from coordd.util.fields import Fields, Malformed, Parsed, decoded, jsonable
+from coordd.sources.bodies import parse_registration, plain_id
+from coordd.util.fields import Fields, Malformed, Parsed, utf8
 
 MAX_VALUE = 64 * 1024
 """Bytes of the largest value that counts as a trace."""
 TOO_LARGE = f"larger than {MAX_VALUE // 1024} KiB"
 
-_NO_ID = f"not an id of 1 to {MAX_ID} characters"
 
-
-def parse_registry_entry(value: bytes) -> Parsed[Registration]:
-    """Parse a field of ``agents:registry``: a JSON object, each field by itself.
-
-    ``started_at`` is taken from its ``registered_at``, else from ``started_at``; ``updated_at`` from
-    ``last_update``.
-    """
+def parse_registry_entry(
+    value: bytes, anchor: float | None = None, now: float | None = None
+) -> Parsed[Registration]:
+    """Parse a field of ``agents:registry``: a JSON object, each field by itself."""
     if len(value) > MAX_VALUE:
         return Parsed(Registration(), TOO_LARGE)
-    fields = Fields(value)
-    registered_at = fields.moment("registered_at")
-    registration = Registration(
-        started_at=fields.moment("started_at") if registered_at is None else registered_at,
-        status=fields.text("status"),
-        hostname=fields.text("hostname"),
-        pid=fields.integer("pid", 1, MAX_PID, text=True),
-        proc_start=fields.number("proc_start", 0, 2.0**63, text=True),
-        updated_at=fields.moment("last_update"),
-    )
-    return Parsed(registration, fields.problem)
+    return parse_registration(value, anchor, now)
 
 
 def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
@@ -60,7 +43,7 @@ def parse_task(member: bytes, names: Iterable[str] = ("task_id", "id")) -> str:
         if task is None:
             raise Malformed(fields.problem or f"JSON without {' or '.join(names)}")
         return task
-    return _plain_id(member)
+    return plain_id(utf8(member))
 
 
 def parse_tasks(
@@ -83,18 +66,6 @@ def parse_tasks(
 def either(one: str | None, other: str | None) -> str | None:
     """Return one of two problems, always the same one whatever their order."""
     return min((problem for problem in (one, other) if problem is not None), default=None)
-
-
-def parse_claimed(task: str, value: bytes) -> Parsed[Claim]:
-    """Parse ``tasks:claimed:<task>``: JSON as in ``task:claim:``, or the agent's id, or nothing."""
-    if value.lstrip()[:1] in (b"{", b"["):
-        return parse_claim(task, value)
-    if not value.strip():
-        return Parsed(Claim(task))
-    try:
-        return Parsed(Claim(task, agent_id=_plain_id(value)))
-    except Malformed as error:
-        return Parsed(Claim(task), str(error))
 
 
 def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
@@ -121,14 +92,3 @@ def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
 
 def _rank(claim: Claim) -> tuple[bool, float]:
     return claim.agent_id is not None, claim.claimed_at or 0.0
-
-
-def _plain_id(value: bytes) -> str:
-    text = decoded(value).strip()
-    if len(text) > 2 and text[0] == text[-1] == '"':  # a JSON string
-        with suppress(ValueError, RecursionError):
-            text = json.loads(text).strip()
-    text = jsonable(text)
-    if not 1 <= len(text) <= MAX_ID:
-        raise Malformed(_NO_ID)
-    return text

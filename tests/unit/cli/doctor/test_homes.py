@@ -60,6 +60,17 @@ def test_a_folder_of_sessions_that_is_gone_comes_back_with_claude_code(tmp_path:
     assert str(gone.fix).startswith("start Claude Code: it makes this folder again")
 
 
+def test_a_home_that_hangs_is_not_touched_by_the_doctor_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(path: str) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr("coordd.cli.doctor.homes._way_out", hangs)
+    for error in ("its file system does not answer", "the file system does not answer (5 s)"):
+        (hung,) = found(home(state="unreadable", error=error))
+        assert (hung.result, "mounts" in str(hung.fix)) == ("warn", True)
+        assert hung.message.endswith(f"cannot be read: {error}")
+
+
 def test_what_is_not_understood_is_named_with_program_and_version() -> None:
     what = {"program": "claude-code", "version": "2.1.300", "what": 'status "napping"'}
     _, one = found(home(unrecognised=[what]))

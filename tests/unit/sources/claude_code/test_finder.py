@@ -152,10 +152,13 @@ class Hanging:
     def __init__(self, *paths: Path) -> None:
         self.paths = [str(path) for path in paths]
         self.answers = threading.Event()
+        self.fail = False
 
     def __call__(self, candidate: Candidate) -> Look:
         if any(candidate.path.startswith(path) for path in self.paths):
             self.answers.wait(20)
+            if self.fail:
+                return Look(candidate.path, None, is_home=False, failed=True)
         return look_at(candidate)
 
 
@@ -191,6 +194,26 @@ async def test_a_folder_that_hangs_from_the_start_hides_no_home(
     await told.wait()
     assert str(user / ".claude-late") in await paths(finder)
     assert (finder.awaited, finder.interval) == ((), RESCAN)
+
+
+async def test_what_hung_is_looked_at_as_it_is_then(
+    make: Maker, user: Path, hang: Callable[..., Hanging]
+) -> None:
+    """The look that hung may fail in the end, as on a file system that was given up."""
+    late = user / ".claude-late"
+    late.mkdir()
+    hanging = hang(late)
+    told = asyncio.Event()
+    finder = make()
+    finder.start(told.set)
+    assert await paths(finder) == []
+    hanging.fail = True
+    hanging.answers.set()
+    await told.wait()
+    assert (await paths(finder), finder.interval) == ([], UNREADABLE)
+    hanging.fail = False
+    home(late)
+    assert (await paths(finder), finder.interval) == ([str(late)], RESCAN)
 
 
 async def test_a_home_that_begins_to_hang_stays(
@@ -286,6 +309,24 @@ async def test_a_process_that_hangs_hides_no_home(
     answers.set()
     await told.wait()
     assert sorted(await paths(finder)) == [str(user / "named-1"), str(user / "named-2")]
+
+
+async def test_a_home_that_a_process_named_stays_when_that_has_ended(
+    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its sessions did is still told of, and others may be started there."""
+    running = [1]
+    path = home(user / "named")
+    monkeypatch.setattr(search_module, "home_of", lambda _: str(path))
+    finder = make(running=lambda: tuple(running))
+    finder.start(lambda: None)
+    assert await paths(finder) == [str(path)]
+    running.clear()
+    assert await paths(finder) == [str(path)]
+    path.rename(user / "away")
+    assert await paths(finder) == []
+    (user / "away").rename(path)
+    assert await paths(finder) == []
 
 
 async def test_many_folders_that_are_no_homes_hide_none(make: Maker, user: Path) -> None:

@@ -96,7 +96,7 @@ def beat(traces: AgentTraces | None) -> Heartbeat:
 def told(traces: AgentTraces) -> Registration:
     """What the agent wrote in its registration, without what its file tells."""
     assert traces.registration is not None
-    return replace(traces.registration, owner=None, written=None)
+    return replace(traces.registration, owner=None, written=None, identity=0)
 
 
 def test_a_touched_registration_was_written_again_and_says_the_same(
@@ -125,7 +125,9 @@ def test_everything_an_agent_leaves_is_read(agents: Path, reader: WorkspaceReade
     a = traces.agents["a"]
     assert (beat(a).written, beat(a).mtime) == (NOON, NOON + 0.5)
     assert a.tasks == ("t1", "t2")
-    assert a.registration == Registration(status="active", pid=7, owner=os.geteuid(), written=NOON + 0.5)
+    assert told(a) == Registration(status="active", pid=7)
+    assert a.registration is not None
+    assert (a.registration.owner, a.registration.written) == (os.geteuid(), NOON + 0.5)
     assert a.listed
     assert traces.agents["b"] == AgentTraces("b", listed=True)
     assert traces.agents.keys() == {"a", "b"}
@@ -284,9 +286,9 @@ def test_no_fifo_is_opened_not_even_to_look(agents: Path, reader: WorkspaceReade
 
 def test_random_bytes_are_a_beat_without_a_time(agents: Path, reader: WorkspaceReader) -> None:
     bad = agents / "a.heartbeat"
-    bad.write_bytes(os.urandom(300))
+    bad.write_bytes(b"\xff" + os.urandom(300))
     traces = scan(reader)
-    assert traces.malformed == {str(bad): "not a timestamp"}
+    assert traces.malformed == {str(bad): "not UTF-8 text"}
     first = beat(traces.agents["a"])
     assert (first.written, first.mtime) == (None, bad.stat().st_mtime_ns / 1e9)
     bad.write_bytes(os.urandom(300))
@@ -310,7 +312,7 @@ def test_odd_names_are_ids_like_any_other(agents: Path, reader: WorkspaceReader)
         with open(path, "w") as file:
             file.write(BEAT)
     traces = scan(reader)
-    assert traces.agents.keys() == {"a\nb", "\x1b[2J", "\\xff", "é", " "}
+    assert traces.agents.keys() == {"a\nb", "\x1b[2J", "\\xff", "é"}, "white space is no id"
     # The raw stem, as inotify gives it, and the id, as the record has it, mean the same agent.
     for hint in ("\udcff", "\\xff"):
         assert beat(reader.read({hint}).agents["\\xff"]).written == NOON
@@ -320,10 +322,10 @@ def test_an_id_of_300_characters_is_skipped(agents: Path, reader: WorkspaceReade
     (agents / "active.list").write_text("a\n" + "x" * 300 + "\n../../b\nc\0d\n" + "y" * 256 + "\n")
     (agents / "a.heartbeat").write_text(BEAT)
     traces = scan(reader)
-    assert traces.agents.keys() == {"a", "../../b", "c\0d", "y" * 256}
+    assert traces.agents.keys() == {"a", "../../b", "y" * 256}
     assert traces.malformed.keys() == {str(agents / "active.list")}
     change = reader.read({"a", "../../b", "c\0d", "y" * 256, "x" * 300, ""})
-    assert change.agents == {name: traces.agents[name] for name in traces.agents}
+    assert change.agents == {**traces.agents, "c\0d": None}
 
 
 def test_a_hint_reaches_no_file_outside(agents: Path, reader: WorkspaceReader, opened: list[str]) -> None:
@@ -614,7 +616,7 @@ def test_claims_tasks_and_progress_are_read(coordination: Path, reader: Workspac
     )
     (coordination / "claims" / "t2.json").write_text('{"id": "t2", "agent_id": "b", "status": "held"}')
     (coordination / "claims" / "t4.claim").touch()
-    (coordination / "claims" / "v1.2.claim").write_text("not json")
+    (coordination / "claims" / "v1.2.claim").write_text("{not json")
     os.mkfifo(coordination / "claims" / "t3.claim")
     (coordination / "status" / "t1.progress").write_text('{"progress": 50}')
     (coordination / "status" / "t9.progress").mkdir()

@@ -32,5 +32,5 @@ async def test_a_registration_renewed_through_an_open_file_is_read_before_a_verd
     (traces,) = change.agents.values()
     assert traces is not None
     assert traces.registration is not None
-    assert replace(traces.registration, owner=None, written=None) == Registration(status="busy")
+    assert replace(traces.registration, owner=None, written=None, identity=0) == Registration(status="busy")
     assert traces.tasks == ("t",)
