@@ -34,8 +34,9 @@ pytestmark = pytest.mark.xdist_group("consumers")
 def documented_pipes() -> list[str]:
     """Every command line of README and help that pipes what coordctl prints into jq, and ends by itself."""
     files = [ROOT / "README.md", *(ROOT / "coordd" / "cli").rglob("*.py")]
-    lines = [line for file in files for line in file.read_text().splitlines()]
-    found = [re.search(r"(coordctl [^`|]*\| jq (-\w+ )*('[^']*'|\.\S+))", line) for line in lines]
+    texts = [re.sub(r"\| jq\n +", "| jq ", file.read_text()) for file in files]  # where it goes on below
+    lines = [line for text in texts for line in text.splitlines()]
+    found = [re.search(r"((?:coordctl|curl) [^`|]*\| jq (-\w+ )*('[^']*'|\.[\w.]+))", line) for line in lines]
     pipes = dict.fromkeys(one[1].rstrip('`"') for one in found if one)
     return [pipe for pipe in pipes if "--watch" not in pipe and "subscribe" not in pipe]
 
@@ -45,8 +46,8 @@ PIPES = documented_pipes()
 
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
-    made_up = {"reviewer-7": "worker", " --workspace ~/src/app": ""}
-    pipes = [PIPES[0], *PIPES[1:]]
+    made_up = {"reviewer-7": "worker", " --workspace ~/src/app": "", "-n 100 ": "-n 100000 "}
+    pipes = PIPES
     for name, real in made_up.items():
         pipes = [pipe.replace(name, real) for pipe in pipes]
     with looked(tmp_path_factory.mktemp("all"), pipes=pipes) as found:
@@ -517,6 +518,57 @@ def test_jsonl_is_the_records_and_the_table_has_a_row_for_each(looks: Looks, kin
     for place, title in enumerate(heading):
         cells = {row[place] for row in table if len(row) == len(heading)}
         assert cells - {"-"}, f"the column {title} is always empty"
+
+
+def test_the_performance_log_is_the_samples_of_the_host(looks: Looks) -> None:
+    heading, *lines = looks.performance.splitlines()
+    assert heading == "TIMESTAMP,CPU,MEMORY,REDIS_MEMORY,REDIS_KEYS,COORD_MODE"
+    samples = {f"{one['timestamp'][:19]}Z": one for one in looks.records["system"]}
+    compared = 0
+    for row in csv.DictReader(looks.performance.splitlines()):
+        sample = samples.get(row["TIMESTAMP"])
+        if sample is not None:
+            compared += 1
+            assert row["CPU"] == f"{sample['cpu_percent']:.1f}"
+            assert row["MEMORY"] == f"{sample['memory_usage']['percent']:.1f}"
+            assert row["COORD_MODE"] == sample["coord_mode"]
+    assert compared >= 3
+    assert all(int(line.split(",")[3]) > 0 and int(line.split(",")[4]) > 0 for line in lines[-2:])
+
+
+EMPTY = {
+    "limits",  # no source tells yet what a provider allows an account
+    "warnings",  # tests/unit/sinks/test_others_write.py
+    "sinks.*.warning",  # the same
+    "sources[].error",  # tests/unit/sources/claude_code/test_finder.py
+    "sources[].unrecognised",  # tests/unit/sources/claude_code/test_source.py
+}
+"""What is empty in every state here, with the place that has it otherwise."""
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands at every path of a document; the entries of a list have one path, as the sinks do."""
+    if isinstance(node, dict) and node:
+        for name, inner in node.items():
+            step = "*" if path == "sinks" else name
+            yield from leaves(inner, f"{path}.{step}" if path else step)
+    elif isinstance(node, list) and node:
+        for inner in node:
+            yield from leaves(inner, f"{path}[]")
+    else:
+        yield path, node
+
+
+def test_nothing_in_the_status_is_always_empty(looks: Looks) -> None:
+    seen: dict[str, bool] = {}
+    for look in looks.all.values():
+        for path, value in leaves(look.before):
+            seen[path] = seen.get(path, False) or value not in (None, [], {})
+    lists = {path.split("[]")[0] for path in seen if "[]" in path}
+    empty = {path for path, filled in seen.items() if not filled and path not in lists}
+    limits = {path for path in empty if path.startswith("system.cgroup")} if not looks.limited else set()
+    inner = {path for path in empty if any(other.startswith(f"{path}.") for other in seen)}
+    assert empty - limits - inner == EMPTY
 
 
 # The page's scripts, and the lines of the documentation.

@@ -305,6 +305,7 @@ class Looks:
         self.commands: dict[str, str] = {}
         self.down: dict[str, float] = {}
         self.records: dict[str, list[Document]] = {}
+        self.performance = ""
         self.history: dict[tuple[str, str], str] = {}
         self.piped: dict[str, subprocess.CompletedProcess[str]] = {}
         self.limited = False
@@ -334,7 +335,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             sessions["idler"].finish()
             looks.all["busy"] = look("busy", daemon, dash, _is_busy)
             _records(looks, daemon)
-            looks.piped = {pipe: piped(daemon, pipe) for pipe in pipes}
+            looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
             looks.all["reloaded"] = look("reloaded", daemon, dash, lambda s: s["restart_required"])
@@ -394,6 +395,7 @@ def _other(root: Path, when: Callable[[Document], object], *, url: str | None = 
 
 def _records(looks: Looks, daemon: Coordd) -> None:
     """Keep the records of each type up to a moment, and what history makes of the same."""
+    looks.performance = daemon.ctl("tail", "performance", "-n", "1000").stdout
     until = daemon.rpc("status")["timestamp"]
     for kind in ("system", "agent", "event"):
         asked = {"type": kind, "since": "1h", "until": until, "limit": 100_000}
@@ -403,10 +405,10 @@ def _records(looks: Looks, daemon: Coordd) -> None:
             looks.history[kind, form] = daemon.ctl("history", kind, *arguments).stdout
 
 
-def piped(daemon: Coordd, pipe: str) -> subprocess.CompletedProcess[str]:
+def piped(daemon: Coordd, dash: Dashboard, pipe: str) -> subprocess.CompletedProcess[str]:
     """Run a line of the documentation in a shell, against this daemon."""
     ctl = f"{sys.executable} -m coordd.cli --socket {daemon.socket}"
-    line = re.sub(r"\bcoordctl\b", lambda _: ctl, pipe)
+    line = re.sub(r"\bcoordctl\b", lambda _: ctl, pipe.replace("http://127.0.0.1:8000", dash.url))
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         capture_output=True,

@@ -284,6 +284,13 @@ def test_columns_of_plain_and_of_thinned_samples() -> None:
     assert json.loads(series([], RANGES["7d"], 0.0))["times"] == []
 
 
+def test_a_container_has_columns_of_its_own_limits() -> None:
+    group = {"memory_max": 512, "memory_percent": {"mean": 50, "min": 40, "max": 60}, "cpu_max": None}
+    record = {"timestamp": "2026-11-22T06:05:00Z", "cpu_percent": 7, "memory_usage": {"percent": 12}}
+    made = json.loads(series([{**record, "cgroup": group}], RANGES["1h"], 1795329000.0))["series"]
+    assert (made["cpu"], made["memory"], made["memory_max"]) == ([7], [50], [60])
+
+
 # the document
 
 
