@@ -16,6 +16,7 @@ import pytest
 from browser import chromium, complaints, opened, store
 from dash import Dashboard, dashboard
 from fake_coordd import agent, fake_coordd, paged, status_document
+from groups import entering, limited
 from live import Coordd, Project, beating, watching
 from playwright.sync_api import Browser, Page, expect
 from real_processes import process_of, sleeper
@@ -155,6 +156,27 @@ def test_every_card_shows_the_true_values(browser: Browser, scene: Scene) -> Non
 
 def percent(value: float) -> str:
     return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
+
+
+@pytest.mark.root
+def test_a_container_shows_its_own_limits(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("coder")
+    with limited(memory=512 << 20, cpu=0.5) as groups:
+        assert {"memory", "cpu"} <= groups.keys()
+        with (
+            watching(project, tmp_path, prefix=entering(groups), COORDD_SAMPLING_INTERVAL="1s") as coordd,
+            dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+            opened(browser, dash.url) as page,
+        ):
+            figures = page.locator("#charts figure")
+            expect(figures.nth(1).locator(".now")).to_contain_text(re.compile(r"\d % of 0\.50 CPUs"))
+            expect(figures.nth(2)).to_contain_text(re.compile(r"\d % of 512 MiB in this container"))
+            # the curve is that of the container: some 30 of 512 MiB, which the machine has in use many times
+            series = dash.json("/api/metrics/system/series?range=15m")["series"]["memory"]
+            samples = {round(r["cgroup"]["memory_percent"], 4) for r in project.records("system")}
+            assert series and set(series) <= samples
+            assert coordd.stop() == 0
 
 
 def test_ids_are_text_whatever_they_say(browser: Browser, scene: Scene) -> None:
