@@ -4,8 +4,8 @@ A container limits memory and processors by them, and psutil tells of the whole 
 least limit counts, and the usage is that of the group which has it. A limit that the machine itself is within
 is none.
 
-A systemd service of coordd alone is passed over, but not what is around it: its limits are coordd's own, and
-nothing of what they say holds for agents.
+A systemd service of coordd's own is passed over, but not what is around it: its limits are coordd's, and say
+nothing of agents.
 """
 
 from __future__ import annotations
@@ -136,9 +136,15 @@ def _quota(level: str, version: int) -> float | None:
 
 
 def _levels(place: GroupPlace) -> list[str]:
+    """Return the groups whose limits count, without that of a service which was started for coordd itself.
+
+    Who started coordd is not in that: it is the service manager. What else may be in it for a moment is a
+    ``coordctl reload`` of the manager's.
+    """
     own, *above = place.levels()
-    alone = own.endswith(".service") and _read(f"{own}/cgroup.procs").split() == [str(os.getpid())]
-    return above if alone else [own, *above]
+    if own.endswith(".service") and str(os.getppid()) not in _read(f"{own}/cgroup.procs").split():
+        return above
+    return [own, *above]
 
 
 def _read(path: str) -> str:

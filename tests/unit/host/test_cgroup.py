@@ -108,14 +108,17 @@ def test_a_limit_that_the_machine_is_within_is_none(tree: Path) -> None:
     assert read_groups(0.0, memory=513 * MIB, cpus=2) == GroupReading(MIB, MIB, 512 * MIB)
 
 
-def test_a_service_of_coordd_alone_says_nothing_of_the_agents(tree: Path, tmp_path: Path) -> None:
+def test_a_service_of_coordds_own_says_nothing_of_the_agents(tree: Path, tmp_path: Path) -> None:
     (tree / "team/coordd.service").mkdir()
     (tmp_path / "membership").write_text("0::/team/coordd.service\n")
     group(tree / "team/coordd.service", memory_max=MIB, memory_current=1, cgroup_procs=os.getpid())
     assert read_groups(0.0, memory=1 << 40, cpus=64) is None
+    group(tree / "team/coordd.service", cgroup_procs=f"{os.getpid()}\n999999")  # a reload is under way
+    assert read_groups(0.0, memory=1 << 40, cpus=64) is None
     group(tree / "team", memory_max=9 * MIB, memory_current=5 * MIB)
     assert read_groups(0.0, memory=1 << 40, cpus=64) == GroupReading(5 * MIB, 5 * MIB, 9 * MIB)
-    group(tree / "team/coordd.service", cgroup_procs=f"{os.getpid()}\n1")  # the agents are in it as well
+    # what started it is in it, and so are the agents that this starts as well
+    group(tree / "team/coordd.service", cgroup_procs=f"{os.getpid()}\n{os.getppid()}")
     assert read_groups(0.0, memory=1 << 40, cpus=64) == GroupReading(1, 1, MIB)
 
 
