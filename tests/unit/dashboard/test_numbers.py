@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import coordd.dashboard
-from coordd.dashboard.agent_metrics import AgentNumbers, read_agents
+from coordd.dashboard.agent_metrics import KINDS, AgentNumbers, read_agents
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.series import RANGES, series
@@ -149,6 +150,15 @@ def test_a_daemon_that_tells_of_no_needs_has_no_number_of_them() -> None:
     old["agents"] = {"total": 1, "active": 1, "inactive": 0, "unknown": 0}
     found = samples(old)
     assert not [name for name in found if name.startswith(("coordd_attention", "coordd_agents_activity"))]
+
+
+def test_every_kind_that_a_source_tells_of_has_its_label() -> None:
+    found = set()
+    for file in (Path(coordd.__file__).parent / "sources").rglob("*.py"):
+        text = file.read_text()
+        if "kind=KIND" in text:  # as of a session, and not of the source itself
+            found |= set(re.findall(r'^KIND = "(.*)"', text, re.MULTILINE))
+    assert found == set(KINDS)
 
 
 def test_agents_are_counted_by_kind_in_few_words() -> None:
