@@ -17,7 +17,7 @@ from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.control.activation import adopt
 from coordd.control.socket_file import ListeningSocket, listen
-from coordd.errors import StartError
+from coordd.errors import CoorddError, StartError
 from coordd.service.lock import InstanceLock, demand_free
 from coordd.service.lock_content import LastHolder
 from coordd.util.held_directory import HeldDirectory
@@ -67,7 +67,8 @@ class RuntimeFiles:
         self._lock.acquire()
         try:
             self._listener = self._listener or self._listen()
-        except BaseException:
+        except BaseException as error:
+            self._given_up(error)
             self._lock.close()
             raise
         return self
@@ -75,7 +76,14 @@ class RuntimeFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._given_up(error)
         self.close()
+
+    def _given_up(self, error: BaseException) -> None:
+        """Note that this coordd ends for a reason that it tells: no crash, unless that of the one before."""
+        if isinstance(error, (CoorddError, KeyboardInterrupt, SystemExit)) and self._lock.crashed is None:
+            self._lock.ended()
 
     def keep(self) -> bool:
         """Take again what was lost; return whether a new socket replaces the old one.

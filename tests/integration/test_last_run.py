@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Coordd, Project, running, watching
+from live import Coordd, Project, environment, running, watching
 from waiting import eventually
 
 
@@ -80,6 +82,24 @@ def test_what_came_with_a_clone_is_no_crash_of_ours(project: Project, tmp_path: 
 
 def _no_sockets(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if (Path(folder) / name).is_socket()]
+
+
+def test_a_start_that_fails_for_a_reason_is_no_crash(project: Project, tmp_path: Path) -> None:
+    sock = project.claude / "run" / "coordd.sock"
+    sock.mkdir(parents=True)  # no socket can be made there
+    done = subprocess.run(
+        [sys.executable, "-m", "coordd", "run", "--workspace", str(project.root)],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert (project.claude / "metrics" / ".lock").exists()
+    sock.rmdir()
+    with watching(project, tmp_path) as daemon:
+        eventually(lambda: daemon.rpc("system.latest"))
+        assert kinds(daemon) == ["daemon.started"]
 
 
 def test_what_a_reload_leaves_to_a_restart_stays_in_sight_until_then(
