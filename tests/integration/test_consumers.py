@@ -244,6 +244,8 @@ def test_filters_leave_what_they_name(busy: Look) -> None:
     stalled = [row for row in rows(busy.told["agents --activity stalled"]) if "stalled" in row]
     agents = [one["agent_id"] for one in busy.agents if one["activity"] == "stalled"]
     assert sorted(row[0] for row in stalled) == sorted(agents)
+    page = busy.api["/api/agents/active?activity=stalled"]
+    assert sorted(one["agent_id"] for one in page) == sorted(agents)
     inactive = {row[0] for row in rows(busy.told["agents --status inactive"])[1:] if row[0]}
     assert inactive == {one["agent_id"] for one in busy.agents if one["status"] == "inactive"}
 

@@ -48,6 +48,7 @@ PAGES = (
     "/api/tasks",
     "/api/metrics/system/latest",
     "/api/metrics/system/series",
+    "/api/agents/active?activity=stalled",
 )
 _STABLE = ("health", "problems", "agents", "attention", "tasks", "workspaces", "restart_required", "warnings")
 
