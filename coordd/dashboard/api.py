@@ -154,7 +154,9 @@ class Api:
         return handle
 
     async def _status(self, _query: Params, _request: Request) -> bytes:
-        return await self._upstream.ask("status")
+        status = await self._upstream.ask("status")
+        self._last.heard_status(status)  # what was shown last is what is shown once the daemon is down
+        return status
 
     async def _system_latest(self, _query: Params, _request: Request) -> bytes:
         return await self._upstream.ask("system.latest")

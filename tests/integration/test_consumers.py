@@ -207,6 +207,15 @@ def test_json_of_coordctl_and_of_the_page_is_what_the_daemon_says(looks: Looks) 
         assert look.api["/api/metrics/system/latest"] in look.samples
 
 
+def test_a_daemon_that_was_stopped_is_told_as_it_was(looks: Looks) -> None:
+    before = looks.all["down"].after
+    for last in looks.last:
+        for part in ("agents", "attention", "tasks", "workspaces", "restart_required", "sources"):
+            assert last[part] == before[part], part
+        assert last.keys() - {"daemon_running", "snapshot_age"} == before.keys()
+    assert looks.last[0]["daemon_running"] is False
+
+
 def test_the_headline_counts_the_living_the_dead_and_the_unknown(looks: Looks) -> None:
     for look in looks.all.values():
         counts, need = look.before["agents"], len(look.before["attention"])

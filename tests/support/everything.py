@@ -306,6 +306,8 @@ class Looks:
         self.commands: dict[str, str] = {}
         self.down: dict[str, float] = {}
         self.records: dict[str, list[Document]] = {}
+        self.last: list[Document] = []
+        """What is told of the busy daemon after it was stopped."""
         self.performance = ""
         self.history: dict[tuple[str, str], str] = {}
         self.piped: dict[str, subprocess.CompletedProcess[str]] = {}
@@ -358,6 +360,10 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             daemon.stop()
             eventually(lambda: dash.get("/healthz").json()["daemon"] == "down")
             looks.down = scraped(dash)
+            looks.last = [
+                json.loads(daemon.ctl("status", "--json").stdout),
+                dash.get("/api/status").json()["snapshot"],
+            ]
         looks.all["fresh"] = _other(root / "fresh", lambda s: s["system"] is not None)
         server.start()
         server.run("ACL", "SETUSER", "poll", "on", ">pw", "~*", "&*", "+@all", "-client|tracking")
