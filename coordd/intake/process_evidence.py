@@ -149,8 +149,10 @@ class ProcessEvidence:
 
     async def settled(self) -> None:
         """Return when everything that was told until now is taken over."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        while tasks := set(self._tasks):
+            await asyncio.gather(*tasks)
+            # from Python 3.12 on, gathering what is done already gives no other callback its turn
+            self._tasks -= tasks
 
     # What is told of processes.
 
