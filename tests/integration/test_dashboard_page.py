@@ -175,10 +175,11 @@ def test_a_container_shows_its_own_limits(browser: Browser, tmp_path: Path) -> N
             figures = page.locator("#charts figure")
             expect(figures.nth(1).locator(".now")).to_contain_text(re.compile(r"\d % of 0\.50 CPUs"))
             expect(figures.nth(2)).to_contain_text(re.compile(r"\d % of 512 MiB in this container"))
-            # the curve is that of the container: some 30 of 512 MiB, which the machine has in use many times
+            # the curve is that of the container; a point of it is the mean of some samples
             series = dash.json("/api/metrics/system/series?range=15m")["series"]["memory"]
             samples = {round(r["cgroup"]["memory_percent"], 4) for r in project.records("system")}
-            assert series and set(series) <= samples
+            assert series
+            assert min(samples) <= min(series) <= max(series) <= max(samples)
             assert coordd.stop() == 0
 
 
