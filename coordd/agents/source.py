@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from coordd.agents.key import NO_WORKSPACE
 from coordd.runtime.clocks import ObservedClock
+from coordd.util.fields import Denied
 
 
 class SourceName(NamedTuple):
@@ -21,6 +22,15 @@ class SourceName(NamedTuple):
 
     kind: str
     path: str = ""
+
+
+def with_remedy(why: str, kind: str) -> str:
+    """Return why a trace may not be read, and what to do about it, in words; ``kind`` is its source's."""
+    if kind == "redis":
+        return (
+            f"{why}; give its user the keys: ACL SETUSER USER %R~heartbeat:* and so on, as the README has it"
+        )
+    return f"{why}; 'coordctl doctor' has the command that gives it"
 
 
 @dataclass(slots=True, eq=False)
@@ -60,3 +70,8 @@ class SourceState:
     malformed_unnamed: int = 0
     over_limit: Mapping[str, str] = field(default_factory=dict)
     unrecognised: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def denied(self) -> list[tuple[str, str]]:
+        """The traces that may not be read, with the reason: somebody has to give a right."""
+        return [one for one in self.malformed.items() if isinstance(one[1], Denied)]

@@ -64,9 +64,9 @@ class AgentTraces:
 
     ``tasks`` is empty where there is no list of tasks and None where the list cannot be read;
     ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
-    the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it. ``workspace`` is where
-    the agent works, if the source names that for each agent; None: the source's own. ``session`` is what a
-    coding agent's own files say of it, None where they are not read.
+    the agent. ``hidden`` says why its heartbeat, which exists, may not be read, None where it may.
+    ``workspace`` is where the agent works, if the source names that for each agent; None: the source's own.
+    ``session`` is what a coding agent's own files say of it, None where they are not read.
     """
 
     agent_id: str
@@ -75,7 +75,7 @@ class AgentTraces:
     tasks: tuple[str, ...] | None = ()
     listed: bool = False
     unnamed_tasks: int = 0
-    hidden: bool = False
+    hidden: str | None = None
     workspace: str | None = None
     session: Session | None = None
 
@@ -85,7 +85,7 @@ class Claim:
     """A claim of an agent on a task, as written; that the file or key exists is the claim, whatever it says.
 
     ``agent_id`` is None where no holder is named; times are epoch seconds. ``expires_at`` is the written
-    time, or else ``claimed_at`` + ``ttl``.
+    time, or else ``claimed_at`` + ``ttl``. ``problem`` says why nothing of it may be read, None where it may.
     """
 
     task: str
@@ -94,6 +94,7 @@ class Claim:
     expires_at: float | None = None
     status: str | None = None
     description: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from coordd.agents.liveness import deciding_row
 from coordd.agents.observation import ObservationKey
 from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
-from coordd.agents.source import SourceName, SourceState
+from coordd.agents.source import SourceName, SourceState, with_remedy
 from coordd.agents.store import AgentStore
 from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
@@ -65,6 +65,7 @@ class Documents:
     why that cannot be told if it cannot. ``entries`` returns what each entry of the configuration stands for,
     ``search`` what the search for sources leaves out,
     ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
+    ``restart_required`` names the keys of the configuration that await a restart.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class Documents:
         search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
+        restart_required: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._store = store
         self._runtime_files = runtime_files
+        self._restart_required = restart_required
         self._board = board
         self._tasks = tasks
         self._identity = identity
@@ -159,6 +162,7 @@ class Documents:
                 *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
+            "restart_required": list(self._restart_required()),
         }
 
     def _workspace(self, path: str, source: SourceState) -> dict[str, object]:
@@ -311,15 +315,29 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
+        problems.extend(self._denied())
         problems.extend(self._search())
         problems.extend(self._configuration())
         return problems
+
+    def _denied(self) -> Iterable[str]:
+        """Yield what of the readable sources may not be read, a sentence for each source."""
+        told = self._redis.troubles()
+        for source in self._store.sources.values():
+            denied = [] if source.state == "unreadable" else source.denied
+            # that none of a kind may be read is told already
+            denied = [one for one in denied if not any(f":{kind}" in one[0] for kind in told)]
+            if denied:
+                path, why = denied[0]
+                which = why if path in why else f"{path}: {why}"
+                more = f", and {len(denied) - 1} more of its traces" if len(denied) > 1 else ""
+                yield f"{_named(source)}: {with_remedy(which + more, source.name.kind)}"
 
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
         return {
             "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
-            "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
+            "traces": [{"path": path, "reason": str(reason)} for path, reason in traces[:SHOWN_MALFORMED]],
         }
 
 

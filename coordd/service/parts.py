@@ -246,6 +246,7 @@ class Parts:
             search=lambda: self.claude_code.problems,
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
+            restart_required=lambda: self.reloading.restart_required,
         )
         self.supervision = Supervision(
             notifier=notifier,

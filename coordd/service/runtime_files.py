@@ -18,8 +18,9 @@ from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.control.activation import adopt
 from coordd.control.socket_file import ListeningSocket, listen
-from coordd.errors import StartError
+from coordd.errors import CoorddError, StartError
 from coordd.service.lock import InstanceLock, demand_free
+from coordd.service.lock_content import LastHolder
 from coordd.service.registration import Registration
 from coordd.util.held_directory import HeldDirectory
 
@@ -72,7 +73,8 @@ class RuntimeFiles:
         self._lock.acquire()
         try:
             self._listener = self._listener or self._listen()
-        except BaseException:
+        except BaseException as error:
+            self._given_up(error)
             self._lock.close()
             raise
         self._registration.write()
@@ -81,7 +83,14 @@ class RuntimeFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._given_up(error)
         self.close()
+
+    def _given_up(self, error: BaseException) -> None:
+        """Note that this coordd ends for a reason that it tells: no crash, unless that of the one before."""
+        if isinstance(error, (CoorddError, KeyboardInterrupt, SystemExit)) and self._lock.crashed is None:
+            self._lock.ended()
 
     def keep(self) -> bool:
         """Take again what was lost; return whether a new socket replaces the old one.
@@ -120,6 +129,15 @@ class RuntimeFiles:
     def displaced(self) -> bool:
         """Whether something else stands in the place of a directory that :meth:`keep` looks after."""
         return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
+
+    @property
+    def crashed(self) -> LastHolder | None:
+        """The coordd before this one, if it came to no orderly end."""
+        return self._lock.crashed
+
+    def ended(self) -> None:
+        """Note for the next coordd that this one ends in order."""
+        self._lock.ended()
 
     def close(self) -> None:
         """Let go of registration, socket, lock and directories; the record files stay."""

@@ -33,13 +33,15 @@ READ_DEADLINE = 60.0
 class Memory:
     """The agents as they were known, and the checkpoint for Redis, as JSON (redis/checkpoint.py).
 
-    ``acknowledged`` and ``ended`` are as in the snapshot.
+    ``acknowledged`` and ``ended`` are as in the snapshot; ``written`` is when that was written, in epoch
+    seconds, None without one.
     """
 
     agents: Sequence[RememberedAgent] = ()
     checkpoint: Raw | bytes = b"null"
     acknowledged: Sequence[str] = ()
     ended: Sequence[tuple[str, str, float]] = ()
+    written: float | None = None
 
 
 class LastRun:
@@ -114,7 +116,7 @@ class LastRun:
         agents = restore(snapshot, None if metrics is None else metrics.fd, now=wall, host=self._host)
         if snapshot is None:
             return Memory(agents)
-        return Memory(agents, snapshot.checkpoint, snapshot.acknowledged, snapshot.ended)
+        return Memory(agents, snapshot.checkpoint, snapshot.acknowledged, snapshot.ended, snapshot.written)
 
     def _reach(self) -> dict[str, tuple[int, int]] | None:
         metrics = self._metrics.look()

@@ -146,6 +146,25 @@ def check_config(facts: DoctorFacts) -> Iterator[Finding]:
         )
 
 
+def check_restart(facts: DoctorFacts) -> Iterator[Finding]:
+    """Check whether something of the configuration awaits a restart since a reload."""
+    waiting = facts.status.get("restart_required")
+    if not facts.alive or not isinstance(waiting, list):
+        return
+    if not waiting:
+        yield Finding("restart", "ok", "coordd runs with all of its configuration")
+        return
+    more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+    keys = ", ".join(str(key) for key in waiting[:_SHOWN])
+    yield Finding(
+        "restart",
+        "warn",
+        f"reloaded, but as before until a restart: {keys}{more}",
+        "restart it: 'coordd restart', a service with 'systemctl restart coordd' ('systemctl --user …' for "
+        "your own)",
+    )
+
+
 def check_health(facts: DoctorFacts) -> Iterator[Finding]:
     """Check whether the daemon reports problems."""
     if not facts.alive:

@@ -40,7 +40,7 @@ from coordd.sources.file.parse import ACTIVE_LIST, TaskIds, id_of_stem
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.sources.file.work import Work, WorkReader
 from coordd.util.directories import open_directory
-from coordd.util.fields import Malformed, jsonable
+from coordd.util.fields import Denied, Malformed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
 MAX_MALFORMED = 1000
@@ -332,6 +332,7 @@ class WorkspaceReader:
             None if known is None else known.named,
             listed,
             0 if known is None else known.unnamed,
+            beat.problem if beat is not None and isinstance(beat.problem, Denied) else None,
         )
 
     def _problems(self) -> Iterator[tuple[str, str]]:

@@ -138,7 +138,7 @@ class FileSource:
         """Seconds until the next full reading: short where nothing announces changes."""
         if self._followed.state == "poll":
             return POLL
-        return UNREADABLE if self.state.state == "unreadable" else RESCAN
+        return UNREADABLE if self.state.state == "unreadable" or self.state.denied else RESCAN
 
     @property
     def due(self) -> None:

@@ -47,8 +47,8 @@ class AgentKeys:
     None without one, ``entry_name`` its name if that is not the id, ``entry_connection`` and
     ``registry_reading`` the connection and the reading that found it, ``registration`` its meaning and
     ``problem`` what is wrong with it. ``tasks`` is None if the list may not be read; ``unnamed`` counts
-    further tasks, ``tasks_seen`` is the full reading that found the list (None: there is none),
-    ``tasks_number`` orders readings of it.
+    further tasks. ``refusal`` says why a heartbeat key may not be read. ``tasks_seen`` is the full reading
+    that found the list (None: there is none), ``tasks_number`` orders readings of it.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class AgentKeys:
         "first",
         "heartbeat",
         "problem",
+        "refusal",
         "registration",
         "registry_reading",
         "second",
@@ -81,6 +82,7 @@ class AgentKeys:
         self.entry_connection = 0
         self.registration: Registration | None = None
         self.problem: str | None = None
+        self.refusal: str | None = None
         self.tasks: tuple[str, ...] | None = ()
         self.unnamed = 0
         self.tasks_seen: int | None = None
@@ -92,9 +94,9 @@ class AgentKeys:
         return self.entry_digest is None and self.tasks_seen is None and self.first is self.second is None
 
     @property
-    def is_hidden(self) -> bool:
-        """Whether it has a heartbeat key, but none that may be read."""
-        return self.heartbeat is None and not self.first is self.second is None
+    def hidden(self) -> str | None:
+        """Why none of its heartbeat keys, of which there is one, may be read; None where one may."""
+        return self.refusal if self.heartbeat is None and not self.first is self.second is None else None
 
     def latest_heartbeat(self, now: float | None) -> Heartbeat | None:
         """Return the later of both heartbeats, None if neither can be read.

@@ -215,14 +215,15 @@ class Agents:
         self._choose(agent_id, agent, now)
         return beat.problem
 
-    def refuse_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
-        """Record that a heartbeat key exists and may not be read."""
+    def refuse_heartbeat(self, slot: int, agent_id: str, why: str, name: bytes | None = None) -> None:
+        """Record that a heartbeat key exists and may not be read, and why."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
         beat = HeartbeatKey(name)
         beat.seen = self._reading
+        agent.refusal = self._share(why)
         self._set_heartbeats(agent_id, agent, first if slot else beat, beat if slot else second)
 
     def remove_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
@@ -374,7 +375,7 @@ class Agents:
             self._names.pop(agent_id, None)
             return
         self.traces[agent_id] = AgentTraces(
-            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.is_hidden
+            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.hidden
         )
 
     def _sharing(self, registration: Registration) -> Registration:

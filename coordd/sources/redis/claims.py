@@ -20,7 +20,7 @@ from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import END, Tally, ask, read_strings
 from coordd.sources.redis.work import Claims, TaskProgress
 from coordd.sources.redis.zones import Zones
-from coordd.util.fields import UPDATED, Malformed, Parsed
+from coordd.util.fields import UPDATED, Denied, Malformed, Parsed
 from coordd.util.timestamps import within_calendar
 
 _ABSENT = -2  # the reply of PTTL for a missing key
@@ -106,7 +106,8 @@ class ClaimReader:
         exists = Claim(item.id)
         if isinstance(value, ServerError):
             if not value.means.wrong_type:
-                return exists, refusal(value, "a string")
+                words = refusal(value, "a string")
+                return Claim(item.id, problem=words if isinstance(words, Denied) else None), words
             return (exists, None) if any_type else (None, refusal(value, "a string or a hash"))
         if isinstance(value, Malformed) or len(value) > MAX_VALUE:
             return exists if any_type else None, TOO_LARGE

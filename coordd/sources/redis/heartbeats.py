@@ -39,11 +39,12 @@ class HeartbeatReader:
             if isinstance(reply, bytes):
                 note(key, agents.put_heartbeat(slot, agent_id, reply, now, pushed=pushed, name=name))
             elif isinstance(reply, ServerError):
+                words = refusal(reply, "a string")
                 if reply.means.wrong_type:
                     hashes.append(item)
                 else:
-                    agents.refuse_heartbeat(slot, agent_id, name)
-                    note(key, refusal(reply, "a string"))
+                    agents.refuse_heartbeat(slot, agent_id, words, name)
+                    note(key, words)
             else:
                 agents.remove_heartbeat(slot, agent_id, name)
                 note(key, None)
@@ -54,7 +55,7 @@ class HeartbeatReader:
             if isinstance(fields, ServerError):
                 problem = refusal(fields, "a string or a hash")
                 if not fields.means.wrong_type:
-                    agents.refuse_heartbeat(slot, agent_id, name)
+                    agents.refuse_heartbeat(slot, agent_id, problem, name)
                     note(key, problem)
                     return
             elif isinstance(fields, Malformed):

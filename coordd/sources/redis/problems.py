@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.keys import location
+from coordd.util.fields import Denied
 
 MAX_MALFORMED = 1000
 
@@ -59,4 +60,6 @@ class Problems:
 
 def refusal(error: ServerError, wanted: str) -> str:
     """Return why a key cannot be read; ``wanted`` is the type that was expected ("a string")."""
-    return f"not {wanted}" if error.means.wrong_type else f"Redis {error}"
+    if error.means.wrong_type:
+        return f"not {wanted}"
+    return Denied(f"Redis {error}") if error.code == "NOPERM" else f"Redis {error}"

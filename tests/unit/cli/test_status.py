@@ -262,6 +262,32 @@ def test_unknown_is_a_dash_and_never_zero() -> None:
     assert row.split() == ["bare", "unknown", "-", "-", "-", "-", "-"]
 
 
+GROUP = {
+    "memory_current": 330 << 20,
+    "memory_used": 300 << 20,
+    "memory_max": 512 << 20,
+    "memory_percent": 58.6,
+}
+GROUP |= {"cpu_max": 1.5, "cpu_percent": 40.0}
+HOST = {"cpu_percent": 7.0, "memory_usage": {"percent": 12.0, "used": 1}, "timestamp": None}
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (None, "cpu 7 %  memory 12 %"),
+        (GROUP, "cpu 40 % of 1.5 CPUs  memory 300 MiB of 512 MiB in this container"),
+        ({**GROUP, "cpu_max": None}, "cpu 7 %  memory 300 MiB of 512 MiB in this container"),
+        ({**GROUP, "memory_max": None}, "cpu 40 % of 1.5 CPUs  memory 12 %"),
+        ({**GROUP, "cpu_percent": None}, "cpu - of 1.5 CPUs  memory 300 MiB of 512 MiB in this container"),
+        ("odd", "cpu 7 %  memory 12 %"),
+        ({"memory_max": "much", "cpu_max": []}, "cpu -  memory -"),
+    ],
+)
+def test_a_container_is_shown_by_its_own_limits(group: object, words: str) -> None:
+    assert f"Host       {words}  disk" in text_of(status_document(system={**HOST, "cgroup": group}))
+
+
 def test_what_is_the_same_everywhere_takes_no_room() -> None:
     text = text_of(status_document(), [agent("builder-1", active_tasks=0)])
     assert "Tasks" not in text

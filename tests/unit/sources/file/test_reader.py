@@ -392,12 +392,13 @@ def test_a_file_that_may_not_be_read_is_unknown_not_absent(open_agents: Path) ->
     for read_before in (False, True):
         with rights(secret, 0), unprivileged():
             traces = scan(reader)
-            assert traces.agents["a"] == AgentTraces("a")
+            closed = AgentTraces("a", hidden=traces.malformed[str(secret)])
+            assert traces.agents["a"] == closed
             assert beat(traces.agents["b"]).written == NOON
             assert traces.malformed.keys() == {str(secret)}
             assert "Permission denied" in traces.malformed[str(secret)]
             change = reader.read({"a"})
-            assert change.agents == {"a": AgentTraces("a")}
+            assert change.agents == {"a": closed}
             assert change.malformed.keys() == {str(secret)}
         with unprivileged():
             assert beat(scan(reader).agents["a"]).written == NOON, read_before

@@ -250,7 +250,7 @@ def test_a_heartbeat_that_was_gone_and_comes_back_is_a_beat() -> None:
 
 def test_a_refused_heartbeat_leaves_the_agent_without_one() -> None:
     agents = known()
-    agents.refuse_heartbeat(1, "a")
+    agents.refuse_heartbeat(1, "a", "Redis refuses")
     assert agents.traces["a"].heartbeat is None
     agents.put_heartbeat(1, "a", WRITTEN, NOON, pushed=False)
     assert heartbeat(agents).mtime is None
