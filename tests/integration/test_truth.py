@@ -239,7 +239,7 @@ def test_the_socket_shows_the_truth(scene: Scene) -> None:
         "expired": 0,
         "orphaned": states["orphaned"],
     }
-    watched = {one["path"]: one.get("aliases", []) for one in status["workspaces"] if one["state"] == "read"}
+    watched = {one["path"]: one.get("aliases", []) for one in status["workspaces"] if one["state"] != "waiting"}
     assert set(watched) == {str(scene.shop.root), *map(str, scene.trees[LINKED:])}
     assert sorted(watched[str(scene.shop.root)]) == sorted(map(str, scene.trees[:LINKED]))
 
@@ -285,7 +285,7 @@ def _text_and_json(scene: Scene) -> None:
 
 def _page_and_prometheus(scene: Scene) -> None:
     living = Counter(scene.truth.agents.values())
-    with dashboard(scene.home.parent, "--socket", str(scene.user.socket)) as page:
+    with dashboard(sock=scene.user.socket, home=scene.home) as page:
         found = page.json("/api/agents?limit=1000")["agents"]
         assert {(one["workspace"], one["agent_id"]): one["status"] for one in found} == scene.truth.agents
         for status, number in (

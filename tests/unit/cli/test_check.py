@@ -231,7 +231,7 @@ def test_a_container_is_judged_by_its_own_limits() -> None:
     verdict = judged(document, warning_memory="90", critical_memory="95", warning_cpu="50")
     assert verdict.state == CRITICAL
     assert verdict.text().startswith("COORDD CRITICAL - memory 96.1 % (critical at 95); ")
-    assert verdict.details == ("cpu 60 % (warning at 50)",)
+    assert verdict.reasons[1:] == ("cpu 60 % (warning at 50)",)
     assert "memory_used=492B" in verdict.perfdata
 
 
