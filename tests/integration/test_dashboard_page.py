@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -54,6 +55,7 @@ def furnish(project: Project) -> None:
     for name in ("coder-1", "coder-2", "reviewer", NASTY, TURNED):
         project.beat(name)
     project.beat("tester", str(now - 7200))
+    os.utime(project.agents / "tester.heartbeat", (now - 7200, now - 7200))
     project.register("coder-1", started_at="2026-01-01T00:00:00Z", status="busy")
     (project.agents / "coder-1.tasks").write_text("t-held\n")
     for folder in ("claims", "tasks", "status"):
