@@ -116,6 +116,9 @@ class InstallError(CoorddError):
     """A service cannot be installed, started or removed."""
 
 
+_USUAL_ADVICE = ["Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET."]
+
+
 class ClientError(CoorddError):
     """The root of the errors that a client of the control socket meets."""
 
@@ -125,16 +128,55 @@ class DaemonNotRunning(ClientError):
 
     Args:
         tried: the socket paths, in the order tried, each with the reason it did not answer.
+        layout: of the first place where a coordd has run: ``project``, ``user`` or ``system``; None where
+            none has, or no layout has that socket.
+        root: the project of that place, None elsewhere.
+        crashed: whether it ended there without being stopped; None where none has run, or it is not known.
+        how: how it ended there, in a sentence.
+        others: daemons that answer elsewhere, each in words and with the command that asks it.
+        advice: what to do, a sentence or command each.
     """
 
     exit_code = 3
 
-    def __init__(self, tried: list[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        tried: list[tuple[str, str]],
+        *,
+        layout: str | None = None,
+        root: str | None = None,
+        crashed: bool | None = None,
+        how: str = "",
+        others: list[tuple[str, str]] | None = None,
+        advice: list[str] | None = None,
+    ) -> None:
         self.tried = tried
-        lines = "\n".join(f"  {path}: {reason}" for path, reason in tried)
-        super().__init__(
-            f"coordd is not running: no socket answers. Tried:\n{lines}\n"
-            "Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET."
+        self.layout = layout
+        self.root = root
+        self.crashed = crashed
+        self.how = how
+        self.others = others or []
+        self.advice = _USUAL_ADVICE if advice is None else advice
+        lines = [f"  {path}: {reason}" for path, reason in tried]
+        lines = ["coordd is not running: no socket answers. Tried:", *lines, *self.hints]
+        super().__init__("\n".join(lines))
+
+    @property
+    def hints(self) -> list[str]:
+        """Return lines that say how it ended, what to do, and who answers elsewhere."""
+        elsewhere = [f"{words} answers. Ask it: {command}" for words, command in self.others]
+        return [*([self.how] if self.how else []), *self.advice, *elsewhere]
+
+    def advised(self, advice: list[str]) -> DaemonNotRunning:
+        """Return the same error with other advice."""
+        return DaemonNotRunning(
+            self.tried,
+            layout=self.layout,
+            root=self.root,
+            crashed=self.crashed,
+            how=self.how,
+            others=self.others,
+            advice=advice,
         )
 
 

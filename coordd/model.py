@@ -20,10 +20,14 @@ SinkState = Literal["ok", "failing"]
 ClaimState = Literal["held", "expired", "orphaned"]
 TaskState = Literal["available", "held", "expired", "orphaned"]
 
+WorkspaceState = Literal["inotify", "poll", "waiting", "unreadable"]
+
 STATUSES: tuple[Status, ...] = get_args(Status)
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 """In the order of need: who needs a human comes first."""
 TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
+WORKSPACE_STATES: tuple[WorkspaceState, ...] = get_args(WorkspaceState)
+"""How a workspace is followed, or why it is not."""
 
 SCHEMA = 1
 """The version carried by every ``--json`` document; it grows only when a field changes its meaning."""
@@ -49,6 +53,23 @@ class SelfUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class CgroupUsage:
+    """The limits of the control group that coordd runs in, such as a container's, and what is used of them.
+
+    Of nested groups the least limit counts; None is no limit. ``memory_used`` is ``memory_current`` without
+    the cache of files that the kernel gives up first, and ``memory_percent`` its share of ``memory_max``.
+    ``cpu_max`` is in processors, and ``cpu_percent`` the share of it that was used since the last sample.
+    """
+
+    memory_current: int | None
+    memory_used: int | None
+    memory_max: int | None
+    memory_percent: float | None
+    cpu_max: float | None
+    cpu_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class HostReading:
     """The measurements of the host for one system sample; a part that this machine does not give is None.
 
@@ -69,11 +90,12 @@ class HostReading:
     own_cpu_seconds: float | None
     own_rss: int | None
     own_open_fds: int | None
+    cgroup: CgroupUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SystemSample:
-    """One line of ``system_DATE.jsonl``."""
+    """One line of ``system_DATE.jsonl``; ``cgroup`` is None where no limit holds for coordd."""
 
     timestamp: str
     host: str
@@ -88,6 +110,7 @@ class SystemSample:
     coord_mode: CoordMode
     agents: AgentCounts
     self: SelfUsage
+    cgroup: CgroupUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +243,7 @@ class TaskView:
     """A task at the moment of asking: available, or claimed with its holder; and its reported progress.
 
     ``agent_id`` is the holder and ``holder_status`` its status now, None where no such agent is known.
+    ``problem`` says why the claim may not be read, and its holder is not known; None where it may.
     ``progress`` is in percent, None where it is unknown; ``failed``: it was told that the task failed.
     """
 
@@ -236,6 +260,7 @@ class TaskView:
     progress_at: str | None
     holder_status: Status | None
     sources: tuple[str, ...]
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

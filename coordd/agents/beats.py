@@ -9,9 +9,12 @@ Any change of content, mtime or inode of one is a beat, and so is a push. What i
                       or both are young
     a time            one old, one young       the same, and doubtful             the time of the change
     a time            unknown                  the written time                   the written time
+    an old time, a    unknown                  nothing                            the written time
+    young one if local
     none, or one ahead of the clock            the time of the change             the time of the change
 
 Doubtful: either time can be the lie, so nothing is known until the next beat, or for one timeout of silence.
+Where a heartbeat tells nothing, no older sign says that the agent is silent: it is unknown until it changes.
 No I/O and no clock: times are passed in.
 """
 
@@ -70,11 +73,15 @@ class LastBeat(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """One trace that is a sign of life: what it says, when it changed (epoch seconds), and its identity."""
+    """One trace that is a sign of life: what it says, when it changed (epoch seconds), and its identity.
+
+    ``local`` is the written time in this machine's local time, where nothing tells the zone.
+    """
 
     written: float | None
     changed: float | None
     identity: object
+    local: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,35 @@ class Restored:
 
 def first_beat(traces: AgentTraces, reading: Reading) -> LastBeat | None:
     """Return the last beat that the first reading of an agent finds; None if the agent has never beaten."""
-    found = [_first_of(sign, reading) for sign in _signs(traces)]
+    signs = list(_traced(traces))
+    found = [_first_of(sign, reading) for _, sign in signs]
     certain = [beat for beat, doubtful in found if beat is not None and not doubtful]
     doubtful = [beat for beat, doubtful in found if beat is not None and doubtful]
     latest = max(certain, default=None)
-    if doubtful and (latest is None or reading.wall - latest >= reading.timeout):
+    silent = latest is None or reading.wall - latest >= reading.timeout
+    if silent and doubtful:
         beat = max(doubtful)
         return LastBeat(beat, reading.observed, beat, doubtful=True)
-    return None if latest is None else LastBeat(latest, _observed_beat(latest, reading), latest)
+    if latest is None or (silent and any(_tells_nothing(*one, reading) for one in signs)):
+        return None
+    return LastBeat(latest, _observed_beat(latest, reading), latest)
+
+
+def _tells_nothing(trace: Heartbeat | Registration, sign: Sign, reading: Reading) -> bool:
+    """Return whether a trace leaves it open when it was written, so that its agent may live."""
+    if sign.changed is not None:
+        return False
+    if _possible(sign.written, reading.wall) is None:
+        return isinstance(trace, Heartbeat)
+    return _is_open(sign, reading)
+
+
+def _is_open(sign: Sign, reading: Reading) -> bool:
+    """Return whether the written time is old in UTC, young in local time, and nothing tells which it is."""
+    if sign.written is None or sign.local is None:
+        return False
+    age, local_age = reading.wall - sign.written, reading.wall - sign.local
+    return -FUTURE <= local_age < reading.timeout <= age
 
 
 def _first_of(sign: Sign, reading: Reading) -> tuple[float | None, bool]:
@@ -120,8 +148,10 @@ def _first_of(sign: Sign, reading: Reading) -> tuple[float | None, bool]:
     written, changed = _possible(sign.written, reading.wall), sign.changed
     if changed is not None and changed > reading.wall + FUTURE:
         changed = reading.wall
-    if written is None or changed is None:
-        return (written if changed is None else changed), False
+    if changed is None:
+        return (None if _is_open(sign, reading) else written), False
+    if written is None:
+        return changed, False
     if abs(written - changed) <= reading.timeout:
         return written, False
     old = [reading.wall - time >= reading.timeout for time in (written, changed)]
@@ -159,7 +189,9 @@ def _unrecorded_beat(
     if known and restored.wall is not None:
         after = max(after, restored.wall + FUTURE)
     beats = []
-    for sign in _signs(traces):
+    for _, sign in _traced(traces):
+        if sign.local is not None and _same_instant(sign.local, recorded):
+            continue
         written = _possible(sign.written, reading.wall)
         changed = _possible(sign.changed, reading.wall)
         if written is not None and written <= after:
@@ -233,15 +265,12 @@ def _traced(traces: AgentTraces) -> Iterator[tuple[Heartbeat | Registration, Sig
     """Yield the traces that are signs of life, each with what it says."""
     beat, registration = traces.heartbeat, traces.registration
     if beat is not None:
-        yield beat, Sign(beat.written, beat.mtime, beat.identity)
+        yield beat, Sign(beat.written, beat.mtime, beat.identity, beat.local)
     if registration is not None and not says_ended(registration.status):
         told = registration.updated_at
         written = registration.started_at if told is None else told
-        yield registration, Sign(written, registration.written, registration.identity or written)
-
-
-def _signs(traces: AgentTraces) -> list[Sign]:
-    return [sign for _, sign in _traced(traces)]
+        identity = registration.identity or written
+        yield registration, Sign(written, registration.written, identity, registration.local)
 
 
 def _possible(time: float | None, wall: float) -> float | None:
@@ -252,10 +281,11 @@ def _possible(time: float | None, wall: float) -> float | None:
 def _all_times(traces: AgentTraces) -> list[float]:
     times: list[float | None] = []
     if traces.heartbeat:
-        times += (traces.heartbeat.mtime, traces.heartbeat.written)
+        times += (traces.heartbeat.mtime, traces.heartbeat.written, traces.heartbeat.local)
     if traces.registration:
         registration = traces.registration
-        times += (registration.started_at, registration.updated_at, registration.written)
+        times += (registration.started_at, registration.updated_at)
+        times += (registration.written, registration.local)
     return [time for time in times if time is not None]
 
 

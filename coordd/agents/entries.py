@@ -119,6 +119,7 @@ def of_split(claim: SplitClaim) -> AttentionEntry:
         text=f"split: held by {', '.join(first)} and {last} at once",
         command="coordctl tasks",
         about=[part for one in holders for part in one],
+        dated=False,  # who renews a claim changes its time, and nothing else
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from coordd.agents.observation import Observation, ObservationKey
 from coordd.agents.shown import ShownObservation
+from coordd.agents.source import with_remedy
 from coordd.util.timestamps import format_utc
 
 _NAMED = 5
@@ -62,6 +63,8 @@ def _of_source(one: ShownObservation, wall: float, refusal: str | None) -> Itera
         "silence": _rounded(one.evidence.silence),
         "threshold": one.evidence.timeout,
     }
+    if observation.traces is not None and observation.traces.hidden is not None:
+        yield _signal("denied", source, with_remedy(observation.traces.hidden, source), None)
     yield {
         "signal": "source",
         "source": source,

@@ -174,7 +174,7 @@ class Judging:
         every = []
         for one in observations:
             evidence = self._evidence(one, horizon)
-            hidden = one.traces is not None and one.traces.hidden
+            hidden = one.traces is not None and one.traces.hidden is not None
             if one.dormant or (one.beat_at is None and not hidden):
                 evidence = replace(evidence, readable=True)
             every.append(evidence)

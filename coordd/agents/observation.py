@@ -103,7 +103,7 @@ class Observation:
         no end can be told that a beat is to be compared with.
         """
         silence = None if self.beat_at is None else max(0.0, observed - self.beat_at)
-        hidden = self.traces is not None and self.traces.hidden
+        hidden = self.traces is not None and self.traces.hidden is not None
         doubtful = self.doubtful and silence is not None and silence < timeout
         if doubtful:
             silence = None

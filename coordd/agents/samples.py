@@ -18,24 +18,35 @@ from coordd.util.timestamps import format_utc
 
 
 def sample_of(
-    agent: Agent, *, verdict: Verdict, wall: float, host: str, tree: TreeUse | None = None
+    agent: Agent,
+    *,
+    verdict: Verdict,
+    wall: float,
+    host: str,
+    tree: TreeUse | None = None,
+    project: str | None = None,
 ) -> AgentSample:
-    """Return the agent's record at the moment ``wall``; ``tree`` is what its processes use, if measured."""
-    return AgentSample(**_fields(agent, verdict, wall, host, tree))
+    """Return the agent's record at the moment ``wall``; ``tree`` is what its processes use, if measured.
+
+    ``project`` is that of its workspace; None: the workspace itself.
+    """
+    return AgentSample(**_fields(agent, verdict, wall, host, tree, project=project))
 
 
-def view_fields(shown: ShownAgent, *, wall: float, host: str) -> dict[str, Any]:
+def view_fields(shown: ShownAgent, *, wall: float, host: str, project: str | None = None) -> dict[str, Any]:
     """Return the fields of an agent's view at the moment ``wall``, at which it was judged."""
     agent = shown.agent
     if shown.doing != agent.doing:
         agent = agent.recorded(agent.verdict, agent.cause, shown.doing)
-    fields = _fields(agent, shown.verdict, wall, host, shown.tree)
+    fields = _fields(agent, shown.verdict, wall, host, shown.tree, project=project)
     fields["last_heartbeat_age"] = None if shown.age is None else round(shown.age, 3)
     fields["inactive_since"] = _moment(shown.fell)
     return fields
 
 
-def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUse | None) -> dict[str, Any]:
+def _fields(
+    agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUse | None, *, project: str | None
+) -> dict[str, Any]:
     workspace, doing, session = agent.key.recorded_workspace, agent.doing, agent.session
     fields: dict[str, Any] = {
         "timestamp": format_utc(wall),
@@ -50,12 +61,13 @@ def _fields(agent: Agent, verdict: Verdict, wall: float, host: str, tree: TreeUs
         "last_heartbeat": None if agent.beat_wall is None else format_utc(agent.beat_wall),
         "declared_status": agent.declared_status,
         "sources": agent.sources,
-        "project": workspace,
+        "project": project or workspace,
         "activity": doing.activity,
         "activity_since": _since(doing.since) if doing.activity else None,
     }
     if session is not None:
         fields |= _session_fields(agent, session, verdict)
+        fields["project"] = session.project or fields["project"]
     process = agent.process
     if process is not None:
         fields |= _process_fields(process, session, tree)
@@ -70,7 +82,6 @@ def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[st
     call = turn.calls[0] if turn.calls and at_work else None
     waiting = agent.doing.activity == "waiting"
     return {
-        "project": session.project or agent.key.recorded_workspace,
         "name": session.name,
         "kind": session.kind,
         "session_id": session.session_id,

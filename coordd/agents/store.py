@@ -87,6 +87,19 @@ class AgentStore:
         if self.workspaces.get(state.workspace) is state:
             del self.workspaces[state.workspace]
 
+    def named_workspace(self, path: str | None) -> str | None:
+        """Return the name of the workspace to which a path leads; the path itself where it leads to none."""
+        if path and path not in self.workspaces:
+            for name, source in self.workspaces.items():
+                if path in source.aliases:
+                    return name
+        return path
+
+    def project_of(self, workspace: str) -> str | None:
+        """Return the project that a workspace belongs to, None where no source of it says so."""
+        source = self.workspaces.get(workspace)
+        return source.project if source is not None else None
+
     def get(self, key: AgentKey) -> Agent | None:
         """Return the agent with this key, as it was last recorded."""
         return self._agents.get(key)

@@ -74,7 +74,7 @@ class OrphanedClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitClaim:
-    """A task that several agents hold at once; ``since`` is when that was found."""
+    """A task that several agents hold at once; ``since`` is when that was found, or was so before."""
 
     workspace: str
     task: str

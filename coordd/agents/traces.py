@@ -23,12 +23,14 @@ class Heartbeat:
     ``written`` is the timestamp in it (epoch seconds), None where the content is empty or no timestamp.
     ``mtime`` is that of the file, in epoch seconds; a key has none, and the time at which its change was
     observed stands for it, None before the first change. ``identity`` changes whenever content, mtime or
-    inode change, and with each push for a key: two readings with equal identity are the same beat.
+    inode change, and with each push for a key: two readings with equal identity are the same beat. ``local``
+    is the written time if that was this machine's local time, where nothing tells the zone; else None.
     """
 
     written: float | None
     mtime: float | None
     identity: tuple[object, ...] | int
+    local: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Registration:
     wrote it, under any name (``last_update``, ``last_seen``, …). ``written`` is when it was written as coordd
     sees it (epoch seconds): the mtime of the file, or the time at which the change of an entry was
     observed, None before the first. ``owner`` is the uid of the file; an entry of the registry has none.
-    ``identity`` changes whenever content, mtime or inode do. ``proc_start`` is the start of the process in
+    ``identity`` changes whenever content, mtime or inode do. ``local`` is ``updated_at``, or without one
+    ``started_at``, if that was local time, as in a heartbeat. ``proc_start`` is the start of the process in
     clock ticks since boot, as ``/proc/<pid>/stat`` has it.
     """
 
@@ -52,6 +55,7 @@ class Registration:
     owner: int | None = None
     written: float | None = None
     identity: int = 0
+    local: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,9 @@ class AgentTraces:
 
     ``tasks`` is empty where there is no list of tasks and None where the list cannot be read;
     ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
-    the agent, ``hidden`` when its heartbeat exists and coordd has no right to read it. ``workspace`` is where
-    the agent works, if the source names that for each agent; None: the source's own. ``session`` is what a
-    coding agent's own files say of it, None where they are not read.
+    the agent. ``hidden`` says why its heartbeat, which exists, may not be read, None where it may.
+    ``workspace`` is where the agent works, if the source names that for each agent; None: the source's own.
+    ``session`` is what a coding agent's own files say of it, None where they are not read.
     """
 
     agent_id: str
@@ -71,7 +75,7 @@ class AgentTraces:
     tasks: tuple[str, ...] | None = ()
     listed: bool = False
     unnamed_tasks: int = 0
-    hidden: bool = False
+    hidden: str | None = None
     workspace: str | None = None
     session: Session | None = None
 
@@ -81,7 +85,7 @@ class Claim:
     """A claim of an agent on a task, as written; that the file or key exists is the claim, whatever it says.
 
     ``agent_id`` is None where no holder is named; times are epoch seconds. ``expires_at`` is the written
-    time, or else ``claimed_at`` + ``ttl``.
+    time, or else ``claimed_at`` + ``ttl``. ``problem`` says why nothing of it may be read, None where it may.
     """
 
     task: str
@@ -90,6 +94,7 @@ class Claim:
     expires_at: float | None = None
     status: str | None = None
     description: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coordd.cli.common import BadUsage, DaemonTarget, OutputClosed, complain, flush, parse_timeout
+from coordd.cli.common import LAYOUTS, BadUsage, DaemonTarget, OutputClosed, complain, flush, parse_timeout
 from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.util.text import escape
 
@@ -21,6 +21,9 @@ CLOSED = 141
 
 UNEXPECTED = 4
 """The exit code of an error that nobody foresaw: as for "cannot tell"."""
+
+
+_VALUED = ("--socket", "--timeout", "--layout", "-w")
 
 
 def main() -> int:
@@ -79,7 +82,7 @@ def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
             seen = True
         elif argument == "--json" and seen:
             as_json = True
-        elif name in ("--socket", "--timeout"):
+        elif name in _VALUED and (name != "-w" or not equals):
             if not equals:
                 value = next(rest, "")
             if not value or value.startswith("-"):
@@ -88,6 +91,7 @@ def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
         else:
             return None
     timeout = parse_timeout(values["--timeout"]) if "--timeout" in values else DaemonTarget.TIMEOUT
-    if not seen or timeout is None:
+    layout = values.get("--layout")
+    if not seen or timeout is None or layout not in (None, *LAYOUTS):
         return None
-    return DaemonTarget(values.get("--socket"), timeout), as_json
+    return DaemonTarget(values.get("--socket"), timeout, directory=values.get("-w"), layout=layout), as_json

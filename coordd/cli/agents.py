@@ -15,6 +15,7 @@ from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
 from coordd.cli.tables import agent_table
 from coordd.cli.watched import watched_lines
+from coordd.cli.workspace_names import workspace_named
 from coordd.errors import RpcError
 from coordd.model import ACTIVITIES, STATUSES
 from coordd.protocol.jsonrpc import INVALID_PARAMS
@@ -65,6 +66,7 @@ def command(
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json
     shows all of it.
     """
+    workspace = workspace_named(target, workspace)
     # The daemon knows the workspace alone: a project's worktrees are found here.
     redis = workspace if workspace == "" else None
     asked = {"status": status, "activity": activity, "workspace": redis}

@@ -14,7 +14,7 @@ import click
 
 from coordd import __version__
 from coordd.cli.common import BadUsage, complain, say
-from coordd.cli.options import keep_target, socket_option, timeout_option
+from coordd.cli.options import keep_target, place_options, socket_option, timeout_option
 from coordd.util.usage import USAGE, usage_words
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _COMMANDS = {
     "ack": "coordd.cli.ack",
     "forget": "coordd.cli.forget",
     "tasks": "coordd.cli.tasks",
+    "workspaces": "coordd.cli.workspaces",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",
     "records": "coordd.cli.records",
@@ -39,6 +40,7 @@ _COMMANDS = {
     "reload": "coordd.cli.reload",
     "rpc": "coordd.cli.rpc",
     "completion": "coordd.cli.completion",
+    "daemons": "coordd.cli.daemons",
     "dashboard": "coordd.cli.dashboard",
 }
 
@@ -91,16 +93,25 @@ Exit codes: 0 healthy or done, 1 degraded or refused, 2 usage,
 3 coordd is not running, 4 cannot tell (permission, timeout).
 
 \b
-The socket is looked for in this order: --socket, $COORDD_SOCKET, the workspace
-above the current directory, the user's, the system's.""",
+The socket is looked for in this order: --socket, $COORDD_SOCKET (unless -w or
+--layout is given), the project at or above -w DIR or the current directory, the
+user's, the system's. The first place where a coordd has run is the one: if it
+does not run there any more, no other answers in its place unsaid.""",
 )
 @socket_option
+@place_options
 @timeout_option
 @click.version_option(__version__, prog_name="coordctl", message="%(prog)s %(version)s")
 @click.pass_context
-def app(ctx: click.Context, socket: str | None, timeout: float | None) -> None:
+def app(
+    ctx: click.Context,
+    socket: str | None,
+    timeout: float | None,
+    directory: str | None,
+    layout: str | None,
+) -> None:
     """Ask coordd which coding agents are alive, what they hold, and how the machine does."""
-    keep_target(ctx, socket, timeout)
+    keep_target(ctx, socket, timeout, directory=directory, layout=layout)
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(USAGE)

@@ -143,7 +143,7 @@ def check(
 ) -> CheckResult:
     """Ask the daemon and judge its answer; a failure to ask becomes a verdict too."""
     try:
-        with target.connect() as client:
+        with target.connect(tell=False) as client:
             document = client.call("status")
     except DaemonNotRunning as error:
         return of_error(CRITICAL, str(error))

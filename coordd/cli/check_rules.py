@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordd.cli.ranges import ThresholdRange
+from coordd.records.room import cpu_percent, memory_percent, memory_used
 from coordd.util.text import count, epoch_of, escape, number
 from coordd.util.untyped import as_dict
 
@@ -212,6 +213,18 @@ def _without_ended(document: Document) -> float | None:
     return None if inactive is None else max(inactive - (ended or 0.0), 0.0)
 
 
+def _cpu(document: Document) -> float | None:
+    return number(cpu_percent(as_dict(document.get("system"))))
+
+
+def _memory(document: Document) -> float | None:
+    return number(memory_percent(as_dict(document.get("system"))))
+
+
+def _memory_used(document: Document) -> float | None:
+    return number(memory_used(as_dict(document.get("system"))))
+
+
 def _load(document: Document) -> float | None:
     averages = as_dict(document.get("system")).get("load_average")
     if not isinstance(averages, (list, tuple)) or len(averages) < 2:
@@ -258,12 +271,12 @@ METRICS = (
     ),
     Metric("unknown", "unknown agents", "agents whose state is unknown", _in("agents", "unknown")),
     Metric("orphaned", "orphaned claims", "claims whose holder is gone", _in("tasks", "orphaned")),
-    Metric("cpu", "cpu", "CPU use of the machine in percent", _in("system", "cpu_percent"), "%", "100"),
+    Metric("cpu", "cpu", "CPU use of the machine, or of the container, in percent", _cpu, "%", "100"),
     Metric(
         "memory",
         "memory",
-        "memory in use in percent",
-        _in("system", "memory_usage", "percent"),
+        "memory in use in percent, of the machine or of the container",
+        _memory,
         "%",
         "100",
         warning="90",
@@ -293,7 +306,7 @@ _ABSOLUTE_LOAD = Metric("load", "load", "", _load, label="load5")
 _FIGURES = (
     Metric("available", "", "", _in("tasks", "available")),
     Metric("claimed", "", "", _in("tasks", "claimed")),
-    Metric("memory_used", "", "", _in("system", "memory_usage", "used"), "B"),
+    Metric("memory_used", "", "", _memory_used, "B"),
     Metric("disk_free", "", "", _in("system", "disk_usage", "free"), "B"),
     Metric("daemon_rss", "", "", _in("daemon", "rss"), "B"),
     Metric("daemon_uptime", "", "", _in("daemon", "uptime"), "s"),

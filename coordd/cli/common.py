@@ -9,16 +9,16 @@ import os
 import sys
 
 from coordd.cli.view import View
-from coordd.errors import CannotTell, CoorddError
-from coordd.protocol.paths import address_problem, socket_candidates
+from coordd.errors import CannotTell, CoorddError, DaemonNotRunning
+from coordd.protocol.paths import DaemonLocation, address_problem, socket_candidates
 from coordd.util.text import escape, escape_lines
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
     from coordd.protocol.client import Client
-    from coordd.protocol.paths import DaemonLocation
 
 LONGEST_TIMEOUT = 86400.0
+LAYOUTS = ("project", "user", "system")
 USUAL_COLUMNS = 80
 """Columns to assume for a terminal that reports 0 columns (a serial line, a container's)."""
 
@@ -34,41 +34,99 @@ class OutputClosed(Exception):
 
 
 class DaemonTarget:
-    """The daemon to ask, and the seconds that an answer may take."""
+    """The daemon to ask, and the seconds that an answer may take.
+
+    ``socket``, ``directory`` and ``layout`` are what was given with ``--socket``, ``-w`` and ``--layout``;
+    None where that was not.
+    """
 
     TIMEOUT = 5.0
 
-    __slots__ = ("_root", "socket", "timeout")
+    __slots__ = ("_found", "directory", "layout", "socket", "timeout")
 
     def __init__(
-        self, socket: str | None = None, timeout: float = TIMEOUT, *, root: str | None = None
+        self,
+        socket: str | None = None,
+        timeout: float = TIMEOUT,
+        *,
+        directory: str | None = None,
+        layout: str | None = None,
+        found: DaemonLocation | None = None,
     ) -> None:
         self.socket = socket
         self.timeout = timeout
-        self._root = root  # the project's directory, when its socket was found before and is asked again
+        self.directory = directory
+        self.layout = layout
+        self._found = found
 
     def locations(self) -> list[DaemonLocation]:
-        """Return where its socket may be, in the order of search."""
-        locations = socket_candidates(self.socket, os.environ, working_directory(), sys.platform)
-        if self._root is not None:
-            locations[0].root = self._root
-        return locations
-
-    def connect(self) -> Client:
-        """Connect to it.
+        """Return where its socket may be, in the order of search.
 
         Raises:
-            DaemonNotRunning, CannotTell: as :func:`coordd.protocol.client.connect`.
-            BadUsage: the user named a socket that cannot exist.
+            BadUsage: the directory that was named does not exist, or there is no project.
         """
-        from coordd.protocol.client import connect
+        if self._found is not None:
+            return [self._found]
+        cwd = working_directory()
+        if self.directory is not None and not os.path.isdir(os.path.join(cwd or "/", self.directory)):
+            raise BadUsage(f"-w {escape(self.directory)}: there is no such directory.")
+        locations = socket_candidates(
+            self.socket, os.environ, cwd, sys.platform, directory=self.directory, layout=self.layout
+        )
+        if not locations:
+            raise BadUsage(
+                "--layout project: no project is at or above this directory; name one with -w DIR."
+            )
+        return locations
 
+    def sound_locations(self) -> list[DaemonLocation]:
+        """Return the same; raises BadUsage also if the user named a socket that cannot exist."""
         locations = self.locations()
         if locations[0].explicit:
             problem = address_problem(locations[0].socket, sys.platform)
             if problem is not None:
                 raise BadUsage(f"{locations[0].layout} {escape(locations[0].socket)}: {problem}")
-        return connect(locations, self.timeout)
+        return locations
+
+    def connect(self, *, advise: bool = True, tell: bool = True) -> Client:
+        """Connect to it; ``tell`` says on stderr if another daemon is asked in its place.
+
+        Without ``advise`` an error does not say what to do on this machine, which takes a while to find out.
+
+        Raises:
+            DaemonNotRunning, CannotTell: as :func:`coordd.protocol.search.find_daemon`.
+            BadUsage: the user named a socket that cannot exist.
+        """
+        from coordd.protocol.search import find_daemon
+
+        locations = self.sound_locations()
+        try:
+            client = find_daemon(locations, self.timeout, environ=os.environ, cwd=self.where())
+        except DaemonNotRunning as error:
+            if not advise:
+                raise
+            from coordd.cli.advice import advised
+
+            raise advised(error, explicit=self._found is None and locations[0].explicit) from error
+        if tell and client.note is not None:
+            complain(client.note)
+        return client
+
+    def where(self) -> str | None:
+        """Return the directory that is meant: ``-w``, else the current one; None if that no longer exists."""
+        cwd = working_directory()
+        return cwd if self.directory is None else os.path.realpath(os.path.join(cwd or "/", self.directory))
+
+    def hurried(self, seconds: float) -> DaemonTarget:
+        """Return the same target with at most these seconds for an answer."""
+        return DaemonTarget(
+            self.socket, min(self.timeout, seconds), directory=self.directory, layout=self.layout
+        )
+
+    def staying(self, client: Client) -> DaemonTarget:
+        """Return a target that is the daemon behind this client's socket, and no other, from now on."""
+        same = DaemonLocation("--socket", client.path, None, None, None, root=client.root, own=client.own)
+        return DaemonTarget(None, self.timeout, directory=self.directory, found=same)
 
 
 def working_directory() -> str | None:

@@ -36,7 +36,7 @@ def agents_named(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def _words(ctx: click.Context, incomplete: str, fields: tuple[str, ...]) -> list[str]:
     try:
-        with _target(ctx).connect() as client:
+        with _target(ctx).connect(advise=False, tell=False) as client:
             answer = client.call("agents.list", {})
     except CoorddError:
         return []
@@ -47,9 +47,12 @@ def _words(ctx: click.Context, incomplete: str, fields: tuple[str, ...]) -> list
 
 def _target(ctx: click.Context) -> DaemonTarget:
     """Return the daemon that the words before the cursor name; while completing, click calls no command."""
-    socket = None
+    named: dict[str, str | None] = {}
     context: click.Context | None = ctx
-    while context is not None and socket is None:
-        socket = context.params.get("socket")
+    while context is not None:
+        for name in ("socket", "directory", "layout"):
+            named[name] = named.get(name) or context.params.get(name)
         context = context.parent
-    return DaemonTarget(socket, PATIENCE)
+    return DaemonTarget(
+        named.get("socket"), PATIENCE, directory=named.get("directory"), layout=named.get("layout")
+    )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordd.cli.common import DaemonTarget, complain, flush, say, working_directory
+from coordd.cli.common import BadUsage, DaemonTarget, complain, flush, say
 from coordd.cli.options import takes_target
-from coordd.errors import CoorddError
+from coordd.cli.staying import Daemon
+from coordd.errors import CannotTell, CoorddError
 from coordd.protocol.paths import system_paths
 from coordd.util.text import escape
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coordd.dashboard.tokens import Keys
+    from coordd.protocol.client import Client
     from coordd.protocol.paths import DaemonLocation
 
 GROUP = "coordd"
@@ -89,9 +91,9 @@ def command(
     Unix socket. On any other address, and for the daemon of the system layout, a token is always
     required.
     """
-    locations = target.locations()
+    locations = target.sound_locations()
     system = locations[0].socket == system_paths(sys.platform)["socket"] or (
-        not locations[0].explicit and not _own_daemon(locations)
+        target.layout is None and not locations[0].explicit and not _own_daemon(locations)
     )
     if make_token:
         return _make_token(token_file, system=system)
@@ -101,7 +103,6 @@ def command(
 
     address = parse_address(listen)
     keys = _keys(token_file, needed=system or not address.loopback, system=system)
-    cwd = working_directory()
 
     def started(url: str) -> None:
         say(f"coordd dashboard: {escape(url)}{'  (asks for the token)' if keys else ''}")
@@ -116,7 +117,15 @@ def command(
         group_may=system,
         log_file=log_file,
     )
-    run(options, locations=target.locations, cwd=cwd, started=started)
+    daemon = Daemon(target)
+
+    def find() -> Client:
+        try:
+            return daemon.connect()
+        except BadUsage as error:  # a directory that is gone meanwhile
+            raise CannotTell(str(error)) from error
+
+    run(options, find=find, read_snapshot=daemon.last_snapshot, started=started)
     return 0
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import is_at, place_of, short_path
 from coordd.cli.agent_words import key_of, name_of
-from coordd.cli.common import working_directory
 from coordd.cli.pages import all_pages
 from coordd.cli.typed import shown_forms, spellings, typed
+from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell, CoorddError, RpcError
+from coordd.protocol.paths import workspace_above
 from coordd.util.text import escape, shown
 from coordd.util.untyped import as_dict
 
@@ -89,8 +90,9 @@ def _searched(
     """
     _, agents = all_pages(target, "agents.list", "agents", {})
     if workspace is not None:
-        agents = [agent for agent in agents if is_at(agent, workspace)]
-    found = meant(agents, words, working_directory())
+        place = workspace_named(target, workspace) or ""
+        agents = [agent for agent in agents if is_at(agent, place)]
+    found = meant(agents, words, _here(target))
     if len(found) != 1:
         home = os.environ.get("HOME")
         raise NoSuchAgent(explained(agents, found, spellings(words)[0], home)) from refused
@@ -137,6 +139,14 @@ def _get(target: DaemonTarget, agent_id: str, workspace: str | None) -> dict[str
         if not isinstance(agent, dict):
             raise CannotTell(f"{client.path}: the answer is not an agent.")
     return agent
+
+
+def _here(target: DaemonTarget) -> str | None:
+    """Return the current directory; in a path that leads to another's workspace, that workspace."""
+    here = target.where()
+    root = workspace_above(here) if here is not None else None
+    named = workspace_named(target, root)
+    return here if named in (None, root) else named
 
 
 def _words_of(agent: dict[str, Any]) -> Iterable[str]:

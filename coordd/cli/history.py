@@ -18,6 +18,7 @@ from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target, utc_option
 from coordd.cli.tail import find_series
 from coordd.cli.typed import spellings, typed
+from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell
 from coordd.records.moments import Span, checked_span
 from coordd.records.scan import TYPES, Record, RecordQuery, Scan
@@ -100,7 +101,9 @@ def command(
             type,
             _span(since, until, now, utc=utc),
             None if agent_id is None else typed(agent_id),
-            None if workspace is None else typed(os.path.abspath(os.path.expanduser(workspace))),
+            workspace_named(
+                target, None if workspace is None else typed(os.path.abspath(os.path.expanduser(workspace)))
+            ),
             worktrees=True,
         )
         thinner = None if step is None else Thinner(type, _step(step))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from coordd.cli.common import colour_wanted
 from coordd.cli.times import moment_words, zone_of
 from coordd.errors import CannotTell
+from coordd.records.room import cpu_percent, memory_percent
 from coordd.util.text import epoch_of, escape, number
 from coordd.util.timestamps import format_utc, within_calendar
 
@@ -108,9 +109,8 @@ def _curves(
 def _system(placed: Iterable[tuple[int, dict[str, Any]]]) -> dict[str, _Curve]:
     cpu, memory = _Curve(), _Curve()
     for x, record in placed:
-        cpu.add(x, record.get("cpu_percent"))
-        usage = record.get("memory_usage")
-        memory.add(x, usage.get("percent") if isinstance(usage, dict) else None)
+        cpu.add(x, cpu_percent(record))
+        memory.add(x, memory_percent(record))
     return {"cpu": cpu, "memory": memory}
 
 

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 _WORDS = {
     "timestamp", "host", "coord_mode", "workspace", "agent_id", "status", "reason", "cause", "last_heartbeat",
-    "declared_status", "sources", "kind", "subject", "message", "detail",
+    "declared_status", "sources", "kind", "subject", "message", "detail", "project", "name", "session_id",
+    "activity", "activity_since", "waiting_for", "tool", "tool_since", "last_progress", "model",
+    "tokens.since", "tty", "ended_at",
 }  # fmt: skip  # a list of words
+_GROUP = ("memory_current", "memory_used", "memory_max", "memory_percent", "cpu_max", "cpu_percent")
+_TOKENS = ("input", "output", "cache_read", "cache_write", "since")
 _USAGE = ("total", "used", "free", "percent")
 _COLUMNS = {
     "system": (
@@ -36,7 +40,7 @@ _COLUMNS = {
         "disk_io.read",
         "disk_io.write",
         "network_io.sent",
-        "network_io.recv",
+        "network_io.received",
         "coord_mode",
         "agents.active",
         "agents.inactive",
@@ -45,6 +49,7 @@ _COLUMNS = {
         "self.rss",
         "self.open_fds",
         "self.loop_lag_ms",
+        *(f"cgroup.{name}" for name in _GROUP),
     ),
     "agent": (
         "timestamp",
@@ -62,6 +67,24 @@ _COLUMNS = {
         "pid",
         "cpu_percent",
         "rss",
+        "project",
+        "name",
+        "kind",
+        "session_id",
+        "activity",
+        "activity_since",
+        "waiting_for",
+        "tool",
+        "tool_since",
+        "background",
+        "last_progress",
+        "model",
+        "context_tokens",
+        *(f"tokens.{name}" for name in _TOKENS),
+        "proc_start",
+        "tty",
+        "processes",
+        "ended_at",
     ),
     "event": ("timestamp", "host", "kind", "subject", "message", "detail"),
 }
@@ -70,13 +93,15 @@ _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b
 _BLANK = frozenset("\t\r\n")
 """Characters that some programs cut off, and at which others end the cell."""
 _ENDLESS = float("inf")
+_IDENTITIES = frozenset({"pid", "proc_start"})
+"""Numbers that say which one, and not how much: they have no mean."""
 _THIN = ("mean", "min", "max")
 _ROWS = 500
 
 
 def csv_blocks(type: str, records: Iterable[dict[str, Any]], *, thinned: bool) -> Iterator[bytes]:
     """Yield the header, then the rows, in blocks of whole lines."""
-    columns = [name for name in _COLUMNS[type] if not (thinned and name == "pid")]
+    columns = [name for name in _COLUMNS[type] if not (thinned and name in _IDENTITIES)]
     heading = columns
     if thinned:
         heading = ["timestamp", "step", "records"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.agent_places import short_path, short_paths
 from coordd.cli.times import moment_words, zone_of
+from coordd.records.room import cpu_percent, memory_percent
 from coordd.util.text import UNKNOWN, count, duration, number, percent, shown, size, width
 from coordd.util.untyped import as_dict
 
@@ -73,8 +74,8 @@ def _system(_with_workspace: bool) -> Columns:
         load = record.get("load_average")
         agents = _part(record, "agents")
         return [
-            _number(record.get("cpu_percent"), percent),
-            _number(_part(record, "memory_usage").get("percent"), percent),
+            _number(cpu_percent(record), percent),
+            _number(memory_percent(record), percent),
             _number(_part(record, "disk_usage").get("percent"), percent),
             _number(load[0] if isinstance(load, list) and load else None, _two_decimals),
             _number(agents.get("active"), _count),

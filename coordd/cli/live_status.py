@@ -36,14 +36,15 @@ OVERDUE = 1.5
 class LiveStatus:
     """Hold the latest picture of a daemon, and how old it is.
 
-    ``connect`` returns a connected client; once ``path`` is known, of the daemon there. ``version`` grows
-    with every answer, ``changes`` only when more than the time has changed. ``picture`` is None until the
-    first answer; ``heard_at`` is when the last one came. ``trouble`` is why there has been no daemon since
-    ``lost_at``.
+    ``connect`` returns a connected client, once it has found one always of the same daemon. ``note`` says
+    that another daemon is asked than the one that is meant. ``version`` grows with every answer, ``changes``
+    only when more than the time has changed. ``picture`` is None until the first answer; ``heard_at`` is when
+    the last one came. ``trouble`` is why there has been no daemon since ``lost_at``.
     """
 
-    def __init__(self, *, connect: Callable[[str | None], Client], timeout: float) -> None:
+    def __init__(self, *, connect: Callable[[], Client], timeout: float) -> None:
         self.path: str | None = None
+        self.note: str | None = None
         self.picture: Picture | None = None
         self.heard_at = 0.0
         self.trouble: ClientError | None = None
@@ -115,10 +116,11 @@ class LiveStatus:
 
     def _open(self, mono: float) -> None:
         try:
-            self._client = self._connect(self.path)
+            self._client = self._connect()
         except (DaemonNotRunning, CannotTell) as error:
             self._lose(error, mono)
         else:
+            self.note = self._client.note
             self._ask(SUBSCRIBE, mono)
 
     def _ask(self, calls: list[tuple[str, object]], mono: float) -> None:

@@ -1,4 +1,4 @@
-"""Define the options that several commands have; ``--socket`` and ``--timeout`` work before and after one."""
+"""Define the options that several commands have; those that choose a daemon work before and after one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coordd.cli.common import LONGEST_TIMEOUT, DaemonTarget, parse_timeout
+from coordd.cli.common import LAYOUTS, LONGEST_TIMEOUT, DaemonTarget, parse_timeout
 from coordd.cli.complete import agents_named
 from coordd.cli.typed import typed
 
@@ -25,6 +25,20 @@ def socket_option(function: Callback) -> Callback:
     )
 
 
+def place_options(function: Callback) -> Callback:
+    """Add the options ``-w DIR`` and ``--layout`` to a command, passed on as ``directory`` and ``layout``."""
+    return click.option(
+        "-w",
+        "directory",
+        metavar="DIR",
+        help="Ask as from this directory: its project's daemon first.",
+    )(
+        click.option(
+            "--layout", type=click.Choice(LAYOUTS), help="Ask the daemon of this layout, and no other."
+        )(function)
+    )
+
+
 def timeout_option(function: Callback) -> Callback:
     """Add the option ``--timeout SECONDS`` to a command."""
     return click.option(
@@ -35,24 +49,37 @@ def timeout_option(function: Callback) -> Callback:
     )(function)
 
 
-def keep_target(ctx: click.Context, socket: str | None, timeout: float | None) -> DaemonTarget:
+def keep_target(
+    ctx: click.Context,
+    socket: str | None,
+    timeout: float | None,
+    *,
+    directory: str | None = None,
+    layout: str | None = None,
+) -> DaemonTarget:
     """Return the target of this context: its own options, else those of an outer command."""
     outer = ctx.find_object(DaemonTarget) or DaemonTarget()
     target = DaemonTarget(
-        outer.socket if socket is None else socket, outer.timeout if timeout is None else timeout
+        outer.socket if socket is None else socket,
+        outer.timeout if timeout is None else timeout,
+        directory=outer.directory if directory is None else directory,
+        layout=outer.layout if layout is None else layout,
     )
     ctx.obj = target
     return target
 
 
 def takes_target(function: Callable[..., int]) -> Callable[..., int]:
-    """Add both options to a command, and pass it the :class:`DaemonTarget` as its first argument."""
+    """Add the options that choose a daemon to a command, and pass it the :class:`DaemonTarget` first."""
 
     @functools.wraps(function)
-    def with_target(*, socket: str | None, timeout: float | None, **others: Any) -> int:
-        return function(keep_target(click.get_current_context(), socket, timeout), **others)
+    def with_target(
+        *, socket: str | None, timeout: float | None, directory: str | None, layout: str | None, **others: Any
+    ) -> int:
+        context = click.get_current_context()
+        return function(keep_target(context, socket, timeout, directory=directory, layout=layout), **others)
 
-    return socket_option(timeout_option(with_target))
+    return socket_option(place_options(timeout_option(with_target)))
 
 
 def json_option(words: str = "One JSON document, with all fields.") -> Callable[[Callback], Callback]:

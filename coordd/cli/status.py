@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from coordd.cli.common import DaemonTarget, complain, own_view, say, say_json, working_directory
+from coordd.cli.common import DaemonTarget, complain, own_view, say, say_json
 from coordd.cli.look import LOOK, OLD_LOOK, Picture, picture_of
 from coordd.cli.status_text import running_text, stopped_text
 from coordd.errors import CannotTell, DaemonNotRunning, RpcError
@@ -28,7 +28,7 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
         since the exit code 1 of other commands would say degraded here.
     """
     try:
-        client = target.connect()
+        client = target.connect(tell=as_json)
     except DaemonNotRunning as error:
         return _show_snapshot(target, error, as_json=as_json)
     with client:
@@ -42,7 +42,7 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
     if as_json:
         say_json(picture.document)
     else:
-        say(running_text(picture, own_view()))
+        say(running_text(picture, own_view(), note=client.note))
     return OK if picture.document["health"] == "ok" else DEGRADED
 
 
@@ -57,10 +57,10 @@ def _look(client: Client) -> list[Any]:
 
 
 def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bool) -> int:
-    from coordd.protocol.snapshot import last_snapshot
+    from coordd.protocol.left_behind import last_snapshot
 
     refused: list[str] = []
-    found = last_snapshot(target.locations(), os.environ, working_directory(), time.time(), refused)
+    found = last_snapshot(target.locations(), os.environ, target.where(), time.time(), refused)
     for line in refused:
         complain(line)
     if as_json:
@@ -71,5 +71,5 @@ def _show_snapshot(target: DaemonTarget, error: DaemonNotRunning, *, as_json: bo
         complain(str(error))
     else:
         picture = Picture(found.status, found.agents)
-        say(stopped_text(picture, error.tried, own_view(), snapshot_age=found.age))
+        say(stopped_text(picture, error.tried, own_view(), snapshot_age=found.age, hints=error.hints))
     return error.exit_code

@@ -34,7 +34,7 @@ marked as old. Into a pipe it prints the status again at each change, at
 most twice a second, with an empty line between; with --json a line each.""",
 )
 @json_option("The whole status document as JSON.")
-@click.option("-w", "--watch", is_flag=True, help="Keep the status on the screen, up to date.")
+@click.option("--watch", is_flag=True, help="Keep the status on the screen, up to date.")
 @takes_target
 def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:
     """Show who needs you, problems, agents by project, tasks, limits, host and Redis.

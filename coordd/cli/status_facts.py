@@ -9,6 +9,7 @@ from __future__ import annotations
 from coordd.cli.agent_places import short_path
 from coordd.cli.agent_words import seconds_since
 from coordd.cli.times import local_time
+from coordd.records.room import cpu_percent, memory_percent
 from coordd.util.text import (
     UNKNOWN,
     ago,
@@ -88,12 +89,12 @@ def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
 def _host(system: dict[str, Any], now: float | None, *, old: bool) -> str:
     if not system:
         return ""
-    memory, disk = as_dict(system.get("memory_usage")), as_dict(system.get("disk_usage"))
+    disk = as_dict(system.get("disk_usage"))
     taken = seconds_since(system.get("timestamp"), now)
     return join_known(
         [
-            f"cpu {_percent(system.get('cpu_percent'))}",
-            f"memory {_percent(memory.get('percent'))}",
+            _cpu(system),
+            _memory(system),
             f"disk {_percent(disk.get('percent'))}",
             _load(system),
             "" if not old and taken is not None and taken <= _STALE else f"sampled {ago(taken)}",
@@ -105,6 +106,21 @@ def _unsampled(document: dict[str, Any], view: View) -> str:
     up = number(as_dict(document.get("daemon")).get("uptime"))
     soon = not view.old and up is not None and up < _STARTING
     return "no sample yet: the first spans a second" if soon else "no sample yet"
+
+
+def _cpu(system: dict[str, Any]) -> str:
+    """Return the share of the processors in use; in a container that of those which it may use."""
+    allowed = number(as_dict(system.get("cgroup")).get("cpu_max"))
+    words = f"cpu {_percent(cpu_percent(system))}"
+    return words if allowed is None else f"{words} of {allowed:g} CPUs"
+
+
+def _memory(system: dict[str, Any]) -> str:
+    """Return the share of the memory in use; in a container how much of what it may use."""
+    group = as_dict(system.get("cgroup"))
+    if number(group.get("memory_max")) is None:
+        return f"memory {_percent(memory_percent(system))}"
+    return f"memory {size(group.get('memory_used'))} of {size(group.get('memory_max'))} in this container"
 
 
 def _load(system: dict[str, Any]) -> str:

@@ -27,39 +27,61 @@ if TYPE_CHECKING:
 _GAP = 4  # blanks at least between the two halves of the first line
 
 
-def running_text(picture: Picture, view: View, *, later: float = 0.0) -> str:
-    """Return the text of a running daemon's answers, which are ``later`` seconds old."""
+def running_text(picture: Picture, view: View, *, later: float = 0.0, note: str | None = None) -> str:
+    """Return the text of a running daemon's answers, which are ``later`` seconds old.
+
+    ``note`` says that this is not the daemon that was meant, where it is not: then it is the first line.
+    """
     daemon = as_dict(picture.document.get("daemon"))
     up = number(daemon.get("uptime"))
     version = f"coordd {shown(daemon.get('version'))}"
     right = f"{version}, up {duration(None if up is None else up + later)}"
-    return "\n".join([_headline(picture.document, right, view), *_body(picture, view, later=later)])
+    first = [] if note is None else [paint(escape(note), "yellow", colour=view.colour), ""]
+    lines = [_headline(picture.document, right, view), *_body(picture, view, later=later)]
+    return "\n".join([*first, *lines])
 
 
 def stopped_text(
-    picture: Picture, tried: Sequence[tuple[str, str]], view: View, *, snapshot_age: float | None
+    picture: Picture,
+    tried: Sequence[tuple[str, str]],
+    view: View,
+    *,
+    snapshot_age: float | None,
+    hints: Sequence[str] = (),
 ) -> str:
-    """Return the text of a stopped daemon's last snapshot, marked as old, and of the sockets tried."""
+    """Return the text of a stopped daemon's last snapshot, marked as old, and of the sockets tried.
+
+    ``hints`` say how it ended and what to do; they come before the picture, which may be long.
+    """
     when = ago(snapshot_age) if snapshot_age is not None else "of unknown age"
     first = paint("coordd is not running.", "red", colour=view.colour)
     lines = [
         f"{first} Last snapshot {when}; what follows was so then.",
+        *map(escape, hints),
         *_as_it_was(picture, view.of_the_past(), age=snapshot_age),
         "",
         "Tried",
         *[f"  {path}: {reason}" for path, reason in tried],
-        "Start it with 'coordd run', or name another socket with --socket or $COORDD_SOCKET.",
     ]
     return "\n".join(lines)
 
 
-def lost_text(picture: Picture | None, trouble: str, view: View, *, age: float | None) -> str:
-    """Return the text of a lost daemon: the trouble, then its last answer, ``age`` seconds old, if any."""
+def lost_text(
+    picture: Picture | None, trouble: str, view: View, *, age: float | None, hints: Sequence[str] = ()
+) -> str:
+    """Return the text of a lost daemon: the trouble, then its last answer, ``age`` seconds old, if any.
+
+    ``hints`` are as for :func:`stopped_text`.
+    """
     first = paint(escape(trouble), "red", colour=view.colour)
     if picture is None:
-        return first
+        return "\n".join([first, *map(escape, hints)])
     when = ago(age) if age is not None else "at an unknown time"
-    lines = [f"{first}  What follows was so {when}.", *_as_it_was(picture, view.of_the_past(), age=age)]
+    lines = [
+        f"{first}  What follows was so {when}.",
+        *map(escape, hints),
+        *_as_it_was(picture, view.of_the_past(), age=age),
+    ]
     return "\n".join(lines)
 
 
@@ -108,7 +130,7 @@ def _body(picture: Picture, view: View, *, later: float | None) -> list[str]:
     agents = agent_lines(picture, view, now=now, later=later)
     blocks = [
         needs_lines(picture, view, now=now),
-        _told("Problems", _own_problems(document), view),
+        _problems(document, view),
         _told("Warnings", as_list(document.get("warnings"))[:LISTED], view),
         agents,
         [] if agents else watched_lines(document, view),
@@ -123,6 +145,11 @@ def _told(heading: str, sentences: Sequence[object], view: View) -> list[str]:
     words = f"{heading} then" if view.old else heading
     told = [f"  {with_short_words(short_paths(one, view.home), view.line - 2)}" for one in sentences]
     return [paint(words, "bold", colour=view.colour), *told]
+
+
+def _problems(document: dict[str, Any], view: View) -> list[str]:
+    lines = _told("Problems", _own_problems(document), view)
+    return [*lines, "  What to do: coordctl doctor"] if lines and not view.old else lines
 
 
 def _own_problems(document: dict[str, Any]) -> list[object]:

@@ -9,12 +9,13 @@ import time
 
 import click
 
-from coordd.cli.common import DaemonTarget, OutputClosed, working_directory
+from coordd.cli.common import DaemonTarget, OutputClosed
 from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
 from coordd.cli.typed import on_disk
 from coordd.errors import CannotTell, DaemonNotRunning
+from coordd.protocol.left_behind import first_left
 from coordd.protocol.paths import layout_locations, link_in_project, project_paths
 from coordd.records.scan import TYPES
 from coordd.util.text import escape
@@ -107,7 +108,11 @@ def _of_daemon(target: DaemonTarget, *keys: str) -> list[str]:
 
 
 def _folders(target: DaemonTarget, kind: str) -> list[str]:
-    """Return the folders of a kind for each layout; only the socket's layout if the user named a socket."""
+    """Return the folders of a kind for each layout; only the socket's layout if the user named a socket.
+
+    Where a coordd has run at one of these places, only that of the first one: the files of another would pass
+    for its files.
+    """
     key = _folder_key(kind)
     locations = target.locations()
     if locations[0].explicit:
@@ -116,10 +121,12 @@ def _folders(target: DaemonTarget, kind: str) -> list[str]:
         beside = project_paths(os.path.dirname(claude))
         folders = [beside[key]] if beside["socket"] == named else []
         locations = [
-            p for p in layout_locations(os.environ, working_directory(), sys.platform) if p.socket == named
+            p for p in layout_locations(os.environ, target.where(), sys.platform) if p.socket == named
         ]
     else:
         folders = []
+        left = first_left(locations, os.environ, target.where(), time.time())
+        locations = locations if left is None else [left.location]
     return folders + [folder for p in locations if (folder := getattr(p, key)) is not None]
 
 

@@ -60,7 +60,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], asked: object, view: View) -> li
 def _holder(task: dict[str, Any]) -> str:
     agent_id, status = task.get("agent_id"), task.get("holder_status")
     if agent_id is None:
-        return UNKNOWN
+        return "may not be read" if task.get("problem") is not None else UNKNOWN
     holder = clipped(shown(agent_id), ID_COLUMNS)
     if status == "active":
         return holder

@@ -12,6 +12,7 @@ from coordd.cli.common import complain, own_view, say, say_json
 from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
 from coordd.cli.task_table import task_lines
+from coordd.cli.workspace_names import workspace_named
 from coordd.model import TASK_STATES
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def command(target: DaemonTarget, state: str | None, workspace: str | None, as_j
 
     An id of more than 40 columns is cut with an ellipsis, in a pipe as well; --json shows all of it.
     """
+    workspace = workspace_named(target, workspace)
     asked = {"state": state, "workspace": workspace}
     page, tasks = all_pages(target, "tasks.list", "tasks", asked)
     unknown = page.get("unknown")

@@ -12,21 +12,19 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from coordd.cli.common import DaemonTarget, flush, output_error, own_view, say, working_directory
+from coordd.cli.common import DaemonTarget, flush, output_error, own_view, say
 from coordd.cli.fitting import fitted
 from coordd.cli.live_status import LiveStatus
 from coordd.cli.look import Picture
 from coordd.cli.screen import Ended, Screen, is_screen
 from coordd.cli.status_text import lost_text, running_text
+from coordd.cli.staying import Daemon
 from coordd.cli.waiting import wait_for
 from coordd.errors import DaemonNotRunning
 from coordd.util.text import ago, duration, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from coordd.cli.view import View
-    from coordd.protocol.client import Client
     from coordd.protocol.snapshot import Snapshot
 
 CONNECTING = 1.0
@@ -41,7 +39,7 @@ def watch_status(target: DaemonTarget, *, as_json: bool) -> int:
         CannotTell: there is a daemon, but it refuses this user or gives no usable answer.
         OutputClosed: the reader of the output went away.
     """
-    live = LiveStatus(connect=_connector(target), timeout=target.timeout)
+    live = LiveStatus(connect=Daemon(target.hurried(CONNECTING)).connect, timeout=target.timeout)
     try:
         if as_json or not is_screen():
             _print_changes(live, Fallback(target), as_json=as_json)
@@ -70,11 +68,11 @@ class Fallback:
     def last(self, mono: float) -> tuple[Picture | None, float | None]:
         """Return what it shows and its age now; None for each that is not known."""
         if not self._sought:
-            from coordd.protocol.snapshot import last_snapshot
+            from coordd.protocol.left_behind import last_snapshot
 
             self._sought, self._sought_at = True, mono
             self._found = last_snapshot(
-                self._target.locations(), os.environ, working_directory(), time.time()
+                self._target.locations(), os.environ, self._target.where(), time.time()
             )
         if self._found is None:
             return None, None
@@ -131,11 +129,11 @@ def _print_changes(live: LiveStatus, fallback: Fallback, *, as_json: bool) -> No
 
 def _text(live: LiveStatus, fallback: Fallback, mono: float, view: View) -> str:
     if live.trouble is None and live.picture is not None:
-        return running_text(live.picture, view, later=mono - live.heard_at)
+        return running_text(live.picture, view, later=mono - live.heard_at, note=live.note)
     if live.trouble is None:
         return "connecting"
     picture, age = _last(live, fallback, mono)
-    return lost_text(picture, trouble_words(live, mono), view, age=age)
+    return lost_text(picture, trouble_words(live, mono), view, age=age, hints=_hints(live))
 
 
 def _line(live: LiveStatus, fallback: Fallback, mono: float) -> str:
@@ -154,15 +152,5 @@ def _last(live: LiveStatus, fallback: Fallback, mono: float) -> tuple[Picture | 
     return live.picture, mono - live.heard_at
 
 
-def _connector(target: DaemonTarget) -> Callable[[str | None], Client]:
-    """Return a function that connects to the target's daemon; once found, only to that one."""
-    roots: dict[str, str | None] = {}
-
-    def connect(path: str | None) -> Client:
-        root = None if path is None else roots.get(path)
-        named = target.socket if path is None else path
-        client = DaemonTarget(named, min(target.timeout, CONNECTING), root=root).connect()
-        roots[client.path] = client.root
-        return client
-
-    return connect
+def _hints(live: LiveStatus) -> list[str]:
+    return live.trouble.hints if isinstance(live.trouble, DaemonNotRunning) else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.status_facts import LISTED
+from coordd.cli.workspace_words import entry_lines, why_so
 from coordd.util.text import middle, shown, width, with_short_words
 from coordd.util.untyped import as_dict, dicts
 
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
     workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
-    lines = [_line("", one, _workspace(one), view) for one in workspaces[:LISTED]]
-    lines += [_line(f"{shown(one.get('kind'))} ", one, _home(one), view) for one in sources[:LISTED]]
-    hidden = max(len(workspaces) - LISTED, 0) + max(len(sources) - LISTED, 0)
+    patterns = [one for one in dicts(document.get("workspace_entries")) if one.get("pattern") is True]
+    lines = [
+        f"  {with_short_words(line, view.line - 2)}"
+        for one in patterns[:LISTED]
+        for line in entry_lines(one, view.home)
+    ]
+    lines += [_line("", one, _workspace(one), view) for one in workspaces[:LISTED]]
+    lines += [_line(f"{shown(one.get('kind'))} ", one, home_words(one), view) for one in sources[:LISTED]]
+    hidden = sum(max(len(some) - LISTED, 0) for some in (patterns, workspaces, sources))
     if hidden:
         lines.append(f"  … and {hidden} more")
     if as_dict(document.get("redis")).get("configured") is True:
@@ -32,7 +39,7 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
         return lines
     if any(one.get("kind") == "claude-code" for one in sources):
         lines.append("Claude Code sessions appear here by themselves.")
-    if not workspaces and not sources:
+    if not workspaces and not sources and not patterns:
         lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
     return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
 
@@ -44,17 +51,12 @@ def _line(kind: str, one: dict[str, Any], state: str, view: View) -> str:
 
 
 def _workspace(one: dict[str, Any]) -> str:
+    words = why_so(one) if one.get("state") in ("waiting", "unreadable") else ""
+    return f": {words}" if words else ""
+
+
+def home_words(one: dict[str, Any]) -> str:
+    """Return what ails a home of a coding agent, to be written after its path; nothing where nothing does."""
     if one.get("state") == "waiting":
-        return ": no heartbeats yet (.claude/coordination is awaited)"
-    return _unreadable(one)
-
-
-def _home(one: dict[str, Any]) -> str:
-    return ": not there yet, and awaited" if one.get("state") == "waiting" else _unreadable(one)
-
-
-def _unreadable(one: dict[str, Any]) -> str:
-    if one.get("state") != "unreadable":
-        return ""
-    error = one.get("error")
-    return f": cannot be read ({shown(error)})" if error else ": cannot be read"
+        return ": not there yet, and awaited"
+    return f": {why_so(one)}" if one.get("state") == "unreadable" else ""

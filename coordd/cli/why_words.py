@@ -122,13 +122,22 @@ def _counts_as(agent: Agent) -> str:
 
 
 _CANNOT_TELL = "Whether it lives cannot be told: "
+
+
+def _unreachable(agent: Agent) -> str:
+    denied = [one for one in dicts(agent.get("evidence")) if one.get("signal") == "denied"]
+    if not denied:
+        return f"{_CANNOT_TELL}the source that knows it cannot be read"
+    return f"{_CANNOT_TELL}its heartbeat may not be read. {shown(denied[0].get('value'))}"
+
+
 _LIVES: dict[str, Callable[[Agent], str]] = {
     "process": lambda agent: f"It lives: {_process(agent)} is there",
     "heartbeat": _beats,
     "killed": _killed,
     "ended": lambda _: "It is gone: it deregistered, or its process ended in order",
     "silent": _silent,
-    "unreachable": lambda _: f"{_CANNOT_TELL}the source that knows it cannot be read",
+    "unreachable": _unreachable,
     "quiet": lambda _: f"{_CANNOT_TELL}after its last hook none is due, however long it takes",
     "no-heartbeat": lambda _: f"{_CANNOT_TELL}no beat and no process of it were ever seen",
 }

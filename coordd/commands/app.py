@@ -211,7 +211,11 @@ def check_redis(sources: ConfigSources, *, as_json: bool) -> None:
     checks = []
     if where.redis_url is not None:
         looking = probe(
-            where.redis_url, reads=where.mode != "file", writes=where.redis_writable, wall=time.time
+            where.redis_url,
+            prefix=where.redis_prefix,
+            reads=where.mode != "file",
+            writes=where.redis_writable,
+            wall=time.time,
         )
         checks = asyncio.run(looking)
     if as_json:

@@ -44,13 +44,14 @@ class CoordinationConfig:
     mode: Mode
     workspaces: tuple[str, ...]
     redis_url: str | None
+    redis_prefix: str
     redis_writable: bool
 
     def __repr__(self) -> str:
         url = None if self.redis_url is None else public_url(self.redis_url)
         return (
             f"CoordinationConfig(mode={self.mode!r}, workspaces={self.workspaces!r}, redis_url={url!r}, "
-            f"redis_writable={self.redis_writable!r})"
+            f"redis_prefix={self.redis_prefix!r}, redis_writable={self.redis_writable!r})"
         )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from coordd.config.redis_prefix import LONGEST_PREFIX, check_redis_prefix
 from coordd.config.redis_url import check_redis_url, public_url
 from coordd.util.units import format_duration, format_size, parse_duration, parse_size
 
@@ -166,6 +167,18 @@ def redis_url() -> ValueKind:
         return check_redis_url(value)
 
     return ValueKind(words, parse, lambda value: _quoted(public_url(str(value))))
+
+
+def redis_prefix() -> ValueKind:
+    """Return the kind for what all keys in a Redis begin with; empty for nothing."""
+    words = f"a text of at most {LONGEST_PREFIX} characters without white space"
+
+    def parse(value: object, _: Surroundings) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {words}")
+        return check_redis_prefix(value)
+
+    return ValueKind(words, parse, _quoted)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ configuration.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -92,9 +93,14 @@ def check_project_directories(layout: Layout) -> None:
             target = os.readlink(path)
         except OSError:  # not a link; other errors are reported when it is opened
             continue
+        real = os.path.realpath(path)
+        owner = os.path.dirname(real) if path == claude and os.path.basename(real) == ".claude" else None
+        watch = (
+            "" if owner is None else f" or watch that project, coordd run --workspace {shlex.quote(owner)},"
+        )
         raise StartError(
             f"{path} is a symbolic link (to {target}), and below a project coordd follows none: a clone "
-            "would decide where it writes. Remove the link, or use --layout user."
+            f"would decide where it writes. Remove the link,{watch} or use --layout user."
         )
 
 

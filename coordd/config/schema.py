@@ -17,6 +17,7 @@ from coordd.config.kinds import (
     integer,
     path,
     paths,
+    redis_prefix,
     redis_url,
     size,
 )
@@ -87,6 +88,15 @@ KEYS: tuple[ConfigKey, ...] = (
         None,
         "The Redis that agents coordinate through and samples are written to. Absent: no Redis.",
         short="COORDD_REDIS_URL",
+    ),
+    ConfigKey(
+        "coordination",
+        "redis_prefix",
+        redis_prefix(),
+        "",
+        "Stands before every key that is read, for those who share a Redis: with shop: agents beat into "
+        "shop:heartbeat:ID. Samples stay in metrics:*.",
+        short="COORDD_REDIS_PREFIX",
     ),
     ConfigKey(
         "sampling",
@@ -254,7 +264,7 @@ def reference() -> str:
     for key in KEYS:
         default = (
             f"`{key.default}`"
-            if key.default is not None
+            if key.default not in (None, "")
             else "by layout"
             if "path" in key.kind.words
             else "-"

@@ -23,10 +23,11 @@ from coordd.agents.liveness import deciding_row
 from coordd.agents.observation import ObservationKey
 from coordd.agents.samples import view_fields
 from coordd.agents.shown import ShownAgent
-from coordd.agents.source import SourceName, SourceState
+from coordd.agents.source import SourceName, SourceState, with_remedy
 from coordd.agents.store import AgentStore
 from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
+from coordd.protocol.snapshot import ENDED
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
@@ -61,8 +62,10 @@ class Documents:
     is late, 0.0 when it is on time. ``agents_of`` counts the agents that a source tells of, ``ended_today``
     those that ended in order since midnight. ``forgotten`` tells the next daemon who has left something and
     is not shown. ``awaited`` names places that would be sources if they were there, each with its kind, and
-    why that cannot be told if it cannot. ``search`` returns what the search for sources leaves out,
+    why that cannot be told if it cannot. ``entries`` returns what each entry of the configuration stands for,
+    ``search`` what the search for sources leaves out,
     ``configuration`` its problems and ``runtime_files`` those of coordd's own files, as sentences.
+    ``restart_required`` names the keys of the configuration that await a restart.
     """
 
     def __init__(
@@ -82,12 +85,15 @@ class Documents:
         forgotten: Callable[[float], Sequence[tuple[object, ...]]],
         refusal: Callable[[ObservationKey], str | None],
         awaited: Callable[[], Iterable[tuple[str, str, str | None]]] = tuple,
+        entries: Callable[[], list[dict[str, object]]] = list,
         search: Callable[[], Iterable[str]] = tuple,
         configuration: Callable[[], Sequence[str]] = tuple,
         runtime_files: Callable[[], Iterable[str]] = tuple,
+        restart_required: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._store = store
         self._runtime_files = runtime_files
+        self._restart_required = restart_required
         self._board = board
         self._tasks = tasks
         self._identity = identity
@@ -101,6 +107,7 @@ class Documents:
         self._forgotten = forgotten
         self._refusal = refusal
         self._awaited = awaited
+        self._entries = entries
         self._search = search
         self._configuration = configuration
 
@@ -145,15 +152,27 @@ class Documents:
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [
-                {"path": path, "state": source.state, "error": source.error}
+                self._workspace(path, source)
                 for path, source in self._store.workspaces.items()
                 if path != NO_WORKSPACE
             ],
+            "workspace_entries": self._entries(),
             "sources": [
                 *(self._source(one) for one in self._store.sources.values() if not one.holds_tasks),
                 *(_awaited(*one) for one in self._awaited()),
             ],
             "traces_malformed": self._malformed(),
+            "restart_required": list(self._restart_required()),
+        }
+
+    def _workspace(self, path: str, source: SourceState) -> dict[str, object]:
+        return {
+            "path": path,
+            "state": source.state,
+            "error": source.error,
+            "project": source.project or path,
+            "aliases": list(source.aliases),
+            "entry": source.entry,
         }
 
     def _source(self, source: SourceState) -> dict[str, object]:
@@ -227,6 +246,8 @@ class Documents:
     async def snapshot(self, now: Moment) -> dict[str, object]:
         """Return the snapshot, for ``coordctl status`` without a daemon, and for the next daemon.
 
+        Its field :data:`ENDED` is for who ends the daemon in order to fill in.
+
         The agents are encoded some at a time: the event loop runs in between.
         """
         status, encode = self.status(now), msgspec.json.Encoder().encode
@@ -241,6 +262,7 @@ class Documents:
         return {
             "schema": SCHEMA,
             "written_at": format_utc(now.wall),
+            ENDED: None,
             "status": status,
             "agents": agents,
             "acknowledged": self._needs.acknowledged.ids,
@@ -249,7 +271,8 @@ class Documents:
         }
 
     def _fields(self, shown: ShownAgent, now: Moment) -> dict[str, Any]:
-        return view_fields(shown, wall=now.wall, host=self._identity.host)
+        project = self._store.project_of(shown.agent.key.workspace)
+        return view_fields(shown, wall=now.wall, host=self._identity.host, project=project)
 
     def _daemon(self, now: Moment) -> dict[str, object]:
         identity = self._identity
@@ -292,15 +315,29 @@ class Documents:
             for kind, words in source.over_limit.items()
             if source.state != "unreadable"
         )
+        problems.extend(self._denied())
         problems.extend(self._search())
         problems.extend(self._configuration())
         return problems
+
+    def _denied(self) -> Iterable[str]:
+        """Yield what of the readable sources may not be read, a sentence for each source."""
+        told = self._redis.troubles()
+        for source in self._store.sources.values():
+            denied = [] if source.state == "unreadable" else source.denied
+            # that none of a kind may be read is told already
+            denied = [one for one in denied if not any(f":{kind}" in one[0] for kind in told)]
+            if denied:
+                path, why = denied[0]
+                which = why if path in why else f"{path}: {why}"
+                more = f", and {len(denied) - 1} more of its traces" if len(denied) > 1 else ""
+                yield f"{_named(source)}: {with_remedy(which + more, source.name.kind)}"
 
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
         return {
             "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
-            "traces": [{"path": path, "reason": reason} for path, reason in traces[:SHOWN_MALFORMED]],
+            "traces": [{"path": path, "reason": str(reason)} for path, reason in traces[:SHOWN_MALFORMED]],
         }
 
 

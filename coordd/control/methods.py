@@ -202,7 +202,7 @@ class Methods:
             now.mono,
             status=params.status,
             activity=params.activity,
-            workspace=params.workspace,
+            workspace=self._store.named_workspace(params.workspace),
             after=after,
             wall=now.wall,
         )
@@ -253,7 +253,8 @@ class Methods:
     def _listed_tasks(
         self, params: TasksParams, now: Moment, after: TaskPosition | None
     ) -> Iterator[tuple[TaskPosition, TaskView]]:
-        return self._tasks.shown(now, state=params.state, workspace=params.workspace, after=after)
+        workspace = self._store.named_workspace(params.workspace)
+        return self._tasks.shown(now, state=params.state, workspace=workspace, after=after)
 
     def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
         """Return ``{"records", "truncated"}``."""
@@ -284,10 +285,11 @@ class Methods:
         return {"changed": changed, "restart_required": restart_required}
 
     def _find(self, params: GetParams) -> Agent:
+        workspace = self._store.named_workspace(params.workspace)
         found = [
             agent
             for agent in self._store.named(params.agent_id)
-            if params.workspace is None or agent.key.workspace == params.workspace
+            if workspace is None or agent.key.workspace == workspace
         ]
         if not found:
             raise Fault(jsonrpc.SERVER_ERROR, f"No agent {params.agent_id!r} is known", kind="no-such-agent")

@@ -20,8 +20,8 @@ from coordd.model import ACTIVITIES, AttentionKind
 from coordd.util.text import epoch_of
 from coordd.util.untyped import as_dict, dicts
 
-KINDS = ("claude-code", "codex", "copilot", "opencode", "gemini", "cursor", "aider", "amp")
-"""The kinds of agents with a label of their own."""
+KINDS = ("claude-code",)
+"""The kinds of agents with a label of their own: those that a source of this version tells of."""
 OTHER, UNKNOWN = "other", "unknown"
 
 _NEEDS: tuple[str, ...] = get_args(AttentionKind)
@@ -65,11 +65,12 @@ def read_agents(raw: bytes, totals: TokenTotals) -> AgentNumbers:
     page = _decoder.decode(raw)
     now = epoch_of(page.timestamp)
     totals.look(((_key(one), kind_of(one.kind), one.tokens) for one in page.agents), now)
-    kinds: dict[str, int] = dict.fromkeys((*KINDS, OTHER, UNKNOWN), 0)
+    kinds: dict[str, int] = dict.fromkeys((*KINDS, UNKNOWN), 0)
     waited = []
     for one in page.agents:
         if one.status == "active":
-            kinds[kind_of(one.kind)] += 1
+            kind = kind_of(one.kind)
+            kinds[kind] = kinds.get(kind, 0) + 1
             since = epoch_of(one.activity_since)
             if one.activity == "waiting" and since is not None and now is not None:
                 waited.append(max(now - since, 0.0))

@@ -22,7 +22,7 @@ from coordd.dashboard.query import Kind, read_query
 from coordd.dashboard.series import DEFAULT, RANGES, ChartRange, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
-from coordd.model import SCHEMA, STATUSES, TASK_STATES
+from coordd.model import ACTIVITIES, SCHEMA, STATUSES, TASK_STATES
 from coordd.util.one_at_a_time import OneAtATime
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ ENDPOINTS = (
         "agents",
         "Every agent that is known, not only the active ones",
         "Agents",
-        {"status": STATUSES, "workspace": str},
+        {"status": STATUSES, "activity": ACTIVITIES, "workspace": str},
         show="agents",
     ),
     Endpoint(
@@ -157,7 +157,9 @@ class Api:
         return handle
 
     async def _status(self, _query: Params, _request: Request) -> bytes:
-        return await self._upstream.ask("status")
+        status = await self._upstream.ask("status")
+        self._last.heard_status(status)  # what was shown last is what is shown once the daemon is down
+        return status
 
     async def _system_latest(self, _query: Params, _request: Request) -> bytes:
         return await self._upstream.ask("system.latest")

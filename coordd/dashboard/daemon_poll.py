@@ -93,7 +93,11 @@ class Pulse:
     async def _tell_link(self, upstream: Upstream) -> None:
         down = upstream.down
         if down is None:
-            link: dict[str, object] = {"up": True, "connections": upstream.reconnections}
+            link: dict[str, object] = {
+                "up": True,
+                "connections": upstream.reconnections,
+                "note": upstream.note,
+            }
         else:
             state = await self._last.state()
             age = None if state is None or state.age is None else state.age

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from coordd.dashboard.agent_metrics import AgentNumbers, agent_families, needs_families
 from coordd.dashboard.families import counter, gauge, gauges_by, states
-from coordd.model import STATUSES
+from coordd.model import STATUSES, WORKSPACE_STATES
 from coordd.util.text import epoch_of, number
 from coordd.util.untyped import as_dict
 
@@ -56,6 +56,7 @@ def families(status: dict[str, Any]) -> Iterator[Metric]:
     yield from _agents(status)
     yield from needs_families(status)
     yield from _host(system)
+    yield from _cgroup(as_dict(system.get("cgroup")))
     yield from _redis(as_dict(status.get("redis")))
     yield from _sinks(as_dict(status.get("sinks")))
     yield from _own_cost(daemon, as_dict(system.get("self")))
@@ -86,7 +87,7 @@ def _daemon(status: dict[str, Any], daemon: dict[str, Any]) -> Iterator[Metric]:
     )
     workspaces = status.get("workspaces")
     if isinstance(workspaces, list):
-        counts: dict[str, float] = dict.fromkeys(("notify", "poll", "waiting", "unreadable"), 0.0)
+        counts: dict[str, float] = dict.fromkeys(WORKSPACE_STATES, 0.0)
         for one in workspaces:
             state = as_dict(one).get("state")
             name = state if isinstance(state, str) and state in counts else "other"
@@ -140,6 +141,24 @@ def _host(system: dict[str, Any]) -> Iterator[Metric]:
                 f"Bytes a second, {name} {key}, since the sample before.",
                 rates.get(key),
             )
+
+
+def _cgroup(group: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the limits that hold for coordd, such as a container's; nothing where there are none."""
+    yield gauge(
+        "coordd_cgroup_memory_limit_bytes",
+        "Memory that the control group of coordd, such as a container, may use.",
+        group.get("memory_max"),
+    )
+    yield gauge(
+        "coordd_cgroup_memory_used_bytes",
+        "Memory in use of that, without the cache that is given up first.",
+        group.get("memory_used"),
+    )
+    yield gauge("coordd_cgroup_cpus", "CPUs that the control group of coordd may use.", group.get("cpu_max"))
+    yield gauge(
+        "coordd_cgroup_cpu_usage_ratio", "Mean use of these, 0 to 1.", group.get("cpu_percent"), RATIO
+    )
 
 
 def _redis(redis: dict[str, Any]) -> Iterator[Metric]:

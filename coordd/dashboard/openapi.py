@@ -23,6 +23,7 @@ _WORDS = {
     "workspace": "The project's directory",
     "cursor": "Where the page before ended",
     "status": "Only agents with this verdict",
+    "activity": "Only agents that do this",
     "state": "Only tasks in this state",
     "range": "How far back; 6h where it is not said",
 }

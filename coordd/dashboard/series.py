@@ -6,14 +6,16 @@ stays None. A time without samples has no point, and is a gap if it is longer th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import msgspec
 
+from coordd.records.room import cpu_percent, memory_percent
 from coordd.util.text import epoch_of, number
 
 
@@ -38,8 +40,6 @@ GAP = 2.5
 """The factor of the usual distance between two points from which on a distance is a gap."""
 
 _PATHS: dict[str, tuple[str | int, ...]] = {
-    "cpu": ("cpu_percent",),
-    "memory": ("memory_usage", "percent"),
     "swap": ("swap_usage", "percent"),
     "disk": ("disk_usage", "percent"),
     "load1": ("load_average", 0),
@@ -55,6 +55,11 @@ _PATHS: dict[str, tuple[str | int, ...]] = {
     "own_rss": ("self", "rss"),
     "own_cpu": ("self", "cpu_percent"),
 }
+_COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "cpu": cpu_percent,
+    "memory": memory_percent,
+    **{name: partial(lambda path, record: _at(record, path), path) for name, path in _PATHS.items()},
+}
 _BANDS = ("cpu", "memory", "load1", "read", "write", "sent", "received", "own_cpu")
 """Columns for which the least and the most are included too."""
 
@@ -67,8 +72,8 @@ def series(records: Iterable[dict[str, Any]], chosen: ChartRange, now: float) ->
     rows.sort(key=lambda row: row[0])
     times = [moment for moment, _ in rows]
     columns: dict[str, list[float | None]] = {}
-    for name, path in _PATHS.items():
-        values = [_at(record, path) for _, record in rows]
+    for name, read in _COLUMNS.items():
+        values = [read(record) for _, record in rows]
         columns[name] = [_part(value, "mean") for value in values]
         if name in _BANDS:
             columns[f"{name}_min"] = [_part(value, "min") for value in values]

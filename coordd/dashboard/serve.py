@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
@@ -29,8 +29,8 @@ from coordd.dashboard.tokens import Keys
 from coordd.dashboard.upstream import Upstream
 from coordd.errors import CoorddError
 from coordd.protocol.admission import allowed_connections
-from coordd.protocol.paths import DaemonLocation
-from coordd.protocol.snapshot import Snapshot, last_snapshot
+from coordd.protocol.client import Client
+from coordd.protocol.snapshot import Snapshot
 from coordd.util.local_times import local_stamp
 from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.sdnotify import manager_of, ready, stopping
@@ -70,11 +70,14 @@ class Options:
 def run(
     options: Options,
     *,
-    locations: Callable[[], Sequence[DaemonLocation]],
-    cwd: str | None,
+    find: Callable[[], Client],
+    read_snapshot: Callable[[], Snapshot | None],
     started: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; call ``started`` with the address once requests are answered.
+
+    ``find`` connects to the daemon, once it has found one always to the same; ``read_snapshot`` returns the
+    last snapshot of the one that is meant. Both may block.
 
     Raises:
         ListenError: it is impossible to listen on the address.
@@ -86,7 +89,7 @@ def run(
     _raise_descriptor_limit()
     sock = bind(options.address, group_may=options.group_may)
     try:
-        asyncio.run(_serve(options, sock, locations=locations, cwd=cwd, started=started))
+        asyncio.run(_serve(options, sock, find=find, read_snapshot=read_snapshot, started=started))
     finally:
         sock.close()
         if options.address.path is not None:
@@ -98,14 +101,11 @@ async def _serve(
     options: Options,
     sock: socket.socket,
     *,
-    locations: Callable[[], Sequence[DaemonLocation]],
-    cwd: str | None,
+    find: Callable[[], Client],
+    read_snapshot: Callable[[], Snapshot | None],
     started: Callable[[str], None],
 ) -> None:
     log_loop_errors(asyncio.get_running_loop())
-
-    def read_snapshot() -> Snapshot | None:
-        return last_snapshot(locations(), os.environ, cwd, time.time())
 
     feed = Feed(epoch=f"{time.time_ns():x}")
     last = LastKnown(read_snapshot=read_snapshot)
@@ -115,13 +115,13 @@ async def _serve(
     def connection_changed() -> None:
         if upstream.down is None:
             log.info("coordd answers on %s", escape(upstream.path or ""))
+            if upstream.note is not None:
+                log.warning("%s", escape(upstream.note))
         else:
             log.warning("no daemon: %s", str(upstream.down).partition("\n")[0])
         pulse.connection_changed()
 
-    upstream = Upstream(
-        locations=locations, on_record=pulse.take, on_change=connection_changed, layouts=layouts
-    )
+    upstream = Upstream(find=find, on_record=pulse.take, on_change=connection_changed, layouts=layouts)
     connections = HttpConnections(most=min(MOST, allowed_connections()))
     loopback = options.address.loopback
     names = {*LOOPBACK, *options.names} | (set() if loopback else {socket.gethostname().lower()})

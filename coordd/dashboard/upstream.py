@@ -3,7 +3,7 @@
 There are three connections, however many readers: one with the subscription, one for quick questions, one for
 history, so that a long query delays nothing else. The same question within :data:`FRESH` seconds gets the
 same answer; a hundred who ask at the same time cause one question. A lost daemon is looked for every
-:data:`RETRY` seconds, in the places where ``coordctl`` looks.
+:data:`RETRY` seconds; once one was found, it is that one for good.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ import msgspec
 
 from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
-from coordd.protocol.client import connect
+from coordd.protocol.client import Client, connect
 from coordd.protocol.paths import DaemonLocation
 from coordd.util.text import escape
 
@@ -82,19 +82,21 @@ class Upstream:
     """The connection to the daemon.
 
     ``on_record`` is called with each notification (method, encoded parameters), ``on_change`` when the
-    connection has come up or gone down. ``down`` is None while it is up. A daemon of a layout that is not in
-    ``layouts`` is not used: this dashboard may be open to users who may not open that socket.
+    connection has come up or gone down. ``find`` connects to the daemon that is meant, as ``coordctl`` does;
+    it may block. ``note`` says that another daemon is asked than that one, None if it is that. ``down`` is
+    None while it is up. A daemon of a layout that is not in ``layouts`` is not used: this dashboard may be
+    open to users who may not open that socket.
     """
 
     def __init__(
         self,
         *,
-        locations: Callable[[], Sequence[DaemonLocation]],
+        find: Callable[[], Client],
         on_record: Callable[[str, bytes], None],
         on_change: Callable[[], None],
         layouts: frozenset[str],
     ) -> None:
-        self._locations = locations
+        self._find_one = find
         self._on_record = on_record
         self._on_change = on_change
         self._layouts = layouts
@@ -105,6 +107,7 @@ class Upstream:
         # connect(2) and the search for sockets block, so they run in a thread
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="connect")
         self.path: str | None = None
+        self.note: str | None = None
         self.down: Unavailable | None = Unavailable(
             "daemon-down", "coordd has not been reached yet.", time.monotonic()
         )
@@ -252,17 +255,17 @@ class Upstream:
             )
 
     def _find(self) -> tuple[str, list[socket.socket]]:
-        """Return the first socket where a daemon answers, and three connections to it.
+        """Return the socket of the daemon that is meant, and three connections to it.
 
         Raises:
             ClientError: as ``coordctl`` does.
         """
-        locations = self._locations()
-        first = connect(locations, TIMEOUT)
+        first = self._find_one()
         clients = [first]
         try:
-            (location, *_) = (location for location in locations if location.socket == first.path)
-            clients.extend(connect([location], TIMEOUT) for _ in range(2))
+            same = DaemonLocation("--socket", first.path, None, None, None, root=first.root, own=first.own)
+            clients.extend(connect([same], TIMEOUT) for _ in range(2))
+            self.note = first.note
             return first.path, [socket.socket(fileno=client.hand_over()) for client in clients]
         finally:
             for client in clients:

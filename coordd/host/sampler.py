@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from coordd.host.cgroup import GroupReading, read_groups, usage_of
 from coordd.host.cpu import Times, busy_percent, read_cpu_count, read_cpu_times, read_load_average
 from coordd.host.disk import read_disk_counters, read_disk_usage
 from coordd.host.memory import read_memory, read_swap
@@ -33,6 +34,7 @@ class HostSampler:
         self._disk: Counters | None = None
         self._network: Counters | None = None
         self._own: CpuUse | None = None
+        self._groups: GroupReading | None = None
         self._errors: dict[str, str] = {}
 
     @property
@@ -47,6 +49,9 @@ class HostSampler:
         self._disk = self._try("disk_io", lambda: read_disk_counters(mono))
         self._network = self._try("network_io", lambda: read_network_counters(mono))
         self._own = read_own_cpu(mono)
+        self._groups = self._read_groups(
+            mono, self._try("memory", read_memory), self._try("cpu_count", read_cpu_count)
+        )
 
     def read(self, mono: float) -> HostReading:
         """Measure everything at the monotonic time ``mono``."""
@@ -55,14 +60,16 @@ class HostSampler:
         disk = self._try("disk_io", lambda: read_disk_counters(mono))
         network = self._try("network_io", lambda: read_network_counters(mono))
         own = read_own_cpu(mono)
+        memory, cpus = self._try("memory", read_memory), self._try("cpu_count", read_cpu_count)
+        groups = self._read_groups(mono, memory, cpus)
         disk_rates = byte_rates(self._disk, disk)
         network_rates = byte_rates(self._network, network)
         reading = HostReading(
             cpu_percent=busy_percent(self._cpu, cpu),
-            memory_usage=self._try("memory", read_memory),
+            memory_usage=memory,
             disk_usage=self._try("disk", read_disk_usage),
             load_average=self._try("load", read_load_average),
-            cpu_count=self._try("cpu_count", read_cpu_count),
+            cpu_count=cpus,
             swap_usage=self._try("swap", read_swap),
             disk_io=None if disk_rates is None else {"read": disk_rates[0], "write": disk_rates[1]},
             network_io=None
@@ -72,12 +79,20 @@ class HostSampler:
             own_cpu_seconds=round(own.seconds, 3),
             own_rss=self._try("own_rss", read_own_rss),
             own_open_fds=self._try("own_fds", read_own_descriptors),
+            cgroup=usage_of(self._groups, groups),
         )
         self._cpu = cpu or self._cpu
         self._disk = disk or self._disk
         self._network = network or self._network
         self._own = own
+        self._groups = groups
         return reading
+
+    def _read_groups(
+        self, mono: float, memory: Mapping[str, int | float] | None, cpus: int | None
+    ) -> GroupReading | None:
+        total = None if memory is None else int(memory["total"])
+        return self._try("cgroup", lambda: read_groups(mono, memory=total, cpus=cpus))
 
     def _try(self, part: str, measure: Callable[[], T]) -> T | None:
         try:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from coordd.cli.doctor.access import (
@@ -15,11 +16,11 @@ from coordd.cli.doctor.access import (
     SEARCH,
     AccessObstacle,
     Credentials,
-    grant,
     primary_group,
     user_name,
 )
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.patterns import MAX_DIRECTORIES, check_pattern
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.cli.doctor.workspaces import check_workspace
 from coordd.errors import CannotTell, InstallError
@@ -101,12 +102,9 @@ def check_readable(patterns: Sequence[str], user: Credentials, *, sandboxed: boo
     for pattern in patterns:
         magic = glob.has_magic(pattern) and not os.path.isdir(pattern)
         matches = _matches(pattern) if magic else [pattern]
-        if magic:
-            closed = _closed_pattern(pattern, user)
-            if closed is not None:
-                findings.append(closed)
-                continue
-        if magic and not matches:
+        closed = _closed(pattern, user) if magic else []
+        findings += closed
+        if magic and not matches and not closed:
             findings.append(
                 Finding("workspace", "warn", f"{pattern}: nothing matches yet", "agents make it appear")
             )
@@ -121,7 +119,9 @@ def check_readable(patterns: Sequence[str], user: Credentials, *, sandboxed: boo
                     )
                 )
                 continue
-            findings.append(check_workspace(path, None, None, user))
+            finding = check_workspace(path, None, None, user)
+            if finding.fix is None or finding.fix not in {one.fix for one in closed}:
+                findings.append(finding)
     return findings
 
 
@@ -131,21 +131,14 @@ def _obstacle(path: str, user: Credentials) -> AccessObstacle | None:
     return None
 
 
+def _closed(pattern: str, user: Credentials) -> list[Finding]:
+    """Return a finding for each directory that the daemon will call a problem."""
+    with suppress(CannotTell, OSError):
+        return check_pattern(pattern, user)
+    return []
+
+
 def _matches(pattern: str) -> list[str]:
-    return sorted(path for path in glob.iglob(pattern) if os.path.isdir(f"{path}/.claude/coordination"))
-
-
-def _closed_pattern(pattern: str, user: Credentials) -> Finding | None:
-    """Return a finding if the service may not list the fixed part of a pattern."""
-    base = pattern
-    while glob.has_magic(base):
-        base = os.path.dirname(base)
-    obstacle = _obstacle(base, user)
-    if obstacle is None or obstacle.errno is not None:
-        return None
-    return Finding(
-        "workspace",
-        "fail",
-        f"{pattern}: {user.name} may not list {obstacle.path}",
-        grant(obstacle, user),
-    )
+    directories = islice(glob.iglob(os.path.join(pattern, ""), recursive=True), MAX_DIRECTORIES)
+    found = (os.path.normpath(path) for path in directories)
+    return sorted(path for path in found if os.path.isdir(f"{path}/.claude/coordination"))

@@ -133,7 +133,14 @@ class Comparing:
     def sample(self, agent: Agent, wall: float) -> AgentSample:
         """Return the agent's record at a time in epoch seconds."""
         tree = self._store.judging.tree_of(agent)
-        return sample_of(agent, verdict=agent.verdict, wall=wall, host=self._host, tree=tree)
+        return sample_of(
+            agent,
+            verdict=agent.verdict,
+            wall=wall,
+            host=self._host,
+            tree=tree,
+            project=self._store.project_of(agent.key.workspace),
+        )
 
 
 def _where(key: AgentKey) -> dict[str, object]:

@@ -144,6 +144,7 @@ class HostSampling:
                 open_fds=reading.own_open_fds,
                 loop_lag_ms=round(self._loop_monitor.take_lag() * 1000, 3),
             ),
+            cgroup=reading.cgroup,
         )
         memory = (reading.memory_usage or {}).get("percent")
         row = PerformanceRow(

@@ -263,6 +263,8 @@ class SourceIntake:
         stores, state = self._stores, self.state
         found_some(state, change.malformed)
         stores.trace_log.note(state)
+        if change.malformed and self._due_later("scan", self.source.interval):
+            self._await_next()  # only a full reading finds out that a right was given
         await stores.agents.take(state, change.agents, self._reading(pushed=pushed, fresh=False))
         if state.holds_tasks:
             stores.tasks.take(state.workspace, change.work)

@@ -14,6 +14,9 @@ from coordd.runtime.pace import PAUSE, Pace
 from coordd.runtime.schedule import now
 from coordd.sources.base import SourceFinder
 
+AT_ONCE = 2.0
+"""Seconds of searching that may follow on each other after a quiet time: a project comes in several steps."""
+
 
 class Intake:
     """Follow every source that the finders find, each through a SourceIntake of its own.
@@ -29,7 +32,7 @@ class Intake:
         self._sources: dict[SourceName, SourceIntake] = {}
         self._found: list[set[SourceName]] = [set() for _ in finders]
         self._finding = asyncio.Lock()
-        self._pace = Pace((0.0, PAUSE[1]))
+        self._pace = Pace((0.0, PAUSE[1]), burst=AT_ONCE)
         self._removals: set[asyncio.Future[None]] = set()
         self._ended = False
         stores.deadline_timer.reread = self.reread

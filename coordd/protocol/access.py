@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import stat
+from shlex import quote
 
 from coordd.util.directories import open_directory
 from coordd.util.text import escape
@@ -55,11 +56,25 @@ def denial(path: str) -> str:
         owner = pwd.getpwuid(status.st_uid).pw_name
     except KeyError:
         owner = f"uid {status.st_uid}"
-    advice = f"ask as the user {escape(owner)}"
-    if status.st_mode & group_bit:
-        try:
-            group = grp.getgrgid(status.st_gid).gr_name
-        except KeyError:
-            group = f"gid {status.st_gid}"
-        advice = f"join the group {escape(group)}, or {advice}"
+    advice = f"ask as the user {escape(owner)}: sudo -u {quote(owner)} coordctl status"
+    if status.st_mode & group_bit and status.st_gid != 0:
+        advice = f"{_joining(status.st_gid)}; or {advice}"
     return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}."
+
+
+def _joining(gid: int) -> str:
+    """Return how this user comes to have the rights of a group."""
+    try:
+        group = grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"join the group {gid}"
+    try:
+        me = pwd.getpwuid(os.geteuid())
+        member = gid in os.getgrouplist(me.pw_name, me.pw_gid)
+    except KeyError:
+        return f"join the group {escape(group)}"
+    if member:
+        again = f"log in again, or: newgrp {quote(group)}"
+        return f"you are in the group {escape(group)}, but not yet where this session began: {again}"
+    command = f"sudo usermod -aG {quote(group)} {quote(me.pw_name)}"
+    return f"join the group {escape(group)} ({command}, then log in again)"

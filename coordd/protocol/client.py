@@ -54,15 +54,26 @@ class Client:
         max_answer: bytes of one answer line.
         root: the project that the socket is in: below it no link is followed, and only a process of this
             user or of root is asked. None: wherever the path leads.
+        own: ask only a process of this user or of root, wherever the socket is.
+
+    ``note`` says in a sentence why this daemon is asked and not the one that is meant; None if it is that.
     """
 
-    __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "path", "root")
+    __slots__ = ("_buffer", "_max_answer", "_next_id", "_socket", "_timeout", "note", "own", "path", "root")
 
     def __init__(
-        self, path: str, timeout: float, *, max_answer: int = MAX_ANSWER, root: str | None = None
+        self,
+        path: str,
+        timeout: float,
+        *,
+        max_answer: int = MAX_ANSWER,
+        root: str | None = None,
+        own: bool = False,
     ) -> None:
         self.path = path
         self.root = root
+        self.own = own or root is not None
+        self.note: str | None = None
         self._timeout = timeout
         self._max_answer = max_answer
         self._socket: socket | None = None
@@ -87,10 +98,12 @@ class Client:
 
         Raises:
             OSError: as connect(2); the caller knows whether another socket may answer instead.
-            CannotTell: it took longer than the timeout, or in a project another user's process listens.
+            CannotTell: it took longer than the timeout, or another user's process listens where it may not.
         """
         if self.root is None:
             self._connect(self.path)
+            if self.own:
+                self._demand_own_peer()
             return
         from coordd.protocol.access import open_socket
 
@@ -135,8 +148,8 @@ class Client:
             return
         self.close()
         raise CannotTell(
-            f"{escape(self.path)}: a process of uid {uid} listens there, and in a project only your own "
-            "coordd or root's is asked. Ask as that user, or if you trust it, name it with --socket."
+            f"{escape(self.path)}: a process of uid {uid} listens there, and unless you name the socket only "
+            "your own coordd or root's is asked. Ask as that user, or if you trust it, name it with --socket."
         )
 
     def _connect(self, way: str) -> None:
@@ -336,25 +349,35 @@ def connect(locations: Iterable[DaemonLocation], timeout: float) -> Client:
     """
     tried: list[tuple[str, str]] = []
     for location in locations:
-        problem = address_problem(location.socket, sys.platform)
-        if problem is not None:
-            tried.append((escape(location.socket), problem))
-            continue
-        client = Client(location.socket, timeout, root=location.root)
-        try:
-            client.connect()
-        except PermissionError as error:
-            from coordd.protocol.access import denial
-
-            raise CannotTell(denial(location.socket)) from error
-        except OSError as error:
-            reason = _NOT_LISTENING.get(error.errno or 0)
-            if reason is None:
-                raise CannotTell(f"{escape(location.socket)}: {error.strerror or error}") from error
-            tried.append((escape(location.socket), reason))
-        else:
-            return client
+        found = attempt(location, timeout)
+        if not isinstance(found, str):
+            return found
+        tried.append((escape(location.socket), found))
     raise DaemonNotRunning(tried)
+
+
+def attempt(location: DaemonLocation, timeout: float) -> Client | str:
+    """Return a connected client of one location, or in words why nobody listens there.
+
+    Raises:
+        CannotTell: as :func:`connect`.
+    """
+    problem = address_problem(location.socket, sys.platform)
+    if problem is not None:
+        return problem
+    client = Client(location.socket, timeout, root=location.root, own=location.own)
+    try:
+        client.connect()
+    except PermissionError as error:
+        from coordd.protocol.access import denial
+
+        raise CannotTell(denial(location.socket)) from error
+    except OSError as error:
+        reason = _NOT_LISTENING.get(error.errno or 0)
+        if reason is None:
+            raise CannotTell(f"{escape(location.socket)}: {error.strerror or error}") from error
+        return reason
+    return client
 
 
 def _int(data: bytes) -> int:

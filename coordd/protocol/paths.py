@@ -26,10 +26,11 @@ class DaemonLocation:
     ``layout`` is ``project``, ``user`` or ``system``, or what named the path (``--socket``,
     ``$COORDD_SOCKET``): then ``snapshot``, ``metrics_dir`` and ``log_dir`` are None, because a socket alone
     does not tell them. ``root`` is the project that the paths are in, None elsewhere: below it a client
-    follows no link, because what is there may have come with a clone.
+    follows no link, because what is there may have come with a clone. With ``own``, as always in a project,
+    only a process of this user or of root is asked.
     """
 
-    __slots__ = ("layout", "log_dir", "metrics_dir", "root", "snapshot", "socket")
+    __slots__ = ("layout", "log_dir", "metrics_dir", "own", "root", "snapshot", "socket")
 
     def __init__(
         self,
@@ -40,8 +41,10 @@ class DaemonLocation:
         log_dir: str | None,
         *,
         root: str | None = None,
+        own: bool = False,
     ) -> None:
         self.root = root
+        self.own = own or root is not None
         self.layout = layout
         self.socket = socket
         self.snapshot = snapshot
@@ -108,14 +111,15 @@ def system_paths(platform: str) -> dict[str, str]:
 
 
 def workspace_above(directory: str) -> str | None:
-    """Return the nearest of a directory and its parents with ``.claude/coordination`` or a project socket.
+    """Return the nearest of a directory and its parents with ``.claude/coordination`` or traces of a coordd.
 
-    Where any user may make files, as in ``/tmp``, only a ``.claude`` of root or of this user counts.
+    Those are a project's socket and snapshot. Where any user may make files, as in ``/tmp``, only a
+    ``.claude`` of root or of this user counts.
     """
     current = os.path.abspath(directory)
     while True:
         claude = os.path.join(current, ".claude")
-        found = os.path.isdir(os.path.join(claude, "coordination")) or _is_socket_below(claude)
+        found = os.path.isdir(os.path.join(claude, "coordination")) or _has_run_below(claude)
         if found and not _is_foreign(current, claude):
             return current
         parent = os.path.dirname(current)
@@ -144,18 +148,36 @@ def layout_locations(environ: Mapping[str, str], cwd: str | None, platform: str)
 
 
 def socket_candidates(
-    explicit: str | None, environ: Mapping[str, str], cwd: str | None, platform: str
+    explicit: str | None,
+    environ: Mapping[str, str],
+    cwd: str | None,
+    platform: str,
+    *,
+    directory: str | None = None,
+    layout: str | None = None,
 ) -> list[DaemonLocation]:
     """Return where a client looks: ``--socket`` or ``$COORDD_SOCKET`` alone if given, else the layouts.
 
-    ``cwd`` is None where the current directory no longer exists.
+    Args:
+        explicit: ``--socket``; None where it was not given, as with the next two.
+        environ: HOME, COORDD_SOCKET and the XDG directories.
+        cwd: the current directory; None where it no longer exists.
+        platform: ``sys.platform``.
+        directory: ``-w``: the project is looked for from here, and is this directory if none is found.
+        layout: ``--layout``: only the locations of this layout, and none if there is no project.
+
+    What was named on the command line goes before the environment.
     """
     if explicit is not None:
         return [DaemonLocation("--socket", explicit, None, None, None)]
     from_environment = environ.get("COORDD_SOCKET")
-    if from_environment:
+    if from_environment and directory is None and layout is None:
         return [DaemonLocation("$COORDD_SOCKET", from_environment, None, None, None)]
-    return layout_locations(environ, cwd, platform)
+    named = None if directory is None else os.path.realpath(os.path.join(cwd or "/", directory))
+    found = layout_locations(environ, named or cwd, platform)
+    if named is not None and found[0].layout != "project":
+        found.insert(0, _location("project", project_paths(named), named))
+    return [one for one in found if layout in (None, one.layout)]
 
 
 def address_problem(path: str, platform: str) -> str | None:
@@ -171,6 +193,14 @@ def address_problem(path: str, platform: str) -> str | None:
     return (
         f"{size} bytes, and a Unix socket's path has at most {limit}: name a shorter one with --socket PATH"
     )
+
+
+def is_socket(path: str) -> bool:
+    """Return whether a path is a socket itself, and no link to one."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def project_of(socket: str) -> str | None:
@@ -202,15 +232,21 @@ def _is_foreign(directory: str, claude: str) -> bool:
         return True
 
 
-def _is_socket_below(claude: str) -> bool:
-    """Return whether a project has its socket, with no link on the way to it."""
+def _has_run_below(claude: str) -> bool:
+    """Return whether a project has its socket or a snapshot, with no link on the way to it."""
     run = os.path.join(claude, "run")
     try:
-        return (
-            stat.S_ISDIR(os.lstat(claude).st_mode)
-            and stat.S_ISDIR(os.lstat(run).st_mode)
-            and stat.S_ISSOCK(os.lstat(os.path.join(run, "coordd.sock")).st_mode)
-        )
+        if not all(stat.S_ISDIR(os.lstat(one).st_mode) for one in (claude, run)):
+            return False
+    except OSError:
+        return False
+    names = [os.path.join(run, name) for name in ("coordd.sock", "snapshot.json")]
+    return is_socket(names[0]) or _is_file(names[1])
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
 

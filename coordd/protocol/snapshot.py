@@ -1,4 +1,4 @@
-"""Find, read and check the last snapshot of a daemon that is not running.
+"""Read and check the last snapshot of a daemon that is not running.
 
 It may be in a project that comes from a stranger: there no link is followed, and only a snapshot that names
 this machine and its own folder counts. Only a regular file of bounded size is read, and everything in it has
@@ -8,10 +8,8 @@ to pass text.escape before it is shown.
 from __future__ import annotations
 
 import os
-import sys
 
 from coordd.protocol.origin import FIELD, origin_problem
-from coordd.protocol.paths import layout_locations, project_of
 from coordd.util import fastjson
 from coordd.util.directories import open_directory
 from coordd.util.regular_files import read_owned
@@ -19,12 +17,11 @@ from coordd.util.text import epoch_of
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from coordd.protocol.paths import DaemonLocation
-
 MAX_BYTES = 64 * 1024 * 1024
+ENDED = "ended_at"
+"""The snapshot's field for the end in order: a time, or null in those that were written before it."""
 
 
 class NotBelieved(Exception):
@@ -32,52 +29,35 @@ class NotBelieved(Exception):
 
 
 class Snapshot:
-    """A sound snapshot: the status document, entries of agents.list, and its age in seconds or None."""
+    """A sound snapshot: the status document, entries of agents.list, and its age in seconds or None.
 
-    __slots__ = ("age", "agents", "path", "status")
+    ``ended`` says whether its daemon wrote it when it was stopped in order, and is None where an older
+    version wrote it, which does not tell.
+    """
+
+    __slots__ = ("age", "agents", "ended", "path", "status")
 
     def __init__(
-        self, path: str, age: float | None, status: dict[str, Any], agents: list[dict[str, Any]]
+        self,
+        path: str,
+        age: float | None,
+        status: dict[str, Any],
+        agents: list[dict[str, Any]],
+        *,
+        ended: bool | None = None,
     ) -> None:
         self.path = path
         self.age = age
         self.status = status
         self.agents = agents
+        self.ended = ended
 
-
-def last_snapshot(
-    locations: Sequence[DaemonLocation],
-    environ: Mapping[str, str],
-    cwd: str | None,
-    now: float,
-    refused: list[str] | None = None,
-) -> Snapshot | None:
-    """Return the first sound snapshot, in the order in which sockets are tried.
-
-    Where the user named a socket, only that daemon's own snapshot counts: the one beside the socket, or that
-    of a layout, whose ``status.daemon.socket`` is the very path. ``now`` is epoch seconds; ``refused`` gets a
-    line for each snapshot that exists and does not count.
-    """
-    named = next((location.socket for location in locations if location.explicit), None)
-    if named is None:
-        candidates = [(location.snapshot, location.root) for location in locations]
-    else:
-        named = os.path.abspath(named)
-        layouts = layout_locations(environ, cwd, sys.platform)
-        candidates = [(os.path.join(os.path.dirname(named), "snapshot.json"), project_of(named))]
-        candidates += [(location.snapshot, location.root) for location in layouts]
-    for path, root in candidates:
-        if path is None:
-            continue
-        try:
-            found = read_snapshot(path, now, root=root)
-        except NotBelieved as problem:
-            if refused is not None:
-                refused.append(str(problem))
-            continue
-        if found is not None and (named is None or _socket_of(found) == named):
-            return found
-    return None
+    @property
+    def socket(self) -> str | None:
+        """Return the socket that its daemon answered on; None where it does not say."""
+        daemon = self.status.get("daemon")
+        socket = daemon.get("socket") if isinstance(daemon, dict) else None
+        return socket if isinstance(socket, str) and os.path.isabs(socket) else None
 
 
 def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot | None:
@@ -110,9 +90,6 @@ def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot
         return None
     written = epoch_of(document.get("written_at"))
     entries = [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []
-    return Snapshot(path, None if written is None else max(now - written, 0.0), status, entries)
-
-
-def _socket_of(snapshot: Snapshot) -> object:
-    daemon = snapshot.status.get("daemon")
-    return daemon.get("socket") if isinstance(daemon, dict) else None
+    ended = document[ENDED] is not None if ENDED in document else None
+    age = None if written is None else max(now - written, 0.0)
+    return Snapshot(path, age, status, entries, ended=ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from coordd.agents.judging import Limits
 from coordd.agents.process import Here
@@ -48,9 +48,11 @@ def process_intake(schedule: Schedule) -> ProcessIntake:
 
 
 def claude_code_finder(
-    sources: ConfigSources, config: Config, *, workspaces: Callable[[], Collection[str]]
+    sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
 ) -> ClaudeCodeFinder:
-    """Return what finds the homes of Claude Code; ``workspaces`` returns those of the configuration."""
+    """Return what finds the homes of Claude Code; ``workspaces`` returns the configured
+    workspaces by the paths that lead to each.
+    """
     return ClaudeCodeFinder(
         enabled=config.claude_code.enabled,
         homes=_homes(sources, config),

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from contextlib import suppress
 
 from coordd import __version__
@@ -25,6 +26,7 @@ from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.control.activation import passed_sockets
 from coordd.protocol.jsonrpc import Fault
+from coordd.protocol.registry import registry_folder
 from coordd.runtime.clocks import Moment
 from coordd.runtime.footprint import give_back_memory
 from coordd.runtime.schedule import now
@@ -32,6 +34,7 @@ from coordd.service.parts import Parts
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.util.log_limit import log_loop_errors
 from coordd.util.sdnotify import Notifier, manager_of
+from coordd.util.text import epoch_of
 from coordd.util.timestamps import format_utc
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ def run(sources: ConfigSources, config: Config, *, notifier: Notifier | None = N
         layout=sources.layout,
         version=__version__,
         started_at=format_utc(started.wall),
+        registry=registry_folder(sources.layout.name, sources.environ, sys.platform),
         inherited=passed_sockets(sources.environ, os.getpid()),
     ) as runtime_files:
         daemon = Daemon(
@@ -118,6 +122,7 @@ class Daemon:
         parts.redis.load()
         parts.supervision.say("reading back the records of the last run")
         memory = await parts.last_run.read()
+        self._tell_of_crash(memory.written)
         parts.remember(memory)
         await parts.intake.start(memory.agents)
         await parts.redis.start(memory.checkpoint)
@@ -158,6 +163,24 @@ class Daemon:
         await self._parts.traces.run(self._parts.schedule.load, deadline=LOAD_DEADLINE)
         self._parts.schedule.start()
 
+    def _tell_of_crash(self, snapshot: float | None) -> None:
+        """Record that the coordd before this one crashed; ``snapshot`` is the time of its last, if any."""
+        last = self._runtime_files.crashed
+        if last is None:
+            return
+        wall, began = now().wall, epoch_of(last.started_at)
+        known = [one for one in (snapshot, began) if one is not None and one <= wall]
+        seen = format_utc(max(known)) if known else None
+        restarted = last.same_boot is False
+        told = "ended together with the machine" if restarted else "came to no orderly end"
+        when = "" if seen is None else f"; it was last seen alive at {seen}"
+        self._parts.recorder.event(
+            "machine.restarted" if restarted else "daemon.crashed",
+            "coordd",
+            f"the coordd before this one (pid {last.pid or 'unknown'}) {told}{when}",
+            {"pid": last.pid, "version": last.version, "started_at": last.started_at, "last_seen": seen},
+        )
+
     async def _end(self) -> None:
         """End the parts: write what waits, then answer clients, then let go."""
         parts = self._parts
@@ -178,9 +201,10 @@ class Daemon:
                 await parts.recorder.record()  # so that subscribers get it
                 await parts.server.stop()
                 await parts.redis.stop()
-                await parts.write_snapshot(durable=True)
+                await parts.write_snapshot(ended=True)
                 await parts.recorder.close()
         parts.schedule.stop()
+        self._runtime_files.ended()
 
     async def _trim(self) -> None:
         give_back_memory()
@@ -188,6 +212,7 @@ class Daemon:
     def _told_to_stop(self, number: int) -> None:
         if self._stop.is_set():
             log.warning("told to stop a second time: ending at once")
+            self._runtime_files.ended()
             self._runtime_files.close()
             os._exit(128 + number)
         log.info("told to stop (%s)", signal.Signals(number).name)

@@ -4,6 +4,8 @@ Only the kernel's lock decides who runs. The file's content (pid, version, start
 second daemon and is trusted no further, because pids are used again. The file is never unlinked, or two
 processes could each lock their own.
 
+What is in the file, and what that tells of a holder that crashed, is in lock_content.py.
+
 Where the lock file cannot be made or opened (a clone brought a directory, a FIFO or a link; it is another
 user's), the metrics directory itself is locked: that excludes a second daemon as well, but does not name this
 one.
@@ -14,23 +16,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import stat
 from types import TracebackType
 
 from coordd.errors import InstanceRunning, StartError
+from coordd.service.lock_content import LastHolder, about, crashed_holder, holder_of, may_be_written
 from coordd.util.directories import OpenDirectory, open_directory
 from coordd.util.flocks import flock_holders
-from coordd.util.local_times import local_stamp
 from coordd.util.regular_files import kind_of, open_file, open_regular
-from coordd.util.timestamps import parse_timestamp
 
 NAME = ".lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ_LIMIT = 4096
-_ABOUT = {"pid", "version", "started_at"}
-_TEXT_LIMIT = 64
 _ATTEMPTS = 5
 
 
@@ -46,12 +43,14 @@ class InstanceLock:
     A lock file with anything but what coordd writes there is locked and keeps every byte: a second daemon is
     then not told which process holds it.
 
-    ``warning`` says that the directory is locked instead of the file, and why; else None.
+    ``warning`` says that the directory is locked instead of the file, and why; else None. ``crashed`` is who
+    held the lock before and came to no orderly end, None where nothing tells of one.
     """
 
     def __init__(self, *, directory: str, version: str, started_at: str, root: str | None = None) -> None:
         self.path = os.path.join(directory, NAME)
         self.warning: str | None = None
+        self.crashed: LastHolder | None = None
         self._directory = directory
         self._root = root
         self._version = version
@@ -86,10 +85,13 @@ class InstanceLock:
             if directory is not None:
                 directory.close()
             raise
+        first = self._owner is None
         self.close()
         self._opened = directory
         self._descriptor = descriptor
         self._owner = os.getpid()
+        if first and why is None:
+            self.crashed = crashed_holder(descriptor, directory.fd)
         self.warning = None if why is None else f"{self.path} {why}: the directory itself is locked instead"
         if why is None:
             # On a full disk the lock holds all the same; only the file does not name this daemon then.
@@ -108,6 +110,12 @@ class InstanceLock:
         if self.warning is not None:  # once a lock file can be made, the next daemon will lock that
             return not _usable(self._opened)
         return _leads_to(self._opened, self._descriptor)
+
+    def ended(self) -> None:
+        """Write into the file that this process ends in order; harmless when the lock is not held."""
+        if self._descriptor is not None and self._owner == os.getpid() and self.warning is None:
+            with contextlib.suppress(OSError):
+                self._introduce(self._descriptor, ended=True)
 
     def close(self) -> None:
         """Release the lock; harmless when it is not held.
@@ -146,7 +154,7 @@ class InstanceLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                running = _running(self.path, descriptor)
+                running = holder_of(self.path, descriptor)
                 os.close(descriptor)
                 if why is not None and self.warning is not None:  # this process holds it itself
                     break
@@ -160,19 +168,20 @@ class InstanceLock:
             os.close(descriptor)
         raise OSError(errno.EAGAIN, "it keeps being replaced", self.path)
 
-    def _introduce(self, descriptor: int) -> None:
-        """Write pid, version and start time into the lock file; keep out users other than owner and group.
+    def _introduce(self, descriptor: int, *, ended: bool = False) -> None:
+        """Write into the lock file which process this is; keep out users other than owner and group.
 
         Any user who may read the file could lock it.
         """
         state = os.fstat(descriptor)
         if state.st_uid == os.geteuid() and state.st_mode & 0o007:
             os.fchmod(descriptor, stat.S_IMODE(state.st_mode) & ~0o007)
-        if not _may_be_written(descriptor, state):
+        if not may_be_written(descriptor, state):
             return
-        about = {"pid": os.getpid(), "version": self._version, "started_at": self._started_at}
+        folder = None if self._opened is None else self._opened.fd
+        content = about(self._version, self._started_at, folder=folder, ended=ended)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(about).encode() + b"\n", 0)
+        os.pwrite(descriptor, content, 0)
 
 
 def demand_free(directory: str, *, root: str | None) -> None:
@@ -211,7 +220,7 @@ def running_under(path: str, descriptor: int) -> InstanceRunning | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _running(path, descriptor)
+        return holder_of(path, descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return None
 
@@ -263,47 +272,3 @@ def _leads_to(directory: OpenDirectory, descriptor: int) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
-
-
-def _may_be_written(descriptor: int, state: os.stat_result) -> bool:
-    """Return whether writing loses nothing: others use that name too, and it may be a hard link of theirs."""
-    content = os.pread(descriptor, _READ_LIMIT + 1, 0)
-    if not content.strip(b"\0"):  # a power loss leaves NUL bytes
-        return state.st_size <= _READ_LIMIT and state.st_nlink == 1
-    try:
-        about = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
-    return state.st_size <= _READ_LIMIT and isinstance(about, dict) and about.keys() == _ABOUT
-
-
-def _running(path: str, descriptor: int) -> InstanceRunning:
-    """Return the error that names the holder, as far as the file does, which may be torn or a stranger's."""
-    about: object = None
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        about = json.loads(os.pread(descriptor, _READ_LIMIT, 0))
-    if not isinstance(about, dict):
-        about = {}
-    pid = about.get("pid")
-    known = isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid < 2**31
-    return InstanceRunning(
-        path,
-        pid=pid if known else None,
-        version=_text(about.get("version")),
-        started_at=_local(_text(about.get("started_at"))),
-    )
-
-
-def _local(started_at: str | None) -> str | None:
-    """Return when it started as the reader's clock shows it; a text that is no time as it is."""
-    if started_at is None:
-        return None
-    try:
-        return local_stamp(parse_timestamp(started_at))
-    except ValueError:
-        return started_at
-
-
-def _text(value: object) -> str | None:
-    usable = isinstance(value, str) and 0 < len(value) <= _TEXT_LIMIT and value.isprintable()
-    return value if usable and isinstance(value, str) else None

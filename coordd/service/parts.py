@@ -146,6 +146,7 @@ class Parts:
             backend=FileBackend(entries=self._workspaces(config), bounds=bounds, keepalive=renew_deadline),
             local=self.traces,
             remote=Worker("coordd-remote", replaceable=True),
+            renamed=self._paths_changed,
         )
         self._agents = agents = AgentIntake(store=self.store, recorder=self.recorder, host=host)
         self.announcer = Announcer(
@@ -181,7 +182,7 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        self.claude_code = claude_code_finder(sources, config, workspaces=self._own_workspaces)
+        self.claude_code = claude_code_finder(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
@@ -241,9 +242,11 @@ class Parts:
             forgotten=agents.forgotten,
             refusal=self.evidence.refusal,
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
+            entries=self.workspaces.entries,
             search=lambda: self.claude_code.problems,
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
+            restart_required=lambda: self.reloading.restart_required,
         )
         self.supervision = Supervision(
             notifier=notifier,
@@ -356,14 +359,14 @@ class Parts:
         await self.sampling.measured()
         await self.write_snapshot()
 
-    async def write_snapshot(self, *, durable: bool = False) -> None:
-        """Write the snapshot for clients and for the next run."""
+    async def write_snapshot(self, *, ended: bool = False) -> None:
+        """Write the snapshot for clients and the next run; with ``ended`` the last one, to stable storage."""
 
         async def document() -> Mapping[str, object]:
             made = await self.documents.snapshot(now())
             return self.redis.with_checkpoint(made)
 
-        await self.last_run.write(document, durable=durable)
+        await self.last_run.write(document, ended=ended)
         if self.last_run.problem is not None:  # it is shown, and may be over soon
             self.schedule.once("snapshot.again", SNAPSHOT_RETRY, self.write_snapshot)
 
@@ -386,15 +389,14 @@ class Parts:
         self.claude_code.look_again()
         self.intake.scan_soon()
 
-    def _own_workspaces(self) -> list[str]:
-        """Return the workspaces that are not watched for their sessions' sake alone."""
-        guests = self._session_workspaces.places - set(self.reloading.config.coordination.workspaces)
-        return [path for path in self.store.workspaces if path and path not in guests]
-
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
         """Watch the workspaces of living sessions beside the configured ones."""
         self.workspaces.backend.guests = entries
         self.intake.find_soon()
+
+    def _paths_changed(self) -> None:
+        """Have sessions placed anew, for other paths lead to the workspaces by now."""
+        self.claude_code.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

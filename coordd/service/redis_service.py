@@ -22,6 +22,7 @@ from coordd.sinks.redis.commands import TOPICS, samples_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.base import OneSource
 from coordd.sources.bounds import Bounds
+from coordd.sources.redis.keys import Keyspace
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
 
@@ -50,7 +51,11 @@ class RedisService:
         if config.coordination.mode != "file":
             source = RedisSource(
                 url=url,
-                reader=RedisReader(mono=lambda: now().mono, bounds=bounds),
+                reader=RedisReader(
+                    mono=lambda: now().mono,
+                    bounds=bounds,
+                    keyspace=Keyspace(config.coordination.redis_prefix),
+                ),
                 broken=self._connection.report_lost,
                 flushed=self._flushed,
             )

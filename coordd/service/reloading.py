@@ -24,7 +24,8 @@ READ_DEADLINE = 5.0
 class Reloading:
     """Read the configuration again when asked, and have it applied.
 
-    ``config`` is the configuration in effect.
+    ``config`` is the configuration in effect; what of it needs a restart is in ``restart_required`` until
+    then, by key, however often it is reloaded: those whose values differ from those of the start.
 
     Args:
         sources: where the configuration is read from.
@@ -46,6 +47,8 @@ class Reloading:
         apply: Callable[[Config, Config], None],
     ) -> None:
         self.config = config
+        self.restart_required: list[str] = []
+        self._started_with = config
         self._sources = sources
         self._reader = reader
         self._recorder = recorder
@@ -54,7 +57,7 @@ class Reloading:
         self._reloads = OneAtATime(self._reload)
 
     async def reload(self) -> tuple[list[str], list[str]]:
-        """Reload; return the keys that changed, and of these those that need a restart.
+        """Reload; return the keys that changed, and all that await a restart, of earlier reloads as well.
 
         Raises:
             Fault: the new configuration is bad; the message is its error.
@@ -74,7 +77,9 @@ class Reloading:
         except DeadlineMissed as late:
             raise Fault(SERVER_ERROR, f"{self._sources.path} cannot be read: {late}", kind="config") from late
         old, self.config = self.config, new
-        keys, restart_required = changed(old, new)
+        keys, _ = changed(old, new)
+        _, restart_required = changed(self._started_with, new)
+        self.restart_required = restart_required
         set_level(new.log.level)
         for problem in new.problems:
             if problem not in old.problems:

@@ -1,8 +1,9 @@
-"""Take and keep what a running coordd owns in the file system: directories, lock, control socket.
+"""Take and keep what a running coordd owns in the file system: directories, lock, socket, registration.
 
-Taken at the start (``inherited``: the control socket that a service manager passed), and kept while it runs:
-what was removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread.
-The directory of snapshots is kept by who writes them, in another thread.
+Taken at the start (``inherited``: the control socket that a service manager passed; ``registry``: the folder
+of registrations), and kept while it runs: what was removed or replaced is made again. Synchronous;
+:meth:`RuntimeFiles.keep` runs in the writer thread. The directory of snapshots is kept by who writes them, in
+another thread.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from coordd.config.layout import Layout, check_project_directories
 from coordd.config.rights import Rights
 from coordd.control.activation import adopt
 from coordd.control.socket_file import ListeningSocket, listen
-from coordd.errors import StartError
+from coordd.errors import CoorddError, StartError
 from coordd.service.lock import InstanceLock, demand_free
+from coordd.service.lock_content import LastHolder
+from coordd.service.registration import Registration
 from coordd.util.held_directory import HeldDirectory
 
 
@@ -38,6 +41,7 @@ class RuntimeFiles:
         layout: Layout,
         version: str,
         started_at: str,
+        registry: str,
         inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.rights = Rights.of(layout, config)
@@ -51,6 +55,9 @@ class RuntimeFiles:
         self.snapshots = self._directory(os.path.dirname(layout.snapshot))
         self._lock = InstanceLock(
             directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
+        )
+        self._registration = Registration(
+            folder=registry, socket=self.socket_path, layout=layout.name, root=layout.root
         )
         self._socket_problem: str | None = None
 
@@ -66,15 +73,24 @@ class RuntimeFiles:
         self._lock.acquire()
         try:
             self._listener = self._listener or self._listen()
-        except BaseException:
+        except BaseException as error:
+            self._given_up(error)
             self._lock.close()
             raise
+        self._registration.write()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._given_up(error)
         self.close()
+
+    def _given_up(self, error: BaseException) -> None:
+        """Note that this coordd ends for a reason that it tells: no crash, unless that of the one before."""
+        if isinstance(error, (CoorddError, KeyboardInterrupt, SystemExit)) and self._lock.crashed is None:
+            self._lock.ended()
 
     def keep(self) -> bool:
         """Take again what was lost; return whether a new socket replaces the old one.
@@ -86,6 +102,7 @@ class RuntimeFiles:
             StartError: something cannot be taken again for now.
         """
         in_place = [self._look(directory) for directory in (self.metrics, self.logs, self._run)]
+        self._registration.write()
         if not self._lock.still_held():
             self._lock_again(in_place=in_place[0])
         if self._listening.in_place():
@@ -113,8 +130,18 @@ class RuntimeFiles:
         """Whether something else stands in the place of a directory that :meth:`keep` looks after."""
         return any(directory.trouble is not None for directory in (self.metrics, self.logs, self._run))
 
+    @property
+    def crashed(self) -> LastHolder | None:
+        """The coordd before this one, if it came to no orderly end."""
+        return self._lock.crashed
+
+    def ended(self) -> None:
+        """Note for the next coordd that this one ends in order."""
+        self._lock.ended()
+
     def close(self) -> None:
-        """Let go of socket, lock and directories; the record files stay."""
+        """Let go of registration, socket, lock and directories; the record files stay."""
+        self._registration.close()
         if self._listener is not None:
             self._listener.close()
         self._lock.close()

@@ -14,6 +14,7 @@ from functools import partial
 from msgspec import Raw
 
 from coordd.agents.remembered import RememberedAgent
+from coordd.protocol.snapshot import ENDED
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sinks.restore import FIELD, covered, restore
@@ -32,13 +33,15 @@ READ_DEADLINE = 60.0
 class Memory:
     """The agents as they were known, and the checkpoint for Redis, as JSON (redis/checkpoint.py).
 
-    ``acknowledged`` and ``ended`` are as in the snapshot.
+    ``acknowledged`` and ``ended`` are as in the snapshot; ``written`` is when that was written, in epoch
+    seconds, None without one.
     """
 
     agents: Sequence[RememberedAgent] = ()
     checkpoint: Raw | bytes = b"null"
     acknowledged: Sequence[str] = ()
     ended: Sequence[tuple[str, str, float]] = ()
+    written: float | None = None
 
 
 class LastRun:
@@ -62,6 +65,7 @@ class LastRun:
         syncer: Worker,
     ) -> None:
         self._path = path
+        self._ended = False
         self.problem: str | None = None
         self._directory = directory
         self._metrics = metrics
@@ -80,17 +84,21 @@ class LastRun:
             return Memory()
 
     async def write(
-        self, document: Callable[[], Awaitable[Mapping[str, object]]], *, durable: bool = False
+        self, document: Callable[[], Awaitable[Mapping[str, object]]], *, ended: bool = False
     ) -> None:
         """Replace the snapshot by what ``document`` makes; a failure is in ``problem``, and logged once.
 
-        One that is not ``durable`` waits for no disk, which would wake it each minute in vain.
+        The one that is ``ended`` says that coordd ended in order, and so does every later one. The others
+        wait for no disk, which would wake it each minute in vain.
         How far the record files reach is taken first: what is written meanwhile may not be in the document.
         """
+        self._ended = self._ended or ended
         try:
             reach = await self._writer.run(self._reach, deadline=WRITE_DEADLINE)
             made = {**await document(), FIELD: reach}
-            await self._syncer.run(partial(self._write, made, durable=durable), deadline=WRITE_DEADLINE)
+            if self._ended:  # also one that was being made when the end began
+                made[ENDED] = made["written_at"]
+            await self._syncer.run(partial(self._write, made, durable=ended), deadline=WRITE_DEADLINE)
         except (OSError, DeadlineMissed) as error:
             why = getattr(error, "strerror", None) or error
             problem: str | None = f"the snapshot {self._path} cannot be written: {why}"
@@ -108,7 +116,7 @@ class LastRun:
         agents = restore(snapshot, None if metrics is None else metrics.fd, now=wall, host=self._host)
         if snapshot is None:
             return Memory(agents)
-        return Memory(agents, snapshot.checkpoint, snapshot.acknowledged, snapshot.ended)
+        return Memory(agents, snapshot.checkpoint, snapshot.acknowledged, snapshot.ended, snapshot.written)
 
     def _reach(self) -> dict[str, tuple[int, int]] | None:
         metrics = self._metrics.look()

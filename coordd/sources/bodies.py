@@ -25,7 +25,7 @@ LONGEST_TTL = 1e9
 NO_ID = f"not an id of 1 to {MAX_ID} characters"
 _NO_TIME = "not a timestamp"
 _LONGEST_TIME = 64
-_TOLD = ("timestamp", "time", "ts")
+TOLD = ("timestamp", "time", "ts")
 """Names that a heartbeat uses for its time, beside those of a registration."""
 
 
@@ -40,7 +40,7 @@ def parse_heartbeat(content: bytes, anchor: float | None = None, now: float | No
     text = utf8(content).strip()
     if text[:1] in ("{", "["):
         fields = Fields(text.encode(), anchor=anchor, now=now)
-        time = fields.latest(*UPDATED, *_TOLD)
+        time = fields.latest(*UPDATED, *TOLD)
         if time is None:
             time = fields.moment(*STARTED)
         if time is None:

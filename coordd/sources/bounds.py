@@ -104,7 +104,7 @@ def weight(value: object) -> int:
     It is the same for equal values at any time; sys.getsizeof grows once a text has been encoded.
     """
     if isinstance(value, Claim):
-        texts: tuple[str | None, ...] = (value.agent_id, value.status, value.description)
+        texts: tuple[str | None, ...] = (value.agent_id, value.status, value.description, value.problem)
     elif isinstance(value, Progress):
         texts = (value.message,)
     elif isinstance(value, Registration):

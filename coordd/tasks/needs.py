@@ -75,6 +75,7 @@ class Needs:
         self._subjects: list[Subject] = []
         self._shown: tuple[list[AttentionEntry], list[str]] | None = None
         self._fallen: dict[AgentKey, _Fallen] = {}
+        self._found_split: dict[tuple[str, str, tuple[AgentKey, ...]], float] = {}
 
     def all_entries(self, now: Moment) -> list[AttentionEntry]:
         """Return every entry, those that were acknowledged among them, in the order of need."""
@@ -85,7 +86,9 @@ class Needs:
             began = self._clock()
             standing = None if self._versions is None else {one.id for one in self._entries}
             self._subjects = self._look(now)
-            self._entries = attention(self._subjects, self._orphaned(now), self._split(), standing=standing)
+            self._entries = attention(
+                self._subjects, self._orphaned(now), self._split(now), standing=standing
+            )
             change = next_change(self._subjects)
             self._valid_until = math.inf if change is None else now.mono + change
             self._versions, self._shown = versions, None
@@ -195,7 +198,7 @@ class Needs:
             found.append(OrphanedClaim(workspace=path, task=task, holder=key, reason=reason, since=since))
         return found
 
-    def _split(self) -> list[SplitClaim]:
+    def _split(self, now: Moment) -> list[SplitClaim]:
         """Return the tasks that a workspace's agent and another one of Redis hold at once."""
         redis = self._board.source_tasks.get("")
         if redis is None or not redis.knows_claims:
@@ -203,12 +206,23 @@ class Needs:
         found = []
         for path, source in self._board.source_tasks.items():
             if path and source.knows_claims:
-                found += [
-                    SplitClaim(workspace=path, task=task, holders=holders)
-                    for task in sorted(redis.claims.keys() & source.claims.keys())
-                    if len(holders := self._holders(task, ("", path))) > 1
-                ]
-        return found
+                both = sorted(redis.claims.keys() & source.claims.keys())
+                several = ((task, self._holders(task, ("", path))) for task in both)
+                found += [(path, task, holders) for task, holders in several if len(holders) > 1]
+        self._found_split = {one: self._split_at(*one, now) for one in found}
+        return [
+            SplitClaim(workspace=path, task=task, holders=holders, since=since)
+            for (path, task, holders), since in self._found_split.items()
+        ]
+
+    def _split_at(self, path: str, task: str, holders: tuple[AgentKey, ...], now: Moment) -> float:
+        """Return since when a task is split: since the later claim when it is found, whatever is renewed."""
+        known = self._found_split.get((path, task, holders))
+        if known is not None:
+            return known
+        claims = [self._board.source_tasks[place].claims[task].claim for place in ("", path)]
+        times = [claim.claimed_at for claim in claims if claim.claimed_at is not None]
+        return min(max(times, default=now.wall), now.wall)
 
     def _holders(self, task: str, paths: Iterable[str]) -> tuple[AgentKey, ...]:
         claims = [(path, self._board.source_tasks[path].claims[task]) for path in paths]

@@ -144,6 +144,7 @@ class TaskList:
             progress_at=_moment(progress.timestamp) if progress else None,
             holder_status=held.holder if held else None,
             sources=("file", "redis") if duplicate else ("file",) if path else ("redis",),
+            problem=str(claim.problem) if claim and claim.problem is not None else None,
         )
 
 

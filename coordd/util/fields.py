@@ -33,6 +33,12 @@ class Malformed(ValueError):
     """An input that cannot be used; the text is the reason, without any of the content."""
 
 
+class Denied(str):
+    """Why something cannot be read, in words, where a right is lacking that somebody can give."""
+
+    __slots__ = ()
+
+
 class Parsed(NamedTuple, Generic[T]):
     """A parsed value, and in words what could not be used of its source (None if all was used)."""
 

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from coordd.util.fields import Malformed, jsonable
+from coordd.util.fields import Denied, Malformed, jsonable
 from coordd.util.regular_files import kind_of, open_regular
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -71,15 +71,18 @@ def open_folder(name: str, parent: int) -> int | None:
 
 
 def explain_unreadable(error: OSError, path: str) -> str:
-    """Return why ``path`` could not be read, in words for the person who has to fix it."""
+    """Return why ``path`` could not be read, in words for the person who has to fix it.
+
+    Where a right is lacking, it is a :class:`~coordd.util.fields.Denied`.
+    """
     if error.errno not in (errno.EACCES, errno.EPERM):
         return f"{error.strerror}: {jsonable(path)}"
-    where, need = _denied(path)
+    where, need = denied_at(path)
     user = f"the user running coordd (uid {os.geteuid()})"
-    return f"Permission denied: {jsonable(where)} — {user} needs {need} on it"
+    return Denied(f"Permission denied: {jsonable(where)} — {user} needs {need} on it")
 
 
-def _denied(path: str) -> tuple[str, str]:
+def denied_at(path: str) -> tuple[str, str]:
     """Return the directory above ``path`` that refuses access, or ``path``, and the permission it lacks."""
     parts = path.rstrip("/").split("/")
     for depth in range(2, len(parts) + 1):

@@ -108,7 +108,8 @@ def _program(group: click.Group, name: str, see: str, environment: dict[str, str
     ]
     shared = {option for param in group.params for option in param.opts} - {"--version"}
     if shared:
-        lines += [".PP", escaped(f"{' and '.join(sorted(shared))} are understood after a command as well.")]
+        *first, last = sorted(shared)
+        lines += [".PP", escaped(f"{', '.join(first)} and {last} are understood after a command as well.")]
     lines.append(".SH COMMANDS")
     for command in commands:
         lines += _command(command, name, shared)

@@ -266,7 +266,7 @@ def test_agents_are_chosen_by_status_and_workspace(tmp_path: Path, path: str, ct
         redis = ctl("agents", "--workspace", "")
     assert (done.returncode, done.stdout) == (0, "no such agents\n")
     assert (redis.returncode, redis.stdout) == (0, "no such agents\n")
-    asked = [r["params"] for r in daemon.requests]
+    asked = [r["params"] for r in daemon.requests if r["method"] == "agents.list"]
     assert asked == [{"status": "inactive"}, {"workspace": ""}]
 
 

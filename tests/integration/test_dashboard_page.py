@@ -17,6 +17,7 @@ import pytest
 from browser import chromium, complaints, opened, store
 from dash import Dashboard, dashboard
 from fake_coordd import agent, fake_coordd, paged, status_document
+from groups import entering, limited
 from live import Coordd, Project, beating, watching
 from playwright.sync_api import Browser, Page, expect
 from real_processes import process_of, sleeper
@@ -55,6 +56,7 @@ def furnish(project: Project) -> None:
     for name in ("coder-1", "coder-2", "reviewer", NASTY, TURNED):
         project.beat(name)
     project.beat("tester", str(now - 7200))
+    # written and touched then: where the two contradict each other, nothing is believed at first
     os.utime(project.agents / "tester.heartbeat", (now - 7200, now - 7200))
     project.register("coder-1", started_at="2026-01-01T00:00:00Z", status="busy")
     (project.agents / "coder-1.tasks").write_text("t-held\n")
@@ -159,6 +161,28 @@ def test_every_card_shows_the_true_values(browser: Browser, scene: Scene) -> Non
 
 def percent(value: float) -> str:
     return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
+
+
+@pytest.mark.root
+def test_a_container_shows_its_own_limits(browser: Browser, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    project.beat("coder")
+    with limited(memory=512 << 20, cpu=0.5) as groups:
+        assert {"memory", "cpu"} <= groups.keys()
+        with (
+            watching(project, tmp_path, prefix=entering(groups), COORDD_SAMPLING_INTERVAL="1s") as coordd,
+            dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+            opened(browser, dash.url) as page,
+        ):
+            figures = page.locator("#charts figure")
+            expect(figures.nth(1).locator(".now")).to_contain_text(re.compile(r"\d % of 0\.50 CPUs"))
+            expect(figures.nth(2)).to_contain_text(re.compile(r"\d % of 512 MiB in this container"))
+            # the curve is that of the container; a point of it is the mean of some samples
+            series = dash.json("/api/metrics/system/series?range=15m")["series"]["memory"]
+            samples = {round(r["cgroup"]["memory_percent"], 4) for r in project.records("system")}
+            assert series
+            assert min(samples) <= min(series) <= max(series) <= max(samples)
+            assert coordd.stop() == 0
 
 
 def test_ids_are_text_whatever_they_say(browser: Browser, scene: Scene) -> None:
@@ -393,6 +417,9 @@ def test_the_daemon_is_killed_and_comes_back_under_an_open_page(browser: Browser
             expect(row(page, "coder")).to_have_count(1)
             coordd.stop(signal.SIGKILL)
             expect(page.locator("#banner")).to_contain_text("What follows was so")
+            expect(page.locator("#banner")).to_contain_text("did not end in order")
+            command = f"Start it again: coordd start --workspace {project.root}"
+            expect(page.locator("#banner")).to_contain_text(command)
         expect(page.locator("html")).to_have_class("old")
         expect(page.locator("#health")).to_have_text("was healthy")
         expect(page.locator("#live")).to_contain_text("no daemon")

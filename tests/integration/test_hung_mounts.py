@@ -111,8 +111,26 @@ async def test_an_entry_that_hangs_hides_no_other(scene: Scene, entry: Callable[
         calls = scene.calls
     await until(lambda: scene.calls > calls)  # it fails now, so it can be looked at again
     await until(lambda: not scene.finder._hanging)
-    await scene.finds("src/one", "src/two", *plain)
+    await scene.finds("src/one", "src/two", *({"far/p"} if plain == {"src/link"} else plain))
     assert scene.finder.problems == []
+
+
+async def test_an_alias_on_a_mount_that_hangs_keeps_its_workspace(scene: Scene) -> None:
+    Project(scene.far / "p")
+    link = scene.src / "link"
+    link.symlink_to(scene.far / "p")
+    (scene.src / "tree").mkdir()
+    (scene.src / "tree" / ".claude").symlink_to(scene.far / "p" / ".claude")
+    scene.backend.entries = [str(link), str(scene.src / "tree")]
+    await scene.finds("far/p")
+    with hung_mount(scene.far):
+        await scene.finds("far/p")
+        await scene.finds("far/p")
+        Project(scene.src / "new")
+        scene.backend.entries = [*scene.backend.entries, str(scene.src / "new")]
+        await scene.finds("far/p", "src/new")
+    await until(lambda: not scene.finder._hanging)
+    await scene.finds("far/p", "src/new")
 
 
 async def test_many_entries_on_one_mount_hang_once(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from live import Project, coordctl, environment, watching
 from redisd import RedisServer, free_port, redis_server, sentinel_of
 from waiting import PATIENCE, eventually
+
+from coordd.sources.redis.keys import Keyspace
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -28,9 +31,9 @@ def check(tmp_path: Path, *options: str, **environ: str) -> subprocess.Completed
     )
 
 
-def states(tmp_path: Path, url: str) -> tuple[int, dict[str, dict[str, Any]]]:
+def states(tmp_path: Path, url: str, **environ: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code, and every check by its name."""
-    done = check(tmp_path, "--json", COORDD_REDIS_URL=url)
+    done = check(tmp_path, "--json", COORDD_REDIS_URL=url, **environ)
     assert done.stderr == ""
     return done.returncode, {one["check"]: one for one in json.loads(done.stdout)["checks"]}
 
@@ -130,6 +133,28 @@ def test_each_right_that_is_missing_is_named_with_its_fix_which_helps(
         server.run(*found[name]["fix"].split())
     code, found = states(tmp_path, url)
     assert (code, [one for one in found.values() if one["state"] != "ok"]) == (0, [])
+
+
+@pytest.mark.parametrize("prefix", ["shop:", "[a-z]*?^\\", "'\"é:"])
+def test_check_redis_names_the_keys_with_their_prefix_and_its_fix_helps(
+    server: RedisServer, tmp_path: Path, prefix: str
+) -> None:
+    rights = ("+ping", "+info", "+multi", "+discard", "+time", "~heartbeat:*", "~agents:registry", "~a*")
+    server.run("ACL", "SETUSER", "ann", "on", "nopass", "resetchannels", *rights)
+    url = f"redis://ann:x@127.0.0.1:{server.port}"
+    code, found = states(tmp_path, url, COORDD_REDIS_PREFIX=prefix)
+    assert code == 1
+    pattern = Keyspace(prefix).pattern("agents:registry")
+    assert f"HSCAN {pattern}" in found["redis_read"]["detail"]
+    for name in ("redis_tracking", "redis_read", "redis_write"):
+        server.run(*shlex.split(found[name]["fix"]))
+    code, found = states(tmp_path, url, COORDD_REDIS_PREFIX=prefix)
+    assert (code, [one for one in found.values() if one["state"] != "ok"]) == (0, [])
+    assert found["redis_read"]["detail"] == f"every kind of trace can be read behind {prefix!r}"
+    keys = server.run("ACL", "GETUSER", "ann")
+    assert "metrics:*" in str(keys)  # what is written stands behind no prefix
+    code, found = states(tmp_path, url, COORDD_REDIS_PREFIX="other:")
+    assert found["redis_read"]["state"] == "fail"
 
 
 def test_where_transactions_are_forbidden_nothing_is_written(server: RedisServer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from waiting import eventually
 
 from coordd.agents.traces import AgentTraces, Claim, Heartbeat, Progress, Registration, SourceTraces
 from coordd.redislink.session import RedisLost
-from coordd.sources.redis.keys import BCAST_PREFIXES, meaning
+from coordd.sources.redis.keys import Keyspace
 
 WRITTEN = "2026-11-21T12:00:00Z"
 MEGABYTE = b"x" * 1024 * 1024
@@ -46,6 +47,12 @@ def beat_of(traces: AgentTraces) -> Heartbeat:
     return traces.heartbeat
 
 
+def said_of(traces: AgentTraces) -> Registration:
+    """The registration, whichever reading it is of."""
+    assert traces.registration is not None
+    return replace(traces.registration, identity=0)
+
+
 def registered(**fields: Any) -> str:
     return json.dumps({"registered_at": NOW - 60, "status": "active", **fields})
 
@@ -66,7 +73,7 @@ def test_every_row_of_the_table(client: redis.Redis, reader: Reading) -> None:
     client.rpush("work:available:high", json.dumps({"task_id": "listed"}), json.dumps({"task_id": "w1"}))
     client.rpush("work:available:low", json.dumps({"task_id": "w2"}))
     client.zadd("tasks:priority_queue", {json.dumps({"id": "q1"}): 1, "plain": 2})
-    client.set("tasks:claimed:t1", "a", ex=300)
+    client.set("tasks:claimed:t1", "a", ex=30)
     client.hset("tasks:claimed:t3", "agent", "b")
     client.set("task:claim:t1", json.dumps({"agent_id": "a", "claimed_at": NOW - 10, "ttl": 60}))
     client.set("task:claim:t4", json.dumps({"agent_id": "b", "claimed_at": WRITTEN}))
@@ -76,7 +83,7 @@ def test_every_row_of_the_table(client: redis.Redis, reader: Reading) -> None:
     traces = reader.scan()
     assert (traces.state, traces.error, traces.malformed) == ("read", None, {})
     assert set(traces.agents) == {"a", "b", "c"}
-    assert agent(traces, "a").registration == Registration(
+    assert said_of(agent(traces, "a")) == Registration(
         started_at=NOW - 60, status="active", hostname="box", pid=17, updated_at=NOW - 5
     )
     assert agent(traces, "a").tasks == ("t1", "t2")
@@ -105,6 +112,36 @@ def test_a_claim_without_a_time_has_that_of_its_key_and_a_rescan_changes_nothing
     renewed = reader.read("tasks:claimed:t").work.claims["t"]
     assert renewed is not None
     assert renewed.expires_at == pytest.approx(NOW + 900, abs=5)
+
+
+@pytest.mark.parametrize("family", ["tasks:claimed:", "task:claim:"])
+def test_a_claim_ends_at_the_later_of_the_written_end_and_that_of_its_key(
+    client: redis.Redis, reader: Reading, family: str
+) -> None:
+    def left() -> float | None:
+        """The seconds until the claim ends."""
+        one = (reader.scan().claims or {})["t"]
+        again = reader.read(f"{family}t").work.claims.get("t", one)
+        assert again == one, "a reading after a push says the same"
+        return None if one.expires_at is None else one.expires_at - NOW
+
+    body = json.dumps({"agent_id": "a", "claimed_at": NOW - 10, "ttl": 60})
+    client.set(f"{family}t", body)
+    assert left() == 50
+    client.expire(f"{family}t", 900)  # renewed without another value
+    assert left() == pytest.approx(900, abs=5)
+    client.expire(f"{family}t", 20)
+    assert left() == 50
+    client.persist(f"{family}t")
+    assert left() == 50
+    client.set(f"{family}t", json.dumps({"agent_id": "a"}), ex=300)
+    assert left() == pytest.approx(300, abs=5)
+    client.persist(f"{family}t")
+    assert left() is None
+    client.set(f"{family}t", json.dumps({"agent_id": "a", "expires_at": NOW + 50}), px=40_000)
+    assert left() == 50
+    client.pexpire(f"{family}t", 3_000_000_000_000_000)  # beyond any calendar
+    assert (left() or 0) > 200 * 365 * 86400
 
 
 def test_a_pushed_heartbeat_is_a_beat_and_costs_one_command(client: redis.Redis, reader: Reading) -> None:
@@ -276,22 +313,22 @@ def test_bad_data_costs_a_line_each_and_nothing_else(client: redis.Redis, reader
     client.set("task:claim:bad", "[")
     client.rpush("task:claim:list", "x")
     client.set("task:progress:bad", '{"progress": 300}')
-    client.hset("task:progress:hash", "x", "y")
+    client.rpush("task:progress:list", "x")
     traces = reader.scan()
     assert traces.state == "read"
     assert reader.reader.troubles == {}
     assert set(traces.agents) == {
-        *("words", "\\xff\x00", "a:b\x1b[31m\n", "string", "odd", "bad", "big", "a:b", "\\xfd"),
+        *("words", "\\xff\x00", "a:b\x1b[31m", "string", "odd", "bad", "big", "a:b", "\\xfd"),
     }
     assert agent(traces, "string").tasks is None
-    assert agent(traces, "odd").tasks == ("\\xfe", "t")
-    assert agent(traces, "big").registration == Registration()
+    assert agent(traces, "odd").tasks == ("t",)
+    assert said_of(agent(traces, "big")) == Registration()
     assert traces.tasks_available == ("ok",)
     assert traces.claims == {"big": Claim("big"), "bad": Claim("bad")}
     assert traces.progress == {"bad": Progress("bad")}
     at = "redis:"
     assert traces.malformed == {
-        f"{at}heartbeat:list": "not a string",
+        f"{at}heartbeat:list": "not a string or a hash",
         f"{at}heartbeat:big": "larger than 64 KiB",
         f"{at}heartbeat:words": "not a timestamp",
         f"{at}heartbeat:": "an id of no or more than 256 characters",
@@ -307,12 +344,12 @@ def test_bad_data_costs_a_line_each_and_nothing_else(client: redis.Redis, reader
         f"{at}tasks:priority_queue": "not a sorted set",
         f"{at}tasks:claimed:big": "larger than 64 KiB",
         f"{at}task:claim:bad": "not JSON",
-        f"{at}task:claim:list": "not a string",
-        f"{at}task:progress:bad": "progress: not a number from 0 to 100",
-        f"{at}task:progress:hash": "not a string",
+        f"{at}task:claim:list": "not a string or a hash",
+        f"{at}task:progress:bad": "progress: not a number from -1e+09 to 100",
+        f"{at}task:progress:list": "not a string or a hash",
     }
     assert reader.scan() == traces
-    change = reader.reread("\\xff\x00", "\\xfd", "a:b\x1b[31m\n")
+    change = reader.reread("\\xff\x00", "\\xfd", "a:b\x1b[31m")
     assert change.agents == {one: traces.agents[one] for one in change.agents}
     keys = [
         b"heartbeat:\xff\x00",
@@ -464,6 +501,20 @@ def test_where_scan_is_refused_what_is_known_is_looked_for(
         assert set(reader.scan().agents) == {"r"}
 
 
+def test_where_the_time_to_live_may_not_be_read_a_claim_that_goes_is_gone(
+    any_server: RedisServer, client: redis.Redis
+) -> None:
+    client.set("tasks:claimed:t", "a", ex=300)
+    client.set("tasks:claimed:empty", "", ex=300)
+    client.set("task:claim:u", json.dumps({"agent_id": "a", "claimed_at": NOW, "ttl": 60}), ex=300)
+    with reading(any_server, url=limited(client, any_server, "-pttl")) as reader:
+        claims = reader.scan().claims
+        assert claims == {"t": Claim("t", "a"), "empty": Claim("empty"), "u": Claim("u", "a", NOW, NOW + 60)}
+        keys = ("tasks:claimed:t", "tasks:claimed:empty", "task:claim:u")
+        client.delete(*keys)
+        assert reader.read(*keys).work.claims == dict.fromkeys(claims)
+
+
 def test_where_a_registry_may_not_be_read_it_is_as_it_was(
     any_server: RedisServer, client: redis.Redis
 ) -> None:
@@ -570,7 +621,7 @@ def test_the_server_takes_the_prefixes_and_announces_every_key_that_is_filled(
         assert told.get_message(timeout=30) is not None
         target = next(one["id"] for one in tracker.client_list(_type="pubsub"))
         single = tracker.client()
-        prefixes = [part for prefix in BCAST_PREFIXES for part in ("PREFIX", prefix)]
+        prefixes = [part for prefix in Keyspace().tracked for part in ("PREFIX", prefix)]
         single.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", target, "BCAST", *prefixes)
         filled(client)
         client.rpush("work:available:high", "w")
@@ -582,6 +633,6 @@ def test_the_server_takes_the_prefixes_and_announces_every_key_that_is_filled(
             message = told.get_message(timeout=30)
             assert message is not None, expected - found
             found.update(message["data"])
-        assert all(meaning(key) for key in found)
+        assert all(Keyspace().meaning(key) for key in found)
         single.close()
         told.close()

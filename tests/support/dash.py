@@ -146,24 +146,30 @@ class Stream:
 @contextlib.contextmanager
 def dashboard(
     *arguments: str,
-    sock: Path,
+    sock: Path | None,
     home: Path,
+    cwd: Path | None = None,
     listen: str = "127.0.0.1:0",
     wait_for_daemon: bool = True,
     prefix: Sequence[str] = (),
 ) -> Iterator[Dashboard]:
-    """Run ``coordctl dashboard`` for the daemon on ``sock`` until it serves; stop it at the end."""
+    """Run ``coordctl dashboard`` for the daemon on ``sock`` until it serves; stop it at the end.
+
+    Without ``sock`` it is for the one that ``coordctl`` finds in ``cwd``.
+    """
     log = home / f"dashboard-{time.monotonic_ns()}.log"
     environ = environment(home)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(*prefix, sys.executable, "-m", "coordd.cli", "dashboard", "--socket", str(sock)),
+                *(*prefix, sys.executable, "-m", "coordd.cli", "dashboard"),
+                *(("--socket", str(sock)) if sock is not None else ()),
                 *("--listen", listen, *arguments),
             ],
             stdout=output,
             stderr=output,
             env=environ,
+            cwd=cwd,
         )
 
     def address() -> tuple[str, int]:

@@ -13,6 +13,7 @@ from redisd import RedisServer, redis_server
 
 from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
 from coordd.redislink.session import RedisSession
+from coordd.sources.redis.keys import Keyspace
 from coordd.sources.redis.reader import RedisReader
 
 T = TypeVar("T")
@@ -23,11 +24,13 @@ NOW = 1795262400.0  # 2026-11-21T12:00:00Z
 class Reading:
     """A reader, its connection, and a monotonic clock that only a test moves."""
 
-    def __init__(self, server: RedisServer, *, url: str | None = None, **limits: int) -> None:
+    def __init__(
+        self, server: RedisServer, *, url: str | None = None, prefix: str = "", **limits: int
+    ) -> None:
         self.server = server
         self.mono = 1000.0
         self.now = NOW
-        self.reader = RedisReader(mono=lambda: self.mono, **limits)
+        self.reader = RedisReader(mono=lambda: self.mono, keyspace=Keyspace(prefix), **limits)
         self._url = url or server.url
         self._loop = asyncio.Runner()
         self.session = self.run(RedisSession.open(self._url))

@@ -42,6 +42,7 @@ from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
@@ -168,6 +169,10 @@ class _HangingReader:
     def __init__(self, reader: WorkspaceReader, answers: threading.Event) -> None:
         self._reader, self._answers = reader, answers
 
+    @property
+    def moved(self) -> bool:
+        return self._reader.moved
+
     def scan(self, wall: float) -> SourceTraces:
         self._answers.wait(5)
         return self._reader.scan(wall)
@@ -193,12 +198,12 @@ class _HangingBackend(FileBackend):
         if self._announces:
             super().start(on_hint, on_search, on_maybe_link)
 
-    def reader(self, path: str) -> Any:
-        return _HangingReader(super().reader(path), self.answers)
+    def reader(self, found: ResolvedWorkspace) -> Any:
+        return _HangingReader(super().reader(found), self.answers)
 
-    def follow(self, path: str) -> Followed:
+    def follow(self, path: str, folder: str | None = None) -> Followed:
         self.answers.wait(5)
-        return super().follow(path)
+        return super().follow(path, folder)
 
 
 class FileDriver:

@@ -13,6 +13,7 @@ from coordd.cli.doctor.daemon import (
     check_config,
     check_health,
     check_lock,
+    check_restart,
     check_sinks,
     check_socket,
     check_traces,
@@ -21,7 +22,9 @@ from coordd.cli.doctor.daemon import (
 from coordd.cli.doctor.facts import gather
 from coordd.cli.doctor.findings import Finding, failed, finding_document, finding_lines
 from coordd.cli.doctor.homes import check_homes
+from coordd.cli.doctor.ignoring import check_ignoring
 from coordd.cli.doctor.machine import check_clock, check_inotify
+from coordd.cli.doctor.patterns import check_entries
 from coordd.cli.doctor.redis import check_redis
 from coordd.cli.doctor.storage import (
     check_directories,
@@ -50,9 +53,12 @@ CHECKS = (
     check_lock,
     check_version,
     check_config,
+    check_restart,
     check_health,
     check_redis,
     check_workspaces,
+    check_entries,
+    check_ignoring,
     check_homes,
     check_inotify,
     check_clock,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import stat
+import sys
 from typing import TYPE_CHECKING
 
 from coordd import __version__
+from coordd.cli.advice import restarting
 from coordd.cli.agent_places import short_paths
 from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
-from coordd.protocol.paths import link_in_project
+from coordd.protocol.paths import is_socket, link_in_project, project_of, system_paths, user_paths
 from coordd.util import fastjson
 from coordd.util.flocks import flock_holders
 from coordd.util.regular_files import read_file
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
-_START = "start it: 'coordd run', or as a service: 'coordd service install'"
 _ROOM = "make room there, or lower storage.max_bytes"
 _FIXES = (
     (errno.ENOSPC, _ROOM),
@@ -53,9 +53,10 @@ def check_socket(facts: DoctorFacts) -> Iterator[Finding]:
             f"pid {shown(facts.ping.get('pid'))}, up {duration(facts.ping.get('uptime'))}",
         )
     elif isinstance(facts.error, DaemonNotRunning):
-        stale = next((path for path, _ in facts.error.tried if _is_socket(path)), None)
+        stale = next((path for path, _ in facts.error.tried if is_socket(path)), None)
         tried = "; ".join(f"{path}: {reason}" for path, reason in facts.error.tried)
-        fix = f"{_START}; it replaces the socket that the last one left at {stale}" if stale else _START
+        start = "; ".join(line.rstrip(".") for line in facts.error.hints)
+        fix = f"{start}; a start replaces the socket that the last one left at {stale}" if stale else start
         yield Finding("socket", "fail", f"coordd is not running. Tried {tried}", fix)
     else:
         yield _refused(facts)
@@ -111,7 +112,7 @@ def check_version(facts: DoctorFacts) -> Iterator[Finding]:
             "version",
             "warn",
             f"the daemon is {theirs}, coordctl is {__version__}",
-            "restart the daemon after an upgrade ('systemctl restart coordd'), and keep one installation",
+            f"restart the daemon after an upgrade ({_restart(facts)}), and keep one installation",
         )
 
 
@@ -143,6 +144,25 @@ def check_config(facts: DoctorFacts) -> Iterator[Finding]:
             if answer.code == BAD_CONFIG
             else "'coordd check-config' must run: install coordd again, with what it depends on",
         )
+
+
+def check_restart(facts: DoctorFacts) -> Iterator[Finding]:
+    """Check whether something of the configuration awaits a restart since a reload."""
+    waiting = facts.status.get("restart_required")
+    if not facts.alive or not isinstance(waiting, list):
+        return
+    if not waiting:
+        yield Finding("restart", "ok", "coordd runs with all of its configuration")
+        return
+    more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+    keys = ", ".join(str(key) for key in waiting[:_SHOWN])
+    yield Finding(
+        "restart",
+        "warn",
+        f"reloaded, but as before until a restart: {keys}{more}",
+        "restart it: 'coordd restart', a service with 'systemctl restart coordd' ('systemctl --user …' for "
+        "your own)",
+    )
 
 
 def check_health(facts: DoctorFacts) -> Iterator[Finding]:
@@ -253,9 +273,19 @@ def _refused(facts: DoctorFacts) -> Finding:
             me = shlex.quote(user_name(facts.me.uid))
             fix = f"sudo usermod -aG {shlex.quote(group)} {me}, then log in again; or {ask_as_owner}"
         return Finding("socket", "fail", message, fix)
-    return Finding(
-        "socket", "fail", message, "see what it does ('journalctl -u coordd -n 50'), then restart it"
-    )
+    return Finding("socket", "fail", message, f"if it is stopped or stuck, restart it: {_restart(facts)}")
+
+
+def _restart(facts: DoctorFacts) -> str:
+    """Return what to type to restart the daemon that runs, or whose socket was tried first."""
+    socket = facts.socket or next(iter(facts.tried), "")
+    layouts = {
+        system_paths(sys.platform)["socket"]: "system",
+        user_paths(os.environ, sys.platform)["socket"]: "user",
+    }
+    layout = facts.section("daemon").get("layout") or layouts.get(socket)
+    root = project_of(socket)
+    return restarting("project" if root else layout, root)
 
 
 def _rights(path: str) -> str:
@@ -264,10 +294,3 @@ def _rights(path: str) -> str:
     except OSError as error:
         return str(error.strerror)
     return owner_and_mode(FileRights(state.st_mode, state.st_uid, state.st_gid))
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except (OSError, ValueError):
-        return False

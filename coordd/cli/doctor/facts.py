@@ -19,7 +19,7 @@ from coordd.cli.doctor.trust import believable
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.cli.typed import on_disk
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
-from coordd.protocol.snapshot import last_snapshot
+from coordd.protocol.left_behind import last_snapshot
 from coordd.util import fastjson
 from coordd.util.units import parse_duration
 
@@ -36,7 +36,8 @@ class DoctorFacts:
     ``error`` is why the daemon did not answer, None if it did. ``status`` is its answer, else that of the
     last snapshot, else empty. ``daemon`` is the user it runs as, or by its files would run as; ``me`` is the
     user of this process. ``config_of`` tells whose configuration to ask for: ``status.daemon`` if that may be
-    believed. ``asked_at`` is the wall clock (epoch seconds) at the moment of the answer.
+    believed. ``where`` is the directory that is meant. ``asked_at`` is the wall clock (epoch seconds) at the
+    moment of the answer.
     """
 
     tried: tuple[str, ...]
@@ -50,6 +51,7 @@ class DoctorFacts:
     asked_at: float
     config: ConfigAnswer
     config_of: Mapping[str, Any] = field(default_factory=dict)
+    where: str | None = field(default_factory=working_directory)
 
     @property
     def alive(self) -> bool:
@@ -98,7 +100,7 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         error = problem
     asked_at = time.time()
     if isinstance(error, DaemonNotRunning):
-        snapshot = last_snapshot(target.locations(), os.environ, working_directory(), asked_at)
+        snapshot = last_snapshot(target.locations(), os.environ, target.where(), asked_at)
         if snapshot is not None:
             status, age, left_at = snapshot.status, snapshot.age, snapshot.path
     me = process(os.getpid()) or Credentials(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
@@ -120,8 +122,9 @@ def gather(target: DaemonTarget) -> DoctorFacts:
         daemon=user,
         me=me,
         asked_at=asked_at,
-        config=check_config(config_of, ping.get("pid") if error is None else None),
+        config=check_config(config_of, ping.get("pid") if error is None else None, where=target.where()),
         config_of=config_of,
+        where=target.where(),
     )
 
 
@@ -133,7 +136,7 @@ def check_redis(facts: DoctorFacts) -> Mapping[str, Any]:
     """
     pid = facts.ping.get("pid") if facts.alive else None
     other = facts.daemon if facts.me.uid == 0 and facts.daemon.uid != 0 else None
-    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, user=other)
+    done = run_coordd("check-redis", "--json", daemon=facts.config_of, pid=pid, where=facts.where, user=other)
     try:
         return as_dict(fastjson.loads(done.stdout))
     except (ValueError, RecursionError):

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 
+_OF_THE_SYSTEM = (
+    "the system's coordd does not see what only its owner may read, such as sessions of Claude Code; "
+    "ways out: 'coordd service install --user' as that user, --system --run-as USER, or heartbeats in "
+    ".claude/coordination"
+)
+
+
 def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """Check that the homes of coding agents are read, and that all that lies there is understood.
 
@@ -27,6 +34,8 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if not facts.alive:
         return
+    if facts.section("daemon").get("layout") == "system":
+        yield Finding("home", "ok", _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
         if source.get("kind") != "redis":
             yield _home(source, facts)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import coordd
-from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import Credentials, primary_group
 from coordd.errors import CannotTell
 from coordd.protocol.paths import project_paths, system_paths, user_paths
@@ -44,17 +43,18 @@ class ConfigAnswer:
     warnings: tuple[str, ...] = ()
 
 
-def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
+def check_config(daemon: Mapping[str, Any], pid: object, *, where: str | None) -> ConfigAnswer:
     """Run ``coordd check-config`` as the daemon was run, or as it would be run from here.
 
     ``pid`` is that of a running daemon: then its environment counts, or no environment if we may not read it.
+    ``where`` is the directory to run it from otherwise, None where that no longer exists.
     """
     arguments, file = _arguments(daemon)
     own = arguments[:1] == ["--workspace"] and "--config" not in arguments  # unreadable: ignored
     if file is not None and not own and os.path.exists(file) and not os.access(file, os.R_OK):
         return ConfigAnswer(None, file, f"{file} may not be read by this user")
     try:
-        done = run_coordd("check-config", daemon=daemon, pid=pid)
+        done = run_coordd("check-config", daemon=daemon, pid=pid, where=where)
     except CannotTell as error:
         return ConfigAnswer(None, file, str(error))
     if done.returncode:
@@ -72,7 +72,11 @@ def check_config(daemon: Mapping[str, Any], pid: object) -> ConfigAnswer:
 
 
 def run_coordd(
-    *command: str, daemon: Mapping[str, Any], pid: object, user: Credentials | None = None
+    *command: str,
+    daemon: Mapping[str, Any],
+    pid: object,
+    where: str | None,
+    user: Credentials | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the service, in a process of its own, with the configuration of a daemon.
 
@@ -80,6 +84,7 @@ def run_coordd(
         command: the command and its own options.
         daemon: the part of ``status`` that leads to the daemon's configuration.
         pid: of a running daemon, whose environment counts; with None ours does.
+        where: the directory to run it from if no daemon runs; None stands for the root.
         user: the user to run it as, which needs root; None: our own user.
 
     Raises:
@@ -99,7 +104,7 @@ def run_coordd(
             text=True,
             errors="replace",
             env=environ,
-            cwd="/" if pid is not None else working_directory() or "/",
+            cwd="/" if pid is not None else where or "/",
             timeout=DEADLINE,
             check=False,
             user=None if user is None else user.uid,

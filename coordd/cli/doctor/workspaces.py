@@ -9,7 +9,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import (
     READ,
     SEARCH,
@@ -24,6 +23,7 @@ from coordd.cli.doctor.access import (
 from coordd.cli.doctor.findings import Finding, Result
 from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
 from coordd.cli.typed import on_disk
+from coordd.cli.workspace_words import entry_lines
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
 from coordd.util.untyped import as_dict, dicts
@@ -52,6 +52,14 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
             "none is named, and none has to be: Claude Code sessions appear by themselves, "
             "and projects are watched while they work there",
         )
+    elif not workspaces and dicts(facts.status.get("workspace_entries")):
+        for entry in dicts(facts.status.get("workspace_entries")):
+            yield Finding(
+                "workspace",
+                "warn",
+                entry_lines(entry, None)[0],
+                "correct coordination.workspaces if it is wrong",
+            )
     elif not workspaces and not watched_elsewhere:
         yield Finding(
             "workspace",
@@ -192,8 +200,7 @@ def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
             for pattern in map(str, configured)
             for path in (sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern])
         ]
-    here = working_directory()
-    above = workspace_above(here) if here is not None else None
+    above = workspace_above(facts.where) if facts.where is not None else None
     return [] if above is None else [(above, None, None)]
 
 

@@ -5,7 +5,7 @@ import { exact, moment as whole, plain } from "./format.js";
 
 const MOST = 150;
 const KINDS = { agents: /^agent\./, tasks: /^(task|claim)\./, coordd: /^(?!agent\.|task\.|claim\.)/ };
-const BAD = /inactive|waiting|blocked|stalled|mass|orphaned|failed|failing|rejected|down|damaged|lagged|dropping|unreadable/;
+const BAD = /inactive|waiting|blocked|stalled|mass|orphaned|failed|failing|rejected|down|damaged|lagged|dropping|unreadable|crashed|machine\.restarted/;
 let wanted = "", list, note, timer = 0;
 
 function row(event) {

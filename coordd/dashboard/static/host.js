@@ -7,6 +7,13 @@ import { age, bytes, count, fixed, percent, rate } from "./format.js";
 const one = (value) => fixed(value, 2);
 const short = (value) => (value >= 100 ? count(value) : String(Math.round(value * 100) / 100));
 const size = (value) => (value ? bytes(value).replace(".0 ", " ").replace("iB", "") : "0");
+// In a container its limits count, not the machine's.
+const cpu = (s) => (s.cgroup?.cpu_max != null ? s.cgroup.cpu_percent : s.cpu_percent);
+const cpus = (s) => (s.cgroup?.cpu_max != null ? ` of ${one(s.cgroup.cpu_max)} CPUs` : "");
+const memory = (s) => {
+  if (s.cgroup?.memory_max == null) return [percent(usage(s, "memory").percent), bytes(usage(s, "memory").used)];
+  return [`${percent(s.cgroup.memory_percent)} of ${bytes(s.cgroup.memory_max)} in this container`, bytes(s.cgroup.memory_used)];
+};
 const usage = (system, name) => system[`${name}_usage`] ?? {};
 
 const CHARTS = [
@@ -14,9 +21,9 @@ const CHARTS = [
     lines: [{ key: "active", label: "active" }, { key: "inactive", label: "inactive" }, { key: "unknown", label: "unknown" }],
     now: (_, status) => ["", [status.agents.active, status.agents.inactive, status.agents.unknown].map(count)] },
   { title: "CPU", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "cpu", label: "CPU" }],
-    now: (s) => [percent(s.cpu_percent), []] },
+    now: (s) => [`${percent(cpu(s))}${cpus(s)}`, []] },
   { title: "Memory", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "memory", label: "memory" }, { key: "swap", label: "swap" }],
-    now: (s) => [percent(usage(s, "memory").percent), [bytes(usage(s, "memory").used), bytes(usage(s, "swap").used)]] },
+    now: (s) => [memory(s)[0], [memory(s)[1], bytes(usage(s, "swap").used)]] },
   { title: "Load", format: one, short, mark: (status) => status?.system?.cpu_count ?? null, lines: [{ key: "load1", label: "1m" }, { key: "load5", label: "5m" }, { key: "load15", label: "15m" }],
     now: (s) => [`${count(s.cpu_count)} CPUs`, [0, 1, 2].map((i) => one(s.load_average?.[i]))] },
   { title: "Disk /", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "disk", label: "used" }],

@@ -84,7 +84,12 @@ function banner(down) {
     const { kind, message, since: from, snapshot_at: at } = state.link;
     what = kind === "daemon-down" ? "coordd is not running." : `coordd does not answer: ${plain(message.split("\n")[0])}`;
     const seen = at === null ? "Nothing is known from before." : `What follows was so ${ago(now() / 1000 - at)}.`;
-    more = `For ${age(now() / 1000 - from)}. ${seen} This page goes on by itself when it is back.`;
+    // Below the sockets that were tried, which are indented, stands how it ended and what to do.
+    const hints = message.split("\n").slice(1).filter((one) => !one.startsWith("  ")).map(plain).join(" ");
+    more = `For ${age(now() / 1000 - from)}. ${seen} ${hints} This page goes on by itself when it is back.`;
+  } else if (state.link?.note) {
+    what = "This is another coordd than the one that is meant.";
+    more = plain(state.link.note);
   }
   byId("banner").hidden = what === "";
   text(byId("lost"), what);

@@ -17,7 +17,7 @@ function mark(cell, task) {
   }
 }
 
-const holder = (t) => (t.agent_id === null ? DASH : t.holder_status === "active" ? plain(t.agent_id) : `${plain(t.agent_id)} (${t.holder_status ?? "no trace"})`);
+const holder = (t) => (t.agent_id === null ? (t.problem ? "may not be read" : DASH) : t.holder_status === "active" ? plain(t.agent_id) : `${plain(t.agent_id)} (${t.holder_status ?? "no trace"})`);
 
 // Show progress as a bar and in words; the last message is the tooltip.
 function meter(cell, task) {
@@ -32,7 +32,7 @@ function meter(cell, task) {
 const COLUMNS = [
   { id: "task", title: "Task", head: true, by: (t) => t.task_id, fill: (c, t) => naming(c, t.task_id, plain(t.description ?? t.task_id)) },
   { id: "state", title: "State", class: "taskstate", by: (t) => [STATES.indexOf(t.state), t.task_id], fill: mark },
-  { id: "holder", title: "Holder", by: (t) => t.agent_id, fill: (c, t) => { text(c, holder(t)); attr(c, "title", holder(t)); } },
+  { id: "holder", title: "Holder", by: (t) => t.agent_id, fill: (c, t) => { text(c, holder(t)); attr(c, "title", t.problem ? plain(t.problem) : holder(t)); } },
   { id: "since", title: "Since", class: "n", by: (t) => (t.claimed_at ? -moment(t.claimed_at) : null), fill: (c, t) => text(c, t.claimed_at ? age(since(moment(t.claimed_at))) : DASH) },
   { id: "progress", title: "Progress", class: "wide", by: (t) => (t.progress === null ? null : -t.progress), fill: meter },
 ];

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ class ClaudeCodeFinder:
         enabled: whether sessions are looked for at all.
         homes: which homes; it may be replaced at any time, and so may ``enabled``.
         wanted: whether sessions that work in a place are shown.
-        workspaces: returns the paths of the configured workspaces.
+        workspaces: returns the names of the configured workspaces, by the paths that lead to each.
         worker: the thread that looks for homes.
         places: the thread that finds out where sessions work.
         watch: tells of changes in all homes.
@@ -59,7 +59,7 @@ class ClaudeCodeFinder:
         enabled: bool,
         homes: HomesWanted,
         wanted: Callable[[Place], bool],
-        workspaces: Callable[[], Collection[str]],
+        workspaces: Callable[[], Mapping[str, str]],
         worker: Worker,
         places: Worker,
         watch: Watch,
@@ -104,6 +104,12 @@ class ClaudeCodeFinder:
         """Have homes looked for now, and places resolved anew: processes or configuration have changed."""
         self._places.forget()
         self._changed()
+
+    def resolve_again(self) -> None:
+        """Have the places of all sessions resolved anew: the paths that lead to workspaces have changed."""
+        self._places.forget()
+        for source in self._sources.values():
+            source.look_again()
 
     async def find(self) -> Mapping[SourceName, Source]:
         """Return the homes that there are now.

@@ -25,7 +25,7 @@ class Places:
 
     Args:
         worker: the thread; nothing else that matters may wait for it.
-        configured: returns the paths of the configured workspaces.
+        configured: returns the names of the configured workspaces, by the paths that lead to each.
         resolve: finds one place; it may block.
     """
 
@@ -33,8 +33,8 @@ class Places:
         self,
         *,
         worker: Worker,
-        configured: Callable[[], Collection[str]],
-        resolve: Callable[[str, Collection[str]], Place] = place_of,
+        configured: Callable[[], Mapping[str, str]],
+        resolve: Callable[[str, Mapping[str, str]], Place] = place_of,
     ) -> None:
         self._worker = worker
         self._configured = configured
@@ -71,7 +71,7 @@ class Places:
     async def _look(self, directory: str, resolved: Callable[[], None]) -> Place | None:
         try:
             place = await self._worker.run(
-                self._resolve, directory, tuple(self._configured()), deadline=DEADLINE
+                self._resolve, directory, dict(self._configured()), deadline=DEADLINE
             )
         except DeadlineMissed as missed:
             self._hung.add(directory)

@@ -1,23 +1,22 @@
-"""Tell which workspace and which project a working directory belongs to; git itself is never run.
+"""Tell which workspace and which project a working directory belongs to.
 
 The workspace is a configured one that the directory lies in, else the top level of its git work tree, else
-the directory itself. The project is the main work tree of that, so that worktrees group. What a ``.git`` file
-says is a stranger's word: a worktree belongs to another project only where that names it among its own, in
-``<common>/worktrees/<name>/gitdir``, see gitrepository-layout(5). All calls may block: they belong in a
+the directory itself; where its ``.claude/coordination`` is another's, it is that one (coordination.py). The
+project is the main work tree of that (git.py), so that worktrees group. All calls may block: they belong in a
 thread.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from coordd.util.regular_files import read_file
+from coordd.sources.coordination import Resolver
+from coordd.sources.git import main_work_tree, top_level
 
-MAX_DEPTH = 64
-"""Directories above the working directory that are looked into."""
-_MAX_POINTER = 8192
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Place(NamedTuple):
@@ -27,20 +26,27 @@ class Place(NamedTuple):
     project: str
 
 
-def place_of(cwd: str, configured: Iterable[str] = ()) -> Place:
+def place_of(cwd: str, configured: Mapping[str, str] = NONE) -> Place:
     """Return where a working directory lies; it need not exist any more.
 
     Args:
         cwd: an absolute path.
-        configured: paths of workspaces that are configured; the innermost that holds ``cwd`` wins.
+        configured: the name of each workspace that is configured, by the paths that lead to it; the innermost
+            path that holds ``cwd`` wins.
     """
     directory = os.path.realpath(cwd)
-    within = [path for path in configured if _holds(os.path.realpath(path), directory)]
-    top = _top_level(directory)
-    workspace = max(within, key=len, default=None) or top or directory
+    real = {os.path.realpath(path): name for path, name in configured.items()}
+    within = {path: name for path, name in real.items() if _holds(path, directory)}
+    inner = max(within, key=len, default=None)
+    top = top_level(directory)
+    if inner is not None:
+        workspace = within[inner]
+    else:
+        resolved = Resolver().resolve(top or directory)
+        workspace = resolved.project if resolved.refusal else resolved.name
     if top is None:
         return Place(workspace, os.path.realpath(workspace))
-    return Place(workspace, _main_work_tree(top))
+    return Place(workspace, main_work_tree(top))
 
 
 def unresolved(cwd: str) -> Place:
@@ -51,40 +57,3 @@ def unresolved(cwd: str) -> Place:
 
 def _holds(workspace: str, directory: str) -> bool:
     return directory == workspace or directory.startswith(workspace.rstrip("/") + "/")
-
-
-def _top_level(directory: str) -> str | None:
-    for _ in range(MAX_DEPTH):
-        if os.path.lexists(os.path.join(directory, ".git")):
-            return directory
-        above = os.path.dirname(directory)
-        if above == directory:
-            break
-        directory = above
-    return None
-
-
-def _main_work_tree(top: str) -> str:
-    """Return the main work tree of the work tree at ``top``, which is the same but for a linked worktree."""
-    words = _pointer(os.path.join(top, ".git"))
-    if words is None or not words.startswith("gitdir:"):
-        return top
-    own = os.path.realpath(os.path.join(top, words.removeprefix("gitdir:").strip()))
-    common, back = _pointer(os.path.join(own, "commondir")), _pointer(os.path.join(own, "gitdir"))
-    if common is None or back is None:  # a submodule has neither
-        return top
-    shared = os.path.realpath(os.path.join(own, common))
-    if os.path.dirname(own) != os.path.join(shared, "worktrees"):  # the other project has not made it
-        return top
-    if os.path.realpath(os.path.join(own, back)) != os.path.join(top, ".git"):
-        return top
-    return os.path.dirname(shared) if os.path.basename(shared) == ".git" else shared
-
-
-def _pointer(path: str) -> str | None:
-    """Return the one line in a small regular file, None where there is no such file."""
-    try:
-        text = os.fsdecode(read_file(path, _MAX_POINTER)).strip()
-    except OSError:
-        return None
-    return text if text and "\n" not in text and "\0" not in text else None

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from coordd.sources.file.reader import COORDINATION
+from coordd.sources.coordination import COORDINATION
 from coordd.util import inotify as ino
 
 _MASK = ino.DELETE_SELF | ino.MOVE_SELF | ino.ONLYDIR  # an unmount is told without being asked for
@@ -62,13 +62,15 @@ class Ancestors:
             self._below.clear()
             self._above.clear()
 
-    def watch(self, workspace: str) -> OSError | None:
+    def watch(self, workspace: str, folder: str) -> OSError | None:
         """Watch all directories above a workspace as they are now; return why one could not be watched.
+
+        ``folder`` is the canonical path of its coordination folder, which may lie elsewhere.
 
         For a trace thread, before the workspace itself is watched.
         """
         climb = Climb(self._backend)
-        climb.over(_above(workspace))
+        climb.over(_above(workspace, folder))
         self.keep(workspace, climb)
         return climb.error
 
@@ -140,15 +142,14 @@ class Climb:
             self.over(_parents(spelling))
 
 
-def _above(workspace: str) -> Iterator[str]:
-    """Yield the directories above a workspace, and above where links in its path lead."""
+def _above(workspace: str, folder: str) -> Iterator[str]:
+    """Yield the directories above a workspace, and above where its folder and links in its path lead."""
     yield from _parents(workspace)
     real = os.path.realpath(workspace)
     if real != workspace:
         yield from _parents(real)
-    coordination = os.path.realpath(f"{workspace}/{COORDINATION}")
-    if coordination != f"{real}/{COORDINATION}":
-        yield from _parents(coordination)
+    if folder != f"{workspace}/{COORDINATION}":
+        yield from _parents(folder)
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -6,7 +6,10 @@ Each directory from the project to ``agents/``, ``claims/``, ``tasks/`` and ``st
     the next one is missing or is a link      also for names that appear in it
     the project does not exist                its nearest existing ancestor, for one name
 
-search.py chooses where workspaces may appear; there, only names that appear count.
+A coordination folder that lies elsewhere than in its project is watched alike, where it lies.
+
+search.py chooses where workspaces may appear; there, only names that appear count, directories that become
+readable, and, of a link or of what git keeps, names that go or change.
 
 Makes system calls that may block, and keeps nothing from one walk to the next.
 
@@ -25,13 +28,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from coordd.sources.file.reader import COORDINATION
+from coordd.sources.coordination import COORDINATION
 from coordd.util import inotify as ino
 
 _SELF = ino.DELETE_SELF | ino.MOVE_SELF | ino.ATTRIB | ino.ONLYDIR
 _NAMES = ino.CREATE | ino.MOVED_TO | ino.MOVED_FROM | ino.DELETE
 _TRACES = _SELF | _NAMES | ino.CLOSE_WRITE | ino.DONT_FOLLOW
 _SEARCH = _SELF | ino.CREATE | ino.MOVED_TO
+_GONE = ino.MOVED_FROM | ino.DELETE
+_ANY_CHANGE = _GONE | ino.CLOSE_WRITE
 _FLAGS = ino.ONLYDIR | ino.DONT_FOLLOW
 
 _FolderName = Literal["agents", "claims", "tasks", "status"]
@@ -64,13 +69,16 @@ class Interest:
 class Arming:
     """Watch every directory on the way to one workspace's traces, or where workspaces may appear.
 
+    ``folder`` is the coordination folder where it does not lie in the workspace.
+
     After :meth:`walk`, or calls of :meth:`search`, ``found`` maps watch numbers to what each is needed for,
     and ``error`` is the last reason other than absence why a directory could not be watched.
     """
 
-    def __init__(self, backend: ino.Backend, workspace: str) -> None:
+    def __init__(self, backend: ino.Backend, workspace: str, folder: str | None = None) -> None:
         self._backend = backend
         self.workspace = workspace
+        self._folder_path = folder
         self.found: dict[int, list[Interest]] = {}
         self.error: OSError | None = None
 
@@ -78,6 +86,10 @@ class Arming:
         """Watch every directory that exists now."""
         parent = self.workspace
         if not reach(parent, self._chain):
+            return
+        if self._folder_path not in (None, f"{parent.rstrip('/')}/{COORDINATION}"):
+            if reach(self._folder_path, self._chain):
+                self._folders(self._folder_path)
             return
         for part in COORDINATION.split("/"):
             path = f"{parent}/{part}"
@@ -88,6 +100,9 @@ class Arming:
                 if not self._chain(path):  # again: it may have been created before the parent was watched
                     return
             parent = path
+        self._folders(parent)
+
+    def _folders(self, parent: str) -> None:
         missing = {name for name in _FOLDERS if not self._folder(parent, name)}
         if missing:
             self._chain(parent, missing)
@@ -95,10 +110,16 @@ class Arming:
                 self._folder(parent, name)
 
     def search(
-        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+        self,
+        path: str,
+        names: frozenset[str] = frozenset(),
+        pattern: re.Pattern[str] | None = None,
+        *,
+        any_change: bool = False,
     ) -> bool:
         """Watch a directory in which a workspace may appear, as search.py's ``Await`` says."""
-        return self._add(path, Interest(self.workspace, "search", _SEARCH, names, pattern, path))
+        mask = _SEARCH | (_ANY_CHANGE if any_change else _GONE if pattern else 0)
+        return self._add(path, Interest(self.workspace, "search", mask, names, pattern, path))
 
     def _chain(self, path: str, names: Iterable[str] = ()) -> bool:
         wanted = frozenset(names)

@@ -12,6 +12,7 @@ from coordd.agents.source import SourceName
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint
 from coordd.sources.file.search import may_be_pattern
@@ -35,15 +36,24 @@ MAX_APPEARED = 10_000
 class FileFinder:
     """Find workspaces.
 
-    A directory that does not answer is left alone until the call that waits for it returns.
+    A directory that does not answer is left alone until the call that waits for it returns. ``names`` has the
+    name of each workspace of the configuration by each path that leads to it.
 
     Args:
         backend: finds, reads and follows them; its entries and guests may be replaced at any time.
         local: the thread that looks for workspaces, and reads those that only this machine writes to.
         remote: the thread that reads the others.
+        renamed: called when ``names`` has changed after the first look.
     """
 
-    def __init__(self, *, backend: FileBackend, local: Worker, remote: Worker) -> None:
+    def __init__(
+        self,
+        *,
+        backend: FileBackend,
+        local: Worker,
+        remote: Worker,
+        renamed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.backend = backend
         self._local = local
         self._remote = remote
@@ -56,6 +66,9 @@ class FileFinder:
         self._changed: Callable[[], None] = lambda: None
         self._appeared: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
+        self.names: Mapping[str, str] = {}
+        self._former: Mapping[str, ResolvedWorkspace] = {}
+        self._renamed = renamed
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to listen for changes in the workspaces, and for new ones."""
@@ -85,10 +98,11 @@ class FileFinder:
         reconfigured = entries != self._entries
         wanted = {one.path: one for one in found}
         kept = False
+        elsewhere = {alias for one in found for alias in one.found.aliases} - wanted.keys()
         for path, source in list(self._sources.items()):
-            if path in wanted or not (reconfigured or not source.from_glob or source.stopped):
+            if path in wanted or not (reconfigured or not source.kept or source.stopped or path in elsewhere):
                 continue
-            if source.from_glob and not source.stopped and ground.place_of(path) is not None:
+            if source.kept and not source.stopped and ground.place_of(path) is not None:
                 kept = True  # whether an entry still stands for it cannot be seen now
             else:
                 del self._sources[path]
@@ -98,8 +112,15 @@ class FileFinder:
             if path not in self._sources or self._sources[path].stopped:
                 worker = self._remote if one.remote else self._local
                 self._sources[path] = FileSource(
-                    one, backend=self.backend, worker=worker, unfollow=self._unfollow
+                    one,
+                    backend=self.backend,
+                    worker=worker,
+                    unfollow=self._unfollow,
+                    moved=self._look_again,
                 )
+            else:
+                self._sources[path].found_again(one)
+        self._name(found)
         return {source.state.name: source for source in self._sources.values()}
 
     @property
@@ -115,11 +136,16 @@ class FileFinder:
         """
         if not self._answers:
             return ["no workspaces are looked for: their file systems do not answer"]
-        return [
+        unsearched = [
             f"{jsonable(entry)}: no workspaces are looked for there, for {jsonable(place)} does not answer"
             for entry, place in self._unsearched.items()
             if entry in self.backend.entries and may_be_pattern(entry)
         ]
+        return unsearched + [one.problem for one in self.backend.looked_at if one.problem is not None]
+
+    def entries(self) -> list[dict[str, object]]:
+        """Return what each entry of the configuration stands for, as ``status`` has it."""
+        return [one.document() for one in self.backend.looked_at]
 
     async def _look(self) -> tuple[list[FoundWorkspace], Ground] | None:
         """Look for workspaces where the file system answers; None while too much of it does not."""
@@ -127,7 +153,8 @@ class FileFinder:
         while len(self._hanging) < MOST_HANGING:
             ground = Ground(self._hanging)
             try:
-                return await self._local.run(self.backend.find, ground, deadline=deadline), ground
+                looking = self._local.run(self.backend.find, ground, self._former, deadline=deadline)
+                return await looking, ground
             except DeadlineMissed as missed:
                 place = ground.give_up()
                 if place is None or place in self._hanging:
@@ -151,6 +178,17 @@ class FileFinder:
             self._changed()
 
         call.add_done_callback(answers_again)
+
+    def _name(self, found: Collection[FoundWorkspace]) -> None:
+        self._former = {path: one.found for one in found for path in (one.path, *one.found.aliases)}
+        configured = [one.found for one in found if one.entry is not None]
+        names = {path: one.path for one in configured for path in (one.path, *one.aliases)}
+        before, self.names = self.names, names
+        if before not in ({}, names):
+            self._renamed()
+
+    def _look_again(self) -> None:
+        self._changed()
 
     def hint(self, path: str, hint: Hint) -> None:
         """Note a change in a workspace; called on the loop, up to thousands of times a second."""

@@ -61,7 +61,7 @@ def remote_type(path: str) -> str | None:
 
     Follows symbolic links; may block.
     """
-    fstype = fstype_of(os.path.realpath(path), _mounts())
+    fstype = fstype_of(os.path.realpath(path), mounts())
     return fstype if fstype is not None and is_remote_type(fstype) else None
 
 
@@ -72,10 +72,11 @@ def is_remote(path: str) -> bool:
 
 def mount_points() -> frozenset[str]:
     """Return the directories at which another file system begins, without symbolic links."""
-    return frozenset(point for point, _ in _mounts())
+    return frozenset(point for point, _ in mounts())
 
 
-def _mounts() -> list[Mount]:
+def mounts() -> list[Mount]:
+    """Return the mounts of this machine in their order; none where they cannot be told."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
             return parse_mountinfo(table.read())

@@ -3,11 +3,11 @@
 Synchronous, for one dedicated worker thread: a network file system may hang any call here. Nothing is
 written, and nothing is raised: what cannot be read is part of the result.
 
-The workspace, ``.claude`` and ``.claude/coordination`` may be symbolic links (git worktrees share one
-coordination folder that way). Below them no link is followed: not ``agents``, ``claims``, ``tasks``,
-``status``, nor any file. Each folder is opened once in a reading and its files relative to it, so replacing
-it meanwhile redirects nothing. No descriptor is kept between readings: it would keep a deleted folder alive
-and a file system mounted.
+No link is followed: not on the canonical path of the coordination folder, which coordination.py found, nor
+in it. Where a link has taken the place of a part of that path, the reading fails and
+:attr:`WorkspaceReader.moved` says so: the workspace has to be looked for anew. Each folder is opened once in
+a reading and its files relative to it, so replacing it meanwhile redirects nothing. No descriptor is kept
+between readings: it would keep a deleted folder alive and a file system mounted.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from coordd.agents.traces import (
 )
 from coordd.sources.bodies import MAX_ID
 from coordd.sources.bounds import Bounds
+from coordd.sources.coordination import COORDINATION
 from coordd.sources.file.agent_files import (
     HEARTBEAT,
     SUFFIXES,
@@ -38,18 +39,21 @@ from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.parse import ACTIVE_LIST, TaskIds, id_of_stem
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.sources.file.work import Work, WorkReader
-from coordd.util.fields import Malformed, jsonable
-from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder
+from coordd.util.directories import open_directory
+from coordd.util.fields import Denied, Malformed, jsonable
+from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
-COORDINATION = ".claude/coordination"
 MAX_MALFORMED = 1000
 
 
 class WorkspaceReader:
     """Read one workspace, and remember what was read so that the next reading costs less.
 
+    ``moved`` is true while a link stands on the way to the folder.
+
     Args:
         workspace: absolute path; the key that its traces carry.
+        folder: canonical path of its coordination folder; None: below the workspace.
         max_entries: directory entries of one folder beyond this are not looked at.
         bounds: how much may be kept, shared by all readers.
         keepalive: called now and then during a scan, to show that it goes on and does not hang.
@@ -59,6 +63,7 @@ class WorkspaceReader:
         self,
         workspace: str,
         *,
+        folder: str | None = None,
         max_entries: int = MAX_ENTRIES,
         bounds: Bounds | None = None,
         keepalive: Callable[[], None] = lambda: None,
@@ -66,7 +71,8 @@ class WorkspaceReader:
         self.workspace = workspace
         self._bounds = bounds or Bounds()
         self._left_out: set[str] = set()
-        self._coordination = os.path.join(workspace, COORDINATION)
+        self.moved = False
+        self._coordination = folder or os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
         self._folder: TraceFolder[AgentTrace] = TraceFolder(
             path=self._agents_path,
@@ -86,6 +92,12 @@ class WorkspaceReader:
         self._seen_coordination = False
         self._seen_agents = False
 
+    def lies_at(self, folder: str) -> None:
+        """Read the coordination folder at this canonical path from now on."""
+        self._coordination = folder
+        self._agents_path = f"{folder}/agents"
+        self._seen_coordination = self._seen_agents = False
+
     def scan(self, now: float) -> SourceTraces:
         """Read everything; the result replaces what was known.
 
@@ -93,11 +105,16 @@ class WorkspaceReader:
             now: wall clock, epoch seconds; tells which files changed so recently that another change could
                 leave their state (stat) the same.
         """
+        self.moved = False
         try:
-            coordination = os.open(self._coordination, FOLDER_FLAGS)
+            coordination = self._open()
         except FileNotFoundError:
             return self._absent()
         except OSError as error:
+            self.moved = self._is_moved()
+            if self.moved:
+                words = f"a symbolic link has come onto the way to {jsonable(self._coordination)}"
+                return self._unreadable(words, gone=True)
             return self._unreadable(explain_unreadable(error, self._coordination))
         try:
             self._seen_workspace = self._seen_coordination = True
@@ -124,9 +141,24 @@ class WorkspaceReader:
             return AgentsChange(self.workspace, {}, malformed, work=work)
         return self._read_agents(hints, malformed, work)
 
+    def _open(self) -> int:
+        """Open the coordination folder, following no link on the way; raises OSError."""
+        folder = open_directory(self._coordination, root="/")
+        return folder.fd
+
+    def _open_agents(self) -> int | None:
+        coordination = self._open()
+        try:
+            return open_folder("agents", coordination)
+        finally:
+            os.close(coordination)
+
+    def _is_moved(self) -> bool:
+        return os.path.realpath(self._coordination) != self._coordination
+
     def _read_work(self, files: Collection[WorkFile]) -> WorkChange | None:
         try:
-            coordination = os.open(self._coordination, FOLDER_FLAGS)
+            coordination = self._open()
         except OSError:
             return None
         try:
@@ -138,8 +170,10 @@ class WorkspaceReader:
         self, hints: Collection[Hint], malformed: dict[str, str], work: WorkChange
     ) -> AgentsChange:
         try:
-            fd = os.open(self._agents_path, FOLDER_FLAGS | os.O_NOFOLLOW)
-        except OSError:
+            fd = self._open_agents()
+        except (OSError, Malformed):
+            fd = None
+        if fd is None:
             return AgentsChange(self.workspace, {}, rescan_needed=True)
         hinted: dict[str, str] = {}
         changed: dict[str, str] = {}
@@ -298,6 +332,7 @@ class WorkspaceReader:
             None if known is None else known.named,
             listed,
             0 if known is None else known.unnamed,
+            beat.problem if beat is not None and isinstance(beat.problem, Denied) else None,
         )
 
     def _problems(self) -> Iterator[tuple[str, str]]:

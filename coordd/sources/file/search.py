@@ -8,16 +8,22 @@ part of a pattern           stands for
 anything else               itself
 ==========================  ==========================================================================
 
-A wildcard passes over ``.git`` and ``node_modules``; ``**`` also passes over other file systems, and nothing
-in them is watched.
+A wildcard passes over ``.git``, ``node_modules`` and ``lost+found``; ``**`` also passes over other file
+systems, and nothing in them is watched.
 
-Watched are, up to MAX_WATCHED directories: those in which a wildcard or a name is looked for; then, of what
-was found without ``.claude/coordination``, the last directory on the way down to it, what changed last first.
-A directory is watched before it is listed, so what appears meanwhile is either found or announced.
+Watched are, up to MAX_WATCHED directories: those in which a wildcard or a name is looked for, and those that
+hold a link on the way to a workspace; then, of what was found without ``.claude/coordination``, the last
+directory on the way down to it, what changed last first. Beside them as many in which git keeps worktrees
+(worktrees.py). A directory is watched before it is listed, so what appears meanwhile is either found or
+announced.
+
+What may not be looked into is :class:`Closed`: to a part that names directories of one folder each of them is
+what the configuration means, to ``**`` it is merely found.
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import heapq
 import os
@@ -25,17 +31,20 @@ import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from coordd.sources.coordination import COORDINATION
 from coordd.sources.file.chain import reach
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.mounts import is_remote, mount_points
-from coordd.sources.file.reader import COORDINATION
 
 MAX_WATCHED = 512
 MAX_DEPTH = 6
 MAX_LISTED = 20_000
 """Directories that one search lists."""
+MAX_CLOSED = 100
+"""Directories that may not be looked into which are named for one pattern."""
 
 _MAGIC = frozenset("*?[")
 _ANY_DEPTH = "**"
@@ -45,12 +54,39 @@ class Await(Protocol):
     """Watch a directory for names that appear in it: these, or directories that match the pattern.
 
     Return whether it is watched now. A call with neither is for the directory's own removal and move.
+    ``any_change``: these names are also told of when they go, or files of that name are rewritten.
     """
 
     def __call__(
-        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+        self,
+        path: str,
+        names: frozenset[str] = frozenset(),
+        pattern: re.Pattern[str] | None = None,
+        *,
+        any_change: bool = False,
     ) -> bool:
         """See above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A directory that may not be looked into; ``named``: the pattern of the configuration stands for it."""
+
+    path: str
+    error: OSError
+    named: bool
+
+
+@dataclass(slots=True)
+class PatternTally:
+    """What one pattern stands for: the number of directories, and of those, what may not be looked into.
+
+    ``closed`` holds at most MAX_CLOSED; ``more`` counts the others that are ``named``.
+    """
+
+    directories: int = 0
+    closed: list[Closed] = field(default_factory=list)
+    more: int = 0
 
 
 def may_be_pattern(path: str) -> bool:
@@ -86,15 +122,29 @@ class Search:
         self._watched: set[str] = set()
         self._listed = 0
         self._without: list[tuple[int, str]] = []
+        self._noted: set[str] = set()
+        self._real: dict[str, str] = {}
+        self._looked_at: tuple[str, os.stat_result] | None = None
+        self._tally = PatternTally()
+        self._found_only = False
 
-    def matches(self, pattern: str) -> Iterator[str]:
-        """Yield the workspaces that an absolute pattern stands for, each once for each way to it."""
+    def matches(self, pattern: str, tally: PatternTally) -> Iterator[tuple[str, bool]]:
+        """Yield the directories that an absolute pattern stands for, each once for each way to it.
+
+        Each with whether it holds ``.claude/coordination``; :meth:`late` is to follow for those that do not.
+
+        Args:
+            pattern: the pattern.
+            tally: is filled in.
+        """
+        self._tally = tally
         base, parts = _split(pattern)
+        self._found_only = _ANY_DEPTH in parts
         if not self._ground.may(base):
             return
         if is_remote(base):
             self.complete = False
-        if not reach(base, self._await) and not os.path.isdir(base):
+        if not reach(base, self.wait) and not os.path.isdir(base):
             return
         directories = iter((base,))
         for part in parts:
@@ -102,10 +152,39 @@ class Search:
         for directory in directories:
             if not self._ground.may(directory):
                 continue
-            if os.path.isdir(f"{directory}/{COORDINATION}"):
-                yield directory
+            holds = self._holds(directory)
+            if holds is None:
+                continue
+            tally.directories += 1
+            yield directory, holds
+
+    def passed_over(self, path: str) -> bool:
+        """Return whether a path lies in another file system, where nothing is watched."""
+        return path in self._foreign
+
+    def real(self, directory: str) -> str:
+        """Return the canonical path of a directory; of one that was just listed without a look at it."""
+        return self._real.get(directory) or os.path.realpath(directory)
+
+    def note(self, directory: str) -> None:
+        """Have a directory without ``.claude/coordination`` watched by :meth:`late`."""
+        if directory in self._noted:
+            return
+        if directory in self._foreign:
+            self.complete = False
+            return
+        try:
+            known = self._looked_at
+            state = known[1] if known is not None and known[0] == directory else os.stat(directory)
+        except (OSError, ValueError):
+            return
+        if stat.S_ISDIR(state.st_mode):
+            self._noted.add(directory)
+            if len(self._without) < MAX_WATCHED:
+                heapq.heappush(self._without, (state.st_mtime_ns, directory))
             else:
-                self._note(directory)
+                self.complete = False
+                heapq.heappushpop(self._without, (state.st_mtime_ns, directory))
 
     def late(self) -> Iterator[str]:
         """Watch what was found without ``.claude/coordination``; yield what has it by then."""
@@ -115,13 +194,39 @@ class Search:
             parent = directory
             for name in COORDINATION.split("/"):
                 path = f"{parent}/{name}"
-                if not os.path.isdir(path) and not (
-                    self._await(parent, frozenset({name})) and os.path.isdir(path)
-                ):
+                names = frozenset({name, ".git"} if parent is directory else {name})
+                if not os.path.isdir(path) and not (self.wait(parent, names) and os.path.isdir(path)):
                     break
                 parent = path
             else:
                 yield directory
+
+    def _holds(self, directory: str) -> bool | None:
+        """Return whether a directory holds ``.claude/coordination``; None for what is no directory.
+
+        What may not be looked into counts as a directory that does not.
+        """
+        try:
+            if stat.S_ISDIR(os.stat(f"{directory}/{COORDINATION}").st_mode):
+                return True
+        except (OSError, ValueError) as error:
+            self._refused(f"{directory}/{COORDINATION}", error)
+        try:
+            state = os.stat(directory)
+        except (OSError, ValueError):
+            return None
+        self._looked_at = directory, state
+        return False if stat.S_ISDIR(state.st_mode) else None
+
+    def _refused(self, path: str, error: OSError | ValueError) -> None:
+        """Note that a path may not be looked into, if that is what the error says."""
+        if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EPERM):
+            return
+        tally, named = self._tally, not self._found_only
+        if len(tally.closed) < MAX_CLOSED:
+            tally.closed.append(Closed(path, error, named))
+        else:
+            tally.more += named
 
     def _step(self, directories: Iterator[str], part: str) -> Iterator[str]:
         for directory in directories:
@@ -130,7 +235,7 @@ class Search:
             elif _MAGIC.isdisjoint(part):
                 if not self._ground.may(directory):
                     continue
-                self._await(directory, frozenset({part}))
+                self.wait(directory, frozenset({part}))
                 path = os.path.join(directory, part)
                 if directory in self._foreign:
                     self._foreign.add(path)
@@ -157,20 +262,26 @@ class Search:
         if self.cut:
             return []
         self._listed += 1
-        self._await(directory, pattern=names)
+        self.wait(directory, pattern=names)
+        real = self.real(directory)
+        outside = directory in self._foreign
+        paths = []
         try:
             with os.scandir(directory) as entries:
-                found = [
-                    entry.name for entry in entries if names.match(entry.name) and self._leads(entry, links)
-                ]
-        except OSError:
+                for entry in entries:
+                    name = entry.name
+                    if not names.match(name) or not self._leads(entry, links):
+                        continue
+                    path = os.path.join(directory, name)
+                    paths.append(path)
+                    lies_at = f"{real.rstrip('/')}/{name}"
+                    if outside or lies_at in self._mounts:
+                        self._foreign.add(path)
+                    if not entry.is_symlink():
+                        self._real[path] = lies_at
+        except OSError as error:
+            self._refused(directory, error)
             return []
-        paths = [os.path.join(directory, name) for name in found]
-        real = os.path.realpath(directory)
-        outside = directory in self._foreign
-        self._foreign.update(
-            path for path in paths if outside or os.path.join(real, os.path.basename(path)) in self._mounts
-        )
         return paths
 
     def _leads(self, entry: os.DirEntry[str], links: bool) -> bool:
@@ -182,28 +293,19 @@ class Search:
         except OSError:
             return False
 
-    def _note(self, directory: str) -> None:
-        if directory in self._foreign:
-            self.complete = False
-            return
-        try:
-            state = os.stat(directory)
-        except (OSError, ValueError):
-            return
-        if stat.S_ISDIR(state.st_mode):
-            if len(self._without) < MAX_WATCHED:
-                heapq.heappush(self._without, (state.st_mtime_ns, directory))
-            else:
-                self.complete = False
-                heapq.heappushpop(self._without, (state.st_mtime_ns, directory))
-
-    def _await(
-        self, path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+    def wait(
+        self,
+        path: str,
+        names: frozenset[str] = frozenset(),
+        pattern: re.Pattern[str] | None = None,
+        *,
+        any_change: bool = False,
     ) -> bool:
+        """Watch a directory as :class:`Await` says, within the bounds."""
         if path in self._foreign or (path not in self._watched and len(self._watched) >= MAX_WATCHED):
             self.complete = False
             return False
-        if not self._watch(path, names, pattern):
+        if not self._watch(path, names, pattern, any_change=any_change):
             # one that is not there, or that cannot be searched, leaves nothing to be found
             seen = os.path.isdir(path) and os.access(path, os.R_OK if pattern else os.X_OK)
             self.complete = self.complete and not seen
@@ -221,4 +323,4 @@ def _split(pattern: str) -> tuple[str, list[str]]:
 
 def _matching(part: str) -> re.Pattern[str]:
     hidden = "" if part.startswith(".") else r"(?!\.)"
-    return re.compile(rf"(?!(?:\.git|node_modules)\Z){hidden}{fnmatch.translate(part)}")
+    return re.compile(rf"(?!(?:\.git|node_modules|lost\+found)\Z){hidden}{fnmatch.translate(part)}")

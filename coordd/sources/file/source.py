@@ -33,11 +33,14 @@ READ_DEADLINE = 5.0
 class FileSource:
     """One workspace; ``from_glob``: only a pattern names it; ``stopped``: nothing is read of it any more.
 
+    ``kept``: a pattern stands for the project itself, which stays a workspace until it is gone.
+
     Args:
         found: the workspace.
         backend: reads it and listens for changes.
         worker: the thread that reads it.
         unfollow: stops listening for changes in the workspace, unless another source follows it by now.
+        moved: is called when the workspace lies elsewhere than it was found.
     """
 
     patience = math.inf
@@ -49,6 +52,7 @@ class FileSource:
         backend: FileBackend,
         worker: Worker,
         unfollow: Callable[[str], None],
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = SourceState(
             name=SourceName(KIND, found.path),
@@ -56,17 +60,31 @@ class FileSource:
             workspace=found.path,
             holds_tasks=True,
         )
-        self.from_glob = found.from_glob
         self.stopped = False
         self._path = found.path
+        self._folder = found.found.folder
         self._backend = backend
-        self._reader = backend.reader(found.path)
+        self._reader = backend.reader(found.found)
+        self._moved = moved
         self._worker = worker
         self._unfollow = unfollow
         self._listener: SourceListener | None = None
         self._known: Mapping[str, Observation] = {}
         self._followed = Followed("poll")
         self._hung = False
+        self.found_again(found)
+
+    def found_again(self, found: FoundWorkspace) -> None:
+        """Take over what was found of the workspace now: its other paths, and where its folder lies."""
+        self.from_glob = found.from_glob
+        self.kept = found.from_glob and found.found.direct
+        state, one = self.state, found.found
+        state.aliases, state.project, state.entry = one.aliases, one.project, found.entry
+        if one.folder != self._folder:
+            self._folder = one.folder
+            self._reader.lies_at(one.folder)
+            if self._listener is not None:
+                self._listener.readable()
 
     def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
         """Begin to tell of changes; everything can be read at once."""
@@ -80,7 +98,7 @@ class FileSource:
 
     async def follow(self) -> Following:
         """Watch the workspace as it exists now, so that what changes from here on is announced."""
-        self._followed = followed = await self._run(self._backend.follow, self._path)
+        self._followed = followed = await self._run(self._backend.follow, self._path, self._folder)
         announced = followed.state == "inotify"
         return Following(
             "push" if announced else "poll", followed.state, None if announced else followed.reason
@@ -89,6 +107,8 @@ class FileSource:
     async def read_all(self) -> SourceTraces:
         """Read everything."""
         traces = await self._run(self._reader.scan, now().wall)
+        if self._reader.moved:
+            self._moved()
         if traces.state == "unreadable":
             raise SourceLost(traces.error or "it cannot be read", gone=traces.gone and self.from_glob)
         if traces.state == "waiting" and self._known:
@@ -118,7 +138,7 @@ class FileSource:
         """Seconds until the next full reading: short where nothing announces changes."""
         if self._followed.state == "poll":
             return POLL
-        return UNREADABLE if self.state.state == "unreadable" else RESCAN
+        return UNREADABLE if self.state.state == "unreadable" or self.state.denied else RESCAN
 
     @property
     def due(self) -> None:

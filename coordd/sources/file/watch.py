@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from coordd.sources.coordination import COORDINATION
 from coordd.sources.file.agent_files import SUFFIXES
 from coordd.sources.file.ancestors import Ancestors
 from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.file.parse import ACTIVE_LIST, is_litter
-from coordd.sources.file.reader import COORDINATION
 from coordd.sources.file.search import Await
 from coordd.util import inotify as ino
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _STRUCTURE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT | ino.IGNORED
 _APPEARED = ino.CREATE | ino.MOVED_TO
+_TOLD = _APPEARED | ino.MOVED_FROM | ino.DELETE | ino.CLOSE_WRITE | ino.ATTRIB
 
 _NO_INOTIFY = "inotify exists on Linux only"
 _LIMITS = {
@@ -137,19 +138,25 @@ class Watcher:
             self._watches.clear()
             self._armed.clear()
 
-    def arm(self, workspace: str) -> Followed:
-        """Watch a workspace as it exists now; for a trace thread, each time before a full reading."""
+    def arm(self, workspace: str, folder: str | None = None) -> Followed:
+        """Watch a workspace as it exists now; for a trace thread, each time before a full reading.
+
+        Args:
+            workspace: its canonical path.
+            folder: that of its coordination folder; None: below the workspace.
+        """
+        folder = folder or f"{workspace}/{COORDINATION}"
         backend, ancestors = self._backend, self._ancestors
         if backend is None or ancestors is None:
             return self.followed
-        error = ancestors.watch(workspace)
-        arming = Arming(backend, workspace)
+        error = ancestors.watch(workspace, folder)
+        arming = Arming(backend, workspace, folder)
         arming.walk()
         if self._drop_surplus(arming, backend):
-            arming = Arming(backend, workspace)
+            arming = Arming(backend, workspace, folder)
             arming.walk()
         self._commit(workspace, arming.found, backend)
-        fstype = self._fstype(workspace, frozenset(arming.found))
+        fstype = self._fstype(workspace, folder, frozenset(arming.found))
         if fstype is not None:
             return Followed("poll", f"{fstype}: inotify does not see what other machines write")
         error = arming.error or error
@@ -161,17 +168,21 @@ class Watcher:
         """Look for workspaces, and from then on watch what ``look`` asks for, alone; for a trace thread."""
         backend, ancestors = self._backend, self._ancestors
         if backend is None or ancestors is None:
-            return look(lambda *_: False)
+            return look(lambda *_, **__: False)
         arming, climb = Arming(backend, SEARCH), ancestors.climb()
         asked: set[str] = set()
 
         def watch(
-            path: str, names: frozenset[str] = frozenset(), pattern: re.Pattern[str] | None = None
+            path: str,
+            names: frozenset[str] = frozenset(),
+            pattern: re.Pattern[str] | None = None,
+            *,
+            any_change: bool = False,
         ) -> bool:
             if os.path.dirname(path) not in asked:  # else what is above it is watched
                 climb.above(path)
             asked.add(path)
-            return arming.search(path, names, pattern)
+            return arming.search(path, names, pattern, any_change=any_change)
 
         found = look(watch)
         self._commit(SEARCH, arming.found, backend)
@@ -187,11 +198,11 @@ class Watcher:
         if self._ancestors is not None:
             self._ancestors.keep(workspace, None)
 
-    def _fstype(self, workspace: str, wds: frozenset[int]) -> str | None:
+    def _fstype(self, workspace: str, folder: str, wds: frozenset[int]) -> str | None:
         """Return the type of the workspace's file system if remote; cached for the same directories."""
         known = self._fstypes.get(workspace)
         if known is None or known[0] != wds:
-            known = wds, self._remote(f"{workspace}/{COORDINATION}")
+            known = wds, self._remote(folder)
             self._fstypes[workspace] = known
         return known[1]
 
@@ -258,7 +269,7 @@ class Watcher:
             if mask & (_STRUCTURE | ino.ATTRIB):
                 self._rescan((interest.workspace,))
         elif interest.kind == "search":
-            if mask & _APPEARED:
+            if mask & interest.mask & _TOLD:
                 self._appeared(interest, mask, name)
         elif interest.kind == "agents":
             hint = _agents_hint(name)
@@ -276,7 +287,7 @@ class Watcher:
         elif interest.pattern is not None and interest.pattern.match(name) is not None:
             if mask & ino.ISDIR:
                 self._on_search()
-            else:  # most are files; to ask the file system here could block the loop
+            elif mask & _APPEARED:  # most are files; to ask the file system here could block the loop
                 self._on_maybe_link(f"{interest.path}/{name}")
 
     def _fail(self, error: OSError) -> None:

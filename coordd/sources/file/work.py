@@ -28,7 +28,7 @@ from coordd.sources.file.hints import WorkFile
 from coordd.sources.file.task_files import TaskFiles
 from coordd.sources.file.trace_file import FileKind, latest_change
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
-from coordd.util.fields import Malformed, Parsed, jsonable
+from coordd.util.fields import Denied, Malformed, Parsed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
 T = TypeVar("T")
@@ -248,7 +248,10 @@ class WorkReader:
     def _claim_in(self, name: str) -> Claim | None:
         entry = self._claims.entries.get(name)
         task = claimed_task_of(name) if entry is not None and entry.counts else None
-        return None if entry is None or task is None else entry.value or Claim(task)
+        if entry is None or task is None:
+            return None
+        problem = entry.problem if isinstance(entry.problem, Denied) else None
+        return entry.value or Claim(task, problem=problem)
 
     def _scanned(self, folder: TraceFolder[T], name: str, coordination: int, now: float) -> bool:
         try:

@@ -18,6 +18,9 @@ What counts as a beat, and what is known of its time::
     announced (pushed), with any content               yes                     now
     read, content differs, same connection             yes                     now
     read, content differs, new connection              yes                     unknown
+    read, of another key with the same id              yes                     unknown
+    new, and a full reading over the same connection   yes                     now
+    did not find it
     read for the first time, or again after another    yes                     unknown
     state
     read, same content, same connection                no                      as before
@@ -25,6 +28,18 @@ What counts as a beat, and what is known of its time::
     vanished, or the other of its two keys is later    no                      as before
 
 A beat gives the agent's heartbeat a new ``token``. A known time of change stands in for a file's mtime.
+
+An agent's entry in the registry is a sign of life likewise (agents/beats.py), whether it says a time or not::
+
+    what happened                                      a beat?                 time of the change
+    read, content differs, same connection             yes                     now
+    new, and the registry was read before over the     yes                     now
+    same connection
+    read, content differs, new connection              yes                     unknown
+    read for the first time, or of another field with  yes                     unknown
+    the same id
+    read, same content                                 no                      as before
+    vanished                                           no                      -
 """
 
 from __future__ import annotations
@@ -37,7 +52,13 @@ from coordd.agents.traces import AgentTraces, Registration
 from coordd.sources.bodies import parse_heartbeat
 from coordd.sources.bounds import Bounds, weight
 from coordd.sources.redis.agent_keys import AgentKeys, HeartbeatKey
-from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE, parse_registry_entry
+from coordd.sources.redis.parse import (
+    MAX_VALUE,
+    TOO_LARGE,
+    open_zone,
+    parse_found_heartbeat,
+    parse_registry_entry,
+)
 from coordd.util.fields import Malformed
 
 T = TypeVar("T")
@@ -69,6 +90,8 @@ class Agents:
         self._number = 0
         self._reading = 0
         self._registry_reading = 0
+        self._registry_connection = 0
+        self._whole_connection = 0
         self._connection = 0
 
     def begin(self, *, connected: bool) -> None:
@@ -80,6 +103,7 @@ class Agents:
     def end(self) -> None:
         """End a full reading: remove the keys that it did not find."""
         reading = self._reading
+        self._whole_connection = 0 if self.truncated else self._connection
         stale = [
             (agent_id, agent)
             for agent_id, agent in self._known.items()
@@ -106,13 +130,34 @@ class Agents:
         if agent_id in self._known:
             self._names[agent_id] = name
 
-    def known_heartbeats(self, agent_id: str) -> tuple[bool, bool]:
-        """Return for each of the agent's two heartbeat keys whether it exists."""
+    def heartbeat_names(self, agent_id: str) -> tuple[bytes | None, bytes | None]:
+        """Return for each of the agent's two heartbeat keys how it spells the id; None if there is no key.
+
+        If there is neither, both are the names that such keys would have.
+        """
         agent = self._known.get(agent_id)
-        return (False, False) if agent is None else (agent.first is not None, agent.second is not None)
+        if agent is None or (agent.first is None and agent.second is None):
+            return (name := self.name_of(agent_id)), name
+        exact = agent_id.encode("utf-8", "surrogatepass")
+        first, second = (None if beat is None else beat.name or exact for beat in (agent.first, agent.second))
+        return first, second
+
+    def entry_name(self, agent_id: str) -> bytes:
+        """Return the name of the agent's entry in the registry, or that which one would have."""
+        agent = self._known.get(agent_id)
+        if agent is None or agent.entry_digest is None:
+            return self.name_of(agent_id)
+        return agent.entry_name or agent_id.encode("utf-8", "surrogatepass")
 
     def put_heartbeat(
-        self, slot: int, agent_id: str, content: bytes, now: float, *, pushed: bool
+        self,
+        slot: int,
+        agent_id: str,
+        content: bytes,
+        now: float,
+        *,
+        pushed: bool,
+        name: bytes | None = None,
     ) -> str | None:
         """Take the content of a heartbeat key; return what cannot be used of it, None if all can.
 
@@ -121,9 +166,10 @@ class Agents:
             content: its value, cut one byte after the limit.
             now: wall clock, epoch seconds.
             pushed: the key was announced, so it is a beat whatever its content.
+            name: the id as the key spells it, if that differs.
         """
         if len(content) > MAX_VALUE:
-            self.remove_heartbeat(slot, agent_id)
+            self.remove_heartbeat(slot, agent_id, name)
             return TOO_LARGE
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
@@ -131,12 +177,14 @@ class Agents:
         content_id: str | int = content.decode("latin-1") if len(content) <= _KEPT_WHOLE else hash(content)
         first, second = agent.first, agent.second
         beat = second if slot else first
+        is_new = beat is None
         if beat is None:
-            beat = HeartbeatKey()
+            beat = HeartbeatKey(name)
             if slot:
                 agent.second = beat
             else:
                 agent.first = beat
+        same_key, beat.name = beat.name == name, name  # else two keys are of one id, and neither changed
         beat.seen = self._reading
         same_connection, beat.connection = beat.connection == self._connection, self._connection
         if beat.content_id == content_id and not pushed:
@@ -145,37 +193,47 @@ class Agents:
                     agent.changed = None
                 beat.changed = None
                 self._choose(agent_id, agent, now)
-            return None if beat.written is not None or not content.strip() else "not a timestamp"
-        problem = None
+            return beat.problem
         seen_before, beat.content_id = beat.content_id is not None, content_id
+        observed = pushed or (
+            self._whole_connection == self._connection
+            if is_new
+            else same_connection and seen_before and same_key
+        )
+        beat.local = beat.problem = None
         try:
-            beat.written = parse_heartbeat(content)
+            if observed:
+                beat.written = parse_heartbeat(content, now, now)
+            else:
+                beat.written, beat.local = parse_found_heartbeat(content, now)
+                beat.problem = open_zone(beat.written, beat.local, now)
         except Malformed as error:
-            beat.written, problem = None, str(error)
-        observed = pushed or (same_connection and seen_before)
+            beat.written, beat.problem = None, str(error)
         beat.changed = agent.changed = now if observed else None
         self._number += 1
         agent.token = (content_id, self._number)
         self._choose(agent_id, agent, now)
-        return problem
+        return beat.problem
 
-    def refuse_heartbeat(self, slot: int, agent_id: str) -> None:
-        """Record that a heartbeat key exists and may not be read."""
+    def refuse_heartbeat(self, slot: int, agent_id: str, why: str, name: bytes | None = None) -> None:
+        """Record that a heartbeat key exists and may not be read, and why."""
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
-        beat = HeartbeatKey()
+        beat = HeartbeatKey(name)
         beat.seen = self._reading
+        agent.refusal = self._share(why)
         self._set_heartbeats(agent_id, agent, first if slot else beat, beat if slot else second)
 
-    def remove_heartbeat(self, slot: int, agent_id: str) -> None:
+    def remove_heartbeat(self, slot: int, agent_id: str, name: bytes | None = None) -> None:
         """Record that a heartbeat key does not exist, or is no heartbeat."""
         agent = self._known.get(agent_id)
         if agent is None:
             return
         first, second = agent.first, agent.second
-        if (second if slot else first) is not None:
+        beat = second if slot else first
+        if beat is not None and beat.name == name:
             self._set_heartbeats(agent_id, agent, first if slot else None, None if slot else second)
 
     def next_number(self) -> int:
@@ -226,6 +284,7 @@ class Agents:
 
     def end_registry(self) -> set[str]:
         """End the reading of the whole registry; return the agents that are no longer in it."""
+        self._registry_connection = self._connection
         gone = {
             agent_id
             for agent_id, agent in self._known.items()
@@ -235,26 +294,43 @@ class Agents:
             self.unregister(agent_id)
         return gone
 
-    def register(self, agent_id: str, value: bytes) -> tuple[bool, str | None]:
-        """Take an agent's registry entry; return whether its meaning changed, and what is wrong with it."""
+    def register(
+        self, agent_id: str, value: bytes, now: float, name: bytes | None = None
+    ) -> tuple[bool, str | None]:
+        """Take an agent's registry entry; return whether it changed, and what is wrong with it.
+
+        Args:
+            agent_id: the agent.
+            value: the entry.
+            now: wall clock, epoch seconds.
+            name: of the entry, if that is not the id.
+        """
         agent = self._known.get(agent_id) or self._add(agent_id)
         if agent is None:
             return False, None
-        agent.registry_reading = self._registry_reading
+        known = agent.entry_digest is not None
+        same_entry = known and agent.entry_name == name
+        if known and not same_entry and agent.registry_reading == self._registry_reading:
+            return False, "another entry is of the same agent"
+        connection = agent.entry_connection if known else self._registry_connection
+        observed = connection == self._connection and (same_entry or not known)
+        agent.registry_reading, agent.entry_connection = self._registry_reading, self._connection
+        agent.entry_name = name
         digest = hash(value)
         if agent.entry_digest == digest:
             return False, agent.problem
         agent.entry_digest = digest
-        registration, agent.problem = parse_registry_entry(value)
-        if agent.registration == registration:
-            return False, agent.problem
+        registration, agent.problem = parse_registry_entry(value, now, observed=observed)
         self._text.give(weight(agent.registration))
         if not self._text.take(weight(registration)):
             registration, agent.problem = (
                 Registration(),
                 "there is no room for more registrations as long as it",
             )
-        agent.registration = self._sharing(registration)
+        self._number += 1
+        agent.registration = self._sharing(
+            replace(registration, written=now if observed else None, identity=self._number)
+        )
         self._rebuild(agent_id, agent)
         return True, agent.problem
 
@@ -264,7 +340,7 @@ class Agents:
         if agent is None or agent.entry_digest is None:
             return False
         self._text.give(weight(agent.registration))
-        agent.entry_digest = agent.registration = agent.problem = None
+        agent.entry_digest = agent.entry_name = agent.registration = agent.problem = None
         self._rebuild(agent_id, agent)
         return True
 
@@ -299,12 +375,14 @@ class Agents:
             self._names.pop(agent_id, None)
             return
         self.traces[agent_id] = AgentTraces(
-            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.is_hidden
+            agent_id, agent.heartbeat, agent.registration, agent.tasks, False, agent.unnamed, agent.hidden
         )
 
     def _sharing(self, registration: Registration) -> Registration:
         return replace(
-            registration, status=self._share(registration.status), hostname=self._share(registration.hostname)
+            registration,
+            status=self._share(registration.status),
+            hostname=self._share(registration.hostname),
         )
 
     def _share(self, value: T) -> T:

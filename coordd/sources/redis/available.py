@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from coordd.redislink.session import CHUNK, RedisSession
 from coordd.redislink.trouble import ServerError
-from coordd.sources.redis.keys import AVAILABLE, QUEUE
+from coordd.sources.redis.keys import AVAILABLE, QUEUE, Keyspace
 from coordd.sources.redis.parse import MAX_VALUE, either, parse_tasks
 from coordd.sources.redis.problems import Problems, refusal
 from coordd.sources.redis.requests import PageSize, ReplyDeadline, ask, elements, page
@@ -16,9 +16,6 @@ from coordd.util.fields import Parsed
 MAX_SOURCES = 1000
 """Number of lists of work that are looked at."""
 
-_SET, _QUEUE = AVAILABLE.encode(), QUEUE.encode()
-FIXED = (_SET, _QUEUE)
-
 
 class AvailableReader:
     """Read the sources of available tasks; ``troubles`` maps those that may not be read to the reason.
@@ -27,7 +24,13 @@ class AvailableReader:
     than are looked at, so it is unknown what is available.
     """
 
-    def __init__(self, *, available: Available, problems: Problems, max_named: int) -> None:
+    def __init__(
+        self, *, available: Available, problems: Problems, keyspace: Keyspace, max_named: int
+    ) -> None:
+        self._set_key, self._queue_key = keyspace.key(AVAILABLE), keyspace.key(QUEUE)
+        self._fixed = (self._set_key, self._queue_key)
+        self._count = {self._set_key: b"SCARD", self._queue_key: b"ZCARD"}
+        self._kind = {self._set_key: "a set", self._queue_key: "a sorted set"}
         self.troubles: dict[bytes, str] = {}
         self._available = available
         self._problems = problems
@@ -38,8 +41,8 @@ class AvailableReader:
 
     async def read_all(self, session: RedisSession, lists: Collection[bytes]) -> set[str]:
         """Read the fixed keys and these lists, and forget other lists; return the tasks affected."""
-        self.truncated = len(set(lists) - set(FIXED)) > MAX_SOURCES
-        keys = [*FIXED, *sorted(set(lists) - set(FIXED))[:MAX_SOURCES]]
+        self.truncated = len(set(lists) - set(self._fixed)) > MAX_SOURCES
+        keys = [*self._fixed, *sorted(set(lists) - set(self._fixed))[:MAX_SOURCES]]
         self.troubles = {key: words for key, words in self.troubles.items() if key in keys}
         return self._available.keep(keys) | await self.read(session, keys)
 
@@ -50,10 +53,10 @@ class AvailableReader:
         self.heavy = False
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
-            counts = await ask(session, [(_COUNT.get(key, b"LLEN"), key) for key in chunk])
+            counts = await ask(session, [(self._count.get(key, b"LLEN"), key) for key in chunk])
             for key, count in zip(chunk, counts, strict=True):
                 self.troubles.pop(key, None)
-                if key not in FIXED and self._available.is_full(key, MAX_SOURCES + len(FIXED)):
+                if key not in self._fixed and self._available.is_full(key, MAX_SOURCES + len(self._fixed)):
                     self.truncated = True
                     continue
                 if isinstance(count, int):
@@ -65,7 +68,7 @@ class AvailableReader:
 
     async def _source(self, session: RedisSession, key: bytes, count: int) -> set[str]:
         room = max(0, self._max_named - self._available.named + self._available.named_by(key))
-        if key != _SET:
+        if key != self._set_key:
             known = min(count, room)
             found = await self._sequence(session, key, known)
         elif count <= room:
@@ -102,7 +105,9 @@ class AvailableReader:
         named: dict[str, None] = {}
         problem: str | None = None
         start, page_size = 0, PageSize()
-        command, fields = (b"ZRANGE", ("id", "task_id")) if key == _QUEUE else (b"LRANGE", ("task_id", "id"))
+        command, fields = (
+            (b"ZRANGE", ("id", "task_id")) if key == self._queue_key else (b"LRANGE", ("task_id", "id"))
+        )
         while start < count:
             last = min(count, start + page_size.count) - 1
             reply = await self._deadline.ask(session, (command, key, start, last))
@@ -120,12 +125,8 @@ class AvailableReader:
         return Parsed(tuple(named), problem)
 
     def _failed(self, key: bytes, error: ServerError) -> set[str]:
-        self._problems.note(key, refusal(error, _KIND.get(key, "a list")))
+        self._problems.note(key, refusal(error, self._kind.get(key, "a list")))
         if error.means.wrong_type:
             return self._available.put(key, (), 0)
         self.troubles[key] = str(error)
         return set()
-
-
-_COUNT = {_SET: b"SCARD", _QUEUE: b"ZCARD"}
-_KIND = {_SET: "a set", _QUEUE: "a sorted set"}

@@ -7,11 +7,10 @@ seldom later, since each attempt costs a connection and a line in the server's l
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
 from coordd.redislink.session import RedisSession
-from coordd.sources.redis.keys import BCAST_PREFIXES
 from coordd.sources.redis.tracking import NotPermitted, TrackingSubscription, track
 
 log = logging.getLogger(__name__)
@@ -25,11 +24,19 @@ class ChangeListener:
 
     Args:
         url: of the Redis that the listening connection goes to.
+        tracked: what the keys begin with; none may begin with another.
         on_change: called with the keys that changed; None means that any key may have.
     """
 
-    def __init__(self, *, url: str, on_change: Callable[[Collection[bytes] | None], None]) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        tracked: Sequence[bytes],
+        on_change: Callable[[Collection[bytes] | None], None],
+    ) -> None:
         self._url = url
+        self._tracked = tracked
         self._on_change = on_change
         self._last_refusal: str | None = None
         self._subscription: TrackingSubscription | None = None
@@ -66,7 +73,7 @@ class ChangeListener:
         """
         await self.end()
         try:
-            self._subscription = await track(self._url, session, BCAST_PREFIXES)
+            self._subscription = await track(self._url, session, self._tracked)
         except NotPermitted as refused:
             if str(refused) != self._last_refusal:
                 self._last_refusal = str(refused)

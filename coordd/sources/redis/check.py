@@ -17,7 +17,7 @@ from coordd.redislink.server_info import kind_trouble
 from coordd.redislink.session import Command, RedisLost, RedisSession, Reply
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
-from coordd.sources.redis.keys import BCAST_PREFIXES, HEARTBEAT, KINDS, Kind
+from coordd.sources.redis.keys import HEARTBEAT, KINDS, Keyspace, Kind
 from coordd.sources.redis.tracking import CHANNEL, subscribe
 from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version
 
@@ -26,7 +26,7 @@ _NAME = "coordd-check"
 
 _READS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "hash": (("HSCAN", "", "0", "COUNT", "1"), ("HGET", "", _NAME), ("HSTRLEN", "", _NAME)),
-    "string": (("GETRANGE", "", "0", "64"), ("EXISTS", "")),
+    "string": (("GETRANGE", "", "0", "64"), ("EXISTS", ""), ("PTTL", "")),
     "set": (("SCARD", ""), ("SSCAN", "", "0", "COUNT", "1")),
     "list": (("LLEN", ""), ("LRANGE", "", "0", "0")),
     "sorted set": (("ZCARD", ""), ("ZRANGE", "", "0", "0")),
@@ -44,11 +44,14 @@ _LATER = "see what its log says; the samples are in the files meanwhile, and are
 _NAMED = 3  # how many refused commands a message names
 
 
-async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float]) -> list[Check]:
+async def probe(
+    url: str, *, prefix: str, reads: bool, writes: bool, wall: Callable[[], float]
+) -> list[Check]:
     """Return the results of all checks of one Redis; the first is whether it answers.
 
     Args:
         url: as configured.
+        prefix: what all keys begin with that are read.
         reads: whether coordd reads agents' traces there.
         writes: whether coordd writes samples there.
         wall: returns this machine's time, epoch seconds.
@@ -61,9 +64,8 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
     found: list[Check] = []
     try:
         user = parse_target(url).username or "default"
-        async for check in _Probe(url=url, user=user, session=session, wall=wall).checks(
-            reads=reads, writes=writes
-        ):
+        looking = _Probe(url=url, user=user, keyspace=Keyspace(prefix), session=session, wall=wall)
+        async for check in looking.checks(reads=reads, writes=writes):
             fix = check.fix and check.fix.replace("…", user)
             found.append(replace(check, fix=fix))
     except RedisLost as lost:
@@ -74,9 +76,12 @@ async def probe(url: str, *, reads: bool, writes: bool, wall: Callable[[], float
 
 
 class _Probe:
-    def __init__(self, *, url: str, user: str, session: RedisSession, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, *, url: str, user: str, keyspace: Keyspace, session: RedisSession, wall: Callable[[], float]
+    ) -> None:
         self._url = url
         self._user = user
+        self._keyspace = keyspace
         self._session = session
         self._wall = wall
 
@@ -105,7 +110,7 @@ class _Probe:
     async def _tracking(self) -> Check:
         listener = await RedisSession.open(self._url)
         try:
-            refused = await subscribe(listener, self._session, BCAST_PREFIXES)
+            refused = await subscribe(listener, self._session, self._keyspace.tracked)
         finally:
             await listener.close()
         if refused is not None:
@@ -122,21 +127,24 @@ class _Probe:
 
     async def _reading(self) -> Check:
         refused: dict[str, ServerError] = {}
-        scanned = (await self._session.call(("SCAN", "0", "MATCH", HEARTBEAT + _NAME, "COUNT", "1")))[0]
+        key_of, name = self._keyspace.spelled, _NAME
+        pattern = self._keyspace.pattern(HEARTBEAT)
+        scanned = (await self._session.call(("SCAN", "0", "MATCH", pattern, "COUNT", "1")))[0]
         if isinstance(scanned, ServerError):
             refused["SCAN"] = scanned
         needed, patterns = {"+scan"}, []
         for family, kind in KINDS.items():
-            pattern = family + "*" if family.endswith(":") else family
-            patterns.append(f"~{pattern}")
-            key, commands = pattern.replace("*", _NAME), _READS[kind]
+            pattern = self._keyspace.pattern(family)
+            patterns.append(_word(f"~{pattern}"))
+            key, commands = key_of(family) + (name if family.endswith(":") else ""), _READS[kind]
             replies = await self._session.call(*[[word or key for word in command] for command in commands])
             needed.update(f"+{command[0].lower()}" for command in commands)
             for command, reply in zip(commands, replies, strict=True):
                 if isinstance(reply, ServerError) and not reply.means.wrong_type:
                     refused.setdefault(f"{command[0]} {pattern}", reply)
         if not refused:
-            return Check("redis_read", "ok", "every kind of trace can be read")
+            behind = f" behind {self._keyspace.prefix!r}" if self._keyspace.prefix else ""
+            return Check("redis_read", "ok", f"every kind of trace can be read{behind}")
         first = next(iter(refused.values()))
         more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
         return Check(
@@ -191,6 +199,13 @@ def _seconds(reply: Reply) -> float | None:
 
 def _words_of(reply: Reply) -> str:
     return str(reply) if isinstance(reply, ServerError) else "its answer is not understood"
+
+
+def _word(text: str) -> str:
+    """Return a text as one argument, for redis-cli and for a shell."""
+    if not any(char in text for char in "\\\"'"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _unreachable(shown: str, lost: RedisLost) -> Check:

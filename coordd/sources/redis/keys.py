@@ -1,10 +1,12 @@
 """Tell what a key of Redis means. Pure; keys are untrusted bytes, and most may belong to other programs.
 
-A family is named after the prefix of its keys, or after the key itself if there is just one.
+A family is named after the beginning of its keys, or after the key itself if there is just one. Where several
+share a Redis, a prefix stands before all of it (``coordination.redis_prefix``).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -40,27 +42,15 @@ KINDS: Mapping[str, Kind] = {
 
 FAMILIES = tuple(KINDS)
 
-BCAST_PREFIXES = tuple(family.encode() for family in FAMILIES)
-"""Prefixes for ``CLIENT TRACKING ON BCAST``; none begins with another, since Redis refuses that. They cover a
-few keys without meaning as well (``agents:registry2``)."""
-
-SCAN_PATTERN = b"[ahtw][aego][aers][knr][:st][:abcp]*:*"
-"""Pattern for ``SCAN … MATCH``: it fits the keys of all families with a prefix, letter by letter, and few
-others, so that the server itself skips the foreign keys of a shared database."""
+_PATTERN = "[ahtw][aego][aers][knr][:st][:abcp]*:*"
 
 BEATS = (HEARTBEAT, AGENT_HEARTBEAT)
 """The families that hold heartbeats; an agent may use both."""
 CLAIMS = (CLAIMED, CLAIM)
 """The families that hold claims; a task may have both."""
 
-_SINGLE = {family.encode(): family for family in FAMILIES if not family.endswith(":")}
-_PREFIXES = {
-    family.encode(): family for family in FAMILIES if family.encode() not in _SINGLE and family != HEARTBEAT
-}
-_BEAT = HEARTBEAT.encode()
-_BEAT_LENGTH = len(_BEAT)
 _LONGEST_NAME = 4 * MAX_ID  # bytes: UTF-8 takes up to four for a character
-_SHOWN = 300  # a key may be 512 MB long
+_SHOWN = 300  # bytes: a key may be 512 MB long
 
 
 class RedisKey(NamedTuple):
@@ -70,30 +60,76 @@ class RedisKey(NamedTuple):
     name: bytes = b""
 
 
-def meaning(key: bytes) -> RedisKey | None:
-    """Return what a key stands for; None if it is no trace.
+class Keyspace:
+    """The keys of all families, each behind the same prefix.
 
-    >>> meaning(b"heartbeat:a:b")
-    RedisKey(family='heartbeat:', name=b'a:b')
+    ``tracked`` are the beginnings for ``CLIENT TRACKING ON BCAST``; none begins with another, since Redis
+    refuses that. They cover a few keys without meaning as well (``agents:registry2``). ``scan_pattern`` is
+    for ``SCAN … MATCH``: it fits the keys of all families with several keys, letter by letter, and few
+    others, so that the server itself skips the foreign keys of a shared database.
     """
-    if key.startswith(_BEAT):
-        return RedisKey(HEARTBEAT, key[_BEAT_LENGTH:])
-    end = key.find(b":", key.find(b":") + 1) + 1
-    if end:
-        family = _PREFIXES.get(key[:end])
-        return None if family is None else RedisKey(family, key[end:])
-    family = _SINGLE.get(key)
-    return None if family is None else RedisKey(family)
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.tracked = tuple(map(self.key, FAMILIES))
+        self.scan_pattern = (glob_escaped(prefix) + _PATTERN).encode()
+        self._length = len(prefix.encode())
+        self._beat = self.key(HEARTBEAT)
+        self._beat_length = len(self._beat)
+        self._single = {self.key(family): family for family in FAMILIES if not family.endswith(":")}
+        self._several = {self.key(family): family for family in FAMILIES if family.endswith(":")}
+
+    def key(self, family: str, name: bytes = b"") -> bytes:
+        """Return the key of this family with this name.
+
+        >>> Keyspace("mine:").key("heartbeat:", b"a")
+        b'mine:heartbeat:a'
+        """
+        return self.spelled(family).encode() + name
+
+    def spelled(self, family: str) -> str:
+        """Return the key, or the beginning of all keys, of this family as text."""
+        return self.prefix + family
+
+    def meaning(self, key: bytes) -> RedisKey | None:
+        """Return what a key stands for; None if it is no trace.
+
+        >>> Keyspace().meaning(b"heartbeat:a:b")
+        RedisKey(family='heartbeat:', name=b'a:b')
+        """
+        if key.startswith(self._beat):
+            return RedisKey(HEARTBEAT, key[self._beat_length :])
+        end = key.find(b":", key.find(b":", self._length) + 1) + 1
+        if end:
+            family = self._several.get(key[:end])
+            return None if family is None else RedisKey(family, key[end:])
+        family = self._single.get(key)
+        return None if family is None else RedisKey(family)
+
+    def family_of(self, key: bytes) -> str:
+        """Return the family of a key; empty if it is no trace."""
+        known = self.meaning(key)
+        return "" if known is None else known.family
+
+    def pattern(self, family: str) -> str:
+        """Return the glob-style pattern that fits all keys of a family and no others."""
+        return glob_escaped(self.prefix) + family + ("*" if family.endswith(":") else "")
 
 
-def family_of(key: bytes) -> str:
-    """Return the family of a key; empty if it is no trace."""
-    known = meaning(key)
-    return "" if known is None else known.family
+def glob_escaped(text: str) -> str:
+    r"""Return a text as a pattern that fits nothing but itself, for ``SCAN`` and ``ACL SETUSER``.
+
+    >>> glob_escaped("a[1]*")
+    'a\\[1\\]\\*'
+    """
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
+_SPECIAL = re.compile(r"[][*?\\^]")
 
 
 def id_of(name: bytes) -> str:
-    r"""Decode an id from bytes; those that are not UTF-8 become ``\xNN``.
+    r"""Decode an id from bytes, without the white space around it; bytes that are not UTF-8 become ``\xNN``.
 
     Raises:
         Malformed: it is empty or longer than 256 characters.
@@ -104,7 +140,8 @@ def id_of(name: bytes) -> str:
         text = name.decode()
     except UnicodeDecodeError:
         text = jsonable(name.decode("utf-8", "surrogateescape"))
-    if len(text) > MAX_ID:
+    text = text.strip()
+    if not 1 <= len(text) <= MAX_ID:
         raise Malformed(f"an id of no or more than {MAX_ID} characters")
     return text
 

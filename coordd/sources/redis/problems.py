@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.keys import location
+from coordd.util.fields import Denied
 
 MAX_MALFORMED = 1000
 
-_LONGEST = 1100  # bytes of a name that are kept: enough for every id, and more than is shown
+_LONGEST = 1400  # bytes of a name that are kept: enough for every prefix and id, and more than is shown
 
 At = tuple[bytes, bytes | None]
 
@@ -59,4 +60,6 @@ class Problems:
 
 def refusal(error: ServerError, wanted: str) -> str:
     """Return why a key cannot be read; ``wanted`` is the type that was expected ("a string")."""
-    return f"not {wanted}" if error.means.wrong_type else f"Redis {error}"
+    if error.means.wrong_type:
+        return f"not {wanted}"
+    return Denied(f"Redis {error}") if error.code == "NOPERM" else f"Redis {error}"

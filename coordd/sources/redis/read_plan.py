@@ -15,8 +15,8 @@ from coordd.sources.redis.keys import (
     PROGRESS,
     QUEUE,
     REGISTRY,
+    Keyspace,
     id_of,
-    meaning,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.util.fields import Malformed
@@ -25,18 +25,21 @@ from coordd.util.fields import Malformed
 class KeyToRead(NamedTuple):
     """A key of an agent or of a task.
 
-    ``slot`` tells the two families apart where there are two: 0 or 1.
+    ``slot`` tells the two families apart where there are two: 0 or 1. ``name`` is the id as the key spells
+    it, None if that is the same: around it may be white space, and in it bytes that are not UTF-8.
     """
 
     slot: int
     id: str
     key: bytes
+    name: bytes | None = None
 
 
 class ReadPlan:
     """The keys that have to be read, by kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._meaning = keyspace.meaning
         self.beats: list[KeyToRead] = []
         self.tasks: list[KeyToRead] = []
         self.claims: list[KeyToRead] = []
@@ -44,7 +47,7 @@ class ReadPlan:
         self.offers: set[bytes] = set()
         self.registry = False
         self.names: dict[str, bytes] = {}
-        """The bytes of agents' ids that are not UTF-8."""
+        """The ids of agents as keys spell them, where that differs."""
         self._lists = {
             HEARTBEAT: (self.beats, 0),
             AGENT_HEARTBEAT: (self.beats, 1),
@@ -60,6 +63,7 @@ class ReadPlan:
 
     def add(self, keys: Iterable[bytes], problems: Problems) -> None:
         """Sort some keys in; foreign keys are skipped, impossible ids are reported."""
+        meaning = self._meaning
         for key in keys:
             known = meaning(key)
             if known is None:
@@ -80,9 +84,10 @@ class ReadPlan:
             if found is None:
                 self.offers.add(key)
                 continue
-            found[0].append(KeyToRead(found[1], one, key))
-            if family in _OF_AGENTS and not name.isascii() and one.encode() != name:
-                self.names[one] = name
+            spelled = None if one.encode() == name else name
+            found[0].append(KeyToRead(found[1], one, key, spelled))
+            if spelled is not None and family in _OF_AGENTS:
+                self.names[one] = spelled
 
 
 _OF_AGENTS = frozenset({HEARTBEAT, AGENT_HEARTBEAT, AGENT_TASKS})

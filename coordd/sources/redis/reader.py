@@ -26,8 +26,7 @@ from coordd.sources.redis.keys import (
     CLAIMS,
     PROGRESS,
     REGISTRY,
-    SCAN_PATTERN,
-    family_of,
+    Keyspace,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.read_plan import ReadPlan
@@ -36,21 +35,26 @@ from coordd.sources.redis.requests import LONGEST_KEY, SLICE, Tally, Unusable, a
 from coordd.sources.redis.task_lists import TaskListReader
 from coordd.sources.redis.throttle import ReadThrottle
 from coordd.sources.redis.work import Available, Claims, TaskProgress
+from coordd.sources.redis.zones import Zones
 
 MAX_ENTRIES = 100_000
 """Agents, claims, progress and registrations that are kept, of each so many; more are left out."""
+MAX_ZONES = 20_000
+"""Claims and progress without zones in their times of which is remembered when they were written."""
 _SCAN_COUNT = b"1000"  # keys that the server looks at in one step, in a fraction of a millisecond
-_REGISTRY_KEY = REGISTRY.encode()
 
 
 class RedisReader:
     """Read one Redis, over whatever connection it is given.
+
+    ``tracked`` are the beginnings of all keys that are read.
 
     Args:
         mono: returns the monotonic clock, in seconds.
         max_entries: agents (claims, progress, registrations) that are kept; more are left out.
         max_named: task ids that are kept of one list; more are counted.
         bounds: budgets shared by all readers.
+        keyspace: names the keys.
     """
 
     workspace = ""
@@ -62,9 +66,13 @@ class RedisReader:
         max_entries: int = MAX_ENTRIES,
         max_named: int = MAX_NAMED,
         bounds: Bounds | None = None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         bounds = bounds or Bounds()
+        keyspace = keyspace or Keyspace()
         self.troubles: Mapping[str, str] = {}
+        self.tracked = keyspace.tracked
+        self._keyspace = keyspace
         self._mono = mono
         self._max_entries = max_entries
         self._problems = Problems()
@@ -72,12 +80,17 @@ class RedisReader:
         self._claims = Claims(limit=max_entries, text=bounds.text)
         self._progress = TaskProgress(limit=max_entries, text=bounds.text)
         self._available = Available()
-        self._beats = HeartbeatReader(agents=self._agents, problems=self._problems)
-        self._holds = ClaimReader(claims=self._claims, progress=self._progress, problems=self._problems)
+        self._beats = HeartbeatReader(agents=self._agents, problems=self._problems, keyspace=keyspace)
+        self._zones = Zones(limit=min(MAX_ZONES, max_entries))
+        self._holds = ClaimReader(
+            claims=self._claims, progress=self._progress, problems=self._problems, zones=self._zones
+        )
         self._lists = TaskListReader(agents=self._agents, problems=self._problems, max_named=max_named)
-        self._registry = RegistryReader(agents=self._agents, problems=self._problems, limit=max_entries)
+        self._registry = RegistryReader(
+            agents=self._agents, problems=self._problems, keyspace=keyspace, limit=max_entries
+        )
         self._offers = AvailableReader(
-            available=self._available, problems=self._problems, max_named=max_named
+            available=self._available, problems=self._problems, keyspace=keyspace, max_named=max_named
         )
         self._slow_registry: ReadThrottle[bytes] = ReadThrottle()
         self._slow_offers: ReadThrottle[bytes] = ReadThrottle()
@@ -103,6 +116,8 @@ class RedisReader:
         Raises:
             RedisLost: the connection failed; what was known stays known.
         """
+        if session is not self._session:
+            self._zones.connected()
         self._agents.begin(connected=session is not self._session)
         self._claims.begin()
         self._progress.begin()
@@ -112,7 +127,7 @@ class RedisReader:
         tally, lists, wall = Tally(), set[bytes](), self._wall(now)
         try:
             refused = await self._scan_keys(session, now, wall, tally, lists)
-            await self._read_registry(session)
+            await self._read_registry(session, wall)
             await self._read_offers(
                 session, lists if refused is None else {*lists, *self._available.sources()}
             )
@@ -140,14 +155,14 @@ class RedisReader:
         """
         if session is not self._session or not (self._complete or self._scanning):
             return AgentsChange(self.workspace, {}, rescan_needed=True)
-        plan = ReadPlan()
+        plan = ReadPlan(self._keyspace)
         rest = iter(keys)
         while slice_ := list(islice(rest, SLICE)):
             plan.add(slice_, self._problems)
             if len(slice_) == SLICE:
                 await asyncio.sleep(0)
         if plan.registry:
-            self._slow_registry.wanted.add(_REGISTRY_KEY)
+            self._slow_registry.wanted.add(self._keyspace.key(REGISTRY))
         self._slow_offers.wanted |= plan.offers
         try:
             return await self._read_some(session, plan, now, pushed=pushed)
@@ -168,7 +183,7 @@ class RedisReader:
             for start in range(0, len(ids), CHUNK // 2):
                 some = ids[start : start + CHUNK // 2]
                 await self._beats.read(session, self._beats.keys_of(some), now, tally, pushed=False)
-                await self._registry.look_up(session, some)
+                await self._registry.look_up(session, some, now)
         except Unusable:
             self._complete = False
             return AgentsChange(self.workspace, {}, rescan_needed=True)
@@ -187,7 +202,7 @@ class RedisReader:
         affected = set(claims)
         agent_ids = {one.id for one in (*plan.beats, *plan.tasks)}
         if self._slow_registry.ready(self._mono()):
-            agent_ids |= await self._read_registry(session)
+            agent_ids |= await self._read_registry(session, self._wall(now))
         if "available" in self._unknown:
             self._slow_offers.take()
         elif self._slow_offers.ready(self._mono()):
@@ -222,9 +237,9 @@ class RedisReader:
         claims: set[str] = set()
         progress: set[str] = set()
         if self._scanning or "claims" not in self._unknown:
-            claims = await self._holds.read_claims(session, plan.claims, wall, tally)
+            claims = await self._holds.read_claims(session, plan.claims, wall, tally, pushed=pushed)
         if self._scanning or "progress" not in self._unknown:
-            progress = await self._holds.read_progress(session, plan.progress, tally)
+            progress = await self._holds.read_progress(session, plan.progress, now, tally, pushed=pushed)
         return claims, progress
 
     def _availability(self, tasks: Iterable[str]) -> dict[str, bool]:
@@ -242,9 +257,9 @@ class RedisReader:
         self, session: RedisSession, now: float, wall: Callable[[], float], tally: Tally, lists: set[bytes]
     ) -> str | None:
         """Find and read all keys; return in words why they cannot be listed, None if they can."""
-        cursor, plan = b"0", ReadPlan()
+        cursor, plan, pattern = b"0", ReadPlan(self._keyspace), self._keyspace.scan_pattern
         while True:
-            commands: list[Command] = [(b"SCAN", cursor, b"MATCH", SCAN_PATTERN, b"COUNT", _SCAN_COUNT)]
+            commands: list[Command] = [(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)]
             reply = (await ask(session, commands, largest=LONGEST_KEY + 1))[0]
             if isinstance(reply, ServerError):
                 return str(reply)
@@ -254,7 +269,7 @@ class RedisReader:
                 await self._read_plan(session, plan, now, wall, tally, pushed=False)
                 if len(lists) <= 2 * MAX_SOURCES:  # more are not looked at
                     lists |= plan.offers
-                plan = ReadPlan()
+                plan = ReadPlan(self._keyspace)
             if cursor == b"0":
                 return None
 
@@ -262,23 +277,24 @@ class RedisReader:
         self, session: RedisSession, now: float, wall: Callable[[], float], tally: Tally
     ) -> None:
         """Read the keys whose names can be guessed, when the server does not list them."""
-        plan, ids = ReadPlan(), [self._agents.name_of(agent_id) for agent_id in self._agents]
+        plan, key = ReadPlan(self._keyspace), self._keyspace.key
+        ids = [self._agents.name_of(agent_id) for agent_id in self._agents]
         for start in range(0, len(ids), SLICE):
             families = (*BEATS, AGENT_TASKS)
-            guessed = (family.encode() + one for one in ids[start : start + SLICE] for family in families)
+            guessed = (key(family, one) for one in ids[start : start + SLICE] for family in families)
             plan.add(guessed, self._problems)
             await asyncio.sleep(0)
         tasks = {*self._claims.merged, *self._progress.by_task, *self._available.free(self._claims)}
         families = (*CLAIMS, PROGRESS)
-        plan.add((family.encode() + task.encode() for task in tasks for family in families), self._problems)
+        plan.add((key(family, task.encode()) for task in tasks for family in families), self._problems)
         await self._read_plan(session, plan, now, wall, tally, pushed=False)
 
-    async def _read_registry(self, session: RedisSession) -> set[str]:
+    async def _read_registry(self, session: RedisSession, wall: Callable[[], float]) -> set[str]:
         slow = self._slow_registry
         async with slow.lock:
             slow.take()
             began = self._mono()
-            changed = await self._registry.read(session)
+            changed = await self._registry.read(session, wall)
             slow.ended(began, self._mono(), heavy=self._registry.heavy)
         return changed
 
@@ -297,6 +313,7 @@ class RedisReader:
 
     def _answer(self, tally: Tally, refused: str | None) -> SourceTraces:
         self._agents.end()
+        self._zones.complete()
         self._claims.end()
         self._progress.end()
         self.troubles = self._find_troubles(tally, refused)
@@ -328,7 +345,7 @@ class RedisReader:
     def _refusals(self, tally: Tally) -> frozenset[str]:
         """Return the families of which something may not be read."""
         registry = {REGISTRY} if self._registry.trouble else set[str]()
-        return frozenset({*tally.refused, *registry, *map(family_of, self._offers.troubles)})
+        return frozenset({*tally.refused, *registry, *map(self._keyspace.family_of, self._offers.troubles)})
 
     def _is_refused_more(self, tally: Tally) -> bool:
         """Return whether permissions were lost since the last full reading; then another one is needed."""
@@ -345,17 +362,17 @@ class RedisReader:
         return frozenset(unknown)
 
     def _find_troubles(self, tally: Tally, refused: str | None) -> dict[str, str]:
-        troubles = {}
+        troubles, spelled = {}, self._keyspace.spelled
         if refused is not None:
-            troubles["SCAN"] = f"{refused}: found is only what {REGISTRY} names, and what changes"
+            troubles["SCAN"] = f"{refused}: found is only what {spelled(REGISTRY)} names, and what changes"
         if self._registry.trouble:
-            troubles[REGISTRY] = self._registry.trouble
+            troubles[spelled(REGISTRY)] = self._registry.trouble
         for family in (*BEATS, AGENT_TASKS, *CLAIMS, PROGRESS):
             words = tally.all_refused(family)
             if words is not None:
-                troubles[family] = words
+                troubles[spelled(family)] = words
         for key, words in self._offers.troubles.items():
-            troubles.setdefault(family_of(key), words)
+            troubles.setdefault(spelled(self._keyspace.family_of(key)), words)
         return troubles
 
     def _malformed(self) -> dict[str, str]:

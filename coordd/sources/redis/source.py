@@ -33,7 +33,7 @@ from coordd.redislink.server_info import ASKED, ServerInfo
 from coordd.redislink.session import RedisLost, RedisSession
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
-from coordd.sources.base import POLL, RESCAN, Following, SourceListener, SourceLost
+from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
 from coordd.sources.redis.change_listener import ChangeListener
 from coordd.sources.redis.departures import MAX_SILENT, Departures
 from coordd.sources.redis.reader import RedisReader
@@ -83,7 +83,7 @@ class RedisSource:
         self._reader = reader
         self._broken = broken
         self._flushed = flushed
-        self._changes = ChangeListener(url=url, on_change=self._changed)
+        self._changes = ChangeListener(url=url, tracked=reader.tracked, on_change=self._changed)
         self._listener: SourceListener | None = None
         self._departures = Departures(known={})
         self._session: RedisSession | None = None
@@ -192,7 +192,9 @@ class RedisSource:
             return math.inf
         if self.mode != "push" or self.state.state == "unreadable":
             return POLL
-        return MENDED if self._reader.troubles else RESCAN
+        if self._reader.troubles:
+            return MENDED
+        return UNREADABLE if self.state.denied else RESCAN
 
     @property
     def due(self) -> float | None:

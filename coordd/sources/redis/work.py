@@ -49,14 +49,13 @@ class Claims:
             slot: which of the two keys, 0 or 1.
             task: its id.
             claim: what the key says.
-            expires_at: when the key expires, epoch seconds; counts if the claim itself has no expiry.
+            expires_at: when the key expires, epoch seconds, None if it does not. The claim ends then, or at
+                the written time if that is later: agents renew one or the other.
         """
         first, second = self._both.get(task, (None, None))
         old = second if slot else first
-        if claim is not None and claim.expires_at is None and expires_at is not None:
-            if old is not None and old.expires_at is not None and abs(old.expires_at - expires_at) < _STEADY:
-                expires_at = old.expires_at
-            claim = replace(claim, expires_at=expires_at)
+        if claim is not None and expires_at is not None:
+            claim = _ending(claim, expires_at, None if old is None else old.expires_at)
         if claim is not None:
             if old is None and (first, second) == (None, None) and len(self._both) >= self._limit:
                 self.truncated = True
@@ -88,6 +87,19 @@ class Claims:
         """Return whether no claim keeps the task from being available."""
         claim = self.merged.get(task)
         return claim is None or is_released(claim.status)
+
+
+def _ending(claim: Claim, expires_at: float, before: float | None) -> Claim:
+    """Return the claim with its end: the later of the written time and that at which its key expires.
+
+    The latter wavers, since it is worked out from the time left; ``before`` is the end as it was.
+    """
+    written = claim.expires_at
+    if written is not None and written >= expires_at:
+        return claim
+    if before is not None and abs(before - expires_at) < _STEADY and before >= (written or before):
+        expires_at = before
+    return replace(claim, expires_at=expires_at)
 
 
 class TaskProgress:

@@ -110,6 +110,51 @@ def test_of_a_doubtful_time_and_a_certain_one_the_young_certain_one_decides() ->
     assert first(traces(doubtful, started=T0 - 900)).verdict == Verdict("unknown", "no-heartbeat")
 
 
+def unzoned(written: float, local: float, mtime: float | None = None) -> Heartbeat:
+    """A heartbeat in Redis whose time names no zone."""
+    return Heartbeat(written, mtime, (written, local, mtime), local)
+
+
+@pytest.mark.parametrize(
+    ("written", "local", "verdict"),
+    [
+        (-18_000, -20, Verdict("unknown", "no-heartbeat")),  # hours ago, or now
+        (-18_000, -TIMEOUT, Verdict("inactive", "silent")),  # too long ago either way
+        (-20, 17_980, Verdict("active", "heartbeat")),  # now: what is in hours is not
+        (-20, -18_020, Verdict("active", "heartbeat")),
+    ],
+)
+def test_a_time_that_may_be_of_now_or_long_past_tells_nothing(
+    written: float, local: float, verdict: Verdict
+) -> None:
+    found = traces(unzoned(T0 + written, T0 + local))
+    agent = first(found)
+    assert agent.verdict == verdict
+    if verdict.status == "unknown":
+        later, _ = taken(agent, found, reading(T0 + 10 * TIMEOUT))
+        assert later.verdict == verdict, "until it changes"
+        beaten, _ = taken(agent, traces(beat(T0 + 30, T0 + 30)), reading(T0 + 30))
+        assert (beaten.verdict, beaten.run_since) == (Verdict("active", "heartbeat"), T0 + 30)
+
+
+@pytest.mark.parametrize("heartbeat", [Heartbeat(None, None, 1), unzoned(T0 - 18_000, T0 - 20)])
+def test_a_heartbeat_that_tells_nothing_is_no_silence_since_an_old_registration(heartbeat: Heartbeat) -> None:
+    assert first(traces(heartbeat, started=T0 - 3600)).verdict == Verdict("unknown", "no-heartbeat")
+    assert first(traces(heartbeat, started=T0 - 10)).verdict == Verdict("active", "heartbeat")
+    assert first(traces(None, started=T0 - 3600)).verdict == Verdict("inactive", "silent")
+
+
+def test_after_a_restart_local_time_that_was_recorded_is_no_new_beat() -> None:
+    """East of Greenwich it lies ahead as UTC at first, and not any more hours later."""
+    last = LastBeat(T0, 0.0, T0)
+    found = traces(unzoned(T0 + 19_800, T0))
+    assert (
+        beat_after_restart(last, Restored(wall=T0, seen=T0), found, reading(T0 + 19_850, fresh=True)) is None
+    )
+    later = traces(unzoned(T0 + 19_840, T0 + 40))
+    assert beat_after_restart(last, Restored(wall=T0, seen=T0), later, reading(T0 + 19_850, fresh=True))
+
+
 def test_a_registration_that_changes_is_a_beat_unless_it_says_that_the_agent_has_ended() -> None:
     def registered(status: str, identity: int, changed: float) -> AgentTraces:
         return AgentTraces(

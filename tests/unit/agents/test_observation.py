@@ -83,7 +83,7 @@ def test_without_a_beat_there_is_no_silence_and_what_is_hidden_cannot_be_read() 
     assert (evidence.silence, evidence.readable) == (49.0, True)
     assert one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).silence == 0.0
     assert not one.evidence(0.0, timeout=TIMEOUT, readable=False, mono=0.0).readable
-    hidden = observe(one, PLACE, "/w", traces(None, hidden=True), reading(20.0))
+    hidden = observe(one, PLACE, "/w", traces(None, hidden="denied"), reading(20.0))
     assert not hidden.evidence(50.0, timeout=TIMEOUT, readable=True, mono=0.0).readable
 
 

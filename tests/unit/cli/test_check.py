@@ -215,6 +215,26 @@ def test_perfdata_is_what_the_guidelines_ask_for() -> None:
     assert found["load5_per_cpu"]["value"] == "0.2"
 
 
+def test_a_container_is_judged_by_its_own_limits() -> None:
+    document = status_document()
+    document["system"]["memory_usage"] |= {"percent": 12.0, "used": 1}
+    document["system"] |= {"cpu_percent": 5.0, "cgroup": None}
+    assert judged(document, warning_memory="50", warning_cpu="50").state == OK
+    group = {
+        "memory_max": 512,
+        "memory_used": 492,
+        "memory_percent": 96.1,
+        "cpu_max": 0.5,
+        "cpu_percent": 60.0,
+    }
+    document["system"]["cgroup"] = group
+    verdict = judged(document, warning_memory="90", critical_memory="95", warning_cpu="50")
+    assert verdict.state == CRITICAL
+    assert verdict.text().startswith("COORDD CRITICAL - memory 96.1 % (critical at 95); ")
+    assert verdict.details == ("cpu 60 % (warning at 50)",)
+    assert "memory_used=492B" in verdict.perfdata
+
+
 def test_many_problems_are_bounded() -> None:
     verdict = judged(status_document(health="degraded", problems=[f"p{i}" for i in range(1000)]))
     said, _, perfdata = verdict.text().partition(" | ")

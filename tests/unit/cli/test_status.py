@@ -22,8 +22,9 @@ from coordd.cli.tables import agent_table
 from coordd.cli.task_table import task_lines
 from coordd.cli.times import local_time
 from coordd.cli.view import View
+from coordd.protocol.left_behind import last_snapshot
 from coordd.protocol.paths import DaemonLocation
-from coordd.protocol.snapshot import MAX_BYTES, last_snapshot, read_snapshot
+from coordd.protocol.snapshot import MAX_BYTES, read_snapshot
 from coordd.util.text import epoch_of, middle, width
 
 WRITTEN = "2026-11-22T06:05:00.000Z"
@@ -179,7 +180,7 @@ def test_nobody_is_a_line_and_not_knowing_is_none() -> None:
 def test_problems_are_those_that_are_not_told_already() -> None:
     problems = ["api-3 in ~/src/api: killed, held build-api", "sink jsonl: No space left", 7]
     text = text_of(scene(problems=problems, health="degraded"), SCENE)
-    assert "\nProblems\n  sink jsonl: No space left\n  7\n\n" in text
+    assert "\nProblems\n  sink jsonl: No space left\n  7\n  What to do: coordctl doctor\n\n" in text
     assert text.count("held build-api") == 1
     assert "degraded" not in text
 
@@ -259,6 +260,32 @@ def test_unknown_is_a_dash_and_never_zero() -> None:
     assert "Host       no sample yet\n" in text_of(status_document(system=None))
     row = text_of(status_document(), [{"agent_id": "bare"}, SCENE[0]]).splitlines()[-4]
     assert row.split() == ["bare", "unknown", "-", "-", "-", "-", "-"]
+
+
+GROUP = {
+    "memory_current": 330 << 20,
+    "memory_used": 300 << 20,
+    "memory_max": 512 << 20,
+    "memory_percent": 58.6,
+}
+GROUP |= {"cpu_max": 1.5, "cpu_percent": 40.0}
+HOST = {"cpu_percent": 7.0, "memory_usage": {"percent": 12.0, "used": 1}, "timestamp": None}
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (None, "cpu 7 %  memory 12 %"),
+        (GROUP, "cpu 40 % of 1.5 CPUs  memory 300 MiB of 512 MiB in this container"),
+        ({**GROUP, "cpu_max": None}, "cpu 7 %  memory 300 MiB of 512 MiB in this container"),
+        ({**GROUP, "memory_max": None}, "cpu 40 % of 1.5 CPUs  memory 12 %"),
+        ({**GROUP, "cpu_percent": None}, "cpu - of 1.5 CPUs  memory 300 MiB of 512 MiB in this container"),
+        ("odd", "cpu 7 %  memory 12 %"),
+        ({"memory_max": "much", "cpu_max": []}, "cpu -  memory -"),
+    ],
+)
+def test_a_container_is_shown_by_its_own_limits(group: object, words: str) -> None:
+    assert f"Host       {words}  disk" in text_of(status_document(system={**HOST, "cgroup": group}))
 
 
 def test_what_is_the_same_everywhere_takes_no_room() -> None:
@@ -704,7 +731,8 @@ def test_tokens_are_short(value: object, words: str) -> None:
 
 def test_a_snapshot_is_marked_as_old_and_its_ages_grow() -> None:
     picture = Picture(scene(problems=["p"], agents={"total": 25, "active": 25}), SCENE)
-    text = stopped_text(picture, [("/run/x", "nothing there")], View(home="/home/me"), snapshot_age=240.0)
+    tried, view = [("/run/x", "nothing there")], View(home="/home/me")
+    text = stopped_text(picture, tried, view, snapshot_age=240.0, hints=["It crashed\x1b.", "Start it: x"])
     assert text.splitlines()[0] == "coordd is not running. Last snapshot 4 min ago; what follows was so then."
     assert "\nbox  was 25 alive, 2 needed you    coordd 0.1.0\n" in text
     assert "\nNeeded you then\n  shop-12  waits for you: permission prompt  8 min  ~/src/shop\n" in text
@@ -713,7 +741,8 @@ def test_a_snapshot_is_marked_as_old_and_its_ages_grow() -> None:
     assert "sampled 4 min ago" in text
     assert "  docs-1   active   seen 4 min ago" in text
     assert "… and 20 more\n" in text
-    assert "\n  /run/x: nothing there\n" in text
+    assert text.splitlines()[1:3] == ["It crashed\\x1b.", "Start it: x"], "what to do comes before what was"
+    assert text.endswith("\nTried\n  /run/x: nothing there")
 
 
 def test_colour_marks_the_states_of_the_living_only() -> None:

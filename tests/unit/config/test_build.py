@@ -83,6 +83,7 @@ def test_a_whole_file() -> None:
         mode = "redis"
         workspaces = ["~/src/*", "$HOME/app", "${HOME}/app", "/srv/x/../y"]
         redis_url = "redis://localhost:6379/2"
+        redis_prefix = "shop:"
         [sampling]
         interval = 30
         [agents]
@@ -114,6 +115,7 @@ def test_a_whole_file() -> None:
     assert config.coordination.workspaces == ("/home/ann/src/*", "/home/ann/app", "/srv/y")
     assert (config.coordination.mode, config.coordination.redis_writable) == ("redis", True)
     assert config.coordination.redis_url == "redis://localhost:6379/2"
+    assert config.coordination.redis_prefix == "shop:"
     assert config.sampling.interval == 30.0
     assert (config.agents.timeout, config.agents.stall_after, config.agents.forget_after) == (
         90,

@@ -17,6 +17,7 @@ from coordd.dashboard.daemon_poll import Pulse
 from coordd.dashboard.feed import TOPICS, Feed, Reader
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import Upstream
+from coordd.protocol.client import connect
 from coordd.protocol.paths import DaemonLocation
 
 WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
@@ -31,7 +32,7 @@ class Scene:
         self.feed = Feed(epoch="e")
         self.pulse = Pulse(feed=self.feed, last=LastKnown(read_snapshot=lambda: None))
         self.upstream = Upstream(
-            locations=lambda: [DaemonLocation("--socket", fake.path, None, None, None)],
+            find=lambda: connect([DaemonLocation("--socket", fake.path, None, None, None)], 5.0),
             on_record=self.pulse.take,
             on_change=self.pulse.connection_changed,
             layouts=frozenset({"project"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import coordd.dashboard
-from coordd.dashboard.agent_metrics import AgentNumbers, read_agents
+from coordd.dashboard.agent_metrics import KINDS, AgentNumbers, read_agents
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.series import RANGES, series
@@ -50,7 +51,7 @@ STATUS: dict[str, Any] = {
     "tasks": {"available": 4, "claimed": 6, "expired": 2, "orphaned": 1},
     "sinks": {"jsonl": {"state": "ok", "written": 10, "backlog": 0, "dropped": 0, "error": None}},
     "workspaces": [
-        {"path": "/a", "state": "notify"},
+        {"path": "/a", "state": "inotify"},
         {"path": "/b", "state": "poll"},
         {"path": "/c", "state": "odd"},
     ],
@@ -151,6 +152,15 @@ def test_a_daemon_that_tells_of_no_needs_has_no_number_of_them() -> None:
     assert not [name for name in found if name.startswith(("coordd_attention", "coordd_agents_activity"))]
 
 
+def test_every_kind_that_a_source_tells_of_has_its_label() -> None:
+    found = set()
+    for file in (Path(coordd.__file__).parent / "sources").rglob("*.py"):
+        text = file.read_text()
+        if "kind=KIND" in text:  # as of a session, and not of the source itself
+            found |= set(re.findall(r'^KIND = "(.*)"', text, re.MULTILINE))
+    assert found == set(KINDS)
+
+
 def test_agents_are_counted_by_kind_in_few_words() -> None:
     found = samples(
         STATUS,
@@ -172,7 +182,7 @@ def test_agents_are_counted_by_kind_in_few_words() -> None:
         'coordd_agents_kind{"kind": "other"}': 2,
         'coordd_agents_kind{"kind": "unknown"}': 2,
     }
-    assert found['coordd_agents_kind{"kind": "codex"}'] == 0
+    assert "codex" not in str(found), "no source tells of it"
 
 
 def test_seconds_waited_are_those_of_who_waits_now() -> None:
@@ -282,6 +292,13 @@ def test_columns_of_plain_and_of_thinned_samples() -> None:
     assert made["gap"] == 150  # the usual distance, once more and a half
     assert made["until"] - made["since"] == 3600
     assert json.loads(series([], RANGES["7d"], 0.0))["times"] == []
+
+
+def test_a_container_has_columns_of_its_own_limits() -> None:
+    group = {"memory_max": 512, "memory_percent": {"mean": 50, "min": 40, "max": 60}, "cpu_max": None}
+    record = {"timestamp": "2026-11-22T06:05:00Z", "cpu_percent": 7, "memory_usage": {"percent": 12}}
+    made = json.loads(series([{**record, "cgroup": group}], RANGES["1h"], 1795329000.0))["series"]
+    assert (made["cpu"], made["memory"], made["memory_max"]) == ([7], [50], [60])
 
 
 # the document

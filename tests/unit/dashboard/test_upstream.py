@@ -20,6 +20,7 @@ from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.upstream import MAX_PARTICULAR, Unavailable, Upstream
 from coordd.errors import CannotTell, RpcError
+from coordd.protocol.client import connect
 from coordd.protocol.paths import DaemonLocation
 
 WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
@@ -27,7 +28,7 @@ WELCOME = {"seq": 0, "status": {"daemon": {"layout": "project"}}, "agents": []}
 
 def make(path: str, layouts: frozenset[str] = frozenset({"project"})) -> Upstream:
     return Upstream(
-        locations=lambda: [DaemonLocation("--socket", path, None, None, None)],
+        find=lambda: connect([DaemonLocation("--socket", path, None, None, None)], 5.0),
         on_record=lambda _method, _params: None,
         on_change=lambda: None,
         layouts=layouts,
@@ -138,7 +139,7 @@ async def test_it_finds_the_daemon_again(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     changes = []
     upstream = Upstream(
-        locations=lambda: [DaemonLocation("--socket", path, None, None, None)],
+        find=lambda: connect([DaemonLocation("--socket", path, None, None, None)], 5.0),
         on_record=lambda _method, _params: None,
         on_change=lambda: changes.append(upstream.down is None),
         layouts=frozenset({"project"}),

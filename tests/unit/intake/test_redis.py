@@ -58,6 +58,7 @@ class Reader:
     agents: dict[str, AgentTraces] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     due: float | None = None
+    tracked: tuple[bytes, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
     fails: Exception | None = None
     refuses: bool = False

@@ -31,6 +31,7 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.finder import FileFinder
+from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.ground import Ground
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.watch import Followed
@@ -38,6 +39,8 @@ from coordd.tasks.board import Board
 
 
 class Reader:
+    moved = False
+
     """Count full and partial readings."""
 
     def __init__(self) -> None:
@@ -60,22 +63,27 @@ class Reader:
         return AgentsChange("/w", {}, work=WorkChange({"t": Claim("t", "a")}))
 
 
+def found_workspace(*, explicit: bool = True) -> FoundWorkspace:
+    one = ResolvedWorkspace("/w", "/w/.claude/coordination", (), "/w", explicit=explicit, project="/w")
+    return FoundWorkspace(one, remote=False, entry="/w")
+
+
 class Backend:
     entries: tuple[str, ...] = ("/w",)
     watched = True
 
     def __init__(self) -> None:
         self.one = Reader()
-        self.found = [FoundWorkspace("/w", from_glob=False, remote=False)]
+        self.found = [found_workspace()]
         self.guests: tuple[str, ...] = ()
 
-    def find(self, _ground: Ground | None = None) -> list[FoundWorkspace]:
+    def find(self, _ground: Ground | None = None, _former: object = None) -> list[FoundWorkspace]:
         return self.found
 
-    def reader(self, _path: str) -> Reader:
+    def reader(self, _found: ResolvedWorkspace) -> Reader:
         return self.one
 
-    def follow(self, _path: str) -> Followed:
+    def follow(self, _path: str, _folder: str | None = None) -> Followed:
         return Followed("inotify")
 
     def unfollow(self, _path: str) -> None:
@@ -217,7 +225,7 @@ async def test_names_made_faster_than_they_are_read_are_one_full_reading(
 
 
 async def test_a_workspace_found_by_a_pattern_leaves_with_its_project_and_comes_back(scene: Scene) -> None:
-    backend, found = scene.backend, [FoundWorkspace("/w", from_glob=True, remote=False)]
+    backend, found = scene.backend, [found_workspace(explicit=False)]
     backend.found = found
     backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)))}
     await scene.start()
@@ -270,7 +278,7 @@ async def test_sources_are_looked_for_often_only_where_nothing_announces_them(sc
 async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.start()
 
-    def fail(_ground: Ground | None = None) -> list[FoundWorkspace]:
+    def fail(_ground: Ground | None = None, _former: object = None) -> list[FoundWorkspace]:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(scene.backend, "find", fail)
@@ -282,7 +290,7 @@ async def test_a_search_that_fails_is_made_again(scene: Scene, monkeypatch: pyte
 
 async def test_a_project_made_anew_while_the_one_before_is_being_removed_is_seen(scene: Scene) -> None:
     backend = scene.backend
-    backend.found = [FoundWorkspace("/w", from_glob=True, remote=False)]
+    backend.found = [found_workspace(explicit=False)]
     backend.one.agents = {"x": AgentTraces("x", heartbeat=Heartbeat(time(), time(), (1,)))}
     await scene.start()
     first = scene.source()

@@ -81,6 +81,10 @@ def test_roff_is_silent(name: str) -> None:
         assert done.stderr == ""
 
 
+SHARED = ("--socket", "--timeout", "--layout", "-w")
+"""Options of all commands of coordctl, which stand once for all."""
+
+
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=IDS)
 def test_every_command_and_option_has_its_place(name: str, command: click.Command) -> None:
     page = (MAN / f"{name.split(maxsplit=1)[0]}.1").read_text(encoding="utf-8")
@@ -92,7 +96,7 @@ def test_every_command_and_option_has_its_place(name: str, command: click.Comman
         if isinstance(param, click.Option):
             for option in param.opts:
                 shown = f"\\fB{BUILDER.escaped(option)}\\fR"
-                assert shown in section or (option in ("--socket", "--timeout") and shown in page)
+                assert shown in section or (option in SHARED and shown in page)
 
 
 def test_every_key_is_in_the_page_of_the_configuration() -> None:

@@ -1,6 +1,7 @@
 """Test the client against servers that answer well, badly, slowly or not at all."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -260,9 +261,14 @@ def test_a_refused_directory_names_the_group_to_join(open_directory: Path) -> No
     private = open_directory / "run"
     private.mkdir()
     private.chmod(0o010)
+    os.chown(private, -1, 4321)
     said = _as_stranger(str(private / "d.sock"))
+    os.chown(private, -1, 0)
+    of_root = _as_stranger(str(private / "d.sock"))
     private.chmod(0o700)
-    assert f"permission denied by {private}: join the group " in said
+    denied = f"permission denied by {private}:"
+    assert f"{denied} join the group 4321; or ask as the user root: sudo -u root" in said
+    assert f"{denied} ask as the user root: " in of_root, "nobody is to join root's"
 
 
 @pytest.mark.parametrize("close", [lambda c: c.close(), lambda c: c.__exit__(None, None, None)])

@@ -263,14 +263,14 @@ def test_in_redis_agents_share_the_bound_with_the_files_and_registrations_that_o
     agents = RedisAgents(limit=100, bounds=bounds)
     assert bounds.agents.take(2)  # those in files
     agents.begin_registry()
-    agents.register("a", json.dumps({"status": WIDE, "hostname": WIDE}).encode())
-    agents.register("b", b"{}")
+    agents.register("a", json.dumps({"status": WIDE, "hostname": WIDE}).encode(), 0.0)
+    agents.register("b", b"{}", 0.0)
     assert agents.truncated
     assert agents.traces.keys() == {"a"}
     registration = agents.traces["a"].registration
     assert registration is not None
     assert registration.status is None
-    agents.register("a", json.dumps({"status": "c"}).encode())
+    agents.register("a", json.dumps({"status": "c"}).encode(), 0.0)
     agents.begin_registry()
     agents.end_registry()
     bounds.agents.give(2)

@@ -53,6 +53,14 @@ def test_a_home_that_cannot_be_read_warns_and_names_a_way_out(tmp_path: Path) ->
     assert "coordd service install" in str(theirs.fix)
 
 
+def test_of_the_systems_coordd_the_ways_out_are_named() -> None:
+    system = facts(status=status_document(sources=[], daemon={"layout": "system"}))
+    (line,) = check_homes(system)
+    assert (line.result, line.name) == ("ok", "home")
+    assert "service install --user" in line.message
+    assert "--run-as USER" in line.message
+
+
 def test_a_folder_of_sessions_that_is_gone_comes_back_with_claude_code(tmp_path: Path) -> None:
     error = f"{tmp_path}/sessions was there and is gone"
     (gone,) = found(home(state="unreadable", error=error, path=str(tmp_path)))

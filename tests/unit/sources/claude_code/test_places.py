@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from waiting import until
@@ -21,7 +21,7 @@ class Resolver:
         self.asked: list[str] = []
         self.answers = threading.Event()
 
-    def __call__(self, cwd: str, configured: Collection[str]) -> Place:
+    def __call__(self, cwd: str, configured: Mapping[str, str]) -> Place:
         self.asked.append(cwd)
         if cwd.startswith("/hung"):
             self.answers.wait(20)
@@ -41,7 +41,7 @@ def never() -> None:
 
 async def test_what_was_found_is_remembered_until_it_is_forgotten(worker: Worker) -> None:
     resolve = Resolver()
-    places = Places(worker=worker, configured=lambda: ("/w",), resolve=resolve)
+    places = Places(worker=worker, configured=lambda: {"/w": "/w"}, resolve=resolve)
     assert await places.of(["/a"], never) == {"/a": Place("/a!", "/w")}
     await places.of(["/a"], never)
     assert resolve.asked == ["/a"]
@@ -55,7 +55,7 @@ async def test_what_was_found_is_found_anew_after_a_time(
 ) -> None:
     monkeypatch.setattr(module, "KEPT", 0.0)
     resolve = Resolver()
-    places = Places(worker=worker, configured=lambda: (), resolve=resolve)
+    places = Places(worker=worker, configured=lambda: {}, resolve=resolve)
     await places.of(["/a"], never)
     await places.of(["/a"], never)
     assert len(resolve.asked) == 2
@@ -63,7 +63,7 @@ async def test_what_was_found_is_found_anew_after_a_time(
 
 async def test_no_more_than_so_many_are_remembered(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_KEPT", 2)
-    places = Places(worker=worker, configured=lambda: (), resolve=Resolver())
+    places = Places(worker=worker, configured=lambda: {}, resolve=Resolver())
     found = await places.of([f"/{number}" for number in range(5)], never)
     assert len(found) == 5
     assert len(places._found) == 2
@@ -74,7 +74,7 @@ async def test_one_that_hangs_costs_one_deadline_and_is_told_when_it_answers(
 ) -> None:
     monkeypatch.setattr(module, "DEADLINE", 0.1)
     resolve, told = Resolver(), []
-    places = Places(worker=worker, configured=lambda: (), resolve=resolve)
+    places = Places(worker=worker, configured=lambda: {}, resolve=resolve)
     directories = ["/hung/1", "/hung/2", "/hung/3"]
     found = await places.of(directories, lambda: told.append(1))
     assert found == {one: Place(one, one) for one in directories}

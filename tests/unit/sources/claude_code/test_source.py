@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class World:
         """Return a source of the same home, as after a restart."""
         places = Places(
             worker=self.workers[1],
-            configured=lambda: (),
+            configured=lambda: {},
             resolve=self._resolve,
         )
         return ClaudeCodeSource(
@@ -89,7 +89,7 @@ class World:
             remote=lambda _: None,
         )
 
-    def _resolve(self, cwd: str, configured: Collection[str]) -> Place:
+    def _resolve(self, cwd: str, configured: Mapping[str, str]) -> Place:
         return self.resolve(cwd, configured)
 
     def _is_wanted(self, place: Place) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coordd.sources.claude_code.work_tree import MAX_DEPTH, Place, place_of, unresolved
+from coordd.sources.claude_code.work_tree import Place, place_of, unresolved
+from coordd.sources.git import MAX_DEPTH
 
 
 def git(where: Path, *words: str) -> None:
@@ -121,9 +122,12 @@ def test_a_link_is_followed_to_where_it_leads(app: Path, root: Path) -> None:
 
 def test_a_configured_workspace_wins(app: Path, root: Path) -> None:
     inside = str(app / "src")
-    assert place_of(str(app / "src" / "deep"), [inside]) == Place(inside, str(app))
-    assert place_of(str(app / "src" / "deep"), [str(root), inside, str(app)]).workspace == inside
-    assert place_of(str(app / "src"), [str(app / "sr")]).workspace == str(app)
+    assert place_of(str(app / "src" / "deep"), {inside: inside}) == Place(inside, str(app))
+    assert (
+        place_of(str(app / "src" / "deep"), {path: path for path in (str(root), inside, str(app))}).workspace
+        == inside
+    )
+    assert place_of(str(app / "src"), {str(app / "sr"): str(app / "sr")}).workspace == str(app)
 
 
 def test_a_directory_that_was_removed_is_placed_all_the_same(app: Path) -> None:

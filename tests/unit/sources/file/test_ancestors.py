@@ -91,7 +91,7 @@ async def test_ancestors_of_where_links_lead_are_watched_as_well(told: Told, tmp
     (shared / "agents").mkdir(parents=True)
     (tmp_path / "q" / ".claude").mkdir(parents=True)
     (tmp_path / "q" / COORDINATION).symlink_to(shared)
-    told.arm(tmp_path / "q")
+    told.watcher.arm(str(tmp_path / "q"), str(shared))
     (tmp_path / "far").rename(tmp_path / "old")
     await until(lambda: str(tmp_path / "near" / "p") in told.workspaces)
     (tmp_path / "shared").rename(tmp_path / "older")

@@ -206,12 +206,32 @@ def test_something_else_in_the_place_of_a_folder_is_unreadable(
     assert "Not a directory" in (WorkspaceReader(str(project)).scan(0).error or "")
 
 
-def test_a_coordination_folder_may_be_shared_by_a_link(tmp_path: Path, agents: Path) -> None:
+@pytest.mark.parametrize("link", ["", ".claude", ".claude/coordination"])
+def test_a_link_on_the_way_to_the_folder_is_not_followed_and_told(
+    tmp_path: Path, agents: Path, link: str
+) -> None:
     (agents / "a.heartbeat").touch()
     tree = tmp_path / "worktree"
-    tree.mkdir()
-    (tree / ".claude").symlink_to(tmp_path / ".claude")
-    assert scan(WorkspaceReader(str(tree))).agents.keys() == {"a"}
+    reader = WorkspaceReader(str(tree))
+    assert reader.scan(0).state == "waiting"
+    (tree / link).parent.mkdir(parents=True, exist_ok=True)
+    (tree / link).symlink_to(tmp_path / link)
+    traces = reader.scan(0)
+    assert (traces.state, traces.agents, traces.gone, reader.moved) == ("unreadable", {}, True, True)
+    assert reader.read({"a"}).rescan_needed
+    (tree / link).unlink()
+    assert reader.scan(0).state == "waiting"
+    assert not reader.moved
+
+
+def test_a_folder_that_lies_elsewhere_is_read_there(tmp_path: Path, agents: Path) -> None:
+    (agents / "a.heartbeat").touch()
+    reader = WorkspaceReader(str(tmp_path / "other"), folder=str(agents.parent))
+    assert scan(reader).agents.keys() == {"a"}
+    agents.parent.rename(tmp_path / "moved")
+    reader.lies_at(str(tmp_path / "moved"))
+    (tmp_path / "moved" / "agents" / "b.heartbeat").touch()
+    assert scan(reader).agents.keys() == {"a", "b"}
 
 
 def make_fifo(path: Path) -> None:
@@ -372,12 +392,13 @@ def test_a_file_that_may_not_be_read_is_unknown_not_absent(open_agents: Path) ->
     for read_before in (False, True):
         with rights(secret, 0), unprivileged():
             traces = scan(reader)
-            assert traces.agents["a"] == AgentTraces("a")
+            closed = AgentTraces("a", hidden=traces.malformed[str(secret)])
+            assert traces.agents["a"] == closed
             assert beat(traces.agents["b"]).written == NOON
             assert traces.malformed.keys() == {str(secret)}
             assert "Permission denied" in traces.malformed[str(secret)]
             change = reader.read({"a"})
-            assert change.agents == {"a": AgentTraces("a")}
+            assert change.agents == {"a": closed}
             assert change.malformed.keys() == {str(secret)}
         with unprivileged():
             assert beat(scan(reader).agents["a"]).written == NOON, read_before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coordd.agents.traces import Registration
 from coordd.runtime.worker import Worker
-from coordd.sources.file.backend import FileBackend, FoundWorkspace
+from coordd.sources.file.backend import FileBackend
 from coordd.sources.file.source import FileSource
 
 
@@ -15,8 +15,8 @@ async def test_a_registration_renewed_through_an_open_file_is_read_before_a_verd
     agents = tmp_path / ".claude/coordination/agents"
     agents.mkdir(parents=True)
     worker = Worker("t", replaceable=True)
-    found = FoundWorkspace(str(tmp_path), from_glob=False, remote=False)
     backend = FileBackend(entries=[str(tmp_path)])
+    (found,) = backend.find()
     source = FileSource(found, backend=backend, worker=worker, unfollow=backend.unfollow)
     agent_id = "a.heartbeat"  # its files are not to be taken for those of an agent "a"
     with (agents / f"{agent_id}.active").open("w") as file:

@@ -10,23 +10,23 @@ from hypothesis import strategies as st
 
 from coordd.sources.redis.keys import (
     AVAILABLE,
-    BCAST_PREFIXES,
     FAMILIES,
     QUEUE,
     REGISTRY,
-    SCAN_PATTERN,
+    Keyspace,
     RedisKey,
-    family_of,
+    glob_escaped,
     id_of,
     location,
-    meaning,
 )
 from coordd.sources.redis.problems import Problems
 from coordd.sources.redis.read_plan import ReadPlan
 from coordd.util.fields import Malformed
 
 SINGLE = (REGISTRY, AVAILABLE, QUEUE)
-PREFIXES = tuple(family for family in FAMILIES if family not in SINGLE)
+SEVERAL = tuple(family for family in FAMILIES if family not in SINGLE)
+BARE = Keyspace()
+PREFIXES = ("", "shop:", "a", "a:b:c:", ":", "heart", "task:claim", "équipe:", "a[b]*?^\\", "heartbeat")
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,22 @@ PREFIXES = tuple(family for family in FAMILIES if family not in SINGLE)
     ],
 )
 def test_every_row_of_the_table(key: bytes, expected: RedisKey) -> None:
-    assert meaning(key) == expected
-    assert family_of(key) == expected.family
+    assert BARE.meaning(key) == expected
+    assert BARE.family_of(key) == expected.family
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_row_behind_a_prefix_means_the_same(prefix: str, family: str) -> None:
+    keyspace, name = Keyspace(prefix), b"a:b" if family in SEVERAL else b""
+    key = prefix.encode() + family.encode() + name
+    assert keyspace.key(family, name) == key
+    assert keyspace.meaning(key) == RedisKey(family, name)
+    assert sum(key.startswith(beginning) for beginning in keyspace.tracked) == 1
+    assert key.startswith(keyspace.spelled(family).encode())
+    for other in PREFIXES:
+        if other != prefix:
+            assert Keyspace(other).meaning(key) is None, other
 
 
 @pytest.mark.parametrize(
@@ -67,31 +81,42 @@ def test_every_row_of_the_table(key: bytes, expected: RedisKey) -> None:
     ],
 )
 def test_foreign_keys_mean_nothing(key: bytes) -> None:
-    assert meaning(key) is None
-    assert family_of(key) == ""
+    assert BARE.meaning(key) is None
+    assert BARE.family_of(key) == ""
+    assert Keyspace("x:").meaning(key) in (None, RedisKey("heartbeat:", b"a"))
 
 
-@given(st.sampled_from(PREFIXES), st.binary(min_size=1, max_size=40))
+@given(st.sampled_from(SEVERAL), st.binary(min_size=1, max_size=40))
 def test_scan_and_tracking_announce_every_key_that_has_a_meaning(family: str, name: bytes) -> None:
     key = family.encode() + name
-    assert meaning(key) == RedisKey(family, name)
-    assert fnmatch.fnmatchcase(key.decode("latin-1"), SCAN_PATTERN.decode())
-    assert sum(key.startswith(prefix) for prefix in BCAST_PREFIXES) == 1
+    assert BARE.meaning(key) == RedisKey(family, name)
+    assert fnmatch.fnmatchcase(key.decode("latin-1"), BARE.scan_pattern.decode())
+    assert sum(key.startswith(prefix) for prefix in BARE.tracked) == 1
 
 
 @pytest.mark.parametrize("key", SINGLE)
 def test_tracking_announces_the_single_keys(key: str) -> None:
-    assert any(key.encode().startswith(prefix) for prefix in BCAST_PREFIXES)
+    assert any(key.encode().startswith(prefix) for prefix in BARE.tracked)
 
 
-def test_no_prefix_begins_another_for_redis_refuses_such() -> None:
-    for one in BCAST_PREFIXES:
-        assert [other for other in BCAST_PREFIXES if other.startswith(one)] == [one]
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_no_beginning_begins_another_for_redis_refuses_such(prefix: str) -> None:
+    tracked = Keyspace(prefix).tracked
+    for one in tracked:
+        assert [other for other in tracked if other.startswith(one)] == [one]
 
 
 @pytest.mark.parametrize("key", ["app:session:1", "task_queue:x", "h:1", "a:b:c", "worker:avail:1", "user:1"])
 def test_scan_passes_over_what_databases_are_full_of(key: str) -> None:
-    assert not fnmatch.fnmatchcase(key, SCAN_PATTERN.decode())
+    assert not fnmatch.fnmatchcase(key, BARE.scan_pattern.decode())
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [("a:b-c_1", "a:b-c_1"), ("a[1]*?", r"a\[1\]\*\?"), ("\\^", r"\\\^"), ("é", "é"), ("", "")],
+)
+def test_what_is_special_in_a_pattern_is_escaped(text: str, pattern: str) -> None:
+    assert glob_escaped(text) == pattern
 
 
 @pytest.mark.parametrize(
@@ -116,7 +141,8 @@ def test_anything_else_is_no_id(name: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from(FAMILIES).map(str.encode)))
 def test_whatever_the_keys_are_they_are_sorted_or_passed_over(keys: list[bytes]) -> None:
-    ReadPlan().add(keys, Problems())
+    for prefix in PREFIXES:
+        ReadPlan(Keyspace(prefix)).add(keys, Problems())
 
 
 @given(st.binary(max_size=400), st.none() | st.binary(max_size=400))
@@ -128,7 +154,7 @@ def test_a_location_can_be_written_as_json_and_is_short(key: bytes, member: byte
 
 
 def test_a_key_of_an_impossible_id_is_told_of_and_read_by_nobody() -> None:
-    problems, plan = Problems(), ReadPlan()
+    problems, plan = Problems(), ReadPlan(BARE)
     problems.begin()
     plan.add([b"heartbeat:", b"agent:tasks:" + b"x" * 257, b"heartbeat:a", b"other:a"], problems)
     assert [one.id for one in plan.beats] == ["a"]

@@ -40,7 +40,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
         "last_update": "2026-11-21T12:00:10Z",
         "pid": 17,
     }
-    assert parse_registry_entry(json.dumps(entry).encode()) == (
+    assert parse_registry_entry(json.dumps(entry).encode(), NOON, observed=False) == (
         Registration(
             started_at=1577836800.0,
             status="active",
@@ -51,7 +51,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
         None,
     )
     del entry["started_at"]
-    assert parse_registry_entry(json.dumps(entry).encode()).value.started_at == NOON
+    assert parse_registry_entry(json.dumps(entry).encode(), NOON, observed=False).value.started_at == NOON
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_registration_takes_started_at_before_registered_at_and_last_update() 
     ],
 )
 def test_a_bad_registration_is_one_without_fields(value: bytes, problem: str | None) -> None:
-    assert parse_registry_entry(value) == (Registration(), problem)
+    assert parse_registry_entry(value, NOON, observed=False) == (Registration(), problem)
 
 
 @pytest.mark.parametrize(
@@ -130,16 +130,29 @@ def test_of_two_claims_the_one_with_a_holder_counts_then_the_later_one() -> None
     assert merge_both(Claim("t", "a", expires_at=7.0), Claim("t", "a", 5.0)) == Claim("t", "a", 5.0, 7.0)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_claims_of_one_holder_end_when_both_have_ended(turned: bool) -> None:
+    def merged(*both: Claim) -> float | None:
+        found = merge_both(*(reversed(both) if turned else both))
+        return None if found is None else found.expires_at
+
+    early, late = Claim("t", "a", 100.0, 400.0), Claim("t", "a", 200.0, 300.0)
+    assert merged(early, late) == 400.0
+    assert merged(early, Claim("t", expires_at=900.0)) == 900.0, "the other names no holder"
+    assert merged(early, Claim("t", "b", 200.0, 300.0)) == 300.0, "the other names another holder"
+    assert merged(Claim("t", "a"), Claim("t", "a")) is None
+
+
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_are_no_other_error_comes_out(value: bytes) -> None:
-    parse_registry_entry(value)
+    parse_registry_entry(value, NOON, observed=False)
     parse_claim("t", value)
     parse_tasks([value])
     with contextlib.suppress(Malformed):
         parse_task(value)
     agents = known()
     agents.put_heartbeat(0, "a", value, NOON, pushed=True)
-    agents.register("a", value)
+    agents.register("a", value, NOON)
 
 
 JSONS = st.recursive(
@@ -152,7 +165,7 @@ JSONS = st.recursive(
 @given(st.dictionaries(st.sampled_from(["task_id", "id", "agent_id", "ttl", "pid", "registered_at"]), JSONS))
 def test_whatever_the_json_is_ids_are_1_to_256_characters(fields: dict[str, object]) -> None:
     value = json.dumps(fields).encode()
-    parse_registry_entry(value)
+    parse_registry_entry(value, NOON, observed=False)
     agent_id = parse_claim("t", value).value.agent_id
     assert agent_id is None or 1 <= len(agent_id) <= 256
     assert all(1 <= len(task) <= 256 for task in parse_tasks([value]).value)
@@ -219,10 +232,10 @@ def test_of_two_heartbeats_the_later_written_one_counts_and_the_other_one_still_
 
 def test_of_two_heartbeats_without_a_usable_time_the_one_changed_last_counts() -> None:
     agents = known()
-    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:00Z", NOON, pushed=True)
+    agents.put_heartbeat(0, "a", b"2026-11-21T18:00:00Z", NOON, pushed=True)
     agents.put_heartbeat(1, "a", b"whenever", NOON + 1, pushed=True)
     assert heartbeat(agents).written is None
-    agents.put_heartbeat(0, "a", b"2099-01-01T00:00:01Z", NOON + 2, pushed=True)
+    agents.put_heartbeat(0, "a", b"2026-11-21T18:00:01Z", NOON + 2, pushed=True)
     assert heartbeat(agents).written is not None
 
 
@@ -237,7 +250,7 @@ def test_a_heartbeat_that_was_gone_and_comes_back_is_a_beat() -> None:
 
 def test_a_refused_heartbeat_leaves_the_agent_without_one() -> None:
     agents = known()
-    agents.refuse_heartbeat(1, "a")
+    agents.refuse_heartbeat(1, "a", "Redis refuses")
     assert agents.traces["a"].heartbeat is None
     agents.put_heartbeat(1, "a", WRITTEN, NOON, pushed=False)
     assert heartbeat(agents).mtime is None
@@ -249,7 +262,7 @@ def test_what_a_full_reading_does_not_find_is_no_more() -> None:
         agents.put_heartbeat(0, agent_id, WRITTEN, NOON, pushed=False)
         agents.put_heartbeat(1, agent_id, WRITTEN, NOON, pushed=False)
         agents.set_tasks(agent_id, ("t",))
-    agents.register("d", b"{}")
+    agents.register("d", b"{}", NOON)
     agents.begin(connected=False)
     agents.put_heartbeat(0, "a", WRITTEN, NOON, pushed=False)
     agents.set_tasks("b", ("t",))
@@ -264,7 +277,7 @@ def test_what_a_full_reading_does_not_find_is_no_more() -> None:
 def test_agents_and_their_tasks_are_bounded() -> None:
     agents = known(limit=2, max_tasks=3)
     for agent_id in ("a", "b", "c"):
-        agents.register(agent_id, b"{}")
+        agents.register(agent_id, b"{}", NOON)
     assert agents.truncated
     assert set(agents.traces) == {"a", "b"}
     agents.set_tasks("a", ("1", "2"))
@@ -293,6 +306,40 @@ def test_an_end_that_is_worked_out_from_a_ttl_does_not_waver() -> None:
     assert not claims.put(1, "t", None)
     assert claims.put(0, "t", None)
     assert claims.merged == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "end"),
+    [
+        (1000.0, None, 1000.0),
+        (1000.0, 700.0, 1000.0),
+        (1000.0, 1300.0, 1300.0),
+        (None, 1300.0, 1300.0),
+        (None, None, None),
+        (1000.0, 1000.5, 1000.5),
+    ],
+)
+def test_a_claim_ends_at_the_later_of_what_is_written_and_what_its_key_says(
+    written: float | None, key: float | None, end: float | None
+) -> None:
+    claims = Claims(limit=10, text=Budget(1000))
+    claims.begin()
+    claims.put(0, "t", Claim("t", "a", expires_at=written), key)
+    assert claims.merged["t"].expires_at == end
+    assert not claims.put(0, "t", Claim("t", "a", expires_at=written), None if key is None else key + 1.5)
+
+
+def test_the_end_follows_a_time_to_live_that_is_renewed_and_shortened() -> None:
+    claims = Claims(limit=10, text=Budget(1000))
+    claims.begin()
+    ends = []
+    for key in (1300.0, 1900.0, 1901.0, 1100.0, 900.0, None):
+        claims.put(0, "t", Claim("t", "a", expires_at=1000.0), key)
+        ends.append(claims.merged["t"].expires_at)
+    assert ends == [1300.0, 1900.0, 1900.0, 1100.0, 1000.0, 1000.0]
+    claims.put(0, "t", Claim("t", "a", expires_at=1000.0), 1000.9)
+    claims.put(0, "t", Claim("t", "a", expires_at=1001.5), 1002.0)  # written later than the end as it was
+    assert claims.merged["t"].expires_at == 1002.0
 
 
 def test_a_task_that_two_sources_offer_is_there_until_both_are_gone() -> None:
