@@ -123,7 +123,7 @@ def command_word(arguments: Sequence[str]) -> str | None:
     for argument in rest:
         if not argument.startswith("-"):
             return argument
-        if argument in ("--socket", "--timeout"):
+        if argument in ("--socket", "--timeout", "--layout", "-w"):
             next(rest, None)
     return None
 

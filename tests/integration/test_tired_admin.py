@@ -90,6 +90,13 @@ def nothing_there(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
 
 
 @contextlib.contextmanager
+def wrong_pattern(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
+    Project(tmp_path / "src" / "app").beat("unseen")
+    with _own(tmp_path, "--workspace", f"{tmp_path}/scr/*") as coordd:
+        yield _asked(coordd, tmp_path)
+
+
+@contextlib.contextmanager
 def redis_down(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
     with _own(tmp_path, COORDD_REDIS_URL="redis://127.0.0.1:1/0") as coordd:
         eventually(lambda: "refuses" in str(coordd.rpc("status")["problems"]))
@@ -121,6 +128,7 @@ ROWS: list[tuple[Scene, int, str, str]] = [
     (frozen, 4, r"no answer within 1 s; the daemon may be stopped", r"--timeout SECONDS"),
     (nothing_configured, 0, r"Watched\n  nothing\n", r"coordd run --workspace DIR"),
     (nothing_there, 0, r"\.claude: not there yet, and awaited", r"coordctl doctor"),
+    (wrong_pattern, 0, r"/scr/\*: no directory matches yet", r"coordctl doctor"),
     (redis_down, 1, r"Redis redis://127\.0\.0\.1:1/0 refuses connections", r"coordctl doctor"),
     pytest.param(
         *(disk_full, 1, r"sink jsonl fails: .*No space left on device", r"coordctl doctor"),
