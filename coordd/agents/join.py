@@ -119,7 +119,7 @@ def join(key: AgentKey, observations: Sequence[Observation], evidence: Evidence)
         traces=_joint_traces(observations),
         beat_wall=freshest.beat_wall,
         beat_mono=freshest.beat_mono,
-        run_since=_joint_run(freshest, observations),
+        run_since=_joint_run(freshest, observations, evidence.timeout),
     )
 
 
@@ -178,13 +178,13 @@ def _freshness(one: Observation) -> tuple[bool, float]:
     return one.beat_wall is not None, -math.inf if one.beat_mono is None else one.beat_mono
 
 
-def _joint_run(freshest: Observation, observations: Sequence[Observation]) -> float | None:
-    """Return the start of the unbroken run: runs are one where one source saw beats after another's began."""
+def _joint_run(freshest: Observation, observations: Sequence[Observation], timeout: float) -> float | None:
+    """Return the start of the unbroken run: runs are one without a gap longer than the timeout between them."""
     start = freshest.run_since
     for one in sorted(observations, key=_freshness, reverse=True):
         if start is None or one.run_since is None or one.beat_wall is None:
             continue
-        if one.beat_wall >= start:
+        if one.beat_wall >= start - timeout:
             start = min(start, one.run_since)
     return start
 
