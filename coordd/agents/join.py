@@ -179,7 +179,7 @@ def _freshness(one: Observation) -> tuple[bool, float]:
 
 
 def _joint_run(freshest: Observation, observations: Sequence[Observation], timeout: float) -> float | None:
-    """Return the start of the unbroken run: runs are one without a gap longer than the timeout between them."""
+    """Return the start of the unbroken run, across sources where no gap is longer than the timeout."""
     start = freshest.run_since
     for one in sorted(observations, key=_freshness, reverse=True):
         if start is None or one.run_since is None or one.beat_wall is None:

@@ -28,6 +28,8 @@ _VALUED = ("--socket", "--timeout", "--layout", "-w")
 
 def main() -> int:
     """Run ``coordctl`` with ``sys.argv``; return the exit code."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        _start_again_in_utf8()
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -37,6 +39,18 @@ def main() -> int:
             raise
         complain(escape(unexpected("coordctl", error)))
         return UNEXPECTED
+
+
+def _start_again_in_utf8() -> None:
+    """Run the same command line in Python's UTF-8 mode (PEP 540); the streams keep the locale's encoding.
+
+    Paths and ids are UTF-8 to the daemon. Under a Latin-1 or plain ASCII locale Python would open other files
+    than the daemon names.
+    """
+    out = sys.stdout
+    encoding = {} if out is None else {"PYTHONIOENCODING": f"{out.encoding}:{out.errors}"}
+    command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    os.execve(sys.executable, command, {**encoding, **os.environ})  # noqa: S606  # the interpreter itself
 
 
 def _run(arguments: list[str]) -> int:

@@ -13,7 +13,6 @@ from coordd.cli.common import DaemonTarget, OutputClosed
 from coordd.cli.follow import Follower, Series
 from coordd.cli.lines import write_blocks
 from coordd.cli.options import takes_target
-from coordd.cli.typed import on_disk
 from coordd.errors import CannotTell, DaemonNotRunning
 from coordd.protocol.left_behind import first_left
 from coordd.protocol.paths import layout_locations, link_in_project, project_paths
@@ -99,7 +98,7 @@ def _of_daemon(target: DaemonTarget, *keys: str) -> list[str]:
     with target.connect() as client:
         daemon = as_dict(as_dict(client.call("status")).get("daemon"))
     told = [daemon.get(key) for key in keys]
-    folders = [on_disk(folder) for folder in told if isinstance(folder, str) and os.path.isabs(folder)]
+    folders = [folder for folder in told if isinstance(folder, str) and os.path.isabs(folder)]
     if len(folders) != len(keys):
         raise CannotTell(f"{escape(client.path)}: the daemon does not say where its files are.")
     for folder in folders:

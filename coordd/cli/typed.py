@@ -35,11 +35,3 @@ def shown_forms(text: str) -> list[str]:
     escaped = escape(text)
     ascii_only = escaped.encode("ascii", "backslashreplace").decode("ascii")
     return list(dict.fromkeys((text, escaped, ascii_only)))
-
-
-def on_disk(path: str) -> str:
-    """Return a path that the daemon told, which is UTF-8, as Python opens it here."""
-    try:
-        return os.fsdecode(path.encode("utf-8", "surrogateescape"))
-    except UnicodeError:  # a lone surrogate of another program's JSON
-        return path

@@ -34,7 +34,10 @@ class Malformed(ValueError):
 
 
 class Denied(str):
-    """Why something cannot be read, in words, where a right is lacking that somebody can give."""
+    """Why a trace cannot be read, in words, where a right is lacking that somebody can give.
+
+    It is for readers' tables alone: what is shown of it is a plain ``str``, as msgspec encodes no other.
+    """
 
     __slots__ = ()
 

@@ -71,15 +71,18 @@ def open_folder(name: str, parent: int) -> int | None:
 
 
 def explain_unreadable(error: OSError, path: str) -> str:
-    """Return why ``path`` could not be read, in words for the person who has to fix it.
-
-    Where a right is lacking, it is a :class:`~coordd.util.fields.Denied`.
-    """
+    """Return why ``path`` could not be read, in words for the person who has to fix it."""
     if error.errno not in (errno.EACCES, errno.EPERM):
         return f"{error.strerror}: {jsonable(path)}"
     where, need = denied_at(path)
     user = f"the user running coordd (uid {os.geteuid()})"
-    return Denied(f"Permission denied: {jsonable(where)} — {user} needs {need} on it")
+    return f"Permission denied: {jsonable(where)} — {user} needs {need} on it"
+
+
+def explain_unreadable_trace(error: OSError, path: str) -> str:
+    """Return why a trace could not be read, as ``Denied`` where a right is lacking."""
+    words = explain_unreadable(error, path)
+    return Denied(words) if error.errno in (errno.EACCES, errno.EPERM) else words
 
 
 def denied_at(path: str) -> tuple[str, str]:

@@ -575,7 +575,7 @@ def test_nothing_in_the_status_is_always_empty(looks: Looks) -> None:
     for look in looks.all.values():
         for path, value in leaves(look.before):
             seen[path] = seen.get(path, False) or value not in (None, [], {})
-    lists = {path.split("[]")[0] for path in seen if "[]" in path}
+    lists = {path[: end.start()] for path in seen for end in re.finditer(r"\[\]", path)}
     empty = {path for path, filled in seen.items() if not filled and path not in lists}
     limits = {path for path in empty if path.startswith("system.cgroup")} if not looks.limited else set()
     inner = {path for path in empty if any(other.startswith(f"{path}.") for other in seen)}

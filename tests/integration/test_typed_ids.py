@@ -91,8 +91,8 @@ def test_history_and_workspaces_are_asked_for_in_any_locale(daemon: Coordd, loca
         (shown,) = {json.loads(line)["agent_id"] for line in out.splitlines()}
         assert shown == SHOWN.get(typed, "Grüße-7")
     root = os.fsencode(daemon.socket.parents[2])
-    code, out, _ = ctl(daemon, "agents", "--workspace", root, "--json", locale=locale)
-    assert (code, len(json.loads(out)["agents"])) == (0, len(SHOWN))
+    code, out, error = ctl(daemon, "agents", "--workspace", root, "--json", locale=locale)
+    assert (code, error, len(json.loads(out)["agents"])) == (0, b"", len(SHOWN))
     code, out, _ = ctl(daemon, "agent", b"Gr", "--json", locale=locale, cwd=root)
     assert json.loads(out)["agent_id"] == SHOWN[UTF]
 
@@ -125,3 +125,22 @@ def test_parameters_of_rpc_are_utf_8_in_any_locale(daemon: Coordd, locale: str) 
     assert (code, json.loads(out)["agent_id"]) == (0, "Grüße-7")
     code, _, error = ctl(daemon, "rpc", "agents.get", b'{"agent_id": "\xfc"}', locale=locale)
     assert (code, b"Traceback" in error) == (2, False)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_command_speaks_of_such_a_place_in_any_locale(daemon: Coordd, locale: str) -> None:
+    for command in (
+        "status",
+        "agents",
+        "tasks",
+        "workspaces",
+        "doctor",
+        "check",
+        "daemons",
+        "records",
+        "events",
+    ):
+        for words in ((command,), (command, "--json")):
+            _, out, error = ctl(daemon, *words, locale=locale, cwd=os.fsencode(daemon.socket.parents[2]))
+            assert (b"fault of coordctl" in error, b"Traceback" in error) == (False, False), (words, error)
+            assert out or b"No such" in error or b"no such option" in error.lower(), (words, error)

@@ -169,6 +169,10 @@ class Busy:
         self.prefix = prefix
         self.app, self.shop = Project(root / "app"), Project(root / "shop")
         self.awaited, self.shut = Project(root / "awaited", coordination=False), Project(root / "shut")
+        self.locked = Project(root / "trees" / "locked")
+        tree = root / "trees" / "linked"
+        tree.mkdir()
+        (tree / ".claude").symlink_to(self.app.claude)
         self.claude = home(self.home / ".claude")
         self.began = time.time()
         self.config = root / "coordd.toml"
@@ -176,6 +180,7 @@ class Busy:
 
     def write_config(self, **storage: int) -> None:
         paths = [str(one.root) for one in (self.app, self.shop, self.awaited, self.shut)]
+        paths.append(str(self.root / "trees" / "*"))
         lines = [
             f"[coordination]\nworkspaces = {json.dumps(paths)}\nredis_url = {json.dumps(self.server.url)}",
             '[sampling]\ninterval = "1s"\n[agents]\ntimeout = "4s"\nstall_after = "4s"\n[storage]',
@@ -342,7 +347,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
             looks.all["reloaded"] = look("reloaded", daemon, dash, lambda s: s["restart_required"])
-            with closed(busy.shut.root):
+            with closed(busy.shut.root), closed(busy.locked.root):
                 daemon.rpc("reload")  # reads everything again
                 shut = look("closed", daemon, dash, lambda s: "unreadable" in _states(s))
                 looks.all["closed"] = shut

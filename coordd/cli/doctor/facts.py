@@ -17,7 +17,6 @@ from coordd.cli.common import working_directory
 from coordd.cli.doctor.access import WRITE, Credentials, process, user_of
 from coordd.cli.doctor.trust import believable
 from coordd.cli.doctor.trying import first_obstacle
-from coordd.cli.typed import on_disk
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.protocol.left_behind import last_snapshot
 from coordd.util import fastjson
@@ -66,7 +65,7 @@ class DoctorFacts:
         """Return ``metrics_dir`` or ``log_dir`` by the daemon, else by the configuration."""
         for value in (self.section("daemon").get(key), as_dict(self.config.values.get("storage")).get(key)):
             if isinstance(value, str) and os.path.isabs(value):
-                return on_disk(value)
+                return value
         return None
 
     @property

@@ -22,7 +22,6 @@ from coordd.cli.doctor.access import (
 )
 from coordd.cli.doctor.findings import Finding, Result
 from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
-from coordd.cli.typed import on_disk
 from coordd.cli.workspace_words import entry_lines
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
@@ -184,7 +183,7 @@ def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
     if isinstance(listed, list):
         return [
             (
-                on_disk(entry["path"]),
+                entry["path"],
                 _text(entry.get("state")) if facts.alive else None,
                 _text(entry.get("error")) if facts.alive else None,
             )

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from coordd.sources.bounds import Budget, Quota
 from coordd.sources.file.trace_file import Entry, FileKind
 from coordd.util.fields import Malformed
-from coordd.util.untrusted_folder import explain_unreadable, irregular, read_regular
+from coordd.util.untrusted_folder import explain_unreadable_trace, irregular, read_regular
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ class TraceFolder(Generic[T]):
         except OSError as error:
             if old is None:
                 return False
-            new = old.refused(explain_unreadable(error, self._at(name)))
+            new = old.refused(explain_unreadable_trace(error, self._at(name)))
             self._release(old)
         if new is None:
             if old is not None:
@@ -262,7 +262,7 @@ class TraceFolder(Generic[T]):
             return Entry(kind, state, None, str(error), counts=False, settled=True)
         except OSError as error:  # not settled: what fails now may work next time
             return Entry(
-                kind, state, None, explain_unreadable(error, self._at(name)), counts=True, settled=False
+                kind, state, None, explain_unreadable_trace(error, self._at(name)), counts=True, settled=False
             )
         value: T | None
         try:

@@ -29,7 +29,7 @@ from coordd.sources.file.task_files import TaskFiles
 from coordd.sources.file.trace_file import FileKind, latest_change
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.util.fields import Denied, Malformed, Parsed, jsonable
-from coordd.util.untrusted_folder import explain_unreadable, open_folder
+from coordd.util.untrusted_folder import explain_unreadable_trace, open_folder
 
 T = TypeVar("T")
 
@@ -281,7 +281,9 @@ class WorkReader:
 
     def _failed(self, name: str, error: OSError | Malformed) -> None:
         path = f"{self._path}/{name}"
-        self._unreadable[path] = explain_unreadable(error, path) if isinstance(error, OSError) else str(error)
+        self._unreadable[path] = (
+            explain_unreadable_trace(error, path) if isinstance(error, OSError) else str(error)
+        )
 
 
 def _open(name: str, coordination: int) -> int:
