@@ -56,9 +56,15 @@ def test_tasks_that_both_list_count_once_and_the_fresher_beat_wins() -> None:
     assert agent.key == ("/a", "x")
     assert agent.active_tasks == 5
     assert (agent.beat_wall, agent.beat_mono) == (T0 + 130, 130.0)
-    assert agent.run_since == T0 + 120  # the file's run had ended before
     assert agent.sources == ("file", "redis")
-    assert joined(seen(FILE, 125.0, run_since=T0 + 50), redis).run_since == T0 + 50
+
+
+@pytest.mark.parametrize(("gap", "start"), [(-5.0, 50.0), (TIMEOUT, 50.0), (TIMEOUT + 1, 120.0)])
+def test_runs_of_two_sources_are_one_unless_a_gap_is_longer_than_the_timeout(
+    gap: float, start: float
+) -> None:
+    file, redis = seen(FILE, 120.0 - gap, run_since=T0 + 50), seen(REDIS, 130.0, run_since=T0 + 120)
+    assert joined(file, redis).run_since == T0 + start
 
 
 def test_three_sources_are_joined_as_two_are() -> None:
@@ -70,7 +76,7 @@ def test_three_sources_are_joined_as_two_are() -> None:
     assert agent.active_tasks == 4
     assert agent.traces is not None and agent.traces.tasks == ("t1", "t2")
     assert agent.beat_wall == T0 + 130
-    assert agent.run_since == T0 + 10  # each still beat after the run of the next had begun
+    assert agent.run_since == T0 + 10
 
 
 def test_two_sources_of_one_kind_are_named_once() -> None:
