@@ -13,8 +13,8 @@ from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.sessions.work_tree import Place, place_of
 
 
 def agent_limits(config: Config) -> Limits:

@@ -13,13 +13,13 @@ from coordd.host.processes import glance, lives
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.programs import is_program, running_programs
 from coordd.sources.claude_code.report import HomeReport
 from coordd.sources.claude_code.search import Found, HomeSearch
 from coordd.sources.claude_code.source import ClaudeCodeSource
 from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.work_tree import Place
 
 _SILENT = "its file system does not answer"
 
