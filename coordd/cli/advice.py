@@ -14,10 +14,10 @@ A project's daemon has no service: it is started again by its project.
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from coordd.cli.service_state import Scope, ServiceState, service_states
+from coordd.util.shell import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def advice(
         why = f": {one.why.rstrip('.')}." if one.why else "."
         lines += [f"{_WHOSE[one.scope]} {one.name} {verb}{why}", f"See {one.look}; once mended: {one.start}"]
     if root is not None:
-        lines.append(f"Start it again: coordd start --workspace {shlex.quote(root)}")
+        lines.append(f"Start it again: coordd start --workspace {shell_word(root)}")
     elif not failed:
         lines.append(_started(layout, services))
     if not explicit:
@@ -67,7 +67,7 @@ def advice(
 def restart_command(layout: object, root: str | None, services: Sequence[ServiceState]) -> str:
     """Return what to type to restart a running daemon. Pure."""
     if root is not None:
-        return f"coordd restart --workspace {shlex.quote(root)}"
+        return f"coordd restart --workspace {shell_word(root)}"
     for one in services:
         if one.scope == layout and one.state == "running":
             return one.start.replace(" start ", " restart ")

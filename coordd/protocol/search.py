@@ -201,13 +201,13 @@ def _how(left: LeftBehind, layout: str | None) -> str:
 
 def ask_command(location: DaemonLocation, command: str) -> str:
     """Return what to type to ask the daemon of this place."""
-    from shlex import quote
+    from coordd.util.shell import shell_word
 
     if location.root is not None:
-        return f"coordctl -w {quote(location.root)} {command}"
+        return f"coordctl -w {shell_word(location.root)} {command}"
     if location.layout in WHOSE:
         return f"coordctl --layout {location.layout} {command}"
-    return f"coordctl --socket {quote(location.socket)} {command}"
+    return f"coordctl --socket {shell_word(location.socket)} {command}"
 
 
 def layout_of(

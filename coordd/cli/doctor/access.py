@@ -9,10 +9,11 @@ import errno
 import grp
 import os
 import pwd
-import shlex
 import stat
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from coordd.util.shell import shell_word
 
 READ, WRITE, SEARCH = os.R_OK, os.W_OK, os.X_OK
 
@@ -94,16 +95,16 @@ def primary_group(user: Credentials) -> int:
 def grant(obstacle: AccessObstacle, user: Credentials) -> str:
     """Return commands that give a user the missing rights; the one that gives least comes first."""
     letters = in_letters(obstacle.wanted)
-    path = shlex.quote(obstacle.path)
+    path = shell_word(obstacle.path)
     whose = user_class(obstacle.rights, user)
     if whose == "u":
         return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count
     return f"setfacl -m u:{user.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
 
 
-def ask_as(user: Credentials) -> str:
-    """Return what to do where only this user, or root, can tell."""
-    return f"ask as root, or as {user.name}: sudo -u {shlex.quote(user.name)} coordctl doctor"
+def ask_as(user: Credentials, ask: str = "coordctl doctor") -> str:
+    """Return what to do where only this user, or root, can tell; ``ask`` is the command that asks again."""
+    return f"ask as root, or as {user.name}: sudo -u {shell_word(user.name)} {ask}"
 
 
 def user_class(rights: FileRights | None, user: Credentials) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from coordd import __version__
 from coordd.cli.advice import restarting
 from coordd.cli.agent_places import short_paths
-from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
+from coordd.cli.doctor.access import WRITE, FileRights, owner_and_mode
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.service_command import BAD_CONFIG
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
+from coordd.protocol.access import ask_as, joining, may_be_joined
 from coordd.protocol.paths import is_socket, link_in_project, project_of, system_paths, user_paths
 from coordd.util import fastjson
 from coordd.util.flocks import flock_holders
@@ -263,15 +263,9 @@ def _refused(facts: DoctorFacts) -> Finding:
         rights = obstacle.rights
         if rights is None or "denied" not in message:
             break
-        owner, group = user_name(rights.uid), group_name(rights.gid)
-        ask_as_owner = f"ask as {owner}: sudo -u {shlex.quote(owner)} coordctl doctor"
-        if not rights.mode & obstacle.wanted << 3:
-            return Finding("socket", "fail", message, ask_as_owner)
-        if rights.gid in user_of(facts.me.uid).gids:
-            fix = f"log in again, or 'newgrp {group}': this session began before you joined that group"
-        else:
-            me = shlex.quote(user_name(facts.me.uid))
-            fix = f"sudo usermod -aG {shlex.quote(group)} {me}, then log in again; or {ask_as_owner}"
+        fix = ask_as(rights.uid, path, "doctor")
+        if rights.mode & obstacle.wanted << 3 and may_be_joined(rights.gid):
+            fix = f"{joining(rights.gid)}; or {fix}"
         return Finding("socket", "fail", message, fix)
     return Finding("socket", "fail", message, f"if it is stopped or stuck, restart it: {_restart(facts)}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the
 from coordd.cli.workspace_words import entry_lines
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
+from coordd.util.shell import shell_word
 from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
@@ -67,17 +67,22 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
             "coordd run --workspace DIR, or name them in coordination.workspaces and 'coordctl reload'",
         )
     for path, state, error in workspaces:
-        yield check_workspace(path, state, error, facts.daemon)
+        yield check_workspace(path, state, error, facts.daemon, ask=facts.ask)
 
 
-def check_workspace(path: str, state: str | None, error: str | None, user: Credentials) -> Finding:
-    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run."""
+def check_workspace(
+    path: str, state: str | None, error: str | None, user: Credentials, *, ask: str = "coordctl doctor"
+) -> Finding:
+    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run.
+
+    ``ask`` is the command to type as somebody who can tell more.
+    """
     coordination = os.path.join(path, ".claude", "coordination")
     untried = None
     try:
         denied = find_obstacle(user, partial(find_denied, path))
     except OSError as hung:
-        see = f"look at its mount: findmnt -T {shlex.quote(path)}"
+        see = f"look at its mount: findmnt -T {shell_word(path)}"
         return Finding("workspace", "warn", f"{path}: cannot tell: {hung}", see)
     except CannotTell as reason:  # only what the daemon reports is known
         untried = str(reason)
@@ -97,7 +102,7 @@ def check_workspace(path: str, state: str | None, error: str | None, user: Crede
         )
     if untried is not None and state is None:
         words = f"{path}: cannot tell whether {user.name} may read it: {untried}"
-        return Finding("workspace", "warn", words, ask_as(user))
+        return Finding("workspace", "warn", words, ask_as(user, ask))
     return _read(
         path, state, error, f"is readable for {user.name}" if untried is None else f"is read; {untried}"
     )
@@ -155,8 +160,8 @@ def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Creden
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
     # A beat may write a new file, so only the folder's default ACL entry covers later files too.
     fix = (
-        f"setfacl -R -m u:{user.name}:rX,d:u:{user.name}:rX {shlex.quote(coordination)}"
-        f"   or: chmod -R {user_class(rights, user)}+rX {shlex.quote(coordination)}"
+        f"setfacl -R -m u:{user.name}:rX,d:u:{user.name}:rX {shell_word(coordination)}"
+        f"   or: chmod -R {user_class(rights, user)}+rX {shell_word(coordination)}"
         if inside
         else grant(obstacle, user)
     )
@@ -171,7 +176,7 @@ def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Creden
 
 
 def _first_agent(coordination: str) -> str:
-    return f"start an agent there, or: mkdir -p {shlex.quote(os.path.join(coordination, 'agents'))}"
+    return f"start an agent there, or: mkdir -p {shell_word(os.path.join(coordination, 'agents'))}"
 
 
 def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
