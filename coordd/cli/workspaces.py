@@ -73,7 +73,9 @@ def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
         _table(workspaces, view),
         _block("Aliases", [line for one in workspaces for line in _aliases(one, view)]),
         _block("Reasons", [line for one in workspaces for line in _troubles(one, view)]),
-        _block("Configuration", [line for one in entries for line in entry_lines(one, view.home)]),
+        _block(
+            "Configuration", [line for one in entries for line in entry_lines(one, view.home, workspaces)]
+        ),
         _block("Agents' own files", [_source(one, view) for one in dicts(document.get("sources"))]),
         _UNSEEN.splitlines() if as_dict(document.get("daemon")).get("layout") == "system" else [],
     ]

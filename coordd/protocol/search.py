@@ -184,9 +184,26 @@ def _not_running(
     if left is None:
         return DaemonNotRunning(tried, how=_NEVER, others=named)
     layout, root = layout_of(left.location, environ, cwd)
+    if layout is None:
+        layout, root = _own_word(left)
     return DaemonNotRunning(
-        tried, layout=layout, root=root, crashed=left.crashed, how=_how(left, layout), others=named
+        tried,
+        layout=layout,
+        root=root,
+        crashed=left.crashed,
+        how=_how(left, layout),
+        others=named,
+        start=left.start,
     )
+
+
+def _own_word(left: LeftBehind) -> tuple[str | None, str | None]:
+    """Return layout and project of a daemon by what it left, where its socket's path does not tell."""
+    if left.registered is not None:
+        return left.registered.layout, left.registered.root
+    daemon = left.snapshot.status.get("daemon") if left.snapshot is not None else None
+    layout = daemon.get("layout") if isinstance(daemon, dict) else None
+    return (layout, None) if layout in ("user", "system") else (None, None)
 
 
 def _how(left: LeftBehind, layout: str | None) -> str:

@@ -46,7 +46,8 @@ class AccessObstacle(NamedTuple):
     """The component that ended a walk along a path, and the missing rights (READ | WRITE | SEARCH).
 
     ``errno`` is set if nobody could look at it, so that its rights are unknown; ``more`` is the number of
-    further files beside it that are closed as well.
+    further places that are closed as well. ``kind`` says what is there in place of a directory, and that no
+    right would help.
     """
 
     path: str
@@ -54,11 +55,12 @@ class AccessObstacle(NamedTuple):
     rights: FileRights | None = None
     errno: int | None = None
     more: int = 0
+    kind: str = ""
 
     @property
     def missing(self) -> bool:
         """Return whether there is nothing at this path."""
-        return self.errno in (errno.ENOENT, errno.ENOTDIR)
+        return self.errno in (errno.ENOENT, errno.ENOTDIR) and not self.kind
 
 
 def user_of(uid: int) -> Credentials:
@@ -94,8 +96,10 @@ def primary_group(user: Credentials) -> int:
 
 def grant(obstacle: AccessObstacle, user: Credentials) -> str:
     """Return commands that give a user the missing rights; the one that gives least comes first."""
-    letters = in_letters(obstacle.wanted)
     path = shell_word(obstacle.path)
+    if obstacle.kind:
+        return f"name the right path, or see what is there: ls -ld {path}"
+    letters = in_letters(obstacle.wanted)
     whose = user_class(obstacle.rights, user)
     if whose == "u":
         return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count

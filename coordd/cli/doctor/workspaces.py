@@ -20,7 +20,7 @@ from coordd.cli.doctor.access import (
     user_class,
 )
 from coordd.cli.doctor.findings import Finding, Result
-from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
+from coordd.cli.doctor.trying import find_obstacle, no_directory, obstacle_on, obstacle_on_the_way
 from coordd.cli.workspace_words import entry_lines
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
-FOLDERS = ("agents", "claims", "tasks", "status")
+FOLDERS = {
+    "agents": (".heartbeat", ".tasks", ".active", "active.list"),
+    "claims": (".claim", ".json"),
+    "tasks": (),  # their names alone count
+    "status": (".progress",),
+}
+"""The folders of traces, and how the names of those end whose content is read."""
+_NAMED = "correct --workspace or coordination.workspaces, whichever names it"
 MAX_FILES = 20_000
 """Files checked in one folder at most; further ones are most likely like these."""
 WATCHES_FIX = (
@@ -87,8 +94,8 @@ def check_workspace(
     except CannotTell as reason:  # only what the daemon reports is known
         untried = str(reason)
         denied = AccessObstacle(coordination, READ, errno=errno.ENOENT) if state == "waiting" else None
-    if denied is not None and denied.errno is None:
-        return _closed(path, coordination, denied, user)
+    if denied is not None and (denied.kind or denied.errno is None):
+        return _misplaced(path, denied) if denied.kind else _closed(path, coordination, denied, user)
     if denied is not None and denied.missing:
         return _missing(path, denied.path, state)
     if denied is not None:
@@ -108,12 +115,24 @@ def check_workspace(
     )
 
 
+def _misplaced(path: str, found: AccessObstacle) -> Finding:
+    """Return the finding for something else in place of a directory: no right would help."""
+    there = shell_word(found.path)
+    words = found.path if found.path == path else f"{path}: {found.path}"
+    words += f" is {found.kind}, not a directory"
+    if found.path == path or not found.path.startswith(f"{path}/"):
+        fix = f"{_NAMED}; see what is there: ls -ld {there}"
+    else:
+        fix = f"move it away: mv {there} {shell_word(found.path + '.other')}"
+    return Finding("workspace", "fail", words, fix)
+
+
 def _missing(path: str, missing: str, state: str | None) -> Finding:
     coordination = os.path.join(path, ".claude", "coordination")
     words = f"{missing} does not exist"
     if not os.path.isdir(path):
         result: Result = "fail" if state == "unreadable" else "warn"
-        return Finding("workspace", result, words, "correct coordination.workspaces")
+        return Finding("workspace", result, words, f"{_NAMED}; or: mkdir -p {shell_word(path)}")
     words += ": no agent has coordinated there yet"
     if state == "unreadable":
         return Finding("workspace", "fail", words, _first_agent(coordination))
@@ -134,25 +153,32 @@ def _read(path: str, state: str | None, error: str | None, words: str) -> Findin
 def find_denied(path: str) -> AccessObstacle | None:
     """Return what the user of this process may not read of a workspace: the way to it, folders, files."""
     coordination = os.path.join(path, ".claude", "coordination")
-    obstacle = obstacle_on_the_way(coordination, READ | SEARCH)
-    folders = [os.path.join(coordination, name) for name in FOLDERS]
-    while obstacle is None and folders:
-        folder = folders.pop(0)
+    steps = (path, os.path.dirname(coordination), coordination)
+    agents = os.path.join(coordination, "agents")
+    obstacle = next(filter(None, map(no_directory, steps)), None) or no_directory(agents, follow=False)
+    obstacle = obstacle or obstacle_on_the_way(coordination, READ | SEARCH)
+    if obstacle is not None:
+        return obstacle
+    closed: list[AccessObstacle] = []
+    for name, endings in FOLDERS.items():
+        folder = os.path.join(coordination, name)
         if os.path.isdir(folder) and not os.path.islink(folder):  # coordd follows no link here
-            obstacle = obstacle_on(folder, READ | SEARCH) or _closed_file(folder)
-    return obstacle
+            shut = obstacle_on(folder, READ | SEARCH)
+            closed += [shut] if shut is not None else _closed_files(folder, endings)
+    return closed[0]._replace(more=len(closed) - 1) if closed else None
 
 
-def _closed_file(folder: str) -> AccessObstacle | None:
+def _closed_files(folder: str, endings: tuple[str, ...]) -> list[AccessObstacle]:
     with os.scandir(folder) as entries:
         files = [
             one.path
             for one in islice(entries, MAX_FILES)
-            if not one.name.startswith(".") and one.is_file(follow_symlinks=False)
+            if one.name.endswith(endings)
+            and not one.name.startswith(".")
+            and one.is_file(follow_symlinks=False)
         ]
-    found = filter(None, (obstacle_on(file, READ) for file in files))
-    closed = [one for one in found if not one.missing]  # a missing one has gone, as agents come and go
-    return closed[0]._replace(more=len(closed) - 1) if closed else None
+    found = filter(None, (obstacle_on(file, READ) for file in sorted(files)))
+    return [one for one in found if not one.missing]  # a missing one has gone, as agents come and go
 
 
 def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Credentials) -> Finding:
@@ -165,7 +191,7 @@ def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Creden
         if inside
         else grant(obstacle, user)
     )
-    more = f" and {obstacle.more} more there" if obstacle.more else ""
+    more = f", and {obstacle.more} more of its traces" if obstacle.more else ""
     return Finding(
         "workspace",
         "fail",
