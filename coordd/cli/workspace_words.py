@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.util.text import count, number, shown
-from coordd.util.untyped import dicts
+from coordd.util.untyped import as_dict, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 _HOW = {"inotify": "inotify", "poll": "polled", "waiting": "waiting", "unreadable": "unreadable"}
 _LISTED = 5  # directories of one entry that cannot be looked into, named at most
+
+
+def none_named(document: dict[str, Any]) -> str:
+    """Return what to do where no workspace is watched and no entry of the configuration names one."""
+    if as_dict(document.get("daemon")).get("mode") == "redis":
+        return 'No project is watched: with coordination.mode = "redis" only Redis is read; "auto" reads all.'
+    return "Name a project with 'coordd run --workspace DIR', or in the configuration."
 
 
 def how_watched(one: dict[str, Any]) -> str:

@@ -46,7 +46,8 @@ SHOWN_MALFORMED = 20
 class Identity:
     """What stays the same while the daemon runs, for the documents.
 
-    ``start`` has the fields that say how to start it again (protocol/starting.py).
+    ``mode`` is ``coordination.mode``: which backends are read. ``start`` has the fields that say how to start
+    it again (protocol/starting.py).
     """
 
     host: str
@@ -57,6 +58,7 @@ class Identity:
     socket: str
     metrics_dir: str
     log_dir: str
+    mode: str
     start: Mapping[str, object]
 
 
@@ -292,6 +294,7 @@ class Documents:
             "layout": identity.layout,
             "config_file": identity.config_file,
             "coord_mode": self._redis.mode,
+            "mode": identity.mode,
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": identity.socket,

@@ -429,6 +429,7 @@ def _identity(
         socket=runtime_files.socket_path,
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
+        mode=config.coordination.mode,
         start=runtime_files.start,
     )
 

@@ -78,3 +78,14 @@ def test_that_another_daemon_answers_is_said_once(project: Project, tmp_path: Pa
             said = coordctl(*command.split(), environ=coordd.environ, cwd=project.root)
             assert said.returncode == 0
             assert said.stderr.count("coordd was stopped") == 1, (command, said.stderr)
+
+
+def test_who_named_a_project_is_not_told_to_where_only_redis_is_read(
+    project: Project, tmp_path: Path, server: RedisServer
+) -> None:
+    with watching(project, tmp_path, COORDD_REDIS_URL=server.url, COORDD_MODE="redis") as coordd:
+        eventually(lambda: coordd.rpc("status")["redis"]["connected"])
+        for command in ("workspaces", "status", "agents", "doctor"):
+            said = coordd.ctl(command).stdout
+            assert "coordd run --workspace" not in said, command
+            assert 'coordination.mode = "redis"' in said, command

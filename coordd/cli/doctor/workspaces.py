@@ -21,7 +21,7 @@ from coordd.cli.doctor.access import (
 )
 from coordd.cli.doctor.findings import Finding, Result
 from coordd.cli.doctor.trying import find_obstacle, no_directory, obstacle_on, obstacle_on_the_way
-from coordd.cli.workspace_words import entry_lines
+from coordd.cli.workspace_words import entry_lines, none_named
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
 from coordd.util.shell import shell_word
@@ -66,6 +66,8 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
                 entry_lines(entry, None)[0],
                 "correct coordination.workspaces if it is wrong",
             )
+    elif not workspaces and facts.section("daemon").get("mode") == "redis":
+        yield Finding("workspace", "ok", none_named(dict(facts.status)))
     elif not workspaces and not watched_elsewhere:
         yield Finding(
             "workspace",
