@@ -39,7 +39,8 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
         return lines
     if any(one.get("kind") == "claude-code" for one in sources):
         lines.append("Claude Code sessions appear here by themselves.")
-    if not workspaces and not sources and not patterns:
+    redis_alone = as_dict(document.get("daemon")).get("mode") == "redis"
+    if not workspaces and not patterns and (redis_alone or not sources):
         lines.append(none_named(document))
     return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
 
