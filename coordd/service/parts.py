@@ -234,7 +234,7 @@ class Parts:
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             entries=self.workspaces.entries,
             search=lambda: self.claude_code.problems,
-            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
+            configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
         )

@@ -27,6 +27,7 @@ class Reloading:
 
     ``config`` is the configuration in effect; what of it needs a restart is in ``restart_required`` until
     then, by key, however often it is reloaded: those whose values differ from those of the start.
+    ``rejected`` says why the last reload could not use the project's own file, None if it could.
 
     Args:
         sources: where the configuration is read from.
@@ -49,6 +50,7 @@ class Reloading:
     ) -> None:
         self.config = config
         self.restart_required: list[str] = []
+        self.rejected: str | None = None
         self._started_with = config
         self._sources = sources
         self._reader = reader
@@ -68,6 +70,11 @@ class Reloading:
         """
         return await self._reloads()
 
+    @property
+    def problems(self) -> list[str]:
+        """Return what is wrong with the configuration in effect, and with the file that it should be of."""
+        return [*self.config.problems, *([] if self.rejected is None else [self.rejected])]
+
     async def _reload(self) -> Reloaded:
         with self._supervision.reloading():
             return await self._take()
@@ -83,8 +90,10 @@ class Reloading:
         broken = [one for one in new.unusable if one not in self.config.unusable]
         if broken:
             words = f"{broken[0].removesuffix('; it is ignored')}; what it has set stays in effect"
+            self.rejected = words
             self._recorder.event("config.rejected", self._sources.path, words)
             raise Fault(SERVER_ERROR, words, kind="config")
+        self.rejected = None
         old, self.config = self.config, new
         keys, _ = changed(old, new)
         _, restart_required = changed(self._started_with, new)

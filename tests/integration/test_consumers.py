@@ -511,7 +511,7 @@ def fields(record: Document, kind: type, within: str = "") -> Iterator[str]:
         path = f"{within}{name}"
         if isinstance(value, dict) and path not in known:
             yield from fields(value, kind, f"{path}.")
-        elif not isinstance(value, list) or path in known:
+        elif path in known or not any(one.startswith(f"{path}.") for one in known):
             yield path
 
 
@@ -525,7 +525,7 @@ def test_csv_has_a_column_for_every_field_with_its_value(looks: Looks, kind: str
     filled: set[str] = set()
     for row, record in zip(written, records, strict=True):
         for column, cell in row.items():
-            value = at(record, column)
+            value = None if column in OF_ANOTHER_SYSTEM else at(record, column)
             filled |= {column} if cell else set()
             assert cell.removeprefix("'") == _cell(value), column
     assert set(paths(RECORDS[kind])) - filled <= _unlimited(looks, RECORDS[kind])
