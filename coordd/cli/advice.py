@@ -33,6 +33,7 @@ _BOTH: tuple[Scope, ...] = ("user", "system")
 _WHOSE = {"user": "Your service", "system": "The system's service"}
 _CHECK = 5.0
 """Seconds for a look at the configuration."""
+_ROOT_KNOWS = "How it ran last only root may read: sudo coordctl --layout system status"
 _NAME_ANOTHER = "name another socket with --socket or $COORDD_SOCKET."
 
 
@@ -48,7 +49,10 @@ def advised(error: DaemonNotRunning, *, explicit: bool, where: str | None) -> Da
     start = _start(error.start, error.root)
     missing = start.missing(os.environ) if start is not None else []
     lines = advice(error.layout, error.root, services, start=start, missing=missing, explicit=explicit)
-    told = any(one.why for one in services) or (error.layout == "system" and os.geteuid() != 0)
+    closed = error.layout == "system" and os.geteuid() != 0
+    if closed and start is None and error.crashed is not None and not services:
+        lines.insert(0, _ROOT_KNOWS)
+    told = closed or any(one.why for one in services)
     trouble = None if told else config_trouble(error.layout, start, where)
     return error.advised([*([] if trouble is None else [trouble]), *lines])
 

@@ -186,6 +186,7 @@ def _not_running(
     layout, root = layout_of(left.location, environ, cwd)
     if layout is None:
         layout, root = _own_word(left)
+    start = left.start
     return DaemonNotRunning(
         tried,
         layout=layout,
@@ -193,7 +194,8 @@ def _not_running(
         crashed=left.crashed,
         how=_how(left, layout),
         others=named,
-        start=left.start,
+        start=start,
+        advice=None if start is None else [f"Start it again: {start.command('start')}"],
     )
 
 

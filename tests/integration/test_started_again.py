@@ -14,6 +14,8 @@ import pytest
 from live import Project, ask, coordctl, environment, running
 from waiting import PATIENCE, eventually
 
+from coordd.cli import advice
+from coordd.errors import DaemonNotRunning
 from coordd.protocol.starting import start_of
 
 ENDS = [signal.SIGKILL, signal.SIGTERM]
@@ -179,3 +181,18 @@ def test_only_own_words_and_known_options_are_believed(
     start = start_of(about, owner)
     assert (None if start is None else start.command("start")) == command
     assert start is None or start.variables in ([], ["REDIS_URL"])
+
+
+@pytest.mark.parametrize(("owner", "sudo"), [(0, "sudo "), (1000, ""), (1001, None)])
+def test_what_ran_as_root_is_started_as_root(
+    monkeypatch: pytest.MonkeyPatch, owner: int, sudo: str | None
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    start = start_of({"start": ["--layout", "system", "--workspace", "/a"]}, owner)
+    expected = None if sudo is None else f"{sudo}coordd start --layout system --workspace /a"
+    assert (None if start is None else start.command("start")) == expected
+    if owner == 1001:
+        monkeypatch.setattr(advice, "service_states", lambda *_: [])
+        error = DaemonNotRunning([], layout="system", crashed=True)
+        told = advice.advised(error, explicit=False, where=None).advice
+        assert told[0].endswith(": sudo coordctl --layout system status")
