@@ -91,7 +91,8 @@ def denial(path: str) -> str:
     advice = ask_as(status.st_uid, path, "status")
     if status.st_mode & group_bit and may_be_joined(status.st_gid):
         advice = f"{joining(status.st_gid)}; or {advice}"
-    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}."
+    # no full stop behind a command, which is to be copied
+    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}"
 
 
 def ask_as(uid: int, socket: str, command: str) -> str:
