@@ -11,9 +11,9 @@ from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.watch import Watch
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.sessions.homes import HomesWanted
+from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
 
 

@@ -17,11 +17,11 @@ from waiting import until
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
-from coordd.sources.claude_code import search as search_module
 from coordd.sources.claude_code import source as source_module
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import Candidate, HomesWanted, Look, look_at
-from coordd.sources.claude_code.watch import Watch
+from coordd.sources.sessions import search as search_module
+from coordd.sources.sessions.homes import Candidate, HomesWanted, Look, look_at
+from coordd.sources.sessions.watch import Watch
 
 
 @pytest.fixture
@@ -301,10 +301,9 @@ async def test_a_process_that_hangs_hides_no_home(
             answers.wait(20)
         return str(user / f"named-{pid}")
 
-    monkeypatch.setattr(search_module, "home_of", home_of)
     home(user / "named-1")
     home(user / "named-2")
-    finder = make(running=lambda: (1, 2))
+    finder = make(running=lambda: (1, 2), home_of=home_of)
     told = asyncio.Event()
     finder.start(told.set)
     assert await paths(finder) == [str(user / "named-2")]
@@ -313,14 +312,11 @@ async def test_a_process_that_hangs_hides_no_home(
     assert sorted(await paths(finder)) == [str(user / "named-1"), str(user / "named-2")]
 
 
-async def test_a_home_that_a_process_named_stays_when_that_has_ended(
-    make: Maker, user: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_home_that_a_process_named_stays_when_that_has_ended(make: Maker, user: Path) -> None:
     """What its sessions did is still told of, and others may be started there."""
     running = [1]
     path = home(user / "named")
-    monkeypatch.setattr(search_module, "home_of", lambda _: str(path))
-    finder = make(running=lambda: tuple(running))
+    finder = make(running=lambda: tuple(running), home_of=lambda _: str(path))
     finder.start(lambda: None)
     assert await paths(finder) == [str(path)]
     running.clear()

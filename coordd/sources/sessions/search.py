@@ -1,4 +1,4 @@
-"""Look everywhere for homes of Claude Code, and watch where another may appear.
+"""Look everywhere for the homes of a coding agent, and watch where another may appear.
 
 One that hangs hides no other. All that may block runs in a worker; what does not answer in time is left alone
 until it does, and what was found of it before stays.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from coordd.runtime.one_by_one import OneByOne
 from coordd.runtime.worker import Worker
-from coordd.sources.claude_code.homes import (
+from coordd.sources.sessions.homes import (
     MAX_ENTRIES,
     MAX_HOMES,
     Awaited,
@@ -26,8 +26,7 @@ from coordd.sources.claude_code.homes import (
     look_at,
     named_candidates,
 )
-from coordd.sources.claude_code.programs import home_of, running_programs
-from coordd.sources.claude_code.watch import APPEARED, GONE, Tell, Watch
+from coordd.sources.sessions.watch import APPEARED, GONE, Tell, Watch
 from coordd.util import inotify as ino
 from coordd.util.fields import jsonable
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 DEADLINE = 1.0
 """Seconds for one candidate, or one process."""
 MAX_WATCHED = 64
-"""Folders ``~/.claude*`` that are watched until they are homes; a rescan finds the others."""
+"""Folders beside the usual home that are watched until they are homes; a rescan finds the others."""
 _OWNER = "parents"
 _MASK = APPEARED | GONE | ino.ONLYDIR
 _TRIES = 3
@@ -60,7 +59,9 @@ class HomeSearch:
     Args:
         worker: the thread; it has to be replaceable.
         watch: tells of changes.
+        program, section: how people call the program, and its table in the configuration.
         running: returns the pids of programs that may name a home.
+        home_of: returns the home that one of them names, None for none; it may wait for the process.
         appeared: is called on the loop when something has appeared or gone that may make or end a home.
         answered: is called on the loop when something answers that did not.
     """
@@ -70,11 +71,15 @@ class HomeSearch:
         *,
         worker: Worker,
         watch: Watch,
-        running: Callable[[], Iterable[int]] = running_programs,
+        program: str,
+        section: str,
+        running: Callable[[], Iterable[int]],
+        home_of: Callable[[int], str | None],
         appeared: Callable[[], None],
         answered: Callable[[], None],
     ) -> None:
         self._watch = watch
+        self._program, self._section = program, section
         self._appeared = appeared
         self._lists = OneByOne(self._list, worker=worker, answered=answered)
         self._looks = OneByOne(self._look, worker=worker, answered=answered)
@@ -93,8 +98,8 @@ class HomeSearch:
         self._unwatched = False
         candidates = named_candidates(wanted)
         if wanted.user is not None:
-            listed = await self._lists.answers([wanted.user], deadline=DEADLINE)
-            self._beside = listed.get(wanted.user, Beside())
+            listed = await self._lists.answers([wanted], deadline=DEADLINE)
+            self._beside = listed.get(wanted, Beside())
             candidates += [Candidate(path, "beside") for path in self._beside.paths]
             await self._ask_programs()
             candidates += [Candidate(path, "running") for path in self._named]
@@ -115,10 +120,14 @@ class HomeSearch:
         ]
         return Found(
             tuple(homes[:MAX_HOMES]),
-            (*(one.path for one in unknown if one.why != "named"), *self._lists.unanswered),
+            (*(one.path for one in unknown if one.why != "named"), *self._silent_users),
             whole=not (hanging or self._programs.unanswered or self._unwatched or failing),
             cut=tuple(self._cut(len(homes))),
         )
+
+    @property
+    def _silent_users(self) -> list[str]:
+        return [one.user for one in self._lists.unanswered if one.user is not None]
 
     async def _ask_programs(self) -> None:
         """Note which homes programs name; one stays when its program ends, for as long as it is there."""
@@ -130,25 +139,29 @@ class HomeSearch:
 
     def _cut(self, homes: int) -> Iterable[str]:
         if homes > MAX_HOMES:
-            yield f"more than {MAX_HOMES} homes of Claude Code: the rest is not read"
+            yield f"more than {MAX_HOMES} homes of {self._program}: the rest is not read"
         if self._beside.cut:
             yield (
                 f"more than {MAX_ENTRIES:,} names in the home directory: the rest is not searched for homes "
-                "of Claude Code; name them under claude_code.homes in the configuration"
+                f"of {self._program}; name them under {self._section}.homes in the configuration"
             )
 
     def _say(self, silent: frozenset[Hashable]) -> None:
         for one in silent - self._told:
             place = one.path if isinstance(one, Candidate) else one
+            place = place.user if isinstance(place, HomesWanted) else place
             words = f"process {place}" if isinstance(place, int) else jsonable(str(place))
-            log.warning("looking for homes of Claude Code: %s does not answer within %g s", words, DEADLINE)
+            log.warning(
+                "looking for homes of %s: %s does not answer within %g s", self._program, words, DEADLINE
+            )
         self._told = silent
 
     # In the thread.
 
-    def _list(self, user: str) -> Beside:
-        self._arm(user, Awaited(user, (".claude",)))
-        return list_beside(user)
+    def _list(self, wanted: HomesWanted) -> Beside:
+        user = wanted.user or ""
+        self._arm(user, Awaited(user, (wanted.folder,)))
+        return list_beside(user, wanted.folder) if wanted.beside else Beside()
 
     def _look(self, candidate: Candidate) -> Look:
         """Look at a candidate, and watch what would make it a home; again then, for what came meanwhile."""
