@@ -33,7 +33,10 @@ This is the system's coordd: what only its owner may read it does not see, such 
 below a home, and projects in a home of mode 0700. Ways out:
   a service of that user's own       as the user: coordd service install --user
   a service that runs as the user    coordd service install --system --run-as USER
+  the right to read everything       coordd service install --system --read-homes
   a project that coordd may read     with heartbeats in its .claude/coordination"""
+
+_EVERYBODYS = "This is the system's coordd: homes of coding agents of all users are read (--read-homes)."
 
 
 @click.command(
@@ -75,12 +78,18 @@ def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
         _block("Reasons", [line for one in workspaces for line in _troubles(one, view)]),
         _block("Configuration", [line for one in entries for line in entry_lines(one, view.home)]),
         _block("Agents' own files", [_source(one, view) for one in dicts(document.get("sources"))]),
-        _UNSEEN.splitlines() if as_dict(document.get("daemon")).get("layout") == "system" else [],
+        _unseen(as_dict(document.get("daemon"))),
     ]
     if not workspaces and not entries:
         blocks.insert(1, ["Name a project with 'coordd run --workspace DIR', or in the configuration."])
     lines = [line for block in blocks if block for line in ("", *block)]
     return lines[1:]
+
+
+def _unseen(daemon: dict[str, Any]) -> list[str]:
+    if daemon.get("layout") != "system":
+        return []
+    return [_EVERYBODYS] if daemon.get("reads_homes") is True else _UNSEEN.splitlines()
 
 
 def _table(workspaces: list[dict[str, Any]], view: View) -> list[str]:

@@ -43,7 +43,10 @@ SHOWN_MALFORMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What stays the same while the daemon runs, for the documents."""
+    """What stays the same while the daemon runs, for the documents.
+
+    ``reads_homes`` is whether it looks for the homes of coding agents of all users.
+    """
 
     host: str
     pid: int
@@ -53,6 +56,7 @@ class Identity:
     socket: str
     metrics_dir: str
     log_dir: str
+    reads_homes: bool
 
 
 class Documents:
@@ -290,6 +294,7 @@ class Documents:
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": identity.socket,
+            "reads_homes": identity.reads_homes,
         }
 
     def _own_problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:

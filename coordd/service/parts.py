@@ -44,7 +44,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder
+from coordd.service.agent_parts import agent_limits, claude_code_finder, reads_homes
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
@@ -429,6 +429,7 @@ def _identity(
         socket=runtime_files.socket_path,
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
+        reads_homes=reads_homes(sources.layout),
     )
 
 

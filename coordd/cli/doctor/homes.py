@@ -21,8 +21,13 @@ _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 _OF_THE_SYSTEM = (
     "the system's coordd does not see what only its owner may read, such as sessions of Claude Code; "
-    "ways out: 'coordd service install --user' as that user, --system --run-as USER, or heartbeats in "
-    ".claude/coordination"
+    "ways out: 'coordd service install --user' as that user, --system --run-as USER, --system --read-homes, "
+    "or heartbeats in .claude/coordination"
+)
+_OF_EVERYBODY = (
+    "homes of all users are read: this coordd has CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and may read every "
+    "file of this machine (systemd-analyze security coordd); "
+    "back: 'coordd service install --system --no-read-homes'"
 )
 
 
@@ -34,8 +39,9 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if not facts.alive:
         return
-    if facts.section("daemon").get("layout") == "system":
-        yield Finding("home", "ok", _OF_THE_SYSTEM)
+    daemon = facts.section("daemon")
+    if daemon.get("layout") == "system":
+        yield Finding("home", "ok", _OF_EVERYBODY if daemon.get("reads_homes") is True else _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
         if source.get("kind") != "redis":
             yield _home(source, facts)
