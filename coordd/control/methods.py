@@ -7,7 +7,7 @@ rows of :meth:`Methods.table` are what ``describe`` answers, and what the README
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -63,6 +63,19 @@ class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str | None = None
 
 
+class PurgeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of ``records.purge``: whose records go, or the number of a purge that was begun.
+
+    ``workspace`` is that of the agent, or its project; ``project`` a workspace or project with its worktrees.
+    """
+
+    agent_id: str | None = None
+    workspace: str | None = None
+    project: str | None = None
+    dry_run: bool = False
+    job: int | None = None
+
+
 class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of ``subscribe``: None means every topic; an empty list ends a subscription."""
 
@@ -74,6 +87,16 @@ class Reloader(Protocol):
 
     async def reload(self) -> tuple[list[str], list[str]]:
         """Take a new configuration; return the keys that changed, and of these those that need a restart."""
+        ...
+
+
+class Purger(Protocol):
+    """Purge records; service/purging.py implements it."""
+
+    async def purge(
+        self, *, agent_id: str | None, place: str | None, dry_run: bool, job: int | None
+    ) -> Mapping[str, object]:
+        """Begin a purge, or ask for the one with this number; return how far it is."""
         ...
 
 
@@ -89,6 +112,7 @@ class Methods:
         hub: Hub,
         history: HistoryQueries,
         reloader: Reloader,
+        purger: Purger,
         needs: Needs,
         forget: Callable[[AgentKey], Awaitable[None]],
         keep: Callable[[], Awaitable[None]],
@@ -100,6 +124,7 @@ class Methods:
         self._hub = hub
         self._history = history
         self._reloader = reloader
+        self._purger = purger
         self._needs = needs
         self._forget = forget
         self._keep = keep
@@ -165,6 +190,13 @@ class Methods:
                 + " for each record, `lagged` for those lost; half of all connections may subscribe",
                 self.subscribe,
                 SubscribeParams,
+            ),
+            Method(
+                "records.purge",
+                "the records of an agent or a project go; answers how far it is, ask again with `job`",
+                self.records_purge,
+                PurgeParams,
+                control=True,
             ),
             Method("reload", "read the configuration again", self.reload, NoParams, control=True),
         )
@@ -275,6 +307,20 @@ class Methods:
             "agents": [self._documents.agent(one, now) for one in self._store.shown(now.mono, wall=now.wall)],
         }
         return Opened(msgspec.Raw(msgspec.json.encode(snapshot)), self._hub.subscribe(topics))
+
+    def records_purge(self, params: PurgeParams, _peer: Peer) -> Awaitable[object]:
+        """Return how far it is: ``job``, ``done``, ``lines``, ``files``, ``left``, and the like."""
+        named = params.project if params.project is not None else params.workspace
+        if params.project is not None and params.agent_id is not None:
+            raise Fault(jsonrpc.INVALID_PARAMS, "Invalid params: an agent or a project, not both")
+        if params.job is None and params.agent_id is None and params.project is None:
+            raise Fault(jsonrpc.INVALID_PARAMS, "Invalid params: name an agent or a project")
+        return self._purger.purge(
+            agent_id=params.agent_id,
+            place=self._store.named_workspace(named),
+            dry_run=params.dry_run,
+            job=params.job,
+        )
 
     def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
         """Return ``{"changed", "restart_required"}``."""

@@ -185,6 +185,7 @@ class Daemon:
         """End the parts: write what waits, then answer clients, then let go."""
         parts = self._parts
         parts.supervision.stopping()
+        parts.purging.close()
         parts.upkeep.close()
         parts.ownership_check.close()
         parts.sampling.stop()

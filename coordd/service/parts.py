@@ -48,6 +48,7 @@ from coordd.service.agent_parts import agent_limits, claude_code_finder, reads_h
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
+from coordd.service.purging import Purging
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
@@ -256,6 +257,15 @@ class Parts:
             supervision=self.supervision,
             apply=self._apply,
         )
+        self.purging = Purging(
+            store=self.store,
+            ended_today=self.ended_today,
+            forget=agents.forget_now,
+            recorder=self.recorder,
+            upkeep=self.upkeep,
+            redis=self.redis,
+            keep=self.write_snapshot,
+        )
         methods = Methods(
             store=self.store,
             documents=self.documents,
@@ -268,6 +278,7 @@ class Parts:
                 root=runtime_files.rights.root,
             ),
             reloader=self.reloading,
+            purger=self.purging,
             needs=self.needs,
             forget=self._forget,
             keep=self.write_snapshot,
