@@ -28,7 +28,13 @@ one JSON document, and holds the lock of the records meanwhile.""",
 )
 @takes_sources
 @click.option("--agent", "agent_id", metavar="ID", help="The records of the agent with this id.")
-@click.option("--project", "--place", "place", metavar="DIR", help="Those in this workspace, or project.")
+@click.option(
+    "--project",
+    "--place",
+    "place",
+    metavar="DIR",
+    help="Those in this workspace or project; with --agent, its records there alone.",
+)
 @click.option("--dry-run", is_flag=True, help="Count, and change nothing.")
 def purge_records(sources: ConfigSources, *, agent_id: str | None, place: str | None, dry_run: bool) -> None:
     """Purge the records of an agent or a project while coordd does not run."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -167,7 +167,7 @@ def _pieces(directory: int, snapshot: LastSnapshot | None, now: float) -> list[_
     """Return what to read, in the order of writing as far as that can be told."""
     pieces = []
     covers = snapshot.covers if snapshot else None
-    purged = ManifestClaims.parse(manifest_file.read(directory) or b"").purged if covers else set()
+    purged = _purged(directory) if covers else frozenset()
     since = 0.0
     if snapshot is not None and covers is None:
         since = min(snapshot.written, now) - OVERLAP
@@ -188,6 +188,14 @@ def _pieces(directory: int, snapshot: LastSnapshot | None, now: float) -> list[_
                 continue
         pieces.append(_Piece(name, part, start, covers is not None, since, _is_ahead(part, now)))
     return sorted(pieces, key=lambda piece: (not piece.ahead, piece.part))
+
+
+def _purged(directory: int) -> Collection[str]:
+    """Return the names of files out of which lines were taken, as far as the manifest can be read."""
+    try:
+        return ManifestClaims.parse(manifest_file.read(directory) or b"").purged
+    except OSError:
+        return frozenset()
 
 
 def _is_ahead(part: Part, now: float) -> bool:
