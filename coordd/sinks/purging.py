@@ -186,6 +186,9 @@ class _SeriesFiles:
 
     def _one(self, name: str, path: str, purge: Purge, report: PurgeReport, *, rewrites: bool) -> None:
         if not is_own(self._claims, self._folder.fd, name):
+            # the writer may have begun a file since the manifest was read
+            self._claims = self._writer.folder.claims(self._folder)
+        if not is_own(self._claims, self._folder.fd, name):
             report.leave(path, "coordd did not make it: coordctl records", own=False)
             return
         choice = purge.choice(self._series, report, damaged=DAMAGED in name)
