@@ -130,8 +130,9 @@ class AgentSample:
 
     ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
     ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
-    from a later one with the same pid, and ``ended_at`` is when it ended. ``processes``, ``cpu_percent`` and
-    ``rss`` are those of its whole process tree.
+    from a later one with the same pid, and ``ended_at`` is when it ended. ``user`` is the name of the user
+    whose process it is, where nothing is known of the agent but its process. ``processes``,
+    ``cpu_percent`` and ``rss`` are those of its whole process tree.
     """
 
     timestamp: str
@@ -163,6 +164,7 @@ class AgentSample:
     pid: int | None = None
     proc_start: int | None = None
     tty: str | None = None
+    user: str | None = None
     processes: int | None = None
     cpu_percent: float | None = None
     rss: int | None = None

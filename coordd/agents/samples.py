@@ -101,6 +101,7 @@ def _process_fields(process: SeenProcess, session: Session | None, tree: TreeUse
         "pid": process.process.pid,
         "proc_start": process.process.start,
         "tty": session.tty if session else None,
+        "user": session.user if session else None,
         "processes": tree.processes if tree else None,
         "cpu_percent": tree.cpu_percent if tree else None,
         "rss": tree.rss if tree else None,

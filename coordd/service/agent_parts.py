@@ -9,11 +9,17 @@ from coordd.agents.judging import Limits
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
+from coordd.host.newcomers import Newcomers
+from coordd.host.processes import lives, pids
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.claude_code.watch import Watch
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.process.finder import ProcessFinder
+from coordd.sources.process.looking import look_at, watched_uids
+from coordd.sources.process.source import ProcessSource
+from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.work_tree import Place, place_of
 
 
@@ -44,6 +50,29 @@ def claude_code_finder(
         places=Worker("coordd-places", replaceable=True),
         watch=Watch(),
         remote=remote_type,
+    )
+
+
+def process_finder(
+    sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
+) -> ProcessFinder:
+    """Return what finds agents that are known by their processes alone: the own user's, or everyone's."""
+    if not config.processes.enabled:
+        return ProcessFinder(None)
+    everyone = sources.layout.name == "system"
+    wanted = _wanted(sources.layout)
+    anywhere = sources.layout.root is None
+    return ProcessFinder(
+        ProcessSource(
+            shows=lambda: bool(pids()),
+            running=lambda: Newcomers().look(),
+            watched=watched_uids(everyone=everyone),
+            look=lambda seen: look_at(seen, everyone=everyone),
+            lives=lives,
+            wanted=lambda place: anywhere if place is None else wanted(place),
+            places=Places(worker=Worker("coordd-places", replaceable=True), configured=workspaces),
+            worker=Worker("coordd-programs", replaceable=True),
+        )
     )
 
 

@@ -44,7 +44,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder
+from coordd.service.agent_parts import agent_limits, claude_code_finder, process_finder
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
@@ -180,11 +180,13 @@ class Parts:
                 on_event=self.recorder.event,
             )
         self.claude_code = claude_code_finder(sources, config, workspaces=lambda: self.workspaces.names)
+        self.programs = process_finder(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
                 self.redis.finder,
                 self.claude_code,
+                self.programs,
             ),
             stores=Stores(
                 store=self.store,
@@ -203,7 +205,7 @@ class Parts:
             worker=psutil_worker,
             schedule=self.schedule,
             changed=self.deadline_timer.update,
-            started=(self.claude_code.started,),
+            started=(self.claude_code.started, self.programs.started),
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -385,6 +387,7 @@ class Parts:
     def _paths_changed(self) -> None:
         """Have sessions placed anew, for other paths lead to the workspaces by now."""
         self.claude_code.resolve_again()
+        self.programs.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

@@ -25,6 +25,7 @@ from dash import Dashboard, dashboard
 from groups import entering, limited
 from live import Coordd, Project, running, utc_now
 from played_claude import PlayedSession, home
+from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
 from waiting import NotYet, eventually
@@ -236,11 +237,17 @@ class Busy:
             sessions["waiter"].status("waiting", "permission prompt")
             sessions["idler"].finish()
             self._traces()
+            stack.enter_context(programs(self.root / "bin")).native("copilot", cwd=app.root)
             with beats(self._beat):
                 sock = self.home / "d.sock"
                 arguments = ["--layout", "user", "--config", str(self.config), "--socket", str(sock)]
                 with running(
-                    arguments, sock=sock, home=self.home, cwd=self.home, prefix=self.prefix
+                    arguments,
+                    sock=sock,
+                    home=self.home,
+                    cwd=self.home,
+                    prefix=self.prefix,
+                    COORDD_PROCESSES_ENABLED="true",
                 ) as daemon:
                     names = (*children, "worker")
                     eventually(lambda: {_reason(daemon, name) for name in names} == {"process"})
