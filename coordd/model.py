@@ -231,6 +231,34 @@ class AgentInFull(AgentView):
 
 
 @dataclass(frozen=True, slots=True)
+class OrphanView:
+    """A process that outlived its agent, as ``orphans.list`` has it; None is unknown.
+
+    ``name`` is what the process calls itself. ``agent_id``, ``agent_name``, ``kind``, ``session_id``,
+    ``workspace`` and ``project`` are those of the agent; where coordd was told of it by the environment of
+    the process alone, its session id is all that is known. ``cpu_percent`` is the share of one processor
+    since the look before, at least five seconds ago, and at first over its life. ``ports`` are those of TCP
+    on which it listens.
+    """
+
+    pid: int
+    proc_start: int
+    name: str | None
+    agent_id: str | None
+    agent_name: str | None
+    kind: str | None
+    session_id: str | None
+    workspace: str | None
+    project: str | None
+    started_at: str | None
+    age: float | None
+    cpu_seconds: float
+    cpu_percent: float | None
+    rss: int
+    ports: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskCounts:
     """The number of available tasks and of claims; ``claimed`` counts the claims of all three states."""
 

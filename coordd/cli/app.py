@@ -30,6 +30,7 @@ _COMMANDS = {
     "ack": "coordd.cli.ack",
     "forget": "coordd.cli.forget",
     "tasks": "coordd.cli.tasks",
+    "orphans": "coordd.cli.orphans",
     "workspaces": "coordd.cli.workspaces",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",

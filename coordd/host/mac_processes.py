@@ -90,6 +90,7 @@ def uses() -> Iterator[ProcessUse]:
                 cpu=0.0 if times is None else times.user + times.system,
                 rss=0 if memory is None else memory.rss,
                 ended=process.status() == psutil.STATUS_ZOMBIE,
+                name=_allowed(process.name) or "",
             )
         except psutil.Error:  # it has ended meanwhile
             continue

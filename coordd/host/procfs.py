@@ -129,6 +129,7 @@ def uses(*, proc: str = PROC) -> Iterator[ProcessUse]:
             cpu=(stat.own + stat.waited) / _TICKS,
             rss=stat.rss * _PAGE,
             ended=stat.ended,
+            name=stat.name,
         )
 
 

@@ -206,6 +206,7 @@ class Parts:
             schedule=self.schedule,
             changed=self.deadline_timer.update,
             started=(self.claude_code.started, self.programs.started),
+            complete=self._knows_all_sessions,
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -258,7 +259,9 @@ class Parts:
             supervision=self.supervision,
             apply=self._apply,
         )
+        self._shows_all = sources.layout.name == "user" and config.claude_code.enabled
         methods = Methods(
+            orphans=self.processes.orphans.listed,
             store=self.store,
             documents=self.documents,
             tasks=tasks,
@@ -312,6 +315,12 @@ class Parts:
         """Take over what the last run knew beside its agents."""
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
+
+    def _knows_all_sessions(self) -> bool:
+        """Return whether every living session of this user is shown: each home was found and can be read."""
+        homes = [one for name, one in self.store.sources.items() if name.kind == "claude-code"]
+        readable = all(one.state not in ("unreadable", "waiting") for one in homes)
+        return self._shows_all and bool(homes) and readable and not self.claude_code.awaited
 
     def _updated(self) -> None:
         """Tell the service manager's line that something may have changed."""
