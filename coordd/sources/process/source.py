@@ -140,7 +140,7 @@ class ProcessSource:
             NO_WORKSPACE,
             "read",
             agents=traces,
-            malformed={f"process {one.process.pid}": _HANGS for one in self._looks.unanswered},
+            malformed={f"process {one.pid}": _HANGS for one in self._waiting},
             over_limit=self._over_limit,
         )
 
