@@ -29,6 +29,8 @@ _COMMANDS = {
     "why": "coordd.cli.why",
     "ack": "coordd.cli.ack",
     "forget": "coordd.cli.forget",
+    "wait": "coordd.cli.wait",
+    "goto": "coordd.cli.goto",
     "tasks": "coordd.cli.tasks",
     "orphans": "coordd.cli.orphans",
     "workspaces": "coordd.cli.workspaces",

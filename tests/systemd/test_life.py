@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from box import SOCKET, Box, beat
-from live import RpcFailed, read_records
+from live import RpcFailed, read_records, utc_now
 from waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
@@ -105,7 +105,7 @@ def test_twenty_kills_lose_nothing_that_a_client_was_told(box: Box) -> None:
     first = restarts(box)
     for turn in range(20):
         agent = f"a{turn % 4}"
-        stamp = f"2026-11-01T10:{turn:02d}:00.000Z"
+        stamp = utc_now()
         beat(box, WORKSPACE, agent, "ann", stamp)
 
         def known(agent: str = agent, stamp: str = stamp) -> bool:
