@@ -88,7 +88,9 @@ def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[st
         "waiting_for": (waiting_for(session) or "input") if waiting else None,
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
-        "background": len(turn.background) + (session.shell and not turn.background),
+        "background": None
+        if session.process_only
+        else len(turn.background) + (session.shell and not turn.background),
         "last_progress": _moment(turn.last if turn.last is not None else session.declared_at),
         "model": turn.model,
         "context_tokens": turn.context_tokens,

@@ -8,6 +8,7 @@ processes are is remembered from pass to pass (lineage.py), and those of which n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -83,6 +84,7 @@ class TreeSampling:
         self._calls: dict[Process, CallUse] = {}
         self._all_at: float | None = None
         self.lineage = Lineage(own_pid=os.getpid())
+        self._turn = asyncio.Lock()  # a pass has to know what the one before it found
         self._asking: OneByOne[Process, str | None] = OneByOne(ask, worker=asking, answered=lambda: None)
         store.judging.works = self.works
         store.judging.tree = self._trees.get
@@ -188,6 +190,12 @@ class TreeSampling:
         self, roots: dict[Process, int | None], living: dict[Process, list[Agent]]
     ) -> tuple[Survey, float]:
         """Make one pass, and ask the processes of which nobody knows; return what it found, and its time."""
+        async with self._turn:
+            return await self._passed(roots, living)
+
+    async def _passed(
+        self, roots: dict[Process, int | None], living: dict[Process, list[Agent]]
+    ) -> tuple[Survey, float]:
         self.lineage.know(living)
         agents = set(living)
         found, uses, at = await self._worker.run(
