@@ -46,6 +46,7 @@ SHOWN_MALFORMED = 20
 class Identity:
     """What stays the same while the daemon runs, for the documents.
 
+    ``reads_homes`` is whether it looks for the homes of coding agents of all users.
     ``mode`` is ``coordination.mode``: which backends are read. ``start`` has the fields that say how to start
     it again (protocol/starting.py).
     """
@@ -58,6 +59,7 @@ class Identity:
     socket: str
     metrics_dir: str
     log_dir: str
+    reads_homes: bool
     mode: str
     start: Mapping[str, object]
 
@@ -298,6 +300,7 @@ class Documents:
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": identity.socket,
+            "reads_homes": identity.reads_homes,
             **identity.start,
         }
 

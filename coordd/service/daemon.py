@@ -135,7 +135,7 @@ class Daemon:
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # a Redis is one of them
-            by_itself = "sessions of Claude Code are seen by themselves; " * parts.claude_code.enabled
+            by_itself = parts.agent_finders.seen_by_themselves()
             log.warning(
                 "there is no workspace to watch: %sname one with --workspace, or in %s",
                 by_itself,
@@ -188,6 +188,7 @@ class Daemon:
         """End the parts: write what waits, then answer clients, then let go."""
         parts = self._parts
         parts.supervision.stopping()
+        parts.purging.close()
         parts.upkeep.close()
         parts.ownership_check.close()
         parts.sampling.stop()

@@ -17,6 +17,8 @@ from coordd.util.shell import shell_word
 
 READ, WRITE, SEARCH = os.R_OK, os.W_OK, os.X_OK
 
+READ_ALL = 0b100
+"""CAP_DAC_READ_SEARCH, linux/capability.h."""
 _DAC = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, linux/capability.h
 
 

@@ -21,8 +21,13 @@ _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 _OF_THE_SYSTEM = (
     "the system's coordd does not see what only its owner may read, such as sessions of Claude Code; "
-    "ways out: 'coordd service install --user' as that user, --system --run-as USER, or heartbeats in "
-    ".claude/coordination"
+    "ways out: 'coordd service install --user' as that user, --system --run-as USER, --system --read-homes, "
+    "or heartbeats in .claude/coordination"
+)
+_OF_EVERYBODY = (
+    "homes of all users are read: this coordd has CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and may read every "
+    "file of this machine (systemd-analyze security coordd); "
+    "back: 'coordd service install --system --no-read-homes'"
 )
 
 
@@ -34,10 +39,13 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if not facts.alive:
         return
-    if facts.section("daemon").get("layout") == "system":
-        yield Finding("home", "ok", _OF_THE_SYSTEM)
+    daemon = facts.section("daemon")
+    if daemon.get("layout") == "system":
+        yield Finding("home", "ok", _OF_EVERYBODY if daemon.get("reads_homes") is True else _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
-        if source.get("kind") != "redis":
+        if source.get("kind") == "process":
+            yield _programs(source)
+        elif source.get("kind") != "redis":
             yield _home(source, facts)
             yield from _unrecognised(source)
 
@@ -61,6 +69,16 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     why = f": {shown(source.get('error'))}" if source.get("error") is not None else ""
     how = "is polled" if state == "poll" else f"is watched ({shown(state)})"
     return Finding("home", "ok", f"{named} {how}{why}{seen}")
+
+
+def _programs(source: dict[str, Any]) -> Finding:
+    """Return what there is to say of agents that are known by their processes alone."""
+    if source.get("state") == "unreadable":
+        words = f"other coding agents cannot be seen by their processes: {shown(source.get('error'))}"
+        return Finding("programs", "warn", words, "see whether /proc shows them: ls /proc")
+    return Finding(
+        "programs", "ok", f"other coding agents are seen by their processes: {count(source.get('agents'))}"
+    )
 
 
 def _way_out(home: str) -> str:

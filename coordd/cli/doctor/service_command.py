@@ -90,7 +90,7 @@ def run_coordd(
         deadline: seconds that it may take.
 
     Raises:
-        CannotTell: it cannot be run, or takes longer than ``deadline``.
+        CannotTell: it cannot be run, or takes longer than the deadline.
     """
     arguments, _ = _arguments(daemon)
     environ = _environment(pid)
