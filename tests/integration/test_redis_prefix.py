@@ -168,7 +168,7 @@ def test_another_prefix_awaits_a_restart(server: RedisServer, tmp_path: Path) ->
         eventually(lambda: statuses(daemon) == {"a": "active"})
         configure("new:")
         key = "coordination.redis_prefix"
-        assert daemon.rpc("reload") == {"changed": [key], "restart_required": [key]}
+        assert daemon.rpc("reload") == {"changed": [key], "restart_required": [key], "problems": []}
         assert set(statuses(daemon)) == {"a"}
         configure("heartbeat:")
         assert "would be read as heartbeat: by those without a prefix" in daemon.ctl("reload").stderr

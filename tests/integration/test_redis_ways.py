@@ -197,7 +197,7 @@ def test_a_reload_with_another_time_to_live(scene: Scene, tmp_path: Path) -> Non
 
         eventually(lambda: 3500 < longest() <= 3600)
         config.write_text('[redis]\nttl = "2h"\n')
-        assert daemon.rpc("reload") == {"changed": ["redis.ttl"], "restart_required": []}
+        assert daemon.rpc("reload") == {"changed": ["redis.ttl"], "restart_required": [], "problems": []}
         eventually(lambda: 7100 < longest() <= 7200)
         config.write_text('[redis]\nttl = "2h"\n[coordination]\nmode = "file"\n')
         assert daemon.rpc("reload")["restart_required"] == ["coordination.mode"]
