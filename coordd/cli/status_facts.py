@@ -173,8 +173,11 @@ def _homes(daemon: dict[str, Any]) -> str:
 
 
 def _malformed(malformed: dict[str, Any]) -> str:
-    known = number(malformed.get("count"))
-    return f"{known:.0f} malformed; the daemon's log names them" if known else ""
+    denied = number(malformed.get("denied")) or 0
+    known = (number(malformed.get("count")) or 0) - denied
+    words = [f"{known:.0f} malformed"] if known > 0 else []
+    words += [f"{denied:.0f} may not be read"] if denied else []
+    return f"{', '.join(words)}; the daemon's log names them" if words else ""
 
 
 def _unproven(sinks: dict[str, Any]) -> str:

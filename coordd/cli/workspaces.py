@@ -11,7 +11,7 @@ from coordd.cli.common import own_view, say, say_json
 from coordd.cli.grid import Column, grid
 from coordd.cli.options import json_option, takes_target
 from coordd.cli.watched import home_words
-from coordd.cli.workspace_words import entry_lines, how_watched, why_so
+from coordd.cli.workspace_words import entry_lines, how_watched, none_named, why_so
 from coordd.errors import CannotTell
 from coordd.util.text import shown
 from coordd.util.untyped import as_dict, as_list, dicts
@@ -76,12 +76,14 @@ def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
         _table(workspaces, view),
         _block("Aliases", [line for one in workspaces for line in _aliases(one, view)]),
         _block("Reasons", [line for one in workspaces for line in _troubles(one, view)]),
-        _block("Configuration", [line for one in entries for line in entry_lines(one, view.home)]),
+        _block(
+            "Configuration", [line for one in entries for line in entry_lines(one, view.home, workspaces)]
+        ),
         _block("Agents' own files", [_source(one, view) for one in dicts(document.get("sources"))]),
         _unseen(as_dict(document.get("daemon"))),
     ]
     if not workspaces and not entries:
-        blocks.insert(1, ["Name a project with 'coordd run --workspace DIR', or in the configuration."])
+        blocks.insert(1, [none_named(document)])
     lines = [line for block in blocks if block for line in ("", *block)]
     return lines[1:]
 

@@ -21,6 +21,7 @@ from coordd.control.history import HistoryParams, HistoryQueries
 from coordd.control.hub import Hub
 from coordd.control.pages import Limit, Pages
 from coordd.control.peer import Peer
+from coordd.control.reload import Reloader
 from coordd.control.rpc import Method, NoParams, Opened
 from coordd.model import TOPICS, Activity, AgentView, Status, TaskState, TaskView, Topic
 from coordd.protocol import jsonrpc
@@ -80,14 +81,6 @@ class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of ``subscribe``: None means every topic; an empty list ends a subscription."""
 
     topics: frozenset[Topic] | None = None
-
-
-class Reloader(Protocol):
-    """Reload the configuration; service/reloading.py implements it."""
-
-    async def reload(self) -> tuple[list[str], list[str]]:
-        """Take a new configuration; return the keys that changed, and of these those that need a restart."""
-        ...
 
 
 class Purger(Protocol):
@@ -323,12 +316,8 @@ class Methods:
         )
 
     def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
-        """Return ``{"changed", "restart_required"}``."""
-        return self._reload()
-
-    async def _reload(self) -> object:
-        changed, restart_required = await self._reloader.reload()
-        return {"changed": changed, "restart_required": restart_required}
+        """Return ``{"changed", "restart_required", "problems"}``."""
+        return self._reloader.reload()
 
     def _find(self, params: GetParams) -> Agent:
         workspace = self._store.named_workspace(params.workspace)

@@ -235,7 +235,7 @@ class Parts:
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             entries=self.workspaces.entries,
             search=lambda: self.claude_code.problems,
-            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
+            configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
         )
@@ -441,6 +441,8 @@ def _identity(
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
         reads_homes=reads_homes(sources.layout),
+        mode=config.coordination.mode,
+        start=runtime_files.start,
     )
 
 

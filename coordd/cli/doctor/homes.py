@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
+from coordd.util.shell import shell_word
 from coordd.util.text import count, number, shown
 from coordd.util.untyped import dicts
 
@@ -79,7 +79,7 @@ def _way_out(home: str) -> str:
         return "start Claude Code: it makes this folder again; until then nothing is known of its sessions"
     except (OSError, ValueError):
         pass  # the rights are what is to be looked at
-    return f"look at its rights: ls -ld {shlex.quote(home)} {shlex.quote(folder)}"
+    return f"look at its rights: ls -ld {shell_word(home)} {shell_word(folder)}"
 
 
 def _unrecognised(source: dict[str, Any]) -> Iterator[Finding]:
