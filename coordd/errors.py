@@ -14,6 +14,7 @@ its top level::
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
     ├── WillNotCome           an agent that cannot come into a state any more (cli.wait)       exit 1
+    ├── NotAllPurged          records are left that should have gone (cli.purge)               exit 1
     ├── NoPane                an agent whose terminal no tmux shows (cli.goto)                 exit 1
     ├── NotAllPurged          records of which lines about somebody are left (cli.purge)       exit 1
     ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1
