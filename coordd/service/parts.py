@@ -44,10 +44,11 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder, process_finder
+from coordd.service.agent_parts import AgentFinders, agent_limits, reads_homes
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
+from coordd.service.purging import Purging
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
@@ -179,14 +180,12 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        self.claude_code = claude_code_finder(sources, config, workspaces=lambda: self.workspaces.names)
-        self.programs = process_finder(sources, config, workspaces=lambda: self.workspaces.names)
+        self.agent_finders = AgentFinders(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
                 self.redis.finder,
-                self.claude_code,
-                self.programs,
+                *self.agent_finders.all,
             ),
             stores=Stores(
                 store=self.store,
@@ -205,8 +204,8 @@ class Parts:
             worker=psutil_worker,
             schedule=self.schedule,
             changed=self.deadline_timer.update,
-            started=(self.claude_code.started, self.programs.started),
-            complete=self._knows_all_sessions,
+            started=self.agent_finders.started,
+            complete=lambda: self.agent_finders.knows_all_sessions(self.store.sources),
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -234,10 +233,10 @@ class Parts:
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
             refusal=self.processes.evidence.refusal,
-            awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
+            awaited=self.agent_finders.awaited,
             entries=self.workspaces.entries,
-            search=lambda: self.claude_code.problems,
-            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
+            search=self.agent_finders.problems,
+            configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
         )
@@ -259,7 +258,15 @@ class Parts:
             supervision=self.supervision,
             apply=self._apply,
         )
-        self._shows_all = sources.layout.name == "user" and config.claude_code.enabled
+        self.purging = Purging(
+            store=self.store,
+            ended_today=self.ended_today,
+            forget=agents.forget_now,
+            recorder=self.recorder,
+            upkeep=self.upkeep,
+            redis=self.redis,
+            keep=self.write_snapshot,
+        )
         methods = Methods(
             orphans=self.processes.orphans.listed,
             store=self.store,
@@ -273,6 +280,7 @@ class Parts:
                 root=runtime_files.rights.root,
             ),
             reloader=self.reloading,
+            purger=self.purging,
             needs=self.needs,
             forget=self._forget,
             keep=self.write_snapshot,
@@ -315,12 +323,6 @@ class Parts:
         """Take over what the last run knew beside its agents."""
         self.needs.acknowledged = Acknowledged(memory.acknowledged)
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
-
-    def _knows_all_sessions(self) -> bool:
-        """Return whether every living session of this user is shown: each home was found and can be read."""
-        homes = [one for name, one in self.store.sources.items() if name.kind == "claude-code"]
-        readable = all(one.state not in ("unreadable", "waiting") for one in homes)
-        return self._shows_all and bool(homes) and readable and not self.claude_code.awaited
 
     def _updated(self) -> None:
         """Tell the service manager's line that something may have changed."""
@@ -385,7 +387,7 @@ class Parts:
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.workspaces.backend.entries = self._workspaces(new)
-        self.claude_code.look_again()
+        self.agent_finders.look_again()
         self.intake.scan_soon()
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
@@ -395,8 +397,7 @@ class Parts:
 
     def _paths_changed(self) -> None:
         """Have sessions placed anew, for other paths lead to the workspaces by now."""
-        self.claude_code.resolve_again()
-        self.programs.resolve_again()
+        self.agent_finders.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
@@ -441,6 +442,9 @@ def _identity(
         socket=runtime_files.socket_path,
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
+        reads_homes=reads_homes(sources.layout),
+        mode=config.coordination.mode,
+        start=runtime_files.start,
     )
 
 

@@ -66,6 +66,10 @@ class Scene:
         return agent, played
 
 
+# each daemon sees the processes of all tests that run beside it, and none of their homes
+pytestmark = pytest.mark.xdist_group("orphans")
+
+
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     for name in list(os.environ):
