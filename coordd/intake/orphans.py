@@ -89,7 +89,7 @@ class Orphans:
             _view(one, owner, shares[process].cpu_percent, details.get(process))
             for process, (one, owner) in zip(processes, found, strict=False)
         ]
-        listed.sort(key=lambda one: (one.workspace or "", one.agent_id or "", one.proc_start, one.pid))
+        listed.sort(key=_order)
         self._last = now().mono, listed
         return listed
 
@@ -127,6 +127,11 @@ def look_at(processes: Collection[Process]) -> dict[Process, Details]:
         if seen is not None and seen.process == process:
             found[process] = Details(seen.started, ports[process])
     return found
+
+
+def _order(one: OrphanView) -> tuple[object, ...]:
+    """Sort by agent and start; those of which a session id alone is known come last."""
+    return one.agent_id is None, one.workspace or "", one.agent_id or "", one.proc_start, one.pid
 
 
 def _view(one: Left, owner: Owner, cpu_percent: float | None, details: Details | None) -> OrphanView:
