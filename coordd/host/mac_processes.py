@@ -49,6 +49,13 @@ def find_contained(_wanted: Collection[Process]) -> dict[Process, int]:
     return {}
 
 
+def pids() -> list[int]:
+    """Return the pids of all processes that may be seen."""
+    import psutil
+
+    return psutil.pids()
+
+
 def start_at(wall: float) -> int:
     """Return a moment in epoch seconds as microseconds."""
     return round(wall * 1e6)

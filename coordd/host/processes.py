@@ -84,3 +84,8 @@ def uses() -> Iterator[ProcessUse]:
 def start_at(wall: float) -> int:
     """Return a moment in epoch seconds as :class:`Process` has its start: which processes are younger."""
     return system.start_at(wall)
+
+
+def pids() -> list[int]:
+    """Return the pids of all processes that may be seen; none where the system does not tell."""
+    return system.pids()

@@ -83,13 +83,17 @@ def find_contained(wanted: Collection[Process], *, proc: str = PROC) -> dict[Pro
 
 def stats(*, proc: str = PROC) -> Iterator[Stat]:
     """Yield ``stat`` of every process that may be seen, at most :data:`MOST`; none without procfs."""
-    try:
-        names = os.listdir(proc)
-    except OSError:
-        return
-    for name in [name for name in names if name.isdecimal()][:MOST]:
+    for pid in pids(proc=proc):
         with suppress(OSError, ValueError):  # it has ended meanwhile, or may not be seen
-            yield parse_stat(_read(f"{proc}/{name}/stat"))
+            yield parse_stat(_read(f"{proc}/{pid}/stat"))
+
+
+def pids(*, proc: str = PROC) -> list[int]:
+    """Return the pids of processes that may be seen, at most :data:`MOST`; none without procfs."""
+    try:
+        return [int(name) for name in os.listdir(proc) if name.isdecimal()][:MOST]
+    except OSError:
+        return []
 
 
 def start_at(wall: float) -> int:

@@ -1,26 +1,20 @@
-"""Build what sees agents beside their traces: sessions of Claude Code, and processes; start none of it."""
+"""Build what finds the sessions of coding agents, and say how agents are judged; start none of it."""
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 
 from coordd.agents.judging import Limits
-from coordd.agents.process import Here
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
-from coordd.host import processes
-from coordd.intake.processes import ProcessIntake
-from coordd.runtime.process_watch import ProcessWatch
-from coordd.runtime.schedule import Schedule
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place, place_of
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.sessions.work_tree import Place, place_of
 
 
 def agent_limits(config: Config) -> Limits:
@@ -32,18 +26,6 @@ def agent_limits(config: Config) -> Limits:
         forget_ended_after=agents.forget_ended_after,
         stall_after=agents.stall_after,
         call_stall_after=agents.call_stall_after,
-    )
-
-
-def process_intake(schedule: Schedule) -> ProcessIntake:
-    """Return what follows the processes that agents name."""
-    worker = Worker("coordd-processes", replaceable=True)
-    return ProcessIntake(
-        machine=processes,
-        here=Here(names=frozenset({socket.gethostname()}), own_pid=os.getpid()),
-        worker=worker,
-        watch=ProcessWatch(lives=processes.lives, worker=worker),
-        schedule=schedule,
     )
 
 

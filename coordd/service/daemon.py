@@ -127,7 +127,7 @@ class Daemon:
         await parts.intake.start(memory.agents)
         await parts.redis.start(memory.checkpoint)
         await parts.intake.first_readings()
-        await parts.evidence.first_look()
+        await parts.processes.evidence.first_look()
         parts.deadline_timer.start()
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
@@ -190,8 +190,8 @@ class Daemon:
         parts.sampling.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                parts.processes.stop()
-                await parts.evidence.settled()
+                parts.processes.named.stop()
+                await parts.processes.evidence.settled()
                 await parts.intake.stop()
                 parts.deadline_timer.stop()
                 await parts.deadline_timer.stopped()
@@ -250,7 +250,7 @@ class Daemon:
         self._parts.intake.scan_soon()
 
     def _gap(self, seconds: float) -> None:
-        self._parts.trees.skip(seconds)
+        self._parts.processes.trees.skip(seconds)
         if seconds < STALL:  # nothing announced was lost: it only counts as no silence
             self._parts.intake.skip(seconds)
             return

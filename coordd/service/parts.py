@@ -29,28 +29,25 @@ from coordd.control.hub import Hub
 from coordd.control.methods import Methods
 from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
-from coordd.host import processes
-from coordd.host.boot import boot_time
 from coordd.intake.agents import AgentIntake
 from coordd.intake.announcing import Announcer
 from coordd.intake.deadlines import DeadlineTimer
 from coordd.intake.host import FIRST_AFTER, HostSampling, Sampler
-from coordd.intake.process_evidence import ProcessEvidence
 from coordd.intake.session_workspaces import SessionWorkspaces
 from coordd.intake.source import Stores
 from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog
-from coordd.intake.trees import TreeSampling
 from coordd.model import OwnCost, SinkStatus, Topic
 from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder, process_intake
+from coordd.service.agent_parts import agent_limits, claude_code_finder
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
+from coordd.service.process_parts import ProcessParts
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
@@ -199,21 +196,14 @@ class Parts:
             ),
         )
         psutil_worker = Worker("coordd-psutil", replaceable=True)
-        self.processes = process_intake(self.schedule)
-        self.evidence = ProcessEvidence(
-            agents=agents,
-            processes=self.processes,
-            reread=self.intake.reread,
-            sources=self.store.sources,
-            boot=boot_time(),
-            changed=self.deadline_timer.update,
-        )
-        self.trees = TreeSampling(
+        self.processes = ProcessParts(
             store=self.store,
-            uses=processes.uses,
-            start_at=processes.start_at,
+            agents=agents,
+            intake=self.intake,
             worker=psutil_worker,
             schedule=self.schedule,
+            changed=self.deadline_timer.update,
+            started=(self.claude_code.started,),
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -240,7 +230,7 @@ class Parts:
             agents_of=lambda name: len(agents.known(name)),
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
-            refusal=self.evidence.refusal,
+            refusal=self.processes.evidence.refusal,
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             entries=self.workspaces.entries,
             search=lambda: self.claude_code.problems,
@@ -313,9 +303,7 @@ class Parts:
         """Sample the host and what processes need it, and tell the service manager."""
         await self.sampling.sample()
         self.supervision.sampled()
-        await self.processes.check()
-        await self.trees.sample()
-        await self.claude_code.look_for_programs()
+        await self.processes.sample()
         self.deadline_timer.update()
 
     def remember(self, memory: Memory) -> None:
@@ -330,7 +318,7 @@ class Parts:
     def _agent_does(self, agent: Agent) -> None:
         """Tell who follows what agents do that one does something else."""
         self.announcer.doing(agent)
-        self.trees.appeared(agent)
+        self.processes.trees.appeared(agent)
 
     async def _forget(self, key: AgentKey) -> None:
         """Forget an agent, as somebody asked, in the snapshot as well: no restart brings it back."""

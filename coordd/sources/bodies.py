@@ -11,6 +11,7 @@ after which the bytes were not written, both in epoch seconds: see util/written_
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 
 from coordd.agents.traces import Claim, Progress, Registration
@@ -129,7 +130,7 @@ def parse_progress(
     A ``progress`` below 0 says that the task failed.
     """
     fields = Fields(content, anchor=anchor, now=now)
-    percent = fields.number("progress", -LONGEST_TTL, 100, text=True)
+    percent = fields.number("progress", -math.inf, 100, text=True)
     failed = percent is not None and percent < 0
     progress = Progress(
         task=task,

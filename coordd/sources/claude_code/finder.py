@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from coordd.agents.source import SourceName
-from coordd.host.process_facts import ProcessFacts
-from coordd.host.processes import glance
-from coordd.runtime.worker import DeadlineMissed, Worker
+from coordd.host.process_facts import Process, ProcessFacts
+from coordd.host.processes import glance, lives
+from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.programs import Programs, running_programs
+from coordd.sources.claude_code.programs import is_program, running_programs
 from coordd.sources.claude_code.report import HomeReport
 from coordd.sources.claude_code.search import Found, HomeSearch
-from coordd.sources.claude_code.source import READ_DEADLINE, ClaudeCodeSource
+from coordd.sources.claude_code.source import ClaudeCodeSource
 from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.work_tree import Place
 
 _SILENT = "its file system does not answer"
 
@@ -80,7 +79,7 @@ class ClaudeCodeFinder:
         self._sources: dict[str, ClaudeCodeSource] = {}
         self._changed: Callable[[], None] = lambda: None
         self._found = Found()
-        self._programs = Programs()
+        self._programs: set[Process] = set()
         self._search = HomeSearch(
             worker=worker,
             watch=watch,
@@ -132,16 +131,14 @@ class ClaudeCodeFinder:
                 self._sources[path].named = one.named
         return {source.state.name: source for source in self._sources.values()}
 
-    async def look_for_programs(self) -> None:
-        """Have homes looked for if a program of Claude Code has started since the last look: it may name one.
-
-        To be called now and then; it costs one listing of ``/proc``, and a look at each new process.
-        """
+    def started(self, seen: Sequence[ProcessFacts]) -> None:
+        """Have homes looked for if one of these processes is a new Claude Code: it may name a home."""
         if not self.enabled or self.homes.user is None:
             return
-        with suppress(DeadlineMissed):  # then the next look tells
-            if await self._worker.run(self._programs.started, deadline=READ_DEADLINE):
-                self._changed()
+        programs = {one.process for one in seen if is_program(one)}
+        if programs - self._programs:
+            self._changed()
+        self._programs = {one for one in self._programs | programs if lives(one) is not False}
 
     @property
     def interval(self) -> float:

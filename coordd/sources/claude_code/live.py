@@ -9,9 +9,9 @@ from coordd.agents.traces import AgentTraces
 from coordd.host.process_facts import Process
 from coordd.sources.claude_code.session_file import Declared, SessionRecord
 from coordd.sources.claude_code.subagents import SubagentFiles
-from coordd.sources.claude_code.transcript import ASKING
-from coordd.sources.claude_code.transcript_file import TranscriptFile
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.claude_code.transcript import ASKING, TranscriptReducer
+from coordd.sources.sessions.transcript_file import TranscriptFile
+from coordd.sources.sessions.work_tree import Place
 
 KIND = "claude-code"
 """The name of this kind of source and agent, as records have it."""
@@ -40,7 +40,7 @@ class LiveSession:
     ended: bool = False
     ties: bool = True
     waits_since: float = 0.0
-    file: TranscriptFile | None = None
+    file: TranscriptFile[TranscriptReducer] | None = None
     subagents: SubagentFiles | None = None
     missing: bool = False
     odd: bool = False

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import os
 
-from coordd.host.process_facts import ProbeFailed
-from coordd.host.processes import glance
+from coordd.host.process_facts import ProbeFailed, ProcessFacts
+from coordd.host.processes import glance, pids
 from coordd.sources.claude_code.processes import is_named_so
 
 _MAX_ENVIRON = 1024 * 1024
 _VARIABLE = b"CLAUDE_CONFIG_DIR="
 
 
-class Programs:
-    """Remember which processes there were, to tell whether a Claude Code has started since.
-
-    A pid that was used again between two looks is taken for the process before; the rescan looks at all.
-    """
-
-    def __init__(self) -> None:
-        self._known: frozenset[int] = frozenset()
-
-    def started(self) -> bool:
-        """Return whether a program of Claude Code of the own user runs that did not at the last call."""
-        pids = frozenset(_pids())
-        new, self._known = pids - self._known, pids
-        return any(_is_program(pid) for pid in new)
-
-
 def running_programs() -> list[int]:
     """Return the pids of the own user's running programs of Claude Code."""
-    return [pid for pid in _pids() if _is_program(pid)]
+    return [seen.process.pid for seen in map(_glance, pids()) if seen is not None and is_program(seen)]
+
+
+def is_program(seen: ProcessFacts) -> bool:
+    """Return whether a process is a program of Claude Code of the own user."""
+    return seen.uid == os.geteuid() and is_named_so(seen)
 
 
 def home_of(pid: int) -> str | None:
@@ -53,18 +42,8 @@ def home_of(pid: int) -> str | None:
     return None
 
 
-def _pids() -> list[int]:
+def _glance(pid: int) -> ProcessFacts | None:
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:  # no Linux
-        return []
-
-
-def _is_program(pid: int) -> bool:
-    try:
-        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
-            return False
-        seen = glance(pid)
-    except (OSError, ProbeFailed):
-        return False
-    return seen is not None and is_named_so(seen)
+        return glance(pid)
+    except ProbeFailed:
+        return None

@@ -7,6 +7,7 @@ so that what changes afterwards is told.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from coordd.agents.traces import AgentTraces
@@ -16,9 +17,10 @@ from coordd.sources.claude_code.live import LiveSession
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.sessions import Known, Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
-from coordd.sources.claude_code.transcript_file import TranscriptFile
+from coordd.sources.claude_code.transcript import TranscriptReducer
 from coordd.sources.claude_code.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.sessions.transcript_file import TranscriptFile
+from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable
 
@@ -208,7 +210,7 @@ class HomeReader:
         path = self._find(one)
         if path is None:
             return "gone"
-        file = one.file or TranscriptFile(path, one.waits_since)
+        file = one.file or TranscriptFile(path, partial(TranscriptReducer, one.waits_since))
         file.path = path
         self._arm_transcript(one, file)
         outcome = file.read(wall)
@@ -248,7 +250,7 @@ class HomeReader:
         if failed is not None:
             self._unwatched["base" if what in (("home",), ("sessions",)) else "sessions"] = failed
 
-    def _arm_transcript(self, one: LiveSession, file: TranscriptFile) -> None:
+    def _arm_transcript(self, one: LiveSession, file: TranscriptFile[TranscriptReducer]) -> None:
         if not one.ended:
             self._arm((one.process,), [(file.path, _TRANSCRIPT)], self._teller(one.process))
 

@@ -30,15 +30,15 @@ from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
 from coordd.sources.claude_code.live import KIND
 from coordd.sources.claude_code.looks import Looks
-from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.reader import HomeReader, Shown
 from coordd.sources.claude_code.report import HomeReport, report_of
 from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.claude_code.sessions import HomeUnreadable
-from coordd.sources.claude_code.throttle import Throttle
 from coordd.sources.claude_code.watch import GONE, Watch, explain
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.throttle import Throttle
+from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 
 T = TypeVar("T")

@@ -39,11 +39,11 @@ from coordd.runtime.schedule import Schedule, now
 from coordd.sinks.restore import covered, restore
 from coordd.sinks.snapshot_reader import LastSnapshot
 from coordd.sources.base import OneSource
-from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.sessions import HomeUnreadable
 from coordd.sources.claude_code.source import ClaudeCodeSource
-from coordd.sources.claude_code.work_tree import unresolved
 from coordd.sources.fake import FakeSource
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.work_tree import unresolved
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList

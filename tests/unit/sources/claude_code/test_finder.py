@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sessions import Home
 from sources import Follower
 from waiting import until
 
+from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
 from coordd.sources.claude_code import search as search_module
@@ -353,3 +355,18 @@ async def test_homes_that_are_too_many_are_said(
     (user / ".claude-2" / "sessions").rmdir()
     assert len(await paths(finder)) == 2
     assert finder.problems == ()
+
+
+async def test_a_program_that_has_started_is_looked_for_once(make: Maker) -> None:
+    calls: list[None] = []
+    finder = make()
+    finder.start(lambda: calls.append(None))
+    seen = glance(os.getpid())
+    assert seen is not None
+    finder.started([replace(seen, name="sleep"), replace(seen, name="claude", uid=os.geteuid() + 1)])
+    assert calls == []
+    finder.started([replace(seen, name="claude")])
+    finder.started([replace(seen, name="claude")])
+    assert len(calls) == 1
+    finder.started([replace(seen, name="claude", process=seen.process._replace(start=1))])
+    assert len(calls) == 2, "another one with the same pid"

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from waiting import eventually
 
-from coordd.sources.claude_code.programs import Programs, home_of, running_programs
-
-
-def test_a_program_that_started_since_the_last_look_is_told_once(tmp_path: Path) -> None:
-    programs, program = Programs(), tmp_path / "claude"
-    shutil.copy("/bin/sleep", program)
-    programs.started()
-    with subprocess.Popen(["sleep", "100"]) as other, subprocess.Popen([program, "100"]) as running:
-        try:
-            # its name is that of the program from the moment at which that runs
-            named = Path(f"/proc/{running.pid}/comm")
-            eventually(lambda: named.read_text() == "claude\n")
-            assert programs.started()
-            assert not programs.started()
-        finally:
-            running.kill()
-            other.kill()
-
-
-def test_other_programs_are_none(tmp_path: Path) -> None:
-    programs = Programs()
-    programs.started()
-    with subprocess.Popen(["sleep", "100"], cwd=tmp_path) as other:
-        try:
-            eventually(lambda: Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n")
-            assert not programs.started()
-        finally:
-            other.kill()
+from coordd.host.processes import glance
+from coordd.sources.claude_code.programs import home_of, is_program, running_programs
 
 
 def test_a_running_process_names_its_home(tmp_path: Path) -> None:
@@ -46,6 +22,10 @@ def test_a_running_process_names_its_home(tmp_path: Path) -> None:
         try:
             eventually(lambda: child.pid in running_programs())
             eventually(lambda: home_of(child.pid) == str(tmp_path / "elsewhere"))
+            seen = glance(child.pid)
+            assert seen is not None
+            assert is_program(seen)
+            assert not is_program(replace(seen, uid=os.geteuid() + 1)), "another user's"
         finally:
             child.kill()
     with subprocess.Popen([shutil.which("sleep") or "", "1000"], env=environment) as child:

@@ -30,13 +30,13 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
 from coordd.sources.claude_code import awaiting as awaiting_module
 from coordd.sources.claude_code import looks as looks_module
-from coordd.sources.claude_code import places as places_module
 from coordd.sources.claude_code import sessions as sessions_module
-from coordd.sources.claude_code.places import Places
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, RecordHint
 from coordd.sources.claude_code.watch import Watch
-from coordd.sources.claude_code.work_tree import Place, place_of
+from coordd.sources.sessions import places as places_module
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.work_tree import Place, place_of
 from coordd.util.inotify import LibcBackend
 from coordd.util.timestamps import format_utc
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sources.claude_code.work_tree import Place, place_of, unresolved
+from coordd.sources.sessions.work_tree import Place, place_of, unresolved
 
 DEADLINE = 1.0
 """Seconds for one directory."""

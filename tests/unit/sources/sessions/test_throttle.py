@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordd.sources.claude_code.throttle import PERIOD, Throttle
+from coordd.sources.sessions.throttle import PERIOD, Throttle
 
 
 def test_the_first_change_is_read_at_once() -> None:

@@ -9,9 +9,9 @@ import pytest
 from waiting import until
 
 from coordd.runtime.worker import Worker
-from coordd.sources.claude_code import places as module
-from coordd.sources.claude_code.places import Places
-from coordd.sources.claude_code.work_tree import Place
+from coordd.sources.sessions import places as module
+from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.work_tree import Place
 
 
 class Resolver:

@@ -19,10 +19,10 @@ in a thread.
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Generic, Literal, Protocol, TypeVar
 
 from coordd.runtime.worker import renew_deadline
-from coordd.sources.claude_code.transcript import TranscriptReducer
 from coordd.util.digest import sha256_hex
 from coordd.util.fields import Malformed
 from coordd.util.regular_files import open_regular
@@ -42,19 +42,37 @@ Outcome = Literal["same", "grown", "more", "gone"]
 """What a reading has found: nothing new, something, something and there is more, no such file."""
 
 
-class TranscriptFile:
+class Reducer(Protocol):
+    """What is fed with the lines of one transcript; ``began`` is whether one of them has begun a turn."""
+
+    began: bool
+
+    def restart(self) -> None:
+        """Forget what the lines said, for they are read again."""
+        ...
+
+    def feed(self, lines: Iterable[bytes], wall: float) -> None:
+        """Take over whole lines; ``wall`` is the time now, in epoch seconds."""
+        ...
+
+
+R = TypeVar("R", bound=Reducer)
+
+
+class TranscriptFile(Generic[R]):
     """One transcript, at ``path``.
 
     Args:
         path: of the file; its folder may have been a link, the file may not.
-        since: tokens are counted from here on, in epoch seconds.
+        make: makes what is fed with its lines.
     """
 
-    __slots__ = ("_mark", "_marked", "_offset", "_partial", "_place", "_skipping", "path", "reducer")
+    __slots__ = ("_mark", "_marked", "_offset", "_partial", "_place", "_skipping", "make", "path", "reducer")
 
-    def __init__(self, path: str, since: float) -> None:
+    def __init__(self, path: str, make: Callable[[], R]) -> None:
         self.path = path
-        self.reducer = TranscriptReducer(since)
+        self.make = make
+        self.reducer = make()
         self._place: tuple[int, int] | None = None
         self._offset = 0
         self._mark, self._marked = _digest(b""), 0
@@ -95,7 +113,7 @@ class TranscriptFile:
             if start == 0:
                 break
             start, content = _from_the_next_line(start, content)
-            if _begins_a_turn(content, wall):
+            if self._begins_a_turn(content, wall):
                 break
         self.reducer.restart()
         self._partial, self._skipping = b"", 0 < start == size
@@ -105,6 +123,11 @@ class TranscriptFile:
             skipped = min(MARK - len(content), start)
             content = os.pread(descriptor, skipped, start - skipped) + content
         self._remember(content)
+
+    def _begins_a_turn(self, content: bytes, wall: float) -> bool:
+        probe = self.make()
+        probe.feed(content.split(b"\n"), wall)
+        return probe.began
 
     def _remember(self, content: bytes) -> None:
         """Remember what the file holds before the place up to which it was read; none of it is kept."""
@@ -145,12 +168,6 @@ class TranscriptFile:
             self._partial, self._skipping = b"", True
         else:
             self._partial += rest
-
-
-def _begins_a_turn(content: bytes, wall: float) -> bool:
-    probe = TranscriptReducer(wall)
-    probe.feed(content.split(b"\n"), wall)
-    return probe.began
 
 
 def _digest(content: bytes) -> str:

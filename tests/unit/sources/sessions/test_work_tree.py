@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coordd.sources.claude_code.work_tree import Place, place_of, unresolved
 from coordd.sources.git import MAX_DEPTH
+from coordd.sources.sessions.work_tree import Place, place_of, unresolved
 
 
 def git(where: Path, *words: str) -> None:

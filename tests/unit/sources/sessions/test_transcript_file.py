@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordd.agents.session import Turn
-from coordd.sources.claude_code import transcript_file
-from coordd.sources.claude_code.transcript_file import MAX_LINE, MAX_STEPS, STEP, TAILS, TranscriptFile
+from coordd.sources.claude_code.transcript import TranscriptReducer
+from coordd.sources.sessions import transcript_file
+from coordd.sources.sessions.transcript_file import MAX_LINE, MAX_STEPS, STEP, TAILS, TranscriptFile
 from coordd.util.fields import Malformed
 from coordd.util.timestamps import format_utc
 
@@ -52,11 +53,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s.jsonl"
 
 
-def opened(path: Path) -> TranscriptFile:
-    return TranscriptFile(str(path), T0)
+def opened(path: Path) -> TranscriptFile[TranscriptReducer]:
+    return TranscriptFile(str(path), lambda: TranscriptReducer(T0))
 
 
-def turn_of(file: TranscriptFile) -> Turn:
+def turn_of(file: TranscriptFile[TranscriptReducer]) -> Turn:
     return file.reducer.turn()
 
 
@@ -161,7 +162,7 @@ def test_nothing_of_a_transcript_is_kept_to_know_it_again(path: Path) -> None:
     file.read(WALL)
     append(path, b'{"a":"SECRET"}\n')
     file.read(WALL)
-    held = [getattr(file, name) for name in TranscriptFile.__slots__]
+    held = [getattr(file, name) for name in TranscriptFile.__slots__ if name != "make"]
     assert "SECRET" not in repr(held)
     assert file.read(WALL) == "same"
 
