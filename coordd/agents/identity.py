@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from coordd.agents.hooks import KIND as HOOKED
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation
 from coordd.host.process_facts import Process
@@ -25,6 +26,13 @@ class Rule:
     number: int
     when: str
     link: Callable[[Observation], Hashable | None]
+
+
+def _session_of(one: Observation) -> tuple[str, str] | None:
+    """Return the kind and the id of the session that an observation names, None for one that is not meant."""
+    if one.session is not None:
+        return (one.session.kind, one.session.session_id) if one.session.ties else None
+    return None if one.hooks is None else (HOOKED, one.hooks.session_id)
 
 
 RULES: tuple[Rule, ...] = (
@@ -46,7 +54,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         4,
         "they name the same session, in whatever workspace",
-        lambda one: (one.session.kind, one.session.session_id) if one.session and one.session.ties else None,
+        _session_of,
     ),
 )
 _TIES = tuple(rule for rule in RULES if rule.number > 2)
@@ -63,7 +71,9 @@ Tie = tuple[int, Hashable]
 
 def ties(one: Observation) -> tuple[Tie, ...]:
     """Return what an observation names that may join it with one of another id."""
-    if one.process is None and one.session is None:  # the usual case: each beat comes by here
+    if (
+        one.process is None and one.session is None and one.hooks is None
+    ):  # the usual case: each beat comes by here
         return ()
     return tuple((rule.number, link) for rule in _TIES if (link := rule.link(one)) is not None)
 
@@ -77,21 +87,32 @@ def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[
     """Return the agents that these observations are of, each with its observations in the order given.
 
     The key is that of the first observation with a workspace, with the id that a registration chose where
-    there is one. All observations that any rule could join with one of these have to be among them.
+    there is one; what hooks alone tell comes last. All observations that any rule could join with one of
+    these have to be among them.
     """
     order = {one.place: index for index, one in enumerate(observations)}
     homes: dict[AgentKey, list[Observation]] = {}
     homeless: dict[AgentKey, list[Observation]] = {}
     for linked in _linked(observations):
         group = sorted(linked, key=lambda one: order[one.place])
-        agent_id = next((one.agent_id for one in group if one.session is None), group[0].agent_id)
-        home = next((one.workspace for one in group if one.workspace != NO_WORKSPACE), NO_WORKSPACE)
+        # hooks know a session by its present id, and write where it began: others know better
+        known = [one for one in group if one.session or _chooses_id(one)] or group
+        agent_id = next((one.agent_id for one in group if _chooses_id(one)), known[0].agent_id)
+        placed = [one.workspace for one in (*known, *group) if one.workspace != NO_WORKSPACE]
+        home = placed[0] if placed else NO_WORKSPACE
         agents = homes if home != NO_WORKSPACE else homeless
         agents.setdefault(AgentKey(home, agent_id), []).extend(group)
     found = {key: [*group] for key, group in homes.items()}
     for key, group in homeless.items():
         found.setdefault(_only_home(key.agent_id, homes) or key, []).extend(group)
     return {key: tuple(sorted(group, key=lambda one: order[one.place])) for key, group in found.items()}
+
+
+def _chooses_id(one: Observation) -> bool:
+    """Return whether an observation has the id that somebody chose for the agent, not that of its session."""
+    if one.session is not None:
+        return False
+    return one.hooks is None or (one.traces is not None and one.traces.registration is not None)
 
 
 def _linked(observations: Iterable[Observation]) -> list[list[Observation]]:

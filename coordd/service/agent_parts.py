@@ -12,8 +12,9 @@ from coordd.config.layout import Layout
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import HomesWanted
-from coordd.sources.claude_code.watch import Watch
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.hooks.finder import HooksFinder, folders_of
+from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
 
 
@@ -42,6 +43,16 @@ def claude_code_finder(
         workspaces=workspaces,
         worker=Worker("coordd-claude", replaceable=True),
         places=Worker("coordd-places", replaceable=True),
+        watch=Watch(),
+        remote=remote_type,
+    )
+
+
+def hooks_finder(sources: ConfigSources) -> HooksFinder:
+    """Return what finds the hooks of the user whose daemon this is; those of others are theirs to read."""
+    return HooksFinder(
+        folders=folders_of(sources.environ) if sources.layout.name == "user" else (),
+        worker=Worker("coordd-hooks", replaceable=True),
         watch=Watch(),
         remote=remote_type,
     )

@@ -44,7 +44,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder
+from coordd.service.agent_parts import agent_limits, claude_code_finder, hooks_finder
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
@@ -185,6 +185,7 @@ class Parts:
                 self.workspaces,
                 self.redis.finder,
                 self.claude_code,
+                hooks_finder(sources),
             ),
             stores=Stores(
                 store=self.store,

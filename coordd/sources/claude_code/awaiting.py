@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from coordd.sources.claude_code.projects import ProjectFolders, named_after
-from coordd.sources.claude_code.watch import APPEARED
+from coordd.sources.sessions.watch import APPEARED
 from coordd.util import inotify as ino
 
 MAX_WATCHED = 512

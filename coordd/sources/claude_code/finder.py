@@ -17,8 +17,8 @@ from coordd.sources.claude_code.programs import is_program, running_programs
 from coordd.sources.claude_code.report import HomeReport
 from coordd.sources.claude_code.search import Found, HomeSearch
 from coordd.sources.claude_code.source import ClaudeCodeSource
-from coordd.sources.claude_code.watch import Watch
 from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place
 
 _SILENT = "its file system does not answer"

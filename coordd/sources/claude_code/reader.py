@@ -18,8 +18,8 @@ from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.sessions import Known, Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
 from coordd.sources.claude_code.transcript import TranscriptReducer
-from coordd.sources.claude_code.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.sources.sessions.transcript_file import TranscriptFile
+from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable

@@ -27,7 +27,7 @@ from coordd.sources.claude_code.homes import (
     named_candidates,
 )
 from coordd.sources.claude_code.programs import home_of, running_programs
-from coordd.sources.claude_code.watch import APPEARED, GONE, Tell, Watch
+from coordd.sources.sessions.watch import APPEARED, GONE, Tell, Watch
 from coordd.util import inotify as ino
 from coordd.util.fields import jsonable
 

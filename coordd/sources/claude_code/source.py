@@ -35,9 +35,9 @@ from coordd.sources.claude_code.report import HomeReport, report_of
 from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.claude_code.sessions import HomeUnreadable
-from coordd.sources.claude_code.watch import GONE, Watch, explain
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.throttle import Throttle
+from coordd.sources.sessions.watch import GONE, Watch, explain
 from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 

@@ -18,7 +18,7 @@ from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
-from coordd.sources.file.agent_files import SUFFIXES
+from coordd.sources.file.agent_files import suffixes_of
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.hints import Hint, Signal
 from coordd.sources.file.watch import Followed
@@ -122,7 +122,7 @@ class FileSource:
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
         """Read all files of these agents: a registration may be renewed through a file that stays open."""
         # by the files' names, for an id may itself end like one of them
-        files = {agent_id + suffix for agent_id in agent_ids for suffix in SUFFIXES}
+        files = {agent_id + suffix for agent_id in agent_ids for suffix in suffixes_of(agent_id)}
         return await self._run(self._reader.read, files)
 
     def lost(self, trouble: str) -> None:

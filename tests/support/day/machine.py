@@ -12,7 +12,7 @@ from played_claude import Written
 
 from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.trees import ProcessUse
-from coordd.sources.claude_code.watch import ONCE, Tell
+from coordd.sources.sessions.watch import ONCE, Tell
 from coordd.util import inotify as ino
 from day.clock import Clock
 

@@ -21,7 +21,7 @@ from coordd.sources.claude_code import search as search_module
 from coordd.sources.claude_code import source as source_module
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.claude_code.homes import Candidate, HomesWanted, Look, look_at
-from coordd.sources.claude_code.watch import Watch
+from coordd.sources.sessions.watch import Watch
 
 
 @pytest.fixture

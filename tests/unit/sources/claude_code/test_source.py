@@ -33,9 +33,9 @@ from coordd.sources.claude_code import looks as looks_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, RecordHint
-from coordd.sources.claude_code.watch import Watch
 from coordd.sources.sessions import places as places_module
 from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
 from coordd.util.inotify import LibcBackend
 from coordd.util.timestamps import format_utc

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from coordd.sources.claude_code.watch import APPEARED, GONE, MODIFY, ONCE, Watch, explain
+from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, Watch, explain
 from coordd.util import inotify as ino
 
 
