@@ -122,7 +122,9 @@ def print_settings(target: DaemonTarget, place: str) -> int:  # noqa: ARG001  # 
 
 
 def _chosen(target: DaemonTarget, place: str) -> list[Settings]:
-    return [places.of_project(target)] if place == "project" else places.of_user(target, os.environ)
+    if place == "project":
+        return [places.of_project(target)]
+    return places.of_user(os.environ, places.known_to(target))
 
 
 def _each(chosen: Sequence[Settings], act: Callable[[SettingsFile], str]) -> int:

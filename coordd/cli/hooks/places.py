@@ -12,7 +12,8 @@ from coordd.util.text import escape
 from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
     from coordd.cli.common import DaemonTarget
 
@@ -24,13 +25,16 @@ class Settings(NamedTuple):
     within: str | None = None
 
 
-def of_user(target: DaemonTarget, environ: Mapping[str, str]) -> list[Settings]:
-    """Return the settings of each home of Claude Code; of the usual one where there is none yet."""
+def of_user(environ: Mapping[str, str], known: Iterable[str]) -> list[Settings]:
+    """Return the settings of each home of Claude Code; of the usual one where there is none yet.
+
+    ``known`` are further homes, as :func:`known_homes` has them.
+    """
     home = environ.get("HOME") or os.path.expanduser("~")
     usual = os.path.join(home, ".claude")
     named = environ.get("CLAUDE_CONFIG_DIR", "")
     homes: dict[str, str] = {}
-    for path in (usual, *([named] if os.path.isabs(named) else []), *_beside(home), *_known(target)):
+    for path in (usual, *([named] if os.path.isabs(named) else []), *_beside(home), *known):
         if os.path.isdir(path):
             homes.setdefault(os.path.realpath(path), path)
     if not homes or (os.path.isabs(named) and os.path.realpath(named) not in homes):
@@ -77,13 +81,17 @@ def _beside(home: str) -> Iterator[str]:
             yield path
 
 
-def _known(target: DaemonTarget) -> Iterator[str]:
-    """Yield the homes that the daemon reads, as far as they are this user's; none while it does not run."""
+def known_to(target: DaemonTarget) -> list[str]:
+    """Return the homes that the daemon reads, as far as they are this user's; none while it does not run."""
     try:
         with target.hurried(1.0).connect(advise=False, tell=False) as client:
-            status = as_dict(client.call("status"))
+            return list(known_homes(as_dict(client.call("status"))))
     except CoorddError:
-        return
+        return []
+
+
+def known_homes(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the homes of Claude Code that a status document names, as far as they are this user's."""
     for source in dicts(status.get("sources")):
         path = source.get("path")
         if source.get("kind") == "claude-code" and isinstance(path, str):
