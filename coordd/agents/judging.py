@@ -157,13 +157,13 @@ class Judging:
     def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
         """Return those that are to be dormant from now on: each is silent for too long by itself.
 
-        So whether a workspace has an agent of some id does not depend on what else was read before.
+        So whether a workspace has an agent of some id does not depend on what else was read before. But of
+        one that has ended all are: what another source heard before the end must not bring it back.
         """
-        return [
-            one
-            for one in observations
-            if not one.dormant and self.time_to_forget(self._evidence(one, horizon)) == 0.0
-        ]
+        awake = [one for one in observations if not one.dormant]
+        if len(awake) > 1 and self.time_to_forget(self.evidence_to_forget(awake, horizon)) == 0.0:
+            return awake
+        return [one for one in awake if self.time_to_forget(self._evidence(one, horizon)) == 0.0]
 
     def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
         """Return whether an agent with these observations is silent for too long to be shown."""

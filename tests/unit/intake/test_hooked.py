@@ -209,3 +209,77 @@ def test_beats_of_another_source_after_the_word_make_it_silent(tmp_path: Path, e
         assert one.shown == ("inactive", "silent", None)
 
     play(tmp_path, story)
+
+
+@pytest.mark.parametrize("event", ["Stop", "heartbeat", "SessionEnd"])
+def test_a_session_that_ended_does_not_come_back_by_what_its_hooks_said(tmp_path: Path, event: str) -> None:
+    """SessionEnd is unreliable: the last word of one that has ended may be that it waits."""
+
+    async def story(scene: Scene) -> None:
+        session = scene.session()
+        one = Container(scene, session.played.session_id)
+        one.hook("SessionStart")
+        await scene.passes(5)
+        one.hook(event)
+        await scene.passes(5)
+        assert scene.shown(session) == ("active", "process", "idle")
+        session.played.remove_record()
+        scene.machine.end(session.process)
+        await scene.passes(5)
+        assert scene.shown(session) == ("inactive", "ended", None)
+        for _ in range(130):
+            await scene.passes(60)
+            assert one.shown in [("inactive", "ended", None), None]
+        assert one.shown is None
+        await scene.ends()
+        await scene.starts()
+        await scene.passes(3600)
+        assert one.shown is None
+        one.hook("SessionStart")
+        await scene.passes(5)
+        assert one.shown == ("active", "heartbeat", "idle")
+
+    play(tmp_path, story)
+
+
+def test_a_question_counts_beside_a_session_that_says_nothing_of_itself(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        session = scene.session(prints=True)
+        one = Container(scene, session.played.session_id)
+        session.played.prompt()
+        await scene.passes(5)
+        call = session.played.call()
+        await scene.passes(1)
+        one.hook("PermissionRequest")
+        await scene.passes(5)
+        assert scene.shown(session) == ("active", "process", "waiting")
+        assert one.view.waiting_for == "permission prompt"
+        await scene.passes(3600)
+        assert scene.shown(session) == ("active", "process", "waiting")
+        session.played.result(call)
+        await scene.passes(5)
+        assert scene.shown(session) == ("active", "process", "working")
+
+    play(tmp_path, story)
+
+
+def test_what_a_session_says_of_itself_goes_before_an_older_question(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        session = scene.session()
+        one = Container(scene, session.played.session_id)
+        session.played.prompt()
+        await scene.passes(5)
+        session.played.call()
+        one.hook("PermissionRequest")
+        await scene.passes(1)
+        session.played.status("waiting", "permission prompt")
+        await scene.passes(60)
+        assert scene.shown(session) == ("active", "process", "waiting")
+        session.played.status("busy")
+        await scene.passes(60)
+        assert scene.shown(session) == ("active", "process", "working")
+        session.played.status("idle")
+        await scene.passes(60)
+        assert scene.shown(session) == ("active", "process", "idle")
+
+    play(tmp_path, story)
