@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from claude_code import ClaudeCode, Terminal
 from claude_scene import Watched, claude_code, users_coordd
+from live import read_records
 from model_stub import call
 from waiting import PATIENCE, NotYet, eventually
 
@@ -228,6 +229,50 @@ def test_one_agent_whatever_tells_of_it(hooked: Hooked) -> None:
         assert any("hooks are installed" in line for line in daemon.ctl("doctor").stdout.splitlines())
         terminal.say("/exit")
         watch.becomes(agent, status="inactive", reason="ended")
+
+
+@pytest.mark.root
+def test_a_container_that_shares_the_project_and_nothing_else(tmp_path: Path) -> None:
+    """Pids and a home of its own; coordd runs outside, with the home of another user."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    config = outside / ".config/coordd/coordd.toml"
+    config.parent.mkdir(parents=True)
+    with claude_code(tmp_path / "inside") as claude:
+        hooked = Hooked(claude.home.parent, claude)
+        hooked.ctl("hooks", "install")
+        project = hooked.project("app", workspace=True)
+        config.write_text(
+            f'[coordination]\nworkspaces = [{json.dumps(str(project))}]\n[agents]\ntimeout = "4s"\n'
+        )
+        gate = hooked.directory / "gate"
+        waiting = f"until [ -e {gate} ]; do sleep 0.05; done"
+        claude.model.answers("CONTAINED", call("Bash", command=waiting), {"text": "Over."})
+        claude.program_prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        with users_coordd(outside) as daemon:
+            process = claude.printing(project, "CONTAINED", "--allowedTools", "Bash")
+
+            def shown(**expected: object) -> dict[str, Any]:
+                (agent,) = daemon.rpc("agents.list")["agents"]
+                if any(agent[name] != value for name, value in expected.items()):
+                    raise NotYet({name: agent[name] for name in expected})
+                return dict(agent)
+
+            agent = eventually(lambda: shown(status="active", activity="working", sources=["file"]))
+            expected = {"kind": "claude-code", "pid": None, "workspace": str(project), "reason": "heartbeat"}
+            assert {name: agent[name] for name in expected} == expected
+            assert agent["session_id"] == agent["agent_id"]
+            eventually(lambda: shown(status="unknown", reason="quiet"))
+
+            def recorded() -> set[str]:
+                records = read_records(outside / ".local/state/coordd/metrics", "agent")
+                return {one["reason"] for one in records}
+
+            eventually(lambda: recorded() == {"heartbeat", "quiet"})
+            gate.touch()
+            assert process.wait(PATIENCE) == 0
+            eventually(lambda: shown(status="inactive", reason="ended"))
+            eventually(lambda: recorded() == {"heartbeat", "quiet", "ended"})
 
 
 def test_the_agent_is_known_by_its_hooks_alone(hooked: Hooked) -> None:

@@ -90,7 +90,7 @@ def test_installed_and_removed_leaves_the_settings_as_they_were(user: User, cont
     before = user.files()
 
     said = user.ctl("hooks", "install")
-    assert "~/.claude/settings.json: the hooks are in it; before, it was ~/.local/state/" in said
+    assert "~/.claude/settings.json: the hooks are in it; its backup is ~/.local/state/" in said
     assert sum(map(is_ours, user.hooks())) == len(ENTRIES)
     assert stat.S_IMODE(user.settings.stat().st_mode) == 0o640
     assert [path.read_bytes() for path in user.kept.glob("*.backup")] == [content]

@@ -155,7 +155,7 @@ def _install(file: SettingsFile, path: str) -> str:
         backup = undo.Backup(before, "")
     kept = undo.keep(folder, file.target, backup._replace(written=sha256_hex(content)))
     replace(file, content)
-    return "the hooks are in it" + (f"; before, it was {_short(kept)}" if kept else "; it is new")
+    return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new")
 
 
 def _uninstall(file: SettingsFile) -> str:
