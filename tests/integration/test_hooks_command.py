@@ -299,3 +299,8 @@ def test_installing_at_the_same_time_as_somebody_writes(user: User) -> None:
         replace(file, None)
     assert user.settings.read_text() == '{"model": "opus"}'
     assert os.listdir(user.settings.parent) == ["settings.json"]
+
+
+def test_without_a_command_the_help_is_shown(user: User) -> None:
+    assert user.ctl("hooks", code=2).startswith("Usage: coordctl hooks ")
+    assert user.files() == {}

@@ -17,6 +17,7 @@ from coordd.cli.hooks.settings_file import HooksError, SettingsFile, read, repla
 from coordd.cli.options import takes_target
 from coordd.util.digest import sha256_hex
 from coordd.util.text import escape
+from coordd.util.usage import USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ def takes_place(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.group(
     "hooks",
+    invoke_without_command=True,
     epilog="""\b
 Examples:
   coordctl hooks install                for every session of this user
@@ -55,8 +57,13 @@ Examples:
 Sessions of Claude Code are seen without hooks. Hooks tell of sessions that cannot be
 looked at from outside, as in a container that shares the project.""",
 )
-def command() -> None:
+@click.pass_context
+def command(ctx: click.Context) -> int:
     """Let Claude Code tell of its sessions by hooks, or no longer."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        return USAGE
+    return 0
 
 
 @command.command(
