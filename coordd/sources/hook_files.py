@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from coordd.agents.hooks import EVENTS, Hooks
@@ -26,9 +27,16 @@ class HookFile(NamedTuple):
     identity: int
 
 
-def hooks_of(session_id: str, files: Mapping[str, HookFile]) -> Hooks:
-    """Return what the hooks of a session tell by their files, each by the name of its event."""
-    return Hooks(session_id, **{EVENTS[event]: file.at for event, file in files.items()})
+def hooks_of(session_id: str, files: Mapping[str, HookFile], boot: float | None = None) -> Hooks:
+    """Return what the hooks of a session tell by their files, each by the name of its event.
+
+    ``boot`` is when the machine on which they run was started, in epoch seconds: a session that told nothing
+    since has ended then. None: that is not known, for other machines may write there too.
+    """
+    hooks = Hooks(session_id, **{EVENTS[event]: file.at for event, file in files.items()})
+    if boot is None or not hooks.told or hooks.last is None or hooks.last >= boot:
+        return hooks
+    return replace(hooks, end=boot)
 
 
 def beat_of(files: Mapping[str, HookFile], before: AgentTraces | None) -> Heartbeat | None:

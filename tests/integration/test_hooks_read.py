@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from sessions import Home
 from waiting import NotYet, eventually
 
 from coordd.cli.hooks.script import SHIPPED
+from coordd.host.boot import boot_time
 
-MINUTE, HOUR = 60.0, 3600.0
+HOUR = 3600.0
 
 
 class User:
@@ -37,6 +39,12 @@ class User:
             "CLAUDE_PROJECT_DIR": "" if project is None else str(project.root),
         }
         subprocess.run(["/bin/sh", "-c", f"{SHIPPED} {event}"], env=environ, check=True)
+
+    def configure(self, **agents: str) -> None:
+        """Write the user's configuration."""
+        path = self.home / ".config/coordd/coordd.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text("[agents]\n" + "".join(f'{name} = "{value}"\n' for name, value in agents.items()))
 
 
 @pytest.fixture
@@ -113,35 +121,59 @@ def test_all_that_shows_it_takes_it(user: User, daemon: Coordd, session: str) ->
 
 
 @pytest.mark.parametrize(
-    ("event", "seconds", "shown"),
+    ("event", "shown"),
     [
-        ("PreToolUse", 20 * MINUTE, ("unknown", "quiet")),
-        ("PermissionRequest", HOUR, ("unknown", "quiet")),
-        ("Question", HOUR, ("unknown", "quiet")),
-        ("Stop", HOUR, ("unknown", "quiet")),
-        ("StopFailure", HOUR, ("unknown", "quiet")),
-        ("SessionStart", HOUR, ("unknown", "quiet")),
-        ("PostToolUse", 3 * MINUTE, ("inactive", "silent")),
-        ("SessionEnd", MINUTE, ("inactive", "ended")),
+        ("PreToolUse", ("unknown", "quiet")),
+        ("PermissionRequest", ("unknown", "quiet")),
+        ("Question", ("unknown", "quiet")),
+        ("Stop", ("unknown", "quiet")),
+        ("StopFailure", ("unknown", "quiet")),
+        ("SessionStart", ("unknown", "quiet")),
+        ("PostToolUse", ("inactive", "silent")),
+        ("SessionEnd", ("inactive", "ended")),
     ],
 )
 def test_what_was_told_long_ago_is_judged_by_its_age(
-    user: User, session: str, event: str, seconds: float, shown: tuple[str, str]
+    user: User, session: str, event: str, shown: tuple[str, str]
 ) -> None:
+    """Long ago is a timeout; more of it is played in tests/unit/intake/test_hooked.py."""
+    user.configure(timeout="1s")
     if event == "PostToolUse":
         user.hook(session, "SessionStart")
-        age(user.folder, session, 10.0)
+        age(user.folder, session, 5.0)
     user.hook(session, event)
-    age(user.folder, session, seconds)
+    age(user.folder, session, 5.0)
     with users_coordd(user.home) as daemon:
         becomes(daemon, session, status=shown[0], reason=shown[1], activity=None)
         status = daemon.rpc("status")
         assert [one for one in status["problems"] if session in one] == []
 
 
+def test_what_was_told_before_the_machine_was_started_has_ended(user: User, session: str) -> None:
+    user.hook(session, "Stop")
+    before = boot_time() - 60.0
+    for file in user.folder.iterdir():
+        os.utime(file, (before, before))
+    user.configure(forget_ended_after="365d")
+    with users_coordd(user.home) as daemon:
+        becomes(daemon, session, status="inactive", reason="ended")
+
+
+def test_a_folder_that_goes_and_comes_again(user: User, daemon: Coordd, session: str) -> None:
+    for _ in range(2):
+        user.hook(session, "Stop")
+        becomes(daemon, session, status="active")
+        assert "hooks" in [one["kind"] for one in daemon.rpc("status")["sources"]]
+        shutil.rmtree(user.folder)
+        eventually(lambda: daemon.rpc("agents.list")["agents"] == [])
+        eventually(lambda: "hooks" not in [one["kind"] for one in daemon.rpc("status")["sources"]])
+        assert daemon.rpc("status")["problems"] == []
+
+
 def test_a_restart_knows_it_as_it_was(user: User, session: str) -> None:
+    user.configure(timeout="1s")
     user.hook(session, "PreToolUse")
-    age(user.folder, session, 20 * MINUTE)
+    age(user.folder, session, 5.0)
     with users_coordd(user.home) as daemon:
         becomes(daemon, session, status="unknown", reason="quiet")
         daemon.stop()

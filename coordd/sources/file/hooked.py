@@ -24,7 +24,11 @@ def hook_files(stem: str, entries: Mapping[str, Entry[AgentTrace]]) -> dict[str,
 
 
 def hooked(
-    session_id: str, files: Mapping[str, HookFile], beat: Heartbeat | None, before: AgentTraces | None
+    session_id: str,
+    files: Mapping[str, HookFile],
+    beat: Heartbeat | None,
+    before: AgentTraces | None,
+    boot: float | None,
 ) -> tuple[Heartbeat | None, Hooks]:
     """Return the last sign of life of a session, and what its hooks tell.
 
@@ -33,11 +37,12 @@ def hooked(
         files: the files that hooks alone have left.
         beat: the heartbeat as its own file has it, which hooks touch as well; None for no such file.
         before: the traces as they were read before.
+        boot: when the machine was started on which hooks run, in epoch seconds; None: that is not known.
     """
     changed = beat.mtime if beat is not None else None
     if beat is None or changed is None:
-        return beat_of(files, before), hooks_of(session_id, files)
+        return beat_of(files, before), hooks_of(session_id, files, boot)
     last = beat_of(files, before)
     every = {**files, HEARTBEAT[1:]: HookFile(changed, 0)}
     later = last is not None and last.mtime is not None and last.mtime > changed
-    return last if later else beat, hooks_of(session_id, every)
+    return last if later else beat, hooks_of(session_id, every, boot)

@@ -50,7 +50,8 @@ MAX_MALFORMED = 1000
 class WorkspaceReader:
     """Read one workspace, and remember what was read so that the next reading costs less.
 
-    ``moved`` is true while a link stands on the way to the folder.
+    ``moved`` is true while a link stands on the way to the folder. ``boot`` is when this machine was started
+    (epoch seconds), None while other machines may write there.
 
     Args:
         workspace: absolute path; the key that its traces carry.
@@ -73,6 +74,7 @@ class WorkspaceReader:
         self._bounds = bounds or Bounds()
         self._left_out: set[str] = set()
         self.moved = False
+        self.boot: float | None = None
         self._coordination = folder or os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
         self._folder: TraceFolder[AgentTrace] = TraceFolder(
@@ -327,7 +329,7 @@ class WorkspaceReader:
         heartbeat = heartbeat if isinstance(heartbeat, Heartbeat) else None
         hooks = None
         if files is not None:
-            heartbeat, hooks = hooked(agent_id, files, heartbeat, self._agents.get(agent_id))
+            heartbeat, hooks = hooked(agent_id, files, heartbeat, self._agents.get(agent_id), self.boot)
         registration = active.value if active is not None else None
         task_ids = tasks.value if tasks is not None else TaskIds()
         known = task_ids if isinstance(task_ids, TaskIds) else None

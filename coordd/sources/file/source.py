@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, SourceTraces
+from coordd.host.boot import boot_time
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
@@ -65,6 +66,7 @@ class FileSource:
         self._folder = found.found.folder
         self._backend = backend
         self._reader = backend.reader(found.found)
+        self._reader.boot = None if found.remote else boot_time()
         self._moved = moved
         self._worker = worker
         self._unfollow = unfollow

@@ -73,7 +73,8 @@ class HooksFinder:
             return {}
         try:
             found = await self._worker.run(self._look, deadline=READ_DEADLINE)
-        except DeadlineMissed:
+        except DeadlineMissed as missed:
+            missed.future.add_done_callback(lambda _late: self._changed())
             return None
         self._sources = {
             path: one for path, one in self._sources.items() if path in found and not one.stopped

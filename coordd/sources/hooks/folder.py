@@ -29,7 +29,8 @@ class HookFolder:
     """Remember the files of each session, as they were read last.
 
     ``malformed`` maps the path of what lies in a file's place to what it is, ``over_limit`` says that there
-    is more than is read, None where there is not.
+    is more than is read, None where there is not. ``boot`` is when this machine was started (epoch seconds),
+    None while other machines may write there.
 
     Args:
         path: the folder.
@@ -40,6 +41,7 @@ class HookFolder:
         self.path = path
         self.malformed: dict[str, str] = {}
         self.over_limit: str | None = None
+        self.boot: float | None = None
         self._max_files = max_files
         self._agents: dict[str, AgentTraces] = {}
 
@@ -110,7 +112,7 @@ class HookFolder:
         beat = beat_of(files, before)
         if beat is None:
             return None
-        traces = AgentTraces(session, beat, hooks=hooks_of(session, files))
+        traces = AgentTraces(session, beat, hooks=hooks_of(session, files, self.boot))
         return before if traces == before else traces
 
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, SourceTraces
+from coordd.host.boot import boot_time
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
@@ -142,6 +143,7 @@ class HooksSource:
 
     def _follow(self) -> None:
         fstype = self._remote(self._path)
+        self._folder.boot = boot_time() if fstype is None else None
         error = watch_folder(self._watch, self, self._path, self._changed)
         if self.stopped:
             self._watch.forget(self)

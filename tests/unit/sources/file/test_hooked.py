@@ -123,6 +123,21 @@ def test_heartbeats_alone_tell_of_no_hooks_that_say_anything(agents: Path, reade
     assert not found[SESSION].hooks.told
 
 
+def test_what_was_told_before_the_machine_was_started_is_of_a_session_that_ended(
+    agents: Path, reader: WorkspaceReader
+) -> None:
+    touch(agents, f"{SESSION}.Stop", T)
+    touch(agents, f"{SESSION}.heartbeat", T)
+    reader.boot = T + 5
+    hooks = scanned(reader)[SESSION].hooks
+    assert hooks is not None
+    assert (hooks.word, hooks.ended) == ("ended", T + 5)
+    touch(agents, f"{SESSION}.SessionStart", T + 6)
+    hooks = scanned(reader)[SESSION].hooks
+    assert hooks is not None
+    assert hooks.word == "over"
+
+
 def test_what_is_removed_goes(agents: Path, reader: WorkspaceReader) -> None:
     for event in EVENTS:
         touch(agents, f"{SESSION}.{event}", T)

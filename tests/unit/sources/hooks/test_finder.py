@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -87,3 +88,27 @@ def test_where_hooks_leave_their_files() -> None:
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "relative"}) == (home,)
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "/home/me/.local/state"}) == (home,)
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "/s"}) == ("/s/coordd/hooks", home)
+
+
+async def test_a_look_that_hangs_keeps_what_was_found_and_is_repeated_once_it_answers(
+    finder: HooksFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one/coordd/hooks").mkdir(parents=True)
+    (tmp_path / "other/coordd/hooks").mkdir(parents=True)
+    before = await found(finder)
+    answers = threading.Event()
+    look = finder._look
+
+    def hangs() -> list[str]:
+        answers.wait(10)
+        return look()
+
+    monkeypatch.setattr(finder, "_look", hangs)
+    monkeypatch.setattr("coordd.sources.hooks.finder.READ_DEADLINE", 0.05)
+    TOLD.clear()
+    assert await finder.find() is None
+    assert TOLD == []
+    answers.set()
+    await until(lambda: bool(TOLD))
+    monkeypatch.setattr("coordd.sources.hooks.finder.READ_DEADLINE", 5.0)
+    assert await found(finder) == before

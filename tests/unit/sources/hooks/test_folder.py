@@ -59,6 +59,21 @@ def test_only_a_later_file_is_another_beat(tmp_path: Path) -> None:
     assert folder.read_all() == {}
 
 
+def test_what_was_told_before_the_machine_was_started_is_of_a_session_that_ended(tmp_path: Path) -> None:
+    for session, at in ((ONE, 1000.0), (OTHER, 3000.0)):
+        touch(tmp_path, f"{session}.Stop", at)
+        touch(tmp_path, f"{session}.heartbeat", at - 100)
+    touch(tmp_path, "alone.heartbeat", 1000.0)
+    folder = HookFolder(str(tmp_path))
+    folder.boot = 2000.0
+    words = {name: one.hooks.word for name, one in folder.read_all().items() if one.hooks is not None}
+    assert words == {ONE: "ended", OTHER: "over", "alone": "works"}
+    ended = folder.read([ONE])[ONE]
+    assert ended is not None
+    assert ended.hooks is not None
+    assert ended.hooks.ended == 2000.0
+
+
 def test_nothing_is_opened_and_what_is_no_file_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / f"{ONE}.Stop")
     (tmp_path / f"{ONE}.heartbeat").symlink_to("/etc/shadow")
