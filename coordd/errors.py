@@ -139,6 +139,7 @@ class DaemonNotRunning(ClientError):
         how: how it ended there, in a sentence.
         others: daemons that answer elsewhere, each in words and with the command that asks it.
         advice: what to do, a sentence or command each.
+        start: how to start it again, a ``coordd.protocol.starting.Start``; None if it is not known.
     """
 
     exit_code = 3
@@ -153,8 +154,10 @@ class DaemonNotRunning(ClientError):
         how: str = "",
         others: list[tuple[str, str]] | None = None,
         advice: list[str] | None = None,
+        start: object = None,
     ) -> None:
         self.tried = tried
+        self.start = start
         self.layout = layout
         self.root = root
         self.crashed = crashed
@@ -181,6 +184,7 @@ class DaemonNotRunning(ClientError):
             how=self.how,
             others=self.others,
             advice=advice,
+            start=self.start,
         )
 
 

@@ -26,6 +26,8 @@ _WORDS = {
 _GROUP = ("memory_current", "memory_used", "memory_max", "memory_percent", "cpu_max", "cpu_percent")
 _TOKENS = ("input", "output", "cache_read", "cache_write", "since")
 _USAGE = ("total", "used", "free", "percent")
+_MEMORY = ("active", "inactive", "buffers", "cached", "shared", "slab", "wired")
+"""What psutil tells of the memory beyond that, on Linux or on macOS."""
 _COLUMNS = {
     "system": (
         "timestamp",
@@ -50,6 +52,7 @@ _COLUMNS = {
         "self.open_fds",
         "self.loop_lag_ms",
         *(f"cgroup.{name}" for name in _GROUP),
+        *(f"memory_usage.{name}" for name in _MEMORY),
     ),
     "agent": (
         "timestamp",

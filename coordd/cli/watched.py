@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.status_facts import LISTED
-from coordd.cli.workspace_words import entry_lines, why_so
+from coordd.cli.workspace_words import entry_lines, none_named, why_so
 from coordd.util.text import middle, shown, width, with_short_words
 from coordd.util.untyped import as_dict, dicts
 
@@ -39,8 +39,9 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
         return lines
     if any(one.get("kind") == "claude-code" for one in sources):
         lines.append("Claude Code sessions appear here by themselves.")
-    if not workspaces and not sources and not patterns:
-        lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
+    redis_alone = as_dict(document.get("daemon")).get("mode") == "redis"
+    if not workspaces and not patterns and (redis_alone or not sources):
+        lines.append(none_named(document))
     return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
 
 

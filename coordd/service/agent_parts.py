@@ -9,13 +9,17 @@ from coordd.agents.judging import Limits
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
+from coordd.host.capabilities import reads_everything
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.hooks.finder import HooksFinder, folders_of
+from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
+
+USERS = "/home"
+"""Where the directories of a machine's users lie; those that lie elsewhere are found by running programs."""
 
 
 def agent_limits(config: Config) -> Limits:
@@ -58,11 +62,19 @@ def hooks_finder(sources: ConfigSources) -> HooksFinder:
     )
 
 
+def reads_homes(layout: Layout) -> bool:
+    """Return whether this daemon looks for the homes of all users: ``service install --read-homes``."""
+    return layout.name == "system" and reads_everything()
+
+
 def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
-    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
+    """Return which homes of Claude Code are looked for.
+
+    The system's daemon has none of its own, and looks for everybody's only where it was given the right to.
+    """
     configured = config.claude_code.homes
     if sources.layout.name == "system":
-        return HomesWanted(configured=configured)
+        return HomesWanted(configured=configured, users=USERS if reads_homes(sources.layout) else None)
     environ = sources.environ
     user = environ.get("HOME") or os.path.expanduser("~")
     return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)

@@ -44,10 +44,11 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder, hooks_finder
+from coordd.service.agent_parts import agent_limits, claude_code_finder, hooks_finder, reads_homes
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
+from coordd.service.purging import Purging
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
@@ -235,7 +236,7 @@ class Parts:
             awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
             entries=self.workspaces.entries,
             search=lambda: self.claude_code.problems,
-            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
+            configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
         )
@@ -257,6 +258,15 @@ class Parts:
             supervision=self.supervision,
             apply=self._apply,
         )
+        self.purging = Purging(
+            store=self.store,
+            ended_today=self.ended_today,
+            forget=agents.forget_now,
+            recorder=self.recorder,
+            upkeep=self.upkeep,
+            redis=self.redis,
+            keep=self.write_snapshot,
+        )
         methods = Methods(
             store=self.store,
             documents=self.documents,
@@ -269,6 +279,7 @@ class Parts:
                 root=runtime_files.rights.root,
             ),
             reloader=self.reloading,
+            purger=self.purging,
             needs=self.needs,
             forget=self._forget,
             keep=self.write_snapshot,
@@ -430,6 +441,9 @@ def _identity(
         socket=runtime_files.socket_path,
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
+        reads_homes=reads_homes(sources.layout),
+        mode=config.coordination.mode,
+        start=runtime_files.start,
     )
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import model_stub
@@ -71,11 +72,11 @@ class Model:
 
 
 @contextlib.contextmanager
-def model(directory: Path) -> Iterator[Model]:
-    """Run a model without a script."""
+def model(directory: Path, stub: ModuleType = model_stub) -> Iterator[Model]:
+    """Run a model without a script, which speaks as ``stub`` does."""
     directory.mkdir(parents=True)
     (directory / "script.json").write_text("{}")
-    serve = [sys.executable, model_stub.__file__, str(directory)]
+    serve = [sys.executable, str(stub.__file__), str(directory)]
     if os.getuid() == 0:
         serve = ["unshare", "--net", "sh", "-c", f"ip link set lo up && exec {shlex.join(serve)}"]
     process = subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -40,6 +40,11 @@ TITLE = "(title)"
 _numbers = itertools.count(1)
 
 
+def next_number() -> int:
+    """Return a number for an id that nothing else has."""
+    return next(_numbers)
+
+
 def call(name: str, **given: object) -> Answer:
     """Return the answer that calls one tool."""
     return {"calls": [[name, given]]}
@@ -72,9 +77,9 @@ def _message(answer: Answer, model: str) -> dict[str, Any]:
     if "text" in answer:
         blocks.append({"type": "text", "text": answer["text"]})
     for name, given in answer.get("calls", ()):
-        blocks.append({"type": "tool_use", "id": f"toolu_{next(_numbers):08}", "name": name, "input": given})
+        blocks.append({"type": "tool_use", "id": f"toolu_{next_number():08}", "name": name, "input": given})
     return {
-        "id": f"msg_{next(_numbers):08}",
+        "id": f"msg_{next_number():08}",
         "type": "message",
         "role": "assistant",
         "model": model,
@@ -109,7 +114,9 @@ def _events(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "message_stop"}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """What a stub of any provider's API answers with."""
+
     protocol_version = "HTTP/1.1"
     directory: Path
 
@@ -121,43 +128,62 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        self._send(404, {"type": "error", "error": {"type": "not_found_error", "message": "not here"}})
+        self.send(404, {"type": "error", "error": {"type": "not_found_error", "message": "not here"}})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        script = json.loads((self.directory / "script.json").read_bytes())
+        self.respond(asked, json.loads((self.directory / "script.json").read_bytes()))
+
+    def respond(self, asked: Mapping[str, Any], script: Script) -> None:
+        """Answer what was asked as the script says."""
         if "count_tokens" in self.path:
-            self._send(200, {"input_tokens": 1000})
+            self.send(200, {"input_tokens": 1000})
         elif not self.path.startswith("/v1/messages"):
             self.do_GET()
         elif not asked.get("tools"):
             self._answer(asked, script.get(TITLE, [{"text": "A title"}])[0])
         else:
             keyword, number, answer = next_answer(script, asked["messages"])
-            with (self.directory / "asked").open("a") as lines:
-                lines.write(f"{keyword} {number}\n")
+            self.note(keyword, number)
             self._answer(asked, answer)
 
-    def _answer(self, asked: Mapping[str, Any], answer: Answer) -> None:
+    def note(self, keyword: str, number: int) -> None:
+        """Write down that an answer is asked for."""
+        with (self.directory / "asked").open("a") as lines:
+            lines.write(f"{keyword} {number}\n")
+
+    def hold(self, answer: Answer) -> None:
+        """Think for as long as the script says."""
         if "hold" in answer:
             while not (self.directory / answer["hold"]).exists():
                 time.sleep(0.02)
+
+    def _answer(self, asked: Mapping[str, Any], answer: Answer) -> None:
+        self.hold(answer)
         if "error" in answer:
             error = {"type": answer["kind"], "message": answer.get("message", "as the script says")}
-            self._send(answer["error"], {"type": "error", "error": error})
+            self.send(answer["error"], {"type": "error", "error": error})
             return
         message = _message(answer, asked["model"])
         if not asked.get("stream"):
-            self._send(200, message)
+            self.send(200, message)
             return
         lines = (f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in _events(message))
-        self._send_bytes(200, "text/event-stream", "".join(lines).encode())
+        self.send_body(200, "text/event-stream", "".join(lines).encode())
 
-    def _send(self, status: int, document: Mapping[str, Any]) -> None:
-        self._send_bytes(status, "application/json", json.dumps(document).encode())
+    def send(
+        self, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with a document."""
+        self.send_body(status, "application/json", json.dumps(document).encode(), headers)
 
-    def _send_bytes(self, status: int, kind: str, body: bytes) -> None:
+    def send_body(
+        self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with what is of this kind."""
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -173,10 +199,10 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # tests pass on what they got
 
 
-def main() -> None:
+def main(handler: type[Handler] = Handler) -> None:
     """Serve until standard input ends."""
-    _Handler.directory = Path(sys.argv[1])
-    server = _Server(("127.0.0.1", 0), _Handler)
+    handler.directory = Path(sys.argv[1])
+    server = _Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()

@@ -36,7 +36,6 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import Following, OneSource, Source, SourceFinder, SourceLost
 from coordd.sources.claude_code import source as claude_code_source
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
-from coordd.sources.claude_code.homes import HomesWanted
 from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
@@ -49,6 +48,7 @@ from coordd.sources.hooks import source as hooks_source
 from coordd.sources.hooks.finder import HooksFinder
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
+from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.watch import Watch
 from coordd.util import inotify
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
+from coordd.util.shell import shell_word
 from coordd.util.text import count, number, shown
 from coordd.util.untyped import dicts
 
@@ -21,8 +21,13 @@ _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 _OF_THE_SYSTEM = (
     "the system's coordd does not see what only its owner may read, such as sessions of Claude Code; "
-    "ways out: 'coordd service install --user' as that user, --system --run-as USER, or heartbeats in "
-    ".claude/coordination"
+    "ways out: 'coordd service install --user' as that user, --system --run-as USER, --system --read-homes, "
+    "or heartbeats in .claude/coordination"
+)
+_OF_EVERYBODY = (
+    "homes of all users are read: this coordd has CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and may read every "
+    "file of this machine (systemd-analyze security coordd); "
+    "back: 'coordd service install --system --no-read-homes'"
 )
 
 
@@ -34,8 +39,9 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if not facts.alive:
         return
-    if facts.section("daemon").get("layout") == "system":
-        yield Finding("home", "ok", _OF_THE_SYSTEM)
+    daemon = facts.section("daemon")
+    if daemon.get("layout") == "system":
+        yield Finding("home", "ok", _OF_EVERYBODY if daemon.get("reads_homes") is True else _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
         if source.get("kind") != "redis":
             yield _home(source, facts)
@@ -53,7 +59,7 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
             fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
         elif isinstance(path, str) and facts.me.uid == facts.daemon.uid:
             fix = (
-                _way_out(path) if kind == "claude-code" else f"look at its rights: ls -ld {shlex.quote(path)}"
+                _way_out(path) if kind == "claude-code" else f"look at its rights: ls -ld {shell_word(path)}"
             )
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
@@ -75,7 +81,7 @@ def _way_out(home: str) -> str:
         return "start Claude Code: it makes this folder again; until then nothing is known of its sessions"
     except (OSError, ValueError):
         pass  # the rights are what is to be looked at
-    return f"look at its rights: ls -ld {shlex.quote(home)} {shlex.quote(folder)}"
+    return f"look at its rights: ls -ld {shell_word(home)} {shell_word(folder)}"
 
 
 def _unrecognised(source: dict[str, Any]) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 import time
 from itertools import islice
@@ -16,6 +15,7 @@ from coordd.cli.hooks.edit import BOM
 from coordd.cli.hooks.entries import found_groups, groups
 from coordd.cli.hooks.json_spans import BadJson, parse
 from coordd.cli.hooks.settings_file import HooksError, read
+from coordd.util.shell import shell_word
 from coordd.util.text import ago, shown
 from coordd.util.untyped import dicts
 
@@ -71,7 +71,7 @@ def _last_sign(named: str) -> Finding:
     if os.path.isdir(folder):
         if not os.access(folder, os.W_OK | os.X_OK):
             message = f"hooks may not write to {_short(folder)}; its owner is uid {os.stat(folder).st_uid}"
-            return Finding("hooks", "warn", message, f"sudo chown -R {os.geteuid()} {shlex.quote(folder)}")
+            return Finding("hooks", "warn", message, f"sudo chown -R {os.geteuid()} {shell_word(folder)}")
         last = _newest(folder)
     told = f"the last one told something {ago(last)}"
     if last is None:

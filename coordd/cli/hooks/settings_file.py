@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from coordd.errors import CoorddError
 from coordd.util.directories import sync_directory
 from coordd.util.regular_files import read_file, write_all
+from coordd.util.shell import shell_word
 from coordd.util.text import escape
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def replace(file: SettingsFile, content: bytes | None) -> None:
     """
     shown = escape(file.path)
     if file.state is not None and not file.state.st_mode & 0o222:
-        raise HooksError(f"{shown} is read-only; to have it changed: chmod u+w {shown}")
+        raise HooksError(f"{shown} is read-only; to have it changed: chmod u+w {shell_word(file.path)}")
     folder = os.path.dirname(file.target)
     try:
         if file.state is not None:

@@ -15,9 +15,10 @@ from coordd.host.process_facts import Process, ProcessFacts
 from coordd.sources.claude_code.awaiting import Awaiting
 from coordd.sources.claude_code.live import LiveSession
 from coordd.sources.claude_code.projects import ProjectFolders
-from coordd.sources.claude_code.sessions import Known, Sessions
+from coordd.sources.claude_code.sessions import Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
 from coordd.sources.claude_code.transcript import TranscriptReducer
+from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.sources.sessions.work_tree import Place
@@ -210,7 +211,7 @@ class HomeReader:
         path = self._find(one)
         if path is None:
             return "gone"
-        file = one.file or TranscriptFile(path, partial(TranscriptReducer, one.waits_since))
+        file = one.file or TranscriptFile(path, partial(TranscriptReducer, one.waits_since), writer=one.user)
         file.path = path
         self._arm_transcript(one, file)
         outcome = file.read(wall)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coordd.agents.session import DeclaredActivity
-from coordd.sources.claude_code.moments import EARLIEST, plausible
-from coordd.sources.claude_code.words import status_word, version_of
+from coordd.sources.sessions.moments import EARLIEST, plausible
+from coordd.sources.sessions.words import status_word, version_of
 from coordd.util.fields import Fields, Parsed
 
 MAX_RECORD = 64 * 1024

@@ -32,6 +32,8 @@ from coordd.sources.claude_code.identity import Holder, Holders, session_of
 from coordd.sources.claude_code.live import LiveSession
 from coordd.sources.claude_code.processes import fits, is_helper, is_named_so
 from coordd.sources.claude_code.session_file import MAX_RECORD, RECORD_NAME, SessionRecord, parse_session
+from coordd.sources.sessions.home_calls import HomeUnreadable
+from coordd.sources.sessions.restored import Known
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder, read_regular
 
@@ -41,23 +43,6 @@ MAX_ENDED = 1000
 """Sessions of one home that have ended and are remembered; beyond it the oldest gives way."""
 MAX_ENTRIES = 20_000
 """Names in ``sessions/`` that are looked at."""
-
-
-class HomeUnreadable(Exception):
-    """Raised inside the source when a home cannot be read; the text says why."""
-
-
-class Known(NamedTuple):
-    """What is known of an agent elsewhere: its process and session by the last run, and its workspace.
-
-    ``restored`` is whether it was not read since; ``dormant`` whether it was silent for too long.
-    """
-
-    process: Process | None = None
-    session_id: str | None = None
-    workspace: str | None = None
-    restored: bool = False
-    dormant: bool = False
 
 
 class _Found(NamedTuple):
@@ -303,6 +288,7 @@ class Sessions:
             agent_id,
             record.session_id,
             seen.started,
+            user=seen.uid,
             tty=seen.tty,
             waits_since=wall,
         )
@@ -321,6 +307,7 @@ class Sessions:
                 agent_id,
                 one.session_id or session_of(agent_id),
                 seen.started if seen is not None and lives else None,
+                user=seen.uid if seen is not None and lives else None,
                 tty=seen.tty if seen is not None and lives else None,
                 settled=not lives,
                 workspace=one.workspace,

@@ -16,7 +16,6 @@ the home itself, or events were lost           everything
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,16 +25,16 @@ from coordd.agents.traces import AgentsChange, AgentTraces, SourceTraces
 from coordd.host.process_facts import Process, ProcessFacts
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
-from coordd.runtime.worker import DeadlineMissed, Worker
-from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
+from coordd.runtime.worker import Worker
+from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener
 from coordd.sources.claude_code.live import KIND
 from coordd.sources.claude_code.looks import Looks
 from coordd.sources.claude_code.reader import HomeReader, Shown
-from coordd.sources.claude_code.report import HomeReport, report_of
-from coordd.sources.claude_code.restored import known_of
 from coordd.sources.claude_code.session_file import RECORD_NAME
-from coordd.sources.claude_code.sessions import HomeUnreadable
+from coordd.sources.sessions.home_calls import HomeCalls
 from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.report import HomeReport, report_of
+from coordd.sources.sessions.restored import known_of
 from coordd.sources.sessions.throttle import Throttle
 from coordd.sources.sessions.watch import GONE, Watch, explain
 from coordd.sources.sessions.work_tree import Place
@@ -110,7 +109,7 @@ class ClaudeCodeSource:
         )
         self.named = named
         self._home = home
-        self._worker = worker
+        self._calls = HomeCalls(worker=worker, answers=self._answers_again)
         self._places = places
         self._wanted = wanted
         self._remote = remote
@@ -121,7 +120,6 @@ class ClaudeCodeSource:
         self._throttle: Throttle[Process] = Throttle()
         self._following = Following("poll", "poll")
         self._looks = Looks()
-        self._hung = False
         self.stopped = False
 
     def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
@@ -193,7 +191,7 @@ class ClaudeCodeSource:
         """Stop listening for changes."""
         self.stopped, self._listener = True, None
         self._reader.forget()
-        self._worker.close()
+        self._calls.close()
 
     @property
     def interval(self) -> float:
@@ -218,7 +216,7 @@ class ClaudeCodeSource:
     @property
     def report(self) -> HomeReport:
         """What there is to say of the home as it was read last."""
-        return report_of(self._home, self._following, self._reader.sessions.live.values())
+        return report_of(KIND, self._home, self._following, self._reader.sessions.live.values())
 
     # What the watches tell, on the loop.
 
@@ -329,18 +327,9 @@ class ClaudeCodeSource:
 
     async def _run(self, call: Callable[..., T], *about: Any) -> T:
         """Call something in the worker; raises SourceLost while the file system does not answer."""
-        if not self._hung:
-            try:
-                return await self._worker.run(call, *about, deadline=READ_DEADLINE)
-            except DeadlineMissed as missed:
-                self._hung = True
-                missed.future.add_done_callback(self._answers_again)
-            except HomeUnreadable as unreadable:
-                raise SourceLost(str(unreadable)) from None
-        raise SourceLost(f"the file system does not answer ({READ_DEADLINE:g} s)")
+        return await self._calls.run(call, *about, deadline=READ_DEADLINE)
 
-    def _answers_again(self, _late: asyncio.Future[Any]) -> None:
-        self._hung = False
+    def _answers_again(self) -> None:
         if self.stopped:
             self._reader.forget()  # it may have been about to follow
         elif self._listener is not None:

@@ -39,7 +39,7 @@ from coordd.sources.claude_code.transcript_lines import (
     string_of,
     text_of,
 )
-from coordd.sources.claude_code.words import model_of, tool_of
+from coordd.sources.sessions.words import model_of, tool_of
 
 MAX_CALLS = 256
 """Open calls that are kept; beyond it the oldest is forgotten."""

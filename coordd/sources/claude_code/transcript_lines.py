@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from coordd.sources.claude_code.moments import plausible
+from coordd.sources.sessions.moments import plausible
 from coordd.util.fields import jsonable
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import parse_timestamp

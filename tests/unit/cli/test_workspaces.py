@@ -107,6 +107,8 @@ def test_with_nothing_it_says_what_to_do_and_for_the_system_the_ways_out() -> No
     system = "\n".join(workspace_lines({"daemon": {"layout": "system"}}, VIEW))
     assert "coordd service install --user" in system
     assert "--run-as USER" in system
+    given = workspace_lines({"daemon": {"layout": "system", "reads_homes": True}}, VIEW)
+    assert given[-1].endswith("homes of coding agents of all users are read (--read-homes).")
 
 
 def test_without_agents_status_says_what_each_pattern_matched() -> None:

@@ -59,6 +59,10 @@ def test_of_the_systems_coordd_the_ways_out_are_named() -> None:
     assert (line.result, line.name) == ("ok", "home")
     assert "service install --user" in line.message
     assert "--run-as USER" in line.message
+    assert "--system --read-homes" in line.message
+    given = facts(status=status_document(sources=[], daemon={"layout": "system", "reads_homes": True}))
+    (line,) = check_homes(given)
+    assert (line.result, "CAP_SYS_PTRACE" in line.message) == ("ok", True)
 
 
 def test_a_folder_of_sessions_that_is_gone_comes_back_with_claude_code(tmp_path: Path) -> None:

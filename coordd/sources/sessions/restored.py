@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from coordd.agents.key import NO_WORKSPACE
 from coordd.agents.observation import Observation
 from coordd.host.process_facts import Process
-from coordd.sources.claude_code.sessions import Known
+
+
+class Known(NamedTuple):
+    """What is known of an agent elsewhere: its process and session by the last run, and its workspace.
+
+    ``restored`` is whether it was not read since; ``dormant`` whether it was silent for too long.
+    """
+
+    process: Process | None = None
+    session_id: str | None = None
+    workspace: str | None = None
+    restored: bool = False
+    dormant: bool = False
 
 
 def known_of(one: Observation) -> Known:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from coordd.agents.traces import AgentTraces
 from coordd.sources.base import Following
-from coordd.sources.claude_code.live import KIND, LiveSession
+
+
+class Reported(Protocol):
+    """A session: whether it has ended, whether anybody was told of it, and what."""
+
+    ended: bool
+    told: bool
+    traces: AgentTraces | None
 
 
 @dataclass(frozen=True, slots=True)
 class HomeReport:
     """What there is to say of one home, for people: how it is followed, and what is not understood.
 
-    ``sessions`` is the number of living ones that are shown. ``statuses`` maps versions of Claude Code to the
-    statuses of its sessions that coordd does not know; ``unrecognised`` are the versions that write
-    transcripts in which nothing is known. An unknown version is "?".
+    ``kind`` is that of its sessions, ``sessions`` the number of living ones that are shown. ``statuses`` maps
+    versions of the program to the statuses that coordd does not know; ``unrecognised`` are the versions that
+    write transcripts in which nothing is known. An unknown version is "?".
     """
 
+    kind: str
     home: str
     following: str
     reason: str | None
@@ -30,10 +40,10 @@ class HomeReport:
         """What is not understood, as the status document has it: program, version and what."""
         words = [(version, f"status {word!r}") for version, found in self.statuses.items() for word in found]
         words += [(version, "a transcript in which nothing is known") for version in self.unrecognised]
-        return [{"program": KIND, "version": version, "what": what} for version, what in sorted(words)]
+        return [{"program": self.kind, "version": version, "what": what} for version, what in sorted(words)]
 
 
-def report_of(home: str, following: Following, live: Collection[LiveSession]) -> HomeReport:
+def report_of(kind: str, home: str, following: Following, live: Collection[Reported]) -> HomeReport:
     """Return what there is to say of a home, of its sessions as they were read last."""
     shown = [one.traces for one in live if one.told and not one.ended]
     living = [traces.session for traces in shown if traces is not None and traces.session is not None]
@@ -42,6 +52,7 @@ def report_of(home: str, following: Following, live: Collection[LiveSession]) ->
         if one.undeclarable is not None:
             statuses.setdefault(one.version or "?", set()).add(one.undeclarable)
     return HomeReport(
+        kind=kind,
         home=home,
         following=following.state,
         reason=following.reason,

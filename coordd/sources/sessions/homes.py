@@ -1,4 +1,4 @@
-"""Find the homes of Claude Code that there are: a person may have several.
+"""Find the homes of a coding agent that there are: a person may have several. The names are Claude Code's.
 
 ============================================================  ================================================
 a home                                                        is one
@@ -6,18 +6,22 @@ a home                                                        is one
 that the configuration names, or ``$CLAUDE_CONFIG_DIR``       always, even before it is there
 ``~/.claude``                                                 as soon as it is there
 ``~/.claude*``                                                with both ``sessions/`` and ``projects/``
-that a process of Claude Code names, or has named             as long as it is there
+that a process of the program names, or has named             as long as it is there
 ============================================================  ================================================
 
-Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no other. What
-is asked here of a file system or of another process's memory may block, and belongs in a thread.
+With ``users`` these are the homes of everybody whose directory lies there, and of the users of running
+programs (users.py): of one user only so many that they hide nobody else's.
+
+Codex has ``$CODEX_HOME`` and ``~/.codex`` in their places, and no others beside that: who has several names
+them. Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no
+other. What is asked here of a file system or of another process's memory may block, and belongs in a thread.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -26,19 +30,35 @@ MAX_HOMES = 64
 """Homes that are read."""
 MAX_ENTRIES = 20_000
 """Names in the user's directory that are looked at."""
+MAX_OF_ONE = 3
+"""Homes beside the usual one, and homes that programs name, of each user where everybody's are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class HomesWanted:
     """What is looked for.
 
-    ``configured`` are paths from the configuration, ``environment`` is ``$CLAUDE_CONFIG_DIR`` as the daemon
-    has it. ``user`` is the user's own directory; None: only what is configured is looked for.
+    ``configured`` are paths from the configuration, ``environment`` is what the variable of the daemon's own
+    environment says that names a home. ``user`` is the user's own directory; None: only what is configured is
+    looked for, or with ``users``, the directory in which those of all users lie, everybody's. ``folder`` is
+    the name of the usual home there; with ``beside`` others begin like it.
     """
 
     configured: tuple[str, ...] = ()
     environment: str | None = None
     user: str | None = None
+    folder: str = ".claude"
+    beside: bool = True
+    users: str | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything is looked for beside what is configured."""
+        return self.user is not None or self.users is not None
+
+    def of(self, user: str) -> HomesWanted:
+        """Return what is looked for in the directory of one of the users."""
+        return HomesWanted(user=user, folder=self.folder, beside=self.beside)
 
 
 class Candidate(NamedTuple):
@@ -49,7 +69,7 @@ class Candidate(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """The folders ``~/.claude*``; ``cut``: there are more names in the user's directory than are read."""
+    """The folders beside the usual home, as ``~/.claude*``; ``cut``: there are more names than are read."""
 
     paths: tuple[str, ...] = ()
     cut: bool = False
@@ -87,12 +107,24 @@ def named_candidates(wanted: HomesWanted) -> list[Candidate]:
     """Return the candidates that need not be looked for."""
     paths = [*wanted.configured, *([wanted.environment] if wanted.environment else [])]
     paths = [os.path.expanduser(path) for path in paths]
-    usual = [Candidate(os.path.join(wanted.user, ".claude"), "usual")] if wanted.user is not None else []
+    usual = [usual_home(wanted, wanted.user)] if wanted.user is not None else []
     return [*(Candidate(path, "named") for path in paths if os.path.isabs(path)), *usual]
 
 
-def list_beside(user: str) -> Beside:
-    """Return the folders ``~/.claude*``, of which none is touched: one may be on a file system that hangs."""
+def usual_home(wanted: HomesWanted, user: str) -> Candidate:
+    """Return the candidate for the usual home in a user's directory."""
+    return Candidate(os.path.join(user, wanted.folder), "usual")
+
+
+def in_turns(lists: Iterable[Sequence[str]], most: int) -> list[str]:
+    """Return at most so many of each list, the first of all before the second of any: nobody hides others."""
+    heads = [one[:most] for one in lists]
+    turns = range(max(map(len, heads), default=0))
+    return [one[turn] for turn in turns for one in heads if turn < len(one)]
+
+
+def list_beside(user: str, folder: str = ".claude") -> Beside:
+    """Return the folders whose names begin like the usual home's; none is touched, for one may hang."""
     try:
         with os.scandir(user) as entries:
             seen = list(islice(entries, MAX_ENTRIES + 1))
@@ -101,9 +133,9 @@ def list_beside(user: str) -> Beside:
     names = [
         one.name
         for one in seen[:MAX_ENTRIES]
-        if one.name.startswith(".claude") and (one.is_symlink() or one.is_dir(follow_symlinks=False))
+        if one.name.startswith(folder) and (one.is_symlink() or one.is_dir(follow_symlinks=False))
     ]
-    paths = tuple(os.path.join(user, name) for name in sorted(names) if name != ".claude")
+    paths = tuple(os.path.join(user, name) for name in sorted(names) if name != folder)
     return Beside(paths, cut=len(seen) > MAX_ENTRIES)
 
 

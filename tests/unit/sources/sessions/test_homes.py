@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from coordd.sources.claude_code import homes as homes_module
-from coordd.sources.claude_code.homes import (
+from coordd.sources.sessions import homes as homes_module
+from coordd.sources.sessions.homes import (
     Candidate,
     HomesWanted,
     Look,

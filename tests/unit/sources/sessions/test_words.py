@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordd.sources.claude_code.words import model_of, status_word, tool_of, version_of
+from coordd.sources.sessions.words import model_of, status_word, tool_of, version_of
 
 
 @pytest.mark.parametrize("name", ["Bash", "mcp__srv__do-it", "ns:tool/x.y", "x" * 128])
