@@ -15,7 +15,9 @@ its top level::
     ├── HooksError            hooks cannot be installed or removed (cli.hooks.settings_file)    exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
     ├── WillNotCome           an agent that cannot come into a state any more (cli.wait)       exit 1
+    ├── NotAllPurged          records are left that should have gone (cli.purge)               exit 1
     ├── NoPane                an agent whose terminal no tmux shows (cli.goto)                 exit 1
+    ├── NotAllPurged          records of which lines about somebody are left (cli.purge)       exit 1
     ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1
     ├── TokenNeeded           the dashboard would be open to everybody (cli.dashboard)         exit 2
     ├── TokenError            a token file cannot be made or trusted (dashboard.tokens)        exit 1
@@ -52,7 +54,7 @@ RedisLost       redislink.session             the trouble of the Redis connectio
 SourceLost      sources.base                  a source that the status reports as unreadable
 GivenUp         sources.file.ground           the end of a search that nobody waits for any more
 BadJson         cli.hooks.json_spans          a HooksError, which names the settings file
-HomeUnreadable  sources.claude_code.sessions  a home that the status reports as unreadable
+HomeUnreadable  sources.sessions.home_calls   a home that the status reports as unreadable
 Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers             an HTTP answer with status 400

@@ -28,11 +28,13 @@ class Rule:
     link: Callable[[Observation], Hashable | None]
 
 
-def _session_of(one: Observation) -> tuple[str, str] | None:
-    """Return the kind and the id of the session that an observation names, None for one that is not meant."""
-    if one.session is not None:
-        return (one.session.kind, one.session.session_id) if one.session.ties else None
-    return None if one.hooks is None else (HOOKED, one.hooks.session_id)
+def _session_link(one: Observation) -> Hashable | None:
+    session = one.session
+    if session is None:
+        return None if one.hooks is None else (HOOKED, one.hooks.session_id)
+    if not session.ties or session.process_only:
+        return None
+    return session.kind, session.session_id
 
 
 RULES: tuple[Rule, ...] = (
@@ -54,10 +56,23 @@ RULES: tuple[Rule, ...] = (
     Rule(
         4,
         "they name the same session, in whatever workspace",
-        _session_of,
+        _session_link,
     ),
 )
 _TIES = tuple(rule for rule in RULES if rule.number > 2)
+
+
+def yields(one: Observation) -> bool:
+    """Return whether nothing is known but a process: then what others say of that process goes before."""
+    return one.session is not None and one.session.process_only
+
+
+def without_yielding(observations: Sequence[Observation]) -> Sequence[Observation]:
+    """Return the observations of one agent without those that yield to another one of the same process."""
+    if len(observations) == 1 or not any(map(yields, observations)):  # each beat comes by here
+        return observations
+    told = {process_of(one) for one in observations if not yields(one)}
+    return [one for one in observations if not yields(one) or process_of(one) not in told]
 
 
 def process_of(one: Observation) -> Process | None:
@@ -71,10 +86,8 @@ Tie = tuple[int, Hashable]
 
 def ties(one: Observation) -> tuple[Tie, ...]:
     """Return what an observation names that may join it with one of another id."""
-    if (
-        one.process is None and one.session is None and one.hooks is None
-    ):  # the usual case: each beat comes by here
-        return ()
+    if one.process is None and one.session is None and one.hooks is None:
+        return ()  # the usual case: each beat comes by here
     return tuple((rule.number, link) for rule in _TIES if (link := rule.link(one)) is not None)
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
-    workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
+    workspaces, every = dicts(document.get("workspaces")), dicts(document.get("sources"))
+    sources = [one for one in every if not is_by_process(one)]
     patterns = [one for one in dicts(document.get("workspace_entries")) if one.get("pattern") is True]
     lines = [
         f"  {with_short_words(line, view.line - 2)}"
@@ -39,6 +40,8 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
         return lines
     if any(one.get("kind") == "claude-code" for one in sources):
         lines.append("Claude Code sessions appear here by themselves.")
+    if len(sources) < len(every):
+        lines.append("Other coding agents appear by their processes.")
     redis_alone = as_dict(document.get("daemon")).get("mode") == "redis"
     if not workspaces and not patterns and (redis_alone or not sources):
         lines.append(none_named(document))
@@ -54,6 +57,11 @@ def _line(kind: str, one: dict[str, Any], state: str, view: View) -> str:
 def _workspace(one: dict[str, Any]) -> str:
     words = why_so(one) if one.get("state") in ("waiting", "unreadable") else ""
     return f": {words}" if words else ""
+
+
+def is_by_process(one: dict[str, Any]) -> bool:
+    """Return whether a source has no place: it tells of agents by their processes alone."""
+    return one.get("kind") == "process"
 
 
 def home_words(one: dict[str, Any]) -> str:

@@ -133,7 +133,7 @@ def _unreachable(agent: Agent) -> str:
 
 _NO_BEAT = {
     "contradiction": "by one of its times it beat a moment ago, by the other long before; a beat decides",
-    "unchanged": "what Redis holds of it names no time, and has not changed since coordd first saw it",
+    "unchanged": "what Redis holds of it has not changed since coordd first saw it, nor says since when",
     "unreadable": "no beat of it that can be read and no process of it were ever seen",
 }
 _LIVES: dict[str, Callable[[Agent], str]] = {

@@ -10,7 +10,7 @@ from coordd.cli.agent_places import short_path
 from coordd.cli.common import own_view, say, say_json
 from coordd.cli.grid import Column, grid
 from coordd.cli.options import json_option, takes_target
-from coordd.cli.watched import home_words
+from coordd.cli.watched import home_words, is_by_process
 from coordd.cli.workspace_words import entry_lines, how_watched, none_named, why_so
 from coordd.errors import CannotTell
 from coordd.util.text import shown
@@ -124,6 +124,8 @@ def _troubles(one: dict[str, Any], view: View) -> list[str]:
 
 
 def _source(one: dict[str, Any], view: View) -> str:
+    if is_by_process(one):
+        return f"other coding agents by their processes{home_words(one)}"
     path = one.get("path")
     named = f"{shown(one.get('kind'))} {short_path(path, view.home)}" if path else shown(one.get("kind"))
     return f"{named}{home_words(one)}"

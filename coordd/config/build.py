@@ -82,6 +82,13 @@ class ClaudeCodeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessesConfig:
+    """Values of ``[processes]``: whether agents are looked for that are known by their processes alone."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Values of ``[storage]``: absolute paths, days, bytes for each type of record, seconds, records."""
 
@@ -129,6 +136,7 @@ class Config:
     sampling: SamplingConfig
     agents: AgentsConfig
     claude_code: ClaudeCodeConfig
+    processes: ProcessesConfig
     storage: StorageConfig
     redis: RedisConfig
     control: ControlConfig
@@ -301,6 +309,7 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
         sampling=SamplingConfig(**sections["sampling"]),
         agents=AgentsConfig(**sections["agents"]),
         claude_code=ClaudeCodeConfig(**sections["claude_code"]),
+        processes=ProcessesConfig(**sections["processes"]),
         storage=StorageConfig(**sections["storage"]),
         redis=RedisConfig(**sections["redis"]),
         control=ControlConfig(**sections["control"]),

@@ -168,6 +168,13 @@ KEYS: tuple[ConfigKey, ...] = (
         "Homes of Claude Code beside those that are found: ~/.claude, ~/.claude-*, $CLAUDE_CONFIG_DIR.",
     ),
     ConfigKey(
+        "processes",
+        "enabled",
+        boolean(),
+        True,
+        "Whether coding agents whose own files coordd does not read are looked for, by their processes.",
+    ),
+    ConfigKey(
         "storage",
         "metrics_dir",
         path(),

@@ -7,7 +7,7 @@ rows of :meth:`Methods.table` are what ``describe`` answers, and what the README
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from coordd.control.pages import Limit, Pages
 from coordd.control.peer import Peer
 from coordd.control.reload import Reloader
 from coordd.control.rpc import Method, NoParams, Opened
-from coordd.model import TOPICS, Activity, AgentView, Status, TaskState, TaskView, Topic
+from coordd.model import TOPICS, Activity, AgentView, OrphanView, Status, TaskState, TaskView, Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.runtime.clocks import Moment
@@ -107,6 +107,7 @@ class Methods:
         reloader: Reloader,
         purger: Purger,
         needs: Needs,
+        orphans: Callable[[], Awaitable[Sequence[OrphanView] | None]],
         forget: Callable[[AgentKey], Awaitable[None]],
         keep: Callable[[], Awaitable[None]],
         now: Callable[[], Moment],
@@ -119,6 +120,7 @@ class Methods:
         self._reloader = reloader
         self._purger = purger
         self._needs = needs
+        self._orphans = orphans
         self._forget = forget
         self._keep = keep
         self._now = now
@@ -169,6 +171,12 @@ class Methods:
                 "tasks and claims, orphaned ones first, a page at a time",
                 self._tasks_list,
                 TasksParams,
+            ),
+            Method(
+                "orphans.list",
+                "processes that outlived their agent, by agent and start; coordd ends none of them",
+                self.orphans_list,
+                NoParams,
             ),
             Method(
                 "history.query",
@@ -280,6 +288,18 @@ class Methods:
     ) -> Iterator[tuple[TaskPosition, TaskView]]:
         workspace = self._store.named_workspace(params.workspace)
         return self._tasks.shown(now, state=params.state, workspace=workspace, after=after)
+
+    def orphans_list(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
+        """Return ``{"timestamp", "orphans"}``; raises Fault where that cannot be told."""
+        return self._list_orphans()
+
+    async def _list_orphans(self) -> object:
+        found = await self._orphans()
+        if found is None:
+            raise Fault(
+                jsonrpc.SERVER_ERROR, "Looking at all processes takes too long: try again", kind="timeout"
+            )
+        return {"timestamp": format_utc(self._now().wall), "orphans": found}
 
     def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
         """Return ``{"records", "truncated"}``."""

@@ -6,15 +6,22 @@ import os
 from collections.abc import Callable, Mapping
 
 from coordd.agents.judging import Limits
+from coordd.agents.source import SourceName, SourceState
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
 from coordd.host.capabilities import reads_everything
+from coordd.host.newcomers import Newcomers
+from coordd.host.processes import lives, pids
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.hooks.finder import HooksFinder, folders_of
+from coordd.sources.process.finder import ProcessFinder
+from coordd.sources.process.looking import look_at, watched_uids
+from coordd.sources.process.source import ProcessSource
 from coordd.sources.sessions.homes import HomesWanted
+from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
 
@@ -32,6 +39,60 @@ def agent_limits(config: Config) -> Limits:
         stall_after=agents.stall_after,
         call_stall_after=agents.call_stall_after,
     )
+
+
+class AgentFinders:
+    """What finds agents beside workspaces and Redis: by the homes in which they leave sessions, by processes.
+
+    ``all`` has every finder of these, ``started`` what wants to be told of new processes; ``hooks`` finds
+    what hooks of sessions tell.
+
+    Args:
+        sources, config: the configuration, and what it was made from.
+        workspaces: returns the names of the configured workspaces, by the paths that lead to each.
+    """
+
+    def __init__(
+        self, sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
+    ) -> None:
+        self.homes = (claude_code_finder(sources, config, workspaces=workspaces),)
+        self.programs = process_finder(sources, config, workspaces=workspaces)
+        self.hooks = hooks_finder(sources)
+        self.all = (*self.homes, self.programs)
+        self.started = [one.started for one in self.all]
+        self._of_a_user = sources.layout.name == "user"
+
+    def look_again(self) -> None:
+        """Have homes looked for now, for the configuration has changed."""
+        for one in self.homes:
+            one.look_again()
+
+    def resolve_again(self) -> None:
+        """Have sessions placed anew, for other paths lead to the workspaces by now."""
+        for one in self.all:
+            one.resolve_again()
+
+    def awaited(self) -> list[tuple[str, str, str | None]]:
+        """Return the places that would be homes and are none yet, each with its kind and what is wrong."""
+        return [("claude-code", *home) for one in self.homes for home in one.awaited]
+
+    def problems(self) -> list[str]:
+        """Return what was left out, in sentences."""
+        return [problem for one in self.homes for problem in one.problems]
+
+    def seen_by_themselves(self) -> str:
+        """Return the beginning of a sentence that says whose sessions are seen; "" for nobody's."""
+        return "sessions of Claude Code are seen by themselves; " if self.homes[0].enabled else ""
+
+    def knows_all_sessions(self, known: Mapping[SourceName, SourceState]) -> bool:
+        """Return whether every living session of Claude Code of this user is shown.
+
+        So it is where each home was found and can be read. ``known`` are the sources that are read.
+        """
+        claude = self.homes[0]
+        homes = [state for name, state in known.items() if name.kind == "claude-code"]
+        readable = all(one.state not in ("unreadable", "waiting") for one in homes)
+        return self._of_a_user and claude.enabled and bool(homes) and readable and not claude.awaited
 
 
 def claude_code_finder(
@@ -65,6 +126,29 @@ def hooks_finder(sources: ConfigSources) -> HooksFinder:
 def reads_homes(layout: Layout) -> bool:
     """Return whether this daemon looks for the homes of all users: ``service install --read-homes``."""
     return layout.name == "system" and reads_everything()
+
+
+def process_finder(
+    sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
+) -> ProcessFinder:
+    """Return what finds agents that are known by their processes alone: the own user's, or everyone's."""
+    if not config.processes.enabled:
+        return ProcessFinder(None)
+    everyone = sources.layout.name == "system"
+    wanted = _wanted(sources.layout)
+    anywhere = sources.layout.root is None
+    return ProcessFinder(
+        ProcessSource(
+            shows=lambda: bool(pids()),
+            running=lambda: Newcomers().look(),
+            watched=watched_uids(everyone=everyone),
+            look=lambda seen: look_at(seen, everyone=everyone),
+            lives=lives,
+            wanted=lambda place: anywhere if place is None else wanted(place),
+            places=Places(worker=Worker("coordd-places", replaceable=True), configured=workspaces),
+            worker=Worker("coordd-programs", replaceable=True),
+        )
+    )
 
 
 def _homes(sources: ConfigSources, config: Config) -> HomesWanted:

@@ -135,7 +135,7 @@ class Daemon:
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # a Redis is one of them
-            by_itself = "sessions of Claude Code are seen by themselves; " * parts.claude_code.enabled
+            by_itself = parts.agent_finders.seen_by_themselves()
             log.warning(
                 "there is no workspace to watch: %sname one with --workspace, or in %s",
                 by_itself,

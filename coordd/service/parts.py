@@ -44,7 +44,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder, hooks_finder, reads_homes
+from coordd.service.agent_parts import AgentFinders, agent_limits, reads_homes
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
@@ -180,13 +180,13 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        self.claude_code = claude_code_finder(sources, config, workspaces=lambda: self.workspaces.names)
+        self.agent_finders = AgentFinders(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
                 self.redis.finder,
-                self.claude_code,
-                hooks_finder(sources),
+                *self.agent_finders.all,
+                self.agent_finders.hooks,
             ),
             stores=Stores(
                 store=self.store,
@@ -205,7 +205,8 @@ class Parts:
             worker=psutil_worker,
             schedule=self.schedule,
             changed=self.deadline_timer.update,
-            started=(self.claude_code.started,),
+            started=self.agent_finders.started,
+            complete=lambda: self.agent_finders.knows_all_sessions(self.store.sources),
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -233,9 +234,9 @@ class Parts:
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
             refusal=self.processes.evidence.refusal,
-            awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
+            awaited=self.agent_finders.awaited,
             entries=self.workspaces.entries,
-            search=lambda: self.claude_code.problems,
+            search=self.agent_finders.problems,
             configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
@@ -268,6 +269,7 @@ class Parts:
             keep=self.write_snapshot,
         )
         methods = Methods(
+            orphans=self.processes.orphans.listed,
             store=self.store,
             documents=self.documents,
             tasks=tasks,
@@ -386,7 +388,7 @@ class Parts:
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.workspaces.backend.entries = self._workspaces(new)
-        self.claude_code.look_again()
+        self.agent_finders.look_again()
         self.intake.scan_soon()
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
@@ -396,7 +398,7 @@ class Parts:
 
     def _paths_changed(self) -> None:
         """Have sessions placed anew, for other paths lead to the workspaces by now."""
-        self.claude_code.resolve_again()
+        self.agent_finders.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

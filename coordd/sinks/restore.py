@@ -95,6 +95,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
     proc_start: Count | None = None
     tty: _Text | None = None
+    user: _Text | None = None
     ended_at: Time | None = None
 
 
@@ -293,7 +294,7 @@ def _forgotten(snapshot: LastSnapshot) -> dict[AgentKey, RememberedAgent]:
 
 def _session(one: _Remembered) -> Session | None:
     """Return what a record says of the agent's session: no turn, for that has gone on since."""
-    if one.kind is None or one.session_id is None:
+    if one.kind is None:
         return None
     tokens = one.tokens
     counts = None
@@ -306,7 +307,9 @@ def _session(one: _Remembered) -> Session | None:
         process=None,
         project=one.project,
         name=one.name,
+        present=one.session_id is not None,  # where nothing was known but a process, there is no record
         tty=one.tty,
+        user=one.user,
         turn=Turn(
             last=_epoch(one.last_progress), model=one.model, context_tokens=one.context_tokens, tokens=counts
         ),

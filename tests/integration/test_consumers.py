@@ -111,6 +111,7 @@ def test_the_daemon_fills_every_field_that_it_promises(looks: Looks) -> None:
         (model.AgentSample, looks.records["agent"]),
         (model.AgentView, [agent for look in every for agent in look.agents]),
         (model.AgentInFull, agents),
+        (model.OrphanView, [one for look in every for one in look.orphans]),
         (model.TaskView, [task for look in every for task in look.tasks]),
         (model.AttentionEntry, [one for look in every for one in look.before["attention"]]),
         (model.Event, looks.records["event"]),
@@ -259,7 +260,20 @@ def test_filters_leave_what_they_name(busy: Look) -> None:
     page = busy.api["/api/agents/active?activity=stalled"]
     assert sorted(one["agent_id"] for one in page) == sorted(agents)
     inactive = {row[0] for row in rows(busy.told["agents --status inactive"])[1:] if row[0]}
-    assert inactive == {one["agent_id"] for one in busy.agents if one["status"] == "inactive"}
+    expected = [one for one in busy.agents if one["status"] == "inactive"]
+    assert inactive == {one["name"] or one["agent_id"] for one in expected}
+
+
+def test_every_orphan_has_its_row(busy: Look) -> None:
+    table = {row[0]: row for row in rows(busy.told["orphans"])}
+    known = [one for one in busy.orphans if one["agent_id"]]  # who runs the tests may have left some
+    assert known
+    for one in known:
+        row = table[str(one["pid"])]
+        assert row[1:3] == [one["name"], f"{one['agent_name']} ({one['kind']})"]
+        assert row[-1] == ", ".join(map(str, one["ports"]))
+    told = busy.json("orphans --json")["orphans"]
+    assert timeless({"orphans": told}) == timeless({"orphans": busy.orphans})
 
 
 def test_every_task_has_its_row(looks: Looks) -> None:
@@ -462,7 +476,7 @@ def test_agents_are_counted_by_kind_and_their_tokens_too(busy: Look) -> None:
         label = "unknown" if kind is None else kind
         living = [one for one in busy.agents if one["status"] == "active" and one["kind"] == kind]
         assert busy.metrics[f'coordd_agents_kind{{kind="{label}"}}'] == len(living)
-    assert sum(value for name, value in busy.metrics.items() if name.startswith("coordd_agents_kind")) == 7
+    assert sum(value for name, value in busy.metrics.items() if name.startswith("coordd_agents_kind")) == 8
 
 
 def expressions(node: Any) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from live import Coordd, Project, coordctl, running, watching
+from live import Coordd, Project, coordctl, running, utc_now, watching
 from redisd import RedisServer
 from waiting import eventually
 
@@ -60,7 +60,7 @@ def test_a_key_without_a_time_has_not_changed(project: Project, tmp_path: Path, 
     client.set("heartbeat:still", "1")
     with watching(project, tmp_path, COORDD_REDIS_URL=server.url) as coordd:
         unchanged = "not changed since coordd first saw it"
-        _told(coordd, "still", unchanged, "what Redis holds of it names no time, and has not changed since")
+        _told(coordd, "still", unchanged, "what Redis holds of it has not changed since coordd first saw it")
         client.set("heartbeat:still", "2")
         eventually(lambda: coordd.statuses() == {"still": "active"})
 
@@ -89,3 +89,21 @@ def test_who_named_a_project_is_not_told_to_where_only_redis_is_read(
             said = coordd.ctl(command).stdout
             assert "coordd run --workspace" not in said, command
             assert 'coordination.mode = "redis"' in said, command
+
+
+def test_no_encoding_makes_another_agent_or_verdict(
+    project: Project, tmp_path: Path, server: RedisServer
+) -> None:
+    client, encodings = server.client, ("utf-8", "utf-8-sig", "utf-16")
+    local = (datetime.now(UTC) - timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%S")
+    for encoding in encodings:
+        client.set(f"heartbeat:local-{encoding}", local.encode(encoding))
+        client.hset(f"heartbeat:hash-{encoding}", "last_seen", utc_now().encode(encoding))
+        client.hset(f"task:claim:{encoding}", "agent_id", "holder".encode(encoding))
+    with watching(project, tmp_path, COORDD_REDIS_URL=server.url, TZ="Etc/GMT+5") as coordd:
+        eventually(lambda: len(coordd.statuses()) == 6)
+        expected = {f"local-{one}": "unknown" for one in encodings} | {
+            f"hash-{one}": "active" for one in encodings
+        }
+        assert coordd.statuses() == expected
+        assert {one["agent_id"] for one in coordd.rpc("tasks.list")["tasks"]} == {"holder"}

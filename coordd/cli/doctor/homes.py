@@ -43,7 +43,9 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     if daemon.get("layout") == "system":
         yield Finding("home", "ok", _OF_EVERYBODY if daemon.get("reads_homes") is True else _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
-        if source.get("kind") != "redis":
+        if source.get("kind") == "process":
+            yield _programs(source)
+        elif source.get("kind") != "redis":
             yield _home(source, facts)
             yield from _unrecognised(source)
 
@@ -69,6 +71,16 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     why = f": {shown(source.get('error'))}" if source.get("error") is not None else ""
     how = "is polled" if state == "poll" else f"is watched ({shown(state)})"
     return Finding("home", "ok", f"{named} {how}{why}{seen}")
+
+
+def _programs(source: dict[str, Any]) -> Finding:
+    """Return what there is to say of agents that are known by their processes alone."""
+    if source.get("state") == "unreadable":
+        words = f"other coding agents cannot be seen by their processes: {shown(source.get('error'))}"
+        return Finding("programs", "warn", words, "see whether /proc shows them: ls /proc")
+    return Finding(
+        "programs", "ok", f"other coding agents are seen by their processes: {count(source.get('agents'))}"
+    )
 
 
 def _way_out(home: str) -> str:

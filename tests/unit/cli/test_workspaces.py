@@ -120,6 +120,20 @@ def test_without_agents_status_says_what_each_pattern_matched() -> None:
     assert not any("Name a project" in line for line in lines)
 
 
+def test_agents_that_are_known_by_their_processes_alone_are_told_of_in_words() -> None:
+    one = {"kind": "process", "path": None, "state": "read", "error": None}
+    home = {"kind": "claude-code", "path": "/home/ann/.claude", "state": "inotify", "error": None}
+    assert "  other coding agents by their processes" in workspace_lines({"sources": [one]}, VIEW)
+    broken = one | {"state": "unreadable", "error": "the system shows no processes"}
+    assert any(
+        "the system shows no processes" in line for line in workspace_lines({"sources": [broken]}, VIEW)
+    )
+    lines = watched_lines({"sources": [one]}, VIEW)
+    assert lines[:2] == ["Watched", "  nothing"]
+    assert any("Name a project" in line for line in lines)
+    assert "Other coding agents appear by their processes." in watched_lines({"sources": [home, one]}, VIEW)
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -43,6 +43,14 @@ def test_a_home_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert polled.message == "claude-code ~/.claude is polled: nfs; 1 agent seen there"
 
 
+def test_agents_that_are_known_by_their_processes_alone() -> None:
+    (one,) = found(home(kind="process", path=None, state="read"))
+    assert (one.name, one.result) == ("programs", "ok")
+    assert one.message == "other coding agents are seen by their processes: 3"
+    (broken,) = found(home(kind="process", path=None, state="unreadable", error="it hangs"))
+    assert (broken.result, "it hangs" in broken.message) == ("warn", True)
+
+
 def test_a_home_that_cannot_be_read_warns_and_names_a_way_out(tmp_path: Path) -> None:
     path = tmp_path / "my claude"
     (path / "sessions").mkdir(parents=True)
