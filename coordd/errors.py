@@ -12,6 +12,7 @@ its top level::
     ├── BadUsage              a command line that is invalid after parsing (cli.common)        exit 2
     ├── WrongUsage            a command line of coordd that means nothing (commands.app)       exit 2
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
+    ├── HooksError            hooks cannot be installed or removed (cli.hooks.settings_file)    exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
     ├── WillNotCome           an agent that cannot come into a state any more (cli.wait)       exit 1
     ├── NotAllPurged          records are left that should have gone (cli.purge)               exit 1
@@ -52,6 +53,7 @@ CannotDial      redislink.dial                the trouble of the Redis connectio
 RedisLost       redislink.session             the trouble of the Redis connection in the status
 SourceLost      sources.base                  a source that the status reports as unreadable
 GivenUp         sources.file.ground           the end of a search that nobody waits for any more
+BadJson         cli.hooks.json_spans          a HooksError, which names the settings file
 HomeUnreadable  sources.sessions.home_calls   a home that the status reports as unreadable
 Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log

@@ -92,7 +92,7 @@ class Restored:
     last beat was observed, whatever its writer's clock said (epoch seconds). ``shared`` is true when the
     record was of several sources, so that the beat may have come from another one. ``process`` is that of the
     record, ``ended`` when that ended, and ``session`` what it says of a session, with no turn but for the
-    model and the tokens.
+    model and the tokens. ``quiet`` is true where no further word of it was due by then.
     """
 
     tasks: int | None = None
@@ -103,6 +103,7 @@ class Restored:
     process: Process | None = None
     ended: float | None = None
     session: Session | None = None
+    quiet: bool = False
 
     @property
     def session_id(self) -> str | None:

@@ -15,6 +15,13 @@ from coordd.util.timestamps import format_utc
 
 _NAMED = 5
 """Open calls, and pieces of work in the background, that are listed at most."""
+_HOOK_WORDS = {
+    "ended": "the session has ended",
+    "over": "its turn is over",
+    "asks": "it asks a human",
+    "call": "a call is open",
+    "works": "it is in a turn",
+}
 
 
 def evidence_of(
@@ -74,6 +81,9 @@ def _of_source(one: ShownObservation, wall: float, refusal: str | None) -> Itera
     }
     yield from _of_process(observation, source, wall, refusal)
     yield from _of_session(observation, source, wall)
+    hooks = observation.hooks
+    if hooks is not None and hooks.told:
+        yield _signal("hooks", source, _HOOK_WORDS[hooks.word], _since(hooks.since or hooks.last, wall))
     registration = observation.traces.registration if observation.traces else None
     if registration is None:
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from coordd.agents.hooks import KIND as HOOKED
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation
 from coordd.host.process_facts import Process
@@ -29,7 +30,9 @@ class Rule:
 
 def _session_link(one: Observation) -> Hashable | None:
     session = one.session
-    if session is None or not session.ties or session.process_only:
+    if session is None:
+        return None if one.hooks is None else (HOOKED, one.hooks.session_id)
+    if not session.ties or session.process_only:
         return None
     return session.kind, session.session_id
 
@@ -83,8 +86,8 @@ Tie = tuple[int, Hashable]
 
 def ties(one: Observation) -> tuple[Tie, ...]:
     """Return what an observation names that may join it with one of another id."""
-    if one.process is None and one.session is None:  # the usual case: each beat comes by here
-        return ()
+    if one.process is None and one.session is None and one.hooks is None:
+        return ()  # the usual case: each beat comes by here
     return tuple((rule.number, link) for rule in _TIES if (link := rule.link(one)) is not None)
 
 
@@ -97,21 +100,32 @@ def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[
     """Return the agents that these observations are of, each with its observations in the order given.
 
     The key is that of the first observation with a workspace, with the id that a registration chose where
-    there is one. All observations that any rule could join with one of these have to be among them.
+    there is one; what hooks alone tell comes last. All observations that any rule could join with one of
+    these have to be among them.
     """
     order = {one.place: index for index, one in enumerate(observations)}
     homes: dict[AgentKey, list[Observation]] = {}
     homeless: dict[AgentKey, list[Observation]] = {}
     for linked in _linked(observations):
         group = sorted(linked, key=lambda one: order[one.place])
-        agent_id = next((one.agent_id for one in group if one.session is None), group[0].agent_id)
-        home = next((one.workspace for one in group if one.workspace != NO_WORKSPACE), NO_WORKSPACE)
+        # hooks know a session by its present id, and write where it began: others know better
+        known = [one for one in group if one.session or _chooses_id(one)] or group
+        agent_id = next((one.agent_id for one in group if _chooses_id(one)), known[0].agent_id)
+        placed = [one.workspace for one in (*known, *group) if one.workspace != NO_WORKSPACE]
+        home = placed[0] if placed else NO_WORKSPACE
         agents = homes if home != NO_WORKSPACE else homeless
         agents.setdefault(AgentKey(home, agent_id), []).extend(group)
     found = {key: [*group] for key, group in homes.items()}
     for key, group in homeless.items():
         found.setdefault(_only_home(key.agent_id, homes) or key, []).extend(group)
     return {key: tuple(sorted(group, key=lambda one: order[one.place])) for key, group in found.items()}
+
+
+def _chooses_id(one: Observation) -> bool:
+    """Return whether an observation has the id that somebody chose for the agent, not that of its session."""
+    if one.session is not None:
+        return False
+    return one.hooks is None or (one.traces is not None and one.traces.registration is not None)
 
 
 def _linked(observations: Iterable[Observation]) -> list[list[Observation]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import reduce
 
 from coordd.agents.doing import NOTHING, Doing
+from coordd.agents.hooks import Hooks
 from coordd.agents.identity import yields
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, Verdict, judge
@@ -20,6 +21,7 @@ from coordd.agents.observation import Observation
 from coordd.agents.seen_process import SeenProcess
 from coordd.agents.session import Session
 from coordd.agents.traces import AgentTraces, Registration
+from coordd.agents.work import hooked_among, waiting_for
 from coordd.model import Cause
 
 
@@ -68,6 +70,18 @@ class Agent:
         living = (one.session for one in found if one.process is not None and one.process.lives)
         present = (one.session for one in found if one.session is not None and one.session.present)
         return next(living, None) or next(present, None) or found[0].session
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """What hooks of its session told last, None where none do."""
+        one = hooked_among(self.observations)
+        return one.hooks if one is not None else None
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What it waits for, in a known phrase, if it does wait; None where nothing says what for."""
+        session, hooks = self.session, self.hooks
+        return (waiting_for(session) if session else None) or (hooks.waiting_for if hooks else None)
 
     @property
     def process(self) -> SeenProcess | None:
@@ -138,8 +152,10 @@ def difference(before: Agent, after: Agent) -> Cause | None:
         were, are = ({one.source for one in agent.observations} for agent in (before, after))
     if were - are and not are - were:
         return _without_a_source(before, after)
-    if are - were or before.beat_wall != after.beat_wall:
+    if are - were:
         return "heartbeat"
+    if before.beat_wall != after.beat_wall:
+        return "progress" if _is_progress(before, after) else "heartbeat"
     if len(are) == 1 and before.beat_mono != after.beat_mono:
         return "heartbeat"
     if before.verdict != after.verdict:
@@ -168,6 +184,14 @@ def _without_a_source(before: Agent, after: Agent) -> Cause | None:
         return "tasks"
     same = (before.sources, before.beat_wall) == (after.sources, after.beat_wall)
     return None if same else "verdict"
+
+
+def _is_progress(before: Agent, after: Agent) -> bool:
+    """Return whether a beat is but a hook of a turn that goes on: those come by the second."""
+    if after.hooks is None or before.verdict != after.verdict or before.active_tasks != after.active_tasks:
+        return False
+    freshest = max(after.observations, key=_freshness)
+    return freshest.hooks is not None and freshest.hooks.told
 
 
 def _progressed(before: Agent, after: Agent) -> Cause | None:
@@ -221,6 +245,7 @@ def _joint_traces(observations: Sequence[Observation]) -> AgentTraces | None:
         listed=any(one.listed for one in every),
         unnamed_tasks=sum(one.unnamed_tasks for one in every),
         session=next((one.session for one in sorted(every, key=_knows_least) if one.session), None),
+        hooks=next((one.hooks for one in every if one.hooks), None),
     )
 
 

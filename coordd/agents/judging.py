@@ -19,7 +19,17 @@ from coordd.agents.liveness import Evidence, Verdict, combine, judge
 from coordd.agents.observation import Observation
 from coordd.agents.session import DeclaredActivity
 from coordd.agents.source import SourceName, SourceState
-from coordd.agents.work import Held, WorkLimits, activity_evidence, doing_now, open_call, session_among
+from coordd.agents.work import (
+    Held,
+    WorkLimits,
+    activity_evidence,
+    asks,
+    doing_now,
+    hooked_among,
+    hooked_evidence,
+    open_call,
+    session_among,
+)
 from coordd.host.process_facts import Process
 from coordd.host.trees import TreeUse
 
@@ -74,7 +84,7 @@ class Judging:
 
         While the source of its session cannot be read, no time passes for that.
         """
-        one = session_among(observations)
+        one, hooked = session_among(observations), hooked_among(observations)
         observed, progress = 0.0, None
         if one is not None and (state := self._sources.get(one.source)) is not None:
             observed = state.clock.seen(horizon)
@@ -84,14 +94,17 @@ class Judging:
                 if progress is False and not state.clock.readable:
                     progress = None  # the call may have ended since
         limits = WorkLimits(self.limits.stall_after, self.limits.call_stall_after)
-        return activity_evidence(
-            one,
-            observed,
-            self.held(key, horizon),
-            limits,
-            declared=next(filter(None, map(_declared, observations)), None),
-            call_progress=progress,
-        )
+        held = self.held(key, horizon)
+        declared: DeclaredActivity | None = next(filter(None, map(_declared, observations)), None)
+        if one is None and hooked is not None:
+            state = self._sources.get(hooked.source)
+            observed = 0.0 if state is None else state.clock.seen(horizon)
+            return hooked_evidence(hooked, observed, held, limits, declared=declared)
+        evidence = activity_evidence(one, observed, held, limits, declared=declared, call_progress=progress)
+        if hooked is None or hooked.hooks is None or not asks(one.session if one else None, hooked.hooks):
+            return evidence
+        phrase = evidence.waiting_for or hooked.hooks.waiting_for
+        return replace(evidence, hook_asks=True, waiting_for=phrase)
 
     def next_change(self, observations: Sequence[Observation], work: ActivityEvidence) -> float | None:
         """Return the seconds after which time alone changes the activity; None where it cannot."""
@@ -125,7 +138,8 @@ class Judging:
         evidence = self.activity_of(agent.key, agent.observations, horizon)
         one = session_among(agent.observations)
         session = one.session if one else None
-        return doing_now(judge_activity(evidence).activity, before, session, wall, horizon)
+        activity = judge_activity(evidence).activity
+        return doing_now(activity, before, session, wall, horizon, hooks=agent.hooks)
 
     def tree_of(self, agent: Agent) -> TreeUse | None:
         """Return what the process tree of an agent uses; None where it has none, or shares it."""
@@ -144,13 +158,13 @@ class Judging:
     def overdue(self, observations: Iterable[Observation], horizon: float) -> list[Observation]:
         """Return those that are to be dormant from now on: each is silent for too long by itself.
 
-        So whether a workspace has an agent of some id does not depend on what else was read before.
+        So whether a workspace has an agent of some id does not depend on what else was read before. But of
+        one that has ended all are: what another source heard before the end must not bring it back.
         """
-        return [
-            one
-            for one in observations
-            if not one.dormant and self.time_to_forget(self._evidence(one, horizon)) == 0.0
-        ]
+        awake = [one for one in observations if not one.dormant]
+        if len(awake) > 1 and self.time_to_forget(self.evidence_to_forget(awake, horizon)) == 0.0:
+            return awake
+        return [one for one in awake if self.time_to_forget(self._evidence(one, horizon)) == 0.0]
 
     def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:
         """Return whether an agent with these observations is silent for too long to be shown."""

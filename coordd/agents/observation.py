@@ -20,6 +20,7 @@ from coordd.agents.beats import (
     observed_time,
 )
 from coordd.agents.declared import declares_end
+from coordd.agents.hooks import Hooks
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence
 from coordd.agents.seen_process import SeenProcess
@@ -90,6 +91,18 @@ class Observation:
             return self.traces.session
         return self.restored.session if self.restored else None
 
+    @property
+    def hooks(self) -> Hooks | None:
+        """What hooks of its session tell, None where none do."""
+        return self.traces.hooks if self.traces is not None else None
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether its last word was that no further one is due; before it is read, as the records say."""
+        if self.traces is None:
+            return self.restored is not None and self.restored.quiet
+        return self.traces.hooks is not None and self.traces.hooks.quiet
+
     def date(self, time: float | None) -> float | None:
         """Return a time of the session's on the source's observed clock, None for none."""
         return next((at for written, at in self.dates if written == time), None)
@@ -110,7 +123,11 @@ class Observation:
         process = self.process
         if alone and process is None and self.ended_mono is None:
             return Evidence(
-                silence=silence, timeout=timeout, readable=readable and not hidden, doubtful=doubtful
+                silence=silence,
+                timeout=timeout,
+                readable=readable and not hidden,
+                doubtful=doubtful,
+                quiet=self._quiet,
             )
         beat_age = None if self.beat_mono is None else max(0.0, mono - self.beat_mono)
         declared = None if self.ended_mono is None else max(0.0, mono - self.ended_mono)
@@ -122,6 +139,7 @@ class Observation:
                 end_age=declared,
                 beat_age=None if doubtful else beat_age,
                 doubtful=doubtful,
+                quiet=self._quiet,
             )
         end = process.end
         age = None if end is None else max(0.0, mono - end.mono)
@@ -135,6 +153,7 @@ class Observation:
             end_age=declared if killed or age is None else age,
             beat_age=None if doubtful else beat_age,
             doubtful=doubtful,
+            quiet=self._quiet,
         )
 
 
@@ -193,7 +212,7 @@ def observe(
         dormant=old is not None and old.dormant and not beaten and not revived,
         process=process,
         ended_mono=_ended(old, traces, reading),
-        dates=_dated(old, traces.session, reading) if traces.session else (),
+        dates=_dated(old, traces, reading) if traces.session or traces.hooks else (),
         doubtful=beat.doubtful,
     )
 
@@ -222,10 +241,18 @@ def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None
 
 
 def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> float | None:
-    """Return when the registration said that the agent has ended: as it is dated, else when that was read."""
+    """Return when its registration, or a hook, said that the agent has ended, on the monotonic clock.
+
+    A registration says it as it is dated, else when that was read.
+    """
     registration = traces.registration
     if registration is None or not declares_end(registration):
-        return None
+        ended = traces.hooks.ended if traces.hooks else None
+        if ended is None:
+            return None
+        if old is not None and old.hooks is not None and old.hooks.ended == ended:
+            return old.ended_mono
+        return reading.mono - max(0.0, reading.wall - ended)
     if old is not None and old.traces is not None and old.ended_mono is not None:
         if old.traces.registration == registration:
             return old.ended_mono
@@ -234,8 +261,8 @@ def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> fl
     return reading.mono - max(0.0, reading.wall - max(times, default=reading.wall))
 
 
-def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple[tuple[float, float], ...]:
-    """Return the session's times, each on the observed clock; known ones stay as they are."""
+def _dated(old: Observation | None, traces: AgentTraces, reading: Reading) -> tuple[tuple[float, float], ...]:
+    """Return the times of a session and its hooks, on the observed clock; known ones stay as they are."""
     known = dict(old.dates) if old else {}
     first = reading.fresh or old is None or not old.dates
 
@@ -245,14 +272,17 @@ def _dated(old: Observation | None, session: Session, reading: Reading) -> tuple
         return min(reading.observed, at + reading.slept) if first else max(reading.since, at)
 
     return tuple(
-        (time, known[time] if time in known else dated(time)) for time in dict.fromkeys(_times(session))
+        (time, known[time] if time in known else dated(time)) for time in dict.fromkeys(_times(traces))
     )
 
 
-def _times(session: Session) -> Iterator[float]:
+def _times(traces: AgentTraces) -> Iterator[float]:
     """Yield every time that a verdict on a session's activity may depend on."""
-    turn = session.turn
-    times = [session.declared_at]
+    session, hooks = traces.session, traces.hooks
+    turn = session.turn if session is not None else None
+    times = [session.declared_at if session is not None else None]
+    if hooks is not None:
+        times += [hooks.progress, hooks.call]
     if turn is not None:
         times += [turn.since, turn.last, *(call.since for call in turn.calls)]
         for work in turn.background:

@@ -63,7 +63,7 @@ class RememberedAgent:
                 beat_at=at,
                 beat_mono=at,
                 run_since=self.run_since,
-                restored=self.restored,
+                restored=replace(self.restored, quiet=self.verdict.reason == "quiet"),
                 dormant=self.dormant,
                 process=self._process(moment),
                 ended_mono=self._ended(moment),

@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 from coordd.agents.beats import started_at
+from coordd.agents.hooks import KIND as HOOKED
+from coordd.agents.hooks import Hooks
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Verdict
 from coordd.agents.seen_process import SeenProcess
 from coordd.agents.session import Session, TokenCounts, Turn
 from coordd.agents.shown import ShownAgent
-from coordd.agents.work import waiting_for
 from coordd.host.trees import TreeUse
 from coordd.model import AgentSample, Tokens
 from coordd.util.timestamps import format_utc
@@ -68,6 +69,8 @@ def _fields(
     if session is not None:
         fields |= _session_fields(agent, session, verdict)
         fields["project"] = session.project or fields["project"]
+    elif (hooks := agent.hooks) is not None:
+        fields |= _hooks_fields(agent, hooks, verdict)
     process = agent.process
     if process is not None:
         fields |= _process_fields(process, session, tree)
@@ -85,7 +88,7 @@ def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[st
         "name": session.name,
         "kind": session.kind,
         "session_id": session.session_id,
-        "waiting_for": (waiting_for(session) or "input") if waiting else None,
+        "waiting_for": (agent.waiting_for or "input") if waiting else None,
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
         "background": None
@@ -95,6 +98,18 @@ def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[st
         "model": turn.model,
         "context_tokens": turn.context_tokens,
         "tokens": _tokens(turn.tokens),
+    }
+
+
+def _hooks_fields(agent: Agent, hooks: Hooks, verdict: Verdict) -> dict[str, Any]:
+    """Return the fields of an agent of which nothing but hooks tells that it is a session."""
+    calls = verdict.status != "inactive" and hooks.word == "call"
+    return {
+        "kind": HOOKED,
+        "session_id": hooks.session_id,
+        "waiting_for": (agent.waiting_for or "input") if agent.doing.activity == "waiting" else None,
+        "tool_since": _moment(hooks.call) if calls else None,
+        "last_progress": _moment(hooks.progress),
     }
 
 

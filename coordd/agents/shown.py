@@ -8,7 +8,6 @@ from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.join import Agent
 from coordd.agents.liveness import Evidence, Verdict
 from coordd.agents.observation import Observation
-from coordd.agents.work import waiting_for
 from coordd.host.trees import TreeUse
 
 
@@ -41,10 +40,7 @@ class ShownAgent:
     @property
     def waiting_for(self) -> str | None:
         """What it waits for, in a known phrase; None while it does not wait."""
-        session = self.agent.session
-        if self.doing.activity != "waiting":
-            return None
-        return (waiting_for(session) if session else None) or "input"
+        return self.agent.waiting_for or "input" if self.doing.activity == "waiting" else None
 
 
 @dataclass(frozen=True, slots=True)

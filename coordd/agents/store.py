@@ -392,7 +392,8 @@ def _same_work(one: Observation, other: Observation) -> bool:
     if one.traces is None or other.traces is None or one.process != other.process:
         return False
     was, now = one.traces, other.traces
-    return was.session is now.session and was.tasks == now.tasks and was.registration is now.registration
+    same = was.session is now.session and was.hooks == now.hooks
+    return same and was.tasks == now.tasks and was.registration is now.registration
 
 
 def _tasks(agent: Agent) -> tuple[tuple[str, ...] | None, int] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from coordd.agents.hooks import Hooks
 from coordd.agents.session import Session
 
 WorkspaceState = Literal["read", "waiting", "unreadable"]
@@ -66,7 +67,8 @@ class AgentTraces:
     ``unnamed_tasks`` is the number of tasks beyond those named. ``listed`` is true when ``active.list`` names
     the agent. ``hidden`` says why its heartbeat, which exists, may not be read, None where it may.
     ``workspace`` is where the agent works, if the source names that for each agent; None: the source's own.
-    ``session`` is what a coding agent's own files say of it, None where they are not read.
+    ``session`` is what a coding agent's own files say of it, None where they are not read. ``hooks`` is what
+    the hooks of the session that the agent is named after tell, None where it is named after none.
     """
 
     agent_id: str
@@ -78,6 +80,7 @@ class AgentTraces:
     hidden: str | None = None
     workspace: str | None = None
     session: Session | None = None
+    hooks: Hooks | None = None
 
 
 class Rival(NamedTuple):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from coordd.agents.activity import ActivityEvidence
 from coordd.agents.doing import Doing
+from coordd.agents.hooks import Hooks
 from coordd.agents.observation import Observation
 from coordd.agents.session import DeclaredActivity, Session, Turn
 from coordd.host.process_facts import Process
@@ -47,6 +48,58 @@ def session_among(observations: Iterable[Observation]) -> Observation | None:
     ]
     living = (one for one in found if one.process is not None and one.process.lives)
     return next(living, next(iter(found), None))
+
+
+def hooked_among(observations: Iterable[Observation]) -> Observation | None:
+    """Return the observation whose hooks told last, None where no hooks tell anything but heartbeats."""
+    if isinstance(observations, tuple) and len(observations) == 1:  # the usual case: each beat comes by here
+        (one,) = observations
+        return one if one.hooks is not None and one.hooks.told else None
+    found = [(one.hooks.last or 0.0, one) for one in observations if one.hooks is not None and one.hooks.told]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def asks(session: Session | None, hooks: Hooks | None) -> bool:
+    """Return whether a hook has told that its session asks a human, and nothing has told progress since."""
+    if hooks is None or hooks.since is None or hooks.word != "asks":
+        return False
+    turn = session.turn if session is not None else None
+    told = [session.declared_at if session is not None else None, turn.last if turn is not None else None]
+    return all(time is None or time <= hooks.since for time in told)
+
+
+def hooked_evidence(
+    one: Observation, observed: float, held: Held, limits: WorkLimits, *, declared: DeclaredActivity | None
+) -> ActivityEvidence:
+    """Return what the activity of an agent depends on of which hooks alone tell.
+
+    Args:
+        one: the observation whose hooks tell of it.
+        observed: now, on that source's observed clock.
+        held: what it holds.
+        limits: the settings.
+        declared: what its registration says that it does.
+    """
+    hooks = one.hooks or Hooks("")
+
+    def age(time: float | None) -> float | None:
+        at = one.date(time)
+        return None if at is None else max(0.0, observed - at)
+
+    in_turn = hooks.word not in ("over", "ended")
+    return ActivityEvidence(
+        stall_after=limits.stall_after,
+        call_stall_after=limits.call_stall_after,
+        declares_waiting=declared == "waiting",
+        hook_asks=hooks.word == "asks",
+        waiting_for=hooks.waiting_for,
+        call_age=(age(hooks.call) or 0.0) if hooks.word == "call" else None,
+        in_turn=in_turn,
+        tells_turns=True,
+        holds_task=held.holds,
+        transcript_progress=age(hooks.progress),
+        says_idle=not in_turn,
+    )
 
 
 def open_call(observations: Iterable[Observation]) -> tuple[Process, float] | None:
@@ -151,7 +204,13 @@ def waiting_for(session: Session) -> str | None:
 
 
 def doing_now(
-    activity: Activity, before: Doing, session: Session | None, wall: float | None, mono: float
+    activity: Activity,
+    before: Doing,
+    session: Session | None,
+    wall: float | None,
+    mono: float,
+    *,
+    hooks: Hooks | None = None,
 ) -> Doing:
     """Return the activity with its beginning; the same value as before where nothing changed.
 
@@ -161,8 +220,15 @@ def doing_now(
         session: what the agent's own files say.
         wall: now, in epoch seconds, for a beginning that nothing tells; None: that stays unknown.
         mono: now, on the monotonic clock.
+        hooks: what hooks of the session told last.
     """
     since = _since(activity, session)
+    if (
+        since is None
+        and hooks is not None
+        and {"waiting": "asks", "idle": "over"}.get(activity) == hooks.word
+    ):
+        since = hooks.since
     if since is not None and wall is not None and since > wall:
         since = None  # a clock that is ahead, or was: what is to come cannot have begun
     if activity != before.activity:

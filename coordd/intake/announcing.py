@@ -14,7 +14,6 @@ from coordd.agents.join import Agent, label_of, place_words
 from coordd.agents.key import AgentKey
 from coordd.agents.session import OpenCall
 from coordd.agents.store import AgentStore
-from coordd.agents.work import waiting_for
 from coordd.model import Activity
 from coordd.runtime.schedule import Schedule, now
 from coordd.sinks.recorder import Recorder
@@ -100,7 +99,7 @@ class Announcer:
         doing, session = agent.doing, agent.session
         turn = session.turn if session else None
         call = turn.calls[0] if turn is not None and turn.calls else None
-        wanted = (waiting_for(session) if session else None) or "input"
+        wanted = agent.waiting_for or "input"
         refusal = turn.refused.why.replace("-", " ") if turn is not None and turn.refused else "no reason"
         words = {
             "waiting": f"waits for a human: {wanted}",

@@ -108,7 +108,7 @@ class Comparing:
             cause = "activity"
         if cause == "progress" and not self.progress.may(before.key, moment.mono):
             return None
-        if cause is not None and before.session is not None:
+        if cause is not None and (before.session is not None or before.hooks is not None):
             self.progress.recorded(before.key, moment.mono)
         return cause
 

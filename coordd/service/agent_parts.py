@@ -16,6 +16,7 @@ from coordd.host.processes import lives, pids
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.file.mounts import remote_type
+from coordd.sources.hooks.finder import HooksFinder, folders_of
 from coordd.sources.process.finder import ProcessFinder
 from coordd.sources.process.looking import look_at, watched_uids
 from coordd.sources.process.source import ProcessSource
@@ -43,7 +44,8 @@ def agent_limits(config: Config) -> Limits:
 class AgentFinders:
     """What finds agents beside workspaces and Redis: by the homes in which they leave sessions, by processes.
 
-    ``all`` has every finder, ``started`` what wants to be told of new processes.
+    ``all`` has every finder of these, ``started`` what wants to be told of new processes; ``hooks`` finds
+    what hooks of sessions tell.
 
     Args:
         sources, config: the configuration, and what it was made from.
@@ -55,6 +57,7 @@ class AgentFinders:
     ) -> None:
         self.homes = (claude_code_finder(sources, config, workspaces=workspaces),)
         self.programs = process_finder(sources, config, workspaces=workspaces)
+        self.hooks = hooks_finder(sources)
         self.all = (*self.homes, self.programs)
         self.started = [one.started for one in self.all]
         self._of_a_user = sources.layout.name == "user"
@@ -105,6 +108,16 @@ def claude_code_finder(
         workspaces=workspaces,
         worker=Worker("coordd-claude", replaceable=True),
         places=Worker("coordd-places", replaceable=True),
+        watch=Watch(),
+        remote=remote_type,
+    )
+
+
+def hooks_finder(sources: ConfigSources) -> HooksFinder:
+    """Return what finds the hooks of the user whose daemon this is; those of others are theirs to read."""
+    return HooksFinder(
+        folders=folders_of(sources.environ) if sources.layout.name == "user" else (),
+        worker=Worker("coordd-hooks", replaceable=True),
         watch=Watch(),
         remote=remote_type,
     )

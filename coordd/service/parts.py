@@ -186,6 +186,7 @@ class Parts:
                 self.workspaces,
                 self.redis.finder,
                 *self.agent_finders.all,
+                self.agent_finders.hooks,
             ),
             stores=Stores(
                 store=self.store,

@@ -59,8 +59,8 @@ class Bounds:
     """The budgets of one daemon.
 
     ``agents``, ``claims`` and ``progress`` count entries of each kind; ``files`` the agents' trace files, up
-    to three each; ``listed`` the task ids in agents' lists, ``offered`` those of available tasks. ``text`` is
-    in bytes: descriptions, messages and other texts.
+    to three each, and of a session's hooks eight more; ``listed`` the task ids in agents' lists, ``offered``
+    those of available tasks. ``text`` is in bytes: descriptions, messages and other texts.
     """
 
     agents: Budget = field(default_factory=lambda: Budget(100_000))

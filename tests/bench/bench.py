@@ -22,6 +22,7 @@ import claudesessions
 import dashboard
 import footprint
 import history
+import hookcalls
 import intake
 import latency
 import redisreader
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "redis": throughredis.measure,
     "dashboard": dashboard.measure,
     "sessions": claudesessions.measure,
+    "hooks": hookcalls.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"

@@ -108,7 +108,8 @@ class Gate:
 class ClaudeCode:
     """Claude Code as one user has it: a home, and a model. What it starts ends with :meth:`close`.
 
-    It works in directories below ``trusted`` without asking whether it may. ``config`` is where it keeps what
+    It works in directories below ``trusted`` without asking whether it may. ``program_prefix`` is what
+    :meth:`printing` runs the program with. ``config`` is where it keeps what
     it knows, in place of ``~/.claude``.
     """
 
@@ -117,6 +118,7 @@ class ClaudeCode:
         self.model = answering
         self.config = config or home / ".claude"
         self.program = program()
+        self.program_prefix: list[str] = []
         self._started: list[subprocess.Popen[str]] = []
         self._terminals: list[Terminal] = []
         home.mkdir(parents=True, exist_ok=True)
@@ -146,7 +148,7 @@ class ClaudeCode:
     def printing(self, project: Path, prompt: str, *options: str) -> subprocess.Popen[str]:
         """Run ``claude -p`` in a project."""
         process = subprocess.Popen(
-            [*self.model.prefix, self.program, "-p", prompt, *options],
+            [*self.model.prefix, *self.program_prefix, self.program, "-p", prompt, *options],
             cwd=project,
             env=self.environ,
             stdin=subprocess.DEVNULL,

@@ -46,6 +46,8 @@ from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
+from coordd.sources.hooks import source as hooks_source
+from coordd.sources.hooks.finder import HooksFinder
 from coordd.sources.process import source as process_source
 from coordd.sources.process.families import SeenProgram
 from coordd.sources.process.finder import ProcessFinder
@@ -426,6 +428,88 @@ class ClaudeCodeDriver:
             await worker.run(os.getpid, deadline=5)
 
 
+class HooksDriver:
+    """The folder of a user's hooks; a test touches files as they do."""
+
+    hangs = beats = spoils = True
+    stands_still = keeps = tasks = False
+    stray = (
+        "nobody",
+        7,
+        hooks_source.SessionHint("nobody"),
+        hooks_source.SessionHint("../hooks/a"),
+        hooks_source.SessionHint(""),
+        hooks_source.SessionHint("a\nb"),
+    )
+
+    def __init__(self, root: Path, *, announces: bool) -> None:
+        self.announces = announces
+        self.folder = root / "state" / "coordd" / "hooks"
+        self.folder.mkdir(parents=True)
+        self._away = self.folder.with_name("away")
+        self._deadline = hooks_source.READ_DEADLINE
+        self.answers = threading.Event()
+        self.answers.set()
+        self.workers = [Worker("finder", replaceable=True)]
+        self.finder = HooksFinder(
+            folders=(str(self.folder),),
+            worker=self.workers[0],
+            watch=Watch() if announces else Watch(open_backend=_no_inotify),
+            folder_worker=self._worker,
+        )
+
+    def _worker(self) -> Worker:
+        """Return a worker that waits while nothing answers, though not for ever."""
+        answers = self.answers
+
+        class Hanging(Worker):
+            async def run(self, fn: Callable[..., Any], *args: Any, deadline: float) -> Any:
+                def call(*about: Any) -> Any:
+                    answers.wait(5)
+                    return fn(*about)
+
+                return await super().run(call, *args, deadline=deadline)
+
+        self.workers.append(Hanging("hooks", replaceable=True))
+        return self.workers[-1]
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        at = later()
+        file = self.folder / f"{agent_id}.heartbeat"
+        file.touch()
+        os.utime(file, (at, at))
+
+    def remove(self, agent_id: str) -> None:
+        (self.folder / f"{agent_id}.heartbeat").unlink()
+
+    def spoil(self, agent_id: str) -> None:
+        file = self.folder / f"{agent_id}.heartbeat"
+        file.unlink(missing_ok=True)
+        os.mkfifo(file)
+        os.utime(file)
+
+    def break_(self) -> None:
+        self.folder.rename(self._away)
+        self.folder.touch()
+
+    def hang(self) -> None:
+        hooks_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        if self._away.exists():
+            self.folder.unlink()
+            self._away.rename(self.folder)
+        self.answers.set()
+        hooks_source.READ_DEADLINE = self._deadline
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        await self.workers[0].run(os.getpid, deadline=5)  # its thread is not the source's
+
+
 def _no_inotify() -> inotify.Backend:
     raise OSError(errno.EMFILE, "as if there were too many")
 
@@ -554,6 +638,17 @@ async def _process(path: Path, _server: RedisServer, announces: bool) -> AsyncIt
 
 
 @asynccontextmanager
+async def _hooks(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    driver = HooksDriver(path / "home", announces=announces)
+    try:
+        yield driver
+    finally:
+        driver.mend()
+        for worker in driver.workers:
+            worker.close()
+
+
+@asynccontextmanager
 async def _fake(_path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
     yield FakeDriver(announces=announces)
 
@@ -588,10 +683,18 @@ async def _redis(_path: Path, server: RedisServer, announces: bool) -> AsyncIter
             redis_connection.PAUSE, redis_connection.CHECK_EVERY = pauses
 
 
-_MAKERS = {"fake": _fake, "toy": _toy, "file": _file, "redis": _redis, "claude": _claude, "process": _process}
+_MAKERS = {
+    "fake": _fake,
+    "toy": _toy,
+    "file": _file,
+    "redis": _redis,
+    "claude": _claude,
+    "process": _process,
+    "hooks": _hooks,
+}
 KINDS = (
     *("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled"),
-    *("claude", "claude-polled", "process"),
+    *("claude", "claude-polled", "process", "hooks", "hooks-polled"),
 )
 """Every kind of source, by whether it announces changes or is polled."""
 

@@ -22,6 +22,7 @@ from coordd.cli.doctor.daemon import (
 from coordd.cli.doctor.facts import gather
 from coordd.cli.doctor.findings import Finding, failed, finding_document, finding_lines
 from coordd.cli.doctor.homes import check_homes
+from coordd.cli.doctor.hooks import check_hooks
 from coordd.cli.doctor.ignoring import check_ignoring
 from coordd.cli.doctor.machine import check_clock, check_inotify
 from coordd.cli.doctor.patterns import check_entries
@@ -60,6 +61,7 @@ CHECKS = (
     check_entries,
     check_ignoring,
     check_homes,
+    check_hooks,
     check_inotify,
     check_clock,
     check_directories,

@@ -60,7 +60,9 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
         if "does not answer" in str(source.get("error")):  # nor would it answer this process, or ls
             fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
         elif isinstance(path, str) and facts.me.uid == facts.daemon.uid:
-            fix = _way_out(path)
+            fix = (
+                _way_out(path) if kind == "claude-code" else f"look at its rights: ls -ld {shell_word(path)}"
+            )
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
         return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")

@@ -1,5 +1,8 @@
 """Define the trace files of agents in ``agents/``: names, limits, how each is parsed and kept.
 
+Hooks leave further files there, each named after a session and an event. A file with such an ending is an
+agent's only where it is named after a session: ``build.Stop`` is nobody's.
+
 Pure, but for the budgets that are charged: trace_folder.py reads the files, reader.py makes agents of them.
 """
 
@@ -20,14 +23,16 @@ from coordd.sources.file.parse import (
     parse_tasks,
 )
 from coordd.sources.file.trace_file import FileKind, latest_change
+from coordd.sources.hook_files import EVENT_SUFFIXES, SESSION_ID, HookFile
 from coordd.util.fields import Malformed, Parsed
 
 HEARTBEAT = ".heartbeat"
 TASKS = ".tasks"
 REGISTRATION = ".active"
 SUFFIXES = (HEARTBEAT, TASKS, REGISTRATION)
+ALL_SUFFIXES = (*SUFFIXES, *EVENT_SUFFIXES)
 
-AgentTrace = Heartbeat | Registration | TaskIds | frozenset[str]
+AgentTrace = Heartbeat | Registration | TaskIds | frozenset[str] | HookFile
 
 
 class AgentQuota(TextQuota[AgentTrace]):
@@ -83,6 +88,10 @@ def _registration(_: str, content: bytes, state: os.stat_result) -> Parsed[Agent
     )
 
 
+def _hook(_: str, __: bytes, state: os.stat_result) -> Parsed[AgentTrace]:
+    return Parsed(HookFile(state.st_mtime_ns / 1e9, _identity(b"", state)), None)
+
+
 def _active_list(_: str, content: bytes, __: os.stat_result) -> Parsed[AgentTrace]:
     return Parsed(*parse_active_list(content))
 
@@ -97,6 +106,7 @@ _KINDS: dict[str, FileKind[AgentTrace]] = {
     TASKS: FileKind(1024 * 1024, _tasks),
     REGISTRATION: FileKind(64 * 1024, _registration),
 }
+_HOOK: FileKind[AgentTrace] = FileKind(64 * 1024, _hook)
 _ACTIVE_LIST: FileKind[AgentTrace] = FileKind(64 * 1024, _active_list)
 
 
@@ -105,13 +115,28 @@ def files_of_hint(hint: str) -> tuple[str, tuple[str, ...]]:
     for suffix in SUFFIXES:
         if hint.endswith(suffix):
             return hint[: -len(suffix)], (suffix,)
-    return hint, SUFFIXES
+    stem, dot, event = hint.rpartition(".")
+    if dot and is_hook_file(stem, dot + event):
+        return stem, (dot + event,)
+    return hint, suffixes_of(hint)
+
+
+def suffixes_of(agent_id: str) -> tuple[str, ...]:
+    """Return the suffixes of all files that an agent can have."""
+    return ALL_SUFFIXES if SESSION_ID.fullmatch(agent_id) else SUFFIXES
+
+
+def is_hook_file(stem: str, suffix: str) -> bool:
+    """Return whether a name, split before its last dot, is that of a file that only hooks leave."""
+    return suffix in EVENT_SUFFIXES and SESSION_ID.fullmatch(stem) is not None
 
 
 def agent_file_kind(name: str) -> FileKind[AgentTrace] | None:
     """Return how the file of this name is read; None for a name that is no agent's."""
     if name == ACTIVE_LIST:
         return _ACTIVE_LIST
-    suffix = name[name.rfind(".") :]
+    stem, suffix = name[: name.rfind(".")], name[name.rfind(".") :]
+    if is_hook_file(stem, suffix):
+        return _HOOK
     kind = _KINDS.get(suffix)
     return kind if kind is not None and agent_id_of(name, suffix) is not None else None

@@ -36,6 +36,7 @@ from coordd.sources.file.agent_files import (
     files_of_hint,
 )
 from coordd.sources.file.hints import Hint, Signal, WorkFile
+from coordd.sources.file.hooked import hook_files, hooked
 from coordd.sources.file.parse import ACTIVE_LIST, TaskIds, id_of_stem
 from coordd.sources.file.trace_folder import MAX_ENTRIES, TraceFolder
 from coordd.sources.file.work import Work, WorkReader
@@ -52,7 +53,8 @@ MAX_MALFORMED = 1000
 class WorkspaceReader:
     """Read one workspace, and remember what was read so that the next reading costs less.
 
-    ``moved`` is true while a link stands on the way to the folder.
+    ``moved`` is true while a link stands on the way to the folder. ``boot`` is when this machine was started
+    (epoch seconds), None while other machines may write there.
 
     Args:
         workspace: absolute path; the key that its traces carry.
@@ -75,6 +77,7 @@ class WorkspaceReader:
         self._bounds = bounds or Bounds()
         self._left_out: set[str] = set()
         self.moved = False
+        self.boot: float | None = None
         self._coordination = folder or os.path.join(workspace, COORDINATION)
         self._agents_path = f"{self._coordination}/agents"
         self._folder: TraceFolder[AgentTrace] = TraceFolder(
@@ -322,20 +325,26 @@ class WorkspaceReader:
         entries = self._folder.entries
         beat, tasks, active = (entries.get(stem + suffix) for suffix in SUFFIXES)
         listed = agent_id in self._listed
-        if not listed and not any(entry is not None and entry.counts for entry in (beat, tasks, active)):
+        files = hook_files(stem, entries)
+        if not (listed or files) and not any(entry and entry.counts for entry in (beat, tasks, active)):
             return None
         heartbeat = beat.value if beat is not None else None
+        heartbeat = heartbeat if isinstance(heartbeat, Heartbeat) else None
+        hooks = None
+        if files is not None:
+            heartbeat, hooks = hooked(agent_id, files, heartbeat, self._agents.get(agent_id), self.boot)
         registration = active.value if active is not None else None
         task_ids = tasks.value if tasks is not None else TaskIds()
         known = task_ids if isinstance(task_ids, TaskIds) else None
         return AgentTraces(
             agent_id,
-            heartbeat if isinstance(heartbeat, Heartbeat) else None,
+            heartbeat,
             registration if isinstance(registration, Registration) else None,
             None if known is None else known.named,
             listed,
             0 if known is None else known.unnamed,
             beat.problem if beat is not None and isinstance(beat.problem, Denied) else None,
+            hooks=hooks,
         )
 
     def _problems(self) -> Iterator[tuple[str, str]]:

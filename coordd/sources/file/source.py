@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 from coordd.agents.observation import Observation
 from coordd.agents.source import SourceName, SourceState
 from coordd.agents.traces import AgentsChange, SourceTraces
+from coordd.host.boot import boot_time
 from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import DeadlineMissed, Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener, SourceLost
-from coordd.sources.file.agent_files import SUFFIXES
+from coordd.sources.file.agent_files import suffixes_of
 from coordd.sources.file.backend import FileBackend, FoundWorkspace
 from coordd.sources.file.hints import Hint, Signal
 from coordd.sources.file.watch import Followed
@@ -65,6 +66,7 @@ class FileSource:
         self._folder = found.found.folder
         self._backend = backend
         self._reader = backend.reader(found.found)
+        self._reader.boot = None if found.remote else boot_time()
         self._moved = moved
         self._worker = worker
         self._unfollow = unfollow
@@ -122,7 +124,7 @@ class FileSource:
     async def reread(self, agent_ids: Collection[str]) -> AgentsChange:
         """Read all files of these agents: a registration may be renewed through a file that stays open."""
         # by the files' names, for an id may itself end like one of them
-        files = {agent_id + suffix for agent_id in agent_ids for suffix in SUFFIXES}
+        files = {agent_id + suffix for agent_id in agent_ids for suffix in suffixes_of(agent_id)}
         return await self._run(self._reader.read, files)
 
     def lost(self, trouble: str) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from coordd.sources.coordination import COORDINATION
-from coordd.sources.file.agent_files import SUFFIXES
+from coordd.sources.file.agent_files import ALL_SUFFIXES
 from coordd.sources.file.ancestors import Ancestors
 from coordd.sources.file.chain import SEARCH, Arming, Interest, mask_of
 from coordd.sources.file.hints import Hint, Signal, WorkFile
@@ -307,7 +307,7 @@ class Watcher:
 def _agents_hint(name: str) -> Hint | None:
     if name == ACTIVE_LIST:
         return Signal.LIST
-    if name.endswith(SUFFIXES) and not name.startswith("."):
+    if name.endswith(ALL_SUFFIXES) and not name.startswith("."):
         return name
     return None
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agents import REDIS, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordd.agents.hooks import KIND as HOOKED
+from coordd.agents.hooks import Hooks
 from coordd.agents.identity import RULES, agents_among
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation
+from coordd.agents.seen_process import SeenProcess
+from coordd.agents.session import Session
 from coordd.agents.source import SourceName
+from coordd.agents.traces import AgentTraces
+from coordd.host.process_facts import Process
 
 A, B, SESSIONS = source("/a"), source("/b"), SourceName("claude-code", "/home/u")
 OTHERS = [SourceName("codex", "/home/u"), SourceName("codex", "/home/v")]
@@ -94,3 +102,52 @@ def test_those_that_say_where_they_work_are_of_that_agent_and_no_other(found: li
     for key, group in agents_among(found).items():
         assert {one.workspace for one in group} <= {key.workspace, NO_WORKSPACE}
         assert {one.agent_id for one in group} == {key.agent_id}
+
+
+HOOKS = SourceName("hooks", "/home/u/.local/state/coordd/hooks")
+
+
+def hooked(name: SourceName, workspace: str, session: str, **fields: object) -> Observation:
+    traces = AgentTraces(session, hooks=Hooks(session, stop=1.0), **fields)  # type: ignore[arg-type]
+    return Observation(name, AgentKey(workspace, session), traces)
+
+
+def in_session(workspace: str, session: str, *, agent: str, ties: bool = True) -> Observation:
+    told = Session(HOOKED, session, Process(7, 7), ties=ties)
+    return Observation(SESSIONS, AgentKey(workspace, agent), AgentTraces(agent, session=told))
+
+
+def test_hooks_of_a_session_are_of_its_agent_in_whatever_workspace() -> None:
+    session = in_session("/a", "s", agent="s")
+    assert groups(session, hooked(HOOKS, NO_WORKSPACE, "s")) == {("/a", "s"): [SESSIONS, HOOKS]}
+    assert groups(hooked(A, "/a", "s"), session) == {("/a", "s"): [A, SESSIONS]}
+    everywhere = groups(hooked(A, "/a", "s"), hooked(B, "/b", "s"), hooked(HOOKS, NO_WORKSPACE, "s"))
+    assert everywhere == {("/a", "s"): [A, B, HOOKS]}
+
+
+def test_the_session_knows_better_than_hooks_where_it_works_and_what_it_is_called() -> None:
+    """After ``/clear`` hooks know it by its new id, and they write where it began."""
+    session = in_session("/b", "second", agent="first")
+    assert groups(hooked(A, "/a", "second"), session) == {("/b", "first"): [A, SESSIONS]}
+    assert groups(session, hooked(HOOKS, NO_WORKSPACE, "second")) == {("/b", "first"): [SESSIONS, HOOKS]}
+
+
+def test_hooks_are_not_of_a_process_that_the_session_does_not_mean() -> None:
+    other = in_session("/a", "s", agent="s~9", ties=False)
+    assert groups(other, hooked(HOOKS, NO_WORKSPACE, "s")) == {("/a", "s~9"): [SESSIONS], ("", "s"): [HOOKS]}
+
+
+def test_of_what_hooks_alone_tell_the_workspace_counts() -> None:
+    assert groups(hooked(A, "/a", "s"), hooked(HOOKS, NO_WORKSPACE, "s")) == {("/a", "s"): [A, HOOKS]}
+    assert groups(hooked(HOOKS, NO_WORKSPACE, "s")) == {("", "s"): [HOOKS]}
+    assert groups(hooked(HOOKS, NO_WORKSPACE, "s"), hooked(HOOKS, NO_WORKSPACE, "t")) == {
+        ("", "s"): [HOOKS],
+        ("", "t"): [HOOKS],
+    }
+
+
+def test_an_id_that_a_registration_chose_stays() -> None:
+    registered = Observation(A, AgentKey("/a", "chosen"), None, process=SeenProcess(Process(7, 7)))
+    session = replace(in_session("/a", "s", agent="s"), process=SeenProcess(Process(7, 7)))
+    found = groups(registered, session, hooked(HOOKS, NO_WORKSPACE, "s"))
+    assert found == {("/a", "chosen"): [A, SESSIONS, HOOKS]}

@@ -1,0 +1,1 @@
+"""Install hooks of Claude Code, and take them out again."""

@@ -1,0 +1,91 @@
+#!/bin/sh
+# Tell coordd that a session of Claude Code lives: 'coordctl hooks install' has it called as "hook EVENT".
+#
+# It touches an empty file named after the session and the event, and nothing else: it reads no input, keeps
+# nothing of what it is given, prints nothing, and exits 0 whatever happens, for any other answer could hold
+# up an agent. All of it is built into the shell but what happens once in a session.
+
+# Only what Claude Code's session ids look like may become the name of a file.
+is_session() {
+    case $1 in
+        *[!0123456789abcdefABCDEF-]*) return 1 ;;
+        ????????-????-????-????-????????????) return 0 ;;
+    esac
+    return 1
+}
+
+# touch_in FOLDER: a link is not followed, a FIFO is not opened, and what somebody wrote stays.
+touch_in() {
+    file=$1/$session.$event
+    if [ -L "$file" ]; then
+        return
+    elif [ -s "$file" ]; then
+        [ -f "$file" ] && touch -c "$file"
+    elif [ -f "$file" ] || [ ! -e "$file" ]; then
+        true >"$file"
+    fi
+}
+
+# clean FOLDER: remove what sessions left there a week ago and before.
+clean() {
+    for name in heartbeat PreToolUse PostToolBatch PermissionRequest Question Stop StopFailure SessionStart SessionEnd; do
+        set -- "$@" -o -name "????????-????-????-????-????????????.$name"
+    done
+    folder=$1
+    shift 2
+    find "$folder" -maxdepth 1 -type f -size 0 -mtime +6 \( "$@" \) -delete
+}
+
+tell() {
+    touch_in "$1"
+    [ "$event" = SessionStart ] && clean "$1"
+}
+
+# The folder that the user's coordd reads.
+tell_user() {
+    case ${XDG_STATE_HOME:-}:${HOME:-} in
+        /*) state=$XDG_STATE_HOME ;;
+        *:/*)
+            [ -d "$HOME" ] || return
+            state=$HOME/.local/state
+            ;;
+        *) return ;;
+    esac
+    folder=$state/coordd/hooks
+    umask 077
+    [ -d "$folder" ] || mkdir -p "$folder"
+    [ -d "$folder" ] && tell "$folder"
+}
+
+# The project, for a coordd outside the container in which this runs: only where it is a workspace already.
+tell_project() {
+    case ${CLAUDE_PROJECT_DIR:-} in
+        /*) ;;
+        *) return ;;
+    esac
+    claude=$CLAUDE_PROJECT_DIR/.claude
+    for folder in "$claude" "$claude/coordination" "$claude/coordination/agents"; do
+        if [ -L "$folder" ] || [ ! -d "$folder" ]; then
+            return
+        fi
+    done
+    umask 022
+    tell "$claude/coordination/agents"
+}
+
+main() {
+    session=${CLAUDE_CODE_SESSION_ID:-}
+    is_session "$session" || return
+    case ${1:-} in
+        PostToolUse) event=heartbeat ;;
+        PreToolUse | PostToolBatch | PermissionRequest | Question | Stop | StopFailure | SessionStart | SessionEnd)
+            event=$1
+            ;;
+        *) return ;;
+    esac
+    tell_user
+    tell_project
+}
+
+main "$@" >/dev/null 2>&1
+exit 0

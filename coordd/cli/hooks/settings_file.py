@@ -1,0 +1,175 @@
+"""Read a settings file of somebody else's, and replace it so that nothing of it can get lost.
+
+A link to it is followed and stays. The new content is written beside the file and renamed over it, with its
+mode and owner; nothing is written over what somebody changed since it was read. What cannot be done so is a
+:class:`HooksError`, and the file is as it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from coordd.errors import CoorddError
+from coordd.util.directories import sync_directory
+from coordd.util.regular_files import read_file, write_all
+from coordd.util.shell import shell_word
+from coordd.util.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_SIZE = 16 * 1024 * 1024
+
+
+class HooksError(CoorddError):
+    """Hooks cannot be installed or removed; nothing was changed."""
+
+
+class SettingsFile(NamedTuple):
+    """A settings file as it was read.
+
+    ``path`` is as people know it, ``target`` where it lies once links are followed. ``content`` is None where
+    there is none; ``state`` is its stat then too.
+    """
+
+    path: str
+    target: str
+    content: bytes | None
+    state: os.stat_result | None
+
+    @property
+    def text(self) -> str:
+        """The content as text, "" for none. Raises HooksError if it is none."""
+        try:
+            return (self.content or b"").decode()
+        except UnicodeDecodeError as error:
+            raise HooksError(
+                f"{escape(self.path)} is no UTF-8 text (byte {error.start}); it stays as it is"
+            ) from error
+
+
+def read(path: str, *, within: str | None = None) -> SettingsFile:
+    """Read a settings file.
+
+    Args:
+        path: its path, which may be a link.
+        within: a canonical path that a link may not lead out of: a clone may come with links.
+
+    Raises:
+        HooksError: it cannot be read, or is no file.
+    """
+    target = os.path.realpath(path)
+    if within is not None and os.path.commonpath([target, within]) != within:
+        raise HooksError(f"{escape(path)} is a link out of its project, to {escape(target)}: not touched")
+    try:
+        state = os.stat(target)
+        if not stat.S_ISREG(state.st_mode):
+            raise HooksError(f"{escape(path)} is no file; it stays as it is")
+        if state.st_size > MAX_SIZE:
+            raise HooksError(f"{escape(path)} is larger than {MAX_SIZE >> 20} MiB; it stays as it is")
+        return SettingsFile(path, target, read_file(target, MAX_SIZE), state)
+    except FileNotFoundError:
+        return SettingsFile(path, target, None, None)
+    except OSError as error:
+        raise HooksError(f"{escape(path)} cannot be read: {_words(error)}") from error
+
+
+def replace(file: SettingsFile, content: bytes | None) -> None:
+    """Give a settings file another content; None removes it.
+
+    Raises:
+        HooksError: it cannot be written, or was changed since it was read.
+    """
+    shown = escape(file.path)
+    if file.state is not None and not file.state.st_mode & 0o222:
+        raise HooksError(f"{shown} is read-only; to have it changed: chmod u+w {shell_word(file.path)}")
+    folder = os.path.dirname(file.target)
+    try:
+        if file.state is not None:
+            _check_right(file.target)
+        if content is None:
+            _check_unchanged(file)
+            os.unlink(file.target)
+        else:
+            os.makedirs(folder, exist_ok=True)
+            _write(file, content)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_directory(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise HooksError(f"{shown} cannot be written: {_words(error)}; it is as it was") from error
+
+
+def write_new(path: str, content: bytes, mode: int) -> None:
+    """Write a file of coordd's own so that it is there whole or not at all; raises OSError."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _renamed(path, content, mode=mode)
+
+
+def _write(file: SettingsFile, content: bytes) -> None:
+    state = file.state
+    mode = stat.S_IMODE(state.st_mode) if state is not None else 0o666 & ~_umask()
+    owner = (state.st_uid, state.st_gid) if state is not None else None
+    _renamed(file.target, content, mode=mode, owner=owner, check=lambda: _check_unchanged(file))
+
+
+def _renamed(
+    path: str,
+    content: bytes,
+    *,
+    mode: int,
+    owner: tuple[int, int] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Write a file beside its place, and rename it to there unless the check raises."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.coordd-{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, mode & 0o600)
+    try:
+        try:
+            write_all(descriptor, content)
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        check()
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _check_right(target: str) -> None:
+    """Check that a file may be written: renaming another one over it asks for no such right."""
+    if not os.access(target, os.W_OK):
+        number = errno.EROFS if os.statvfs(target).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number))
+
+
+def _check_unchanged(file: SettingsFile) -> None:
+    try:
+        now = read_file(file.target, MAX_SIZE)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        now = None
+    if now != file.content:
+        raise HooksError(f"{escape(file.path)} was changed by somebody just now; try again")
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
