@@ -48,7 +48,7 @@ CannotDial      redislink.dial                the trouble of the Redis connectio
 RedisLost       redislink.session             the trouble of the Redis connection in the status
 SourceLost      sources.base                  a source that the status reports as unreadable
 GivenUp         sources.file.ground           the end of a search that nobody waits for any more
-HomeUnreadable  sources.claude_code.sessions  a home that the status reports as unreadable
+HomeUnreadable  sources.sessions.home_calls   a home that the status reports as unreadable
 Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers             an HTTP answer with status 400

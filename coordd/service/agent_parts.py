@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from coordd.agents.judging import Limits
-from coordd.config.build import Config
+from coordd.config.build import Config, HomesConfig
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.codex.finder import CodexFinder
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.watch import Watch
@@ -29,32 +31,43 @@ def agent_limits(config: Config) -> Limits:
     )
 
 
-def claude_code_finder(
+def session_finders(
     sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
-) -> ClaudeCodeFinder:
-    """Return what finds the homes of Claude Code; ``workspaces`` returns the configured
+) -> tuple[ClaudeCodeFinder, CodexFinder]:
+    """Return what finds the homes of each kind of coding agent; ``workspaces`` returns the configured
     workspaces by the paths that lead to each.
     """
-    return ClaudeCodeFinder(
-        enabled=config.claude_code.enabled,
-        homes=_homes(sources, config),
-        wanted=_wanted(sources.layout),
-        workspaces=workspaces,
-        worker=Worker("coordd-claude", replaceable=True),
-        places=Worker("coordd-places", replaceable=True),
-        watch=Watch(),
-        remote=remote_type,
+    watch, places = Watch(), Worker("coordd-places", replaceable=True)
+    common: dict[str, Any] = {
+        "wanted": _wanted(sources.layout),
+        "workspaces": workspaces,
+        "places": places,
+        "watch": watch,
+        "remote": remote_type,
+    }
+    return (
+        ClaudeCodeFinder(
+            enabled=config.claude_code.enabled,
+            homes=_homes(sources, config.claude_code, variable="CLAUDE_CONFIG_DIR"),
+            worker=Worker("coordd-claude", replaceable=True),
+            **common,
+        ),
+        CodexFinder(
+            enabled=config.codex.enabled,
+            homes=_homes(sources, config.codex, variable="CODEX_HOME", folder=".codex", beside=False),
+            worker=Worker("coordd-codex", replaceable=True),
+            **common,
+        ),
     )
 
 
-def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
-    """Return which homes of Claude Code are looked for; the system's daemon has none of its own."""
-    configured = config.claude_code.homes
+def _homes(sources: ConfigSources, config: HomesConfig, *, variable: str, **more: Any) -> HomesWanted:
+    """Return which homes of a kind are looked for; the system's daemon has none of its own."""
     if sources.layout.name == "system":
-        return HomesWanted(configured=configured)
+        return HomesWanted(configured=config.homes, **more)
     environ = sources.environ
     user = environ.get("HOME") or os.path.expanduser("~")
-    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
+    return HomesWanted(configured=config.homes, environment=environ.get(variable), user=user, **more)
 
 
 def _wanted(layout: Layout) -> Callable[[Place], bool]:

@@ -132,7 +132,8 @@ class Daemon:
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # a Redis is one of them
-            by_itself = "sessions of Claude Code are seen by themselves; " * parts.claude_code.enabled
+            programs = " and ".join(one.program for one in parts.homes if one.enabled)
+            by_itself = f"sessions of {programs} are seen by themselves; " if programs else ""
             log.warning(
                 "there is no workspace to watch: %sname one with --workspace, or in %s",
                 by_itself,

@@ -44,7 +44,7 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, claude_code_finder
+from coordd.service.agent_parts import agent_limits, session_finders
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
@@ -179,12 +179,12 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        self.claude_code = claude_code_finder(sources, config, workspaces=lambda: self.workspaces.names)
+        self.homes = session_finders(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
                 self.redis.finder,
-                self.claude_code,
+                *self.homes,
             ),
             stores=Stores(
                 store=self.store,
@@ -203,7 +203,7 @@ class Parts:
             worker=psutil_worker,
             schedule=self.schedule,
             changed=self.deadline_timer.update,
-            started=(self.claude_code.started,),
+            started=[one.started for one in self.homes],
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -231,9 +231,9 @@ class Parts:
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
             refusal=self.processes.evidence.refusal,
-            awaited=lambda: [("claude-code", *home) for home in self.claude_code.awaited],
+            awaited=lambda: [(one.kind, *home) for one in self.homes for home in one.awaited],
             entries=self.workspaces.entries,
-            search=lambda: self.claude_code.problems,
+            search=lambda: [problem for one in self.homes for problem in one.problems],
             configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
@@ -374,7 +374,8 @@ class Parts:
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.workspaces.backend.entries = self._workspaces(new)
-        self.claude_code.look_again()
+        for one in self.homes:
+            one.look_again()
         self.intake.scan_soon()
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
@@ -384,7 +385,8 @@ class Parts:
 
     def _paths_changed(self) -> None:
         """Have sessions placed anew, for other paths lead to the workspaces by now."""
-        self.claude_code.resolve_again()
+        for one in self.homes:
+            one.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)

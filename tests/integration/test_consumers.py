@@ -342,6 +342,11 @@ SERIES: dict[str, Callable[[Document, Mapping[str, str]], Any]] = {
     "coordd_coordination_mode": lambda s, of: s["daemon"]["coord_mode"] == of["mode"],
     "coordd_workspaces": lambda s, of: [one["state"] for one in s["workspaces"]].count(of["state"]),
     "coordd_traces_malformed": lambda s, of: s["traces_malformed"]["count"],
+    "coordd_limit_used_ratio": lambda s, of: max(
+        one["used_percent"] / 100
+        for one in s["limits"]
+        if (one["kind"], one["window"]) == (of["kind"], {"5h": 18000, "7d": 604800}[of["window"]])
+    ),
     "coordd_agents": lambda s, of: s["agents"][of["status"]],
     "coordd_agents_stalled": lambda s, of: s["agents"]["activities"]["stalled"],
     "coordd_agents_activity": lambda s, of: s["agents"]["activities"][of["activity"]],
@@ -459,7 +464,7 @@ def test_agents_are_counted_by_kind_and_their_tokens_too(busy: Look) -> None:
         label = "unknown" if kind is None else kind
         living = [one for one in busy.agents if one["status"] == "active" and one["kind"] == kind]
         assert busy.metrics[f'coordd_agents_kind{{kind="{label}"}}'] == len(living)
-    assert sum(value for name, value in busy.metrics.items() if name.startswith("coordd_agents_kind")) == 7
+    assert sum(value for name, value in busy.metrics.items() if name.startswith("coordd_agents_kind")) == 8
 
 
 def expressions(node: Any) -> Iterator[str]:
@@ -548,7 +553,6 @@ def test_the_performance_log_is_the_samples_of_the_host(looks: Looks) -> None:
 
 
 EMPTY = {
-    "limits",  # no source tells yet what a provider allows an account
     "warnings",  # tests/unit/sinks/test_others_write.py
     "sinks.*.warning",  # the same
     "sources[].error",  # tests/unit/sources/claude_code/test_finder.py

@@ -23,7 +23,8 @@ class HomeReport:
     """What there is to say of one home, for people: how it is followed, and what is not understood.
 
     ``kind`` is that of its sessions, ``sessions`` the number of living ones that are shown. ``statuses`` maps
-    versions of the program to the statuses that coordd does not know; ``unrecognised`` are the versions that write transcripts in which nothing is known. An unknown version is "?".
+    versions of the program to the statuses that coordd does not know; ``unrecognised`` are the versions that
+    write transcripts in which nothing is known. An unknown version is "?".
     """
 
     kind: str

@@ -460,7 +460,7 @@ def test_with_nothing_at_all_it_says_what_is_watched_and_what_to_do() -> None:
         "  ~/app: no heartbeats yet (.claude/coordination is awaited)",
         "  claude-code ~/.claude",
         "  codex ~/.codex: cannot be read (Permission denied)",
-        "Claude Code sessions appear here by themselves.",
+        "Claude Code and Codex sessions appear here by themselves.",
         "If an agent runs and is not here, try: coordctl doctor",
     ]
     alone = text_of(status_document(agents={"total": 0}))
