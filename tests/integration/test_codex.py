@@ -6,9 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from codex import ALLOWED, WatchedCodex, watched_codex
+from claude_code import Gate
+from claude_scene import users_coordd
+from codex import ALLOWED, WatchedCodex, codex, watched_codex
 from model_stub import call
 from waiting import PATIENCE, eventually
 
@@ -216,3 +219,82 @@ def test_sessions_of_one_background_server_are_agents_each(watch: WatchedCodex) 
     watch.becomes(idle, status="inactive", reason="ended")
     watch.becomes(working, status="inactive", reason="killed")
     watch.needs_human(working, "killed")
+
+
+def test_a_subagent_is_background_work_of_its_parent(watch: WatchedCodex) -> None:
+    project, gate = watch.project("subagent"), watch.gate("subagent")
+    spawn = call("multi_agent_v1.spawn_agent", message="SUBTASK")
+    watch.codex.model.answers("DELEGATE", spawn, {"text": "It is away."})
+    watch.codex.model.answers("SUBTASK", call("exec_command", cmd=gate.waiting), {"text": "I looked."})
+    terminal = watch.codex.interactive(project, "--no-daemon", ALLOWED)
+    terminal.say("DELEGATE")
+    terminal.shows("It is away.")
+    agent = watch.of_session(project)
+    watch.becomes(agent, activity="working", tool=None, background=1)
+    assert len(watch.agents(project)) == 1
+    gate.open()
+    watch.becomes(agent, activity="idle", background=0)
+
+
+def test_what_waits_for_an_approval_is_an_open_call(watch: WatchedCodex) -> None:
+    """A rollout does not tell of it."""
+    project = watch.project("approval")
+    asks = call("exec_command", cmd="touch made", sandbox_permissions="require_escalated", justification="x")
+    watch.codex.model.answers("APPROVE", asks, {"text": "It was."})
+    terminal = watch.codex.interactive(project, "--no-daemon", "-a", "on-request", "-s", "read-only")
+    terminal.say("APPROVE")
+    terminal.shows("Would you like to run the following command?")
+    agent = watch.of_session(project)
+    watch.becomes(agent, activity="working", tool="exec_command")
+    terminal.keys("Escape")
+    watch.becomes(agent, activity="idle", tool=None)
+    assert not (project / "made").exists()
+
+
+def test_a_restart_of_coordd_changes_nothing(tmp_path: Path) -> None:
+    """It is known who they are; one that was killed meanwhile has ended, for nothing tells how."""
+    with codex(tmp_path) as one:
+        gate = Gate(tmp_path / "gate")
+        one.model.answers("WORK", call("exec_command", cmd=gate.waiting), {"text": "Over."})
+        project = tmp_path / "app"
+        project.mkdir()
+        with users_coordd(one.home) as daemon:
+            watch = WatchedCodex(tmp_path, one, daemon)
+            kept, killed = (one.exec(project, "WORK", ALLOWED) for _ in range(2))
+            before = {
+                run.pid: watch.of_process(run.pid, activity="working", tool="exec_command")
+                for run in (kept, killed)
+            }
+            daemon.process.kill()
+            daemon.process.wait(PATIENCE)
+        killed_pid = killed.pid
+        killed.kill()
+        killed.process.wait(PATIENCE)
+        with users_coordd(one.home) as daemon:
+            watch = WatchedCodex(tmp_path, one, daemon)
+            after = watch.of_process(kept.pid, activity="working")
+            same = ("agent_id", "session_id", "workspace", "pid", "activity_since", "tool", "tool_since")
+            assert {name: after[name] for name in same} == {name: before[kept.pid][name] for name in same}
+            watch.becomes(before[killed_pid], status="inactive", reason="ended")
+            assert len(watch.agents(project)) == 2
+            gate.open()
+            assert kept.process.wait(PATIENCE) == 0
+            watch.becomes(after, status="inactive", reason="ended")
+
+
+@pytest.mark.parametrize("told", ["running before", "started after"])
+def test_a_home_that_a_process_names(tmp_path: Path, told: str) -> None:
+    (tmp_path / "app").mkdir()
+    with codex(tmp_path, tmp_path / "elsewhere") as one:
+        gate = Gate(tmp_path / "gate")
+        one.model.answers("WORK", call("exec_command", cmd=gate.waiting), {"text": "Over."})
+        if told == "running before":
+            running = one.exec(tmp_path / "app", "WORK", ALLOWED)
+            assert running.pid
+        with users_coordd(one.home, COORDD_SAMPLING_INTERVAL="1s") as daemon:
+            if told == "started after":
+                running = one.exec(tmp_path / "app", "WORK", ALLOWED)
+            watch = WatchedCodex(tmp_path, one, daemon)
+            agent = watch.of_process(running.pid, activity="working", kind="codex")
+            running.kill()
+            watch.becomes(agent, status="inactive", reason="killed")

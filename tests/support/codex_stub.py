@@ -9,7 +9,8 @@ answered with server-sent events. An answer may hold these as well:
 | ``{"custom": [name, text]}`` | calls a tool that takes a text, as ``apply_patch`` does |
 | ``{"error": 429, "detail": {…}}`` | refuses, with more in the error |
 
-A model that answers with nothing but a text ends the turn.
+A model that answers with nothing but a text ends the turn. A tool may have its namespace and a dot before
+its name.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ def _items(answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"type": "message", "id": f"msg_{next_number():08}", "role": "assistant", "content": content}
     for name, given in answer.get("calls", ()):
         number = f"{next_number():08}"
-        call = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "name": name}
-        yield {**call, "arguments": json.dumps(given)}
+        space, _, tool = name.rpartition(".")
+        call = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "name": tool}
+        yield {**call, "arguments": json.dumps(given), **({"namespace": space} if space else {})}
     if "custom" in answer:
         name, given = answer["custom"]
         number = f"{next_number():08}"

@@ -67,7 +67,7 @@ def parse_head(line: bytes, wall: float) -> Head | None:
         version=version_of(text_of(meta.cli_version)),
         began=time_of(meta.timestamp, wall) or found.time_by(wall),
         subagent=isinstance(source, dict) and "subagent" in source,
-        parent=_parent_of(source),
+        parent=text_of(meta.parent_thread_id) or _parent_of(source),
     )
 
 

@@ -35,6 +35,7 @@ class Payload(msgspec.Struct, gc=False):
     model: Any = None
     timestamp: Any = None
     cli_version: Any = None
+    parent_thread_id: Any = None
     output: msgspec.Raw = msgspec.Raw()
     source: msgspec.Raw = msgspec.Raw()
     item: msgspec.Raw = msgspec.Raw()
