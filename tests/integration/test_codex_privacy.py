@@ -60,7 +60,7 @@ def live_through_everything(watch: WatchedCodex) -> str:
     with watch.codex.rollout(agent["session_id"]).open("a") as rollout:
         rollout.write('{"type": "zqmalformed", "payload": {"content": [zqmalformed\n[7, "zqmalformed"]\n')
         rollout.write('{"type": "event_msg", "timestamp": "zqmalformed", "payload": "zqmalformed"}\n')
-        rollout.write('{"type": "turn_context", "payload": {"model": "zq malformed", "cwd": 7}}\n')
+        rollout.write('{"type": "turn_context", "payload": {"model": "zqmalformed zqmalformed", "cwd": 7}}\n')
         rollout.write('{"type": "zqmalformed", "payload": {"type": "zqmalformed"}}\n' * 30)
     watch.becomes(agent, activity="unknown")
     terminal.close()

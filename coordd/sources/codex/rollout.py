@@ -156,7 +156,9 @@ class RolloutReducer:
         """Take over a line; return whether it is of a kind that is known."""
         payload = line.payload or Payload()
         if line.type == "event_msg":
-            event = _EVENT_HANDLERS.get(payload.type) if isinstance(payload.type, str) else None
+            if not isinstance(payload.type, str):
+                return False
+            event = _EVENT_HANDLERS.get(payload.type)
             if event is not None:
                 event(self, payload, at)
             return event is not None or payload.type in _EVENTS
