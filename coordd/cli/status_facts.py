@@ -78,7 +78,8 @@ def _limits(limits: object, now: float | None, view: View) -> list[tuple[str, st
     lines: list[tuple[str, str]] = []
     for limit in dicts(limits)[:LISTED]:
         window, used = limit.get("window"), number(limit.get("used_percent"))
-        named = join_known([shown(limit.get("kind")), duration(window) if number(window) else _text(window)])
+        length = duration(window) if number(window) else _text(window)
+        named = join_known([shown(limit.get("kind")), _text(limit.get("name")), length])
         several = sum(other.get("account") != limit.get("account") for other in dicts(limits))
         of = f" ({short_path(limit.get('account'), view.home)})" if several else ""
         words = f"{named.replace('  ', ' ')}{of}: {_percent(used)}"
