@@ -13,6 +13,8 @@ its top level::
     ├── WrongUsage            a command line of coordd that means nothing (commands.app)       exit 2
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
+    ├── WillNotCome           an agent that cannot come into a state any more (cli.wait)       exit 1
+    ├── NoPane                an agent whose terminal no tmux shows (cli.goto)                 exit 1
     ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1
     ├── TokenNeeded           the dashboard would be open to everybody (cli.dashboard)         exit 2
     ├── TokenError            a token file cannot be made or trusted (dashboard.tokens)        exit 1

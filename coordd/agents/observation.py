@@ -231,7 +231,9 @@ def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> fl
     if registration is None or not declares_end(registration):
         return None
     if old is not None and old.traces is not None and old.ended_mono is not None:
-        return old.ended_mono
+        if old.traces.registration == registration:
+            return old.ended_mono
+        return reading.mono  # it says so once more, and there may have been beats in between
     times = [time for time in (registration.written, registration.updated_at) if time is not None]
     return reading.mono - max(0.0, reading.wall - max(times, default=reading.wall))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from coordd.agents.session import Session
 
@@ -80,12 +80,21 @@ class AgentTraces:
     session: Session | None = None
 
 
+class Rival(NamedTuple):
+    """The holder and the end of a claim beside the one that counts; times as in :class:`Claim`."""
+
+    agent_id: str
+    claimed_at: float | None
+    expires_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claim of an agent on a task, as written; that the file or key exists is the claim, whatever it says.
 
     ``agent_id`` is None where no holder is named; times are epoch seconds. ``expires_at`` is the written
     time, or else ``claimed_at`` + ``ttl``. ``problem`` says why nothing of it may be read, None where it may.
+    ``rivals`` are other claims of the same source on the task, of other holders.
     """
 
     task: str
@@ -95,6 +104,7 @@ class Claim:
     status: str | None = None
     description: str | None = None
     problem: str | None = None
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,31 +71,32 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
-def _status(plain: tuple[DaemonTarget, bool], arguments: list[str]) -> int:
-    from coordd.cli.status import show_status
+def _status(plain: tuple[DaemonTarget, str], arguments: list[str]) -> int:
+    from coordd.cli.status import show_brief, show_status
 
+    target, form = plain
     try:
-        return show_status(*plain)
+        return show_brief(target) if form == "--brief" else show_status(target, form == "--json")
     except BadUsage:  # click's way tells the usage as well
         from coordd.cli.app import run
 
         return run(arguments)
 
 
-def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
-    """Return the target and whether JSON is wanted for a plain ``status``; None for any other command line.
+def plain_status(arguments: list[str]) -> tuple[DaemonTarget, str] | None:
+    """Return the target and the form of a plain ``status``: ``--json``, ``--brief`` or ""; None for others.
 
     It accepts less than click does (no value that begins with a dash, for example), and nothing differently.
     """
-    seen, as_json = False, False
+    seen, form = False, ""
     values: dict[str, str] = {}
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
         if argument == "status" and not seen:
             seen = True
-        elif argument == "--json" and seen:
-            as_json = True
+        elif argument in ("--json", "--brief") and seen and form in ("", argument):
+            form = argument
         elif name in _VALUED and (name != "-w" or not equals):
             if not equals:
                 value = next(rest, "")
@@ -108,4 +109,4 @@ def plain_status(arguments: list[str]) -> tuple[DaemonTarget, bool] | None:
     layout = values.get("--layout")
     if not seen or timeout is None or layout not in (None, *LAYOUTS):
         return None
-    return DaemonTarget(values.get("--socket"), timeout, directory=values.get("-w"), layout=layout), as_json
+    return DaemonTarget(values.get("--socket"), timeout, directory=values.get("-w"), layout=layout), form

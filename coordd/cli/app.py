@@ -29,6 +29,8 @@ _COMMANDS = {
     "why": "coordd.cli.why",
     "ack": "coordd.cli.ack",
     "forget": "coordd.cli.forget",
+    "wait": "coordd.cli.wait",
+    "goto": "coordd.cli.goto",
     "tasks": "coordd.cli.tasks",
     "workspaces": "coordd.cli.workspaces",
     "history": "coordd.cli.history",

@@ -13,7 +13,7 @@ from coordd.cli.complete import agents_named
 from coordd.cli.typed import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -69,6 +69,17 @@ def keep_target(
     return target
 
 
+def target_of(place: Mapping[str, str | None]) -> DaemonTarget:
+    """Return the target of a command with a ``--timeout`` of its own; ``place`` are its other options."""
+    return keep_target(
+        click.get_current_context(),
+        place["socket"],
+        None,
+        directory=place["directory"],
+        layout=place["layout"],
+    )
+
+
 def takes_target(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that choose a daemon to a command, and pass it the :class:`DaemonTarget` first."""
 
@@ -108,8 +119,12 @@ def takes_agent(function: Callable[..., int]) -> Callable[..., int]:
 
 def takes_named_agent(function: Callable[..., int]) -> Callable[..., int]:
     """Add what names an agent, and the options of :func:`takes_target`, to a command."""
+    return named_agent(takes_target(function))
+
+
+def named_agent(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the argument ``agent_id`` and the option ``--workspace`` to a command."""
     for option in (
-        takes_target,
         workspace_option("Its workspace, if several have this id"),
         click.argument("agent_id", metavar="ID", shell_complete=agents_named),
     ):

@@ -8,7 +8,7 @@ import time
 from coordd.cli.common import DaemonTarget, complain, own_view, say, say_json
 from coordd.cli.look import LOOK, OLD_LOOK, Picture, picture_of
 from coordd.cli.status_text import running_text, stopped_text
-from coordd.errors import CannotTell, DaemonNotRunning, RpcError
+from coordd.errors import CannotTell, ClientError, DaemonNotRunning, RpcError
 from coordd.protocol.jsonrpc import INVALID_PARAMS
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -43,6 +43,26 @@ def show_status(target: DaemonTarget, as_json: bool) -> int:
         say_json(picture.document)
     else:
         say(running_text(picture, own_view(), note=client.note))
+    return OK if picture.document["health"] == "ok" else DEGRADED
+
+
+def show_brief(target: DaemonTarget) -> int:
+    """Print one line for a prompt or a status bar, whatever happens; return what :func:`show_status` does."""
+    from coordd.cli.status_brief import brief_line
+
+    try:
+        with target.connect(advise=False, tell=False) as client:
+            picture = picture_of(_look(client))
+    except DaemonNotRunning as error:
+        say("coordd is not running")
+        return error.exit_code
+    except ClientError as error:
+        say("coordd does not answer")
+        return CannotTell.exit_code if isinstance(error, RpcError) else error.exit_code
+    if picture is None:
+        say("coordd does not answer")
+        return CannotTell.exit_code
+    say(brief_line(picture, own_view()))
     return OK if picture.document["health"] == "ok" else DEGRADED
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordd.cli.common import BadUsage
 from coordd.cli.options import json_option, takes_target
-from coordd.cli.status import show_status
+from coordd.cli.status import show_brief, show_status
 from coordd.cli.watch import watch_status
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ Examples:
   coordctl status --json | jq '.problems[]'
   coordctl status --json --watch | jq --unbuffered -c .agents
   coordctl status >/dev/null || echo 'look after it'
+  coordctl status --brief               one line, also where coordd is down
+
+\b
+In ~/.tmux.conf:  set -g status-right '#(coordctl --timeout 1 status --brief)'
 
 \b
 Exit codes: 0 healthy, 1 degraded (there are problems), 3 coordd is not running
@@ -34,15 +39,20 @@ marked as old. Into a pipe it prints the status again at each change, at
 most twice a second, with an empty line between; with --json a line each.""",
 )
 @json_option("The whole status document as JSON.")
+@click.option("--brief", is_flag=True, help="One line, for a shell's prompt or tmux.")
 @click.option("--watch", is_flag=True, help="Keep the status on the screen, up to date.")
 @takes_target
-def command(target: DaemonTarget, as_json: bool, watch: bool) -> int:
+def command(target: DaemonTarget, as_json: bool, brief: bool, watch: bool) -> int:
     """Show who needs you, problems, agents by project, tasks, limits, host and Redis.
 
     Agents are a row each: name, what it does and for how long, its task, its context,
     CPU and memory; who needs you comes first. 20 are shown at most, the others are
     counted; those that ended in order are a number.
     """
+    if brief and (as_json or watch):
+        raise BadUsage("--brief is one line of text: without --json and --watch.")
+    if brief:
+        return show_brief(target)
     if watch:
         return watch_status(target, as_json=as_json)
     return show_status(target, as_json)

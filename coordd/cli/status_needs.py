@@ -38,7 +38,7 @@ def needs_lines(picture: Picture, view: View, *, now: float | None) -> list[str]
     entries = dicts(attention)
     if not entries:
         return ["Nobody needed you then." if view.old else "Nobody needs you."]
-    rows = _rows(entries[: view.needs], picture.agents, view, now)
+    rows = need_rows(entries[: view.needs], picture.agents, view, now)
     # A command asks a daemon that answers.
     commands = ["" if view.old else _command(entry) for entry in entries[: view.needs]]
     kinds = [STYLE.get(str(entry.get("kind")), "yellow") for entry in entries]
@@ -55,9 +55,10 @@ def needs_lines(picture: Picture, view: View, *, now: float | None) -> list[str]
     return lines
 
 
-def _rows(
+def need_rows(
     entries: Sequence[Entry], agents: Sequence[Agent], view: View, now: float | None
 ) -> list[list[str]]:
+    """Return of each entry its name, its text, its age and its place."""
     names, known = labels(agents), {key_of(agent): agent for agent in agents}
     places = {key_of(agent)[0]: project_words(agent, view.home) for agent in agents}
     rows = []

@@ -97,17 +97,17 @@ def _headline(document: dict[str, Any], right: str, view: View) -> str:
     need = len(dicts(attention))
     words = ("needed you" if view.old else "needs you" if need == 1 else "need you") if need else ""
     # In the past tense one cannot tell at a glance what is so now, hence the word.
-    said = [f"was {_alive(document)}" if view.old else _alive(document)]
+    said = [f"was {alive_words(document)}" if view.old else alive_words(document)]
     if words:
         said.append(paint(f"{need} {words}", "yellow", colour=view.paints))
     left = f"{paint(host, 'bold', colour=view.colour)}  {', '.join(said)}"
-    plain = width(f"{host}  {_alive(document)}") + (width(f", {need} {words}") if words else 0)
+    plain = width(f"{host}  {alive_words(document)}") + (width(f", {need} {words}") if words else 0)
     plain += 4 if view.old else 0
     blanks = _GAP if view.columns is None else max(view.columns - plain - width(right), _GAP)
     return left + " " * blanks + right
 
 
-def _alive(document: dict[str, Any]) -> str:
+def alive_words(document: dict[str, Any]) -> str:
     """Return how many agents live; those that ended in order never count."""
     counts = counts_of(document)
     gone = counts.get("ended", 0.0)

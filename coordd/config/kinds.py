@@ -142,19 +142,38 @@ def path() -> ValueKind:
     return ValueKind(words, lambda value, around: _absolute(value, around, words), _quoted)
 
 
-def paths() -> ValueKind:
-    """Return the kind for a list of absolute paths, each once, in their order; patterns stay as they are."""
+def paths(check: Callable[[str], None] = lambda _: None) -> ValueKind:
+    """Return the kind for a list of absolute paths, each once, in their order; patterns stay as they are.
+
+    ``check`` raises ValueError for a path that is none of what is meant.
+    """
     words = "a list of absolute paths"
 
     def parse(value: object, around: Surroundings) -> tuple[str, ...]:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError(f"expected {words}")
-        return tuple(dict.fromkeys(_absolute(item, around, words) for item in value))
+        found = tuple(dict.fromkeys(_absolute(item, around, words) for item in value))
+        for one in found:
+            check(one)
+        return found
 
     def from_text(text: str) -> object:
         return [part for part in text.split(os.pathsep) if part]
 
     return ValueKind(words, parse, lambda value: json.dumps(value, ensure_ascii=False), from_text)
+
+
+def project_paths() -> ValueKind:
+    """Return the kind for the directories of projects: none of the folders in which agents coordinate."""
+
+    def check(one: str) -> None:
+        above, inside, _ = f"{one}/".partition("/.claude/coordination/")
+        if not inside and one.endswith("/.claude"):
+            above, inside = one.removesuffix("/.claude"), one
+        if inside:
+            raise ValueError(f"{one} lies inside of a project, which coordd only reads there: name {above}")
+
+    return paths(check)
 
 
 def redis_url() -> ValueKind:

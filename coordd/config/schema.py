@@ -17,6 +17,7 @@ from coordd.config.kinds import (
     integer,
     path,
     paths,
+    project_paths,
     redis_prefix,
     redis_url,
     size,
@@ -74,7 +75,7 @@ KEYS: tuple[ConfigKey, ...] = (
     ConfigKey(
         "coordination",
         "workspaces",
-        paths(),
+        project_paths(),
         None,
         "Project directories that hold .claude/coordination; patterns (~/src/*) find new ones at once.",
         short="COORDD_WORKSPACES",

@@ -105,6 +105,16 @@ class SeriesRound:
 
     def _files(self) -> list[RetainedFile]:
         """Return coordd's own files of the series, oldest first, with those set aside as damaged."""
+        found, unproven = self._sorted_out()
+        if unproven:  # the writer may have begun a file since the manifest was read
+            self._claims = self._writer.folder.claims(self._folder)
+            found, unproven = self._sorted_out()
+        self._writer.unproven = unproven
+        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
+        return sorted(RetainedFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
+
+    def _sorted_out(self) -> tuple[list[tuple[str, Part, int]], int]:
+        """Return coordd's own files with their sizes, and the number of others with such names."""
         found: list[tuple[str, Part, int]] = []
         unproven = 0
         for name in self._folder.names():
@@ -116,9 +126,7 @@ class SeriesRound:
                 found.append((name, part, status.st_size))
             else:
                 unproven += 1
-        self._writer.unproven = unproven
-        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
-        return sorted(RetainedFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
+        return found, unproven
 
     def _part(self, name: str) -> Part | None:
         return parse_part(name, self._writer.series.name, self._writer.series.extension)

@@ -11,15 +11,21 @@ after which the bytes were not written, both in epoch seconds: see util/written_
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
-from coordd.agents.traces import Claim, Progress, Registration
+from coordd.agents.traces import Claim, Progress, Registration, Rival
+from coordd.tasks.claim_state import is_over
 from coordd.util.fields import MAX_TEXT, STARTED, UPDATED, Fields, Malformed, Parsed, jsonable, utf8
 from coordd.util.written_times import AHEAD, LATEST, read_time, zone_of
 
 MAX_ID = MAX_TEXT
 MAX_PID = 2**31 - 1  # pid_t
 LONGEST_TTL = 1e9
+_NOBODY = ("null", "true", "false")
+"""JSON that names nobody, where an id may stand alone."""
 """Seconds: 31 years."""
 
 NO_ID = f"not an id of 1 to {MAX_ID} characters"
@@ -99,6 +105,8 @@ def parse_claim(
         return Parsed(Claim(task))
     try:
         text = utf8(content).strip()
+        if text in _NOBODY:
+            return Parsed(Claim(task))
         if text[:1] not in ("{", "["):
             return Parsed(Claim(task, agent_id=plain_id(text)))
     except Malformed as error:
@@ -129,7 +137,7 @@ def parse_progress(
     A ``progress`` below 0 says that the task failed.
     """
     fields = Fields(content, anchor=anchor, now=now)
-    percent = fields.number("progress", -LONGEST_TTL, 100, text=True)
+    percent = fields.number("progress", -math.inf, 100, text=True)
     failed = percent is not None and percent < 0
     progress = Progress(
         task=task,
@@ -141,6 +149,16 @@ def parse_progress(
     return Parsed(progress, fields.problem)
 
 
+def with_rivals(claim: Claim, others: Iterable[Claim]) -> Claim:
+    """Return a claim with those of ``others`` as rivals that go on and name another holder."""
+    rivals = {
+        other.agent_id: Rival(other.agent_id, other.claimed_at, other.expires_at)
+        for other in others
+        if other.agent_id is not None and other.agent_id != claim.agent_id and not is_over(other.status)
+    }
+    return replace(claim, rivals=tuple(sorted(rivals.values()))) if rivals else claim
+
+
 def plain_id(text: str) -> str:
     """Return the id that stands alone in a text, maybe in quotes, without the white space around it.
 
@@ -148,7 +166,7 @@ def plain_id(text: str) -> str:
         Malformed: it is empty, too long, or more than one line.
     """
     text = jsonable(_unquoted(text.strip()).strip())
-    if not 1 <= len(text) <= MAX_ID:
+    if not 1 <= len(text) <= MAX_ID or text in _NOBODY:
         raise Malformed(NO_ID)
     if "\n" in text:
         raise Malformed("more than one line, so not an id")

@@ -23,9 +23,14 @@ _MAX_POINTER = 8192
 
 
 def top_level(directory: str) -> str | None:
-    """Return the top level of the work tree that a canonical directory lies in, None where there is none."""
+    """Return the top level of the work tree that a canonical directory lies in, None where there is none.
+
+    A ``.git`` directory without ``HEAD`` is no repository to git either: sandboxes leave empty ones behind to
+    keep others from making them, Codex for example in ``/tmp``.
+    """
     for _ in range(MAX_DEPTH):
-        if os.path.lexists(os.path.join(directory, ".git")):
+        git = os.path.join(directory, ".git")
+        if os.path.lexists(git) and (not os.path.isdir(git) or os.path.lexists(os.path.join(git, "HEAD"))):
             return directory
         above = os.path.dirname(directory)
         if above == directory:

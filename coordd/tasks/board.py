@@ -32,8 +32,9 @@ class Board:
     """Hold all tasks and claims, by source.
 
     ``source_tasks`` has what is known of each source, ``holdings`` what each agent holds, ``orphans`` the
-    orphaned claims as (source, task). :meth:`touched` has to be called for every agent whose verdict or list
-    of tasks changes. A claim that Redis and a workspace share counts once (duplicates.py).
+    orphaned claims as (source, task), ``rivalled`` those beside which there are others of the same source.
+    :meth:`touched` has to be called for every agent whose verdict or list of tasks changes. A claim that
+    Redis and a workspace share counts once (duplicates.py).
 
     Args:
         store: all agents; its verdicts decide which claims are orphaned.
@@ -42,6 +43,7 @@ class Board:
     def __init__(self, *, store: AgentStore) -> None:
         self.source_tasks: dict[str, SourceTasks] = {}
         self.orphans: set[TaskKey] = set()
+        self.rivalled: set[TaskKey] = set()
         self._version = 0
         self._store = store
         self._counts: dict[ClaimState, int] = {"held": 0, "expired": 0, "orphaned": 0}
@@ -141,6 +143,7 @@ class Board:
             self._counts[held.state] -= 1
             self._recount_duplicate(task)
         self.orphans = {key for key in self.orphans if key[0] != path}
+        self.rivalled = {key for key in self.rivalled if key[0] != path}
         self.holdings.dropped()
         self._version += 1
 
@@ -210,6 +213,7 @@ class Board:
         self._version += 1
         for task, claim in change.claims.items():
             counting = None if claim is None or is_over(claim.status) else claim
+            self._note_over(path, source, task, None if claim is counting else claim)
             held = source.claims.get(task)
             if held is not None and (counting is None or held.claim.agent_id != counting.agent_id):
                 self._remove_claim(path, source, task, observed)
@@ -221,12 +225,24 @@ class Board:
                 self._add_claim(path, source, counting, at)
             else:
                 held.claim, held.since = counting, observed
+            if counting.rivals:
+                self.rivalled.add((path, task))
+            else:
+                self.rivalled.discard((path, task))
             source.moved[task] = at
             self._claims_due.add((path, task))
         for task, written in source.take_progress(change.progress):
             at = _written(written, now.wall, observed) if fresh else observed
             source.moved[task] = max(at, source.moved.get(task, at))
         self.holdings.moved(path)
+
+    def _note_over(self, path: str, source: SourceTasks, task: str, claim: Claim | None) -> None:
+        """Note the claim of a task that says that it is over; None: there is none."""
+        holders = {source.over.pop(task, None), None if claim is None else claim.agent_id}
+        if claim is not None:
+            source.over[task] = claim.agent_id
+        # what the agent's own list says of the task counts for more, or for less, now
+        self.holdings.mark_due(AgentKey(path, one) for one in holders if one in source.holdings)
 
     def _add_claim(self, path: str, source: SourceTasks, claim: Claim, at: float) -> None:
         quiet = not self._running or path in self._unread_at_start
@@ -248,6 +264,7 @@ class Board:
         held = source.claims.pop(task)
         self._counts[held.state] -= 1
         self.orphans.discard((path, task))
+        self.rivalled.discard((path, task))
         source.moved[task] = observed
         if held.claim.agent_id is not None:
             holding = source.holdings_of(held.claim.agent_id)

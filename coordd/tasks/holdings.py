@@ -73,8 +73,11 @@ class Holdings:
     def knows(self, key: AgentKey) -> bool:
         """Return whether all that this agent holds, and its progress, can be read."""
         agent = self._store.get(key)
-        if agent is not None and agent.traces is not None and agent.traces.unnamed_tasks > 0:
-            return False  # the progress of tasks that are only counted is unknown
+        traces = None if agent is None else agent.traces
+        if traces is not None and (traces.tasks is None or traces.unnamed_tasks > 0):
+            return (
+                False  # a list that cannot be read, or tasks whose progress is unknown: they are only counted
+            )
         source_tasks = [self._source_tasks.get(path) for path in self._sources(key)]
         return all(
             source is not None and source.knows_claims and source.knows_progress for source in source_tasks
@@ -154,7 +157,7 @@ class Holdings:
         """Forget where an agent holds nothing any more; return the key under which it is shown."""
         key = self._shown_key(path, agent_id)
         for where, holding in self.of(key):
-            if not holding.holds():
+            if not holding.holds() and not holding.tasks:
                 del self._source_tasks[where].holdings[agent_id]
         return key
 

@@ -25,6 +25,7 @@ from coordd.model import Activity, AttentionEntry
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
 from coordd.tasks.views import TaskList
+from coordd.tasks.work import TaskKey
 
 _NEEDING: tuple[Activity, ...] = ("waiting", "blocked", "stalled")
 
@@ -90,7 +91,7 @@ class Needs:
                 self._subjects, self._orphaned(now), self._split(now), standing=standing
             )
             change = next_change(self._subjects)
-            self._valid_until = math.inf if change is None else now.mono + change
+            self._valid_until = now.mono + min(math.inf if change is None else change, self._rivals_end(now))
             self._versions, self._shown = versions, None
             cost = self._clock() - began
             self._not_before = now.mono + (_SHARE * cost if cost > _CHEAP else 0.0)
@@ -199,16 +200,22 @@ class Needs:
         return found
 
     def _split(self, now: Moment) -> list[SplitClaim]:
-        """Return the tasks that a workspace's agent and another one of Redis hold at once."""
+        """Return the tasks that several agents hold at once: in one source, or in a workspace and Redis."""
         redis = self._board.source_tasks.get("")
-        if redis is None or not redis.knows_claims:
-            return []
-        found = []
+        shared: set[TaskKey] = set()
         for path, source in self._board.source_tasks.items():
-            if path and source.knows_claims:
-                both = sorted(redis.claims.keys() & source.claims.keys())
-                several = ((task, self._holders(task, ("", path))) for task in both)
-                found += [(path, task, holders) for task, holders in several if len(holders) > 1]
+            if path and redis is not None and redis.knows_claims and source.knows_claims:
+                shared.update((path, task) for task in redis.claims.keys() & source.claims.keys())
+        rivalled = {
+            (path, task) for path, task in self._board.rivalled if self._board.source_tasks[path].knows_claims
+        }
+        found = []
+        for path, task in sorted(shared | rivalled):
+            if not path and self._board.is_duplicate(path, task):
+                continue  # it is told of with the workspace that shares it
+            holders = self._holders(task, ("", path) if (path, task) in shared else (path,), now)
+            if len(holders) > 1:
+                found.append((path, task, holders))
         self._found_split = {one: self._split_at(*one, now) for one in found}
         return [
             SplitClaim(workspace=path, task=task, holders=holders, since=since)
@@ -220,15 +227,39 @@ class Needs:
         known = self._found_split.get((path, task, holders))
         if known is not None:
             return known
-        claims = [self._board.source_tasks[place].claims[task].claim for place in ("", path)]
-        times = [claim.claimed_at for claim in claims if claim.claimed_at is not None]
+        held = [
+            self._board.source_tasks[place].claims.get(task)
+            for place in dict.fromkeys(("", path))
+            if place in self._board.source_tasks
+        ]
+        claims = [one.claim for one in held if one is not None]
+        told = [claim.claimed_at for claim in claims]
+        told += [rival.claimed_at for claim in claims for rival in claim.rivals]
+        times = [one for one in told if one is not None]
         return min(max(times, default=now.wall), now.wall)
 
-    def _holders(self, task: str, paths: Iterable[str]) -> tuple[AgentKey, ...]:
-        claims = [(path, self._board.source_tasks[path].claims[task]) for path in paths]
-        ids = [(path, held.claim.agent_id) for path, held in claims if held.state == "held"]
-        keys = [self._store.resolve(path, agent_id) for path, agent_id in ids if agent_id is not None]
+    def _holders(self, task: str, paths: Iterable[str], now: Moment) -> tuple[AgentKey, ...]:
+        keys = []
+        for path in paths:
+            held = self._board.source_tasks[path].claims[task]
+            if held.state == "held" and held.claim.agent_id is not None:
+                keys.append(self._store.resolve(path, held.claim.agent_id))
+            for rival in held.claim.rivals:
+                key = self._store.resolve(path, rival.agent_id)
+                lasts = rival.expires_at is None or rival.expires_at > now.wall
+                if lasts and self._store.status_of(key) in ("active", "unknown"):
+                    keys.append(key)
         return tuple(dict.fromkeys(keys))
+
+    def _rivals_end(self, now: Moment) -> float:
+        """Return the seconds until the next rival's claim ends; infinite where none does."""
+        ends = [
+            rival.expires_at - now.wall
+            for path, task in self._board.rivalled
+            for rival in self._board.source_tasks[path].claims[task].claim.rivals
+            if rival.expires_at is not None and rival.expires_at > now.wall
+        ]
+        return min(ends, default=math.inf)
 
 
 def _fallen_for(shown: ShownAgent, now: Moment) -> float | None:

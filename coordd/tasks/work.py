@@ -46,9 +46,12 @@ class AgentHoldings:
     """What one agent holds in one source: its ``claims``, and ``tasks``, its own list (None: never read).
 
     ``status`` is the agent's as last judged. ``moved`` is the time at which claims or list last changed, or
-    the agent came back; None where neither has happened since it is known.
+    the agent came back; None where neither has happened since it is known. ``over`` is the source's: a list
+    may still name tasks of which a claim of the same agent says that they are over.
     """
 
+    agent_id: str
+    over: Mapping[str, str | None]
     claims: set[str] = field(default_factory=set)
     tasks: tuple[str, ...] | None = None
     status: Status | None = None
@@ -56,20 +59,25 @@ class AgentHoldings:
 
     def holds(self) -> set[str]:
         """Return all tasks that the agent claims or lists."""
-        return self.claims.union(self.tasks or ())
+        listed = self.tasks or ()
+        if self.over:
+            listed = tuple(task for task in listed if self.over.get(task) != self.agent_id)
+        return self.claims.union(listed)
 
 
 @dataclass(slots=True)
 class SourceTasks:
     """The tasks of one source, a workspace or Redis.
 
-    ``moved`` has the time at which the claim or progress of each task last changed. ``unnamed`` is the number
+    ``over`` has the holders of claims that say that they are over. ``moved`` has the time at which the claim
+    or progress of each task last changed. ``unnamed`` is the number
     of available tasks beyond those named in ``available``. ``read`` is true when the source was read in full
     and can be read now. ``filling`` has what :attr:`knows` will be once a full reading is taken over, None at
     other times.
     """
 
     claims: dict[str, HeldClaim] = field(default_factory=dict)
+    over: dict[str, str | None] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     available: list[str] = field(default_factory=list)
     moved: dict[str, float] = field(default_factory=dict)
@@ -100,8 +108,17 @@ class SourceTasks:
         self.unnamed = traces.available_unnamed
         claims: dict[str, Claim | None] = {}
         if traces.claims is not None:
-            counting = {task: claim for task, claim in traces.claims.items() if not is_over(claim.status)}
+            over = {task for task, claim in traces.claims.items() if is_over(claim.status)}
+            counting = {task: claim for task, claim in traces.claims.items() if task not in over}
             claims = _difference({task: held.claim for task, held in self.claims.items()}, counting)
+            claims |= dict.fromkeys(self.over.keys() - traces.claims.keys())
+            claims |= {
+                task: traces.claims[task]
+                for task in over
+                if task in self.claims
+                or task not in self.over
+                or self.over[task] != traces.claims[task].agent_id
+            }
         progress: dict[str, Progress | None] = {}
         if traces.progress is not None:
             progress = _difference(self.progress, traces.progress)
@@ -135,7 +152,10 @@ class SourceTasks:
 
     def holdings_of(self, agent_id: str) -> AgentHoldings:
         """Return what this agent holds, to be changed; empty for a new agent."""
-        return self.holdings.setdefault(agent_id, AgentHoldings())
+        holding = self.holdings.get(agent_id)
+        if holding is None:
+            holding = self.holdings[agent_id] = AgentHoldings(agent_id, self.over)
+        return holding
 
     def idle(self, holding: AgentHoldings, observed: float) -> float:
         """Return the seconds since the last progress with these holdings; an unknown one counts from now."""

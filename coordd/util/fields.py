@@ -244,7 +244,7 @@ class Fields:
                 return seconds
         except (ValueError, OverflowError):
             pass
-        self._bad(name, f"not a duration of up to {longest:g} seconds")
+        self._bad(name, f"not a duration of up to {longest / 86400:,.0f} days")
         return None
 
     def number(self, name: str, low: float, high: float, *, text: bool = False) -> float | None:
@@ -256,8 +256,11 @@ class Fields:
             with suppress(ValueError):
                 value = float(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-            return float(value)
-        self._bad(name, f"not a number from {low:g} to {high:g}")
+            with suppress(OverflowError):
+                if math.isfinite(found := float(value)):
+                    return found
+        span = f"of up to {high:,.0f}" if low == -math.inf else f"from {low:,.0f} to {high:,.0f}"
+        self._bad(name, f"not a number {span}")
         return None
 
     def integer(self, name: str, low: int, high: int, *, text: bool = False) -> int | None:

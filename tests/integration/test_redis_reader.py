@@ -345,7 +345,7 @@ def test_bad_data_costs_a_line_each_and_nothing_else(client: redis.Redis, reader
         f"{at}tasks:claimed:big": "larger than 64 KiB",
         f"{at}task:claim:bad": "not JSON",
         f"{at}task:claim:list": "not a string or a hash",
-        f"{at}task:progress:bad": "progress: not a number from -1e+09 to 100",
+        f"{at}task:progress:bad": "progress: not a number of up to 100",
         f"{at}task:progress:list": "not a string or a hash",
     }
     assert reader.scan() == traces

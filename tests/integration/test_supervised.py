@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Project, RpcFailed, owners_file, watching
+from live import Project, RpcFailed, beating, owners_file, watching
 from redisd import redis_server
 from waiting import eventually
 
@@ -155,8 +155,9 @@ def test_the_status_line_follows_what_changes_between_two_samples(manager: Manag
     with redis_server(tmp_path / "redis") as server:
         extra = {"COORDD_REDIS_URL": server.url, **rare}
         with watching(project, tmp_path, **supervised(manager, **extra)) as coordd:
-            ready = manager.hears("READY=1\nSTATUS=1 alive")
-            silent = manager.hears("STATUS=0 alive, 1 dead", after=ready)  # by a deadline
+            with beating(project, "one"):
+                manager.hears("READY=1")
+            silent = manager.hears("STATUS=0 alive, 1 dead", after=len(manager.listen()))  # by a deadline
             project.beat("one")
             alive = manager.hears("STATUS=1 alive; no problems", after=silent)  # by a heartbeat
             server.kill()

@@ -180,6 +180,25 @@ def test_a_registration_written_again_is_a_beat_and_one_that_says_so_an_end(scen
         eventually(lambda: scene.agents("again")["again"]["status"] == "active")
 
 
+def test_who_beats_after_an_end_may_end_once_more_in_the_same_words(scene: Scene) -> None:
+    def says(raw: str) -> None:
+        scene.writer.register("twice", scene.text(raw, time.time()))
+
+    def shown() -> tuple[str, str]:
+        agent = scene.agents("twice").get("twice", {"status": "", "reason": ""})
+        return agent["status"], agent["reason"]
+
+    def beats() -> bool:
+        scene.writer.beat("twice", scene.text("<iso 0>", time.time()))
+        return shown()[0] == "active"
+
+    says('{"status": "dead"}')
+    eventually(lambda: shown() == ("inactive", "ended"))
+    eventually(beats, what="a beat counts some seconds after the end")
+    says('{"status": "dead", "n": 3}')
+    eventually(lambda: shown() == ("inactive", "ended"))
+
+
 def test_a_claim_names_its_holder_and_its_end(scene: Scene) -> None:
     now = time.time()
     for number, one in enumerate(CLAIMS):

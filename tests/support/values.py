@@ -144,6 +144,7 @@ CLAIMS: tuple[Claimed, ...] = (
     Claimed("", None),
     Claimed("{", None),
     Claimed("one\ntwo", None),
+    *(Claimed(nobody, None) for nobody in ("null", "true", " false\n", '{"agent_id": null}')),
 )
 
 PROGRESS: tuple[tuple[str, float | None, bool], ...] = (

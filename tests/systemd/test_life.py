@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ import pytest
 from box import SOCKET, Box, beat
 from live import RpcFailed, read_records
 from waiting import PATIENCE, eventually
+
+from coordd.util.timestamps import format_utc
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 
@@ -105,7 +108,7 @@ def test_twenty_kills_lose_nothing_that_a_client_was_told(box: Box) -> None:
     first = restarts(box)
     for turn in range(20):
         agent = f"a{turn % 4}"
-        stamp = f"2026-11-01T10:{turn:02d}:00.000Z"
+        stamp = format_utc(time.time())
         beat(box, WORKSPACE, agent, "ann", stamp)
 
         def known(agent: str = agent, stamp: str = stamp) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from coordd.agents.traces import Claim
-from coordd.sources.bodies import MAX_ID
+from coordd.sources.bodies import MAX_ID, with_rivals
 from coordd.sources.file.parse import agent_id_of, is_litter
 from coordd.util.fields import Malformed, jsonable
 
@@ -62,10 +62,18 @@ def task_names_of(filename: str) -> tuple[str, str] | None:
 
 
 def merge_claims(claims: Iterable[Claim]) -> dict[str, Claim]:
-    """Return one claim for each task: of several, the one claimed later; of equals, the first given."""
+    """Return one claim for each task: of several, the one claimed later; of equals, the first given.
+
+    Others that name another holder are its rivals.
+    """
     merged: dict[str, Claim] = {}
+    others: dict[str, list[Claim]] = {}
     for claim in claims:
         known = merged.get(claim.task)
+        if known is not None:
+            others.setdefault(claim.task, []).append(claim)
         if known is None or (claim.claimed_at or 0.0) > (known.claimed_at or 0.0):
             merged[claim.task] = claim
-    return merged
+            if known is not None:
+                others[claim.task][-1] = known
+    return merged | {task: with_rivals(merged[task], beside) for task, beside in others.items()}

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from coordd.agents.beats import FUTURE
 from coordd.agents.traces import Claim, Registration
-from coordd.sources.bodies import parse_heartbeat, parse_registration, plain_id
+from coordd.sources.bodies import parse_heartbeat, parse_registration, plain_id, with_rivals
 from coordd.sources.redis.zones import may_lack_zone
 from coordd.util.fields import Fields, Malformed, Parsed, utf8
 from coordd.util.written_times import AGREES, WrittenTime
@@ -147,7 +147,7 @@ def merge_both(claimed: Claim | None, claim: Claim | None) -> Claim | None:
     if _rank(claimed) > _rank(claim):
         first, second = claimed, claim
     if second.agent_id is not None and second.agent_id != first.agent_id:
-        return first
+        return with_rivals(first, [second])
     return replace(
         first,
         claimed_at=second.claimed_at if first.claimed_at is None else first.claimed_at,

@@ -854,10 +854,11 @@ def test_a_named_socket_takes_the_snapshot_of_its_own_daemon_only(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["status"], (None, 5.0, False)),
-        (["status", "--json"], (None, 5.0, True)),
-        (["--socket", "/s", "status", "--timeout=2"], ("/s", 2.0, False)),
-        (["--timeout", "1", "status", "--timeout", "3", "--json", "--socket=/a=b"], ("/a=b", 3.0, True)),
+        (["status"], (None, 5.0, "")),
+        (["status", "--json"], (None, 5.0, "--json")),
+        (["status", "--brief"], (None, 5.0, "--brief")),
+        (["--socket", "/s", "status", "--timeout=2"], ("/s", 2.0, "")),
+        (["--timeout", "1", "status", "--timeout", "3", "--json", "--socket=/a=b"], ("/a=b", 3.0, "--json")),
     ],
 )
 def test_a_plain_status_needs_no_click(arguments: list[str], expected: tuple[object, ...]) -> None:
@@ -874,6 +875,8 @@ def test_a_plain_status_needs_no_click(arguments: list[str], expected: tuple[obj
         ["status", "--help"],
         ["status", "status"],
         ["status", "--jso"],
+        ["status", "--brief", "--json"],
+        ["--brief", "status"],
         ["status", "--json=1"],
         ["status", "--timeout"],
         ["status", "--timeout", "0"],

@@ -203,6 +203,18 @@ def test_relative_paths_begin_at_the_current_directory_but_for_those_in_a_file()
 
 
 @pytest.mark.parametrize(
+    "inside", ["app/.claude/coordination", "app/.claude/coordination/agents", "app/.claude"]
+)
+def test_a_folder_in_which_agents_coordinate_is_no_project(inside: str) -> None:
+    error = refused(flags={"coordination.workspaces": (inside,)}, cwd="/work")
+    assert str(error).endswith(
+        f"/work/{inside} lies inside of a project, which coordd only reads there: name /work/app"
+    )
+    worktree = "/work/app/.claude/worktrees/one"
+    assert build(flags={"coordination.workspaces": (worktree,)}).coordination.workspaces == (worktree,)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[agents]\ntimout = 5", "agents.timout: no key of this section; did you mean 'timeout'?"),

@@ -101,3 +101,11 @@ def test_a_repository_that_a_file_names_counts_in_the_project_alone(app: Path, t
     (bare / ".git").unlink()
     (bare / ".git").symlink_to(app / ".git")
     assert repository_of(str(bare)) is None
+
+
+def test_an_empty_git_directory_is_no_repository(app: Path) -> None:
+    inner = app / "inner"
+    (inner / ".git").mkdir(parents=True)
+    assert top_level(str(inner)) == str(app)
+    git(inner, "init", "-q")
+    assert top_level(str(inner)) == str(inner)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coordd.agents.key import AgentKey
-from coordd.agents.traces import Claim, Progress, SourceTraces, WorkChange
+from coordd.agents.traces import Claim, Progress, Rival, SourceTraces, WorkChange
 from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
@@ -379,3 +379,61 @@ class Model(RuleBasedStateMachine):
 
 TestTasksOfTwoSources: Any = Model.TestCase
 TestTasksOfTwoSources.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
+
+
+# Claims and lists of one source that contradict each other.
+
+
+def split(scene: Scene) -> list[tuple[str | None, str, str]]:
+    entries = scene.needs.entries(scene.now)
+    return [(one.workspace, one.subject, one.text) for one in entries if one.kind == "split"]
+
+
+@pytest.mark.parametrize("path", ["", "/a"])
+def test_a_task_that_two_claims_of_one_source_give_to_two_agents_is_split(path: str) -> None:
+    scene = Scene()
+    for name in AGENTS:
+        scene.beat(path, name)
+    ends = scene.now.wall + 10
+    claim = Claim("t1", "x", rivals=(Rival("y", None, ends),))
+    scene.board.take(path, WorkChange({"t1": claim}), scene.now)
+    assert split(scene) == [(path or None, "t1", "split: held by x and y at once")]
+    scene.wait(11)
+    assert split(scene) == [], "the rival's claim has ended"
+    scene.board.take(path, WorkChange({"t1": replace(claim, rivals=(Rival("y", None, None),))}), scene.now)
+    assert len(split(scene)) == 1
+    scene.beat(path, "y", age=2 * TIMEOUT)
+    scene.board.take(
+        path, WorkChange({"t1": Claim("t1", "x", rivals=(Rival("nobody", None, None),))}), scene.now
+    )
+    assert split(scene) == [], "nobody has left no trace"
+    scene.board.take(path, WorkChange({"t1": None}), scene.now)
+    assert scene.board.rivalled == set()
+
+
+def test_a_task_that_is_over_is_not_held_because_a_list_still_names_it() -> None:
+    scene = Scene()
+    scene.beat("/a", "x", "t1")
+    key = AgentKey("/a", "x")
+    assert scene.board.holdings.tasks_of(key) == ("t1",)
+    done = Claim("t1", "x", status="completed")
+    scene.board.take("/a", WorkChange({"t1": done}), scene.now)
+    scene.board.settle(scene.now)
+    assert scene.board.holdings.tasks_of(key) == ()
+    assert scene.board.holdings.held(key, scene.now.mono).holds is False
+    scene.board.take("/a", WorkChange({"t1": replace(done, agent_id="y")}), scene.now)
+    scene.board.settle(scene.now)
+    assert scene.board.holdings.tasks_of(key) == ("t1",), "another agent's claim says nothing of x's"
+    scene.board.take_all("/a", SourceTraces("/a", "read", claims={"t1": done}), scene.now, fresh=False)
+    scene.board.settle(scene.now)
+    assert scene.board.holdings.tasks_of(key) == ()
+    scene.board.take_all("/a", SourceTraces("/a", "read"), scene.now, fresh=False)
+    scene.board.settle(scene.now)
+    assert scene.board.holdings.tasks_of(key) == ("t1",), "the claim is gone"
+
+
+def test_who_has_a_list_that_cannot_be_read_may_hold_anything() -> None:
+    scene = Scene()
+    scene.agents.see("/a", "x", tasks=None)
+    scene.board.settle(scene.now)
+    assert scene.board.holdings.held(AgentKey("/a", "x"), scene.now.mono).holds is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.agents.traces import Claim
+from coordd.agents.traces import Claim, Rival
 from coordd.sources.file.claims import claimed_task_of, merge_claims, progress_task_of, task_names_of
 from coordd.sources.file.parse import TaskIds, agent_id_of, parse_active_list, parse_ids, parse_tasks
 from coordd.util.fields import Malformed, jsonable
@@ -113,8 +115,11 @@ def test_a_line_that_is_not_utf_8_is_left_out_and_reported() -> None:
 
 def test_of_two_claims_on_a_task_the_later_counts() -> None:
     early, late = Claim("t", "a", 1.0), Claim("t", "b", 2.0)
-    assert merge_claims([early, late]) == merge_claims([late, early]) == {"t": late}
-    assert merge_claims([Claim("t", "a"), Claim("t", "b")]) == {"t": Claim("t", "a")}
+    both = replace(late, rivals=(Rival("a", 1.0, None),))
+    assert merge_claims([early, late]) == merge_claims([late, early]) == {"t": both}
+    assert merge_claims([Claim("t", "a"), Claim("t", "b")])["t"].agent_id == "a"
+    assert merge_claims([late, replace(early, status="done")]) == {"t": late}
+    assert merge_claims([late, Claim("t", "b"), Claim("t")]) == {"t": late}
 
 
 @given(st.binary())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.agents.traces import Claim, Heartbeat, Registration
+from coordd.agents.traces import Claim, Heartbeat, Registration, Rival
 from coordd.sources.bodies import parse_claim
 from coordd.sources.bounds import Bounds, Budget
 from coordd.sources.redis.agents import Agents
@@ -125,8 +126,10 @@ def test_of_two_claims_the_one_with_a_holder_counts_then_the_later_one() -> None
     assert merge_both(bare, holder) == Claim("t", agent_id="a", expires_at=900.0)
     assert merge_both(holder, bare) == Claim("t", agent_id="a", expires_at=900.0)
     early, late = Claim("t", "a", 100.0, 400.0), Claim("t", "b", 200.0)
-    assert merge_both(early, late) == late
-    assert merge_both(late, early) == late
+    both = replace(late, rivals=(Rival("a", 100.0, 400.0),))
+    assert merge_both(early, late) == both
+    assert merge_both(late, early) == both
+    assert merge_both(late, replace(early, status="completed")) == late
     assert merge_both(Claim("t", "a", expires_at=7.0), Claim("t", "a", 5.0)) == Claim("t", "a", 5.0, 7.0)
 
 
