@@ -16,7 +16,7 @@ from coordd.agents.traces import AgentTraces
 from coordd.sources.codex.folders import folders
 from coordd.sources.codex.head import Head, read_head
 from coordd.sources.codex.live import LiveSession, SessionKey
-from coordd.sources.codex.processes import working_directory
+from coordd.sources.codex.processes import Held, working_directory
 from coordd.sources.codex.rollout import RolloutReducer
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
@@ -121,6 +121,7 @@ class HomeReader:
         self.sessions.look_at_all(wall, anew=True)
         self.sessions.end_restored(wall)
         self.sessions.forget_unknown(known)
+        self._take_changed(wall)
         for owner in self._watch.owners:  # of sessions that are dropped
             if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], SessionKey):
                 one = self.sessions.live.get(owner[1])
@@ -133,22 +134,18 @@ class HomeReader:
         if folders_too:
             self.follow_folders()
         self.sessions.look_at_all(wall)
-        return self._take_changed()
+        return self._take_changed(wall)
 
     def look_at(self, keys: Collection[SessionKey], wall: float) -> set[SessionKey]:
         """Look whether these sessions are held still; return those, and others that have come or ended."""
         self.sessions.look_at(keys, wall)
-        return {*(key for key in keys if key in self.sessions.live), *self._take_changed()}
-
-    def heads(self, only: Collection[SessionKey] | None, wall: float) -> set[str]:
-        """Read the heads of sessions that are new; return where these sessions work, or all."""
-        found = set()
-        for one in self._some(only):
-            if not one.ended and one.head is None:
-                self._read_head(one, wall)
-            if not one.ended and one.cwd is not None:
-                found.add(one.cwd)
+        found = {*(key for key in keys if key in self.sessions.live), *self._take_changed(wall)}
+        self._read_heads(found, wall)
         return found
+
+    def working_directories(self, only: Collection[SessionKey] | None) -> set[str]:
+        """Return where sessions work that have not ended: these, or all."""
+        return {one.cwd for one in self._some(only) if not one.ended and one.cwd is not None}
 
     def traces(
         self, shown: Shown, wall: float, only: Collection[SessionKey] | None = None
@@ -165,9 +162,14 @@ class HomeReader:
         for one in self._some(only):
             if not one.ended and one.cwd is not None:
                 one.place = shown.places.get(one.cwd, one.place)
-            if one.is_subagent:
+            if one.head is None and one.held is not None and not one.ended:
+                self._await_head(one, one.held, wall)
+            elif one.is_subagent:
                 self._read(one, wall)
                 parents |= {above.key: above for above in self._parents(one)}
+                if one.ended:
+                    self._let_go(one)
+                    self.sessions.drop(one.key)
             elif _is_wanted(one, shown):
                 self._read(one, wall)
                 one.told = True
@@ -185,8 +187,9 @@ class HomeReader:
         live = self.sessions.live
         return list(live.values()) if only is None else [live[key] for key in only if key in live]
 
-    def _take_changed(self) -> set[SessionKey]:
+    def _take_changed(self, wall: float) -> set[SessionKey]:
         changed = self.sessions.added | self.sessions.ended
+        self._read_heads(self.sessions.added, wall)
         self.sessions.added.clear()
         self.sessions.ended.clear()
         return changed
@@ -208,6 +211,12 @@ class HomeReader:
             raise HomeUnreadable(f"{jsonable(path)} was there and is gone")
         return False
 
+    def _read_heads(self, keys: Collection[SessionKey], wall: float) -> None:
+        """Read the first lines of those of these sessions that are not known yet."""
+        for one in self._some(keys):
+            if one.head is None and not one.ended:
+                self._read_head(one, wall)
+
     def _read_head(self, one: LiveSession, wall: float) -> None:
         """Read which session it is; where a rollout does not say it, the process says where it works."""
         if one.held is None:
@@ -226,8 +235,6 @@ class HomeReader:
         self.more.discard(one.key)
         if one.settled or one.held is None:
             return
-        if one.head is None:
-            self._read_head(one, wall)
         if one.file is None:
             one.file = TranscriptFile(one.held.path, partial(RolloutReducer, one.since))
         if not one.ended:
@@ -243,6 +250,13 @@ class HomeReader:
         elif one.ended:
             one.settled = True
             self._let_go(one)
+
+    def _await_head(self, one: LiveSession, held: Held, wall: float) -> None:
+        """Have it told when more is written of a rollout whose first line is not whole yet."""
+        self._arm((one.key,), [(held.path, _ROLLOUT)], self._teller(one.key))
+        self._read_head(one, wall)
+        if one.head is not None:
+            self.more.add(one.key)
 
     def _parents(self, one: LiveSession) -> list[LiveSession]:
         """Return the sessions above a subagent, which show what it does."""

@@ -8,7 +8,8 @@ soon it is read:
 a rollout has changed, or was closed           it is read with the next batch, or once its last reading is a
                                                second ago; whether it is still held is looked at then
 a rollout or a folder has appeared, a session  who holds what, with the next batch; a session that was locked
-was locked, a program has started              is looked for again until its rollout is held (looks.py)
+was locked, a program has started              is looked for again until its rollout is held (looks.py); not
+                                               twice within a second
 the home itself, or events were lost           everything
 (something cannot be watched)                  everything, from then on every :data:`POLL` seconds
 =============================================  ===============================================================
@@ -63,6 +64,9 @@ class LookHint(NamedTuple):
     folders: bool
 
 
+_LOOKS = (LookHint(folders=False), LookHint(folders=True))
+
+
 class CodexSource:
     """The sessions of one home.
 
@@ -112,6 +116,7 @@ class CodexSource:
         self._listener: SourceListener | None = None
         self._known: Mapping[str, Observation] = {}
         self._throttle: Throttle[SessionKey] = Throttle()
+        self._looking: Throttle[LookHint] = Throttle()
         self._following = Following("poll", "poll")
         self._looks = Looks()
         self._locked: dict[str, float] = {}
@@ -133,8 +138,6 @@ class CodexSource:
         there = await self._run(self._reader.look_at_all, known, now().wall)
         agents = await self._traces(None)
         self._sessions.left.clear()
-        self._sessions.added.clear()
-        self._sessions.ended.clear()
         self._throttle.keep(self._sessions.live)
         return SourceTraces(
             self.state.workspace,
@@ -148,13 +151,13 @@ class CodexSource:
         """Read the rollouts that the hints name, those that have waited, and look who holds what."""
         mono, wall = now().mono, now().wall
         keys = {hint.key for hint in hints if isinstance(hint, RolloutHint)} | self._throttle.take(mono)
-        looks = [hint for hint in hints if isinstance(hint, LookHint)]
+        looks = {hint for hint in hints if isinstance(hint, LookHint)} | self._looking.take(mono)
         due = self._looks.is_due(mono)
         if keys:
             keys = await self._run(self._reader.look_at, keys, wall)
         if looks or due:
-            folders = any(hint.folders for hint in looks)
-            keys |= await self._run(self._look, wall, folders)
+            self._looking.was_read(_LOOKS, mono)
+            keys |= await self._run(self._look, wall, LookHint(folders=True) in looks)
             if due:
                 self._looks.looked(mono, now().mono)
         changed: dict[str, AgentTraces | None] = {}
@@ -197,8 +200,8 @@ class CodexSource:
     @property
     def due(self) -> float | None:
         """When what has changed may be read that may not be yet, or what is missing is to be looked for."""
-        times = [one for one in (self._throttle.due, self._looks.due) if one is not None]
-        return min(times, default=None)
+        times = (self._throttle.due, self._looking.due, self._looks.due)
+        return min((one for one in times if one is not None), default=None)
 
     @property
     def lives(self) -> bool:
@@ -218,7 +221,7 @@ class CodexSource:
 
     def program_started(self) -> None:
         """Note that a program of Codex has started: it may hold a rollout, of any day."""
-        self._tell((LookHint(folders=False),))
+        self._look_soon(folders=False)
 
     def home_changed(self, mask: int, name: str) -> None:
         """Note an event in the home itself."""
@@ -230,21 +233,31 @@ class CodexSource:
         if mask & ino.Q_OVERFLOW:
             self._tell(None)
         elif mask & (GONE | ino.ISDIR):
-            self._tell((LookHint(folders=True),))
+            self._look_soon(folders=True)
         elif name.startswith("rollout-"):
-            self._tell((LookHint(folders=False),))
+            self._look_soon(folders=False)
 
     def lock_changed(self, mask: int, name: str) -> None:
         """Note that a session was locked, or is no longer."""
         if mask & ino.Q_OVERFLOW:
             self._tell(None)
             return
+        if not name.endswith(".lock"):  # somebody lists the folder
+            return
         session_id = name.removesuffix(".lock")
         if mask & ino.CLOSE_WRITE:
             self._locked.pop(session_id, None)
         elif session_id not in self._locked and len(self._locked) < MAX_LOOKED_FOR:
             self._locked[session_id] = now().mono + LOOKED_FOR
-        self._tell((LookHint(folders=False),))
+        self._look_soon(folders=False)
+
+    def _look_soon(self, *, folders: bool) -> None:
+        """Have it looked at who holds what: at once, or once the last look is a second ago."""
+        hint, waited = LookHint(folders), self._looking.due is not None
+        if self._looking.changed(hint, now().mono):
+            self._tell((hint,))
+        elif not waited:
+            self._tell(())  # so that it is known when it is due
 
     def rollout_changed(self, key: SessionKey) -> None:
         """Note that a rollout changed, or was closed."""
@@ -293,8 +306,7 @@ class CodexSource:
     async def _traces(self, only: set[SessionKey] | None) -> dict[str, AgentTraces]:
         """Read these rollouts, or all, and return the traces of their sessions."""
         moment = now()
-        directories = await self._run(self._reader.heads, only, moment.wall)
-        places = await self._places.of(directories, self.look_again)
+        places = await self._places.of(self._reader.working_directories(only), self.look_again)
         self._throttle.was_read(self._sessions.live if only is None else only, moment.mono)
         traces = await self._run(self._reader.traces, Shown(places, self._wanted), moment.wall, only)
         self._throttle.wait(self._reader.more)

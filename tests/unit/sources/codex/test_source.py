@@ -249,3 +249,26 @@ async def test_the_ones_that_ended_first_give_way(scene: Scene, monkeypatch: pyt
         holder.tell("close", one.path)
     await scene.follower.catch_up(lambda: len(scene.follower.known) == 2)
     assert not any(scene.follower.is_present(name) for name in scene.follower.known)
+
+
+async def test_a_first_line_that_is_not_whole_yet_is_waited_for(scene: Scene) -> None:
+    one = PlayedCodex(scene.home, "s1", scene.home.holder())
+    one.holder.tell("open", one.path)
+    one.append('{"type": "session_meta", "payload": ')
+    await scene.start()
+    assert not scene.follower.known
+    one.append('{"cwd": "/elsewhere"}}\n')
+    found = await scene.becomes("s1", lambda s: s.lives)
+    assert found.project == "/elsewhere"
+
+
+async def test_what_comes_soon_after_a_look_waits_for_the_next(scene: Scene) -> None:
+    await scene.start()
+    scene.home.session("s1")
+    await scene.becomes("s1", lambda s: s.lives)
+    assert scene.source.due is None
+    scene.source.program_started()
+    assert scene.source.due is not None
+    scene.home.session("s2")
+    await scene.becomes("s2", lambda s: s.lives)
+    assert scene.source.due is None
