@@ -14,7 +14,9 @@ its top level::
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
     ├── NoSuchEntry           nothing that needs a human is meant by it (cli.ack)              exit 1
     ├── WillNotCome           an agent that cannot come into a state any more (cli.wait)       exit 1
+    ├── NotAllPurged          records are left that should have gone (cli.purge)               exit 1
     ├── NoPane                an agent whose terminal no tmux shows (cli.goto)                 exit 1
+    ├── NotAllPurged          records of which lines about somebody are left (cli.purge)       exit 1
     ├── DashboardMissing      packages of the dashboard are not installed (cli.dashboard)      exit 1
     ├── TokenNeeded           the dashboard would be open to everybody (cli.dashboard)         exit 2
     ├── TokenError            a token file cannot be made or trusted (dashboard.tokens)        exit 1
@@ -137,6 +139,7 @@ class DaemonNotRunning(ClientError):
         how: how it ended there, in a sentence.
         others: daemons that answer elsewhere, each in words and with the command that asks it.
         advice: what to do, a sentence or command each.
+        start: how to start it again, a ``coordd.protocol.starting.Start``; None if it is not known.
     """
 
     exit_code = 3
@@ -151,8 +154,10 @@ class DaemonNotRunning(ClientError):
         how: str = "",
         others: list[tuple[str, str]] | None = None,
         advice: list[str] | None = None,
+        start: object = None,
     ) -> None:
         self.tried = tried
+        self.start = start
         self.layout = layout
         self.root = root
         self.crashed = crashed
@@ -179,6 +184,7 @@ class DaemonNotRunning(ClientError):
             how=self.how,
             others=self.others,
             advice=advice,
+            start=self.start,
         )
 
 

@@ -149,8 +149,9 @@ class AgentSample:
 
     ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
     ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
-    from a later one with the same pid, and ``ended_at`` is when it ended. ``processes``, ``cpu_percent`` and
-    ``rss`` are those of its whole process tree.
+    from a later one with the same pid, and ``ended_at`` is when it ended. ``user`` is the name of the user
+    whose process it is, where nothing is known of the agent but its process. ``processes``,
+    ``cpu_percent`` and ``rss`` are those of its whole process tree.
     """
 
     timestamp: str
@@ -182,6 +183,7 @@ class AgentSample:
     pid: int | None = None
     proc_start: int | None = None
     tty: str | None = None
+    user: str | None = None
     processes: int | None = None
     cpu_percent: float | None = None
     rss: int | None = None
@@ -245,6 +247,34 @@ class AgentInFull(AgentView):
     evidence: Sequence[Mapping[str, Any]]
     tasks: tuple[str, ...] | None
     claims: Sequence[TaskView] | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanView:
+    """A process that outlived its agent, as ``orphans.list`` has it; None is unknown.
+
+    ``name`` is what the process calls itself. ``agent_id``, ``agent_name``, ``kind``, ``session_id``,
+    ``workspace`` and ``project`` are those of the agent; where coordd was told of it by the environment of
+    the process alone, its session id is all that is known. ``cpu_percent`` is the share of one processor
+    since the look before, at least five seconds ago, and at first over its life. ``ports`` are those of TCP
+    on which it listens.
+    """
+
+    pid: int
+    proc_start: int
+    name: str | None
+    agent_id: str | None
+    agent_name: str | None
+    kind: str | None
+    session_id: str | None
+    workspace: str | None
+    project: str | None
+    started_at: str | None
+    age: float | None
+    cpu_seconds: float
+    cpu_percent: float | None
+    rss: int
+    ports: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ class EndedToday:
         """Note that an agent lives: it has not ended."""
         self._ended.pop(key, None)
 
+    def drop(self, fits: Callable[[AgentKey], bool]) -> None:
+        """Know nothing of these any more."""
+        self._ended = {key: at for key, at in self._ended.items() if not fits(key)}
+
     def restore(self, ended: Iterable[tuple[AgentKey, float]]) -> None:
         """Note what the records tell, unless something is known already."""
         for key, wall in ended:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from shlex import quote
 
 from coordd.agents.key import AgentKey
 from coordd.agents.mass import WINDOW, Mass
 from coordd.agents.subject import OrphanedClaim, SplitClaim, Subject
 from coordd.model import AttentionEntry, AttentionKind
 from coordd.util.digest import sha256_hex
+from coordd.util.shell import shell_word
 from coordd.util.text import escape
 from coordd.util.timestamps import format_utc, within_calendar
 
@@ -168,12 +168,12 @@ def _command(verb: str, key: AgentKey, ambiguous: Collection[str]) -> str:
     agent_id = key.agent_id
     if _UUID.fullmatch(agent_id) and agent_id[:_BEGINNING] not in ambiguous:
         agent_id = agent_id[:_BEGINNING]  # coordctl takes the beginning of an id
-    return f"coordctl {verb}{where}{end} {quote(agent_id)}"
+    return f"coordctl {verb}{where}{end} {shell_word(agent_id)}"
 
 
 def _where(workspace: str) -> str:
     """Return the option that names a workspace; "" for one whose path nobody would type."""
-    return f" --workspace {quote(workspace)}" if len(workspace) <= _TYPED else ""
+    return f" --workspace {shell_word(workspace)}" if len(workspace) <= _TYPED else ""
 
 
 def _entry(

@@ -108,7 +108,7 @@ def _of_process(
 
 def _of_session(observation: Observation, source: str, wall: float) -> Iterable[dict[str, object]]:
     session = observation.session
-    if session is None:
+    if session is None or session.process_only:
         return
     said: str = session.declared or "nothing of what it does"
     if session.declared == "waiting":

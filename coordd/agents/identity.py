@@ -27,6 +27,13 @@ class Rule:
     link: Callable[[Observation], Hashable | None]
 
 
+def _session_link(one: Observation) -> Hashable | None:
+    session = one.session
+    if session is None or not session.ties or session.process_only:
+        return None
+    return session.kind, session.session_id
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         1,
@@ -46,10 +53,23 @@ RULES: tuple[Rule, ...] = (
     Rule(
         4,
         "they name the same session, in whatever workspace",
-        lambda one: (one.session.kind, one.session.session_id) if one.session and one.session.ties else None,
+        _session_link,
     ),
 )
 _TIES = tuple(rule for rule in RULES if rule.number > 2)
+
+
+def yields(one: Observation) -> bool:
+    """Return whether nothing is known but a process: then what others say of that process goes before."""
+    return one.session is not None and one.session.process_only
+
+
+def without_yielding(observations: Sequence[Observation]) -> Sequence[Observation]:
+    """Return the observations of one agent without those that yield to another one of the same process."""
+    if len(observations) == 1 or not any(map(yields, observations)):  # each beat comes by here
+        return observations
+    told = {process_of(one) for one in observations if not yields(one)}
+    return [one for one in observations if not yields(one) or process_of(one) not in told]
 
 
 def process_of(one: Observation) -> Process | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, replace
 from functools import reduce
 
 from coordd.agents.doing import NOTHING, Doing
-from coordd.agents.key import AgentKey
+from coordd.agents.identity import yields
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.observation import Observation
 from coordd.agents.seen_process import SeenProcess
@@ -63,6 +64,7 @@ class Agent:
         found = [one for one in self.observations if one.session is not None]
         if not found:
             return None
+        found = [one for one in found if not yields(one)] or found
         living = (one.session for one in found if one.process is not None and one.process.lives)
         present = (one.session for one in found if one.session is not None and one.session.present)
         return next(living, None) or next(present, None) or found[0].session
@@ -152,6 +154,14 @@ def label_of(agent: Agent) -> str:
     return agent_id if name in (None, agent_id) else f"{name} ({agent_id})"
 
 
+def place_words(agent: Agent) -> str:
+    """Return where an agent works, as a sentence goes on: ``in /home/ann/src/app``, ``in Redis``."""
+    if agent.key.workspace == NO_WORKSPACE and all(map(yields, agent.observations)):
+        user = agent.session.user if agent.session else None
+        return "in a directory that coordd may not see" + (f" (user {user})" if user else "")
+    return agent.key.place_words
+
+
 def _without_a_source(before: Agent, after: Agent) -> Cause | None:
     """Return the same where fewer sources tell of the agent than before."""
     if before.active_tasks != after.active_tasks:
@@ -210,8 +220,12 @@ def _joint_traces(observations: Sequence[Observation]) -> AgentTraces | None:
         tasks=tasks,
         listed=any(one.listed for one in every),
         unnamed_tasks=sum(one.unnamed_tasks for one in every),
-        session=next((one.session for one in every if one.session), None),
+        session=next((one.session for one in sorted(every, key=_knows_least) if one.session), None),
     )
+
+
+def _knows_least(one: AgentTraces) -> bool:
+    return one.session is not None and one.session.process_only
 
 
 def _complete(first: Registration, second: Registration) -> Registration:

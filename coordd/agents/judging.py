@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
 from coordd.agents.declared import declared_activity
 from coordd.agents.doing import NOTHING, Doing
+from coordd.agents.identity import without_yielding
 from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine, judge
@@ -62,7 +63,7 @@ class Judging:
 
     def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return what a verdict at this moment depends on, from all sources together."""
-        every = list(observations)
+        every = without_yielding(list(observations))
         alone = len(every) == 1
         return combine([self._evidence(one, horizon, alone=alone) for one in every])
 
@@ -172,7 +173,7 @@ class Judging:
         bring back an agent that is forgotten.
         """
         every = []
-        for one in observations:
+        for one in without_yielding(list(observations)):
             evidence = self._evidence(one, horizon)
             hidden = one.traces is not None and one.traces.hidden is not None
             if one.dormant or (one.beat_at is None and not hidden):

@@ -206,7 +206,7 @@ def _filled(session: Session, before: Session | None) -> Session:
         session,
         **{
             name: getattr(before, name)
-            for name in ("project", "name", "tty", "started_at", "turn")
+            for name in ("project", "name", "tty", "user", "started_at", "turn")
             if getattr(session, name) is None
         },
     )

@@ -88,7 +88,9 @@ def _session_fields(agent: Agent, session: Session, verdict: Verdict) -> dict[st
         "waiting_for": (waiting_for(session) or "input") if waiting else None,
         "tool": call.name if call else None,
         "tool_since": _moment(call.since) if call else None,
-        "background": len(turn.background) + (session.shell and not turn.background),
+        "background": None
+        if session.process_only
+        else len(turn.background) + (session.shell and not turn.background),
         "last_progress": _moment(turn.last if turn.last is not None else session.declared_at),
         "model": turn.model,
         "context_tokens": turn.context_tokens,
@@ -101,6 +103,7 @@ def _process_fields(process: SeenProcess, session: Session | None, tree: TreeUse
         "pid": process.process.pid,
         "proc_start": process.process.start,
         "tty": session.tty if session else None,
+        "user": session.user if session else None,
         "processes": tree.processes if tree else None,
         "cpu_percent": tree.cpu_percent if tree else None,
         "rss": tree.rss if tree else None,

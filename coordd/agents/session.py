@@ -79,6 +79,9 @@ class Turn:
 class Session:
     """What a source tells of one session of one process.
 
+    ``session_id`` is None where nothing is known but a process: of which kind of agent it is, and whose
+    (``user``, the name). What any other source says of that process goes before.
+
     ``process`` is the session's, seen alive by the source when it first told of the session; ``lives`` is
     whether it did at this reading. ``present`` is
     whether the session's own record lies there: a program takes it away when it ends in order, and never when
@@ -92,7 +95,7 @@ class Session:
     """
 
     kind: str
-    session_id: str
+    session_id: str | None
     process: Process | None
     present: bool = True
     lives: bool = True
@@ -108,3 +111,9 @@ class Session:
     ties: bool = True
     tty: str | None = None
     turn: Turn | None = None
+    user: str | None = None
+
+    @property
+    def process_only(self) -> bool:
+        """Whether nothing is known but its process."""
+        return self.session_id is None

@@ -125,7 +125,8 @@ class Progress:
 class SourceTraces:
     """One full reading of a source; it corrects what hints missed. ``workspace`` is "" for Redis.
 
-    ``state`` is ``read``; ``waiting`` while ``.claude/coordination`` does not exist; or ``unreadable`` with
+    ``state`` is ``read``; ``waiting`` while ``.claude/coordination`` does not exist, with ``error`` where not
+    even the project does; or ``unreadable`` with
     ``error`` when it exists and cannot be read: ``agents`` then is empty and means nothing. ``gone`` is true
     when it is unreadable because the project directory, which existed, was removed. ``tasks_available``
     (sorted), ``claims`` and ``progress`` are empty where nothing exists and None where they exist and cannot

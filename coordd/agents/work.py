@@ -41,8 +41,15 @@ class WorkLimits:
 
 
 def session_among(observations: Iterable[Observation]) -> Observation | None:
-    """Return the observation whose session counts: one whose process lives before others."""
-    found = [one for one in observations if one.session is not None and not one.dormant]
+    """Return the observation whose session counts: one whose process lives before others.
+
+    One of which nothing is known but a process says nothing of what the agent does.
+    """
+    found = [
+        one
+        for one in observations
+        if one.session is not None and not one.dormant and not one.session.process_only
+    ]
     living = (one for one in found if one.process is not None and one.process.lives)
     return next(living, next(iter(found), None))
 

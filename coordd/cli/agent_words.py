@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import place_of
 from coordd.util.text import UNKNOWN, ago, clipped, epoch_of, number, shown
-from coordd.util.untyped import as_dict
+from coordd.util.untyped import as_dict, as_list
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ LIVING = ORDER.index("active")
 """From this place of ``ORDER`` on an agent lives or has ended in order: nothing is wrong with it."""
 
 _RANK = {state: rank for rank, state in enumerate(ORDER)}
-_WHY_UNKNOWN = {
-    "unreachable": "its source cannot be read",
-    "quiet": "nothing new since its last hook",
-    "no-heartbeat": "nothing of it can be read",
-}
+_WHY_UNKNOWN = {"unreachable": "its source cannot be read", "quiet": "nothing new since its last hook"}
 _LATE = ("unknown", "inactive", "silent", "killed", "ended")
 """The states for which it counts when they began, or else its last sign."""
 _DOING = {"blocked": "refused by its provider"}
@@ -157,7 +153,28 @@ def doing(agent: Agent, *, later: float | None) -> str:
         return "" if last is None else f"seen {ago(last)}"
     if state in ("working", "stalled", "idle"):
         return _open_work(agent)
-    return _WHY_UNKNOWN.get(str(agent.get("reason")), "") if state == "unknown" else _DOING.get(state, "")
+    return _why_unknown(agent) if state == "unknown" else _DOING.get(state, "")
+
+
+def _why_unknown(agent: Agent) -> str:
+    reason = agent.get("reason")
+    if reason == "no-heartbeat":
+        return {
+            "contradiction": "its times contradict each other",
+            "unchanged": "not changed since coordd first saw it",
+        }.get(no_beat(agent), "no sign of life can be read")
+    return _WHY_UNKNOWN.get(str(reason), "")
+
+
+def no_beat(agent: Agent) -> str:
+    """Return what is meant by ``no-heartbeat``: ``contradiction``, ``unchanged``, or ``unreadable``.
+
+    A beat that is known and does not count has another time than its file; a key of Redis has no time of its
+    own, so that without one in it only a change tells.
+    """
+    if agent.get("last_heartbeat") is not None:
+        return "contradiction"
+    return "unchanged" if "redis" in as_list(agent.get("sources")) else "unreadable"
 
 
 def since(agent: Agent, now: float | None, *, later: float | None) -> float | None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.agent_places import is_at
+from coordd.cli.agent_places import is_at, short_path
 from coordd.cli.agent_words import claims_by_holder, in_order
-from coordd.cli.common import own_view, say, say_json
+from coordd.cli.common import complain, own_view, say, say_json
 from coordd.cli.ended_today import ended_today
 from coordd.cli.options import json_option, takes_target, workspace_option
-from coordd.cli.pages import all_pages, nothing
+from coordd.cli.pages import all_pages, nothing, unread_sources
 from coordd.cli.tables import agent_table
 from coordd.cli.watched import watched_lines
 from coordd.cli.workspace_names import workspace_named
-from coordd.errors import RpcError
+from coordd.errors import CannotTell, RpcError
 from coordd.model import ACTIVITIES, STATUSES
 from coordd.protocol.jsonrpc import INVALID_PARAMS
 from coordd.util.untyped import as_dict, dicts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _ACTIVE = '"active" is an agent that lives, and nothing tells what it does: its activity is unknown.'
+_NOTHING = [("status", None), ("tasks.list", {"limit": 1})]
 _TASKS = 1000  # claims that are asked for at most, to name what agents hold
 
 
@@ -44,7 +46,10 @@ The order is that of need: waiting, killed, stalled, blocked, silent, unknown,
 active, working, idle, ended; of one state, who has been in it for longest.
 "active" is an agent that lives, and nothing tells what it does: its activity is
 "unknown". A worktree stands beside its project. A column that knows nothing of
-any agent is left out.""",
+any agent is left out.
+
+\b
+Exit codes: 0; 4 where none is known, and some cannot be read.""",
 )
 @click.option("--status", type=click.Choice(STATUSES), help="Only agents with this verdict.")
 @click.option("--activity", type=click.Choice(ACTIVITIES), help="Only agents that do this.")
@@ -89,16 +94,29 @@ def command(
         claims = claims_by_holder(_claims(target))
         lines = agent_table(ordered, claims, own_view(), asked=page.get("timestamp"))
         say("\n".join([*lines, *([_ACTIVE] if activity == "unknown" else [])]))
-    elif any(one is not None for one in (status, activity, workspace)):
-        say(nothing("agents", {"workspace": workspace, **asked}))
     else:
-        say("\n".join(["No agents.", *watched_lines(_status(target), own_view())]))
+        return _say_nothing(target, {"workspace": workspace, **asked}, workspace)
     return 0
 
 
-def _status(target: DaemonTarget) -> dict[str, Any]:
+def _say_nothing(target: DaemonTarget, asked: dict[str, str | None], workspace: str | None) -> int:
+    """Say that no agent is known, and what is watched; return whether that is all there is to know."""
     with target.connect() as client:
-        return as_dict(client.call("status"))
+        try:
+            document, tasks = (as_dict(one) for one in client.call_many(_NOTHING))
+        except RpcError:  # an older coordd does not know what these are
+            document, tasks = {}, {}
+    unread = unread_sources(document, tasks.get("unknown"), workspace)
+    if any(one is not None for one in asked.values()):
+        lines = [] if unread else [nothing("agents", asked)]
+    else:
+        lines = ["No agents are known." if unread else "No agents.", *watched_lines(document, own_view())]
+    if lines:
+        say("\n".join(lines))
+    for path in unread:
+        whose = "in Redis" if path is None else f"of {short_path(path, os.environ.get('HOME'))}"
+        complain(f"the agents {whose} are unknown: they cannot be read (see coordctl status).")
+    return CannotTell.exit_code if unread else 0
 
 
 def _claims(target: DaemonTarget) -> list[dict[str, Any]]:

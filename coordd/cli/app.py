@@ -32,6 +32,7 @@ _COMMANDS = {
     "wait": "coordd.cli.wait",
     "goto": "coordd.cli.goto",
     "tasks": "coordd.cli.tasks",
+    "orphans": "coordd.cli.orphans",
     "workspaces": "coordd.cli.workspaces",
     "history": "coordd.cli.history",
     "tail": "coordd.cli.tail",

@@ -42,7 +42,7 @@ class DaemonTarget:
 
     TIMEOUT = 5.0
 
-    __slots__ = ("_found", "directory", "layout", "socket", "timeout")
+    __slots__ = ("_found", "_told", "directory", "layout", "socket", "timeout")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class DaemonTarget:
         self.directory = directory
         self.layout = layout
         self._found = found
+        self._told: str | None = None
 
     def locations(self) -> list[DaemonLocation]:
         """Return where its socket may be, in the order of search.
@@ -89,7 +90,7 @@ class DaemonTarget:
         return locations
 
     def connect(self, *, advise: bool = True, tell: bool = True) -> Client:
-        """Connect to it; ``tell`` says on stderr if another daemon is asked in its place.
+        """Connect to it; ``tell`` says on stderr, once, if another daemon is asked in its place.
 
         Without ``advise`` an error does not say what to do on this machine, which takes a while to find out.
 
@@ -107,9 +108,11 @@ class DaemonTarget:
                 raise
             from coordd.cli.advice import advised
 
-            raise advised(error, explicit=self._found is None and locations[0].explicit) from error
-        if tell and client.note is not None:
-            complain(client.note)
+            explicit = self._found is None and locations[0].explicit
+            raise advised(error, explicit=explicit, where=self.where()) from error
+        if tell and client.note not in (None, self._told):  # a command may connect several times
+            self._told = client.note
+            complain(client.note or "")
         return client
 
     def where(self) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,8 +20,8 @@ from coordd.cli.grid import Column, grid
 from coordd.cli.options import json_option, takes_target
 from coordd.errors import ClientError
 from coordd.protocol.client import attempt
-from coordd.protocol.paths import DaemonLocation, layout_locations, project_paths
-from coordd.protocol.registry import registered, registry_folders
+from coordd.protocol.paths import DaemonLocation, is_socket, layout_locations, project_of, project_paths
+from coordd.protocol.registry import Registered, registered, registry_folders
 from coordd.protocol.search import PROBE, ask_command
 from coordd.util.text import count, duration, shown
 from coordd.util.timestamps import format_utc
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from coordd.cli.view import View
 
 SCHEMA = 1
+_MOST_OPEN = 4096
 
 
 @click.command(
@@ -73,7 +75,7 @@ def places(target: DaemonTarget) -> list[DaemonLocation]:
     known = [*named, *layout_locations(os.environ, target.where() or working_directory(), sys.platform)]
     usual = {one.socket: one.layout for one in known if not one.explicit}
     for folder in registry_folders(os.environ, sys.platform):
-        for one in registered(folder):
+        for one in map(_where_it_is, registered(folder)):
             in_project = one.root is not None and project_paths(one.root)["socket"] == one.socket
             layout = "project" if in_project else usual.get(one.socket, "--socket")
             root = one.root if in_project else None
@@ -82,6 +84,53 @@ def places(target: DaemonTarget) -> list[DaemonLocation]:
     for location in known:
         unique.setdefault(os.path.realpath(location.socket), location)
     return [one for one in unique.values() if target.layout in (None, one.layout)]
+
+
+def _where_it_is(one: Registered) -> Registered:
+    """Return the registration of a daemon with its place by now: its project may have been renamed.
+
+    A daemon holds the directory of its socket open, and the kernel says what that is called now. Who answers
+    there has to be the process that wrote the registration.
+    """
+    pid = one.about.get("pid")
+    if one.root is None or is_socket(one.socket) or not isinstance(pid, int):
+        return one
+    name = os.path.basename(one.socket)
+    for folder in _open_in(pid):
+        socket = os.path.join(folder, name)
+        root = project_of(socket)
+        if (
+            root is not None
+            and is_socket(socket)
+            and _listens(DaemonLocation("project", socket, None, None, None, root=root, own=True), pid)
+        ):
+            return Registered(socket, one.layout, root, about=one.about, owner=one.owner)
+    return one
+
+
+def _open_in(pid: int) -> set[str]:
+    """Return the absolute paths of what a process of this user has open; none where that is not told."""
+    found = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd")[:_MOST_OPEN]:
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    except OSError:
+        return set()
+    return {path for path in found if os.path.isabs(path)}
+
+
+def _listens(place: DaemonLocation, pid: int) -> bool:
+    """Return whether this very process listens at a place."""
+    try:
+        client = attempt(place, PROBE)
+    except ClientError:
+        return False
+    if isinstance(client, str):
+        return False
+    with client:
+        peer = client.peer()
+    return peer is not None and peer[0] == pid
 
 
 def ask(place: DaemonLocation, timeout: float) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@
 |---|---|
 | the id, as it is | the whole list (the daemon's own search) |
 | id or name, as it is or as it was shown | the project above the current directory, then all |
-| a unique beginning of id or name | the same |
+| a unique beginning of id or name, also with the ellipsis of a table | the same |
 
 A word whose bytes may mean several texts (typed.py) is looked for in each of them, rule by rule.
 """
@@ -21,7 +21,7 @@ from coordd.cli.typed import shown_forms, spellings, typed
 from coordd.cli.workspace_names import workspace_named
 from coordd.errors import CannotTell, CoorddError, RpcError
 from coordd.protocol.paths import workspace_above
-from coordd.util.text import escape, shown
+from coordd.util.text import CUT, escape, shown
 from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ def _is(agent: dict[str, Any], words: str) -> bool:
 
 
 def _begins(agent: dict[str, Any], words: str) -> bool:
+    for mark in shown_forms(CUT):  # as a table cuts it
+        words = words.removesuffix(mark)
     forms = [form for word in _words_of(agent) for form in shown_forms(word)]
     return bool(words) and any(form.startswith(words) for form in forms)
 

@@ -21,11 +21,13 @@ _WORDS = {
     "timestamp", "host", "coord_mode", "workspace", "agent_id", "status", "reason", "cause", "last_heartbeat",
     "declared_status", "sources", "kind", "subject", "message", "detail", "project", "name", "session_id",
     "activity", "activity_since", "waiting_for", "tool", "tool_since", "last_progress", "model",
-    "tokens.since", "tty", "ended_at",
+    "tokens.since", "tty", "ended_at", "user",
 }  # fmt: skip  # a list of words
 _GROUP = ("memory_current", "memory_used", "memory_max", "memory_percent", "cpu_max", "cpu_percent")
 _TOKENS = ("input", "output", "cache_read", "cache_write", "since")
 _USAGE = ("total", "used", "free", "percent")
+_MEMORY = ("active", "inactive", "buffers", "cached", "shared", "slab", "wired")
+"""What psutil tells of the memory beyond that, on Linux or on macOS."""
 _COLUMNS = {
     "system": (
         "timestamp",
@@ -50,6 +52,7 @@ _COLUMNS = {
         "self.open_fds",
         "self.loop_lag_ms",
         *(f"cgroup.{name}" for name in _GROUP),
+        *(f"memory_usage.{name}" for name in _MEMORY),
     ),
     "agent": (
         "timestamp",
@@ -85,6 +88,7 @@ _COLUMNS = {
         "tty",
         "processes",
         "ended_at",
+        "user",
     ),
     "event": ("timestamp", "host", "kind", "subject", "message", "detail"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coordd.errors import CannotTell
-from coordd.util.untyped import dicts
+from coordd.util.untyped import as_dict, as_list, dicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,23 @@ def all_pages(
 def nothing(name: str, asked: Mapping[str, str | None]) -> str:
     """Return what to say of an empty list."""
     return f"no {name}" if all(value is None for value in asked.values()) else f"no such {name}"
+
+
+def unread_sources(document: Mapping[str, Any], unknown: object, workspace: str | None) -> list[str | None]:
+    """Return where agents may be that nobody can see now: paths, None for Redis.
+
+    Args:
+        document: the status.
+        unknown: what an answer of ``tasks.list`` calls so; it tells whether Redis is read at all.
+        workspace: the one that is asked for, "" for Redis alone, None for all.
+    """
+    down = as_dict(document.get("redis")).get("connected") is False and None in as_list(unknown)
+    found: list[str | None] = [None] if down and not workspace else []
+    for one in (*dicts(document.get("workspaces")), *dicts(document.get("sources"))):
+        path = one.get("path")
+        if one.get("state") == "unreadable" and isinstance(path, str) and workspace in (None, path):
+            found.append(path)
+    return found
 
 
 def _page(client: Client, method: str, name: str, params: dict[str, str]) -> dict[str, Any]:

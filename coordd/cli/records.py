@@ -11,6 +11,7 @@ import click
 
 from coordd.cli.common import say, say_json
 from coordd.cli.options import json_option, takes_target
+from coordd.cli.purge import purge
 from coordd.cli.tail import find_folders
 from coordd.errors import CannotTell
 from coordd.records import manifest, manifest_file, provenance
@@ -43,6 +44,7 @@ class Found:
 Examples:
   coordctl records list                 the files that are not coordd's own
   coordctl records adopt --dry-run      what would be given to it
+  coordctl records purge --agent ID     forget all that is recorded of an agent
 
 \b
 coordd appends to, gzips and removes only files that it made: each is announced in
@@ -51,7 +53,7 @@ Without a command it lists.""",
 )
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """List the record files that are not coordd's own, or give them to it."""
+    """List the record files that are not coordd's own, give them to it, or purge records."""
     return 0 if ctx.invoked_subcommand is not None else int(ctx.invoke(list_files))
 
 
@@ -115,6 +117,9 @@ def adopt(target: DaemonTarget, names: Sequence[str], dry_run: bool) -> int:
     if not taken:
         say("there is nothing to adopt")
     return 0
+
+
+command.add_command(purge)
 
 
 def look(path: str) -> list[Found]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordd.cli.common import say
+from coordd.cli.common import complain, say
 from coordd.cli.options import takes_target
 from coordd.errors import CannotTell
 from coordd.util.text import shown
@@ -24,7 +24,8 @@ Examples:
 
 \b
 A bad configuration changes nothing: the daemon keeps the old one, and the error
-is shown here. Only root and the daemon's own user may reload.""",
+is shown here. What of a project's own file is ignored is a warning. Only root and
+the daemon's own user may reload.""",
 )
 @takes_target
 def command(target: DaemonTarget) -> int:
@@ -37,6 +38,8 @@ def command(target: DaemonTarget) -> int:
     say(f"changed: {', '.join(changed)}" if changed else "nothing changed")
     if waiting:
         say(f"needs a restart: {', '.join(waiting)}")
+    for problem in _keys(answer.get("problems")):
+        complain(f"warning: {problem}")
     return 0
 
 

@@ -57,6 +57,7 @@ def fact_lines(
         ("Host", _host(as_dict(document.get("system")), now, old=view.old) or _unsampled(document, view)),
         ("Redis", _redis(as_dict(document.get("redis")))),
         *_not_read(document.get("workspaces") if workspaces else None, view),
+        ("Homes", _homes(as_dict(document.get("daemon")))),
         ("Traces", _malformed(as_dict(document.get("traces_malformed")))),
         ("Records", _unproven(as_dict(document.get("sinks")))),
         ("Restart", _restart(document.get("restart_required"))),
@@ -174,9 +175,16 @@ def _not_read(workspaces: object, view: View) -> list[tuple[str, str]]:
     return [*facts, *[("", line) for line in lines]]
 
 
+def _homes(daemon: dict[str, Any]) -> str:
+    return "those of all users are read (--read-homes)" if daemon.get("reads_homes") is True else ""
+
+
 def _malformed(malformed: dict[str, Any]) -> str:
-    known = number(malformed.get("count"))
-    return f"{known:.0f} malformed; the daemon's log names them" if known else ""
+    denied = number(malformed.get("denied")) or 0
+    known = (number(malformed.get("count")) or 0) - denied
+    words = [f"{known:.0f} malformed"] if known > 0 else []
+    words += [f"{denied:.0f} may not be read"] if denied else []
+    return f"{', '.join(words)}; the daemon's log names them" if words else ""
 
 
 def _unproven(sinks: dict[str, Any]) -> str:

@@ -13,7 +13,9 @@ from coordd.cli.options import json_option, takes_target, workspace_option
 from coordd.cli.pages import all_pages, nothing
 from coordd.cli.task_table import task_lines
 from coordd.cli.workspace_names import workspace_named
+from coordd.errors import CannotTell
 from coordd.model import TASK_STATES
+from coordd.util.untyped import as_list
 
 if TYPE_CHECKING:
     from coordd.cli.common import DaemonTarget
@@ -34,7 +36,10 @@ States:
   orphaned   its holder is inactive, or has left no trace for agents.timeout
   expired    its time has passed, and its holder is not inactive
   held       somebody works on it
-  available  nobody claims it""",
+  available  nobody claims it
+
+\b
+Exit codes: 0; 4 where none is known, and some cannot be read.""",
 )
 @click.option("--state", type=click.Choice(TASK_STATES), help="Only tasks in this state.")
 @workspace_option("Only tasks of this workspace")
@@ -54,12 +59,12 @@ def command(target: DaemonTarget, state: str | None, workspace: str | None, as_j
             {"schema": SCHEMA, "timestamp": page.get("timestamp"), "tasks": tasks, "unknown": unknown or []}
         )
         return 0
+    unread = [path for path in as_list(unknown) if workspace is None or (path or "") == workspace]
     if tasks:
         say("\n".join(task_lines(tasks, page.get("timestamp"), own_view())))
-    else:
+    elif not unread:
         say(nothing("tasks", asked))
-    for path in unknown if isinstance(unknown, list) else ():
-        if workspace is None or (path or "") == workspace:
-            whose = "in Redis" if path is None else f"of {short_path(path, os.environ.get('HOME'))}"
-            complain(f"the tasks {whose} are unknown: they cannot be read (see coordctl status).")
-    return 0
+    for path in unread:
+        whose = "in Redis" if path is None else f"of {short_path(path, os.environ.get('HOME'))}"
+        complain(f"the tasks {whose} are unknown: they cannot be read (see coordctl status).")
+    return CannotTell.exit_code if unread and not tasks else 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.status_facts import LISTED
-from coordd.cli.workspace_words import entry_lines, why_so
+from coordd.cli.workspace_words import entry_lines, none_named, why_so
 from coordd.util.text import middle, shown, width, with_short_words
 from coordd.util.untyped import as_dict, dicts
 
@@ -23,7 +23,8 @@ _BY_THEMSELVES = (("claude-code", "Claude Code"), ("codex", "Codex"))
 
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
-    workspaces, sources = dicts(document.get("workspaces")), dicts(document.get("sources"))
+    workspaces, every = dicts(document.get("workspaces")), dicts(document.get("sources"))
+    sources = [one for one in every if not is_by_process(one)]
     patterns = [one for one in dicts(document.get("workspace_entries")) if one.get("pattern") is True]
     lines = [
         f"  {with_short_words(line, view.line - 2)}"
@@ -44,8 +45,11 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     seen = " and ".join(name for kind, name in _BY_THEMSELVES if kind in kinds)
     if seen:
         lines.append(f"{seen} sessions appear here by themselves.")
-    if not workspaces and not sources and not patterns:
-        lines.append("Name a project with 'coordd run --workspace DIR', or in the configuration.")
+    if len(sources) < len(every):
+        lines.append("Other coding agents appear by their processes.")
+    redis_alone = as_dict(document.get("daemon")).get("mode") == "redis"
+    if not workspaces and not patterns and (redis_alone or not sources):
+        lines.append(none_named(document))
     return [*lines, "If an agent runs and is not here, try: coordctl doctor"]
 
 
@@ -58,6 +62,11 @@ def _line(kind: str, one: dict[str, Any], state: str, view: View) -> str:
 def _workspace(one: dict[str, Any]) -> str:
     words = why_so(one) if one.get("state") in ("waiting", "unreadable") else ""
     return f": {words}" if words else ""
+
+
+def is_by_process(one: dict[str, Any]) -> bool:
+    """Return whether a source has no place: it tells of agents by their processes alone."""
+    return one.get("kind") == "process"
 
 
 def home_words(one: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coordd.cli.agent_words import name_of, seconds_since, since, state_of
+from coordd.cli.agent_words import name_of, no_beat, seconds_since, since, state_of
 from coordd.cli.evidence_words import value_words
 from coordd.util.text import UNKNOWN, age, ago, duration, epoch_of, number, shown
 from coordd.util.untyped import dicts
@@ -131,6 +131,11 @@ def _unreachable(agent: Agent) -> str:
     return f"{_CANNOT_TELL}its heartbeat may not be read. {shown(denied[0].get('value'))}"
 
 
+_NO_BEAT = {
+    "contradiction": "by one of its times it beat a moment ago, by the other long before; a beat decides",
+    "unchanged": "what Redis holds of it has not changed since coordd first saw it, nor says since when",
+    "unreadable": "no beat of it that can be read and no process of it were ever seen",
+}
 _LIVES: dict[str, Callable[[Agent], str]] = {
     "process": lambda agent: f"It lives: {_process(agent)} is there",
     "heartbeat": _beats,
@@ -139,7 +144,7 @@ _LIVES: dict[str, Callable[[Agent], str]] = {
     "silent": _silent,
     "unreachable": _unreachable,
     "quiet": lambda _: f"{_CANNOT_TELL}after its last hook none is due, however long it takes",
-    "no-heartbeat": lambda _: f"{_CANNOT_TELL}no beat and no process of it were ever seen",
+    "no-heartbeat": lambda agent: f"{_CANNOT_TELL}{_NO_BEAT[no_beat(agent)]}",
 }
 """Whether an agent lives, by the reason of the verdict."""
 

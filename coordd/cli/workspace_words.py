@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from coordd.cli.agent_places import short_path
 from coordd.util.text import count, number, shown
-from coordd.util.untyped import dicts
+from coordd.util.untyped import as_dict, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _HOW = {"inotify": "inotify", "poll": "polled", "waiting": "waiting", "unreadable": "unreadable"}
 _LISTED = 5  # directories of one entry that cannot be looked into, named at most
+
+
+def none_named(document: dict[str, Any]) -> str:
+    """Return what to do where no workspace is watched and no entry of the configuration names one."""
+    if as_dict(document.get("daemon")).get("mode") == "redis":
+        return 'No project is watched: with coordination.mode = "redis" only Redis is read; "auto" reads all.'
+    return "Name a project with 'coordd run --workspace DIR', or in the configuration."
 
 
 def how_watched(one: dict[str, Any]) -> str:
@@ -25,6 +33,8 @@ def how_watched(one: dict[str, Any]) -> str:
 def why_so(one: dict[str, Any]) -> str:
     """Return why a workspace is not simply watched; nothing where it is."""
     state, error = one.get("state"), one.get("error")
+    if state == "waiting" and error:
+        return f"{shown(error)} (it is awaited)"
     if state == "waiting":
         return "no heartbeats yet (.claude/coordination is awaited)"
     if state == "unreadable":
@@ -32,9 +42,22 @@ def why_so(one: dict[str, Any]) -> str:
     return f"polled: {shown(error)}" if state == "poll" and error else ""
 
 
-def entry_lines(one: dict[str, Any], home: str | None) -> list[str]:
-    """Return what an entry of the configuration stands for, and what of it cannot be looked into."""
-    return [f"{short_path(one.get('entry'), home)}: {_stands_for(one)}", *closed_lines(one, home)]
+def entry_lines(
+    one: dict[str, Any], home: str | None, workspaces: Sequence[dict[str, Any]] = ()
+) -> list[str]:
+    """Return what an entry of the configuration stands for, and what of it cannot be looked into.
+
+    ``workspaces`` are those of the same status, which tell whether a project exists.
+    """
+    named = [each for each in workspaces if each.get("entry") == one.get("entry") and one.get("entry")]
+    words = _no_project(named) if one.get("pattern") is not True else None
+    return [f"{short_path(one.get('entry'), home)}: {words or _stands_for(one)}", *closed_lines(one, home)]
+
+
+def _no_project(named: Sequence[dict[str, Any]]) -> str | None:
+    """Return why none of these workspaces can be read; None where one can, or may be once it is there."""
+    troubled = [one for one in named if one.get("state") in ("waiting", "unreadable") and one.get("error")]
+    return why_so(troubled[0]) if named and len(troubled) == len(named) else None
 
 
 def closed_lines(one: dict[str, Any], home: str | None) -> list[str]:

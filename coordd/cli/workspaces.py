@@ -10,8 +10,8 @@ from coordd.cli.agent_places import short_path
 from coordd.cli.common import own_view, say, say_json
 from coordd.cli.grid import Column, grid
 from coordd.cli.options import json_option, takes_target
-from coordd.cli.watched import home_words
-from coordd.cli.workspace_words import entry_lines, how_watched, why_so
+from coordd.cli.watched import home_words, is_by_process
+from coordd.cli.workspace_words import entry_lines, how_watched, none_named, why_so
 from coordd.errors import CannotTell
 from coordd.util.text import shown
 from coordd.util.untyped import as_dict, as_list, dicts
@@ -33,7 +33,10 @@ This is the system's coordd: what only its owner may read it does not see, such 
 agents below a home, and projects in a home of mode 0700. Ways out:
   a service of that user's own       as the user: coordd service install --user
   a service that runs as the user    coordd service install --system --run-as USER
+  the right to read everything       coordd service install --system --read-homes
   a project that coordd may read     with heartbeats in its .claude/coordination"""
+
+_EVERYBODYS = "This is the system's coordd: homes of coding agents of all users are read (--read-homes)."
 
 
 @click.command(
@@ -73,14 +76,22 @@ def workspace_lines(document: dict[str, Any], view: View) -> list[str]:
         _table(workspaces, view),
         _block("Aliases", [line for one in workspaces for line in _aliases(one, view)]),
         _block("Reasons", [line for one in workspaces for line in _troubles(one, view)]),
-        _block("Configuration", [line for one in entries for line in entry_lines(one, view.home)]),
+        _block(
+            "Configuration", [line for one in entries for line in entry_lines(one, view.home, workspaces)]
+        ),
         _block("Agents' own files", [_source(one, view) for one in dicts(document.get("sources"))]),
-        _UNSEEN.splitlines() if as_dict(document.get("daemon")).get("layout") == "system" else [],
+        _unseen(as_dict(document.get("daemon"))),
     ]
     if not workspaces and not entries:
-        blocks.insert(1, ["Name a project with 'coordd run --workspace DIR', or in the configuration."])
+        blocks.insert(1, [none_named(document)])
     lines = [line for block in blocks if block for line in ("", *block)]
     return lines[1:]
+
+
+def _unseen(daemon: dict[str, Any]) -> list[str]:
+    if daemon.get("layout") != "system":
+        return []
+    return [_EVERYBODYS] if daemon.get("reads_homes") is True else _UNSEEN.splitlines()
 
 
 def _table(workspaces: list[dict[str, Any]], view: View) -> list[str]:
@@ -113,6 +124,8 @@ def _troubles(one: dict[str, Any], view: View) -> list[str]:
 
 
 def _source(one: dict[str, Any], view: View) -> str:
+    if is_by_process(one):
+        return f"other coding agents by their processes{home_words(one)}"
     path = one.get("path")
     named = f"{shown(one.get('kind'))} {short_path(path, view.home)}" if path else shown(one.get("kind"))
     return f"{named}{home_words(one)}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coordd.config.build import Config
     from coordd.config.file import ConfigSources
 
-_ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "service")
+_ORDER = ("run", "start", "stop", "restart", "check-config", "check-redis", "purge-records", "service")
 
 
 class _Commands(click.Group):
@@ -34,6 +34,7 @@ class _Commands(click.Group):
         "start": ("coordd.commands.background", "start"),
         "stop": ("coordd.commands.background", "stop"),
         "restart": ("coordd.commands.background", "restart"),
+        "purge-records": ("coordd.commands.purge", "purge_records"),
         "service": ("coordd.installer.command", "service"),
     }
 

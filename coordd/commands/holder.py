@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from coordd.errors import InstanceRunning, StartError
 from coordd.service.lock import running_under
 from coordd.util.flocks import flock_holders
+from coordd.util.unit import unit_of
 
 DRAIN = 8.0
 """Seconds for the first SIGTERM: coordd drains for five at most."""
@@ -42,12 +43,7 @@ class LockHolder:
 
     def manager(self) -> str | None:
         """Return the unit that runs it as a service; None where it was started by hand or by cron."""
-        try:
-            with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="replace") as file:
-                last = file.read().strip().rpartition("/")[2]
-        except OSError:
-            return None
-        return last if last.startswith("coordd") and last.endswith(".service") else None
+        return unit_of(self.pid)
 
     def stop(self, *, drain: float = DRAIN, forced: float = FORCED) -> bool:
         """Tell the process to end and wait for that; return whether one SIGTERM was enough.

@@ -85,6 +85,13 @@ class HomesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessesConfig:
+    """Values of ``[processes]``: whether agents are looked for that are known by their processes alone."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Values of ``[storage]``: absolute paths, days, bytes for each type of record, seconds, records."""
 
@@ -124,7 +131,8 @@ class Config:
     """The whole configuration; ``origins`` maps each dotted key to the place its value came from.
 
     ``warnings`` are sentences about ignored values, for the log; ``problems`` are those that status shows as
-    well: what is wrong with a project's own file. Neither holds a password.
+    well: what is wrong with a project's own file. ``unusable`` are those of these for which all of that file
+    is passed over. None of them holds a password.
     """
 
     coordination: CoordinationConfig
@@ -132,6 +140,7 @@ class Config:
     agents: AgentsConfig
     claude_code: HomesConfig
     codex: HomesConfig
+    processes: ProcessesConfig
     storage: StorageConfig
     redis: RedisConfig
     control: ControlConfig
@@ -139,6 +148,7 @@ class Config:
     origins: Mapping[str, str] = field(compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     problems: tuple[str, ...] = field(default=(), compare=False)
+    unusable: tuple[str, ...] = field(default=(), compare=False)
 
 
 def build_config(
@@ -154,6 +164,7 @@ def build_config(
     user_file: str | None = None,
     canonical: Callable[[str], str] = os.path.normpath,
     troubles: Sequence[str] = (),
+    unreadable: Sequence[str] = (),
 ) -> Config:
     """Return the configuration of a daemon.
 
@@ -173,6 +184,7 @@ def build_config(
         user_file: what errors call that one.
         canonical: resolves a path, to tell whether a table is that of this project.
         troubles: what was wrong with reading the files, as sentences for :attr:`Config.problems`.
+        unreadable: those of them for which the project's own file is not read.
 
     Raises:
         ConfigError: the first mistake of the owner's, naming its place.
@@ -206,17 +218,19 @@ def build_config(
         values[_URL], given[_URL] = url, borrowed
     check_agents(values, given)
     _check_mode(values, given, name)
-    problems = list(troubles)
+    problems, unusable = list(troubles), list(unreadable)
     if not trusted:
         found = ProjectFileProblems(file=file_name, owner=user_file or _USER_FILE, root=layout.root or "")
         overlay(values, given, {} if file_text is None else from_project(file_text, environ, found), found)
         problems += found.sentences()
+        unusable += found.sentences() if found.whole else ()
     raise_defaults(values, given)
     origins = {dotted: given[dotted].where if dotted in given else "default" for dotted in values}
     return replace(
         _assemble(values, origins, redis_writable=writable),
         warnings=tuple(warnings),
         problems=tuple(problems),
+        unusable=tuple(unusable),
     )
 
 
@@ -300,6 +314,7 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
         agents=AgentsConfig(**sections["agents"]),
         claude_code=HomesConfig(**sections["claude_code"]),
         codex=HomesConfig(**sections["codex"]),
+        processes=ProcessesConfig(**sections["processes"]),
         storage=StorageConfig(**sections["storage"]),
         redis=RedisConfig(**sections["redis"]),
         control=ControlConfig(**sections["control"]),

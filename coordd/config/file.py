@@ -51,11 +51,12 @@ class ConfigSources:
         """
         root = self.layout.root if self.config_file is None else None
         user_file = user_paths(self.environ, sys.platform)["config_file"]
+        unreadable: list[str] = []
         troubles: list[str] = []
         if root is None:
             file_text, user_text = _read(self.path, required=self.config_file is not None), None
         else:
-            file_text = _read_of_project(root, troubles)
+            file_text = _read_of_project(root, unreadable)
             user_text = _read_of_user(user_file, troubles)
         return build_config(
             layout=self.layout,
@@ -68,7 +69,8 @@ class ConfigSources:
             user_text=user_text,
             user_file=user_file,
             canonical=os.path.realpath,
-            troubles=troubles,
+            troubles=[*unreadable, *troubles],
+            unreadable=unreadable,
         )
 
 

@@ -9,13 +9,13 @@ configuration.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from coordd.errors import StartError
 from coordd.protocol.paths import project_paths, system_paths, user_paths, workspace_above
+from coordd.util.shell import shell_word
 
 LayoutName = Literal["project", "user", "system"]
 
@@ -96,7 +96,7 @@ def check_project_directories(layout: Layout) -> None:
         real = os.path.realpath(path)
         owner = os.path.dirname(real) if path == claude and os.path.basename(real) == ".claude" else None
         watch = (
-            "" if owner is None else f" or watch that project, coordd run --workspace {shlex.quote(owner)},"
+            "" if owner is None else f" or watch that project, coordd run --workspace {shell_word(owner)},"
         )
         raise StartError(
             f"{path} is a symbolic link (to {target}), and below a project coordd follows none: a clone "

@@ -29,11 +29,15 @@ _MAX_NAME = 80
 
 @dataclass(slots=True)
 class ProjectFileProblems:
-    """Collect in words what is wrong with a project's file, while it is read."""
+    """Collect in words what is wrong with a project's file, while it is read.
+
+    ``whole``: nothing of it counts.
+    """
 
     file: str
     owner: str
     root: str
+    whole: bool = False
     _named: list[str] = field(default_factory=list)
     _more: int = 0
 
@@ -74,11 +78,13 @@ def from_project(text: str, environ: Mapping[str, str], problems: ProjectFilePro
     """Return the valid keys of a project's file; report the others to ``problems``."""
     # split where TOML ends a line: splitlines() would also split at U+0085 and U+2028, within a key
     if any(len(line) > MAX_LINE for line in text.split("\n")):
+        problems.whole = True
         problems.add("", f"expected lines of at most {MAX_LINE} characters")
         return {}
     try:
         tables = parse_toml(text, problems.file)
     except ConfigError as error:
+        problems.whole = True
         problems.add("", error.expected)
         return {}
     around = Surroundings(environ=environ, base=None)

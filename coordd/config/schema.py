@@ -176,6 +176,13 @@ KEYS: tuple[ConfigKey, ...] = (
         "Homes of Codex beside those that are found: ~/.codex, $CODEX_HOME.",
     ),
     ConfigKey(
+        "processes",
+        "enabled",
+        boolean(),
+        True,
+        "Whether coding agents whose own files coordd does not read are looked for, by their processes.",
+    ),
+    ConfigKey(
         "storage",
         "metrics_dir",
         path(),

@@ -34,6 +34,7 @@ from coordd.runtime.clocks import Moment
 from coordd.tasks.board import Board
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList
+from coordd.util.fields import Denied
 from coordd.util.timestamps import format_utc
 
 SLICE = 500
@@ -44,7 +45,12 @@ SHOWN_MALFORMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What stays the same while the daemon runs, for the documents."""
+    """What stays the same while the daemon runs, for the documents.
+
+    ``reads_homes`` is whether it looks for the homes of coding agents of all users.
+    ``mode`` is ``coordination.mode``: which backends are read. ``start`` has the fields that say how to start
+    it again (protocol/starting.py).
+    """
 
     host: str
     pid: int
@@ -54,6 +60,9 @@ class Identity:
     socket: str
     metrics_dir: str
     log_dir: str
+    reads_homes: bool
+    mode: str
+    start: Mapping[str, object]
 
 
 class Documents:
@@ -288,9 +297,12 @@ class Documents:
             "layout": identity.layout,
             "config_file": identity.config_file,
             "coord_mode": self._redis.mode,
+            "mode": identity.mode,
             "cpu_seconds": self._cost.cpu_seconds,
             "rss": self._cost.rss,
             "socket": identity.socket,
+            "reads_homes": identity.reads_homes,
+            **identity.start,
         }
 
     def _own_problems(self, now: Moment, sinks: Mapping[str, SinkStatus]) -> list[str]:
@@ -309,6 +321,11 @@ class Documents:
             f"{_named(source)} cannot be read: {source.error}"
             for source in self._store.sources.values()
             if source.state == "unreadable" and not source.told_elsewhere
+        )
+        problems.extend(
+            f"{_named(source)}: {source.error}; it is awaited"
+            for source in self._store.sources.values()
+            if source.state == "waiting" and source.error is not None and source.entry is not None
         )
         problems.extend(
             f"{_named(source)}: {kind}: {words}"
@@ -336,9 +353,15 @@ class Documents:
 
     def _malformed(self) -> dict[str, object]:
         traces = list(self._store.malformed())
+        # those that somebody would remove come first: the others are listed as problems already
+        traces.sort(key=lambda one: isinstance(one[1], Denied))
         return {
             "count": len(traces) + sum(one.malformed_unnamed for one in self._store.sources.values()),
-            "traces": [{"path": path, "reason": str(reason)} for path, reason in traces[:SHOWN_MALFORMED]],
+            "denied": sum(isinstance(reason, Denied) for _, reason in traces),
+            "traces": [
+                {"path": path, "reason": str(reason), "denied": isinstance(reason, Denied)}
+                for path, reason in traces[:SHOWN_MALFORMED]
+            ],
         }
 
 

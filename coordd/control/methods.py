@@ -7,7 +7,7 @@ rows of :meth:`Methods.table` are what ``describe`` answers, and what the README
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,8 +21,9 @@ from coordd.control.history import HistoryParams, HistoryQueries
 from coordd.control.hub import Hub
 from coordd.control.pages import Limit, Pages
 from coordd.control.peer import Peer
+from coordd.control.reload import Reloader
 from coordd.control.rpc import Method, NoParams, Opened
-from coordd.model import TOPICS, Activity, AgentView, Status, TaskState, TaskView, Topic
+from coordd.model import TOPICS, Activity, AgentView, OrphanView, Status, TaskState, TaskView, Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.runtime.clocks import Moment
@@ -63,17 +64,32 @@ class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str | None = None
 
 
+class PurgeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of ``records.purge``: whose records go, or the number of a purge that was begun.
+
+    ``workspace`` is that of the agent, or its project; ``project`` a workspace or project with its worktrees.
+    """
+
+    agent_id: str | None = None
+    workspace: str | None = None
+    project: str | None = None
+    dry_run: bool = False
+    job: int | None = None
+
+
 class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of ``subscribe``: None means every topic; an empty list ends a subscription."""
 
     topics: frozenset[Topic] | None = None
 
 
-class Reloader(Protocol):
-    """Reload the configuration; service/reloading.py implements it."""
+class Purger(Protocol):
+    """Purge records; service/purging.py implements it."""
 
-    async def reload(self) -> tuple[list[str], list[str]]:
-        """Take a new configuration; return the keys that changed, and of these those that need a restart."""
+    async def purge(
+        self, *, agent_id: str | None, place: str | None, dry_run: bool, job: int | None
+    ) -> Mapping[str, object]:
+        """Begin a purge, or ask for the one with this number; return how far it is."""
         ...
 
 
@@ -89,7 +105,9 @@ class Methods:
         hub: Hub,
         history: HistoryQueries,
         reloader: Reloader,
+        purger: Purger,
         needs: Needs,
+        orphans: Callable[[], Awaitable[Sequence[OrphanView] | None]],
         forget: Callable[[AgentKey], Awaitable[None]],
         keep: Callable[[], Awaitable[None]],
         now: Callable[[], Moment],
@@ -100,7 +118,9 @@ class Methods:
         self._hub = hub
         self._history = history
         self._reloader = reloader
+        self._purger = purger
         self._needs = needs
+        self._orphans = orphans
         self._forget = forget
         self._keep = keep
         self._now = now
@@ -153,6 +173,12 @@ class Methods:
                 TasksParams,
             ),
             Method(
+                "orphans.list",
+                "processes that outlived their agent, by agent and start; coordd ends none of them",
+                self.orphans_list,
+                NoParams,
+            ),
+            Method(
                 "history.query",
                 "past records, oldest first; since and until are timestamps or durations before now",
                 self.history_query,
@@ -165,6 +191,13 @@ class Methods:
                 + " for each record, `lagged` for those lost; half of all connections may subscribe",
                 self.subscribe,
                 SubscribeParams,
+            ),
+            Method(
+                "records.purge",
+                "the records of an agent or a project go; answers how far it is, ask again with `job`",
+                self.records_purge,
+                PurgeParams,
+                control=True,
             ),
             Method("reload", "read the configuration again", self.reload, NoParams, control=True),
         )
@@ -256,6 +289,18 @@ class Methods:
         workspace = self._store.named_workspace(params.workspace)
         return self._tasks.shown(now, state=params.state, workspace=workspace, after=after)
 
+    def orphans_list(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
+        """Return ``{"timestamp", "orphans"}``; raises Fault where that cannot be told."""
+        return self._list_orphans()
+
+    async def _list_orphans(self) -> object:
+        found = await self._orphans()
+        if found is None:
+            raise Fault(
+                jsonrpc.SERVER_ERROR, "Looking at all processes takes too long: try again", kind="timeout"
+            )
+        return {"timestamp": format_utc(self._now().wall), "orphans": found}
+
     def history_query(self, params: HistoryParams, peer: Peer) -> Awaitable[object]:
         """Return ``{"records", "truncated"}``."""
         return self._query_history(params, peer)
@@ -276,13 +321,23 @@ class Methods:
         }
         return Opened(msgspec.Raw(msgspec.json.encode(snapshot)), self._hub.subscribe(topics))
 
-    def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
-        """Return ``{"changed", "restart_required"}``."""
-        return self._reload()
+    def records_purge(self, params: PurgeParams, _peer: Peer) -> Awaitable[object]:
+        """Return how far it is: ``job``, ``done``, ``lines``, ``files``, ``left``, and the like."""
+        named = params.project if params.project is not None else params.workspace
+        if params.project is not None and params.agent_id is not None:
+            raise Fault(jsonrpc.INVALID_PARAMS, "Invalid params: an agent or a project, not both")
+        if params.job is None and params.agent_id is None and params.project is None:
+            raise Fault(jsonrpc.INVALID_PARAMS, "Invalid params: name an agent or a project")
+        return self._purger.purge(
+            agent_id=params.agent_id,
+            place=self._store.named_workspace(named),
+            dry_run=params.dry_run,
+            job=params.job,
+        )
 
-    async def _reload(self) -> object:
-        changed, restart_required = await self._reloader.reload()
-        return {"changed": changed, "restart_required": restart_required}
+    def reload(self, _params: NoParams, _peer: Peer) -> Awaitable[object]:
+        """Return ``{"changed", "restart_required", "problems"}``."""
+        return self._reloader.reload()
 
     def _find(self, params: GetParams) -> Agent:
         workspace = self._store.named_workspace(params.workspace)

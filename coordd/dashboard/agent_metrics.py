@@ -22,6 +22,29 @@ from coordd.util.untyped import as_dict, dicts
 
 KINDS = ("claude-code", "codex")
 """The kinds of agents with a label of their own: those that a source of this version tells of."""
+PROCESS_KINDS = frozenset(
+    [
+        "aider",
+        "amp",
+        "antigravity",
+        "auggie",
+        "claude-code",
+        "cline",
+        "codex",
+        "copilot",
+        "crush",
+        "cursor",
+        "droid",
+        "gemini",
+        "goose",
+        "kimi",
+        "kiro",
+        "opencode",
+        "openhands",
+        "qwen",
+    ]
+)
+"""Those that are known by their processes alone, or may be: each has a label while there is one."""
 OTHER, UNKNOWN = "other", "unknown"
 
 _NEEDS: tuple[str, ...] = get_args(AttentionKind)
@@ -85,7 +108,7 @@ def kind_of(kind: object) -> str:
     """Return the label of a kind: one of few."""
     if kind is None or kind == "":
         return UNKNOWN
-    return kind if isinstance(kind, str) and kind in KINDS else OTHER
+    return kind if isinstance(kind, str) and (kind in KINDS or kind in PROCESS_KINDS) else OTHER
 
 
 def needs_families(status: dict[str, Any]) -> Iterator[Metric]:

@@ -44,6 +44,20 @@ def glance(pid: int) -> ProcessFacts | None:
     return look(pid)
 
 
+def words(process: Process, most: int) -> tuple[bytes, ...] | None:
+    """Return the words of a process's command line; None: there is none to see."""
+
+    def command(one: psutil.Process) -> list[str] | None:
+        return _allowed(one.cmdline) if _start(one) == process.start else None
+
+    try:
+        found = _asked(process.pid, command)
+    except ProbeFailed:
+        return None
+    cut = "\0".join(found or ()).encode("utf-8", "surrogateescape")[:most]
+    return tuple(cut.split(b"\0")) if cut else None
+
+
 def find_contained(_wanted: Collection[Process]) -> dict[Process, int]:
     """Return nothing: no process of a container can be seen."""
     return {}
@@ -76,6 +90,7 @@ def uses() -> Iterator[ProcessUse]:
                 cpu=0.0 if times is None else times.user + times.system,
                 rss=0 if memory is None else memory.rss,
                 ended=process.status() == psutil.STATUS_ZOMBIE,
+                name=_allowed(process.name) or "",
             )
         except psutil.Error:  # it has ended meanwhile
             continue

@@ -10,8 +10,8 @@ None                     there is no such process: a zombie is none, nor is a th
 :class:`ProbeFailed`     the look failed, or is not allowed: it says nothing about the process
 =======================  ==============================================================================
 
-:func:`look`, :func:`find_contained` and :func:`uses` belong in a thread, for they may hang or take long;
-:func:`glance`, :func:`start_of` and :func:`lives` wait for nothing. It knows nothing of agents.
+:func:`look`, :func:`words`, :func:`find_contained` and :func:`uses` belong in a thread, for they may hang or
+take long; :func:`glance`, :func:`start_of` and :func:`lives` wait for nothing. It knows nothing of agents.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ def glance(pid: int) -> ProcessFacts | None:
         ProbeFailed: it may not be looked at, or looking fails.
     """
     return system.glance(pid)
+
+
+def words(process: Process, most: int) -> tuple[bytes, ...] | None:
+    """Return the words of a process's command line, as far as ``most`` bytes of it go.
+
+    It waits for the process, which may hang. None: it has ended, or may not be looked at.
+    """
+    return system.words(process, most)
 
 
 def start_of(pid: int) -> int | None:

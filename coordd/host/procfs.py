@@ -43,6 +43,23 @@ def glance(pid: int, *, proc: str = PROC) -> ProcessFacts | None:
     return _tried(pid, proc, whole=False)
 
 
+def words(process: Process, most: int, *, proc: str = PROC) -> tuple[bytes, ...] | None:
+    """Return the words of a process's command line; it waits for the process. None: there is none to see."""
+    try:
+        folder = os.open(f"{proc}/{process.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        stat = parse_stat(_read("stat", folder))
+        if stat.ended or stat.start != process.start:
+            return None
+        return tuple(_read("cmdline", folder, most).removesuffix(b"\0").split(b"\0"))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(folder)
+
+
 def start_of(pid: int, *, proc: str = PROC) -> int | None:
     """Return the start of a process, as :class:`Process` has it; None where there is none that runs.
 
@@ -112,6 +129,7 @@ def uses(*, proc: str = PROC) -> Iterator[ProcessUse]:
             cpu=(stat.own + stat.waited) / _TICKS,
             rss=stat.rss * _PAGE,
             ended=stat.ended,
+            name=stat.name,
         )
 
 

@@ -58,6 +58,12 @@ _listen = click.option(
     metavar="ADDRESS",
     help="With --dashboard: HOST:PORT or PORT on this machine; else as before, or 127.0.0.1:8000.",
 )
+_read_homes = click.option(
+    "--read-homes/--no-read-homes",
+    default=None,
+    help="With --system: let it read everybody's files and look into everybody's processes, to see the "
+    "sessions of all users; or not. Off by default, else as before.",
+)
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
@@ -82,6 +88,7 @@ Examples:
   coordd service install --dashboard                  and a web page, as a service too
   sudo coordd service install --system -w '/home/*/src/*'
   sudo coordd service install --system --run-as ann   reads what ann can read
+  sudo coordd service install --system --read-homes   sees sessions of all users
 
 \b
 May be run again, to repair and after an upgrade. A configuration that is there is
@@ -102,6 +109,7 @@ left alone: what it lacks for what you ask is printed.""",
     "--dashboard", is_flag=True, help="The dashboard too, as a second service; one that is there is upgraded."
 )
 @_listen
+@_read_homes
 @_dry_run
 def install(
     *,
@@ -111,6 +119,7 @@ def install(
     redis_url: str | None,
     dashboard: bool,
     listen: str | None,
+    read_homes: bool | None,
     dry_run: bool,
 ) -> None:
     """Install the service, start it, and wait until it answers.
@@ -118,7 +127,12 @@ def install(
     Writes the unit (or plist), makes user, group and directories (--system), and a commented default
     configuration where there is none; tries each project as the user that will read it. The dashboard of
     the system asks for a token, which is made for root and the members of the group.
+
+    Session files of coding agents are readable for their user alone. With --read-homes a drop-in of systemd
+    gives the system's service CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, by which it may read every file of this
+    machine.
     """
+    _of_the_system(scope, read_homes)
     wanted = check_wanted(
         Wanted(
             scope=scope,
@@ -130,7 +144,7 @@ def install(
         ),
         os.getcwd(),
     )
-    setting = _setting(wanted)
+    setting = _setting(wanted, read_homes=read_homes)
     Installation(
         wanted=wanted,
         setting=setting,
@@ -177,11 +191,13 @@ def uninstall(scope: Scope, purge: bool, dashboard: bool, dry_run: bool) -> None
 Examples:
   coordd service print
   coordd service print --system --run-as ann >coordd.service
+  coordd service print --system --read-homes          the drop-in of that option
   coordd service print --for launchd""",
 )
 @_scope_options
 @_run_as
 @click.option("--dashboard", is_flag=True, help="The dashboard's.")
+@click.option("--read-homes", is_flag=True, help="The drop-in that 'install --system --read-homes' adds.")
 @_listen
 @click.option(
     "--for",
@@ -190,9 +206,19 @@ Examples:
     help="The service manager; by default this machine's own.",
 )
 def print_(
-    scope: Scope, run_as: str | None, dashboard: bool, listen: str | None, manager: str | None
+    *,
+    scope: Scope,
+    run_as: str | None,
+    dashboard: bool,
+    read_homes: bool,
+    listen: str | None,
+    manager: str | None,
 ) -> None:
     """Print the unit or plist that 'install' would write."""
+    if read_homes:
+        _of_the_system(scope, read_homes)
+        click.echo(systemd.read_homes_drop_in(), nl=False)
+        return
     address = _address(listen, dashboard=dashboard)
     setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as), listen=address))
     if manager is None:
@@ -213,6 +239,11 @@ def _address(listen: str | None, *, dashboard: bool) -> str | None:
     return check_listen(listen)
 
 
+def _of_the_system(scope: Scope, read_homes: bool | None) -> None:
+    if read_homes is not None and scope == "user":
+        raise click.UsageError("--read-homes goes with --system: your own service reads your own home.")
+
+
 def _user(scope: Scope, run_as: str | None) -> str:
     """Return the system service's user: as asked, as installed already, or coordd's own."""
     if run_as is not None and scope == "user":
@@ -223,7 +254,7 @@ def _user(scope: Scope, run_as: str | None) -> str:
     return there or USER
 
 
-def _setting(wanted: Wanted) -> Setting:
+def _setting(wanted: Wanted, *, read_homes: bool | None = None) -> Setting:
     environ = dict(os.environ)
     uid = os.geteuid()
     runtime = systemd.find_runtime_directory(environ, uid)
@@ -237,6 +268,7 @@ def _setting(wanted: Wanted) -> Setting:
         home=environ.get("HOME") or pwd.getpwuid(uid).pw_dir,
         uid=uid,
         listen=wanted.listen,
+        read_homes=read_homes,
     )
 
 

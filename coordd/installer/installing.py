@@ -6,10 +6,10 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordd import __version__
-from coordd.cli.doctor.access import Credentials, user_of
+from coordd.cli.doctor.access import READ_ALL, Credentials, user_of
 from coordd.config.layout import Layout
 from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
 from coordd.errors import InstallError
@@ -77,6 +77,8 @@ class Installation:
                 perform([step], say=say)
             except InstallError as error:
                 say(not_linked(error))
+        for line in manager.granted():
+            say(line)
         self._tell_workspaces(config.coordination.workspaces)
         self._tell_next(services)
 
@@ -179,6 +181,11 @@ class Installation:
     def _uid(self) -> int:
         return pwd.getpwnam(self.wanted.run_as).pw_uid if self.wanted.scope == "system" else self.setting.uid
 
+    def _reader(self) -> Credentials:
+        """Return the service's user, with the right to read everything where that was given."""
+        user = user_of(self._uid())
+        return replace(user, capabilities=READ_ALL) if self.manager.granted() else user
+
     def _environ(self) -> Mapping[str, str]:
         return service_environment(self.wanted, self.setting)
 
@@ -192,7 +199,7 @@ class Installation:
         sandboxed = system and self.manager.private_tmp
         for finding in [
             *(check_owner(self.setting.programs["coordd"][0]) if system else []),
-            *check_readable(workspaces, user_of(self._uid()), sandboxed=sandboxed),
+            *check_readable(workspaces, self._reader(), sandboxed=sandboxed),
         ]:
             self.say(f"{finding.result:<9}  {escape(finding.message)}")
             if finding.fix is not None:

@@ -71,6 +71,11 @@ class Launchd:
         """Return the steps for group and directories; a LaunchDaemon's user has to exist."""
         if not self._system:
             return [MakeDirectory(self._logs, 0o700)]
+        if self._setting.read_homes:
+            raise InstallError(
+                "--read-homes is for systemd, which can give a service that right alone; here let each "
+                "person run their own service, or name the one it is to run as, with --run-as USER"
+            )
         if self._setting.run_as == USER:
             raise InstallError(
                 "macOS has no standard way to make a user for a service: name the one it is to run as, with "
@@ -127,6 +132,10 @@ class Launchd:
     def installed(self, service: Service) -> bool:
         """Return whether the plist exists."""
         return os.path.lexists(self._path(service))
+
+    def granted(self) -> list[str]:
+        """Return nothing: launchd gives a service its user's rights."""
+        return []
 
     def active(self, service: Service) -> bool:
         """Return whether launchd has loaded it."""

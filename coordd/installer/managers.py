@@ -19,7 +19,8 @@ class Setting:
     """All values that files are filled in with.
 
     ``home``, ``uid`` and ``environ`` are the caller's; ``run_as`` is the system service's user. ``listen`` is
-    the dashboard's address; None keeps the one in its unit, or takes the default.
+    the dashboard's address; None keeps the one in its unit, or takes the default. ``read_homes`` is whether
+    the system's service gets the right to read everybody's files; None keeps it as it is.
     """
 
     scope: Scope
@@ -29,6 +30,7 @@ class Setting:
     home: str
     uid: int
     listen: str | None = None
+    read_homes: bool | None = None
 
     def shown(self, name: str) -> str:
         """Return how the caller types one of our commands: by name if that finds this installation."""
@@ -70,6 +72,9 @@ class Manager(Protocol):
 
     def installed(self, service: Service) -> bool:
         """Return whether its unit or plist exists."""
+
+    def granted(self) -> list[str]:
+        """Return in lines what the system's service may read beyond its user's rights; none where nothing."""
 
     def active(self, service: Service) -> bool:
         """Return whether it runs."""

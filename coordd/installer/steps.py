@@ -6,6 +6,7 @@ Files are replaced whole by rename, so that no reader sees half of one. A step t
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -182,8 +183,29 @@ class Remove:
         return "removed"
 
 
+@dataclass(frozen=True, slots=True)
+class RemoveEmpty:
+    """Remove a directory in which nothing is left."""
+
+    path: str
+
+    def describe(self) -> str:
+        """Return the path."""
+        return f"remove {self.path}/ if it is empty"
+
+    def do(self) -> Done:
+        """Remove it, unless it is missing or holds anything."""
+        try:
+            os.rmdir(self.path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                return "absent"
+            raise cannot("remove", self.path, error) from error
+        return "absent"  # it came with what was in it, and so it goes
+
+
 def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool = False) -> bool:
-    """Carry out steps in order, a line for each change; return whether a file was written, made or given.
+    """Carry out steps in order, a line for each change; return whether a file was written, given or removed.
 
     Raises:
         InstallError: from the first step that fails; earlier steps stay done, and may be repeated.
@@ -194,7 +216,7 @@ def perform(steps: Sequence[Step], *, say: Callable[[str], None], dry_run: bool 
             say(f"would {step.describe()}")
             continue
         done = step.do()
-        changed = changed or done in ("written", "made", "given")
+        changed = changed or done in ("written", "made", "given", "removed")
         if done != "absent":
             say(f"{done:<9}  {step.describe().partition(' ')[2]}")
     return changed

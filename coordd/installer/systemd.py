@@ -17,12 +17,14 @@ from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
 from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, place_name
-from coordd.installer.steps import Command, GiveTree, Remove, Step, WriteFile, failure, output
+from coordd.installer.steps import Command, GiveTree, Remove, RemoveEmpty, Step, WriteFile, failure, output
 from coordd.protocol.paths import system_paths
 
 SYSUSERS = "/etc/sysusers.d/coordd.conf"
 TMPFILES = "/etc/tmpfiles.d/coordd.conf"
 SYSTEM_UNITS = "/etc/systemd/system"
+READ_HOMES = "read-homes.conf"
+"""The drop-in that gives the system's service the right to read everybody's files."""
 _CARRIED = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
@@ -79,8 +81,30 @@ class Systemd:
         ]
 
     def files(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps for the unit files."""
-        return [WriteFile(self._path(one), self.rendered(one)) for one in services]
+        """Return the steps for the unit files, and the drop-in that is asked for, or was before."""
+        steps: list[Step] = [WriteFile(self._path(one), self.rendered(one)) for one in services]
+        if not self._system or COORDD not in services:
+            return steps
+        wanted = self._setting.read_homes
+        if wanted is None:  # an upgrade keeps it
+            wanted = os.path.lexists(self._read_homes) or None
+        if wanted:
+            return [*steps, WriteFile(self._read_homes, read_homes_drop_in())]
+        return steps if wanted is None else [*steps, *self._taking_back()]
+
+    def granted(self) -> list[str]:
+        """Return what the drop-in for the homes of all users grants, where there is one."""
+        if not self._system or not os.path.lexists(self._read_homes):
+            return []
+        shown = output(["systemd-analyze", "security", "--no-pager", COORDD.unit]) or ""
+        exposure = re.search(r"exposure level for \S+: ([0-9.]+)", shown)
+        return [
+            f"{'granted':<9}  CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: coordd may read every file of this",
+            f"{'':<9}  machine and look into every process, and writes nothing but its own records. It shows",
+            f"{'':<9}  sessions of all users to whoever may ask it. Exposure by systemd-analyze security:",
+            f"{'':<9}  {exposure[1] if exposure else 'unknown'}, and 1.4 without it.",
+            f"{'':<9}  back: coordd service install --system --no-read-homes",
+        ]
 
     def reading(self) -> list[Step]:
         """Return the step for ``systemctl daemon-reload``."""
@@ -98,7 +122,10 @@ class Systemd:
         ]
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps that stop, disable and remove units and account files; drop-ins stay."""
+        """Return the steps that stop, disable and remove units and account files.
+
+        An administrator's own drop-ins stay; the one that this installer made goes.
+        """
         steps: list[Step] = []
         for one in services:
             steps += [
@@ -106,7 +133,7 @@ class Systemd:
                 Remove(self._path(one)),
             ]
         if self._system and COORDD in services:
-            steps += [Remove(TMPFILES), Remove(SYSUSERS)]
+            steps += [*self._taking_back(), Remove(TMPFILES), Remove(SYSUSERS)]
         steps += self.reading()
         steps += [Command((*self._ctl, "reset-failed", one.unit), None) for one in services]
         return steps
@@ -184,11 +211,23 @@ class Systemd:
                 return found[1]
         return DEFAULT
 
+    @property
+    def _read_homes(self) -> str:
+        return os.path.join(self._units, f"{COORDD.unit}.d", READ_HOMES)
+
+    def _taking_back(self) -> list[Step]:
+        return [Remove(self._read_homes), RemoveEmpty(os.path.dirname(self._read_homes))]
+
     def _path(self, service: Service) -> str:
         return os.path.join(self._units, service.unit)
 
     def _run(self, *words: str, advice: str) -> Command:
         return Command((*self._ctl, *words), advice)
+
+
+def read_homes_drop_in() -> str:
+    """Return the text of the drop-in that lets the system's service read the homes of all users."""
+    return templates.template("systemd/coordd-read-homes.conf.in")
 
 
 def connect(setting: Setting) -> Systemd:

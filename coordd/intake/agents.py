@@ -177,7 +177,8 @@ class AgentIntake:
     def session_beside(self, one: Observation) -> Session | None:
         """Return what another observation of this agent and process says of its session; None: nothing."""
         for other in self._observations.of_agent(self._observations.key_of(one)):
-            if other.session is not None and process_of(other) == process_of(one):
+            known = other.session is not None and not other.session.process_only
+            if known and process_of(other) == process_of(one):
                 return other.session
         return None
 

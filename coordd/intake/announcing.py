@@ -10,7 +10,7 @@ import math
 
 from coordd.agents.attention import TABLE
 from coordd.agents.doing import Doing
-from coordd.agents.join import Agent, label_of
+from coordd.agents.join import Agent, label_of, place_words
 from coordd.agents.key import AgentKey
 from coordd.agents.session import OpenCall
 from coordd.agents.store import AgentStore
@@ -113,7 +113,7 @@ class Announcer:
             "waiting_for": wanted if doing.activity == "waiting" else None,
             "tool": call.name if call else None,
         }
-        message = f"agent {label_of(agent)} {agent.key.place_words} {words}"
+        message = f"agent {label_of(agent)} {place_words(agent)} {words}"
         self._recorder.event(f"agent.{doing.activity}", agent.key.agent_id, message, detail)
 
     async def _announce_masses(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from coordd.agents.doing import NOTHING, Doing
-from coordd.agents.join import Agent, difference, label_of
+from coordd.agents.join import Agent, difference, label_of, place_words
 from coordd.agents.key import AgentKey
 from coordd.agents.observation import ObservationKey
 from coordd.agents.samples import sample_of
@@ -119,7 +119,7 @@ class Comparing:
             return
         if before is None or before.verdict.status != after.verdict.status:
             agent_id, status, reason = after.key.agent_id, after.verdict.status, after.verdict.reason
-            message = f"agent {label_of(after)} {after.key.place_words} is {status} ({reason})"
+            message = f"agent {label_of(after)} {place_words(after)} is {status} ({reason})"
             self._recorder.event(f"agent.{status}", agent_id, message, _where(after.key))
 
     def removed(self, step: Step, agent: Agent, words: str | None) -> None:
@@ -127,7 +127,7 @@ class Comparing:
         step.samples.append(self.sample(replace(agent, cause="removed"), step.wall))
         if words is not None:
             key = agent.key
-            message = f"agent {label_of(agent)} {key.place_words} {words}"
+            message = f"agent {label_of(agent)} {place_words(agent)} {words}"
             self._recorder.event("agent.removed", key.agent_id, message, _where(key))
 
     def sample(self, agent: Agent, wall: float) -> AgentSample:

@@ -209,7 +209,7 @@ class SourceIntake:
         self._pace.ended(reading, now().mono)
         state = self.state
         state.state = traces.state if traces.state == "waiting" else following.state
-        state.error = following.reason
+        state.error = traces.error if traces.state == "waiting" else following.reason
         found_all(state, traces)
         self._stores.trace_log.note(state)
         if self._update_clock():

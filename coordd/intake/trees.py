@@ -2,11 +2,13 @@
 
 Trees of agents that are in a turn or have a call open are measured with each sample, all others every five
 minutes, and twice at first, for their share of the processor: what idles costs nothing. What is kept of each:
-its size, and whether the processes that an open call began do anything (:meth:`TreeSampling.works`).
+its size, and whether the processes that an open call began do anything (:meth:`TreeSampling.works`). Whose
+processes are is remembered from pass to pass (lineage.py), and those of which nobody knows are asked once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -14,9 +16,13 @@ from collections.abc import Callable, Collection, Iterable
 from coordd.agents.join import Agent
 from coordd.agents.store import AgentStore
 from coordd.agents.work import open_call
+from coordd.host.environment import variable_of
+from coordd.host.forest import Remembered, Survey, survey
 from coordd.host.process_facts import Process
-from coordd.host.trees import ProcessUse, TreeMeter, TreeUse, measure_trees
+from coordd.host.trees import ProcessUse, TreeMeter, TreeUse
 from coordd.intake.call_use import CallUse
+from coordd.intake.lineage import Lineage
+from coordd.runtime.one_by_one import OneByOne
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
 
@@ -33,6 +39,15 @@ SOON = 1.0
 """Seconds after an agent appeared at which its tree is measured first."""
 SAMPLES_SLACK = 1.0
 """Seconds by which a sample may be early."""
+ASK_DEADLINE = 1.0
+"""Seconds in which a process has to say of which session it is."""
+SESSION_VARIABLE = "CLAUDE_CODE_SESSION_ID"
+"""What Claude Code puts into the environment of what it starts; of an environment it alone is looked at."""
+
+
+def session_of(process: Process) -> str | None:
+    """Return the session of which a process says that it is; it waits for the process."""
+    return variable_of(process, SESSION_VARIABLE)
 
 
 class TreeSampling:
@@ -43,6 +58,8 @@ class TreeSampling:
         uses: yields what each process of this machine uses; it is called in the worker's thread.
         start_at: returns the start, as processes have it, of one that starts at a time in epoch seconds.
         worker: the thread that measures.
+        asking: the thread in which processes are asked of which session they are; it has to be replaceable.
+        ask: asks one.
         schedule: times the first measurement of an agent.
     """
 
@@ -53,7 +70,9 @@ class TreeSampling:
         uses: Callable[[], Iterable[ProcessUse]],
         start_at: Callable[[float], int],
         worker: Worker,
+        asking: Worker,
         schedule: Schedule,
+        ask: Callable[[Process], str | None] = session_of,
     ) -> None:
         self._store = store
         self._uses = uses
@@ -64,6 +83,9 @@ class TreeSampling:
         self._trees: dict[Process, TreeUse] = {}
         self._calls: dict[Process, CallUse] = {}
         self._all_at: float | None = None
+        self.lineage = Lineage(own_pid=os.getpid())
+        self._turn = asyncio.Lock()  # a pass has to know what the one before it found
+        self._asking: OneByOne[Process, str | None] = OneByOne(ask, worker=asking, answered=lambda: None)
         store.judging.works = self.works
         store.judging.tree = self._trees.get
 
@@ -96,7 +118,8 @@ class TreeSampling:
         roots = {one: calls[one].young if one in calls else None for one in wanted}
         before = {one: call.works(self._window) for one, call in calls.items()}
         try:
-            found, at = await self._worker.run(self._measure, roots, set(living), deadline=DEADLINE)
+            passed, at = await self._pass(roots, living)
+            found = dict(passed.trees)
         except DeadlineMissed:
             log.warning("measuring process trees takes more than %g s; it is left out", DEADLINE)
             found, at = {}, mono
@@ -155,12 +178,44 @@ class TreeSampling:
         first = tree is not None and tree.cpu_percent is None
         return first or process in self._calls or any(map(_is_busy, agents))
 
+    async def look(self) -> tuple[Survey, float]:
+        """Return what one pass finds now, in which no tree is measured, and its monotonic time.
+
+        Raises:
+            DeadlineMissed: it takes too long.
+        """
+        return await self._pass({}, self._living())
+
+    async def _pass(
+        self, roots: dict[Process, int | None], living: dict[Process, list[Agent]]
+    ) -> tuple[Survey, float]:
+        """Make one pass, and ask the processes of which nobody knows; return what it found, and its time."""
+        async with self._turn:
+            return await self._passed(roots, living)
+
+    async def _passed(
+        self, roots: dict[Process, int | None], living: dict[Process, list[Agent]]
+    ) -> tuple[Survey, float]:
+        self.lineage.know(living)
+        agents = set(living)
+        found, uses, at = await self._worker.run(
+            self._measure, roots, agents, self.lineage.remembered, deadline=DEADLINE
+        )
+        unasked = self.lineage.unasked(found)
+        if unasked:
+            self.lineage.told(await self._asking.answers(unasked, deadline=ASK_DEADLINE))
+        if self.lineage.take(found):
+            again = self.lineage.remembered
+            found = await self._worker.run(_surveyed, uses, roots, agents, again, deadline=DEADLINE)
+            self.lineage.take(found)
+        return found, at
+
     def _measure(
-        self, roots: dict[Process, int | None], agents: Collection[Process]
-    ) -> tuple[dict[Process, TreeUse], float]:
-        """Make one pass; return what it found, and its time. Runs in the worker's thread."""
-        at = now().mono
-        return measure_trees(self._uses(), roots, agents=agents), at
+        self, roots: dict[Process, int | None], agents: Collection[Process], remembered: Remembered
+    ) -> tuple[Survey, list[ProcessUse], float]:
+        """Look at all processes; return what that finds, what each uses, and when. In the worker's thread."""
+        at, uses = now().mono, list(self._uses())
+        return _surveyed(uses, roots, agents, remembered), uses, at
 
     def _note(self, call: CallUse, use: TreeUse | None, at: float, working: Collection[Process]) -> None:
         if use is None or use.young_cpu is None:
@@ -174,6 +229,15 @@ class TreeSampling:
             self._meter.forget(process)
         for process in [one for one in self._calls if one not in living]:
             del self._calls[process]
+
+
+def _surveyed(
+    uses: list[ProcessUse],
+    roots: dict[Process, int | None],
+    agents: Collection[Process],
+    remembered: Remembered,
+) -> Survey:
+    return survey(uses, roots, agents=agents, remembered=remembered)
 
 
 def _works(agent: Agent) -> bool:

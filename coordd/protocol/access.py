@@ -7,10 +7,46 @@ import grp
 import os
 import pwd
 import stat
-from shlex import quote
 
 from coordd.util.directories import open_directory
+from coordd.util.shell import shell_word
 from coordd.util.text import escape
+
+_PRIVILEGED = frozenset(
+    (
+        "adm",
+        "admin",
+        "audio",
+        "dialout",
+        "disk",
+        "docker",
+        "incus-admin",
+        "input",
+        "kmem",
+        "kvm",
+        "libvirt",
+        "lxd",
+        "netdev",
+        "nobody",
+        "nogroup",
+        "operator",
+        "plugdev",
+        "podman",
+        "render",
+        "root",
+        "shadow",
+        "staff",
+        "sudo",
+        "systemd-journal",
+        "tty",
+        "utmp",
+        "video",
+        "wheel",
+        "wireshark",
+    )
+)
+_STATIC = 100
+"""Groups below this number come with the system, for rights of its own."""
 
 _LINK = "a link or a file stands in the way there; in a project no link is followed"
 
@@ -52,17 +88,35 @@ def denial(path: str) -> str:
             if parent == barrier:
                 return f"{escape(path)}: permission denied."
             barrier, group_bit = parent, 0o010
+    advice = ask_as(status.st_uid, path, "status")
+    if status.st_mode & group_bit and may_be_joined(status.st_gid):
+        advice = f"{joining(status.st_gid)}; or {advice}"
+    # no full stop behind a command, which is to be copied
+    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}"
+
+
+def ask_as(uid: int, socket: str, command: str) -> str:
+    """Return how to ask the daemon behind a socket as another user, for whom another may be found first."""
     try:
-        owner = pwd.getpwuid(status.st_uid).pw_name
+        owner = pwd.getpwuid(uid).pw_name
     except KeyError:
-        owner = f"uid {status.st_uid}"
-    advice = f"ask as the user {escape(owner)}: sudo -u {quote(owner)} coordctl status"
-    if status.st_mode & group_bit and status.st_gid != 0:
-        advice = f"{_joining(status.st_gid)}; or {advice}"
-    return f"{escape(path)}: permission denied by {escape(barrier)}: {advice}."
+        owner = f"uid {uid}"
+        user = f"'#{uid}'"  # sudo(8)
+    else:
+        user = shell_word(owner)
+    asked = f"coordctl --socket {shell_word(os.path.abspath(socket))} {command}"
+    return f"ask as the user {escape(owner)}: sudo -u {user} {asked}"
 
 
-def _joining(gid: int) -> str:
+def may_be_joined(gid: int) -> bool:
+    """Return whether a person may be told to join a group: not one that gives rights over the machine."""
+    try:
+        return gid >= _STATIC and grp.getgrgid(gid).gr_name not in _PRIVILEGED
+    except KeyError:
+        return gid >= _STATIC
+
+
+def joining(gid: int) -> str:
     """Return how this user comes to have the rights of a group."""
     try:
         group = grp.getgrgid(gid).gr_name
@@ -74,7 +128,7 @@ def _joining(gid: int) -> str:
     except KeyError:
         return f"join the group {escape(group)}"
     if member:
-        again = f"log in again, or: newgrp {quote(group)}"
+        again = f"log in again, or: newgrp {shell_word(group)}"
         return f"you are in the group {escape(group)}, but not yet where this session began: {again}"
-    command = f"sudo usermod -aG {quote(group)} {quote(me.pw_name)}"
+    command = f"sudo usermod -aG {shell_word(group)} {shell_word(me.pw_name)}"
     return f"join the group {escape(group)} ({command}, then log in again)"

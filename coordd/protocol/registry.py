@@ -23,18 +23,25 @@ FOLDER = "daemons"
 ENDING = ".json"
 MOST = 1000
 """Files that are read at most: those of daemons that were killed stay until the machine is restarted."""
-_BYTES = 16 * 1024
+_BYTES = 256 * 1024
 
 
 class Registered:
-    """What a daemon wrote of itself: its socket, its layout, and its project (None: it has none)."""
+    """What a daemon wrote of itself: its socket, its layout, and its project (None: it has none).
 
-    __slots__ = ("layout", "root", "socket")
+    ``about`` is all of it, and ``owner`` the uid that wrote it.
+    """
 
-    def __init__(self, socket: str, layout: str, root: str | None) -> None:
+    __slots__ = ("about", "layout", "owner", "root", "socket")
+
+    def __init__(
+        self, socket: str, layout: str, root: str | None, *, about: dict[str, object], owner: int
+    ) -> None:
         self.socket = socket
         self.layout = layout
         self.root = root
+        self.about = about
+        self.owner = owner
 
 
 def registry_folder(layout: str, environ: Mapping[str, str], platform: str) -> str:
@@ -79,6 +86,20 @@ def registered(folder: str) -> Iterator[Registered]:
                 yield found
 
 
+def registered_at(socket: str, environ: Mapping[str, str], platform: str) -> Registered | None:
+    """Return what the daemon with this socket wrote of itself and did not take away at its end."""
+    named = os.path.abspath(socket)
+    for folder in registry_folders(environ, platform):
+        try:
+            with open_directory(folder) as directory:
+                found = _read(file_name(named), directory.fd)
+        except OSError:
+            continue
+        if found is not None and found.socket == named:
+            return found
+    return None
+
+
 def _read(name: str, directory: int) -> Registered | None:
     try:
         data, owner = read_owned(name, _BYTES, directory=directory)
@@ -90,4 +111,5 @@ def _read(name: str, directory: int) -> Registered | None:
     socket, layout, root = (document.get(key) for key in ("socket", "layout", "root"))
     if not isinstance(socket, str) or not os.path.isabs(socket) or not isinstance(layout, str):
         return None
-    return Registered(socket, layout, root if isinstance(root, str) and os.path.isabs(root) else None)
+    project = root if isinstance(root, str) and os.path.isabs(root) else None
+    return Registered(socket, layout, project, about=document, owner=owner)

@@ -184,9 +184,28 @@ def _not_running(
     if left is None:
         return DaemonNotRunning(tried, how=_NEVER, others=named)
     layout, root = layout_of(left.location, environ, cwd)
+    if layout is None:
+        layout, root = _own_word(left)
+    start = left.start
     return DaemonNotRunning(
-        tried, layout=layout, root=root, crashed=left.crashed, how=_how(left, layout), others=named
+        tried,
+        layout=layout,
+        root=root,
+        crashed=left.crashed,
+        how=_how(left, layout),
+        others=named,
+        start=start,
+        advice=None if start is None else [f"Start it again: {start.command('start')}"],
     )
+
+
+def _own_word(left: LeftBehind) -> tuple[str | None, str | None]:
+    """Return layout and project of a daemon by what it left, where its socket's path does not tell."""
+    if left.registered is not None:
+        return left.registered.layout, left.registered.root
+    daemon = left.snapshot.status.get("daemon") if left.snapshot is not None else None
+    layout = daemon.get("layout") if isinstance(daemon, dict) else None
+    return (layout, None) if layout in ("user", "system") else (None, None)
 
 
 def _how(left: LeftBehind, layout: str | None) -> str:
@@ -201,13 +220,13 @@ def _how(left: LeftBehind, layout: str | None) -> str:
 
 def ask_command(location: DaemonLocation, command: str) -> str:
     """Return what to type to ask the daemon of this place."""
-    from shlex import quote
+    from coordd.util.shell import shell_word
 
     if location.root is not None:
-        return f"coordctl -w {quote(location.root)} {command}"
+        return f"coordctl -w {shell_word(location.root)} {command}"
     if location.layout in WHOSE:
         return f"coordctl --layout {location.layout} {command}"
-    return f"coordctl --socket {quote(location.socket)} {command}"
+    return f"coordctl --socket {shell_word(location.socket)} {command}"
 
 
 def layout_of(

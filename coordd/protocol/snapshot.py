@@ -31,11 +31,11 @@ class NotBelieved(Exception):
 class Snapshot:
     """A sound snapshot: the status document, entries of agents.list, and its age in seconds or None.
 
-    ``ended`` says whether its daemon wrote it when it was stopped in order, and is None where an older
-    version wrote it, which does not tell.
+    ``owner`` is the uid that wrote it, -1 if unknown. ``ended`` says whether its daemon wrote it when it was
+    stopped in order, and is None where an older version wrote it, which does not tell.
     """
 
-    __slots__ = ("age", "agents", "ended", "path", "status")
+    __slots__ = ("age", "agents", "ended", "owner", "path", "status")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Snapshot:
         status: dict[str, Any],
         agents: list[dict[str, Any]],
         *,
+        owner: int = -1,
         ended: bool | None = None,
     ) -> None:
         self.path = path
@@ -51,6 +52,7 @@ class Snapshot:
         self.status = status
         self.agents = agents
         self.ended = ended
+        self.owner = owner
 
     @property
     def socket(self) -> str | None:
@@ -92,4 +94,4 @@ def read_snapshot(path: str, now: float, *, root: str | None = None) -> Snapshot
     entries = [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []
     ended = document[ENDED] is not None if ENDED in document else None
     age = None if written is None else max(now - written, 0.0)
-    return Snapshot(path, age, status, entries, ended=ended)
+    return Snapshot(path, age, status, entries, owner=owner, ended=ended)

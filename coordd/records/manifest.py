@@ -16,6 +16,7 @@ the same with ``"adopted": true``         a person gave the file to coordd, or i
 ``{"name", "size"}``                      a table was closed at this size; null: it was opened again
 ``{"name", "met": true}``                 somebody else writes to the file: coordd writes to another one
 ``{"name", "mixed": true}``               it holds what is not coordd's: it is neither gzipped nor removed
+``{"name", "purged": true}``              lines were taken out of it, when it was closed (sinks/purging.py)
 ``{"name", "found": true}``               it was there before the manifest; its content has to prove it
 ========================================  ==========================================================
 
@@ -57,6 +58,7 @@ class ManifestClaims:
         "met",
         "mixed",
         "order",
+        "purged",
         "sizes",
     )
 
@@ -66,6 +68,7 @@ class ManifestClaims:
         self.found: set[str] = set()
         self.met: set[str] = set()
         self.mixed: set[str] = set()
+        self.purged: set[str] = set()
         self.sizes: dict[str, int | None] = {}
         self._origins: dict[str, object] = {}
         self._rows: dict[str, dict[str, int]] = {}
@@ -109,7 +112,8 @@ class ManifestClaims:
         if "size" in entry:
             size = entry["size"]
             self.sizes[name] = size if isinstance(size, int) else None
-        for key, names in (("found", self.found), ("met", self.met), ("mixed", self.mixed)):
+        flags = {"found": self.found, "met": self.met, "mixed": self.mixed, "purged": self.purged}
+        for key, names in flags.items():
             if entry.get(key) is True:
                 names.add(name)
 

@@ -22,6 +22,7 @@ import sys
 from contextlib import suppress
 
 from coordd import __version__
+from coordd.config.again import again
 from coordd.config.build import Config
 from coordd.config.file import ConfigSources
 from coordd.control.activation import passed_sockets
@@ -36,6 +37,7 @@ from coordd.util.log_limit import log_loop_errors
 from coordd.util.sdnotify import Notifier, manager_of
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import format_utc
+from coordd.util.unit import is_service
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ def run(sources: ConfigSources, config: Config, *, notifier: Notifier | None = N
         started_at=format_utc(started.wall),
         registry=registry_folder(sources.layout.name, sources.environ, sys.platform),
         inherited=passed_sockets(sources.environ, os.getpid()),
+        start=again(sources, config, by_hand=not is_service(os.getpid(), sources.environ)),
     ) as runtime_files:
         daemon = Daemon(
             sources=sources,
@@ -132,8 +135,7 @@ class Daemon:
         parts.announcer.start()
         parts.server.start(self._runtime_files.socket)
         if not parts.store.workspaces:  # a Redis is one of them
-            programs = " and ".join(one.program for one in parts.homes if one.enabled)
-            by_itself = f"sessions of {programs} are seen by themselves; " if programs else ""
+            by_itself = parts.agent_finders.seen_by_themselves()
             log.warning(
                 "there is no workspace to watch: %sname one with --workspace, or in %s",
                 by_itself,
@@ -186,6 +188,7 @@ class Daemon:
         """End the parts: write what waits, then answer clients, then let go."""
         parts = self._parts
         parts.supervision.stopping()
+        parts.purging.close()
         parts.upkeep.close()
         parts.ownership_check.close()
         parts.sampling.stop()

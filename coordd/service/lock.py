@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from types import TracebackType
 
 from coordd.errors import InstanceRunning, StartError
@@ -182,6 +183,26 @@ class InstanceLock:
         content = about(self._version, self._started_at, folder=folder, ended=ended)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
+
+
+@contextlib.contextmanager
+def borrowed(directory: str, *, root: str | None) -> Iterator[None]:
+    """Hold the lock of a directory without writing who does: what it tells of the last coordd stays.
+
+    Raises:
+        InstanceRunning: another process holds it.
+        OSError: the directory or the file cannot be opened.
+    """
+    with open_directory(directory, root=root) as opened:
+        descriptor, _ = _open(opened)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise holder_of(os.path.join(directory, NAME), descriptor) from None
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def demand_free(directory: str, *, root: str | None) -> None:

@@ -35,6 +35,10 @@ class NoRedis:
     def offer(self, topic: str, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         """Take no records."""
 
+    async def forget(self, records: Sequence[tuple[object, ...]]) -> tuple[int, float] | None:  # noqa: ARG002  # RedisService's signature
+        """Return None: there are no samples."""
+        return None
+
     def statuses(self) -> dict[str, SinkStatus]:
         """Return {}: there is no sink."""
         return {}

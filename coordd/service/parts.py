@@ -44,10 +44,11 @@ from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import agent_limits, session_finders
+from coordd.service.agent_parts import AgentFinders, agent_limits, reads_homes
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
+from coordd.service.purging import Purging
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
 from coordd.service.supervision import Supervision
@@ -179,12 +180,12 @@ class Parts:
                 bounds=bounds,
                 on_event=self.recorder.event,
             )
-        self.homes = session_finders(sources, config, workspaces=lambda: self.workspaces.names)
+        self.agent_finders = AgentFinders(sources, config, workspaces=lambda: self.workspaces.names)
         self.intake = Intake(
             finders=(
                 self.workspaces,
                 self.redis.finder,
-                *self.homes,
+                *self.agent_finders.all,
             ),
             stores=Stores(
                 store=self.store,
@@ -203,7 +204,8 @@ class Parts:
             worker=psutil_worker,
             schedule=self.schedule,
             changed=self.deadline_timer.update,
-            started=[one.started for one in self.homes],
+            started=self.agent_finders.started,
+            complete=lambda: self.agent_finders.knows_all_sessions(self.store.sources),
         )
         cost = OwnCost()
         self.sampling = HostSampling(
@@ -231,10 +233,10 @@ class Parts:
             ended_today=self.ended_today,
             forgotten=agents.forgotten,
             refusal=self.processes.evidence.refusal,
-            awaited=lambda: [(one.kind, *home) for one in self.homes for home in one.awaited],
+            awaited=self.agent_finders.awaited,
             entries=self.workspaces.entries,
-            search=lambda: [problem for one in self.homes for problem in one.problems],
-            configuration=lambda: [*self.reloading.config.problems, *self.workspaces.problems],
+            search=self.agent_finders.problems,
+            configuration=lambda: [*self.reloading.problems, *self.workspaces.problems],
             runtime_files=self._file_problems,
             restart_required=lambda: self.reloading.restart_required,
         )
@@ -256,7 +258,17 @@ class Parts:
             supervision=self.supervision,
             apply=self._apply,
         )
+        self.purging = Purging(
+            store=self.store,
+            ended_today=self.ended_today,
+            forget=agents.forget_now,
+            recorder=self.recorder,
+            upkeep=self.upkeep,
+            redis=self.redis,
+            keep=self.write_snapshot,
+        )
         methods = Methods(
+            orphans=self.processes.orphans.listed,
             store=self.store,
             documents=self.documents,
             tasks=tasks,
@@ -268,6 +280,7 @@ class Parts:
                 root=runtime_files.rights.root,
             ),
             reloader=self.reloading,
+            purger=self.purging,
             needs=self.needs,
             forget=self._forget,
             keep=self.write_snapshot,
@@ -374,8 +387,7 @@ class Parts:
             self.store.rejudge_all(now().mono)
         self.board.rejudge_all()
         self.workspaces.backend.entries = self._workspaces(new)
-        for one in self.homes:
-            one.look_again()
+        self.agent_finders.look_again()
         self.intake.scan_soon()
 
     def _watch_sessions(self, entries: tuple[str, ...]) -> None:
@@ -385,8 +397,7 @@ class Parts:
 
     def _paths_changed(self) -> None:
         """Have sessions placed anew, for other paths lead to the workspaces by now."""
-        for one in self.homes:
-            one.resolve_again()
+        self.agent_finders.resolve_again()
 
     def _publish(self, topic: Topic, records: Sequence[bytes], made_of: Sequence[object]) -> None:
         self._hub.publish(topic, records)
@@ -431,6 +442,9 @@ def _identity(
         socket=runtime_files.socket_path,
         metrics_dir=config.storage.metrics_dir,
         log_dir=config.storage.log_dir,
+        reads_homes=reads_homes(sources.layout),
+        mode=config.coordination.mode,
+        start=runtime_files.start,
     )
 
 

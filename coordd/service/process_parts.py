@@ -12,6 +12,7 @@ from coordd.host import processes
 from coordd.host.boot import boot_time
 from coordd.intake.agents import AgentIntake
 from coordd.intake.newcomers import NewcomerIntake, Started
+from coordd.intake.orphans import Orphans
 from coordd.intake.process_evidence import ProcessEvidence
 from coordd.intake.processes import ProcessIntake
 from coordd.intake.sources import Intake
@@ -22,7 +23,7 @@ from coordd.runtime.worker import Worker
 
 
 class ProcessParts:
-    """The processes that agents name, as evidence; the trees below them; and new ones.
+    """The processes that agents name, as evidence; trees below them; what outlived its agent; new ones.
 
     Args:
         store, agents: all agents, and what takes readings of them.
@@ -31,6 +32,7 @@ class ProcessParts:
         schedule: times looks.
         changed: called when a deadline may be another.
         started: are told of processes that have started.
+        complete: whether every living session of this user would be known.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ProcessParts:
         schedule: Schedule,
         changed: Callable[[], None],
         started: Sequence[Started],
+        complete: Callable[[], bool],
     ) -> None:
         self.named = _process_intake(schedule)
         self.evidence = ProcessEvidence(
@@ -58,7 +61,14 @@ class ProcessParts:
             uses=processes.uses,
             start_at=processes.start_at,
             worker=worker,
+            asking=Worker("coordd-environ", replaceable=True),
             schedule=schedule,
+        )
+        self.orphans = Orphans(
+            trees=self.trees,
+            store=store,
+            worker=Worker("coordd-orphans", replaceable=True),
+            complete=complete,
         )
         self._newcomers = NewcomerIntake(worker=worker, listeners=started)
 

@@ -18,7 +18,7 @@ from coordd.redislink.state import OnEvent, RedisState
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker
 from coordd.sinks.redis.checkpoint import with_checkpoint
-from coordd.sinks.redis.commands import TOPICS, samples_of
+from coordd.sinks.redis.commands import TOPICS, sample_of, samples_of
 from coordd.sinks.redis.sink import RedisSink
 from coordd.sources.base import OneSource
 from coordd.sources.bounds import Bounds
@@ -109,6 +109,21 @@ class RedisService:
         """Queue samples for Redis of records that were just written to the files; see samples_of()."""
         if self._sink is not None and topic in TOPICS:
             self._sink.offer(topic, samples_of(topic, records, made_of))
+
+    async def forget(self, records: Sequence[tuple[object, ...]]) -> tuple[int, float] | None:
+        """Take samples out of Redis of records that are purged: host, timestamp, workspace and id of each.
+
+        Returns:
+            How many were there, and for how many seconds at most there may be others, 0 for none; None where
+            no samples are written to Redis.
+        """
+        if self._sink is None:
+            return None
+        names = ("host", "timestamp", "workspace", "agent_id")
+        fields = [dict(zip(names, one, strict=True)) for one in records]
+        found = [sample for one in fields if (sample := sample_of("agent", b"", one)) is not None]
+        deleted = await self._sink.forget(found)
+        return (0, self._sink.ttl) if deleted is None else (deleted, 0.0)
 
     def statuses(self) -> dict[str, SinkStatus]:
         """Return the sink's status by its name; {} where no samples are written to Redis."""

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import stat
+from collections.abc import Mapping
 
 from coordd.protocol.registry import file_name
 from coordd.util.directories import OpenDirectory, open_directory
@@ -23,13 +24,22 @@ _FILE_MODE = 0o600
 class Registration:
     """Keep the daemon's file in ``folder``, from :meth:`write` to :meth:`close`.
 
-    ``socket``, ``layout`` and ``root`` (the project, None elsewhere) are what clients are told.
+    ``socket``, ``layout``, ``root`` (the project, None elsewhere) and ``start`` (further fields: how to start
+    it again) are what clients are told.
     """
 
-    def __init__(self, *, folder: str, socket: str, layout: str, root: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        folder: str,
+        socket: str,
+        layout: str,
+        root: str | None,
+        start: Mapping[str, object] | None = None,
+    ) -> None:
         self._folder = folder
         self._name = file_name(socket)
-        self._about = {"socket": socket, "layout": layout, "root": root, "pid": os.getpid()}
+        self._about = {"socket": socket, "layout": layout, "root": root, "pid": os.getpid(), **(start or {})}
         self._identity: tuple[int, int] | None = None
         self._failed = False
 

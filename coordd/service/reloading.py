@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from coordd.config.build import Config, changed
 from coordd.config.file import ConfigSources
+from coordd.control.reload import Reloaded
 from coordd.errors import ConfigError
 from coordd.protocol.jsonrpc import SERVER_ERROR, Fault
 from coordd.runtime.worker import DeadlineMissed, Worker
@@ -26,6 +27,7 @@ class Reloading:
 
     ``config`` is the configuration in effect; what of it needs a restart is in ``restart_required`` until
     then, by key, however often it is reloaded: those whose values differ from those of the start.
+    ``rejected`` says why the last reload could not use the project's own file, None if it could.
 
     Args:
         sources: where the configuration is read from.
@@ -48,6 +50,7 @@ class Reloading:
     ) -> None:
         self.config = config
         self.restart_required: list[str] = []
+        self.rejected: str | None = None
         self._started_with = config
         self._sources = sources
         self._reader = reader
@@ -56,19 +59,27 @@ class Reloading:
         self._apply = apply
         self._reloads = OneAtATime(self._reload)
 
-    async def reload(self) -> tuple[list[str], list[str]]:
+    async def reload(self) -> Reloaded:
         """Reload; return the keys that changed, and all that await a restart, of earlier reloads as well.
+
+        A project's own file that could be read before and cannot be used now is an error here, although it
+        stops no start: what it set stays, and whoever asked is told.
 
         Raises:
             Fault: the new configuration is bad; the message is its error.
         """
         return await self._reloads()
 
-    async def _reload(self) -> tuple[list[str], list[str]]:
+    @property
+    def problems(self) -> list[str]:
+        """Return what is wrong with the configuration in effect, and with the file that it should be of."""
+        return [*self.config.problems, *([] if self.rejected is None else [self.rejected])]
+
+    async def _reload(self) -> Reloaded:
         with self._supervision.reloading():
             return await self._take()
 
-    async def _take(self) -> tuple[list[str], list[str]]:
+    async def _take(self) -> Reloaded:
         try:
             new = await self._reader.run(self._sources.load, deadline=READ_DEADLINE)
         except ConfigError as error:
@@ -76,6 +87,13 @@ class Reloading:
             raise Fault(SERVER_ERROR, str(error), kind="config") from error
         except DeadlineMissed as late:
             raise Fault(SERVER_ERROR, f"{self._sources.path} cannot be read: {late}", kind="config") from late
+        broken = [one for one in new.unusable if one not in self.config.unusable]
+        if broken:
+            words = f"{broken[0].removesuffix('; it is ignored')}; what it has set stays in effect"
+            self.rejected = words
+            self._recorder.event("config.rejected", self._sources.path, words)
+            raise Fault(SERVER_ERROR, words, kind="config")
+        self.rejected = None
         old, self.config = self.config, new
         keys, _ = changed(old, new)
         _, restart_required = changed(self._started_with, new)
@@ -92,4 +110,4 @@ class Reloading:
             message,
             {"changed": keys, "restart_required": restart_required, "problems": list(new.problems)},
         )
-        return keys, restart_required
+        return Reloaded(keys, restart_required, list(new.problems))

@@ -1,16 +1,16 @@
 """Take and keep what a running coordd owns in the file system: directories, lock, socket, registration.
 
 Taken at the start (``inherited``: the control socket that a service manager passed; ``registry``: the folder
-of registrations), and kept while it runs: what was removed or replaced is made again. Synchronous;
-:meth:`RuntimeFiles.keep` runs in the writer thread. The directory of snapshots is kept by who writes them, in
-another thread.
+of registrations; ``start``: what is told of how to start the daemon again), and kept while it runs: what was
+removed or replaced is made again. Synchronous; :meth:`RuntimeFiles.keep` runs in the writer thread. The
+directory of snapshots is kept by who writes them, in another thread.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from coordd.config.build import Config
@@ -43,8 +43,10 @@ class RuntimeFiles:
         started_at: str,
         registry: str,
         inherited: Sequence[socket.socket] = (),
+        start: Mapping[str, object] | None = None,
     ) -> None:
         self.rights = Rights.of(layout, config)
+        self.start = start or {}
         self._listener = adopt(inherited)
         self.socket_path = config.control.socket if self._listener is None else self._listener.path
         self._layout = layout
@@ -57,7 +59,7 @@ class RuntimeFiles:
             directory=storage.metrics_dir, version=version, started_at=started_at, root=rights.root
         )
         self._registration = Registration(
-            folder=registry, socket=self.socket_path, layout=layout.name, root=layout.root
+            folder=registry, socket=self.socket_path, layout=layout.name, root=layout.root, start=start
         )
         self._socket_problem: str | None = None
 

@@ -6,7 +6,7 @@ files nor Redis; records reach it encoded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,6 +79,9 @@ class Sink(Protocol):
 
     def roll(self, *, wall: float, mono: float) -> None:
         """Move to the day of ``wall``; called at UTC midnight, also when there is nothing to write."""
+
+    def begin_next(self, series: Collection[str], *, wall: float, mono: float) -> None:
+        """Go on in other files with these series, so that those which they were written to are closed."""
 
     def check(self, *, wall: float, mono: float) -> None:
         """Restore directory and files where somebody removed or changed them; called every few seconds."""

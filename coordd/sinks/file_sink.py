@@ -15,7 +15,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from coordd.model import SinkStatus
 from coordd.records.names import RecordSeries
@@ -144,6 +144,11 @@ class FileSink(ABC):
     def roll(self, *, wall: float, mono: float) -> None:
         """Move every series to the day of ``wall``."""
         self._each(lambda file: file.roll(wall))
+        self._settle(wall, mono)
+
+    def begin_next(self, series: Collection[str], *, wall: float, mono: float) -> None:
+        """Go on in the next part with those of these series that this sink writes."""
+        self._each(lambda file: file.begin_next(wall) if file.series.name in series else None)
         self._settle(wall, mono)
 
     def check(self, *, wall: float, mono: float) -> None:

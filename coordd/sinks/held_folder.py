@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import stat
 import threading
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from coordd.records.names import series_of
 from coordd.sinks.folder import Folder
 from coordd.util.directories import OpenDirectory, made_here
 from coordd.util.held_directory import HeldDirectory, holds_nothing
+from coordd.util.shell import shell_word
 
 
 class HeldFolder:
@@ -219,7 +219,7 @@ class HeldFolder:
 
     def _advice(self) -> str:
         at, mode = self._directory.obstacle()
-        quoted = shlex.quote(at)
+        quoted = shell_word(at)
         is_directory = mode is not None and stat.S_ISDIR(mode)
         is_link = mode is not None and stat.S_ISLNK(mode)
         if is_link:

@@ -159,6 +159,17 @@ class RecordFile:
             self._unwritten = None
             self._write_line(line, is_record=True)
 
+    def begin_next(self, now: float) -> None:
+        """Go on in another part, so that nothing is written to the present one any more.
+
+        Raises:
+            OSError: as :meth:`roll`; the present part may still be the current one.
+        """
+        self.roll(now)
+        if self._current.size > 0:
+            self._current.close_for_good()
+            self._current.open(now, max_part_bytes=0)
+
     def check(self, now: float) -> bool:
         """Do what :meth:`roll` does, and put the symlink right where somebody changed it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -170,6 +170,11 @@ class Recorder:
     async def roll(self) -> None:
         """Move every sink to the current day."""
         await self._submit(lambda sink, wall, mono: sink.roll(wall=wall, mono=mono))
+
+    async def begin_next(self, series: Collection[str]) -> None:
+        """Go on in other files with these series, once what waits is written."""
+        await self.record()
+        await self._submit(lambda sink, wall, mono: sink.begin_next(series, wall=wall, mono=mono))
 
     async def check(self, first: Callable[[], None]) -> None:
         """Call ``first`` in the writer thread, then have every sink restore what somebody removed.

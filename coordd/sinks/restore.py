@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -32,7 +32,9 @@ from coordd.agents.remembered import RememberedAgent
 from coordd.agents.session import Session, TokenCounts, Turn
 from coordd.host.process_facts import Process
 from coordd.model import Activity, Cause, Reason, Status
+from coordd.records import manifest_file
 from coordd.records.backwards import lines_backwards
+from coordd.records.manifest import ManifestClaims
 from coordd.records.names import Part, parse_part
 from coordd.sinks.snapshot_reader import Count, LastSnapshot, Time
 from coordd.util.regular_files import open_file
@@ -93,6 +95,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
     proc_start: Count | None = None
     tty: _Text | None = None
+    user: _Text | None = None
     ended_at: Time | None = None
 
 
@@ -165,6 +168,7 @@ def _pieces(directory: int, snapshot: LastSnapshot | None, now: float) -> list[_
     """Return what to read, in the order of writing as far as that can be told."""
     pieces = []
     covers = snapshot.covers if snapshot else None
+    purged = _purged(directory) if covers else frozenset()
     since = 0.0
     if snapshot is not None and covers is None:
         since = min(snapshot.written, now) - OVERLAP
@@ -178,10 +182,21 @@ def _pieces(directory: int, snapshot: LastSnapshot | None, now: float) -> list[_
             inode, size = covers.get(name, (0, 0))
             if inode == state.st_ino and size <= state.st_size:
                 start = size
+            elif name in purged and name in covers:
+                # A purge closes a file and has the snapshot made anew before it replaces the file.
+                start = state.st_size
             if start == state.st_size:
                 continue
         pieces.append(_Piece(name, part, start, covers is not None, since, _is_ahead(part, now)))
     return sorted(pieces, key=lambda piece: (not piece.ahead, piece.part))
+
+
+def _purged(directory: int) -> Collection[str]:
+    """Return the names of files out of which lines were taken, as far as the manifest can be read."""
+    try:
+        return ManifestClaims.parse(manifest_file.read(directory) or b"").purged
+    except OSError:
+        return frozenset()
 
 
 def _is_ahead(part: Part, now: float) -> bool:
@@ -279,7 +294,7 @@ def _forgotten(snapshot: LastSnapshot) -> dict[AgentKey, RememberedAgent]:
 
 def _session(one: _Remembered) -> Session | None:
     """Return what a record says of the agent's session: no turn, for that has gone on since."""
-    if one.kind is None or one.session_id is None:
+    if one.kind is None:
         return None
     tokens = one.tokens
     counts = None
@@ -292,7 +307,9 @@ def _session(one: _Remembered) -> Session | None:
         process=None,
         project=one.project,
         name=one.name,
+        present=one.session_id is not None,  # where nothing was known but a process, there is no record
         tty=one.tty,
+        user=one.user,
         turn=Turn(
             last=_epoch(one.last_progress), model=one.model, context_tokens=one.context_tokens, tokens=counts
         ),

@@ -22,6 +22,8 @@ from coordd.sinks.compress import compress, compressed_name, finish, is_own_copy
 from coordd.sinks.content_verdicts import ContentVerdicts
 from coordd.sinks.folder import Folder
 from coordd.sinks.held_folder import HeldFolder
+from coordd.sinks.purge_file import COPY as PURGE_COPY
+from coordd.sinks.purge_file import is_own_rewrite
 from coordd.sinks.repair import DAMAGED
 from coordd.sinks.retention import Policy, RetainedFile, is_due, outdated, room_for_closed
 from coordd.util.regular_files import explain
@@ -110,15 +112,15 @@ class SeriesRound:
             self._claims = self._writer.folder.claims(self._folder)
             found, unproven = self._sorted_out()
         self._writer.unproven = unproven
-        ages = ages_of(((_part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
-        return sorted(RetainedFile(ages[_part_name_in(name)], name, part, size) for name, part, size in found)
+        ages = ages_of(((part_name_in(name), part) for name, part, _ in found), self._claims, self._today)
+        return sorted(RetainedFile(ages[part_name_in(name)], name, part, size) for name, part, size in found)
 
     def _sorted_out(self) -> tuple[list[tuple[str, Part, int]], int]:
         """Return coordd's own files with their sizes, and the number of others with such names."""
         found: list[tuple[str, Part, int]] = []
         unproven = 0
         for name in self._folder.names():
-            part = self._part(_part_name_in(name))
+            part = self._part(part_name_in(name))
             status = None if part is None else self._folder.regular(name)
             if part is None or status is None:
                 continue
@@ -168,14 +170,18 @@ class SeriesRound:
         return []
 
     def _drop_stale_copies(self, names: list[str]) -> None:
-        """Remove the copies that a killed run did not finish."""
+        """Remove the copies that a killed run, of this or of a purge, did not finish."""
         for name in names:
-            plain = name[1 : -len(_COPY)] if name.startswith(".") and name.endswith(_COPY) else ""
-            part = self._part(plain)
-            if part is None or part.compressed:
+            if not name.startswith(".") or not name.endswith((_COPY, PURGE_COPY)):
                 continue
+            purging = name.endswith(PURGE_COPY)
+            of = name[1:].removesuffix(PURGE_COPY if purging else _COPY)
+            part = self._part(part_name_in(of))
+            if part is None or (part.compressed and not purging):
+                continue
+            is_own_one = is_own_rewrite if purging else is_own_copy
             try:
-                if is_own_copy(self._folder, name, self._claims):
+                if is_own_one(self._folder, name, self._claims):
                     self._folder.unlink(name)
             except OSError as error:
                 self._fail(self._path(name), "removed", explain(error))
@@ -282,7 +288,7 @@ class SeriesRound:
         self._failures[path, what] = reason
 
 
-def _part_name_in(name: str) -> str:
+def part_name_in(name: str) -> str:
     """Return the part that a file is, or was set aside from: ``….jsonl`` for ``….jsonl.2.damaged``."""
     if not name.endswith(DAMAGED):
         return name

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from coordd.config.build import StorageConfig
 from coordd.runtime.clock_watch import uptime
@@ -31,6 +32,8 @@ DOUBTFUL_AFTER = 86_400.0
 """Seconds by which a clock that was set makes its day doubtful."""
 PARTS = 8
 """A part grows to at most this share of the byte budget, so that there are whole parts to remove."""
+
+T = TypeVar("T")
 
 OnEvent = Callable[[str, str, str, Mapping[str, object]], None]
 
@@ -98,6 +101,20 @@ class Upkeep:
         # Not in the job itself: a run may take minutes, and a daemon that ends does not wait for it.
         self._round = asyncio.ensure_future(self._run())
         self._round.add_done_callback(self._ended)
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Call something between two runs, in their thread; it then has the files to itself.
+
+        Raises:
+            DeadlineMissed: it takes longer than an hour.
+            OSError: as it does.
+        """
+        return await self._worker.run(call, deadline=DEADLINE)
+
+    @property
+    def files(self) -> Sequence[RecordFile]:
+        """The series of all sinks."""
+        return self._files
 
     def close(self) -> None:
         """Stop waiting; what the thread is doing ends with the process, and the next process finishes it."""

@@ -18,13 +18,13 @@ time.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
 from coordd.util.directories import OpenDirectory, made_here, open_directory, root_of
 from coordd.util.regular_files import kind_of
+from coordd.util.shell import shell_word
 
 _NOTHING_YET = frozenset({".gitignore", ".lock"})
 
@@ -149,5 +149,5 @@ class HeldDirectory:
         kind = "something else" if mode is None else kind_of(mode)
         return (
             f"{self.path} was replaced while coordd ran: {at} is {kind} that it did not make, and leaves "
-            f"alone; move that away (mv {shlex.quote(at)} {shlex.quote(at + '.aside')}), or restart coordd"
+            f"alone; move that away (mv {shell_word(at)} {shell_word(at + '.aside')}), or restart coordd"
         )

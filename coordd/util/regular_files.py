@@ -238,8 +238,8 @@ def explain(error: OSError) -> str:
 
 def surprise(path: str, expected: str) -> OSError:
     """Return the error for something unexpected at a path of coordd's, with the command to move it."""
-    from shlex import quote  # it compiles regular expressions, and only this error needs it
+    from coordd.util.shell import shell_word
 
-    quoted = quote(path)
+    quoted = shell_word(path)
     reason = f"not {expected}, and coordd does not touch it; move it away: mv {quoted} {quoted}.other"
     return OSError(errno.EEXIST, reason, path)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 UNKNOWN = "-"
+CUT = "…"
+"""What marks a text that was cut."""
 
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "dim": "2"}
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -159,7 +161,7 @@ def clipped(text: str, columns: int) -> str:
         return text
     while width(text) > columns - 1:
         text = text[: columns - 1] if len(text) >= columns else text[:-1]
-    return text + "…"
+    return text + CUT
 
 
 def middle(text: str, columns: int) -> str:

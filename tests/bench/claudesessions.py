@@ -37,6 +37,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 from played_claude import PlayedSession, Processes, home, processes  # noqa: E402 - by the path set above
 
 from coordd.host import processes as machine  # noqa: E402 - as above
+from coordd.host.forest import measure_trees  # noqa: E402 - as above
 from coordd.host.trees import TreeMeter  # noqa: E402 - as above
 
 SESSIONS = 50
@@ -303,7 +304,7 @@ def trees(settings: Settings) -> Iterator[Figure]:
         took, floor = [], []
         for _ in range(settings.pick(10, 40)):
             begin = time.perf_counter()
-            meter.measure(machine.uses(), roots, time.monotonic())
+            meter.with_shares(measure_trees(machine.uses(), roots), time.monotonic())
             took.append(time.perf_counter() - begin)
             begin = time.perf_counter()
             count = _read_all()

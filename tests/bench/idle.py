@@ -1,9 +1,10 @@
 """Measure what a daemon does while nothing happens: wake-ups and CPU of all threads, commands to Redis.
 
-``python tests/bench/idle.py [--redis] [--seconds 200] [--tree DIR]...`` starts one daemon for each source
-tree (by default this checkout), each on a project of its own with 100 agents that fell silent an hour ago,
-waits until all are quiet, and reads their counters side by side, so that two trees are compared in the same
-weather. Linux only.
+``python tests/bench/idle.py [--redis] [--foreign N] [--seconds 200] [--tree DIR]...`` starts one daemon for
+each source tree (by default this checkout), each on a project of its own with 100 agents that fell silent an
+hour ago, waits until all are quiet, and reads their counters side by side, so that two trees are compared in
+the same weather. ``--foreign`` starts so many processes beside them that only wait, run by an interpreter, so
+that they may be agents'. Linux only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harness import ROOT, Client, cpu_seconds, environment, timestamp, until, wa
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from played_claude import processes
 from redisd import RedisServer, redis_server
 
 AGENTS = 100
@@ -151,10 +153,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=200.0, help="how long to count (200)")
     parser.add_argument("--settle", type=float, default=20.0, help="how long to wait before (20)")
     parser.add_argument("--redis", action="store_true", help="with a Redis that has 100 silent agents, too")
+    parser.add_argument("--foreign", type=int, default=0, help="processes that only wait (0)")
     parser.add_argument("--tree", type=Path, action="append", help="a source tree; repeat it to compare")
     options = parser.parse_args()
     trees = [tree.resolve() for tree in options.tree or [ROOT]]
-    with daemons(trees, redis=options.redis) as running:
+    with processes(options.foreign), daemons(trees, redis=options.redis) as running:
         time.sleep(options.settle)
         before = [daemon.counters() for daemon in running]
         time.sleep(options.seconds)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from claude_scene import Watched, watched
@@ -250,3 +253,29 @@ def test_twenty_at_once_are_twenty_agents(watch: Watched) -> None:
         return len(agents) == len(processes) and {one["reason"] for one in agents} == {"ended"}
 
     eventually(all_ended)
+
+
+def test_a_server_that_it_started_outlives_it_and_is_named_as_its_orphan(watch: Watched) -> None:
+    project = watch.project("serving")
+    code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(10000)"
+    command = f'nohup python3 -c "{code}" >/dev/null 2>&1 & echo $! >{project}/pid'
+    watch.claude.model.answers("SERVER", call("Bash", command=command), {"hold": "served", "text": "Served."})
+    process = watch.claude.printing(project, "SERVER", "--allowedTools", "Bash")
+    agent = watch.of_process(process.pid)
+    pid = int(eventually(lambda: (project / "pid").exists() and (project / "pid").read_text().strip()))
+
+    def orphans() -> dict[int, dict[str, Any]]:
+        return {one["pid"]: one for one in watch.daemon.rpc("orphans.list")["orphans"]}
+
+    try:
+        assert pid not in orphans()  # the session goes on
+        process.kill()
+        watch.becomes(agent, status="inactive", reason="killed")
+        one = eventually(lambda: orphans().get(pid))
+        assert (one["agent_id"], one["kind"]) == (agent["agent_id"], "claude-code")
+        assert (one["workspace"], one["name"]) == (str(project), "python3")
+        assert len(one["ports"]) == 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        watch.claude.model.go_on("served")
+    eventually(lambda: pid not in orphans())

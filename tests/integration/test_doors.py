@@ -34,6 +34,7 @@ METHODS = {
     "agents.get": ["agent_id", "workspace"],
     "agents.forget": ["agent_id", "workspace"],
     "attention.ack": ["entry"],
+    "records.purge": ["agent_id", "workspace", "project", "dry_run", "job"],
     "tasks.list": ["state", "workspace", "limit", "cursor"],
     "history.query": ["type", "since", "until", "agent_id", "limit", "step", "workspace"],
     "subscribe": ["topics"],

@@ -131,6 +131,7 @@ def test_what_a_reload_leaves_to_a_restart_stays_in_sight_until_then(
         assert daemon.rpc("reload") == {
             "changed": ["agents.timeout"],
             "restart_required": ["storage.backlog"],
+            "problems": [],
         }
         assert sights(daemon) == (["storage.backlog"], True, "warn")
         config.write_text(text)  # taken back: there is nothing to wait for

@@ -336,8 +336,8 @@ def test_doctor_tells_a_user_who_may_not_ask_how_to_get_in(project: Project, tmp
             )
         assert done.returncode == 4
         assert f"permission denied by {run}" in done.stdout
-        assert "usermod -aG 4000001 root" in done.stdout
-        assert "sudo -u 4000001" in done.stdout
+        assert "join the group 4000001; or" in done.stdout
+        assert f"sudo -u '#4000001' coordctl --socket {daemon.socket} doctor" in done.stdout
         os.chown(run, 0, 0)
 
 

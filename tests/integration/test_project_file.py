@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from lineserver import LineServer
-from live import Project, coordctl, environment, owners_file, watching
+from live import Project, RpcFailed, coordctl, environment, owners_file, watching
 from redisd import redis_server
 from waiting import PATIENCE, eventually
 
@@ -113,17 +113,28 @@ def test_no_commit_stops_a_daemon_at_start_or_at_a_reload(
         assert f"coordd: warning: {problem}\n" == checked.stderr
         assert problem in daemon.logged()
         path.write_text("[agents]\ntimeout = '5m'\n")
-        assert daemon.rpc("reload") == {"changed": ["agents.timeout"], "restart_required": []}
+        answer = {"changed": ["agents.timeout"], "restart_required": [], "problems": []}
+        assert daemon.rpc("reload") == answer
         assert daemon.rpc("status")["problems"] == []
         path.write_bytes(content)
-        assert daemon.rpc("reload")["changed"] == ["agents.timeout"]
+        if content.startswith(b"["):  # the rest of the file counts
+            assert daemon.rpc("reload") == {**answer, "problems": [problem]}
+        else:
+            problem = f"{problem.removesuffix('; it is ignored')}; what it has set stays in effect"
+            with pytest.raises(RpcFailed) as failed:
+                daemon.rpc("reload")
+            assert failed.value.error["message"] == problem
         assert daemon.rpc("status")["problems"] == [problem]
-        assert daemon.logged().count(problem) == 2
+        assert problem in daemon.logged()
         shown = daemon.ctl("status")
         assert shown.returncode == 1
         assert problem.replace(f" {tmp_path}/home/", " ~/") in shown.stdout
-        told = eventually(lambda: [e for e in project.records("event") if e["kind"] == "config.reloaded"][1])
-        assert told["detail"]["problems"] == [problem]
+        kind = "config.reloaded" if content.startswith(b"[") else "config.rejected"
+        (*_, told) = eventually(lambda: [e for e in project.records("event") if e["kind"] == kind])
+        assert problem in (told["message"], *told["detail"].get("problems", ()))
+        path.unlink()
+        daemon.rpc("reload")
+        assert daemon.rpc("status")["problems"] == []
 
 
 def test_the_owner_names_a_redis_for_one_project(project: Project, tmp_path: Path) -> None:
@@ -192,3 +203,43 @@ def test_the_name_of_a_project_is_no_line_of_what_check_config_says(tmp_path: Pa
     assert "\x1b" not in said.stdout and "\u202e" not in said.stdout
     assert said.stdout.splitlines().count("[coordination]") == 1
     assert not any(line.startswith("redis_url") for line in said.stdout.splitlines())
+
+
+@pytest.mark.parametrize("broken", ["[agents\n", "x = 1 #" + "y" * 600, "\x00", "link"])
+def test_a_reload_of_a_file_that_broke_keeps_what_it_had_set(
+    project: Project, tmp_path: Path, broken: str
+) -> None:
+    path = project.claude / "coordd.toml"
+    path.write_text('[agents]\ntimeout = "77s"\n')
+    with watching(project, tmp_path) as daemon:
+        if broken == "link":
+            path.unlink()
+            path.symlink_to("/etc/hostname")
+        else:
+            path.write_text(broken)
+        said = daemon.ctl("reload")
+        assert (said.returncode, said.stdout) == (1, "")
+        assert str(path) in said.stderr
+        assert "what it has set stays in effect" in said.stderr
+        project.beat("a")
+        eventually(lambda: "a" in daemon.statuses())
+        (beat,) = [one for one in daemon.agent("a")["evidence"] if one["signal"] == "heartbeat"]
+        assert beat["threshold"] == 77
+        assert [one["kind"] for one in project.records("event")].count("config.rejected") == 1
+        path.unlink()
+        path.write_text('[agents]\ntimeout = "78s"\nstall_after = "nonsense"\n[redis]\nttl = "1m"\n')
+        said = daemon.ctl("reload")
+        assert (said.returncode, said.stdout) == (0, "changed: agents.timeout\n")
+        assert "warning: " in said.stderr
+        assert "agents.stall_after" in said.stderr
+        assert "redis.ttl" in said.stderr
+
+
+def test_a_file_that_was_broken_from_the_start_stops_no_reload(project: Project, tmp_path: Path) -> None:
+    (project.claude / "coordd.toml").write_text("[agents\n")
+    own = owners_file(tmp_path, project, agents={"timeout": "80s"})
+    with watching(project, tmp_path) as daemon:
+        own.write_text(own.read_text().replace("80s", "81s"))
+        said = daemon.ctl("reload")
+        assert (said.returncode, said.stdout) == (0, "changed: agents.timeout\n")
+        assert "no valid TOML" in said.stderr

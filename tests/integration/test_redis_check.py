@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Project, coordctl, environment, watching
+from live import Project, coordctl, environment, running, watching
 from redisd import RedisServer, free_port, redis_server, sentinel_of
 from waiting import PATIENCE, eventually
 
@@ -45,11 +45,12 @@ def test_a_sound_server(server: RedisServer, tmp_path: Path) -> None:
     assert {name: one["state"] for name, one in found.items()} == {
         **{"redis": "ok", "redis_version": "ok", "redis_tracking": "ok", "redis_read": "ok"},
         **{"redis_write": "ok", "redis_eviction": "ok", "redis_memory": "ok", "redis_clock": "ok"},
+        "redis_traces": "ok",
     }
     assert found["redis_version"]["detail"].startswith(server.kind.capitalize())
     assert server.run("KEYS", "*") == [b"heartbeat:a"]  # nothing was changed
     done = check(tmp_path, COORDD_REDIS_URL=server.url)
-    assert len(done.stdout.splitlines()) == 8
+    assert len(done.stdout.splitlines()) == 9
 
 
 def test_a_redis_that_only_redis_url_names_is_not_to_be_written_to(
@@ -206,3 +207,46 @@ def test_doctor_asks_the_configured_redis_with_the_daemon_down(server: RedisServ
     server.kill()
     found = findings(coordctl("doctor", "--json", environ=environ, cwd=tmp_path))
     assert (found["redis"]["result"], "redis_read" in found) == ("fail", False)
+
+
+OWN_AND_OTHER = [
+    # (configured, where agents' keys are, what is said, what is to be set)
+    ("", "shop:", "no key of agents is found without a prefix, while 3 are there behind 'shop:'", '"shop:"'),
+    ("shop", "shop:", "no key of agents is found behind 'shop', while 3 are there behind 'shop:'", '"shop:"'),
+    ("other:", "", "no key of agents is found behind 'other:', while 3 are there without a prefix", '""'),
+    ("", "é'\\\"/", "while 3 are there behind 'é'\\\"/'", '"é\'\\\\\\"/"'),
+]
+
+
+@pytest.mark.parametrize("row", OWN_AND_OTHER, ids=range(len(OWN_AND_OTHER)))
+def test_doctor_tells_of_agents_behind_another_prefix(
+    server: RedisServer, tmp_path: Path, row: tuple[str, str, str, str]
+) -> None:
+    configured, there, said, value = row
+    server.client.mset({f"session:{n}:heartbeat": "1" for n in range(1500)})
+    for key in ("heartbeat:a", "agent:heartbeat:b"):
+        server.client.set(f"{there}{key}", "1")
+    server.client.hset(f"{there}agents:registry", "a", "{}")
+    environ = {"COORDD_REDIS_URL": server.url, "COORDD_REDIS_PREFIX": configured}
+    code, found = states(tmp_path, server.url, COORDD_REDIS_PREFIX=configured)
+    assert (code, found["redis_traces"]["state"]) == (0, "warn")
+    assert said in found["redis_traces"]["detail"]
+    assert f"set coordination.redis_prefix = {value} " in found["redis_traces"]["fix"]
+    with running(
+        ["--layout", "user"],
+        sock=tmp_path / "home/.local/state/coordd/run/coordd.sock",
+        home=tmp_path / "home",
+        **environ,
+    ) as daemon:
+        told = findings(daemon.ctl("doctor", "--json"))["redis_traces"]
+        assert (told["result"], said in told["message"]) == ("warn", True)
+    _, found = states(tmp_path, server.url, COORDD_REDIS_PREFIX=there)
+    assert found["redis_traces"]["state"] == "ok"
+
+
+def test_no_trace_at_all_is_no_wrong_prefix(server: RedisServer, tmp_path: Path) -> None:
+    for key in (b"heartbeat", b"myheartbeat:a", b"cache:agents", b"\xff:heartbeat:a", b"a b:heartbeat:a"):
+        server.client.set(key, "1")
+    _, found = states(tmp_path, server.url)
+    assert found["redis_traces"]["state"] == "ok"
+    assert "no agent has left a trace there yet" in found["redis_traces"]["detail"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from live import Coordd, Project, watching
@@ -144,3 +145,26 @@ def test_every_command_speaks_of_such_a_place_in_any_locale(daemon: Coordd, loca
             _, out, error = ctl(daemon, *words, locale=locale, cwd=os.fsencode(daemon.socket.parents[2]))
             assert (b"fault of coordctl" in error, b"Traceback" in error) == (False, False), (words, error)
             assert out or b"No such" in error or b"no such option" in error.lower(), (words, error)
+
+
+def test_an_id_that_a_table_has_cut_is_found_as_it_is_shown(project: Project, tmp_path: Path) -> None:
+    long, other = "reviewer-of-pull-requests-" + "x" * 40, "reviewer-of-issues-" + "x" * 40
+    odd = "n\u00f6tes\n" + "y" * 50
+    for agent in (long, other, odd):
+        project.beat(agent)
+    with watching(project, tmp_path) as daemon:
+        eventually(lambda: len(daemon.statuses()) == 3)
+        for locale in ("utf-8", "ascii"):
+            _, out, _ = ctl(daemon, "agents", locale=locale)
+            cut = [line.split("  ")[0] for line in out.decode().splitlines()[1:]]
+            found = []
+            for shown in cut:
+                assert shown.endswith(("\u2026", "\\u2026"))
+                code, out, error = ctl(daemon, "agent", shown, "--json", locale=locale)
+                assert (code, error) == (0, b""), shown
+                found.append(json.loads(out)["agent_id"])
+            assert sorted(found) == sorted([long, other, odd])
+        code, _, error = ctl(daemon, "agent", "reviewer-\u2026", locale="utf-8")
+        assert code == 1
+        assert b"may mean 2 agents" in error
+        assert ctl(daemon, "agent", "\u2026", locale="utf-8")[0] == 1, "everybody's beginning"

@@ -372,3 +372,40 @@ def test_a_daemon_that_may_not_leave_word_runs_all_the_same(
     with watching(project, tmp_path) as ours:
         assert ours.rpc("status")["health"] == "ok"
         assert "will not list this coordd" in ours.logged()
+
+
+def test_a_daemon_whose_project_was_renamed_is_listed_where_it_is(
+    project: Project, other: Project, tmp_path: Path, home: Path
+) -> None:
+    moved = tmp_path / "moved"
+    with watching(project, tmp_path) as ours:
+        project.root.rename(moved)
+        (found,) = daemons(home, tmp_path)
+        assert (found["pid"], found["project"]) == (ours.pid, str(moved))
+        assert found["command"] == f"coordctl -w {moved} status"
+        assert ask(home, tmp_path, "-w", str(moved), "status").returncode == 1
+        # A file of somebody else's in its old place does not make that one the daemon.
+        folder = home / ".local/state/coordd/run/daemons"
+        (file,) = folder.glob("*.json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), "pid": os.getpid()}))
+        assert daemons(home, tmp_path) == []
+
+
+def test_a_command_that_asks_a_daemon_can_be_typed_whatever_its_path_holds(
+    tmp_path: Path, home: Path
+) -> None:
+    project = Project(tmp_path / "new\nline\x1b[31m it's")
+    with watching(project, tmp_path) as ours:
+        (found,) = daemons(home, tmp_path)
+        table = ask(home, tmp_path, "daemons").stdout.splitlines()[1]
+        shown = table[table.index("coordctl ") :]
+        assert shown == found["command"]
+        coordctl_here = f'coordctl() {{ {sys.executable} -m coordd.cli "$@"; }}\n'
+        said = subprocess.run(
+            ["bash", "-c", coordctl_here + shown + " --json"],
+            env=environment(home),
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert json.loads(said.stdout)["daemon"]["pid"] == ours.pid

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,9 +24,11 @@ from typing import Any
 
 from dash import Dashboard, dashboard
 from groups import entering, limited
+from left_behind import starter
 from live import Coordd, Project, running, utc_now
 from played_claude import PlayedSession, home
 from played_codex import CodexHome
+from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
 from waiting import NotYet, eventually
@@ -38,6 +41,7 @@ leader, follower = pty.openpty()
 os.login_tty(follower)
 signal.pause()
 """
+SERVES = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(10000)"
 SLEEPS = "import signal; print('here', flush=True); signal.pause()"
 ANOTHER = 4_000_001
 LIMIT = 512 << 20
@@ -63,6 +67,7 @@ class Look:
     after: Document = field(default_factory=dict)
     agents: list[Document] = field(default_factory=list)
     tasks: list[Document] = field(default_factory=list)
+    orphans: list[Document] = field(default_factory=list)
     full: list[Document] = field(default_factory=list)
     samples: list[Document] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
@@ -77,6 +82,7 @@ class Look:
 
 COMMANDS = (
     *("status", "status --json", "agents", "agents --json", "tasks", "tasks --json", "check"),
+    *("orphans", "orphans --json"),
     *("agents --activity stalled", "agents --status inactive"),
 )
 
@@ -92,6 +98,7 @@ def look(name: str, daemon: Coordd, dash: Dashboard, when: Callable[[Document], 
         # the dashboard answers from what it has for half a second
         eventually(lambda: dash.json("/api/status")["timestamp"] > before["timestamp"])
         one.agents = daemon.rpc("agents.list")["agents"]
+        one.orphans = daemon.rpc("orphans.list")["orphans"]
         one.tasks = daemon.rpc("tasks.list")["tasks"]
         one.full = [daemon.agent(agent["agent_id"], agent["workspace"]) for agent in one.agents]
         one.told = {command: daemon.ctl(*command.split()).stdout for command in COMMANDS}
@@ -244,17 +251,30 @@ class Busy:
             sessions["waiter"].call("AskUserQuestion")
             sessions["waiter"].status("waiting", "permission prompt")
             sessions["idler"].finish()
+            agent = stack.enter_context(starter(app.root, CLAUDE_CODE_SESSION_ID="left-session"))
+            played = PlayedSession(self.claude, agent.process, "left-session", str(app.root))
+            played.begin()
+            agent.start("server.pid", f"{sys.executable} -c {shlex.quote(SERVES)} & echo $! >server.pid")
             self._traces()
+            stack.enter_context(programs(self.root / "bin")).native("copilot", cwd=app.root)
             with beats(self._beat):
                 sock = self.home / "d.sock"
                 arguments = ["--layout", "user", "--config", str(self.config), "--socket", str(sock)]
                 with running(
-                    arguments, sock=sock, home=self.home, cwd=self.home, prefix=self.prefix
+                    arguments,
+                    sock=sock,
+                    home=self.home,
+                    cwd=self.home,
+                    prefix=self.prefix,
+                    COORDD_PROCESSES_ENABLED="true",
                 ) as daemon:
                     names = (*children, "worker")
                     eventually(lambda: {_reason(daemon, name) for name in names} == {"process"})
                     for child in children.values():
                         os.kill(child.pid, signal.SIGKILL)
+                    eventually(lambda: daemon.agent("left-session")["processes"] == 2)
+                    played.remove_record()
+                    agent.kill()
                     yield daemon, sessions
 
     def _traces(self) -> None:

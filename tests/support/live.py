@@ -194,11 +194,15 @@ def coordctl(
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
-    """Return an environment of the test's own, so that nothing of the user's is read or written."""
+    """Return an environment of the test's own, so that nothing of the user's is read or written.
+
+    Agents that are known by their processes alone are not looked for unless ``extra`` says so: those of other
+    tests would be found.
+    """
     theirs = ("COORDD_", "XDG_", "CLAUDE", "CODEX_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(theirs) and k != "REDIS_URL"}
     home.mkdir(parents=True, exist_ok=True)
-    return {**kept, "HOME": str(home), **extra}
+    return {**kept, "HOME": str(home), "COORDD_PROCESSES_ENABLED": "false", **extra}
 
 
 @contextlib.contextmanager

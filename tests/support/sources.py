@@ -7,10 +7,12 @@ import errno
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +31,7 @@ from coordd.agents.observation import Observation, observe
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentsChange, AgentTraces, Heartbeat, SourceTraces
 from coordd.host.process_facts import Process, ProcessFacts
-from coordd.host.processes import glance
+from coordd.host.processes import glance, lives
 from coordd.redislink import connection as redis_connection
 from coordd.redislink.connection import RedisConnection
 from coordd.runtime.schedule import now
@@ -49,9 +51,16 @@ from coordd.sources.file.found import ResolvedWorkspace
 from coordd.sources.file.hints import Hint, Signal, WorkFile
 from coordd.sources.file.reader import WorkspaceReader
 from coordd.sources.file.watch import Followed
+from coordd.sources.process import source as process_source
+from coordd.sources.process.families import SeenProgram
+from coordd.sources.process.finder import ProcessFinder
+from coordd.sources.process.looking import look_at
+from coordd.sources.process.programs import Program
+from coordd.sources.process.source import ProcessSource
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
 from coordd.sources.sessions.homes import HomesWanted
+from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.util import inotify
 
@@ -68,7 +77,9 @@ class Driver(Protocol):
 
     ``stray`` are hints that name nothing. :meth:`begin` lets the source be reached, after it was started or
     before; ``hangs`` and ``stands_still`` say whether :meth:`hang` and :meth:`stand_still` are possible.
-    ``keeps``: what has vanished stays, as ended, for as long as it is known. ``tasks``: it knows of tasks.
+    ``beats``: an agent shows that it lives each time that it says something; ``spoils``: a trace may be one
+    that cannot be used. ``keeps``: what has vanished stays, as ended, for as long as it is known. ``tasks``:
+    it knows of tasks.
     """
 
     finder: SourceFinder
@@ -78,6 +89,8 @@ class Driver(Protocol):
     stands_still: bool
     keeps: bool
     tasks: bool
+    beats: bool
+    spoils: bool
 
     def beat(self, agent_id: str, *tasks: str) -> None: ...
     def remove(self, agent_id: str) -> None: ...
@@ -93,7 +106,7 @@ class FakeDriver:
     """The fake."""
 
     stray = ("nobody", b"foreign", 7)
-    hangs = stands_still = tasks = True
+    hangs = stands_still = tasks = beats = spoils = True
     keeps = False
 
     def __init__(self, *, announces: bool) -> None:
@@ -131,6 +144,7 @@ class ToyDriver:
     """A source that takes nothing but a folder of its own and a line where sources are built."""
 
     announces = hangs = stands_still = keeps = tasks = False
+    beats = spoils = True
     stray = ("nobody",)
 
     def __init__(self, path: Path) -> None:
@@ -214,7 +228,7 @@ class _HangingBackend(FileBackend):
 class FileDriver:
     """A workspace."""
 
-    hangs = tasks = True
+    hangs = tasks = beats = spoils = True
     stands_still = keeps = False
     stray = (
         "nobody.heartbeat",
@@ -272,7 +286,7 @@ class FileDriver:
 class RedisDriver:
     """A Redis behind a proxy; where it announces nothing, the user may not ask for it."""
 
-    hangs = stands_still = tasks = True
+    hangs = stands_still = tasks = beats = spoils = True
     keeps = False
     stray = (b"heartbeat:nobody", b"foreign", b"", b"heartbeat:", b"heartbeat:\xff", b"agent:tasks:nobody")
 
@@ -340,7 +354,7 @@ class RedisDriver:
 class ClaudeCodeDriver:
     """A home of Claude Code; a process that only sleeps stands for each session."""
 
-    hangs = keeps = True
+    hangs = keeps = beats = spoils = True
     stands_still = tasks = False
     stray = (
         "nobody",
@@ -528,6 +542,117 @@ async def _claude(path: Path, _server: RedisServer, announces: bool) -> AsyncIte
             worker.close()
 
 
+class ProcessDriver:
+    """Processes that only sleep, and are taken for agents; each is told as the system's sample tells it."""
+
+    announces = hangs = keeps = True
+    stands_still = tasks = beats = spoils = False
+    stray = ("nobody", 7, process_source.StartedHint(Process(1, 1)))
+
+    def __init__(self, root: Path) -> None:
+        self.work = root
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.names: dict[Process, str] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.shown = True
+        self._deadline = process_source.READ_DEADLINE
+        self.worker, self.places = Worker("programs", replaceable=True), Worker("places", replaceable=True)
+        self.finder = ProcessFinder(
+            ProcessSource(
+                shows=self._shows,
+                running=self._running,
+                watched=lambda one: one.process in self.names,
+                look=self._look,
+                lives=self._lives,
+                wanted=lambda _: True,
+                places=Places(worker=self.places, configured=dict),
+                worker=self.worker,
+            )
+        )
+
+    def _shows(self) -> bool:
+        self.answers.wait(5)
+        return self.shown
+
+    def _running(self) -> list[ProcessFacts]:
+        self.answers.wait(5)
+        pids = [os.getpid(), *(one.pid for one in self.names)] if self.shown else []
+        return [seen for pid in pids if (seen := glance(pid)) is not None]
+
+    def _look(self, seen: ProcessFacts) -> SeenProgram | None:
+        self.answers.wait(5)
+        found = look_at(seen, everyone=True)
+        assert found is None  # it only sleeps
+        program = Program("toy", ("toy",))
+        name = self.names[seen.process]
+        return _Named(program, seen.process, 0, seen.started, "ann", str(self.work), None, name)
+
+    def _lives(self, process: Process) -> bool | None:
+        self.answers.wait(5)
+        if not self.shown:
+            raise SourceLost("the system shows no processes")
+        return lives(process)
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        if agent_id not in self.children:
+            self.children[agent_id] = child = subprocess.Popen(("sleep", "1000"), stdin=subprocess.DEVNULL)
+            seen = glance(child.pid)
+            assert seen is not None
+            self.names[seen.process] = agent_id
+            self.finder.started([seen])
+
+    def remove(self, agent_id: str) -> None:
+        child = self.children.pop(agent_id)
+        child.kill()
+        child.wait()
+
+    def spoil(self, agent_id: str) -> None:
+        raise NotImplementedError
+
+    def break_(self) -> None:
+        self.shown = False
+
+    def hang(self) -> None:
+        process_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        self.shown = True
+        self.answers.set()
+        process_source.READ_DEADLINE = self._deadline
+        self.finder.resolve_again()
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        await self.places.run(os.getpid, deadline=5)  # its thread is not the source's
+
+
+@dataclass(frozen=True, slots=True)
+class _Named(SeenProgram):
+    name: str = ""
+
+    @property
+    def agent_id(self) -> str:
+        return self.name
+
+
+@asynccontextmanager
+async def _process(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    assert announces
+    driver = ProcessDriver(path)
+    try:
+        yield driver
+    finally:
+        driver.mend()
+        for agent_id in list(driver.children):
+            driver.remove(agent_id)
+        for worker in (driver.worker, driver.places):
+            worker.close()
+
+
 @asynccontextmanager
 async def _codex(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
     driver = CodexDriver(path / "home", announces=announces)
@@ -573,9 +698,10 @@ async def _redis(_path: Path, server: RedisServer, announces: bool) -> AsyncIter
 
 
 _MAKERS = {"fake": _fake, "toy": _toy, "file": _file, "redis": _redis, "claude": _claude, "codex": _codex}
+_MAKERS["process"] = _process
 KINDS = (
     *("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled"),
-    *("claude", "claude-polled", "codex", "codex-polled"),
+    *("claude", "claude-polled", "codex", "codex-polled", "process"),
 )
 """Every kind of source, by whether it announces changes or is polled."""
 

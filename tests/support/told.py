@@ -42,7 +42,7 @@ def answers(daemon: Coordd) -> Iterator[str]:
         "agents.get": [{"agent_id": one["agent_id"], "workspace": one["workspace"]} for one in agents],
         "history.query": [{"type": kind} for kind in ("system", "agent", "event")],
     }
-    ours = {"subscribe", "reload", "agents.forget", "attention.ack"}  # what is no question
+    ours = {"subscribe", "reload", "agents.forget", "attention.ack", "records.purge"}  # what is no question
     methods = set(daemon.rpc("describe")["methods"]) - ours
     assert {"status", "agents.list", "agents.get", "history.query", "tasks.list"} <= methods
     for method in methods:

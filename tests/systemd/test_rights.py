@@ -36,3 +36,6 @@ def test_only_root_and_the_service_itself_may_reload(box: Box) -> None:
     refused = box.try_("coordctl", "reload", user="bob")
     assert refused.returncode == 1
     assert "root" in refused.stderr
+    for who, allowed in (("bob", False), ("root", True)):
+        done = box.try_("coordctl", "records", "purge", "--agent", "nobody", user=who)
+        assert (done.returncode == 0) is allowed, done.stderr

@@ -9,13 +9,16 @@ import errno
 import grp
 import os
 import pwd
-import shlex
 import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from coordd.util.shell import shell_word
+
 READ, WRITE, SEARCH = os.R_OK, os.W_OK, os.X_OK
 
+READ_ALL = 0b100
+"""CAP_DAC_READ_SEARCH, linux/capability.h."""
 _DAC = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, linux/capability.h
 
 
@@ -45,7 +48,8 @@ class AccessObstacle(NamedTuple):
     """The component that ended a walk along a path, and the missing rights (READ | WRITE | SEARCH).
 
     ``errno`` is set if nobody could look at it, so that its rights are unknown; ``more`` is the number of
-    further files beside it that are closed as well.
+    further places that are closed as well. ``kind`` says what is there in place of a directory, and that no
+    right would help.
     """
 
     path: str
@@ -53,11 +57,12 @@ class AccessObstacle(NamedTuple):
     rights: FileRights | None = None
     errno: int | None = None
     more: int = 0
+    kind: str = ""
 
     @property
     def missing(self) -> bool:
         """Return whether there is nothing at this path."""
-        return self.errno in (errno.ENOENT, errno.ENOTDIR)
+        return self.errno in (errno.ENOENT, errno.ENOTDIR) and not self.kind
 
 
 def user_of(uid: int) -> Credentials:
@@ -93,17 +98,19 @@ def primary_group(user: Credentials) -> int:
 
 def grant(obstacle: AccessObstacle, user: Credentials) -> str:
     """Return commands that give a user the missing rights; the one that gives least comes first."""
+    path = shell_word(obstacle.path)
+    if obstacle.kind:
+        return f"name the right path, or see what is there: ls -ld {path}"
     letters = in_letters(obstacle.wanted)
-    path = shlex.quote(obstacle.path)
     whose = user_class(obstacle.rights, user)
     if whose == "u":
         return f"chmod u+{letters} {path}"  # for an owner only the owner's bits count
     return f"setfacl -m u:{user.name}:{letters} {path}   or: chmod {whose}+{letters} {path}"
 
 
-def ask_as(user: Credentials) -> str:
-    """Return what to do where only this user, or root, can tell."""
-    return f"ask as root, or as {user.name}: sudo -u {shlex.quote(user.name)} coordctl doctor"
+def ask_as(user: Credentials, ask: str = "coordctl doctor") -> str:
+    """Return what to do where only this user, or root, can tell; ``ask`` is the command that asks again."""
+    return f"ask as root, or as {user.name}: sudo -u {shell_word(user.name)} {ask}"
 
 
 def user_class(rights: FileRights | None, user: Credentials) -> str:

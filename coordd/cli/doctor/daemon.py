@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from coordd import __version__
 from coordd.cli.advice import restarting
 from coordd.cli.agent_places import short_paths
-from coordd.cli.doctor.access import WRITE, FileRights, group_name, owner_and_mode, user_name, user_of
+from coordd.cli.doctor.access import (
+    READ,
+    WRITE,
+    AccessObstacle,
+    Credentials,
+    FileRights,
+    grant,
+    owner_and_mode,
+)
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.doctor.service_command import BAD_CONFIG
+from coordd.cli.doctor.service_command import BAD_CONFIG, ConfigAnswer
 from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import DaemonNotRunning
+from coordd.protocol.access import ask_as, joining, may_be_joined
 from coordd.protocol.paths import is_socket, link_in_project, project_of, system_paths, user_paths
+from coordd.protocol.starting import start_of
 from coordd.util import fastjson
 from coordd.util.flocks import flock_holders
 from coordd.util.regular_files import read_file
+from coordd.util.shell import shell_word
 from coordd.util.text import count, duration, number, shown
 from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from coordd.cli.doctor.facts import DoctorFacts
 
@@ -140,10 +151,23 @@ def check_config(facts: DoctorFacts) -> Iterator[Finding]:
             "config",
             "fail",
             answer.error + (kept if answer.code == BAD_CONFIG else ""),
-            f"edit {where}, then 'coordd check-config'"
+            f"{_mend(answer)}, then 'coordd check-config'"
             if answer.code == BAD_CONFIG
             else "'coordd check-config' must run: install coordd again, with what it depends on",
         )
+
+
+def _mend(answer: ConfigAnswer) -> str:
+    """Return what to correct: an error begins with the place of the value that cannot be used."""
+    layouts = (user_paths(os.environ, sys.platform), system_paths(sys.platform))
+    files = (answer.file, *(paths["config_file"] for paths in layouts))
+    for file in files:
+        if file is not None and answer.error.startswith(f"{file}: "):
+            return f"edit {shell_word(file)}"
+    place = answer.error.partition(": ")[0]
+    if os.path.isabs(place):
+        return f"edit {shell_word(place)}"
+    return f"correct {place}, where the daemon is started"
 
 
 def check_restart(facts: DoctorFacts) -> Iterator[Finding]:
@@ -160,8 +184,7 @@ def check_restart(facts: DoctorFacts) -> Iterator[Finding]:
         "restart",
         "warn",
         f"reloaded, but as before until a restart: {keys}{more}",
-        "restart it: 'coordd restart', a service with 'systemctl restart coordd' ('systemctl --user …' for "
-        "your own)",
+        f"restart it: {_restart(facts)}",
     )
 
 
@@ -240,17 +263,39 @@ def check_traces(facts: DoctorFacts) -> Iterator[Finding]:
         yield Finding("traces", "ok", "every trace of every agent can be read")
         return
     listed = malformed.get("traces")
-    named = [
-        f"{shown(as_dict(one).get('path'))}: {shown(as_dict(one).get('reason'))}"
-        for one in (listed if isinstance(listed, list) else [])[:_SHOWN]
-    ]
-    more = f"; and {known - len(named):.0f} more" if known > len(named) else ""
-    yield Finding(
-        "traces",
-        "warn",
-        f"{known:.0f} malformed, passed over: {'; '.join(named)}{more}",
-        "correct what writes them, or remove them",
-    )
+    traces = [as_dict(one) for one in (listed if isinstance(listed, list) else [])]
+    denied = number(malformed.get("denied")) or 0
+    bad = _named([one for one in traces if one.get("denied") is not True], known - denied)
+    closed = _named([one for one in traces if one.get("denied") is True], denied)
+    if known > denied:
+        words = f"{known - denied:.0f} malformed, passed over: {bad}"
+        yield Finding("traces", "warn", words, "correct what writes them, or remove them")
+    if denied:
+        words = f"{denied:.0f} may not be read{': ' if closed else ''}{closed}"
+        yield Finding("traces", "warn", words, _right_to_read(traces, facts.daemon))
+
+
+def _named(traces: Sequence[dict[str, Any]], known: float) -> str:
+    named = [f"{shown(one.get('path'))}: {shown(one.get('reason'))}" for one in traces[:_SHOWN]]
+    more = [f"and {known - len(named):.0f} more"] if known > len(named) else []
+    return "; ".join([*named, *more])
+
+
+def _right_to_read(traces: Sequence[dict[str, Any]], user: Credentials) -> str:
+    """Return what gives the right; to remove what a living agent wrote would be wrong."""
+    keep = "living agents may have written them, so remove none"
+    for one in traces:
+        path = one.get("path")
+        if one.get("denied") is not True or not isinstance(path, str) or not os.path.isabs(path):
+            continue
+        try:
+            state = os.stat(path, follow_symlinks=False)
+        except OSError:
+            continue
+        rights = FileRights(state.st_mode, state.st_uid, state.st_gid)
+        command = grant(AccessObstacle(path, READ, rights), user)
+        return f"{command}   ({keep}; the check of the workspace has it for all)"
+    return f"give the daemon the right to read them, as the checks of workspaces and Redis say; {keep}"
 
 
 def _refused(facts: DoctorFacts) -> Finding:
@@ -263,15 +308,9 @@ def _refused(facts: DoctorFacts) -> Finding:
         rights = obstacle.rights
         if rights is None or "denied" not in message:
             break
-        owner, group = user_name(rights.uid), group_name(rights.gid)
-        ask_as_owner = f"ask as {owner}: sudo -u {shlex.quote(owner)} coordctl doctor"
-        if not rights.mode & obstacle.wanted << 3:
-            return Finding("socket", "fail", message, ask_as_owner)
-        if rights.gid in user_of(facts.me.uid).gids:
-            fix = f"log in again, or 'newgrp {group}': this session began before you joined that group"
-        else:
-            me = shlex.quote(user_name(facts.me.uid))
-            fix = f"sudo usermod -aG {shlex.quote(group)} {me}, then log in again; or {ask_as_owner}"
+        fix = ask_as(rights.uid, path, "doctor")
+        if rights.mode & obstacle.wanted << 3 and may_be_joined(rights.gid):
+            fix = f"{joining(rights.gid)}; or {fix}"
         return Finding("socket", "fail", message, fix)
     return Finding("socket", "fail", message, f"if it is stopped or stuck, restart it: {_restart(facts)}")
 
@@ -285,7 +324,8 @@ def _restart(facts: DoctorFacts) -> str:
     }
     layout = facts.section("daemon").get("layout") or layouts.get(socket)
     root = project_of(socket)
-    return restarting("project" if root else layout, root)
+    start = start_of(facts.config_of, facts.daemon.uid) if facts.alive else None
+    return restarting("project" if root else layout, root, start)
 
 
 def _rights(path: str) -> str:

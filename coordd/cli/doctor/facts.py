@@ -20,6 +20,7 @@ from coordd.cli.doctor.trying import first_obstacle
 from coordd.errors import CannotTell, ClientError, CoorddError, DaemonNotRunning
 from coordd.protocol.left_behind import last_snapshot
 from coordd.util import fastjson
+from coordd.util.shell import shell_word
 from coordd.util.units import parse_duration
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class DoctorFacts:
             if isinstance(value, str) and os.path.isabs(value):
                 return value
         return None
+
+    @property
+    def ask(self) -> str:
+        """Return the command that asks the same daemon again, whoever types it."""
+        socket = self.socket or next(iter(self.tried), None)
+        named = "" if socket is None else f"--socket {shell_word(os.path.abspath(socket))} "
+        return f"coordctl {named}doctor"
 
     @property
     def interval(self) -> float:

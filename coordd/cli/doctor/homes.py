@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
+from coordd.util.shell import shell_word
 from coordd.util.text import count, number, shown
 from coordd.util.untyped import dicts
 
@@ -21,8 +21,13 @@ _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 _OF_THE_SYSTEM = (
     "the system's coordd does not see what only its owner may read, such as sessions of Claude Code and "
-    "Codex; ways out: 'coordd service install --user' as that user, --system --run-as USER, or heartbeats in "
-    ".claude/coordination"
+    "Codex; ways out: 'coordd service install --user' as that user, --system --run-as USER, "
+    "--system --read-homes, or heartbeats in .claude/coordination"
+)
+_OF_EVERYBODY = (
+    "homes of all users are read: this coordd has CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and may read every "
+    "file of this machine (systemd-analyze security coordd); "
+    "back: 'coordd service install --system --no-read-homes'"
 )
 
 
@@ -34,10 +39,13 @@ def check_homes(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if not facts.alive:
         return
-    if facts.section("daemon").get("layout") == "system":
-        yield Finding("home", "ok", _OF_THE_SYSTEM)
+    daemon = facts.section("daemon")
+    if daemon.get("layout") == "system":
+        yield Finding("home", "ok", _OF_EVERYBODY if daemon.get("reads_homes") is True else _OF_THE_SYSTEM)
     for source in dicts(facts.status.get("sources"))[:_LISTED]:
-        if source.get("kind") != "redis":
+        if source.get("kind") == "process":
+            yield _programs(source)
+        elif source.get("kind") != "redis":
             yield _home(source, facts)
             yield from _unrecognised(source)
 
@@ -63,6 +71,16 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
     return Finding("home", "ok", f"{named} {how}{why}{seen}")
 
 
+def _programs(source: dict[str, Any]) -> Finding:
+    """Return what there is to say of agents that are known by their processes alone."""
+    if source.get("state") == "unreadable":
+        words = f"other coding agents cannot be seen by their processes: {shown(source.get('error'))}"
+        return Finding("programs", "warn", words, "see whether /proc shows them: ls /proc")
+    return Finding(
+        "programs", "ok", f"other coding agents are seen by their processes: {count(source.get('agents'))}"
+    )
+
+
 def _way_out(home: str, program: str) -> str:
     """Return what to do about a home of the own user: its folder of sessions may be gone, or be closed."""
     folder = os.path.join(home, "sessions")
@@ -73,7 +91,7 @@ def _way_out(home: str, program: str) -> str:
         return f"start {program}: it makes this folder again; until then nothing is known of its sessions"
     except (OSError, ValueError):
         pass  # the rights are what is to be looked at
-    return f"look at its rights: ls -ld {shlex.quote(home)} {shlex.quote(folder)}"
+    return f"look at its rights: ls -ld {shell_word(home)} {shell_word(folder)}"
 
 
 def _unrecognised(source: dict[str, Any]) -> Iterator[Finding]:

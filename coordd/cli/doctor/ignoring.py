@@ -7,12 +7,12 @@ believes it only where it is sure: git refuses to judge another user's repositor
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 from coordd.cli.doctor.findings import Finding
+from coordd.util.shell import shell_word
 from coordd.util.untyped import as_dict
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check_ignoring(facts: DoctorFacts) -> Iterator[Finding]:
         "git",
         "ok",
         f"git does not ignore {traces}: each beat shows up in 'git status' there{more}",
-        f"if that is unwanted: echo '*' >{shlex.quote(os.path.join(traces, '.gitignore'))}",
+        f"if that is unwanted: echo '*' >{shell_word(os.path.join(traces, '.gitignore'))}",
     )
 
 

@@ -10,7 +10,6 @@ import errno
 import fnmatch
 import glob
 import os
-import shlex
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from coordd.cli.doctor.access import READ, SEARCH, AccessObstacle, Credentials, 
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.trying import as_user, first_obstacle
 from coordd.errors import CannotTell
+from coordd.util.shell import shell_word
 from coordd.util.text import number, shown
 from coordd.util.untyped import as_dict, dicts
 
@@ -111,7 +111,7 @@ def _told(entry: str, place: dict[str, Any], user: Credentials) -> Finding:
     finding = _closed(entry, path, user) if isinstance(path, str) else None
     if finding is not None and finding.fix is not None:
         return finding
-    look = None if not isinstance(path, str) else f"see whose it is: ls -ld {shlex.quote(path)}"
+    look = None if not isinstance(path, str) else f"see whose it is: ls -ld {shell_word(path)}"
     return Finding("workspace", "fail", f"{entry}: cannot be looked into: {reason}", look)
 
 

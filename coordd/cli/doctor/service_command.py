@@ -77,6 +77,7 @@ def run_coordd(
     pid: object,
     where: str | None,
     user: Credentials | None = None,
+    deadline: float = DEADLINE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the service, in a process of its own, with the configuration of a daemon.
 
@@ -86,9 +87,10 @@ def run_coordd(
         pid: of a running daemon, whose environment counts; with None ours does.
         where: the directory to run it from if no daemon runs; None stands for the root.
         user: the user to run it as, which needs root; None: our own user.
+        deadline: seconds that it may take.
 
     Raises:
-        CannotTell: it cannot be run, or takes longer than :data:`DEADLINE`.
+        CannotTell: it cannot be run, or takes longer than the deadline.
     """
     arguments, _ = _arguments(daemon)
     environ = _environment(pid)
@@ -105,14 +107,14 @@ def run_coordd(
             errors="replace",
             env=environ,
             cwd="/" if pid is not None else where or "/",
-            timeout=DEADLINE,
+            timeout=deadline,
             check=False,
             user=None if user is None else user.uid,
             group=None if user is None else primary_group(user),
             extra_groups=None if user is None else sorted(user.gids),
         )
     except subprocess.TimeoutExpired:
-        raise CannotTell(f"'coordd {command[0]}' takes more than {DEADLINE:g} s") from None
+        raise CannotTell(f"'coordd {command[0]}' takes more than {deadline:g} s") from None
     except (OSError, subprocess.SubprocessError) as error:
         whose = f" as {user.name}" if user is not None else ""
         reason = getattr(error, "strerror", None) or error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from coordd.errors import CannotTell
 from coordd.protocol.paths import link_in_project
 from coordd.records.names import parse_part
 from coordd.util import fastjson
+from coordd.util.shell import shell_word
 from coordd.util.text import ago, epoch_of, number, size
 from coordd.util.untyped import as_dict
 
@@ -53,14 +53,12 @@ def check_directories(facts: DoctorFacts) -> Iterator[Finding]:
         link = link_in_project(path)
         if link is not None:
             words = f"{link} is a symbolic link, and in a project coordd follows none"
-            away = (
-                f"move it away: mv {shlex.quote(link)} {shlex.quote(link + '.aside')}; or use --layout user"
-            )
+            away = f"move it away: mv {shell_word(link)} {shell_word(link + '.aside')}; or use --layout user"
             yield Finding(key, "fail", words, away)
             continue
         if not os.path.lexists(path):
             result: Result = "fail" if facts.alive else "ok"
-            fix = f"restart coordd, which makes it; or: mkdir -p {shlex.quote(path)}" if facts.alive else None
+            fix = f"restart coordd, which makes it; or: mkdir -p {shell_word(path)}" if facts.alive else None
             yield Finding(key, result, f"{path} does not exist; coordd makes it when it starts", fix)
             continue
         if not os.path.isdir(path):
@@ -200,7 +198,7 @@ def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
         if facts.alive:  # what cannot be written is a failing sink, which has a check of its own
             return Finding(key, "ok", f"{path} exists; {reason}")
         words = f"{path}: cannot tell whether {user} may write there: {reason}"
-        return Finding(key, "warn", words, ask_as(facts.daemon))
+        return Finding(key, "warn", words, ask_as(facts.daemon, facts.ask))
     if obstacle is None:
         return Finding(key, "ok", f"{path} is writable for {user}")
     return Finding(
@@ -208,7 +206,7 @@ def _writable(key: str, path: str, facts: DoctorFacts) -> Finding:
         "fail",
         f"{path}: {user} lacks {in_letters(obstacle.wanted)} on {obstacle.path} "
         f"({owner_and_mode(obstacle.rights) if obstacle.rights else '?'})",
-        f"chown {user} {shlex.quote(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
+        f"chown {user} {shell_word(path)}" if obstacle.wanted & WRITE else grant(obstacle, facts.daemon),
     )
 
 
@@ -232,7 +230,7 @@ def _link_problem(path: str, current: str, kind: str, extension: str) -> tuple[s
 
 
 def _mv(path: str) -> str:
-    return f"mv {shlex.quote(path)} {shlex.quote(path + '.other')}"
+    return f"mv {shell_word(path)} {shell_word(path + '.other')}"
 
 
 def check_strangers(facts: DoctorFacts) -> Iterator[Finding]:

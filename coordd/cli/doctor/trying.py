@@ -6,10 +6,12 @@ that hangs in a mount is killed and not waited for, since such a process cannot 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
 import signal
+import stat
 import sys
 import time
 import warnings
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordd.cli.doctor.access import SEARCH, AccessObstacle, Credentials, FileRights, primary_group, process
 from coordd.errors import CannotTell
+from coordd.util.regular_files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 DEADLINE = 5.0
 """Seconds for one trial."""
 
+LOOP = "a symbolic link that leads to itself"
 _PR_SET_KEEPCAPS = 8  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
@@ -89,7 +93,28 @@ def obstacle_on_the_way(path: str, wanted: int) -> AccessObstacle | None:
     """Return the same as :func:`first_obstacle`, for the user of this process."""
     real = os.path.realpath(path)
     steps = [(above, SEARCH) for above in _above(real)]
-    return next(filter(None, (obstacle_on(step, needed) for step, needed in [*steps, (real, wanted)])), None)
+    for step, needed in [*steps, (real, wanted)]:
+        found = obstacle_on(step, needed)
+        if step != real and (found is None or found.errno is None):
+            found = no_directory(step) or found
+        if found is not None and found.errno == errno.ELOOP:
+            return found._replace(kind=LOOP)
+        if found is not None:
+            return found
+    return None
+
+
+def no_directory(path: str, *, follow: bool = True) -> AccessObstacle | None:
+    """Return the obstacle that something else than a directory is at a path; None where nothing else is."""
+    try:
+        mode = os.stat(path, follow_symlinks=follow).st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return AccessObstacle(path, SEARCH, errno=error.errno, kind=LOOP)
+        return None
+    if stat.S_ISDIR(mode):
+        return None
+    return AccessObstacle(path, SEARCH, errno=errno.ENOTDIR, kind=kind_of(mode))
 
 
 def obstacle_on(path: str, wanted: int) -> AccessObstacle | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,10 +20,11 @@ from coordd.cli.doctor.access import (
     user_class,
 )
 from coordd.cli.doctor.findings import Finding, Result
-from coordd.cli.doctor.trying import find_obstacle, obstacle_on, obstacle_on_the_way
-from coordd.cli.workspace_words import entry_lines
+from coordd.cli.doctor.trying import find_obstacle, no_directory, obstacle_on, obstacle_on_the_way
+from coordd.cli.workspace_words import entry_lines, none_named
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
+from coordd.util.shell import shell_word
 from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
-FOLDERS = ("agents", "claims", "tasks", "status")
+FOLDERS = {
+    "agents": (".heartbeat", ".tasks", ".active", "active.list"),
+    "claims": (".claim", ".json"),
+    "tasks": (),  # their names alone count
+    "status": (".progress",),
+}
+"""The folders of traces, and how the names of those end whose content is read."""
+_NAMED = "correct --workspace or coordination.workspaces, whichever names it"
 MAX_FILES = 20_000
 """Files checked in one folder at most; further ones are most likely like these."""
 WATCHES_FIX = (
@@ -59,6 +66,8 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
                 entry_lines(entry, None)[0],
                 "correct coordination.workspaces if it is wrong",
             )
+    elif not workspaces and facts.section("daemon").get("mode") == "redis":
+        yield Finding("workspace", "ok", none_named(dict(facts.status)))
     elif not workspaces and not watched_elsewhere:
         yield Finding(
             "workspace",
@@ -67,23 +76,28 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
             "coordd run --workspace DIR, or name them in coordination.workspaces and 'coordctl reload'",
         )
     for path, state, error in workspaces:
-        yield check_workspace(path, state, error, facts.daemon)
+        yield check_workspace(path, state, error, facts.daemon, ask=facts.ask)
 
 
-def check_workspace(path: str, state: str | None, error: str | None, user: Credentials) -> Finding:
-    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run."""
+def check_workspace(
+    path: str, state: str | None, error: str | None, user: Credentials, *, ask: str = "coordctl doctor"
+) -> Finding:
+    """Check one workspace; ``state`` and ``error`` are what the daemon reports, None if it does not run.
+
+    ``ask`` is the command to type as somebody who can tell more.
+    """
     coordination = os.path.join(path, ".claude", "coordination")
     untried = None
     try:
         denied = find_obstacle(user, partial(find_denied, path))
     except OSError as hung:
-        see = f"look at its mount: findmnt -T {shlex.quote(path)}"
+        see = f"look at its mount: findmnt -T {shell_word(path)}"
         return Finding("workspace", "warn", f"{path}: cannot tell: {hung}", see)
     except CannotTell as reason:  # only what the daemon reports is known
         untried = str(reason)
         denied = AccessObstacle(coordination, READ, errno=errno.ENOENT) if state == "waiting" else None
-    if denied is not None and denied.errno is None:
-        return _closed(path, coordination, denied, user)
+    if denied is not None and (denied.kind or denied.errno is None):
+        return _misplaced(path, denied) if denied.kind else _closed(path, coordination, denied, user)
     if denied is not None and denied.missing:
         return _missing(path, denied.path, state)
     if denied is not None:
@@ -97,10 +111,22 @@ def check_workspace(path: str, state: str | None, error: str | None, user: Crede
         )
     if untried is not None and state is None:
         words = f"{path}: cannot tell whether {user.name} may read it: {untried}"
-        return Finding("workspace", "warn", words, ask_as(user))
+        return Finding("workspace", "warn", words, ask_as(user, ask))
     return _read(
         path, state, error, f"is readable for {user.name}" if untried is None else f"is read; {untried}"
     )
+
+
+def _misplaced(path: str, found: AccessObstacle) -> Finding:
+    """Return the finding for something else in place of a directory: no right would help."""
+    there = shell_word(found.path)
+    words = found.path if found.path == path else f"{path}: {found.path}"
+    words += f" is {found.kind}, not a directory"
+    if found.path == path or not found.path.startswith(f"{path}/"):
+        fix = f"{_NAMED}; see what is there: ls -ld {there}"
+    else:
+        fix = f"move it away: mv {there} {shell_word(found.path + '.other')}"
+    return Finding("workspace", "fail", words, fix)
 
 
 def _missing(path: str, missing: str, state: str | None) -> Finding:
@@ -108,7 +134,7 @@ def _missing(path: str, missing: str, state: str | None) -> Finding:
     words = f"{missing} does not exist"
     if not os.path.isdir(path):
         result: Result = "fail" if state == "unreadable" else "warn"
-        return Finding("workspace", result, words, "correct coordination.workspaces")
+        return Finding("workspace", result, words, f"{_NAMED}; or: mkdir -p {shell_word(path)}")
     words += ": no agent has coordinated there yet"
     if state == "unreadable":
         return Finding("workspace", "fail", words, _first_agent(coordination))
@@ -129,25 +155,32 @@ def _read(path: str, state: str | None, error: str | None, words: str) -> Findin
 def find_denied(path: str) -> AccessObstacle | None:
     """Return what the user of this process may not read of a workspace: the way to it, folders, files."""
     coordination = os.path.join(path, ".claude", "coordination")
-    obstacle = obstacle_on_the_way(coordination, READ | SEARCH)
-    folders = [os.path.join(coordination, name) for name in FOLDERS]
-    while obstacle is None and folders:
-        folder = folders.pop(0)
+    steps = (path, os.path.dirname(coordination), coordination)
+    agents = os.path.join(coordination, "agents")
+    obstacle = next(filter(None, map(no_directory, steps)), None) or no_directory(agents, follow=False)
+    obstacle = obstacle or obstacle_on_the_way(coordination, READ | SEARCH)
+    if obstacle is not None:
+        return obstacle
+    closed: list[AccessObstacle] = []
+    for name, endings in FOLDERS.items():
+        folder = os.path.join(coordination, name)
         if os.path.isdir(folder) and not os.path.islink(folder):  # coordd follows no link here
-            obstacle = obstacle_on(folder, READ | SEARCH) or _closed_file(folder)
-    return obstacle
+            shut = obstacle_on(folder, READ | SEARCH)
+            closed += [shut] if shut is not None else _closed_files(folder, endings)
+    return closed[0]._replace(more=len(closed) - 1) if closed else None
 
 
-def _closed_file(folder: str) -> AccessObstacle | None:
+def _closed_files(folder: str, endings: tuple[str, ...]) -> list[AccessObstacle]:
     with os.scandir(folder) as entries:
         files = [
             one.path
             for one in islice(entries, MAX_FILES)
-            if not one.name.startswith(".") and one.is_file(follow_symlinks=False)
+            if one.name.endswith(endings)
+            and not one.name.startswith(".")
+            and one.is_file(follow_symlinks=False)
         ]
-    found = filter(None, (obstacle_on(file, READ) for file in files))
-    closed = [one for one in found if not one.missing]  # a missing one has gone, as agents come and go
-    return closed[0]._replace(more=len(closed) - 1) if closed else None
+    found = filter(None, (obstacle_on(file, READ) for file in sorted(files)))
+    return [one for one in found if not one.missing]  # a missing one has gone, as agents come and go
 
 
 def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Credentials) -> Finding:
@@ -155,12 +188,12 @@ def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Creden
     inside = os.path.realpath(obstacle.path).startswith(os.path.realpath(coordination))
     # A beat may write a new file, so only the folder's default ACL entry covers later files too.
     fix = (
-        f"setfacl -R -m u:{user.name}:rX,d:u:{user.name}:rX {shlex.quote(coordination)}"
-        f"   or: chmod -R {user_class(rights, user)}+rX {shlex.quote(coordination)}"
+        f"setfacl -R -m u:{user.name}:rX,d:u:{user.name}:rX {shell_word(coordination)}"
+        f"   or: chmod -R {user_class(rights, user)}+rX {shell_word(coordination)}"
         if inside
         else grant(obstacle, user)
     )
-    more = f" and {obstacle.more} more there" if obstacle.more else ""
+    more = f", and {obstacle.more} more of its traces" if obstacle.more else ""
     return Finding(
         "workspace",
         "fail",
@@ -171,7 +204,7 @@ def _closed(path: str, coordination: str, obstacle: AccessObstacle, user: Creden
 
 
 def _first_agent(coordination: str) -> str:
-    return f"start an agent there, or: mkdir -p {shlex.quote(os.path.join(coordination, 'agents'))}"
+    return f"start an agent there, or: mkdir -p {shell_word(os.path.join(coordination, 'agents'))}"
 
 
 def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:

@@ -21,7 +21,7 @@ from msgspec import Raw
 from coordd.model import SinkStatus
 from coordd.records.moments import EARLIEST, LATEST, key
 from coordd.redislink.facts import RedisFacts
-from coordd.redislink.session import RedisLost
+from coordd.redislink.session import Command, RedisLost
 from coordd.runtime.clocks import Moment
 from coordd.runtime.worker import Worker
 from coordd.sinks.base import Notice
@@ -40,6 +40,7 @@ LINGER = 0.1
 OVERLAP = 120.0
 """Seconds of records read again from before a checkpoint: they were on their way when it was made."""
 LAST_TRY = 1.0
+_FORGOTTEN_AT_ONCE = 200
 _AGE_EVERY = 5.0
 _CLOSE_FILES_AFTER = 60.0
 """Seconds of outage after which files being read are closed, so that their space can be freed."""
@@ -117,6 +118,30 @@ class RedisSink:
             self._wake.set()
         else:
             self._age()
+
+    async def forget(self, samples: Sequence[Sample]) -> int | None:
+        """Take agents' samples out of Redis; return how many were there, None while it cannot be asked."""
+        fields: dict[bytes, list[bytes]] = {}
+        for one in samples:
+            if one.field is not None:
+                fields.setdefault(one.key, []).append(one.field)
+        self._by_topic["agent"].queue.drop({(one.key, one.field) for one in samples})
+        session, deleted = self._session, 0
+        if session is None:
+            return None
+        commands: list[Command] = [("HDEL", key, *dict.fromkeys(names)) for key, names in fields.items()]
+        try:
+            for begin in range(0, len(commands), _FORGOTTEN_AT_ONCE):
+                replies = await session.call(*commands[begin : begin + _FORGOTTEN_AT_ONCE])
+                if not all(isinstance(reply, int) for reply in replies):
+                    return None
+                deleted += sum(reply for reply in replies if isinstance(reply, int))
+        except RedisLost as lost:
+            if self._session is session:
+                self.down(str(lost))
+                self._broken(lost)
+            return None
+        return deleted
 
     def up(self, session: Exchange, facts: RedisFacts) -> None:
         """Begin to write over a new connection: what waits, and everything that this server may lack."""

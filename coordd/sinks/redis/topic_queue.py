@@ -17,7 +17,7 @@ bytes that order like time (:mod:`coordd.records.moments`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from coordd.records.moments import EARLIEST, LATEST, moment_of
 from coordd.sinks.redis.commands import Sample
@@ -76,6 +76,12 @@ class TopicQueue:
             self._bytes += len(record.value)
         while self._recent and (len(self._recent) > self._keep or self._bytes > self._keep_bytes):
             self._count_only(self._pop())
+
+    def drop(self, places: Collection[tuple[bytes, bytes | None]]) -> None:
+        """Forget the kept records that would go to one of these keys and fields."""
+        kept = [one for one in self._recent if (one.key, one.field) not in places]
+        self._bytes -= sum(len(one.value) for one in self._recent) - sum(len(one.value) for one in kept)
+        self._recent = deque(kept)
 
     def take(self, *, count: int, size: int) -> list[Sample]:
         """Return the oldest kept records, in flight now: at most ``count``, and ``size`` bytes (or one)."""

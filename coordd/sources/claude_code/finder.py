@@ -7,6 +7,7 @@ from typing import Any
 
 from coordd.host.process_facts import ProcessFacts
 from coordd.sources.claude_code.live import KIND
+from coordd.sources.claude_code.processes import is_named_so
 from coordd.sources.claude_code.programs import home_of, is_program, running_programs
 from coordd.sources.claude_code.source import ClaudeCodeSource
 from coordd.sources.sessions.home_finder import HomeFinder
@@ -22,11 +23,11 @@ class ClaudeCodeFinder(HomeFinder[ClaudeCodeSource]):
     def __init__(
         self,
         *,
-        running: Callable[[], Iterable[int]] = running_programs,
+        running: Callable[[], Iterable[int]] | None = None,
         home_of: Callable[[int], str | None] = home_of,
         **more: Any,
     ) -> None:
-        super().__init__(running=running, home_of=home_of, **more)
+        super().__init__(running=running or self._running, home_of=home_of, **more)
 
     def source(self, path: str, *, named: bool) -> ClaudeCodeSource:
         """Return a source for a home by its canonical path."""
@@ -42,5 +43,8 @@ class ClaudeCodeFinder(HomeFinder[ClaudeCodeSource]):
         )
 
     def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of Claude Code of the own user."""
-        return is_program(seen)
+        """Return whether a process is a program of Claude Code, of a user whose homes are looked for."""
+        return is_named_so(seen) if self.homes.users is not None else is_program(seen)
+
+    def _running(self) -> Iterable[int]:
+        return running_programs(everybodys=self.homes.users is not None)

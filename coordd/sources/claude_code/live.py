@@ -27,13 +27,14 @@ class LiveSession:
     seconds, None where it was never seen alive by this coordd. ``present`` is whether its record lies there,
     ``ended`` whether the process has; nothing of it is read then any more. ``waits_since`` is the time from
     which its transcript is missing, or was first read; ``odd`` is whether what lies in its place is none.
-    ``told`` is whether anybody was told of it.
+    ``told`` is whether anybody was told of it; ``user`` is the number of its process's user.
     """
 
     process: Process
     agent_id: str
     session_id: str
     started: float | None
+    user: int | None = None
     tty: str | None = None
     record: SessionRecord | None = None
     present: bool = True

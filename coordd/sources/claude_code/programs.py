@@ -1,4 +1,4 @@
-"""Find running programs of Claude Code of the own user, and the homes that they name."""
+"""Find running programs of Claude Code, and the homes that they name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from coordd.sources.claude_code.processes import is_named_so
 from coordd.sources.sessions.programs import named_home, running
 
 
-def running_programs() -> list[int]:
-    """Return the pids of the own user's running programs of Claude Code."""
-    return running(is_program)
+def running_programs(*, everybodys: bool = False) -> list[int]:
+    """Return the pids of running programs of Claude Code: the own user's, or everybody's."""
+    return running(is_named_so if everybodys else is_program)
 
 
 def is_program(seen: ProcessFacts) -> bool:

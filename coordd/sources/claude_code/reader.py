@@ -211,7 +211,7 @@ class HomeReader:
         path = self._find(one)
         if path is None:
             return "gone"
-        file = one.file or TranscriptFile(path, partial(TranscriptReducer, one.waits_since))
+        file = one.file or TranscriptFile(path, partial(TranscriptReducer, one.waits_since), writer=one.user)
         file.path = path
         self._arm_transcript(one, file)
         outcome = file.read(wall)

@@ -288,6 +288,7 @@ class Sessions:
             agent_id,
             record.session_id,
             seen.started,
+            user=seen.uid,
             tty=seen.tty,
             waits_since=wall,
         )
@@ -306,6 +307,7 @@ class Sessions:
                 agent_id,
                 one.session_id or session_of(agent_id),
                 seen.started if seen is not None and lives else None,
+                user=seen.uid if seen is not None and lives else None,
                 tty=seen.tty if seen is not None and lives else None,
                 settled=not lives,
                 workspace=one.workspace,

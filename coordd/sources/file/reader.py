@@ -43,6 +43,9 @@ from coordd.util.directories import open_directory
 from coordd.util.fields import Denied, Malformed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable, open_folder
 
+MISSING = "there is no such directory"
+"""What is said of a workspace that is configured, and does not exist: a mistake, or made later."""
+
 MAX_MALFORMED = 1000
 
 
@@ -255,7 +258,7 @@ class WorkspaceReader:
             os.stat(self.workspace)
         except FileNotFoundError:
             if not self._seen_workspace:
-                return SourceTraces(self.workspace, "waiting")
+                return SourceTraces(self.workspace, "waiting", MISSING)
             return self._unreadable(f"the project directory is gone: {jsonable(self.workspace)}", gone=True)
         except OSError as error:
             return self._unreadable(explain_unreadable(error, self.workspace))

@@ -18,6 +18,7 @@ from coordd.redislink.session import Command, RedisLost, RedisSession, Reply
 from coordd.redislink.target import parse_target
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.keys import HEARTBEAT, KINDS, Keyspace, Kind
+from coordd.sources.redis.prefixes import look_for_traces
 from coordd.sources.redis.tracking import CHANNEL, subscribe
 from coordd.sources.redis.verdicts import Check, of_clock, of_eviction, of_memory, of_version
 
@@ -99,6 +100,8 @@ class _Probe:
         if reads:
             yield await self._tracking()
             yield await self._reading()
+            if (traces := await look_for_traces(self._session, self._keyspace)) is not None:
+                yield traces
         if writes:
             yield await self._writing()
         else:

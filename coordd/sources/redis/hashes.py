@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from coordd.redislink.session import CHUNK, Command, RedisSession, Reply
 from coordd.redislink.trouble import ServerError
 from coordd.sources.redis.parse import MAX_VALUE, TOO_LARGE
 from coordd.sources.redis.read_plan import KeyToRead
 from coordd.sources.redis.requests import ask
-from coordd.util.fields import Malformed
+from coordd.util.fields import Malformed, as_utf8
 
 HashReply = Mapping[str, bytes] | ServerError | Malformed
 """The fields that were found; or why they cannot be read; or why they cannot be used."""
@@ -81,9 +82,16 @@ def _trouble(replies: Sequence[Reply]) -> ServerError | Malformed | None:
 def as_json(fields: Mapping[str, bytes]) -> bytes:
     """Return the fields as the JSON object that says the same, all of them text; empty for no fields.
 
-    Bytes that are not UTF-8 stay what they are, so that its reader refuses them.
+    A byte order mark counts as in any text. Bytes that are not UTF-8 stay what they are, so that its reader
+    refuses them.
     """
     if not fields:
         return b""
-    texts = {name: value.decode("utf-8", "surrogateescape") for name, value in fields.items()}
+    texts = {name: _utf8(value).decode("utf-8", "surrogateescape") for name, value in fields.items()}
     return json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _utf8(value: bytes) -> bytes:
+    with suppress(Malformed):
+        return as_utf8(value)
+    return value

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from coordd.agents.beats import FUTURE
-from coordd.util.fields import Parsed
+from coordd.util.fields import Malformed, Parsed, as_utf8
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ def may_lack_zone(content: bytes) -> bool:
     >>> may_lack_zone(b'{"claimed_at": "2026-11-22T06:05:00Z", "ttl": 300}')
     False
     """
+    with suppress(Malformed):  # its reader says so
+        content = as_utf8(content)
     return _ZONELESS.search(content) is not None
 
 

@@ -171,7 +171,7 @@ class HomeFinder(ABC, Generic[S]):
 
     def started(self, seen: Sequence[ProcessFacts]) -> None:
         """Have homes looked for if one of these processes is a new program: it may name a home."""
-        if not self.enabled or self.homes.user is None:
+        if not self.enabled or not self.homes.searches:
             return
         programs = {one.process for one in seen if self.is_program(one)}
         if programs - self._programs:
@@ -210,7 +210,7 @@ class HomeFinder(ABC, Generic[S]):
 
     @abstractmethod
     def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of the kind, of the own user."""
+        """Return whether a process is a program of the kind, of a user whose homes are looked for."""
 
     def _answered(self) -> None:
         self._changed()

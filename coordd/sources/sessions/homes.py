@@ -9,6 +9,9 @@ that the configuration names, or ``$CLAUDE_CONFIG_DIR``       always, even befor
 that a process of the program names, or has named             as long as it is there
 ============================================================  ================================================
 
+With ``users`` these are the homes of everybody whose directory lies there, and of the users of running
+programs (users.py): of one user only so many that they hide nobody else's.
+
 Codex has ``$CODEX_HOME`` and ``~/.codex`` in their places, and no others beside that: who has several names
 them. Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no
 other. What is asked here of a file system or of another process's memory may block, and belongs in a thread.
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -27,6 +30,8 @@ MAX_HOMES = 64
 """Homes that are read."""
 MAX_ENTRIES = 20_000
 """Names in the user's directory that are looked at."""
+MAX_OF_ONE = 3
+"""Homes beside the usual one, and homes that programs name, of each user where everybody's are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class HomesWanted:
 
     ``configured`` are paths from the configuration, ``environment`` is what the variable of the daemon's own
     environment says that names a home. ``user`` is the user's own directory; None: only what is configured is
-    looked for. ``folder`` is the name of the usual home there; with ``beside`` others begin like it.
+    looked for, or with ``users``, the directory in which those of all users lie, everybody's. ``folder`` is
+    the name of the usual home there; with ``beside`` others begin like it.
     """
 
     configured: tuple[str, ...] = ()
@@ -43,6 +49,16 @@ class HomesWanted:
     user: str | None = None
     folder: str = ".claude"
     beside: bool = True
+    users: str | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything is looked for beside what is configured."""
+        return self.user is not None or self.users is not None
+
+    def of(self, user: str) -> HomesWanted:
+        """Return what is looked for in the directory of one of the users."""
+        return HomesWanted(user=user, folder=self.folder, beside=self.beside)
 
 
 class Candidate(NamedTuple):
@@ -91,8 +107,20 @@ def named_candidates(wanted: HomesWanted) -> list[Candidate]:
     """Return the candidates that need not be looked for."""
     paths = [*wanted.configured, *([wanted.environment] if wanted.environment else [])]
     paths = [os.path.expanduser(path) for path in paths]
-    usual = [Candidate(os.path.join(wanted.user, wanted.folder), "usual")] if wanted.user is not None else []
+    usual = [usual_home(wanted, wanted.user)] if wanted.user is not None else []
     return [*(Candidate(path, "named") for path in paths if os.path.isabs(path)), *usual]
+
+
+def usual_home(wanted: HomesWanted, user: str) -> Candidate:
+    """Return the candidate for the usual home in a user's directory."""
+    return Candidate(os.path.join(user, wanted.folder), "usual")
+
+
+def in_turns(lists: Iterable[Sequence[str]], most: int) -> list[str]:
+    """Return at most so many of each list, the first of all before the second of any: nobody hides others."""
+    heads = [one[:most] for one in lists]
+    turns = range(max(map(len, heads), default=0))
+    return [one[turn] for turn in turns for one in heads if turn < len(one)]
 
 
 def list_beside(user: str, folder: str = ".claude") -> Beside:

@@ -1,6 +1,6 @@
-"""Find running programs of the own user, and the homes that they name.
+"""Find running programs, and the homes that they name.
 
-Of a process's environment one variable alone is looked at, and only where the process is the own user's.
+Of a process's environment one variable alone is looked at, where the kernel lets this process read it.
 """
 
 from __future__ import annotations

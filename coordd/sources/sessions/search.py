@@ -15,6 +15,7 @@ from coordd.runtime.worker import Worker
 from coordd.sources.sessions.homes import (
     MAX_ENTRIES,
     MAX_HOMES,
+    MAX_OF_ONE,
     Awaited,
     Beside,
     Candidate,
@@ -22,10 +23,13 @@ from coordd.sources.sessions.homes import (
     HomesWanted,
     Look,
     found_homes,
+    in_turns,
     list_beside,
     look_at,
     named_candidates,
+    usual_home,
 )
+from coordd.sources.sessions.users import MAX_USERS, Owner, Users, list_users, owner_of
 from coordd.sources.sessions.watch import APPEARED, GONE, Tell, Watch
 from coordd.util import inotify as ino
 from coordd.util.fields import jsonable
@@ -87,8 +91,11 @@ class HomeSearch:
             lambda _: list(running()), worker=worker, answered=answered
         )
         self._names = OneByOne(home_of, worker=worker, answered=answered)
-        self._named: dict[str, None] = {}  # by programs, of which some may have ended
-        self._beside = Beside()
+        self._users = OneByOne(self._list_users, worker=worker, answered=answered)
+        self._owners = OneByOne(owner_of, worker=worker, answered=answered)
+        self._named: dict[str, Owner | None] = {}  # by programs, of which some may have ended
+        self._beside: list[Beside] = []
+        self._everybody = Users()
         self._told: frozenset[Hashable] = frozenset()
         self._unwatched = False
         self._armed: set[Hashable] = set()
@@ -97,19 +104,25 @@ class HomeSearch:
         """Return what there is now."""
         self._unwatched = False
         candidates = named_candidates(wanted)
-        if wanted.user is not None:
-            listed = await self._lists.answers([wanted], deadline=DEADLINE)
-            self._beside = listed.get(wanted, Beside())
-            candidates += [Candidate(path, "beside") for path in self._beside.paths]
-            await self._ask_programs()
+        searched = [wanted] if wanted.user is not None else []
+        self._everybody = Users()
+        if wanted.searches:
+            owners = await self._ask_programs(everybody=wanted.users is not None)
             candidates += [Candidate(path, "running") for path in self._named]
+            if wanted.users is not None:
+                searched = await self._of_everybody(wanted, wanted.users, owners)
+                candidates += [usual_home(one, one.user) for one in searched if one.user is not None]
+            listed = await self._lists.answers(searched, deadline=DEADLINE)
+            self._beside = [listed.get(one, Beside()) for one in searched]
+            candidates += [Candidate(path, "beside") for path in self._all_beside(wanted)]
         candidates = list(dict.fromkeys(candidates))
-        for owner in self._armed - {*candidates, wanted.user}:
-            self._disarm(owner)
+        for armed in self._armed - {*candidates, *(one.user for one in searched), wanted.users}:
+            self._disarm(armed)
         looks = await self._looks.answers(candidates, deadline=DEADLINE)
         gone = [one.path for one, look in looks.items() if one.why == "running" and not look.is_home]
-        self._named = {path: None for path in self._named if path not in gone}
-        hanging = self._looks.unanswered | self._lists.unanswered | self._names.unanswered
+        self._named = {path: owner for path, owner in self._named.items() if path not in gone}
+        hanging: frozenset[Hashable] = self._looks.unanswered | self._lists.unanswered
+        hanging |= self._names.unanswered | self._users.unanswered | self._owners.unanswered
         unknown = [one for one in candidates if one not in looks]
         failing = any(one.failed for one in looks.values())
         self._say(hanging)
@@ -129,18 +142,53 @@ class HomeSearch:
     def _silent_users(self) -> list[str]:
         return [one.user for one in self._lists.unanswered if one.user is not None]
 
-    async def _ask_programs(self) -> None:
-        """Note which homes programs name; one stays when its program ends, for as long as it is there."""
+    async def _ask_programs(self, *, everybody: bool) -> list[Owner]:
+        """Note which homes programs name; one stays when its program ends, for as long as it is there.
+
+        Returns:
+            the owners of those that run, each once; none where the own user's alone are looked for.
+        """
         pids = (await self._programs.answers([None], deadline=DEADLINE)).get(None, [])
         named = await self._names.answers(pids, deadline=DEADLINE)
-        self._named |= dict.fromkeys(sorted({path for path in named.values() if path is not None}))
+        owners = await self._owners.answers(pids if everybody else [], deadline=DEADLINE)
+        told = sorted((path, pid) for pid, path in named.items() if path is not None)
+        now = {path for path, _ in told}
+        for path, owner in [(path, owners.get(pid)) for path, pid in told if path not in self._named]:
+            whose = [one for one, other in self._named.items() if other == owner]
+            if everybody and len(whose) >= MAX_OF_ONE:
+                left = [one for one in whose if one not in now]
+                if not left:
+                    continue
+                del self._named[left[0]]
+            self._named[path] = owner
         while len(self._named) > MAX_HOMES:
             del self._named[next(iter(self._named))]
+        return sorted({one for one in owners.values() if one is not None}, key=lambda one: one.uid)
+
+    async def _of_everybody(
+        self, wanted: HomesWanted, folder: str, owners: Iterable[Owner]
+    ) -> list[HomesWanted]:
+        """Return what to look for with each user: first with those whose programs run."""
+        found = await self._users.answers([folder], deadline=DEADLINE)
+        self._everybody = found.get(folder, Users())
+        running = [one.directory for one in owners if one.directory is not None]
+        users = list(dict.fromkeys([*running, *self._everybody.directories]))
+        self._everybody = self._everybody._replace(cut=self._everybody.cut or len(users) > MAX_USERS)
+        return [wanted.of(user) for user in users[:MAX_USERS]]
+
+    def _all_beside(self, wanted: HomesWanted) -> Iterable[str]:
+        most = MAX_OF_ONE if wanted.users is not None else MAX_ENTRIES
+        return in_turns([one.paths for one in self._beside if one.paths], most)
 
     def _cut(self, homes: int) -> Iterable[str]:
         if homes > MAX_HOMES:
             yield f"more than {MAX_HOMES} homes of {self._program}: the rest is not read"
-        if self._beside.cut:
+        if self._everybody.cut:
+            yield (
+                f"more than {MAX_USERS} users: the homes of the rest are not searched for {self._program}; "
+                f"name them under {self._section}.homes in the configuration"
+            )
+        if any(one.cut for one in self._beside):
             yield (
                 f"more than {MAX_ENTRIES:,} names in the home directory: the rest is not searched for homes "
                 f"of {self._program}; name them under {self._section}.homes in the configuration"
@@ -157,6 +205,10 @@ class HomeSearch:
         self._told = silent
 
     # In the thread.
+
+    def _list_users(self, folder: str) -> Users:
+        self._arm(folder, Awaited(folder, ("",)))
+        return list_users(folder)
 
     def _list(self, wanted: HomesWanted) -> Beside:
         user = wanted.user or ""
@@ -182,7 +234,8 @@ class HomeSearch:
             self._watch.forget((_OWNER, self._program, owner))
 
     def _arm(self, owner: Hashable, awaited: Awaited) -> None:
-        if owner not in self._armed and len(self._armed) >= MAX_WATCHED:
+        beside = sum(isinstance(one, Candidate) for one in self._armed)
+        if owner not in self._armed and isinstance(owner, Candidate) and beside >= MAX_WATCHED:
             self._unwatched = True
             return
         self._armed.add(owner)

@@ -68,13 +68,26 @@ class TranscriptFile(Generic[R]):
     Args:
         path: of the file; its folder may have been a link, the file may not.
         make: makes what is fed with its lines.
+        writer: the user of the session's process, root's may be anybody's; None where that is not known.
     """
 
-    __slots__ = ("_mark", "_marked", "_offset", "_partial", "_place", "_skipping", "make", "path", "reducer")
+    __slots__ = (
+        "_mark",
+        "_marked",
+        "_offset",
+        "_partial",
+        "_place",
+        "_skipping",
+        "_writer",
+        "make",
+        "path",
+        "reducer",
+    )
 
-    def __init__(self, path: str, make: Callable[[], R]) -> None:
+    def __init__(self, path: str, make: Callable[[], R], *, writer: int | None = None) -> None:
         self.path = path
         self.make = make
+        self._writer = writer
         self.reducer = make()
         self._place: tuple[int, int] | None = None
         self._offset = 0
@@ -86,7 +99,7 @@ class TranscriptFile(Generic[R]):
         """Read what is new; ``wall`` is the time now in epoch seconds.
 
         Raises:
-            Malformed: it is no regular file.
+            Malformed: it is no regular file, or another user's than the process that should write it.
             OSError: open(2) or read(2) failed.
         """
         try:
@@ -95,6 +108,8 @@ class TranscriptFile(Generic[R]):
             return "gone"
         try:
             state = os.fstat(descriptor)
+            if self._writer not in (None, 0, state.st_uid):
+                raise Malformed("another user's, not of the user of its session's process")
             place = state.st_dev, state.st_ino
             before = os.pread(descriptor, self._marked, self._offset - self._marked)
             if place != self._place or state.st_size < self._offset or _digest(before) != self._mark:

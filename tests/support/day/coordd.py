@@ -253,6 +253,8 @@ class Coordd:
             uses=machine.uses,
             start_at=machine.start_at,
             worker=inline,
+            asking=inline,
+            ask=lambda _process: None,
             schedule=schedule,
         )
 

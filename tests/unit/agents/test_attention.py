@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -151,6 +151,13 @@ def test_an_orphaned_claim_is_told_with_its_killed_holder_and_by_itself_afterwar
     assert kinds(attention([gone("k"), gone("l")], [claim])) == [("mass", APP), ("orphaned", "t")]
 
 
+def words_of(command: str) -> list[str]:
+    """Return the words of a command as the shell into which it is typed has them."""
+    script = b"printf '%s\\0' " + command.encode()
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    return [word.decode("utf-8", "surrogateescape") for word in done.stdout.split(b"\0")[:-1]]
+
+
 @pytest.mark.parametrize("task", ["-x", "a b", "$(touch pwned)", "x'; rm -rf ~", "a\nb", "\x1b[2J", "\udc80"])
 def test_what_strangers_wrote_stays_words_in_every_text_and_command(task: str) -> None:
     subjects = [
@@ -165,7 +172,8 @@ def test_what_strangers_wrote_stays_words_in_every_text_and_command(task: str) -
     for one in listed:
         assert one.text.isprintable()
         assert one.command is not None
-        argv = shlex.split(one.command)
+        assert one.command.isprintable()
+        argv = words_of(one.command)
         assert argv[0] == "coordctl"
         if one.kind in ("waiting", "killed"):
             assert argv[-1] == task

@@ -182,7 +182,14 @@ STATES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"status": "unknown", "reason": "no-heartbeat"},
         "x is unknown, for 2 min.",
-        "Whether it lives cannot be told: no beat and no process of it were ever seen.",
+        "Whether it lives cannot be told: by one of its times it beat a moment ago, by the other long "
+        "before; a beat decides.",
+    ),
+    (
+        {"status": "unknown", "reason": "no-heartbeat", "last_heartbeat": None, "sources": ["file"]},
+        "x is unknown, for 2 min.",
+        "Whether it lives cannot be told: no beat of it that can be read and no process of it were ever "
+        "seen.",
     ),
     (
         {"status": "inactive", "reason": "abducted"},

@@ -107,6 +107,8 @@ def test_with_nothing_it_says_what_to_do_and_for_the_system_the_ways_out() -> No
     system = "\n".join(workspace_lines({"daemon": {"layout": "system"}}, VIEW))
     assert "coordd service install --user" in system
     assert "--run-as USER" in system
+    given = workspace_lines({"daemon": {"layout": "system", "reads_homes": True}}, VIEW)
+    assert given[-1].endswith("homes of coding agents of all users are read (--read-homes).")
 
 
 def test_without_agents_status_says_what_each_pattern_matched() -> None:
@@ -116,6 +118,20 @@ def test_without_agents_status_says_what_each_pattern_matched() -> None:
     lines = watched_lines(document, VIEW)
     assert lines[:2] == ["Watched", "  ~/src/*: no directory matches yet; new ones are noticed"]
     assert not any("Name a project" in line for line in lines)
+
+
+def test_agents_that_are_known_by_their_processes_alone_are_told_of_in_words() -> None:
+    one = {"kind": "process", "path": None, "state": "read", "error": None}
+    home = {"kind": "claude-code", "path": "/home/ann/.claude", "state": "inotify", "error": None}
+    assert "  other coding agents by their processes" in workspace_lines({"sources": [one]}, VIEW)
+    broken = one | {"state": "unreadable", "error": "the system shows no processes"}
+    assert any(
+        "the system shows no processes" in line for line in workspace_lines({"sources": [broken]}, VIEW)
+    )
+    lines = watched_lines({"sources": [one]}, VIEW)
+    assert lines[:2] == ["Watched", "  nothing"]
+    assert any("Name a project" in line for line in lines)
+    assert "Other coding agents appear by their processes." in watched_lines({"sources": [home, one]}, VIEW)
 
 
 ANYTHING = st.recursive(

@@ -18,12 +18,13 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import coordd.dashboard
-from coordd.dashboard.agent_metrics import KINDS, AgentNumbers, read_agents
+from coordd.dashboard.agent_metrics import KINDS, PROCESS_KINDS, AgentNumbers, read_agents
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
 from coordd.dashboard.series import RANGES, series
 from coordd.dashboard.token_totals import TokenTotals
 from coordd.model import AgentView, Status, Tokens
+from coordd.sources.process.programs import PROGRAMS
 
 USAGE = {"total": 100, "used": 25, "free": 70, "available": 75, "percent": 25.0}
 STATUS: dict[str, Any] = {
@@ -159,6 +160,7 @@ def test_every_kind_that_a_source_tells_of_has_its_label() -> None:
         if "kind=KIND" in text:  # as of a session, and not of the source itself
             found |= set(re.findall(r'^KIND = "(.*)"', text, re.MULTILINE))
     assert found == set(KINDS)
+    assert {row.kind for row in PROGRAMS} == PROCESS_KINDS
 
 
 def test_agents_are_counted_by_kind_in_few_words() -> None:

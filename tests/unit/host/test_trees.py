@@ -12,8 +12,9 @@ from real_processes import process_of, python
 from waiting import eventually
 
 from coordd.host import processes
+from coordd.host.forest import measure_trees
 from coordd.host.process_facts import Process
-from coordd.host.trees import LEAST_SPAN, ProcessUse, TreeMeter, TreeUse, measure_trees
+from coordd.host.trees import LEAST_SPAN, ProcessUse, TreeMeter, TreeUse
 
 ROOT = Process(10, 100)
 AGENT = ProcessUse(10, 100, 1, 5.0, 1000, 3)
@@ -46,7 +47,8 @@ def test_an_agent_that_another_started_is_no_part_of_it() -> None:
     [
         ([child(11, terminal=None), child(12, 11, terminal=3)], 3),  # shells of tools have no terminal
         ([child(11, terminal=None), child(12, 11, terminal=7), child(13, 12, terminal=7)], 2),  # tmux's panes
-        ([child(11, terminal=7), child(12, 11, terminal=7)], 2),  # a command that it runs in a terminal
+        ([child(11, terminal=7), child(12, 11, terminal=7)], 3),  # a command that it runs in a terminal
+        ([child(11, terminal=7), child(12, 11, terminal=8)], 2),
     ],
 )
 def test_a_process_with_another_terminal_is_no_part_of_it_unless_the_agent_started_it(

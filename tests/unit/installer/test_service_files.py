@@ -19,7 +19,7 @@ from coordd.installer import managers, templates
 from coordd.installer.launchd import Launchd
 from coordd.installer.managers import Setting
 from coordd.installer.services import COORDD, SERVICES, Programs, Scope, Service, find_programs
-from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, WriteFile
+from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, RemoveEmpty, WriteFile
 from coordd.installer.systemd import Systemd, find_runtime_directory
 
 PROGRAMS: Programs = {"coordd": ("/opt/coordd/bin/coordd",), "coordctl": ("/opt/coordd/bin/coordctl",)}
@@ -32,9 +32,16 @@ def setting(
     run_as: str = "coordd",
     programs: Programs = PROGRAMS,
     environ: dict[str, str] | None = None,
+    read_homes: bool | None = None,
 ) -> Setting:
     return Setting(
-        scope=scope, run_as=run_as, programs=programs, environ=environ or {}, home="/home/ann", uid=1000
+        scope=scope,
+        run_as=run_as,
+        programs=programs,
+        environ=environ or {},
+        home="/home/ann",
+        uid=1000,
+        read_homes=read_homes,
     )
 
 
@@ -127,6 +134,31 @@ def test_a_named_user_is_not_made_and_gets_what_another_had() -> None:
     assert "\nUser=ann\nGroup=coordd\n" in systemd(run_as="ann").rendered(COORDD)
 
 
+def test_the_right_to_read_homes_is_kept_given_and_taken_back(tmp_path: Path) -> None:
+    def steps(read_homes: bool | None, scope: Scope = "system") -> list[str]:
+        manager = Systemd(setting=setting(scope, read_homes=read_homes), units=str(tmp_path))
+        return [step.describe().replace(str(tmp_path), "") for step in manager.files(SERVICES)][2:]
+
+    drop_in = "/coordd.service.d/read-homes.conf"
+    assert steps(None) == []
+    assert steps(True) == [f"write {drop_in}"]
+    assert steps(True, "user") == []
+    assert steps(False) == [f"remove {drop_in}", "remove /coordd.service.d/ if it is empty"]
+    (tmp_path / "coordd.service.d").mkdir()
+    (tmp_path / drop_in[1:]).touch()
+    assert steps(None) == [f"write {drop_in}"], "an upgrade"
+
+
+def test_a_drop_in_directory_with_anything_else_in_it_stays(tmp_path: Path) -> None:
+    (tmp_path / "override.conf").touch()
+    assert RemoveEmpty(str(tmp_path)).do() == "absent"
+    assert tmp_path.is_dir()
+    (tmp_path / "override.conf").unlink()
+    RemoveEmpty(str(tmp_path)).do()
+    assert not tmp_path.exists()
+    assert RemoveEmpty(str(tmp_path)).do() == "absent"
+
+
 def test_the_manager_of_a_person_is_found_without_the_variable(tmp_path: Path) -> None:
     assert find_runtime_directory({"XDG_RUNTIME_DIR": str(tmp_path)}, 4_000_000) is None
     (tmp_path / "systemd").mkdir()
@@ -140,7 +172,7 @@ def test_no_manager_points_to_the_classic_daemon(tmp_path: Path) -> None:
 
 
 def test_removing_undoes_what_installing_made() -> None:
-    manager = systemd()
+    manager = systemd(read_homes=True)
     made = {
         step.path for step in [*manager.accounts(), *manager.files([COORDD])] if isinstance(step, WriteFile)
     }
@@ -240,6 +272,8 @@ def test_launchctl_is_told_the_right_domain() -> None:
 
 
 def test_a_launch_daemon_needs_a_user_that_is_there() -> None:
+    with pytest.raises(InstallError, match="--read-homes is for systemd"):
+        launchd(run_as="ann", read_homes=True).accounts()
     with pytest.raises(InstallError, match="--run-as USER"):
         launchd().accounts()
 

@@ -71,6 +71,8 @@ class Scene:
             uses=self._uses,
             start_at=lambda wall: round((wall - clock.time() + clock.mono) * TICKS),
             worker=worker,
+            asking=worker,
+            ask=lambda _process: None,
             schedule=schedule,
         )
         self._processes: dict[int, tuple[ProcessUse, Used]] = {}

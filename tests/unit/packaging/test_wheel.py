@@ -14,6 +14,7 @@ PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 TEMPLATES = [
     "systemd/sysusers.conf.in",
     "systemd/tmpfiles.conf.in",
+    "systemd/coordd-read-homes.conf.in",
     *(
         name
         for one in SERVICES

@@ -24,6 +24,7 @@ from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceState
 from coordd.agents.traces import AgentTraces, Heartbeat
 from coordd.protocol.origin import FIELD, origin_of
+from coordd.records.manifest import remark
 from coordd.runtime.clocks import Moment
 from coordd.sinks import restore as restore_module
 from coordd.sinks.restore import covered, restore
@@ -312,6 +313,24 @@ def test_a_file_that_was_replaced_is_read_from_its_beginning(place: Place) -> No
     (place.directory / "keeps the inode").touch()
     place.records(record("c", 1), record("d", 1), record("e", 1))
     assert set(place.known()) == {"a", "c", "d", "e"}
+
+
+def test_a_file_out_of_which_lines_were_taken_is_no_news(place: Place) -> None:
+    """A kill after a purge has replaced files, and before it has written the snapshot again."""
+    place.records(record("a", 0), record("gone", 0))
+    covering(place, record("a", 60), at=60, covers=reach(place))
+    (place.directory / "agent_2026-11-22.jsonl").unlink()
+    (place.directory / "keeps the inode").touch()
+    place.records(record("a", 0))
+    place.records(record("a", 0), record("b", 61), part="agent_2026-11-22.2.jsonl")  # begun by the purge
+    manifest = place.directory / ".coordd-files.jsonl"
+    manifest.write_bytes(remark("agent_2026-11-22.jsonl", purged=True))
+    assert place.known()["a"].beat_wall == pytest.approx(T0, abs=1)
+    (place.directory / "agent_2026-11-22.2.jsonl").unlink()
+    assert place.known()["a"].beat_wall == pytest.approx(T0 + 60, abs=1)
+    manifest.unlink()
+    manifest.mkdir()
+    assert place.known()["a"].beat_wall == pytest.approx(T0, abs=1), "it cannot be told, and is read"
 
 
 def test_a_recorded_beat_from_a_false_day_hides_no_later_one(place: Place) -> None:

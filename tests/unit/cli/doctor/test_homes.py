@@ -43,6 +43,14 @@ def test_a_home_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert polled.message == "claude-code ~/.claude is polled: nfs; 1 agent seen there"
 
 
+def test_agents_that_are_known_by_their_processes_alone() -> None:
+    (one,) = found(home(kind="process", path=None, state="read"))
+    assert (one.name, one.result) == ("programs", "ok")
+    assert one.message == "other coding agents are seen by their processes: 3"
+    (broken,) = found(home(kind="process", path=None, state="unreadable", error="it hangs"))
+    assert (broken.result, "it hangs" in broken.message) == ("warn", True)
+
+
 def test_a_home_that_cannot_be_read_warns_and_names_a_way_out(tmp_path: Path) -> None:
     path = tmp_path / "my claude"
     (path / "sessions").mkdir(parents=True)
@@ -59,6 +67,10 @@ def test_of_the_systems_coordd_the_ways_out_are_named() -> None:
     assert (line.result, line.name) == ("ok", "home")
     assert "service install --user" in line.message
     assert "--run-as USER" in line.message
+    assert "--system --read-homes" in line.message
+    given = facts(status=status_document(sources=[], daemon={"layout": "system", "reads_homes": True}))
+    (line,) = check_homes(given)
+    assert (line.result, "CAP_SYS_PTRACE" in line.message) == ("ok", True)
 
 
 def test_a_folder_of_sessions_that_is_gone_comes_back_with_claude_code(tmp_path: Path) -> None:

@@ -44,10 +44,13 @@ def test_a_file_that_the_daemon_may_not_read_is_named_with_all_the_others(tmp_pa
     found = check_workspace(str(root), "inotify", None, me)
     assert found.result == "fail"
     assert "lacks r on" in found.message
-    assert found.message.endswith("and 2 more there")
+    assert found.message.endswith(", and 2 more of its traces")
     assert found.fix is not None
     subprocess.run(found.fix.partition("or: ")[2], shell=True, check=True)
     assert check_workspace(str(root), "inotify", None, me).result == "ok"
+
+
+NAMED = "correct --workspace or coordination.workspaces, whichever names it"
 
 
 def test_a_workspace_that_waits_or_is_gone(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_a_workspace_that_waits_or_is_gone(tmp_path: Path) -> None:
     empty = check_workspace(str(tmp_path / "empty"), "unreadable", "x", facts().me)
     assert (empty.result, "mkdir -p" in str(empty.fix)) == ("fail", True)
     gone = check_workspace(str(tmp_path / "gone"), "unreadable", "No such file or directory", facts().me)
-    assert (gone.result, gone.fix) == ("fail", "correct coordination.workspaces")
+    assert (gone.result, gone.fix) == ("fail", f"{NAMED}; or: mkdir -p {tmp_path}/gone")
 
 
 def test_what_the_daemon_cannot_read_fails_even_where_modes_allow_it(tmp_path: Path) -> None:

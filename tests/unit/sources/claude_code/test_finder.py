@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -20,7 +21,8 @@ from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
 from coordd.sources.claude_code import source as source_module
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.sessions import search as search_module
-from coordd.sources.sessions.homes import Candidate, HomesWanted, Look, look_at
+from coordd.sources.sessions import users as users_module
+from coordd.sources.sessions.homes import MAX_OF_ONE, Candidate, HomesWanted, Look, look_at
 from coordd.sources.sessions.watch import Watch
 
 
@@ -138,6 +140,86 @@ async def test_a_home_stays_while_a_session_of_it_lives(make: Maker, user: Path)
     (user / ".claude").rename(user / "away")
     assert await paths(finder) == []
     await source.stop()
+
+
+@pytest.fixture
+def everybody(tmp_path: Path) -> Path:
+    users = Path(os.path.realpath(tmp_path)) / "users"
+    for name in ("ann", "bob"):
+        (users / name).mkdir(parents=True)
+    return users
+
+
+async def test_homes_of_everybody_are_found_and_awaited(make: Maker, everybody: Path) -> None:
+    told = asyncio.Event()
+    finder = make(homes=HomesWanted(users=str(everybody)))
+    finder.start(told.set)
+    home(everybody / "ann" / ".claude")
+    home(everybody / "bob" / ".claude-work")
+    (everybody / "notes").write_text("x")
+    assert await paths(finder) == [str(everybody / "ann/.claude"), str(everybody / "bob/.claude-work")]
+    assert finder.interval == RESCAN, "all that may come is announced"
+    told.clear()
+    (everybody / "carol").mkdir()
+    await told.wait()
+    await finder.find()
+    told.clear()
+    (everybody / "carol" / ".claude").mkdir()
+    await told.wait()
+    assert str(everybody / "carol/.claude") in await paths(finder)
+
+
+async def test_one_of_them_with_many_homes_hides_no_others(make: Maker, everybody: Path) -> None:
+    finder = make(homes=HomesWanted(users=str(everybody)))
+    for number in range(200):
+        home(everybody / "ann" / f".claude-{number:03}")
+    home(everybody / "bob" / ".claude")
+    home(everybody / "bob" / ".claude-work")
+    found = await paths(finder)
+    assert {str(everybody / "bob/.claude"), str(everybody / "bob/.claude-work")} <= set(found)
+    assert len(found) == 2 + MAX_OF_ONE
+    assert finder.problems == ()
+
+
+async def test_homes_that_programs_name_are_those_of_each_user(make: Maker, everybody: Path) -> None:
+    no_pids = range(10_000_000, 10_000_008)
+    named = {pid: str(home(everybody.parent / "far" / str(pid))) for pid in no_pids}
+    finder = make(
+        homes=HomesWanted(users=str(everybody)),
+        running=lambda: named,
+        home_of=lambda pid: named.get(pid) if pid in running else None,
+    )
+    running = set(named)
+    first = await paths(finder)
+    assert len(first) == MAX_OF_ONE, "whose these are cannot be told, so they count as one user's"
+    assert await paths(finder) == first, "nothing changes while nothing has changed"
+    gone = next(pid for pid, path in named.items() if path == first[0])
+    running -= {gone}
+    again = await paths(finder)
+    assert first[0] not in again
+    assert set(again) > set(first[1:])
+
+
+async def test_the_directory_of_a_programs_user_is_searched_wherever_it_lies(
+    make: Maker, everybody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(("", "", 0, 0, "", str(own), "")))
+    own = everybody.parent / "elsewhere"
+    home(own / ".claude")
+    assert await paths(make(homes=HomesWanted(users=str(everybody)))) == []
+    finder = make(homes=HomesWanted(users=str(everybody)), running=lambda: [os.getpid()])
+    assert await paths(finder) == [str(own / ".claude")]
+
+
+async def test_more_users_than_are_looked_into_are_told(
+    make: Maker, everybody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users_module, "MAX_USERS", 1)
+    finder = make(homes=HomesWanted(users=str(everybody)))
+    await finder.find()
+    (problem,) = finder.problems
+    assert "users" in problem
+    assert "claude_code.homes" in problem
 
 
 async def test_it_can_be_turned_off(make: Maker, user: Path) -> None:

@@ -148,7 +148,7 @@ def test_any_one_trace_makes_an_agent(agents: Path, reader: WorkspaceReader) -> 
 
 def test_half_a_world_is_no_error(tmp_path: Path) -> None:
     reader = WorkspaceReader(str(tmp_path / "p"))
-    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "waiting")
+    assert scan(reader) == SourceTraces(str(tmp_path / "p"), "waiting", "there is no such directory")
     (tmp_path / "p").mkdir()
     assert scan(reader).state == "waiting"
     (tmp_path / "p" / ".claude").mkdir()

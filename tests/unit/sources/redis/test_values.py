@@ -342,6 +342,10 @@ def test_a_member_that_is_no_text_is_told_of(member: bytes) -> None:
 )
 def test_where_a_zone_may_be_missing(content: bytes, lacks: bool) -> None:
     assert may_lack_zone(content) is lacks
+    text = content.decode()
+    for encoded in (text.encode("utf-8-sig"), text.encode("utf-16"), b"\xfe\xff" + text.encode("utf-16-be")):
+        assert may_lack_zone(encoded) is lacks, "its encoding is no matter"
+    assert may_lack_zone(b"\xff\xfe" + content[: len(content) // 2 * 2 - 1]) in (True, False)
 
 
 @given(
@@ -448,6 +452,13 @@ def test_the_fields_of_a_hash_are_read_as_json() -> None:
     fields = {"agent_id": b'a"\\b', "ttl": b"300", "claimed_at": b"1795262400"}
     claim, problem = parse_claim("t", as_json(fields), None, NOON)
     assert (claim, problem) == (Claim("t", 'a"\\b', NOON, NOON + 300), None)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        encoded = {name: value.decode().encode(encoding) for name, value in fields.items()}
+        assert as_json(encoded) == as_json(fields)
+        beat = as_json({"last_seen": "1795262400".encode(encoding)})
+        assert parse_heartbeat(beat, None, NOON) == NOON
+    claim, problem = parse_claim("t", as_json({"agent_id": b"\xff\xfe\x00"}), None, NOON)
+    assert claim.agent_id is None, "half a character of UTF-16"
     claim, problem = parse_claim("t", as_json({"agent_id": b"\xff", "ttl": b"1m"}), None, NOON)
     assert claim.agent_id is None
     assert problem is not None and "UTF-8" in problem

@@ -254,3 +254,15 @@ def test_it_does_not_matter_where_writes_end(
     other = opened(whole)
     other.read(WALL)
     assert turn_of(file) == turn_of(other)
+
+
+def test_another_users_file_is_none_of_its_process(path: Path) -> None:
+    path.write_bytes(prompt())
+    mine, roots = (
+        TranscriptFile(str(path), lambda: TranscriptReducer(T0), writer=uid) for uid in (os.geteuid(), 0)
+    )
+    assert (mine.read(WALL), roots.read(WALL)) == ("grown", "grown")
+    other = TranscriptFile(str(path), lambda: TranscriptReducer(T0), writer=os.geteuid() + 1)
+    with pytest.raises(Malformed, match="another user's"):
+        other.read(WALL)
+    assert not other.reducer.began

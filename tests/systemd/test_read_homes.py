@@ -1,0 +1,158 @@
+"""The homes of coding agents of other users: what the system's service sees of them, and by what right."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from box import Box
+from sandbox_probe import PROBE
+from waiting import eventually
+
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
+
+DROP_IN = "/etc/systemd/system/coordd.service.d/read-homes.conf"
+SESSION = "0f9c2a34-1111-4222-8333-444455556666"
+OTHER = "77777777-1111-4222-8333-444455556666"
+
+
+def begin_session(box: Box, user: str, home: str, session: str) -> int:
+    """Play a session of Claude Code of a user of the box: a process of its name, and its record."""
+    box.shell("[ -e /opt/coordd/claude ] || cp /bin/sleep /opt/coordd/claude")
+    box.run(
+        "install", "-d", "-o", user, "-g", user, "-m", "0700", home, f"{home}/sessions", f"{home}/projects"
+    )
+    unit = f"session-{session[:8]}"
+    box.run(
+        *("systemd-run", f"--unit={unit}", f"--uid={user}", f"--setenv=CLAUDE_CONFIG_DIR={home}"),
+        *(f"--working-directory=/home/{user}", "/opt/coordd/claude", "3600"),
+    )
+    eventually(lambda: box.shell(f"cat /proc/{box.main_pid(unit)}/comm").strip() == "claude")
+    pid = box.main_pid(unit)
+    start = box.path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    now = int(time.time() * 1000)
+    record = {
+        "pid": pid,
+        "sessionId": session,
+        "cwd": f"/home/{user}",
+        "procStart": start,
+        "version": "2.1.197",
+        "status": "waiting",
+        "waitingFor": "permission prompt",
+        "updatedAt": now,
+        "statusUpdatedAt": now,
+    }
+    script = 'umask 077; cat >"$1"'
+    done = box.try_(
+        "sh", "-euc", script, "sh", f"{home}/sessions/{pid}.json", user=user, text=json.dumps(record)
+    )
+    assert done.returncode == 0, done.stderr
+    return pid
+
+
+@pytest.fixture
+def box(box: Box) -> Iterator[Box]:
+    yield box
+    for session in (SESSION, OTHER):
+        box.try_("systemctl", "stop", f"session-{session[:8]}")
+    box.shell("rm -rf /home/carol/.claude /srv/homes")
+    box.run("coordd", "service", "install", "--system", "--no-read-homes")
+
+
+def activities(box: Box) -> dict[str, str]:
+    return {one["agent_id"]: one["activity"] for one in box.rpc("agents.list")["agents"]}
+
+
+def test_sessions_of_other_users_are_seen_with_the_option_and_not_without(box: Box) -> None:
+    box.run("chmod", "0700", "/home/carol")
+    begin_session(box, "carol", "/home/carol/.claude", SESSION)
+    box.run("systemctl", "restart", "coordd")
+    assert SESSION not in activities(box)
+    assert box.rpc("status")["daemon"]["reads_homes"] is False
+    assert "--read-homes" in box.run("coordctl", "doctor")
+    assert "coordd service install --system --read-homes" in box.run("coordctl", "workspaces")
+
+    said = box.run("coordd", "service", "install", "--system", "--read-homes")
+    assert f"written    {DROP_IN}" in said
+    assert "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE" in said
+    assert "  2.0, and 1.4 without it." in said
+    eventually(lambda: activities(box).get(SESSION) == "waiting", what="carol's session is seen")
+    assert box.rpc("status")["daemon"]["reads_homes"] is True
+    assert "those of all users are read" in box.try_("coordctl", "status").stdout
+    assert "homes of all users are read" in box.run("coordctl", "doctor")
+    assert "homes of coding agents of all users are read" in box.run("coordctl", "workspaces")
+
+    # a home that its process alone names, of a user who comes later
+    box.run("install", "-d", "-m", "0711", "/srv/homes")
+    begin_session(box, "bob", "/srv/homes/bob", OTHER)
+    box.run("coordctl", "reload")
+    eventually(lambda: activities(box).get(OTHER) == "waiting", what="bob's session is seen")
+
+    pid = box.main_pid()
+    again = box.run("coordd", "service", "install", "--system")
+    assert "nothing has changed" in again, "an upgrade keeps it"
+    assert "granted" in again
+    assert box.main_pid() == pid
+    back = box.run("coordd", "service", "install", "--system", "--no-read-homes")
+    assert f"removed    {DROP_IN}" in back
+    assert "granted" not in back
+    assert not box.path(DROP_IN).parent.exists()
+    eventually(lambda: box.rpc("status")["daemon"]["reads_homes"] is False)
+    eventually(lambda: activities(box).get(SESSION) != "waiting", what="nothing tells of it any more")
+    assert not {SESSION, OTHER} & {one for one, what in activities(box).items() if what != "unknown"}
+
+
+def test_a_project_that_is_closed_to_others_is_readable_with_it(box: Box) -> None:
+    box.run("mkdir", "-p", "/home/carol/src/web/.claude/coordination/agents", user="carol")
+    box.run("chmod", "0700", "/home/carol")
+    path = box.path("/etc/coordd/coordd.toml")
+    path.write_text(path.read_text().replace('["/home/ann/src/*"]', '["/home/carol/src/web"]'))
+    assert "fail       /home/carol/src/web" in box.run("coordd", "service", "install", "--system")
+    said = box.run("coordd", "service", "install", "--system", "--read-homes")
+    assert "/home/carol/src/web is readable for coordd" in said
+    workspaces = eventually(lambda: box.rpc("status")["workspaces"])
+    assert [one["state"] for one in workspaces] == ["inotify"]
+    assert "is readable" in box.run("coordctl", "doctor")
+
+
+def test_the_exposure_is_what_is_said(box: Box) -> None:
+    box.run("coordd", "service", "install", "--system", "--read-homes")
+    assert box.run("coordd", "service", "print", "--system", "--read-homes") == box.path(DROP_IN).read_text()
+    done = box.try_("systemd-analyze", "security", "--no-pager", "--threshold=20", "coordd.service")
+    assert done.returncode == 0, done.stdout[-200:]
+    checked = box.try_("systemd-analyze", "verify", "--man=no", "/etc/systemd/system/coordd.service")
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    without = box.try_("systemd-analyze", "security", "--no-pager", "--threshold=19", "coordd.service")
+    assert without.returncode != 0, "then a smaller figure is true, and has to be said"
+
+
+def test_it_may_read_and_look_and_do_nothing_more(box: Box) -> None:
+    more = PROBE.replace(
+        "outcome = {}", 'attempts["write into a process"] = write("/proc/1/mem")\noutcome = {}'
+    )
+    box.path("/opt/coordd/probe.py").write_text(more)
+    box.run("coordd", "service", "install", "--system", "--read-homes")
+    box.drop_in("[Service]\nExecStartPost=/opt/coordd/bin/python /opt/coordd/probe.py\n")
+    box.run("systemctl", "restart", "coordd")
+    outcome = json.loads(box.path("/var/lib/coordd/probe.json").read_text())
+    box.path("/var/lib/coordd/probe.json").unlink()
+    assert {name for name, said in outcome.items() if said == "SUCCEEDED"} == {"read shadow"}
+    fields = box.path(f"/proc/{box.main_pid()}/status").read_text()
+    assert f"CapEff:\t{1 << 2 | 1 << 19:016x}" in fields
+    assert f"CapBnd:\t{1 << 2 | 1 << 19:016x}" in fields
+
+
+def test_uninstalling_takes_it_away(box: Box) -> None:
+    box.run("coordd", "service", "install", "--system", "--read-homes")
+    assert f"removed    {DROP_IN}" in box.run("coordd", "service", "uninstall", "--system")
+    assert not box.path(DROP_IN).exists()
+    box.run("coordd", "service", "install", "--system")
+    assert box.rpc("status")["daemon"]["reads_homes"] is False
+
+
+def test_it_is_for_the_system_alone(machine: Box) -> None:
+    refused = machine.try_("coordd", "service", "install", "--read-homes", user="carol")
+    assert refused.returncode == 2
+    assert "--read-homes goes with --system" in refused.stderr

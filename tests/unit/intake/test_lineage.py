@@ -1,0 +1,140 @@
+"""Test whose processes are, by what was seen and by what they say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordd.agents.join import Agent
+from coordd.agents.key import AgentKey
+from coordd.agents.liveness import Verdict
+from coordd.agents.observation import Observation
+from coordd.agents.session import Session
+from coordd.agents.source import SourceName
+from coordd.agents.traces import AgentTraces
+from coordd.host.forest import Survey, survey
+from coordd.host.process_facts import Process
+from coordd.host.trees import ProcessUse
+from coordd.intake.lineage import Lineage
+
+ROOT, NEXT = Process(10, 100), Process(20, 500)
+
+
+def use(pid: int, parent: int = 1, start: int = 200, terminal: int | None = None) -> ProcessUse:
+    return ProcessUse(pid, start, parent, 1.0, 10, terminal)
+
+
+def agent(process: Process, agent_id: str, session_id: str | None = None, kind: str = "claude-code") -> Agent:
+    session = Session(kind=kind, session_id=session_id or agent_id, process=process)
+    key, source = AgentKey("/p", agent_id), SourceName(kind, "/h")
+    one = Observation(source, key, AgentTraces(agent_id, session=session))
+    return Agent(key, (one,), Verdict("active", "process"), "start", one.traces, None, None, None)
+
+
+class Scene:
+    """A lineage that is led through passes; ``says`` is what processes answer when they are asked."""
+
+    def __init__(self, **says: str) -> None:
+        self.lineage = Lineage(own_pid=99)
+        self.says = {int(pid.removeprefix("p")): said for pid, said in says.items()}
+        self.asked: list[int] = []
+
+    def passes(self, *uses: ProcessUse, living: dict[Process, list[Any]]) -> Survey:
+        every = [ProcessUse(1, 0, 0, 0.0, 0), *uses]
+        self.lineage.know(living)
+        found = survey(every, {}, agents=set(living), remembered=self.lineage.remembered)
+        unasked = self.lineage.unasked(found)
+        self.asked += [one.pid for one in unasked]
+        self.lineage.told({one: self.says.get(one.pid) for one in unasked})
+        if self.lineage.take(found):
+            found = survey(every, {}, agents=set(living), remembered=self.lineage.remembered)
+            assert not self.lineage.take(found)
+        return found
+
+    def left(self, found: Survey) -> dict[int, str | None]:
+        return {
+            one.use.pid: one.owner.agent_id if one.owner else one.session_id
+            for one in self.lineage.left(found)
+        }
+
+
+TOP = use(10, 5, 100)
+
+
+def test_one_that_nobody_saw_below_its_agent_says_whose_it_is_and_is_asked_once() -> None:
+    scene = Scene(p30="s")
+    living = {ROOT: [agent(ROOT, "s")]}
+    for _ in range(3):
+        found = scene.passes(TOP, use(30), use(31), living=living)
+        assert scene.lineage.remembered.roots == {Process(30, 200): ROOT}
+        assert scene.left(found) == {}
+    assert scene.asked == [30, 31]
+    assert scene.left(scene.passes(use(30), use(31), living={})) == {30: "s"}
+
+
+def test_a_session_that_no_longer_lives_has_left_something_even_if_nobody_knew_it() -> None:
+    scene = Scene(p30="gone", p31="s", p99="gone")
+    found = scene.passes(TOP, use(30), use(31), use(99), living={ROOT: [agent(ROOT, "s")]})
+    assert scene.left(found) == {30: "gone"}
+    assert 99 not in scene.asked  # coordd itself
+
+
+def test_a_session_in_which_an_agent_was_before_is_its_own() -> None:
+    scene = Scene(p30="s", p31="t")
+    scene.passes(TOP, living={ROOT: [agent(ROOT, "s")]})
+    living = {ROOT: [agent(ROOT, "s", "t")]}
+    found = scene.passes(TOP, use(30), use(31), living=living)
+    assert set(scene.lineage.remembered.roots) == {Process(30, 200), Process(31, 200)}
+    assert scene.left(found) == {}
+
+
+def test_of_a_session_that_nobody_knows_nothing_is_said_while_a_living_one_may_have_been_in_it() -> None:
+    scene = Scene(p30="u", p31="u")
+    found = scene.passes(TOP, use(30), use(31, start=50), living={ROOT: [agent(ROOT, "s", "t")]})
+    assert scene.left(found) == {31: "u"}  # which is older than that agent
+    assert scene.left(scene.passes(use(30), use(31, start=50), living={})) == {30: "u", 31: "u"}
+
+
+def test_a_session_that_goes_on_in_another_process_has_left_nothing() -> None:
+    scene = Scene(p11="s")
+    scene.passes(TOP, use(11, 10), living={ROOT: [agent(ROOT, "s")]})
+    again = use(20, 5, 500)
+    found = scene.passes(again, use(11), living={NEXT: [agent(NEXT, "s~20", "s")]})
+    assert scene.left(found) == {}
+    assert scene.lineage.remembered.roots == {Process(11, 200): NEXT}
+
+
+def test_one_that_says_nothing_is_known_by_what_was_seen() -> None:
+    scene = Scene()
+    codex = [agent(ROOT, "c", kind="codex")]
+    scene.passes(TOP, use(11, 10), living={ROOT: codex})
+    found = scene.passes(use(11), living={})
+    (one,) = scene.lineage.left(found)
+    assert one.owner is not None
+    assert (one.owner.agent_id, one.owner.kind, one.owner.workspace) == ("c", "codex", "/p")
+
+
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    scene = Scene(p30="gone", p11="s")
+    scene.passes(TOP, use(11, 10), use(30), living={ROOT: [agent(ROOT, "s")]})
+    scene.passes(use(11), use(30), living={})
+    scene.passes(living={})
+    scene.passes(living={})
+    kept = scene.lineage
+    assert (kept.remembered.roots, kept._owners, kept._sessions, kept._asked, kept._changed) == (
+        {},
+        {},
+        {},
+        {},
+        set(),
+    )
+
+
+@given(st.text(max_size=300))
+def test_a_session_id_is_a_word_of_few_characters(said: str) -> None:
+    scene = Scene(p30=said)
+    left = scene.left(scene.passes(use(30), living={}))
+    assert left in ({}, {30: said})
+    assert all(len(one or "") <= 128 and (one or "").isascii() for one in left.values())
