@@ -434,7 +434,7 @@ class ClaudeCodeDriver:
 class CodexDriver:
     """A home of Codex; processes of that name hold its rollouts open."""
 
-    hangs = keeps = True
+    hangs = keeps = beats = spoils = True
     stands_still = tasks = False
     stray = (
         "nobody",
