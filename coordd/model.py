@@ -125,6 +125,25 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountLimit:
+    """What a provider has told of one window of an account's limits; an entry of ``limits`` in ``status``.
+
+    ``kind`` is that of its agents, ``account`` the home that uses it, ``name`` the provider's word for the
+    limit, null for its usual one. ``window`` is in seconds. ``used_percent`` is null where nobody has told of
+    the window that goes on now, for what was told of one that is over says nothing of the next. ``seen_at``
+    is when it was told.
+    """
+
+    kind: str
+    account: str
+    name: str | None
+    window: float | None
+    used_percent: float | None
+    resets_at: str | None
+    seen_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSample:
     """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from coordd.agents.observation import Observation, ObservationKey
+from coordd.agents.process_end import SIGNS
 from coordd.agents.shown import ShownObservation
 from coordd.agents.source import with_remedy
 from coordd.util.timestamps import format_utc
@@ -107,7 +108,7 @@ def _of_process(
             yield _signal("process", source, f"the one that is named does not count: {refusal}", None)
         return
     words = "lives" if process.clear else "cannot be told to live"
-    if process.shared:
+    if process.shared and not process.certain:
         words = "is that of several agents: its life proves nothing"
     if process.end is not None:
         words = "ended in order" if process.end.orderly else "is gone without an orderly end"
@@ -124,8 +125,11 @@ def _of_session(observation: Observation, source: str, wall: float) -> Iterable[
         said = f"waiting: {session.waiting_for or 'input'}"
     if session.undeclarable is not None:
         said = f"{session.undeclarable!r}, which coordd does not know"
-    words = f"says {said}" if session.present else "its record is not there"
-    yield _signal("session", source, words, _since(session.declared_at, wall))
+    if SIGNS.get(session.kind) == "session-file":
+        words = f"says {said}" if session.present else "its record is not there"
+        yield _signal("session", source, words, _since(session.declared_at, wall))
+    elif not session.present:
+        yield _signal("session", source, "is closed", None)
     turn = session.turn
     if turn is None:
         yield _signal("transcript", source, None, None)

@@ -234,10 +234,14 @@ def _filled(session: Session, before: Session | None) -> Session:
 def _process(old: Observation | None, traces: AgentTraces) -> SeenProcess | None:
     """Return the agent's process: another one than before if its session now names that."""
     before = old.process if old else None
-    named = traces.session.process if traces.session else None
-    if named is None or (before is not None and before.process == named):
+    session = traces.session
+    if session is None or session.process is None:
         return before
-    return SeenProcess(named)  # its source has just seen it alive
+    if before is not None and before.process == session.process:
+        was = old.session if old is not None and old.traces is not None else None
+        if before.end is None or was is None or was.lives or not session.lives:
+            return before if before.certain else replace(before, certain=True)
+    return SeenProcess(session.process, certain=True)  # its source has just seen that it works on the session
 
 
 def _ended(old: Observation | None, traces: AgentTraces, reading: Reading) -> float | None:

@@ -33,15 +33,17 @@ class SeenProcess:
     ==========  =========  ==================================================================
 
     ``shared`` is true where several ids of one source name this process: it is then that of who registered
-    them, whose life proves nothing of each, but whose death ends all.
+    them, whose life proves nothing of each, but whose death ends all. ``certain`` is true where a source saw
+    that it is this agent's, as the one that works on its session: then its life counts, shared or not.
     """
 
     process: Process
     end: End | None = None
     clear: bool = True
     shared: bool = False
+    certain: bool = False
 
     @property
     def lives(self) -> bool:
         """Whether it proves that the agent lives."""
-        return self.end is None and self.clear and not self.shared
+        return self.end is None and self.clear and (self.certain or not self.shared)

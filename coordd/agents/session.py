@@ -85,7 +85,8 @@ class Session:
     ``process`` is the session's, seen alive by the source when it first told of the session; ``lives`` is
     whether it did at this reading. ``present`` is
     whether the session's own record lies there: a program takes it away when it ends in order, and never when
-    it is killed. ``project`` is the main work tree of the workspace.
+    it is killed; of a Codex it is whether its rollout is held open. ``project`` is the main work tree of the
+    workspace.
 
     ``declared`` is the activity that the session gives itself, None where it gives none, and ``declared_at``
     since when; ``undeclarable`` is a word for it that coordd does not know. ``waiting_for`` is a known

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coordd.agents.key import NO_WORKSPACE
+from coordd.agents.limits import ToldLimit
 from coordd.runtime.clocks import ObservedClock
 from coordd.util.fields import Denied
 
@@ -50,7 +51,8 @@ class SourceState:
     the source can be read, None while they can. ``malformed`` maps traces that cannot be used to the reason;
     ``malformed_unnamed`` is the number of further ones. ``over_limit`` maps each kind of trace of which more
     exist than are read to a sentence that says so. ``unrecognised`` names what programs write that coordd
-    does not know: ``program``, ``version`` and ``what`` of each.
+    does not know: ``program``, ``version`` and ``what`` of each. ``limits`` is what a provider has told of
+    the account that is used there.
     """
 
     name: SourceName
@@ -70,6 +72,7 @@ class SourceState:
     malformed_unnamed: int = 0
     over_limit: Mapping[str, str] = field(default_factory=dict)
     unrecognised: Sequence[Mapping[str, str]] = ()
+    limits: Sequence[ToldLimit] = ()
 
     @property
     def denied(self) -> list[tuple[str, str]]:

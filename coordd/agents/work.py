@@ -18,6 +18,11 @@ from coordd.host.process_facts import Process
 from coordd.model import Activity
 
 _NO_TURN = Turn()
+_ASKED = {
+    "AskUserQuestion": "question",
+    "ExitPlanMode": "plan approval",
+    "request_user_input": "question",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ def waiting_for(session: Session) -> str | None:
     tool = next((call.name for call in (session.turn or _NO_TURN).calls if call.asks), None)
     if session.declared is not None or tool is None:
         return None
-    return {"AskUserQuestion": "question", "ExitPlanMode": "plan approval"}.get(tool, "input")
+    return _ASKED.get(tool, "input")
 
 
 def doing_now(

@@ -40,6 +40,8 @@ _STALE = 120.0
 """Seconds from which on the age of the host's sample is worth saying."""
 _STARTING = 5.0
 """Seconds after a start in which the first sample of the host is on its way."""
+_OLD = 900.0
+"""Seconds from which on the age of what a provider told of an account is worth saying."""
 _LABEL = 11
 _TASKS = ("available", "claimed")
 _AMONG_CLAIMED = ("expired", "orphaned")
@@ -51,7 +53,7 @@ def fact_lines(
     """Return all lines; ``now`` is epoch seconds. Without ``workspaces``, no line tells of them."""
     facts = [
         ("Tasks", _tasks(as_dict(document.get("tasks")))),
-        *_limits(document.get("limits"), now),
+        *_limits(document.get("limits"), now, view),
         ("Host", _host(as_dict(document.get("system")), now, old=view.old) or _unsampled(document, view)),
         ("Redis", _redis(as_dict(document.get("redis")))),
         *_not_read(document.get("workspaces") if workspaces else None, view),
@@ -72,17 +74,22 @@ def _tasks(tasks: dict[str, Any]) -> str:
     return ", ".join(told) + (f" ({', '.join(among)})" if among else "")
 
 
-def _limits(limits: object, now: float | None) -> list[tuple[str, str]]:
+def _limits(limits: object, now: float | None, view: View) -> list[tuple[str, str]]:
     """Return a line for each limit that a provider told of an account."""
     lines: list[tuple[str, str]] = []
     for limit in dicts(limits)[:LISTED]:
         window, used = limit.get("window"), number(limit.get("used_percent"))
-        named = join_known([shown(limit.get("kind")), duration(window) if number(window) else _text(window)])
-        words = f"{named.replace('  ', ' ')}: {_percent(used)}"
+        length = duration(window) if number(window) else _text(window)
+        named = join_known([shown(limit.get("kind")), _text(limit.get("name")), length])
+        several = sum(other.get("account") != limit.get("account") for other in dicts(limits))
+        of = f" ({short_path(limit.get('account'), view.home)})" if several else ""
+        words = f"{named.replace('  ', ' ')}{of}: {_percent(used)}"
         resets = epoch_of(limit.get("resets_at"))
         if resets is not None:
             past = now is not None and resets <= now
             words += f"{', was reset' if past else ', resets'} {local_time(limit['resets_at'], now)}"
+        told = seconds_since(limit.get("seen_at"), now)
+        words += f", told {ago(told)}" if told is not None and told > _OLD else ""
         lines.append(("" if lines else "Limits", words))
     return lines
 

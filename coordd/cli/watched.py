@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from coordd.cli.view import View
 
 
+_BY_THEMSELVES = (("claude-code", "Claude Code"), ("codex", "Codex"))
+
+
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     """Return what a status document says is watched, and what to do."""
     workspaces, every = dicts(document.get("workspaces")), dicts(document.get("sources"))
@@ -38,8 +41,10 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     lines = ["Watched" if not view.old else "Watched then", *(lines or ["  nothing"])]
     if view.old:
         return lines
-    if any(one.get("kind") == "claude-code" for one in sources):
-        lines.append("Claude Code sessions appear here by themselves.")
+    kinds = [one.get("kind") for one in sources]
+    seen = " and ".join(name for kind, name in _BY_THEMSELVES if kind in kinds)
+    if seen:
+        lines.append(f"{seen} sessions appear here by themselves.")
     if len(sources) < len(every):
         lines.append("Other coding agents appear by their processes.")
     redis_alone = as_dict(document.get("daemon")).get("mode") == "redis"

@@ -29,8 +29,8 @@ _COLUMNS = (
     Column(least=10, most=200, leave=1, path=True),
 )
 _UNSEEN = """\
-This is the system's coordd: what only its owner may read it does not see, such as sessions of Claude Code
-below a home, and projects in a home of mode 0700. Ways out:
+This is the system's coordd: what only its owner may read it does not see, such as sessions of coding
+agents below a home, and projects in a home of mode 0700. Ways out:
   a service of that user's own       as the user: coordd service install --user
   a service that runs as the user    coordd service install --system --run-as USER
   the right to read everything       coordd service install --system --read-homes

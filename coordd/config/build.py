@@ -74,8 +74,11 @@ class AgentsConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeCodeConfig:
-    """Values of ``[claude_code]``: whether sessions are looked for, and further homes (absolute paths)."""
+class HomesConfig:
+    """Values of ``[claude_code]``, and of ``[codex]``: whether sessions are looked for, and further homes.
+
+    Homes are absolute paths.
+    """
 
     enabled: bool
     homes: tuple[str, ...]
@@ -135,7 +138,8 @@ class Config:
     coordination: CoordinationConfig
     sampling: SamplingConfig
     agents: AgentsConfig
-    claude_code: ClaudeCodeConfig
+    claude_code: HomesConfig
+    codex: HomesConfig
     processes: ProcessesConfig
     storage: StorageConfig
     redis: RedisConfig
@@ -308,7 +312,8 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
         coordination=CoordinationConfig(**sections["coordination"], redis_writable=redis_writable),
         sampling=SamplingConfig(**sections["sampling"]),
         agents=AgentsConfig(**sections["agents"]),
-        claude_code=ClaudeCodeConfig(**sections["claude_code"]),
+        claude_code=HomesConfig(**sections["claude_code"]),
+        codex=HomesConfig(**sections["codex"]),
         processes=ProcessesConfig(**sections["processes"]),
         storage=StorageConfig(**sections["storage"]),
         redis=RedisConfig(**sections["redis"]),

@@ -167,6 +167,14 @@ KEYS: tuple[ConfigKey, ...] = (
         [],
         "Homes of Claude Code beside those that are found: ~/.claude, ~/.claude-*, $CLAUDE_CONFIG_DIR.",
     ),
+    ConfigKey("codex", "enabled", boolean(), True, "Whether sessions of Codex are looked for."),
+    ConfigKey(
+        "codex",
+        "homes",
+        paths(),
+        [],
+        "Homes of Codex beside those that are found: ~/.codex, $CODEX_HOME.",
+    ),
     ConfigKey(
         "processes",
         "enabled",

@@ -26,6 +26,7 @@ from coordd.agents.shown import ShownAgent
 from coordd.agents.source import SourceName, SourceState, with_remedy
 from coordd.agents.store import AgentStore
 from coordd.agents.told_by import activity_sources, verdict_sources, with_sources
+from coordd.control.account_limits import account_limits
 from coordd.model import SCHEMA, AgentInFull, AgentView, OwnCost, SinkStatus, VerdictRow
 from coordd.protocol.snapshot import ENDED
 from coordd.redislink.state import RedisState
@@ -157,7 +158,7 @@ class Documents:
                 "activities": self._store.activity_counts(),
             },
             "attention": self._needs.entries(now),
-            "limits": [],
+            "limits": account_limits(self._store.sources.values(), now.wall),
             "tasks": tasks,
             "sinks": sinks,
             "workspaces": [

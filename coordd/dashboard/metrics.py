@@ -15,12 +15,14 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coordd.dashboard.agent_metrics import AgentNumbers, agent_families, needs_families
+from coordd.dashboard.agent_metrics import AgentNumbers, agent_families, kind_of, needs_families
 from coordd.dashboard.families import counter, gauge, gauges_by, states
 from coordd.model import STATUSES, WORKSPACE_STATES
 from coordd.util.text import epoch_of, number
-from coordd.util.untyped import as_dict
+from coordd.util.untyped import as_dict, dicts
 
+WINDOWS = {18_000.0: "5h", 604_800.0: "7d"}
+"""The windows of limits with a series of their own, by their lengths in seconds."""
 RATIO = 0.01
 """The factor from percent to the ratio 0..1 that Prometheus expects."""
 
@@ -55,6 +57,7 @@ def families(status: dict[str, Any]) -> Iterator[Metric]:
     yield from _daemon(status, daemon)
     yield from _agents(status)
     yield from needs_families(status)
+    yield from _limits(status)
     yield from _host(system)
     yield from _cgroup(as_dict(system.get("cgroup")))
     yield from _redis(as_dict(status.get("redis")))
@@ -109,6 +112,24 @@ def _agents(status: dict[str, Any]) -> Iterator[Metric]:
     held = None if claimed is None or expired is None or orphaned is None else claimed - expired - orphaned
     claims = {"held": held, "expired": expired, "orphaned": orphaned}
     yield gauges_by("state", "coordd_claims", "Claims on tasks by state.", claims)
+
+
+def _limits(status: dict[str, Any]) -> Iterator[Metric]:
+    """Yield how much of the accounts' windows is used, the highest of each kind; few windows have a label."""
+    highest: dict[tuple[str, str], float] = {}
+    for one in dicts(status.get("limits")):
+        used, window = number(one.get("used_percent")), WINDOWS.get(number(one.get("window")) or 0.0)
+        if used is not None and window is not None:
+            key = kind_of(one.get("kind")), window
+            highest[key] = max(used * RATIO, highest.get(key, 0.0))
+    family = GaugeMetricFamily(
+        "coordd_limit_used_ratio",
+        "How much of a provider's limit is used, 0 to 1, the highest of all accounts.",
+        labels=["kind", "window"],
+    )
+    for labels, value in sorted(highest.items()):
+        family.add_metric(list(labels), value)
+    yield family
 
 
 def _host(system: dict[str, Any]) -> Iterator[Metric]:

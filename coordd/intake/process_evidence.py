@@ -190,9 +190,10 @@ class ProcessEvidence:
             seen = one.process if one else None
             if one is None or self._processes.process(place) != process.process:
                 continue  # it names another one by now
-            if seen and seen.process == process.process and (seen.clear or seen.end):
+            same = seen is not None and seen.process == process.process
+            if seen is not None and same and (seen.clear or seen.end):
                 continue
-            found[place] = process
+            found[place] = replace(seen, clear=True) if seen is not None and same else process
         await self._agents.set_processes(found)
 
     async def _end(

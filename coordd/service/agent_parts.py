@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from coordd.agents.judging import Limits
 from coordd.agents.source import SourceName, SourceState
-from coordd.config.build import Config
+from coordd.config.build import Config, HomesConfig
 from coordd.config.file import ConfigSources
 from coordd.config.layout import Layout
 from coordd.host.capabilities import reads_everything
@@ -15,6 +16,7 @@ from coordd.host.newcomers import Newcomers
 from coordd.host.processes import lives, pids
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.codex.finder import CodexFinder
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.hooks.finder import HooksFinder, folders_of
 from coordd.sources.process.finder import ProcessFinder
@@ -55,7 +57,7 @@ class AgentFinders:
     def __init__(
         self, sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
     ) -> None:
-        self.homes = (claude_code_finder(sources, config, workspaces=workspaces),)
+        self.homes = session_finders(sources, config, workspaces=workspaces)
         self.programs = process_finder(sources, config, workspaces=workspaces)
         self.hooks = hooks_finder(sources)
         self.all = (*self.homes, self.programs)
@@ -74,7 +76,7 @@ class AgentFinders:
 
     def awaited(self) -> list[tuple[str, str, str | None]]:
         """Return the places that would be homes and are none yet, each with its kind and what is wrong."""
-        return [("claude-code", *home) for one in self.homes for home in one.awaited]
+        return [(one.kind, *home) for one in self.homes for home in one.awaited]
 
     def problems(self) -> list[str]:
         """Return what was left out, in sentences."""
@@ -82,7 +84,8 @@ class AgentFinders:
 
     def seen_by_themselves(self) -> str:
         """Return the beginning of a sentence that says whose sessions are seen; "" for nobody's."""
-        return "sessions of Claude Code are seen by themselves; " if self.homes[0].enabled else ""
+        programs = " and ".join(one.program for one in self.homes if one.enabled)
+        return f"sessions of {programs} are seen by themselves; " if programs else ""
 
     def knows_all_sessions(self, known: Mapping[SourceName, SourceState]) -> bool:
         """Return whether every living session of Claude Code of this user is shown.
@@ -95,21 +98,33 @@ class AgentFinders:
         return self._of_a_user and claude.enabled and bool(homes) and readable and not claude.awaited
 
 
-def claude_code_finder(
+def session_finders(
     sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
-) -> ClaudeCodeFinder:
-    """Return what finds the homes of Claude Code; ``workspaces`` returns the configured
+) -> tuple[ClaudeCodeFinder, CodexFinder]:
+    """Return what finds the homes of each kind of coding agent; ``workspaces`` returns the configured
     workspaces by the paths that lead to each.
     """
-    return ClaudeCodeFinder(
-        enabled=config.claude_code.enabled,
-        homes=_homes(sources, config),
-        wanted=_wanted(sources.layout),
-        workspaces=workspaces,
-        worker=Worker("coordd-claude", replaceable=True),
-        places=Worker("coordd-places", replaceable=True),
-        watch=Watch(),
-        remote=remote_type,
+    watch, places = Watch(), Worker("coordd-places", replaceable=True)
+    common: dict[str, Any] = {
+        "wanted": _wanted(sources.layout),
+        "workspaces": workspaces,
+        "places": places,
+        "watch": watch,
+        "remote": remote_type,
+    }
+    return (
+        ClaudeCodeFinder(
+            enabled=config.claude_code.enabled,
+            homes=_homes(sources, config.claude_code, variable="CLAUDE_CONFIG_DIR"),
+            worker=Worker("coordd-claude", replaceable=True),
+            **common,
+        ),
+        CodexFinder(
+            enabled=config.codex.enabled,
+            homes=_homes(sources, config.codex, variable="CODEX_HOME", folder=".codex", beside=False),
+            worker=Worker("coordd-codex", replaceable=True),
+            **common,
+        ),
     )
 
 
@@ -151,17 +166,17 @@ def process_finder(
     )
 
 
-def _homes(sources: ConfigSources, config: Config) -> HomesWanted:
-    """Return which homes of Claude Code are looked for.
+def _homes(sources: ConfigSources, config: HomesConfig, *, variable: str, **more: Any) -> HomesWanted:
+    """Return which homes of a kind are looked for.
 
     The system's daemon has none of its own, and looks for everybody's only where it was given the right to.
     """
-    configured = config.claude_code.homes
     if sources.layout.name == "system":
-        return HomesWanted(configured=configured, users=USERS if reads_homes(sources.layout) else None)
+        users = USERS if reads_homes(sources.layout) else None
+        return HomesWanted(configured=config.homes, users=users, **more)
     environ = sources.environ
     user = environ.get("HOME") or os.path.expanduser("~")
-    return HomesWanted(configured=configured, environment=environ.get("CLAUDE_CONFIG_DIR"), user=user)
+    return HomesWanted(configured=config.homes, environment=environ.get(variable), user=user, **more)
 
 
 def _wanted(layout: Layout) -> Callable[[Place], bool]:

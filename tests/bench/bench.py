@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 import asking
 import claudesessions
+import codexsessions
 import dashboard
 import footprint
 import history
@@ -44,6 +45,7 @@ MEASUREMENTS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "dashboard": dashboard.measure,
     "sessions": claudesessions.measure,
     "hooks": hookcalls.measure,
+    "codex": codexsessions.measure,
 }
 
 COLUMNS = "{:<44} {:>10} {:<7} {:>10} {:>7}  {:<12} {}"

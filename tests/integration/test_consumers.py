@@ -359,6 +359,11 @@ SERIES: dict[str, Callable[[Document, Mapping[str, str]], Any]] = {
     "coordd_coordination_mode": lambda s, of: s["daemon"]["coord_mode"] == of["mode"],
     "coordd_workspaces": lambda s, of: [one["state"] for one in s["workspaces"]].count(of["state"]),
     "coordd_traces_malformed": lambda s, of: s["traces_malformed"]["count"],
+    "coordd_limit_used_ratio": lambda s, of: max(
+        one["used_percent"] / 100
+        for one in s["limits"]
+        if (one["kind"], one["window"]) == (of["kind"], {"5h": 18000, "7d": 604800}[of["window"]])
+    ),
     "coordd_agents": lambda s, of: s["agents"][of["status"]],
     "coordd_agents_stalled": lambda s, of: s["agents"]["activities"]["stalled"],
     "coordd_agents_activity": lambda s, of: s["agents"]["activities"][of["activity"]],
@@ -581,7 +586,6 @@ def test_the_performance_log_is_the_samples_of_the_host(looks: Looks) -> None:
 
 
 EMPTY = {
-    "limits",  # no source tells yet what a provider allows an account
     "warnings",  # tests/unit/sinks/test_others_write.py
     "sinks.*.warning",  # the same
     "sources[].error",  # tests/unit/sources/claude_code/test_finder.py

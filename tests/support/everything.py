@@ -27,6 +27,7 @@ from groups import entering, limited
 from left_behind import starter
 from live import Coordd, Project, running, utc_now
 from played_claude import PlayedSession, home
+from played_codex import CodexHome
 from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
@@ -181,6 +182,7 @@ class Busy:
         tree.mkdir()
         (tree / ".claude").symlink_to(self.app.claude)
         self.claude = home(self.home / ".claude")
+        self.codex = CodexHome(self.home / ".codex")
         self.began = time.time()
         self.config = root / "coordd.toml"
         self.write_config()
@@ -228,6 +230,13 @@ class Busy:
                 session.begin()
                 session.prompt()
             sessions["blocked"].refused()
+            stack.callback(self.codex.close)
+            codex = self.codex_session = self.codex.session("codex-session", cwd=str(app.root))
+            codex.prompt()
+            hour = {"used_percent": 83.0, "window_minutes": 300, "resets_at": int(time.time()) + 3600}
+            codex.used(primary=hour, secondary={"used_percent": 12.5, "window_minutes": 10080})
+            codex.used(limit_id="codex_other", primary=hour)
+            codex.call()
             worker = sessions["worker"]
             app.register(
                 "worker",
@@ -354,6 +363,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             dash = running_ones.enter_context(dashboard(sock=daemon.socket, home=busy.home))
             scraped(dash)  # tokens are counted from here on
             sessions["worker"].say()
+            busy.codex_session.used()
             sessions["worker"].call("Bash")
             tokens = 'coordd_tokens_total{kind="claude-code",type="output"}'
             eventually(lambda: scraped(dash).get(tokens, 0.0) > 0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from played_codex import CodexHome, PlayedCodex
 from redisd import RedisServer
 from redisproxy import Proxy, proxy_to
 from redisreading import emptied
@@ -38,6 +39,10 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import Following, OneSource, Source, SourceFinder, SourceLost
 from coordd.sources.claude_code import source as claude_code_source
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
+from coordd.sources.codex import sessions as codex_sessions
+from coordd.sources.codex import source as codex_source
+from coordd.sources.codex.finder import CodexFinder
+from coordd.sources.codex.live import SessionKey
 from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
@@ -428,6 +433,101 @@ class ClaudeCodeDriver:
             await worker.run(os.getpid, deadline=5)
 
 
+class CodexDriver:
+    """A home of Codex; processes of that name hold its rollouts open."""
+
+    hangs = keeps = beats = spoils = True
+    stands_still = tasks = False
+    stray = (
+        "nobody",
+        7,
+        codex_source.RolloutHint(SessionKey(Process(1, 1), "nobody")),
+        codex_source.LookHint(folders=True),
+        codex_source.LookHint(folders=False),
+    )
+
+    def __init__(self, root: Path, *, announces: bool) -> None:
+        self.announces = announces
+        self.home = CodexHome(root)
+        self.sessions: dict[str, PlayedCodex] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
+        self._deadline = codex_source.READ_DEADLINE
+        self.finder = CodexFinder(
+            enabled=True,
+            homes=HomesWanted(configured=(str(root),), folder=".codex", beside=False),
+            wanted=lambda _: True,
+            workspaces=lambda: (),
+            worker=self.workers[0],
+            places=self.workers[1],
+            watch=Watch() if announces else Watch(open_backend=_no_inotify),
+            process=self._look,
+            running=lambda: (),
+            remote=self._remote,
+        )
+        self._held = codex_sessions.held_by
+        codex_sessions.held_by = self._hold  # type: ignore[assignment]  # the same, once it answers
+
+    def _look(self, pid: int) -> ProcessFacts | None:
+        self.answers.wait(5)
+        return glance(pid)
+
+    def _hold(self, seen: ProcessFacts, home: str) -> object:
+        self.answers.wait(5)
+        return self._held(seen, home)
+
+    def _remote(self, _path: str) -> None:
+        self.answers.wait(5)
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        if agent_id not in self.sessions:
+            self.sessions[agent_id] = self.home.session(agent_id)
+        self.sessions[agent_id].prompt(later())
+
+    def remove(self, agent_id: str) -> None:
+        self.sessions.pop(agent_id).exit()
+
+    def spoil(self, agent_id: str) -> None:
+        if agent_id in self.sessions:
+            self.sessions[agent_id].holder.kill()
+            self.sessions[agent_id].path.unlink()
+        self.sessions[agent_id] = one = PlayedCodex(self.home, agent_id, self.home.holder())
+        one.path.write_text("{\n")
+        one.holder.tell("open", one.path)
+
+    def break_(self) -> None:
+        self.home.sessions.rename(self.home.path / "away")
+        self.home.sessions.symlink_to(self.home.path / "away")
+
+    def hang(self) -> None:
+        codex_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        away = self.home.path / "away"
+        if away.exists():
+            self.home.sessions.unlink()
+            away.rename(self.home.sessions)
+        self.answers.set()
+        codex_source.READ_DEADLINE = self._deadline
+
+    def close(self) -> None:
+        self.mend()
+        codex_sessions.held_by = self._held
+        self.home.close()
+        for worker in self.workers:
+            worker.close()
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        self.home.start(1)
+        for worker in self.workers:  # their threads are not the source's
+            await worker.run(os.getpid, deadline=5)
+
+
 class HooksDriver:
     """The folder of a user's hooks; a test touches files as they do."""
 
@@ -638,6 +738,15 @@ async def _process(path: Path, _server: RedisServer, announces: bool) -> AsyncIt
 
 
 @asynccontextmanager
+async def _codex(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    driver = CodexDriver(path / "home", announces=announces)
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+@asynccontextmanager
 async def _hooks(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
     driver = HooksDriver(path / "home", announces=announces)
     try:
@@ -689,12 +798,13 @@ _MAKERS = {
     "file": _file,
     "redis": _redis,
     "claude": _claude,
+    "codex": _codex,
     "process": _process,
     "hooks": _hooks,
 }
 KINDS = (
     *("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled"),
-    *("claude", "claude-polled", "process", "hooks", "hooks-polled"),
+    *("claude", "claude-polled", "codex", "codex-polled", "process", "hooks", "hooks-polled"),
 )
 """Every kind of source, by whether it announces changes or is polled."""
 

@@ -20,9 +20,9 @@ _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 
 _OF_THE_SYSTEM = (
-    "the system's coordd does not see what only its owner may read, such as sessions of Claude Code; "
-    "ways out: 'coordd service install --user' as that user, --system --run-as USER, --system --read-homes, "
-    "or heartbeats in .claude/coordination"
+    "the system's coordd does not see what only its owner may read, such as sessions of Claude Code and "
+    "Codex; ways out: 'coordd service install --user' as that user, --system --run-as USER, "
+    "--system --read-homes, or heartbeats in .claude/coordination"
 )
 _OF_EVERYBODY = (
     "homes of all users are read: this coordd has CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and may read every "
@@ -60,9 +60,9 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
         if "does not answer" in str(source.get("error")):  # nor would it answer this process, or ls
             fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
         elif isinstance(path, str) and facts.me.uid == facts.daemon.uid:
-            fix = (
-                _way_out(path) if kind == "claude-code" else f"look at its rights: ls -ld {shell_word(path)}"
-            )
+            program = {"claude-code": "Claude Code", "codex": "Codex"}.get(str(kind))
+            rights = f"look at its rights: ls -ld {shell_word(path)}"
+            fix = rights if program is None else _way_out(path, program)
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
         return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")
@@ -83,14 +83,14 @@ def _programs(source: dict[str, Any]) -> Finding:
     )
 
 
-def _way_out(home: str) -> str:
+def _way_out(home: str, program: str) -> str:
     """Return what to do about a home of the own user: its folder of sessions may be gone, or be closed."""
     folder = os.path.join(home, "sessions")
     try:
         os.lstat(home)
         os.lstat(folder)
     except FileNotFoundError:
-        return "start Claude Code: it makes this folder again; until then nothing is known of its sessions"
+        return f"start {program}: it makes this folder again; until then nothing is known of its sessions"
     except (OSError, ValueError):
         pass  # the rights are what is to be looked at
     return f"look at its rights: ls -ld {shell_word(home)} {shell_word(folder)}"

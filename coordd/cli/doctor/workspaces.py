@@ -55,7 +55,7 @@ def check_workspaces(facts: DoctorFacts) -> Iterator[Finding]:
         yield Finding(
             "workspace",
             "ok",
-            "none is named, and none has to be: Claude Code sessions appear by themselves, "
+            f"none is named, and none has to be: {_sessions(facts)} sessions appear by themselves, "
             "and projects are watched while they work there",
         )
     elif not workspaces and dicts(facts.status.get("workspace_entries")):
@@ -237,9 +237,16 @@ def _workspaces(facts: DoctorFacts) -> list[tuple[str, str | None, str | None]]:
 
 
 def _finds_sessions(facts: DoctorFacts) -> bool:
-    """Return whether a coordd of this user that is started would look for sessions of Claude Code."""
-    enabled = as_dict(facts.config.values.get("claude_code")).get("enabled")
-    return not facts.alive and enabled is True and facts.section("daemon").get("layout") != "system"
+    """Return whether a coordd of this user that is started would look for sessions of coding agents."""
+    return not facts.alive and bool(_sessions(facts)) and facts.section("daemon").get("layout") != "system"
+
+
+def _sessions(facts: DoctorFacts) -> str:
+    """Return in words whose sessions are looked for."""
+    programs = (("claude_code", "Claude Code"), ("codex", "Codex"))
+    return " and ".join(
+        name for section, name in programs if as_dict(facts.config.values.get(section)).get("enabled") is True
+    )
 
 
 def _text(value: object) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from coordd.host.process_facts import ProcessFacts
+from coordd.sources.claude_code.live import KIND
 from coordd.sources.claude_code.processes import is_named_so
 from coordd.sources.claude_code.programs import home_of, is_program, running_programs
 from coordd.sources.claude_code.source import ClaudeCodeSource
@@ -15,6 +16,7 @@ from coordd.sources.sessions.home_finder import HomeFinder
 class ClaudeCodeFinder(HomeFinder[ClaudeCodeSource]):
     """Find homes of Claude Code; the arguments are those of :class:`HomeFinder`."""
 
+    kind = KIND
     program = "Claude Code"
     section = "claude_code"
 

@@ -28,10 +28,10 @@ from coordd.runtime.schedule import now
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener
 from coordd.sources.claude_code.live import KIND
-from coordd.sources.claude_code.looks import Looks
 from coordd.sources.claude_code.reader import HomeReader, Shown
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.sessions.home_calls import HomeCalls
+from coordd.sources.sessions.looks import Looks
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.report import HomeReport, report_of
 from coordd.sources.sessions.restored import known_of

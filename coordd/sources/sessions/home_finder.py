@@ -79,6 +79,8 @@ class HomeFinder(ABC, Generic[S]):
         remote: returns the type of a path's file system if other machines write to it, else None.
     """
 
+    kind: str
+    """The name of its sources and agents."""
     program: str
     """How people call it."""
     section: str

@@ -231,7 +231,7 @@ class HomeSearch:
     def _disarm(self, owner: Hashable) -> None:
         if owner in self._armed:
             self._armed.discard(owner)
-            self._watch.forget((_OWNER, owner))
+            self._watch.forget((_OWNER, self._program, owner))
 
     def _arm(self, owner: Hashable, awaited: Awaited) -> None:
         beside = sum(isinstance(one, Candidate) for one in self._armed)
@@ -240,7 +240,7 @@ class HomeSearch:
             return
         self._armed.add(owner)
         tell = self._teller(awaited.names)
-        if self._watch.arm((_OWNER, owner), [(awaited.folder, _MASK)], tell) is not None:
+        if self._watch.arm((_OWNER, self._program, owner), [(awaited.folder, _MASK)], tell) is not None:
             self._unwatched = True
 
     def _teller(self, names: tuple[str, ...]) -> Tell:

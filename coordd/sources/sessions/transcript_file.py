@@ -43,9 +43,12 @@ Outcome = Literal["same", "grown", "more", "gone"]
 
 
 class Reducer(Protocol):
-    """What is fed with the lines of one transcript; ``began`` is whether one of them has begun a turn."""
+    """What is fed with the lines of one transcript."""
 
-    began: bool
+    @property
+    def began(self) -> bool:
+        """Whether the lines fed so far tell what goes on now: one of them has begun a turn."""
+        ...
 
     def restart(self) -> None:
         """Forget what the lines said, for they are read again."""

@@ -56,7 +56,12 @@ class Watch:
         self._early: dict[int, int] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen, on the loop; ``reason`` says why not if that fails, and is None otherwise."""
+        """Begin to listen, on the loop; ``reason`` says why not if that fails, and is None otherwise.
+
+        Whoever shares it may call this and :meth:`close`; the first call of each counts.
+        """
+        if self._backend is not None:
+            return
         if sys.platform != "linux":
             self.reason = "inotify exists on Linux only"
             return

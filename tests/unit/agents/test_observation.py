@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from coordd.agents.beats import Reading, Restored
 from coordd.agents.key import AgentKey
 from coordd.agents.observation import Observation, observe
+from coordd.agents.seen_process import End, SeenProcess
 from coordd.agents.session import Session, Turn
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces, Heartbeat, Registration
+from coordd.host.process_facts import Process
 
 PLACE = (source("/w"), "a")
 T0 = 1_795_327_500.0
@@ -138,3 +140,41 @@ def test_the_time_that_the_machine_slept_before_coordd_looked_is_no_age() -> Non
         again = observe(one, PLACE, "/w", AgentTraces("a", session=grown), later)
         assert again.date(turn.since) == one.date(turn.since)  # what was dated once stays so
         assert again.date(T0 + 50) == 560.0
+
+
+def of_session(process: Process, *, lives: bool = True) -> AgentTraces:
+    return AgentTraces("a", session=Session("codex", "s", process, lives=lives))
+
+
+def test_a_process_that_works_on_the_session_counts_although_several_sessions_have_it() -> None:
+    one = observe(None, PLACE, "/w", of_session(Process(1, 2)), reading(1.0, fresh=True))
+    assert one.process is not None and one.process.certain
+    shared = replace(one.process, shared=True)
+    assert shared.lives and not replace(shared, certain=False).lives
+    assert not replace(shared, end=End(orderly=True, wall=T0, mono=0.0)).lives
+
+
+def test_a_process_known_from_the_records_counts_as_soon_as_its_session_is_read() -> None:
+    one = observe(None, PLACE, "/w", traces(1.0), reading(1.0, fresh=True))
+    restored = replace(one, traces=None, process=SeenProcess(Process(1, 2), shared=True))
+    read = observe(restored, PLACE, "/w", of_session(Process(1, 2)), reading(2.0))
+    assert read.process == SeenProcess(Process(1, 2), shared=True, certain=True)
+
+
+def test_a_session_that_its_process_takes_up_again_lives_again() -> None:
+    """As a background server does with a session that it had let go of."""
+    one = observe(None, PLACE, "/w", of_session(Process(1, 2)), reading(1.0, fresh=True))
+    closed = observe(one, PLACE, "/w", of_session(Process(1, 2), lives=False), reading(2.0))
+    ended = replace(closed, process=replace(closed.process, end=End(orderly=True, wall=T0, mono=2.0)))  # type: ignore[type-var]
+    same = observe(ended, PLACE, "/w", of_session(Process(1, 2), lives=False), reading(3.0))
+    assert same.process == ended.process
+    again = observe(ended, PLACE, "/w", of_session(Process(1, 2)), reading(4.0))
+    assert again.process == SeenProcess(Process(1, 2), certain=True)
+
+
+def test_a_reading_that_was_late_brings_no_process_back() -> None:
+    one = observe(None, PLACE, "/w", of_session(Process(1, 2)), reading(1.0, fresh=True))
+    killed = replace(one, process=replace(one.process, end=End(orderly=False, wall=T0, mono=2.0)))  # type: ignore[type-var]
+    late = replace(of_session(Process(1, 2)), workspace="/x")
+    found = observe(killed, PLACE, "/w", late, reading(3.0))
+    assert found.process == killed.process

@@ -460,7 +460,7 @@ def test_with_nothing_at_all_it_says_what_is_watched_and_what_to_do() -> None:
         "  ~/app: no heartbeats yet (.claude/coordination is awaited)",
         "  claude-code ~/.claude",
         "  codex ~/.codex: cannot be read (Permission denied)",
-        "Claude Code sessions appear here by themselves.",
+        "Claude Code and Codex sessions appear here by themselves.",
         "If an agent runs and is not here, try: coordctl doctor",
     ]
     alone = text_of(status_document(agents={"total": 0}))
@@ -547,6 +547,20 @@ def test_strangers_cannot_reach_the_terminal() -> None:
             assert "\nok" not in text
 
 
+def test_limits_of_several_accounts_are_told_apart_and_old_words_have_their_age() -> None:
+    def limit(account: str, age: float, **more: object) -> dict[str, object]:
+        told = {"kind": "codex", "account": account, "window": 18000.0, "used_percent": 5.0}
+        return {**told, "resets_at": None, "seen_at": seen_at(age), **more}
+
+    one = [limit("/home/me/.codex", 5), limit("/home/me/.codex", 5, name="mini", window=None)]
+    text = text_of(status_document(limits=one), [agent("a")])
+    assert "Limits     codex 5 h: 5 %\n           codex mini: 5 %\n" in text
+    two = [limit("/home/me/.codex", 7200), limit("/home/me/work", 5)]
+    text = text_of(status_document(limits=two), [agent("a")])
+    assert "Limits     codex 5 h (~/.codex): 5 %, told 2 h ago\n" in text
+    assert "           codex 5 h (~/work): 5 %\n" in text
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -560,7 +574,7 @@ PLACES = [(key,) for key in (*status_document(), *LISTS)] + [
 ]
 ENTRIES = {
     "attention": sorted(ATTENTION[0]),
-    "limits": ["kind", "window", "used_percent", "resets_at", "seen_at"],
+    "limits": ["kind", "account", "name", "window", "used_percent", "resets_at", "seen_at"],
     "sources": ["kind", "path", "state", "error", "agents"],
     "workspaces": ["path", "state", "error"],
 }

@@ -95,6 +95,9 @@ def test_a_whole_file() -> None:
         [claude_code]
         enabled = false
         homes = ["~/.claude-work"]
+        [codex]
+        enabled = false
+        homes = ["~/.codex-work"]
         [processes]
         enabled = false
         [storage]
@@ -126,6 +129,7 @@ def test_a_whole_file() -> None:
     )
     assert (config.agents.call_stall_after, config.agents.forget_ended_after) == (10_800, 60)
     assert (config.claude_code.enabled, config.claude_code.homes) == (False, ("/home/ann/.claude-work",))
+    assert (config.codex.enabled, config.codex.homes) == (False, ("/home/ann/.codex-work",))
     assert not config.processes.enabled
     assert (config.storage.metrics_dir, config.storage.log_dir) == ("/m", "/home/ann/l")
     assert (config.storage.retention_days, config.storage.compress_after_days) == (7, 0)

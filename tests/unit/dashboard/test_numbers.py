@@ -173,7 +173,7 @@ def test_agents_are_counted_by_kind_in_few_words() -> None:
             entry("d", kind='{"x"}\n'),
             entry("e", kind=None),
             entry("f", kind=""),
-            entry("g", "inactive", kind="codex"),
+            entry("g", "inactive", kind="gemini"),
         ),
     )
     kinds = {
@@ -184,7 +184,7 @@ def test_agents_are_counted_by_kind_in_few_words() -> None:
         'coordd_agents_kind{"kind": "other"}': 2,
         'coordd_agents_kind{"kind": "unknown"}': 2,
     }
-    assert "codex" not in str(found), "no source tells of it"
+    assert "gemini" not in str(found), "no source tells of it"
 
 
 def test_seconds_waited_are_those_of_who_waits_now() -> None:
@@ -340,3 +340,16 @@ def test_no_script_makes_html_of_text() -> None:
             "new Function",
         ):
             assert way not in module.read_text(), (module.name, way)
+
+
+def test_a_limit_is_the_highest_of_all_accounts_and_what_is_unknown_has_no_sample() -> None:
+    def limit(used: object, window: object, kind: object = "codex") -> dict[str, object]:
+        return {"kind": kind, "account": "/home/me/.codex", "used_percent": used, "window": window}
+
+    told = [limit(12.5, 18000), limit(83, 18000.0), limit(None, 604800), limit(50, 7), limit("x", [])]
+    found = samples({**STATUS, "limits": [*told, limit(20, 604800, "mine"), None, 7]})
+    assert {name: round(value, 6) for name, value in found.items() if name.startswith("coordd_limit")} == {
+        'coordd_limit_used_ratio{"kind": "codex", "window": "5h"}': 0.83,
+        'coordd_limit_used_ratio{"kind": "other", "window": "7d"}': 0.2,
+    }
+    assert not [name for name in samples({**STATUS, "limits": 7}) if name.startswith("coordd_limit")]

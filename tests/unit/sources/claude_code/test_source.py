@@ -29,10 +29,10 @@ from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceLost
 from coordd.sources.claude_code import awaiting as awaiting_module
-from coordd.sources.claude_code import looks as looks_module
 from coordd.sources.claude_code import sessions as sessions_module
 from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.source import ClaudeCodeSource, FolderHint, RecordHint
+from coordd.sources.sessions import looks as looks_module
 from coordd.sources.sessions import places as places_module
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch

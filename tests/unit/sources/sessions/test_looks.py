@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordd.sources.claude_code.looks import Looks
+from coordd.sources.sessions.looks import Looks
 
 
 def test_pauses_grow_up_to_a_minute() -> None:

@@ -1,0 +1,185 @@
+"""Decode one line of a rollout into the few fields that coordd looks at; all else is skipped unread.
+
+Pure. A field may be absent, or of any type: then it counts as absent. Prompts, answers, commands and results
+are never decoded, but for the beginning of a result, which is looked at for one phrase and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from coordd.sources.sessions.moments import plausible
+from coordd.util.fields import jsonable
+from coordd.util.text import epoch_of
+from coordd.util.timestamps import parse_timestamp
+
+
+class Item(msgspec.Struct, gc=False):
+    """What has been completed in a turn, such as a ``CommandExecution``."""
+
+    type: Any = None
+    id: Any = None
+
+
+class Payload(msgspec.Struct, gc=False):
+    """What a line is about: of an event, an item of the model's, the session or a turn."""
+
+    type: Any = None
+    id: Any = None
+    call_id: Any = None
+    name: Any = None
+    status: Any = None
+    cwd: Any = None
+    model: Any = None
+    timestamp: Any = None
+    cli_version: Any = None
+    parent_thread_id: Any = None
+    output: msgspec.Raw = msgspec.Raw()
+    source: msgspec.Raw = msgspec.Raw()
+    item: msgspec.Raw = msgspec.Raw()
+    info: msgspec.Raw = msgspec.Raw()
+    rate_limits: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+    codex_error_info: msgspec.Raw = msgspec.Raw()
+
+
+class Line(msgspec.Struct, gc=False):
+    """One line."""
+
+    type: Any = None
+    timestamp: Any = None
+    payload: Payload | None = None
+
+    def time_by(self, wall: float) -> float | None:
+        """Return the line's time in epoch seconds; None where there is none, or it cannot be one now."""
+        return time_of(self.timestamp, wall)
+
+
+class _Bare(msgspec.Struct, gc=False):
+    type: Any = None
+    timestamp: Any = None
+
+
+class Usage(msgspec.Struct, gc=False):
+    """What was used, in tokens; ``input_tokens`` are those that were cached and those that were not."""
+
+    input_tokens: Any = None
+    cached_input_tokens: Any = None
+    cache_write_input_tokens: Any = None
+    output_tokens: Any = None
+
+
+class TokenInfo(msgspec.Struct, gc=False):
+    """What the thread has used so far, and what its last request has."""
+
+    total_token_usage: Usage | None = None
+    last_token_usage: Usage | None = None
+
+
+class Window(msgspec.Struct, gc=False):
+    """How much of one window of an account is used."""
+
+    used_percent: Any = None
+    window_minutes: Any = None
+    resets_at: Any = None
+    resets_in_seconds: Any = None
+
+
+class RateLimits(msgspec.Struct, gc=False):
+    """What the provider tells of an account."""
+
+    limit_id: Any = None
+    primary: Window | None = None
+    secondary: Window | None = None
+
+
+class Error(msgspec.Struct, gc=False):
+    """Why a turn failed; what it says to people is not among it."""
+
+    codex_error_info: msgspec.Raw = msgspec.Raw()
+
+
+_LINE = msgspec.json.Decoder(Line)
+_BARE = msgspec.json.Decoder(_Bare)
+_ITEM = msgspec.json.Decoder(Item)
+_INFO = msgspec.json.Decoder(TokenInfo)
+_LIMITS = msgspec.json.Decoder(RateLimits)
+_ERROR = msgspec.json.Decoder(Error)
+_ANY = msgspec.json.Decoder()
+_FAILED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+def decode(line: bytes) -> Line | None:
+    """Return the line; None for one that is no JSON object."""
+    try:
+        return _LINE.decode(line)
+    except msgspec.ValidationError:  # something lies where another thing does: what is left of it counts
+        try:
+            bare = _BARE.decode(line)
+        except _FAILED:
+            return None
+        return Line(type=bare.type, timestamp=bare.timestamp)
+    except _FAILED:
+        return None
+
+
+def time_of(written: object, wall: float) -> float | None:
+    """Return a written time in epoch seconds; None where there is none, or it cannot be one now."""
+    if not isinstance(written, str):
+        return None
+    at = epoch_of(written)
+    if at is None:
+        try:
+            at = parse_timestamp(written)
+        except (ValueError, OverflowError):
+            return None
+    return plausible(at, wall)
+
+
+def item_of(raw: msgspec.Raw) -> Item:
+    """Return what has been completed; all fields are None where that is not an object."""
+    found = _decoded(_ITEM, raw)
+    return found if isinstance(found, Item) else Item()
+
+
+def info_of(raw: msgspec.Raw) -> TokenInfo:
+    """Return what was used; all fields are None where nothing was told."""
+    found = _decoded(_INFO, raw)
+    return found if isinstance(found, TokenInfo) else TokenInfo()
+
+
+def limits_of(raw: msgspec.Raw) -> RateLimits:
+    """Return what was told of the account; all fields are None where nothing was."""
+    found = _decoded(_LIMITS, raw)
+    return found if isinstance(found, RateLimits) else RateLimits()
+
+
+def error_of(payload: Payload) -> object:
+    """Return the word for why a turn failed, or the object that wraps it; None for none."""
+    error = _decoded(_ERROR, payload.error)
+    raw = error.codex_error_info if isinstance(error, Error) else payload.codex_error_info
+    return any_of(raw) if len(raw) < 1000 else None
+
+
+def any_of(raw: msgspec.Raw) -> object:
+    """Return what is in raw JSON; None for nothing, and for what is none."""
+    return _decoded(_ANY, raw)
+
+
+def text_of(value: object, limit: int = 256) -> str | None:
+    """Return a text of 1 to ``limit`` characters that can be written as JSON; None for anything else."""
+    return jsonable(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+
+
+def count_of(value: object) -> int:
+    """Return a number of tokens; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> object:
+    try:
+        return decoder.decode(raw) if raw else None
+    except _FAILED:
+        return None
