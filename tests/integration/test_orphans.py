@@ -23,6 +23,8 @@ from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 
 Orphan = dict[str, Any]
+T = f"test-{os.getpid()}-"
+"""What the sessions of these tests begin with, and those of tests beside them do not."""
 
 BACKGROUND = "sleep 1000 & echo $! >{0}; sleep 0.2"
 """A shell ends, and what it has put into the background is re-parented."""
@@ -93,7 +95,7 @@ def agent_of(daemon: Coordd, agent_id: str, **expected: object) -> dict[str, Any
 def orphans(daemon: Coordd) -> dict[int, Orphan]:
     """Return those of the scene: whoever runs the tests may have left some too."""
     every = daemon.rpc("orphans.list")["orphans"]
-    return {one["pid"]: one for one in every if one["session_id"].startswith("test-")}
+    return {one["pid"]: one for one in every if one["session_id"].startswith(T)}
 
 
 def listed(daemon: Coordd, *processes: Process) -> dict[int, Orphan]:
@@ -123,16 +125,16 @@ def above_the_tests() -> set[int]:
 def test_what_was_re_parented_is_part_of_its_agents_tree_and_then_outlives_it(
     scene: Scene, command: str
 ) -> None:
-    agent, _ = scene.session("test-1")
+    agent, _ = scene.session(T + "1")
     with users_coordd(scene.user) as daemon:
-        agent_of(daemon, "test-1", processes=1)
+        agent_of(daemon, T + "1", processes=1)
         left = agent.start("pid", command.format("pid"))
         eventually(lambda: parent_of(left) in above_the_tests())
-        agent_of(daemon, "test-1", processes=2)
+        agent_of(daemon, T + "1", processes=2)
         assert orphans(daemon) == {}
         agent.kill()
         one = listed(daemon, left)[left.pid]
-        assert (one["agent_id"], one["session_id"], one["kind"]) == ("test-1", "test-1", "claude-code")
+        assert (one["agent_id"], one["session_id"], one["kind"]) == (T + "1", T + "1", "claude-code")
         assert (one["workspace"], one["name"]) == (str(scene.work), "sleep")
         assert one["rss"] > 0
         assert one["age"] >= 0
@@ -143,62 +145,62 @@ def test_what_was_re_parented_is_part_of_its_agents_tree_and_then_outlives_it(
 
 def test_what_was_seen_below_an_agent_stays_its_own_whatever_it_says(scene: Scene) -> None:
     """A Codex, say: nothing in the environment names its session."""
-    agent, _ = scene.session("test-2", named=False)
+    agent, _ = scene.session(T + "2", named=False)
     with users_coordd(scene.user) as daemon:
-        agent_of(daemon, "test-2", processes=1)
+        agent_of(daemon, T + "2", processes=1)
         shell = agent.start("shell", "echo $$ >shell; sh -c 'echo $$ >inner; sleep 1000; true'; true")
-        eventually(lambda: daemon.agent("test-2")["processes"] == 4)
+        eventually(lambda: daemon.agent(T + "2")["processes"] == 4)
         inner = int((scene.work / "inner").read_text())
         os.kill(shell.pid, signal.SIGKILL)  # what it has started is re-parented
-        agent_of(daemon, "test-2", processes=3)
+        agent_of(daemon, T + "2", processes=3)
         agent.kill()
         found = eventually(lambda: now if len(now := orphans(daemon)) == 2 else {})
         assert inner in found
-        assert {one["agent_id"] for one in found.values()} == {"test-2"}
+        assert {one["agent_id"] for one in found.values()} == {T + "2"}
         for pid in found:
             os.kill(pid, signal.SIGKILL)
 
 
 def test_a_restarted_coordd_knows_by_the_environment_whose_they_were(scene: Scene) -> None:
-    agent, _ = scene.session("test-3")
-    living, _ = scene.session("test-4")
+    agent, _ = scene.session(T + "3")
+    living, _ = scene.session(T + "4")
     gone = agent.start("gone", NOHUP.format("gone"))
     shell = living.start("shell", NOHUP.format("shell"))
     with users_coordd(scene.user) as daemon:
-        agent_of(daemon, "test-3", processes=2)
-        agent_of(daemon, "test-4", processes=2)
+        agent_of(daemon, T + "3", processes=2)
+        agent_of(daemon, T + "4", processes=2)
         daemon.stop()
     agent.kill()
     with users_coordd(scene.user) as daemon:
         one = listed(daemon, gone)[gone.pid]
-        assert one["agent_id"] == "test-3"
-        agent_of(daemon, "test-4", processes=2)
+        assert one["agent_id"] == T + "3"
+        agent_of(daemon, T + "4", processes=2)
         assert shell.pid not in orphans(daemon)
         daemon.stop()
     shutil.rmtree(scene.user / ".local")
     with users_coordd(scene.user) as daemon:  # which never heard of the session
         one = listed(daemon, gone)[gone.pid]
-        assert (one["agent_id"], one["session_id"], one["kind"]) == (None, "test-3", "claude-code")
+        assert (one["agent_id"], one["session_id"], one["kind"]) == (None, T + "3", "claude-code")
 
 
 def test_the_background_of_a_session_that_goes_on_is_none(scene: Scene) -> None:
-    agent, played = scene.session("test-5")
+    agent, played = scene.session(T + "5")
     with users_coordd(scene.user) as daemon:
         left = agent.start("pid", NOHUP.format("pid"))
-        agent_of(daemon, "test-5", processes=2)
-        played.clear("test-6")  # what it started says that it is of another one
-        agent_of(daemon, "test-5", session_id="test-6")
+        agent_of(daemon, T + "5", processes=2)
+        played.clear(T + "6")  # what it started says that it is of another one
+        agent_of(daemon, T + "5", session_id=T + "6")
         assert orphans(daemon) == {}
         daemon.stop()
     with users_coordd(scene.user) as daemon:
-        agent_of(daemon, "test-5", session_id="test-6", processes=2)
+        agent_of(daemon, T + "5", session_id=T + "6", processes=2)
         assert orphans(daemon) == {}
         assert left
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is missing")
 def test_a_tmux_server_that_a_session_started_is_neither_its_child_nor_left_behind(scene: Scene) -> None:
-    agent, _ = scene.session("test-7")
+    agent, _ = scene.session(T + "7")
     socket_ = scene.work / "tmux.sock"
     with users_coordd(scene.user) as daemon:
         pane = agent.start(
@@ -206,7 +208,7 @@ def test_a_tmux_server_that_a_session_started_is_neither_its_child_nor_left_behi
         )
         try:
             other = agent.start("pid", NOHUP.format("pid"))
-            agent_of(daemon, "test-7", processes=2)
+            agent_of(daemon, T + "7", processes=2)
             agent.kill()
             assert pane.pid not in listed(daemon, other)
         finally:
@@ -214,28 +216,28 @@ def test_a_tmux_server_that_a_session_started_is_neither_its_child_nor_left_behi
 
 
 def test_a_nested_agent_has_a_tree_of_its_own_and_its_own_orphans(scene: Scene) -> None:
-    outer, _ = scene.session("test-outer")
+    outer, _ = scene.session(T + "outer")
     with users_coordd(scene.user) as daemon:
-        inner, _ = scene.session("test-inner")
+        inner, _ = scene.session(T + "inner")
         left = inner.start("inner.pid", NOHUP.format("inner.pid"))
         mine = outer.start("outer.pid", NOHUP.format("outer.pid"))
-        agent_of(daemon, "test-outer", processes=2)
-        agent_of(daemon, "test-inner", processes=2)
+        agent_of(daemon, T + "outer", processes=2)
+        agent_of(daemon, T + "inner", processes=2)
         inner.kill()
-        assert listed(daemon, left)[left.pid]["agent_id"] == "test-inner"
-        agent_of(daemon, "test-outer", processes=2)
+        assert listed(daemon, left)[left.pid]["agent_id"] == T + "inner"
+        agent_of(daemon, T + "outer", processes=2)
         assert mine.pid not in orphans(daemon)
 
 
 def test_the_command_says_whose_they_are_where_they_listen_and_what_to_type(scene: Scene) -> None:
-    agent, _ = scene.session("test-8")
+    agent, _ = scene.session(T + "8")
     script = scene.work / "server.py"
     script.write_text(SERVES)
     port_file = scene.work / "port"
     with users_coordd(scene.user) as daemon:
         server = agent.start("pid", "nohup python3 server.py >/dev/null 2>&1 & echo $! >pid")
         port = int(eventually(lambda: port_file.exists() and port_file.read_text()))
-        agent_of(daemon, "test-8", processes=2)
+        agent_of(daemon, T + "8", processes=2)
         agent.kill()
         assert listed(daemon, server)[server.pid]["ports"] == [port]
         said = daemon.ctl("orphans")
@@ -251,7 +253,7 @@ def test_the_command_says_whose_they_are_where_they_listen_and_what_to_type(scen
 
 def test_the_session_of_a_foreign_project_is_not_called_dead(scene: Scene, tmp_path: Path) -> None:
     """A project's daemon does not know the sessions of others."""
-    agent, _ = scene.session("test-9")
+    agent, _ = scene.session(T + "9")
     left = agent.start("pid", NOHUP.format("pid"))
     other = tmp_path / "other"
     (other / ".claude" / "coordination").mkdir(parents=True)

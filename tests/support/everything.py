@@ -167,6 +167,10 @@ def closed(path: Path) -> Iterator[None]:
         path.chmod(0o755)
 
 
+LEFT = f"left-{os.getpid()}"
+"""The session that left a process behind; no test beside this one has it."""
+
+
 class Busy:
     """A daemon of a user with agents of every status and activity, in files, in Redis, and by themselves."""
 
@@ -251,8 +255,8 @@ class Busy:
             sessions["waiter"].call("AskUserQuestion")
             sessions["waiter"].status("waiting", "permission prompt")
             sessions["idler"].finish()
-            agent = stack.enter_context(starter(app.root, CLAUDE_CODE_SESSION_ID="left-session"))
-            played = PlayedSession(self.claude, agent.process, "left-session", str(app.root))
+            agent = stack.enter_context(starter(app.root, CLAUDE_CODE_SESSION_ID=LEFT))
+            played = PlayedSession(self.claude, agent.process, LEFT, str(app.root))
             played.begin()
             agent.start("server.pid", f"{sys.executable} -c {shlex.quote(SERVES)} & echo $! >server.pid")
             self._traces()
@@ -272,7 +276,7 @@ class Busy:
                     eventually(lambda: {_reason(daemon, name) for name in names} == {"process"})
                     for child in children.values():
                         os.kill(child.pid, signal.SIGKILL)
-                    eventually(lambda: daemon.agent("left-session")["processes"] == 2)
+                    eventually(lambda: daemon.agent(LEFT)["processes"] == 2)
                     played.remove_record()
                     agent.kill()
                     yield daemon, sessions
