@@ -325,7 +325,7 @@ def test_without_a_daemon_it_says_so_and_finds_it_again(tmp_path: Path) -> None:
         assert never.status == 503
         assert never.headers["retry-after"] == "1"
         assert never.json()["error"]["kind"] == "daemon-down"
-        assert "nothing there" in never.json()["error"]["message"]
+        eventually(lambda: "nothing there" in dash.get("/api/status").json()["error"]["message"])
         assert never.json()["snapshot_age"] is None
         assert dash.get("/").status == 200
         assert dash.get("/healthz").json()["daemon"] == "down"
