@@ -63,7 +63,9 @@ class Hooks:
     def until(self, latest: float) -> Hooks:
         """Return the same without times after ``latest``: a file's time ahead of the clock is no time."""
         times: dict[str, Any] = {name: getattr(self, name) for name in EVENTS.values()}
-        known = {name: time if time is None or time <= latest else None for name, time in times.items()}
+        known: dict[str, Any] = {
+            name: time if time is None or time <= latest else None for name, time in times.items()
+        }
         return self if known == times else replace(self, **known)
 
     @property
