@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordd.host.process_facts import ProcessFacts
-from coordd.sources.claude_code.live import KIND
-from coordd.sources.claude_code.processes import is_named_so
+from coordd.sources.claude_code.processes import KIND, is_named_so
 from coordd.sources.claude_code.programs import home_of, is_program, running_programs
-from coordd.sources.claude_code.source import ClaudeCodeSource
 from coordd.sources.sessions.home_finder import HomeFinder
 
+if TYPE_CHECKING:
+    from coordd.sources.claude_code.source import ClaudeCodeSource
 
-class ClaudeCodeFinder(HomeFinder[ClaudeCodeSource]):
+
+class ClaudeCodeFinder(HomeFinder["ClaudeCodeSource"]):
     """Find homes of Claude Code; the arguments are those of :class:`HomeFinder`."""
 
     kind = KIND
@@ -31,6 +32,10 @@ class ClaudeCodeFinder(HomeFinder[ClaudeCodeSource]):
 
     def source(self, path: str, *, named: bool) -> ClaudeCodeSource:
         """Return a source for a home by its canonical path."""
+        from coordd.sources.claude_code.source import (
+            ClaudeCodeSource,
+        )  # a megabyte, for those who have such a home
+
         return ClaudeCodeSource(
             path,
             named=named,

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from coordd.agents.session import Session, Turn
 from coordd.agents.traces import AgentTraces
 from coordd.host.process_facts import Process
+from coordd.sources.claude_code.processes import KIND
 from coordd.sources.claude_code.session_file import Declared, SessionRecord
 from coordd.sources.claude_code.subagents import SubagentFiles
 from coordd.sources.claude_code.transcript import ASKING, TranscriptReducer
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.work_tree import Place
 
-KIND = "claude-code"
-"""The name of this kind of source and agent, as records have it."""
 EARLY = 2.0
 """Seconds before the start of a process from which lines of its transcript are taken for its own."""
 

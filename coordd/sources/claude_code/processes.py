@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from coordd.host.process_facts import ProcessFacts
 
+KIND = "claude-code"
+"""The name of this kind of source and agent, as records have it."""
 _NAMES = re.compile(r"claude(\.exe)?|[0-9]+\.[0-9]+\.[0-9]+.{0,10}", re.ASCII)
 _HELPERS = frozenset({b"--bg-pty-host", b"bg-pty-host", b"--bg-spare"})
 

@@ -27,7 +27,7 @@ from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener
-from coordd.sources.claude_code.live import KIND
+from coordd.sources.claude_code.processes import KIND
 from coordd.sources.claude_code.reader import HomeReader, Shown
 from coordd.sources.claude_code.session_file import RECORD_NAME
 from coordd.sources.sessions.home_calls import HomeCalls

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordd.host.process_facts import ProcessFacts
-from coordd.sources.codex.live import KIND
-from coordd.sources.codex.processes import is_named_so
+from coordd.sources.codex.processes import KIND, is_named_so
 from coordd.sources.codex.programs import home_of, is_program, running_programs
-from coordd.sources.codex.source import CodexSource
 from coordd.sources.sessions.home_finder import HomeFinder
 
+if TYPE_CHECKING:
+    from coordd.sources.codex.source import CodexSource
 
-class CodexFinder(HomeFinder[CodexSource]):
+
+class CodexFinder(HomeFinder["CodexSource"]):
     """Find homes of Codex; the arguments are those of :class:`HomeFinder`."""
 
     kind = KIND
@@ -38,6 +39,8 @@ class CodexFinder(HomeFinder[CodexSource]):
 
     def source(self, path: str, *, named: bool) -> CodexSource:
         """Return a source for a home by its canonical path."""
+        from coordd.sources.codex.source import CodexSource  # a megabyte, for those who have such a home
+
         return CodexSource(
             path,
             named=named,

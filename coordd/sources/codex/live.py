@@ -10,13 +10,11 @@ from coordd.agents.session import BackgroundWork, Session, Turn
 from coordd.agents.traces import AgentTraces
 from coordd.host.process_facts import Process
 from coordd.sources.codex.head import Head
-from coordd.sources.codex.processes import Held
+from coordd.sources.codex.processes import KIND, Held
 from coordd.sources.codex.rollout import ASKING, RolloutReducer
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.work_tree import Place
 
-KIND = "codex"
-"""The name of this kind of source and agent, as records have it."""
 EARLY = 2.0
 """Seconds before the start of a process from which lines of a rollout are taken for its own."""
 

@@ -22,6 +22,8 @@ from coordd.host.process_facts import ProcessFacts
 MAX_OPEN = 4096
 """Files that one process has open which are looked at."""
 
+KIND = "codex"
+"""The name of this kind of source and agent, as records have it."""
 _NAMES = re.compile(r"codex(\.exe|-(x86_64|aarch64).{0,20})?", re.ASCII)
 _ROLLOUT = re.compile(
     r"[0-9]{4}/[0-9]{2}/[0-9]{2}/rollout-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}"

@@ -28,7 +28,8 @@ from coordd.runtime.clocks import ObservedClock
 from coordd.runtime.schedule import now
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN, UNREADABLE, Following, SourceListener
-from coordd.sources.codex.live import KIND, SessionKey
+from coordd.sources.codex.live import SessionKey
+from coordd.sources.codex.processes import KIND
 from coordd.sources.codex.reader import HomeReader, Shown
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeCalls
