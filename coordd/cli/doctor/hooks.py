@@ -51,8 +51,9 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
         return
     path = script.path_of(os.environ)
     named = ", ".join(_short(one) for one in installed[:_LISTED])
-    if not script.is_current(path):
-        problem = "is that of another coordd" if os.access(path, os.X_OK) else "is missing, or cannot be run"
+    runs = os.access(path, os.X_OK)
+    if not runs or not script.is_current(path):
+        problem = "is that of another coordd" if runs else "is missing, or cannot be run"
         yield Finding("hooks", "warn", f"the script that the hooks in {named} call {problem}", _INSTALL)
     wanted = groups(path)
     for one in installed[:_LISTED]:
@@ -63,7 +64,8 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
         if _disabled(one):
             message = f"disableAllHooks is set in {_short(one)}: no hook is called"
             yield Finding("hooks", "warn", message, "take it out of there")
-    yield _last_sign(named)
+    if runs:
+        yield _last_sign(named)
 
 
 def _last_sign(named: str) -> Finding:

@@ -75,7 +75,12 @@ def test_a_script_that_is_gone_or_of_another_coordd(home: Path) -> None:
     assert (warning.result, warning.fix) == ("warn", "coordctl hooks install")
     assert warning.message.endswith("call is that of another coordd")
     path.unlink()
-    warning, _ = found()
+    (warning,) = found()
+    assert warning.result == "warn"
+    assert warning.message.endswith("call is missing, or cannot be run")
+    script.install(str(path))
+    path.chmod(0o600)
+    (warning,) = found()
     assert warning.message.endswith("call is missing, or cannot be run")
 
 
