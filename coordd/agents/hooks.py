@@ -18,8 +18,8 @@ all of its batch are over, or the turn is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 LATE = 2.0
 """Seconds by which a hook that runs beside the agent may come after one that it waited for."""
@@ -59,6 +59,14 @@ class Hooks:
     failure: float | None = None
     start: float | None = None
     end: float | None = None
+
+    def until(self, latest: float) -> Hooks:
+        """Return the same without times after ``latest``: a file's time ahead of the clock is no time."""
+        times: dict[str, Any] = {name: getattr(self, name) for name in EVENTS.values()}
+        known: dict[str, Any] = {
+            name: time if time is None or time <= latest else None for name, time in times.items()
+        }
+        return self if known == times else replace(self, **known)
 
     @property
     def told(self) -> bool:
@@ -109,7 +117,10 @@ class Hooks:
     @property
     def quiet(self) -> bool:
         """Whether no further hook is due, however long it takes."""
-        return self.told and self.word in ("over", "asks", "call")
+        asked = _latest(self.permission, self.question)
+        # A beat since it asked may be that of a call beside it, or of a subagent's: it may ask still.
+        may_ask = asked is not None and _not_before(asked, self.call, self.batch, self.stop, self.failure)
+        return self.told and (self.word in ("over", "asks", "call") or (self.word == "works" and may_ask))
 
     @property
     def ended(self) -> float | None:

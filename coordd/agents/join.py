@@ -175,6 +175,8 @@ def place_words(agent: Agent) -> str:
     if agent.key.workspace == NO_WORKSPACE and all(map(yields, agent.observations)):
         user = agent.session.user if agent.session else None
         return "in a directory that coordd may not see" + (f" (user {user})" if user else "")
+    if agent.key.workspace == NO_WORKSPACE and "redis" not in agent.sources:
+        return "in an unknown place"
     return agent.key.place_words
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from coordd.agents.beats import (
+    FUTURE,
     LastBeat,
     Reading,
     Restored,
@@ -173,6 +174,8 @@ def observe(
         traces: what was read of the agent.
         reading: when and how.
     """
+    if traces.hooks is not None and (hooks := traces.hooks.until(reading.wall + FUTURE)) is not traces.hooks:
+        traces = replace(traces, hooks=hooks)
     beat = None
     last = LastBeat(None, None, None)
     if old is None:

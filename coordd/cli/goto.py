@@ -73,6 +73,6 @@ def command(target: DaemonTarget, agent_id: str, workspace: str | None, only_pri
 
 def _why_none(agent: dict[str, object]) -> str:
     pid = number(agent.get("pid"))
-    if agent.get("status") != "active":
+    if agent.get("status") == "inactive":
         return "it does not run any more"
     return "nothing tells which process it is" if pid is None else f"its process {pid:.0f} runs without one"

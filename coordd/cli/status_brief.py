@@ -34,4 +34,5 @@ def brief_line(picture: Picture, view: View) -> str:
     own = len(as_list(document.get("problems"))) - told
     if own > 0:
         parts.append(f"{own} {'problem' if own == 1 else 'problems'}")
-    return ", ".join(parts)
+    # tmux expands #{…} and #[…] in what a command prints for its status bar, and names are anybody's
+    return ", ".join(parts).replace("#", "_")

@@ -58,7 +58,8 @@ Examples:
 
 \b
 A state counts once it has held for a second, waiting for three; an agent that is in
-it already is not waited for. While coordd restarts, the waiting goes on.
+it already is not waited for. While coordd restarts, the waiting goes on. Of an agent
+that is known by its process alone nothing tells how it ended: it counts as ended.
 
 \b
 Exit codes: 0 it is in one of these states, which is printed; 1 it will not be (it was

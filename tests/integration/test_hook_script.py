@@ -7,6 +7,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -326,3 +327,50 @@ def test_a_folder_that_belongs_to_another_user_is_no_error(place: Place, tmp_pat
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert names(agents) == names(place.state) == set()
+
+
+SWAPS = """
+import os, sys
+victim, name = sys.argv[1:]
+print("ready", flush=True)
+while True:
+    for make in (lambda: os.symlink(victim, name), lambda: os.link(victim, name + ".x")):
+        try:
+            make()
+        except OSError:
+            pass
+        for one in (name, name + ".x"):
+            try:
+                os.unlink(one)
+            except OSError:
+                pass
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_link_that_appears_meanwhile_costs_nobody_a_file(place: Place, shell: str, tmp_path: Path) -> None:
+    """Who shares the project, a container for example, may put anything in the file's place at any moment."""
+    place.is_workspace()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    name = place.agents / f"{SESSION}.heartbeat"
+    command = [sys.executable, "-c", SWAPS, str(victim), str(name)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as swaps:
+        try:
+            assert swaps.stdout is not None
+            swaps.stdout.readline()
+            for _ in range(60):
+                place.hook(shell, "PostToolUse")
+                assert victim.read_text() == "precious"
+        finally:
+            swaps.kill()
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_options_of_a_shell_that_give_up_early_do_not_count(place: Place, shell: str) -> None:
+    place.is_workspace()
+    done = subprocess.run(
+        [shell, "-eu", str(SHIPPED), "Stop"], env=place.environ, capture_output=True, timeout=10, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert names(place.agents) == {f"{SESSION}.Stop"}

@@ -3,7 +3,9 @@
 #
 # It touches an empty file named after the session and the event, and nothing else: it reads no input, keeps
 # nothing of what it is given, prints nothing, and exits 0 whatever happens, for any other answer could hold
-# up an agent. All of it is built into the shell but what happens once in a session.
+# up an agent.
+
+set +eu
 
 # Only what Claude Code's session ids look like may become the name of a file.
 is_session() {
@@ -14,16 +16,15 @@ is_session() {
     return 1
 }
 
-# touch_in FOLDER: a link is not followed, a FIFO is not opened, and what somebody wrote stays.
-touch_in() {
+# make FOLDER: make the file where there is none; what is there is never opened, so that a link or a FIFO that
+# somebody puts there meanwhile leads nowhere (noclobber: O_EXCL).
+make() {
     file=$1/$session.$event
-    if [ -L "$file" ]; then
-        return
-    elif [ -s "$file" ]; then
-        [ -f "$file" ] && touch -c "$file"
-    elif [ -f "$file" ] || [ ! -e "$file" ]; then
-        true >"$file"
+    if [ -L "$file" ] || [ -e "$file" ]; then
+        return 1
     fi
+    set -C
+    true >"$file"
 }
 
 # clean FOLDER: remove what sessions left there a week ago and before.
@@ -37,7 +38,7 @@ clean() {
 }
 
 tell() {
-    touch_in "$1"
+    make "$1" && file=
     [ "$event" = SessionStart ] && clean "$1"
 }
 
@@ -54,7 +55,10 @@ tell_user() {
     folder=$state/coordd/hooks
     umask 077
     [ -d "$folder" ] || mkdir -p "$folder"
-    [ -d "$folder" ] && tell "$folder"
+    if [ -d "$folder" ]; then
+        tell "$folder"
+        users=$file
+    fi
 }
 
 # The project, for a coordd outside the container in which this runs: only where it is a workspace already.
@@ -71,6 +75,7 @@ tell_project() {
     done
     umask 022
     tell "$claude/coordination/agents"
+    projects=$file
 }
 
 main() {
@@ -83,8 +88,13 @@ main() {
             ;;
         *) return ;;
     esac
+    users= projects=
     tell_user
     tell_project
+    # -h: of a link, not of what it leads to; -c: what is gone is not made
+    if [ -n "$users$projects" ]; then
+        touch -h -c ${users:+"$users"} ${projects:+"$projects"}
+    fi
 }
 
 main "$@" >/dev/null 2>&1

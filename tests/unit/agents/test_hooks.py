@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -98,9 +98,25 @@ def test_what_it_waits_for_is_a_known_phrase(order: list[str], phrase: str | Non
 @given(st.dictionaries(st.sampled_from(sorted(EVENTS.values())), st.floats(0, 100)))
 def test_any_times_have_a_word_and_what_is_quiet_is_no_end(times: dict[str, float]) -> None:
     hooks = Hooks("s", **times)
-    assert hooks.quiet is (hooks.told and hooks.word in ("over", "asks", "call"))
+    if hooks.word != "works":
+        assert hooks.quiet is (hooks.told and hooks.word in ("over", "asks", "call"))
     assert (hooks.ended is not None) is (hooks.word == "ended")
     assert (hooks.since is None) is (hooks.word == "works")
     assert hooks.last == max(times.values(), default=None)
     if hooks.since is not None and hooks.last is not None:
         assert hooks.since <= hooks.last
+
+
+def test_a_beat_beside_a_question_is_no_answer_as_long_as_its_batch_is_open() -> None:
+    asked = Hooks("s", call=80.0, batch=90.0, permission=100.0, beat=110.0)
+    assert (asked.word, asked.quiet) == ("works", True)
+    assert not replace(asked, batch=111.0).quiet
+    assert replace(asked, call=111.0).word == "call"
+    assert replace(asked, stop=111.0).word == "over"
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS.values()))
+def test_a_time_ahead_of_the_clock_is_none(name: str) -> None:
+    told = Hooks("s", beat=100.0, stop=90.0)
+    assert replace(told, **{name: 3600.0}).until(105.0) == replace(told, **{name: None})
+    assert told.until(105.0) is told
