@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.hooks import places, script
+from coordd.cli.hooks import places, script, undo
 from coordd.cli.hooks.edit import BOM
 from coordd.cli.hooks.entries import found_groups, groups
 from coordd.cli.hooks.json_spans import BadJson, parse
@@ -38,7 +38,8 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if facts.me.uid != facts.daemon.uid:
         return
-    listed = [*places.of_user(os.environ, places.known_homes(facts.status)), *_of_projects(facts.status)]
+    of_user = places.of_user(os.environ, places.known_homes(facts.status))
+    listed = [*of_user, *_changed_before(of_user), *_of_projects(facts.status)]
     found = {one.path: _found(one) for one in listed}
     installed = [path for path, hooks in found.items() if hooks]
     if not installed:
@@ -118,6 +119,14 @@ def _document(path: str, within: str | None) -> object:
         return parse(read(path, within=within).text.removeprefix(BOM))
     except (HooksError, BadJson):
         return None
+
+
+def _changed_before(of_user: list[places.Settings]) -> Iterator[places.Settings]:
+    """Yield further settings of the user that hooks were put into: an environment named them then."""
+    known = {os.path.realpath(one.path) for one in of_user}
+    kept = (one for one in undo.kept_of_user(undo.folder_of(os.environ)) if isinstance(one, str))
+    further = (one for one in kept if os.path.realpath(one) not in known)
+    yield from map(places.Settings, islice(further, _LISTED))
 
 
 def _of_projects(status: Mapping[str, object]) -> Iterator[places.Settings]:
