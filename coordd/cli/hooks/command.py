@@ -98,8 +98,8 @@ Examples:
 \b
 Where nobody has changed the settings since, they are what they were before, byte for
 byte. That goes for all settings of this user that 'install' has changed, whatever
-CLAUDE_CONFIG_DIR says now. Sessions that still have the hooks call a script that is no longer there, which
-does nothing.""",
+CLAUDE_CONFIG_DIR says now. Sessions that still have the hooks call a script that is
+no longer there, which does nothing.""",
 )
 @takes_place
 @takes_target
