@@ -61,8 +61,8 @@ own are named and left alone. Only root and the daemon's own user may purge; wit
 a daemon, the user whose files they are.
 
 \b
-Exit codes: 0 purged, or there was nothing; 1 a file could not be rewritten, or the
-daemon refuses; 2 usage; 4 cannot tell.""",
+Exit codes: 0 purged; 1 nothing is recorded under this name, a file could not be
+rewritten, or the daemon refuses; 2 usage; 4 cannot tell.""",
 )
 @click.option("--agent", "agent_id", metavar="ID", help="The records of the agent with this whole id.")
 @workspace_option("With --agent: only those in this workspace, or project")
@@ -92,30 +92,58 @@ def purge(
         document = _by_the_daemon(target, agent_id, place, dry_run=dry_run, quiet=as_json)
     except DaemonNotRunning as down:
         document = _without_one(target, agent_id, place, down, dry_run=dry_run)
+    nothing = is_nothing(document)
     if as_json:
         say_json({"schema": SCHEMA} | {name: value for name, value in document.items() if name != "job"})
     else:
+        if nothing:
+            complain(nothing_words(document, agent_id, place))
         for line in lines_of(document, dry_run=dry_run):
             say(line)
     problem = document.get("error")
     if problem is not None:
         raise NotAllPurged(f"not all is done: {shown(problem)}. Run the same command again.")
-    return 1 if any(one.get("own") is True for one in dicts(document.get("left"))) else 0
+    return 1 if nothing or _own_left(document) else 0
+
+
+def is_nothing(document: Mapping[str, Any]) -> bool:
+    """Return whether nobody is known by the name that was purged: mistyped, or purged before. Pure."""
+    found = any(number(document.get(name)) for name in ("lines", "forgotten"))
+    in_redis = number(as_dict(document.get("redis")).get("deleted"))
+    unsure = document.get("error") is not None or _own_left(document)
+    return not (found or in_redis or unsure or as_list(document.get("alive")))
+
+
+def nothing_words(document: Mapping[str, Any], agent_id: str | None, place: str | None) -> str:
+    """Say that there is nothing by this name, and which ids begin so. Pure."""
+    if agent_id is None:
+        return f"nothing is recorded of the project {escape(str(place))}"
+    words = "nothing is recorded under this id" + (f" in {escape(place)}" if place is not None else "")
+    similar = [shown(one) for one in as_list(document.get("similar"))]
+    return (
+        f"{words}; ids that begin so, of which whole ones count: {', '.join(similar)}" if similar else words
+    )
+
+
+def _own_left(document: Mapping[str, Any]) -> bool:
+    return any(one.get("own") is True for one in dicts(document.get("left")))
 
 
 def lines_of(document: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     """Return what was done, in lines. Pure, but for the local time zone."""
     lines, files = number(document.get("lines")), number(document.get("files"))
     verb = "would be removed" if dry_run else "removed"
-    if not lines:
-        told = [f"no record of it is in a file of coordd's own{'' if dry_run else ' any more'}"]
-    else:
+    told = []
+    if lines:
         what = f"{count(lines)} {'record' if lines == 1 else 'records'}"
         told = [f"{what} {verb} from {count(files)} {'file' if files == 1 else 'files'}"]
+    elif not is_nothing(document):
+        told.append(f"no record {'would be' if dry_run else 'was'} removed")
     forgotten = number(document.get("forgotten"))
     if forgotten:
         agents = f"{count(forgotten)} {'agent' if forgotten == 1 else 'agents'}"
-        told.append(f"{agents} {'would leave' if dry_run else 'left'} the list")
+        goes = "what is recorded of that would go as well" if dry_run else "what was recorded of that is gone"
+        told.append(f"{agents} {'would leave' if dry_run else 'left'} the list, and {goes}")
     alive = [shown(one) for one in as_list(document.get("alive"))]
     if alive:
         more = number(document.get("alive_unnamed"))

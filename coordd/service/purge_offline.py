@@ -48,6 +48,7 @@ def purge_offline(
         "files": report.files,
         "left": [{"path": one.path, "reason": one.why, "own": one.own} for one in report.left],
         "left_unnamed": report.left_unnamed,
+        "similar": report.similar,
         "redis": {"deleted": None, "expire_by": None if expires is None else format_utc(expires)},
         "error": error,
     }

@@ -85,6 +85,7 @@ class _Job:
             "files": report.files,
             "left": [{"path": one.path, "reason": one.why, "own": one.own} for one in report.left],
             "left_unnamed": report.left_unnamed,
+            "similar": report.similar,
             "forgotten": self.forgotten,
             "alive": self.alive[:NAMED],
             "alive_unnamed": max(0, len(self.alive) - NAMED),

@@ -46,13 +46,14 @@ _MAGIC = b"\x1f\x8b"
 class LineChoice:
     """Which lines of a file go: those of a series that a selection fits; ``damaged``: all of them are torn.
 
-    ``seen`` is called with each record that goes.
+    ``seen`` is called with each record that goes, ``passing`` with each block of lines.
     """
 
     series: str
     selection: RecordSelection
     damaged: bool = False
     seen: Callable[[dict[str, Any]], None] = lambda _record: None
+    passing: Callable[[bytes], None] = lambda _block: None
 
     def goes(self, line: bytes) -> bool:
         """Return whether a line goes, without its newline."""
@@ -67,6 +68,7 @@ class LineChoice:
 
     def kept(self, block: bytes) -> tuple[bytes, int]:
         """Return what stays of a block of lines, and how many go; its last line may lack the newline."""
+        self.passing(block)
         torn = self.damaged or not block.endswith(b"\n")
         if not torn and not self.selection.may_fit(block):
             return block, 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from coordd.records.manifest import ManifestClaims, announcement, plain_name, remark
@@ -22,6 +22,7 @@ from coordd.sinks.folder import Folder
 from coordd.sinks.purge_file import COPY, LineChoice, is_own_rewrite, look, rewrite, temporary_of
 from coordd.sinks.repair import DAMAGED
 from coordd.sinks.series_housekeeping import SeriesWriter, part_name_in
+from coordd.sinks.similar_ids import SimilarIds
 from coordd.util.regular_files import explain
 
 SERIES = ("agent", "event")
@@ -49,7 +50,7 @@ class PurgeReport:
     """What was found, or done: lines, the files that have them, and what was left as it is, each with why.
 
     ``current``: the series whose current part is among the files. ``recent`` names records for
-    :class:`~coordd.sinks.redis.sink.RedisSink`.
+    :class:`~coordd.sinks.redis.sink.RedisSink`. ``similar``: recorded ids that begin with the agent's.
     """
 
     lines: int = 0
@@ -58,6 +59,7 @@ class PurgeReport:
     left: list[LeftFile] = field(default_factory=list)
     left_unnamed: int = 0
     recent: list[Named] = field(default_factory=list)
+    similar: list[str] = field(default_factory=list)
 
     def leave(self, path: str, why: str, *, own: bool = True) -> None:
         """Note a file that stays as it is; ``own``: coordd made it."""
@@ -84,12 +86,14 @@ class Purge:
         )  # those of agents first: events know nothing of worktrees
         self._selection = selection
         self._since = since
+        self._similar = SimilarIds(selection.agent_id)
 
     def count(self) -> PurgeReport:
         """Return what :meth:`rewrite` would do; changes nothing."""
         report = PurgeReport()
         self._learn()
         self._each(report, rewrites=False)
+        report.similar = sorted(self._similar.found)
         return report
 
     def rewrite(self) -> PurgeReport:
@@ -130,6 +134,10 @@ class Purge:
         return LineChoice(
             series, self._selection, damaged=damaged, seen=seen if series == "agent" else lambda _: None
         )
+
+    def passing(self, block: bytes) -> None:
+        """Note what is like the agent's id in a block of agents' records."""
+        self._similar.look(block)
 
     def _in_folder(self, writer: SeriesWriter, report: PurgeReport, act: Any) -> None:
         try:
@@ -192,7 +200,9 @@ class _SeriesFiles:
             report.leave(path, "coordd did not make it: coordctl records", own=False)
             return
         choice = purge.choice(self._series, report, damaged=DAMAGED in name)
-        looked = LineChoice(self._series, choice.selection, damaged=choice.damaged)
+        looked = replace(choice, seen=lambda _: None)
+        if not rewrites and self._series == "agent":
+            looked = replace(looked, passing=purge.passing)
         found = look(self._folder, name, looked)
         if not found.gone:
             return

@@ -226,6 +226,99 @@ def test_every_home_of_the_user(user: User, tmp_path: Path) -> None:
     assert not (elsewhere / "settings.json").exists()
 
 
+def test_settings_that_nothing_names_any_more_are_found_again(user: User, tmp_path: Path) -> None:
+    elsewhere, moved, gone = (tmp_path / name for name in ("elsewhere", "moved", "gone"))
+    for home in (elsewhere, moved, gone):
+        home.mkdir()
+        (home / "settings.json").write_text('{"model": "opus"}\n')
+        user.ctl("hooks", "install", CLAUDE_CONFIG_DIR=str(home))
+    project = tmp_path / "app"
+    (project / ".git").mkdir(parents=True)
+    (project / ".claude").mkdir()
+    (project / "shared.json").write_text("{}")
+    (project / ".claude/settings.local.json").symlink_to("../shared.json")
+    user.ctl("hooks", "install", "--project", cwd=project)
+    shutil.rmtree(gone)
+    shutil.move(moved / "settings.json", tmp_path / "dotfiles.json")
+    (moved / "settings.json").symlink_to("../dotfiles.json")
+
+    said = user.ctl("hooks", "uninstall")
+    assert f"{elsewhere}/settings.json: is what it was before" in said
+    assert f"{gone}/settings.json: there is no such file" in said
+    assert (elsewhere / "settings.json").read_text() == '{"model": "opus"}\n'
+    assert (moved / "settings.json").is_symlink()
+    assert "hook" not in (tmp_path / "dotfiles.json").read_text()
+    assert len(user.hooks(project / "shared.json")) == len(ENTRIES), (
+        "those of a project are meant by --project"
+    )
+    assert user.script.exists()
+    assert [path.suffix for path in sorted(user.kept.iterdir())] == [".backup", ".json"]
+    user.ctl("hooks", "uninstall", "--project", cwd=project)
+    assert (project / "shared.json").read_text() == "{}"
+    assert not list(user.kept.iterdir())
+    user.ctl("hooks", "uninstall")
+    assert not user.script.exists()
+
+
+def test_what_an_older_coordd_kept_tells_a_project_by_the_name(user: User, tmp_path: Path) -> None:
+    elsewhere, project = tmp_path / "elsewhere", tmp_path / "app"
+    (project / ".git").mkdir(parents=True)
+    user.ctl("hooks", "install", CLAUDE_CONFIG_DIR=str(elsewhere))
+    user.ctl("hooks", "install", "--project", cwd=project)
+    for path in user.kept.glob("*.json"):
+        said = json.loads(path.read_bytes())
+        del said["of_project"]
+        path.write_text(json.dumps(said))
+    user.ctl("hooks", "uninstall")
+    assert not (elsewhere / "settings.json").exists()
+    assert len(user.hooks(project / ".claude/settings.local.json")) == len(ENTRIES)
+
+
+GARBAGE = {
+    "no JSON": b"{",
+    "no UTF-8": b"\xff\xfe",
+    "deep": b"[" * 100_000,
+    "a list": b"[]",
+    "no path": b'{"path": 7}',
+    "a relative path": b'{"path": "settings.json"}',
+    "no such name": b'{"path": "/a\\u0000b"}',
+    "no such text": b'{"path": "/a\\ud800b"}',
+    "of other settings": b'{"path": "/etc/passwd", "existed": false, "written": ""}',
+}
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
+def test_what_tells_of_no_settings_is_said_and_keeps_nothing_else(
+    user: User, tmp_path: Path, content: bytes
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    user.ctl("hooks", "install", CLAUDE_CONFIG_DIR=str(elsewhere))
+    garbage = user.kept / "a b.json"
+    garbage.write_bytes(content)
+    said = user.ctl("hooks", "uninstall", code=1)
+    assert f"{garbage} does not tell which settings have hooks (" in said
+    assert f"remove it: rm '{garbage}'" in said
+    assert "Traceback" not in said
+    assert not (elsewhere / "settings.json").exists()
+    garbage.unlink()
+    user.ctl("hooks", "uninstall")
+    assert not user.script.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_is_kept_is_a_file(user: User, tmp_path: Path, kind: str) -> None:
+    user.ctl("hooks", "install", CLAUDE_CONFIG_DIR=str(tmp_path / "elsewhere"))
+    record = next(path for path in user.kept.glob("*.json") if b"elsewhere" in path.read_bytes())
+    record.rename(tmp_path / "record")
+    if kind == "link":
+        record.symlink_to(tmp_path / "record")
+    else:
+        os.mkfifo(record) if kind == "fifo" else record.mkdir()
+    said = user.ctl("hooks", "uninstall", code=1)
+    assert f"{record} does not tell which settings have hooks (" in said
+    assert len(user.hooks(tmp_path / "elsewhere/settings.json")) == len(ENTRIES)
+
+
 def test_one_home_that_fails_keeps_no_other_from_its_hooks(user: User) -> None:
     for name in ("sessions", "projects"):
         (user.home / ".claude-work" / name).mkdir(parents=True)

@@ -46,6 +46,11 @@ def recorded(daemon: Coordd, agent_id: str) -> list[dict[str, Any]]:
     return list(answer["records"])
 
 
+def removed(said: str) -> int:
+    """Return how many records a purge says that it removes."""
+    return int(said.split(" record", 1)[0].replace(",", ""))
+
+
 def left(daemon: Coordd, project: Project, agent_id: str) -> None:
     """Let an agent be seen, and leave in order."""
     project.beat(agent_id)
@@ -92,9 +97,11 @@ def test_an_agent_is_forgotten_everywhere(project: Project, metrics: Path, tmp_p
         size = link.stat().st_size
         eventually(lambda: link.stat().st_size > size, what="what is alive is recorded on")
         again = daemon.ctl("records", "purge", "--agent", "gone-1", "--json")
+        assert again.returncode == 1
         assert json.loads(again.stdout) | {"looked_at": 0, "of": 0} == {
             **{"schema": 1, "done": True, "dry_run": False, "looked_at": 0, "of": 0, "lines": 0, "files": 0},
-            **{"left": [], "left_unnamed": 0, "forgotten": 0, "alive": [], "alive_unnamed": 0, "error": None},
+            **{"left": [], "left_unnamed": 0, "similar": []},
+            **{"forgotten": 0, "alive": [], "alive_unnamed": 0, "error": None},
             "redis": {"deleted": None, "expire_by": None},
         }
         assert b"gone-1" not in everything(project.claude)
@@ -116,8 +123,12 @@ def test_who_is_silent_leaves_the_list_with_its_records(project: Project, tmp_pa
     with watching(project, tmp_path, COORDD_AGENTS_TIMEOUT="1s") as daemon:
         project.beat("quiet")
         eventually(lambda: daemon.statuses() == {"quiet": "inactive"})
+        eventually(lambda: recorded(daemon, "quiet")[-1]["status"] == "inactive")
+        dry = daemon.ctl("records", "purge", "--agent", "quiet", "--dry-run")
+        assert "1 agent would leave the list, and what is recorded of that would go as well" in dry.stdout
         done = daemon.ctl("records", "purge", "--agent", "quiet")
-        assert "1 agent left the list" in done.stdout
+        assert "1 agent left the list, and what was recorded of that is gone" in done.stdout
+        assert removed(done.stdout) > removed(dry.stdout), "its leaving was recorded"
         assert daemon.statuses() == {}
         assert recorded(daemon, "quiet") == []
         project.beat("quiet")
@@ -251,6 +262,38 @@ def test_samples_in_redis_go_as_well(project: Project, tmp_path: Path) -> None:
         eventually(lambda: not daemon.rpc("status")["redis"]["connected"])
         told = daemon.ctl("records", "purge", "--agent", "stays")
         assert "samples in Redis expire by" in told.stdout
+
+
+def test_the_beginning_of_an_id_is_no_id(project: Project, metrics: Path, tmp_path: Path) -> None:
+    ids = [f"0000c0de-{n}" for n in range(7)]
+    part(metrics, "agent_2026-11-10.jsonl", 10, ids[:3], packed=True)
+    part(metrics, "agent_2026-11-11.jsonl", 11, ["c0de", *ids])
+    before = everything(metrics)
+    none = "nothing is recorded under this id"
+    named = f"{none}; ids that begin so, of which whole ones count: {', '.join(ids[:5])}\n"
+    asked: list[tuple[tuple[str, ...], str]] = [
+        (("--agent", "0000c0de"), named),
+        (("--agent", "0000c0de", "--dry-run"), named),
+        (("--agent", "0000…"), named),
+        (("--agent", "0000c0de-6", "--workspace", "/elsewhere"), f"{none} in /elsewhere\n"),
+        (("--agent", "nosuch"), f"{none}\n"),
+        (("--project", "/no/such"), "nothing is recorded of the project /no/such\n"),
+    ]
+
+    def ask(environ: dict[str, str]) -> None:
+        for words, said in asked:
+            done = coordctl("records", "purge", *words, environ=environ, cwd=project.root)
+            assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
+            assert done.stderr.endswith(said), done.stderr
+            told = coordctl("records", "purge", *words, "--json", environ=environ, cwd=project.root)
+            assert told.returncode == 1
+            assert json.loads(told.stdout)["similar"] == (ids[:5] if said == named else [])
+
+    with watching(project, tmp_path) as daemon:
+        ask(daemon.environ)
+        assert daemon.stop() == 0
+    ask(daemon.environ)
+    assert all(line in everything(metrics) for line in before.split(b"\n"))
 
 
 @pytest.mark.parametrize(

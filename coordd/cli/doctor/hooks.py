@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
-from coordd.cli.hooks import places, script
+from coordd.cli.hooks import places, script, undo
 from coordd.cli.hooks.edit import BOM
 from coordd.cli.hooks.entries import found_groups, groups
 from coordd.cli.hooks.json_spans import BadJson, parse
@@ -38,7 +38,8 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
     """
     if facts.me.uid != facts.daemon.uid:
         return
-    listed = [*places.of_user(os.environ, places.known_homes(facts.status)), *_of_projects(facts.status)]
+    of_user = places.of_user(os.environ, places.known_homes(facts.status))
+    listed = [*of_user, *_changed_before(of_user), *_of_projects(facts.status)]
     found = {one.path: _found(one) for one in listed}
     installed = [path for path, hooks in found.items() if hooks]
     if not installed:
@@ -51,8 +52,9 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
         return
     path = script.path_of(os.environ)
     named = ", ".join(_short(one) for one in installed[:_LISTED])
-    if not script.is_current(path):
-        problem = "is that of another coordd" if os.access(path, os.X_OK) else "is missing, or cannot be run"
+    runs = os.access(path, os.X_OK)
+    if not runs or not script.is_current(path):
+        problem = "is that of another coordd" if runs else "is missing, or cannot be run"
         yield Finding("hooks", "warn", f"the script that the hooks in {named} call {problem}", _INSTALL)
     wanted = groups(path)
     for one in installed[:_LISTED]:
@@ -63,7 +65,8 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
         if _disabled(one):
             message = f"disableAllHooks is set in {_short(one)}: no hook is called"
             yield Finding("hooks", "warn", message, "take it out of there")
-    yield _last_sign(named)
+    if runs:
+        yield _last_sign(named)
 
 
 def _last_sign(named: str) -> Finding:
@@ -116,6 +119,14 @@ def _document(path: str, within: str | None) -> object:
         return parse(read(path, within=within).text.removeprefix(BOM))
     except (HooksError, BadJson):
         return None
+
+
+def _changed_before(of_user: list[places.Settings]) -> Iterator[places.Settings]:
+    """Yield further settings of the user that hooks were put into: an environment named them then."""
+    known = {os.path.realpath(one.path) for one in of_user}
+    kept = (one for one in undo.kept_of_user(undo.folder_of(os.environ)) if isinstance(one, str))
+    further = (one for one in kept if os.path.realpath(one) not in known)
+    yield from map(places.Settings, islice(further, _LISTED))
 
 
 def _of_projects(status: Mapping[str, object]) -> Iterator[places.Settings]:

@@ -84,7 +84,8 @@ def install(target: DaemonTarget, place: str) -> int:
     path = script.path_of(os.environ)
     script.install(path)
     say(f"the hook is {_short(path)}")
-    return _each(_chosen(target, place), lambda one: _install(one, path))
+    of_project = place == "project"
+    return _each(_chosen(target, place), lambda one: _install(one, path, of_project=of_project))
 
 
 @command.command(
@@ -96,14 +97,18 @@ Examples:
 
 \b
 Where nobody has changed the settings since, they are what they were before, byte for
-byte. Sessions that still have the hooks call a script that is no longer there, which
-does nothing.""",
+byte. That goes for all settings of this user that 'install' has changed, whatever
+CLAUDE_CONFIG_DIR says now. Sessions that still have the hooks call a script that is
+no longer there, which does nothing.""",
 )
 @takes_place
 @takes_target
 def uninstall(target: DaemonTarget, place: str) -> int:
     """Take the hooks out of settings of Claude Code, and nothing else."""
-    code = _each(_chosen(target, place), _uninstall)
+    chosen = _chosen(target, place)
+    code = _each(chosen, _uninstall)
+    if place == "user":
+        code |= _the_others(chosen)
     if code == 0 and undo.is_empty(undo.folder_of(os.environ)):
         script.remove(script.path_of(os.environ))
     return code
@@ -146,7 +151,27 @@ def _each(chosen: Sequence[Settings], act: Callable[[SettingsFile], str]) -> int
     return failed
 
 
-def _install(file: SettingsFile, path: str) -> str:
+def _the_others(done: Sequence[Settings]) -> int:
+    """Take the hooks out of what else they were put into; return as :func:`_each` does."""
+    folder, code = undo.folder_of(os.environ), 0
+    targets = {os.path.realpath(one.path) for one in done}
+    for kept in undo.kept_of_user(folder):
+        if isinstance(kept, HooksError):
+            complain(str(kept))
+            code = 1
+            continue
+        target = os.path.realpath(kept)
+        failed = 0
+        if target not in targets:
+            targets.add(target)
+            failed = _each([places.Settings(kept)], _uninstall)
+        if not failed and target != kept:  # settings that were moved, with a link in their place
+            undo.drop(folder, kept)
+        code |= failed
+    return code
+
+
+def _install(file: SettingsFile, path: str, *, of_project: bool) -> str:
     try:
         content = with_hooks(file.text, path).encode()
     except BadJson as error:
@@ -160,7 +185,8 @@ def _install(file: SettingsFile, path: str) -> str:
         if before is not None and (bare := without_hooks(file.text).encode()) != before:
             before = bare
         backup = undo.Backup(before, "")
-    kept = undo.keep(folder, file.target, backup._replace(written=sha256_hex(content)))
+    backup = backup._replace(written=sha256_hex(content))
+    kept = undo.keep(folder, file.target, backup, of_project=of_project)
     replace(file, content)
     return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new")
 

@@ -11,7 +11,10 @@ words                                              what they mean
 ``.app/Contents/`` in the program's path           no agent: a desktop program of the same name
 a first word of :data:`SERVES`                     no agent: it serves an editor or another agent, or
                                                    sets something up
+``-p``, ``--prompt``, … before any first word      an agent, whatever it is asked: what follows is a prompt
 =================================================  ===================================================
+
+The first word is the first that is neither an option nor the value of one in :data:`VALUED` or the row.
 
 Editors' helpers and language servers have names of their own, ``copilot-language-server``, that no row has.
 """
@@ -27,6 +30,17 @@ SERVES = frozenset(
     b"mcp-server models stats uninstall update upgrade version".split()
 )
 """First words after the name of any of these programs by which it is no agent."""
+VALUED = frozenset(
+    b"--add-dir --agent --allowed-tools --allowedTools --append-system-prompt --approval-mode --cd --config "
+    b"--cwd --data-dir --disallowedTools --fallback-model --host --hostname --input-format --log-level "
+    b"--mcp-config --model --name --output-format --permission-mode --port --profile --provider --sandbox "
+    b"--session --session-id --setting-sources --settings --system-prompt -m".split()
+)
+"""Options of these programs whose value is the next word; rows have the short ones of their programs."""
+PROMPTS = frozenset(
+    b"-p --print --prompt -i --prompt-interactive --interactive --message --msg --message-file -".split()
+) | {b"--"}
+"""Words after which there is a prompt, and no first word."""
 WORDS_READ = 4096
 """Bytes of a command line that are looked at."""
 
@@ -42,6 +56,7 @@ class Program:
         folder: a part of the path of its program or script.
         not_first: further first words by which it is no agent.
         only_first: the first words by which alone it is one, "" for none; empty: whatever the first word is.
+        valued: further options, most of them short, whose value is the next word.
         never: words by which it is no agent wherever they stand.
         child: where a parent and its child are both of this kind, the child is the agent, else the parent is.
         has_source: its own files are read by a source: it is listed only where that cannot see them.
@@ -53,6 +68,7 @@ class Program:
     folder: str | None = None
     not_first: tuple[str, ...] = ()
     only_first: tuple[str, ...] = ()
+    valued: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     child: bool = False
     has_source: bool = False
@@ -72,6 +88,7 @@ PROGRAMS: tuple[Program, ...] = (
         ("codex",),
         ("@openai/codex",),
         not_first=("app-server", "sandbox", "apply", "responses-api-proxy", "stdio-to-uds"),
+        valued=("-c", "-C", "-p", "-s", "-a", "-i", "--ask-for-approval", "--enable", "--disable", "--image"),
         child=True,
         has_source=True,
     ),
@@ -85,7 +102,13 @@ PROGRAMS: tuple[Program, ...] = (
     # a tool that migrates databases has the same name
     Program("goose", ("goose",), only_first=("", "session", "s", "run", "web", "acp", "term")),
     Program("qwen", ("qwen",), ("@qwen-code/qwen-code",), not_first=("extensions", "channel")),
-    Program("crush", ("crush",), ("@charmland/crush",), not_first=("logs", "dirs", "projects", "schema")),
+    Program(
+        "crush",
+        ("crush",),
+        ("@charmland/crush",),
+        not_first=("logs", "dirs", "projects", "schema"),
+        valued=("-c", "-D"),
+    ),
     Program("droid", ("droid",)),
     Program("auggie", ("auggie",), ("@augmentcode/auggie",)),
     Program("cline", ("cline",), ("cline",)),
@@ -129,10 +152,23 @@ def program_of(words: Sequence[bytes]) -> Program | None:
         return None
     if any(word in _NEVER or word.startswith(b"--type=") or _text(word) in row.never for word in rest):
         return None
-    first = next((word for word in rest if not word.startswith(b"-")), b"")
+    first = _first(rest, row)
     if row.only_first:
         return row if _text(first) in row.only_first else None
     return None if first in SERVES or _text(first) in row.not_first else row
+
+
+def _first(words: Sequence[bytes], row: Program) -> bytes:
+    """Return the first word that is no option's, "" where there is none before a prompt."""
+    following = iter(words)
+    for word in following:
+        if word in VALUED or _text(word) in row.valued:
+            next(following, None)
+        elif word in PROMPTS:
+            break
+        elif not word.startswith(b"-"):
+            return word
+    return b""
 
 
 def _program(words: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:

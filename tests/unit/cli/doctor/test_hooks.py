@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from doctor_facts import STRANGER, facts
 from fake_coordd import status_document
 
+from coordd.cli.app import app as coordctl
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.doctor.hooks import check_hooks
 from coordd.cli.hooks import script
@@ -75,7 +77,12 @@ def test_a_script_that_is_gone_or_of_another_coordd(home: Path) -> None:
     assert (warning.result, warning.fix) == ("warn", "coordctl hooks install")
     assert warning.message.endswith("call is that of another coordd")
     path.unlink()
-    warning, _ = found()
+    (warning,) = found()
+    assert warning.result == "warn"
+    assert warning.message.endswith("call is missing, or cannot be run")
+    script.install(str(path))
+    path.chmod(0o600)
+    (warning,) = found()
     assert warning.message.endswith("call is missing, or cannot be run")
 
 
@@ -103,6 +110,19 @@ def test_hooks_of_a_project(home: Path, tmp_path: Path) -> None:
     (home / "app/.claude/settings.local.json").write_text(with_hooks("", "/opt/old/coordd/hook"))
     warning, _ = found(status=watched)
     assert warning.fix == "coordctl hooks install --project"
+
+
+def test_hooks_in_settings_that_no_variable_names_any_more(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "cc"))
+    done = CliRunner().invoke(coordctl, ["hooks", "install"])
+    assert done.exit_code == 0, done.output
+    (home / ".local/state/coordd/hooks-undo/x.json").write_text("{")
+    (home / ".claude/settings.json").unlink()
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR")
+    (one,) = found()
+    assert one.message.startswith("hooks are installed in ~/cc/settings.json; ")
 
 
 def test_a_folder_that_is_another_users(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
