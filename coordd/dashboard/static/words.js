@@ -6,7 +6,10 @@ import { ago, DASH, plain } from "./format.js";
 export const ORDER = ["waiting", "killed", "stalled", "blocked", "silent", "inactive", "unknown", "active", "working", "idle", "ended"];
 const DEAD = ["killed", "silent", "ended"], DOING = ["waiting", "blocked", "stalled", "working", "idle"];
 const LATE = ["killed", "silent", "inactive", "unknown", "ended"]; // how long is counted from its last sign
-const WHY_UNKNOWN = { unreachable: "its source cannot be read", quiet: "nothing new since its last hook", "no-heartbeat": "nothing of it can be read" };
+const WHY_UNKNOWN = { unreachable: "its source cannot be read", quiet: "nothing new since its last hook" };
+const whyUnknown = (a) => (a.reason !== "no-heartbeat" ? (WHY_UNKNOWN[a.reason] ?? "")
+  : a.last_heartbeat !== null ? "its times contradict each other"
+  : a.sources?.includes("redis") ? "not changed since coordd first saw it" : "no sign of life can be read");
 
 // Return the state of an agent in one word.
 export function stateOf(a) {
@@ -55,7 +58,7 @@ export function doing(a) {
     if (typeof a.tool === "string" && a.tool) return plain(a.tool);
     return a.background ? `${Math.round(a.background)} in the background` : "";
   }
-  return state === "unknown" ? WHY_UNKNOWN[a.reason] ?? "" : state === "blocked" ? "refused by its provider" : "";
+  return state === "unknown" ? whyUnknown(a) : state === "blocked" ? "refused by its provider" : "";
 }
 
 // Format a number of tokens: 950, 84k, 1.2M.
