@@ -68,8 +68,9 @@ class Scene:
         return agent, played
 
 
-# each daemon sees the processes of all tests that run beside it, and none of their homes
-pytestmark = pytest.mark.xdist_group("orphans")
+# each daemon sees the processes of all tests that run beside it, and none of their homes; so does that of
+# test_consumers.py
+pytestmark = pytest.mark.xdist_group("consumers")
 
 
 @pytest.fixture

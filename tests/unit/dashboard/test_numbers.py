@@ -155,9 +155,9 @@ def test_a_daemon_that_tells_of_no_needs_has_no_number_of_them() -> None:
 
 def test_every_kind_that_a_source_tells_of_has_its_label() -> None:
     found = set()
-    for file in (Path(coordd.__file__).parent / "sources").rglob("*.py"):
-        text = file.read_text()
-        if "kind=KIND" in text:  # as of a session, and not of the source itself
+    for folder in (Path(coordd.__file__).parent / "sources").iterdir():
+        text = "\n".join(file.read_text() for file in folder.glob("*.py"))
+        if re.search(r"\bSession\([^)]*kind=KIND", text):  # of a session, and not of the source itself
             found |= set(re.findall(r'^KIND = "(.*)"', text, re.MULTILINE))
     assert found == set(KINDS)
     assert {row.kind for row in PROGRAMS} == PROCESS_KINDS
