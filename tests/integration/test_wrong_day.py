@@ -103,6 +103,10 @@ def test_a_daemon_killed_on_the_false_day_samples_no_beat_of_it_twice(
         before = project.records("agent")
         project.beat("a", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400)))
         eventually(lambda: last_beats(project, before))
+        # a file of a day to come counts as far as a snapshot knows of it, which follows the step
+        snapshot = project.claude / "run" / "snapshot.json"
+        false_day = time.strftime("agent_%Y-%m-%d.jsonl", time.gmtime(time.time() + 86_400))
+        eventually(lambda: false_day in snapshot.read_text())
         coordd.stop(signal.SIGKILL)
     clock.set(0)
     before = project.records("agent")
