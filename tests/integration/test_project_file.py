@@ -130,8 +130,12 @@ def test_no_commit_stops_a_daemon_at_start_or_at_a_reload(
         assert shown.returncode == 1
         assert problem.replace(f" {tmp_path}/home/", " ~/") in shown.stdout
         kind = "config.reloaded" if content.startswith(b"[") else "config.rejected"
-        (*_, told) = eventually(lambda: [e for e in project.records("event") if e["kind"] == kind])
-        assert problem in (told["message"], *told["detail"].get("problems", ()))
+
+        def told() -> bool:
+            events = [one for one in project.records("event") if one["kind"] == kind]
+            return any(problem in (one["message"], *one["detail"].get("problems", ())) for one in events)
+
+        eventually(told)
         path.unlink()
         daemon.rpc("reload")
         assert daemon.rpc("status")["problems"] == []
