@@ -90,8 +90,9 @@ def test_subscribers_of_one_process_shut_nobody_out(project: Project, tmp_path: 
     subscribe = b'{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topics":["event"]}}\n'
     with watching(project, tmp_path) as coordd, clients(coordd, MOST // 2 + 20, subscribe) as held:
         answers = [line(one) for one in held]
-        assert ["result" in one for one in answers] == [True] * (MOST // 2) + [False] * 20
-        assert {one["error"]["data"]["kind"] for one in answers[MOST // 2 :]} == {"busy"}
+        refused = [one["error"]["data"]["kind"] for one in answers if "error" in one]
+        assert refused == ["busy"] * 20  # not the last 20 for certain: a busy daemon may take one up late
+        assert sum("result" in one for one in answers) == MOST // 2
         all_is_well(coordd)
 
 

@@ -83,7 +83,7 @@ def _last_sign(named: str) -> Finding:
 
 
 def _newest(folder: str) -> float | None:
-    """Return the age of the newest file, None where there is none."""
+    """Return the seconds since the newest file was touched; None without any file."""
     newest = None
     with os.scandir(folder) as entries:
         for one in islice(entries, _FILES):

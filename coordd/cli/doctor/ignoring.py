@@ -1,7 +1,7 @@
 """Offer a ``.gitignore`` for the traces of agents in git work trees; nothing is written here.
 
 coordd never runs git. The doctor does, once for a project, without what its configuration could have run, and
-believes it only where it is sure: git refuses to judge another user's repository, which is none of ours.
+believes it only where it is sure: in another user's repository git refuses to answer, and nothing is offered.
 """
 
 from __future__ import annotations

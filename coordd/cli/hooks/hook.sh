@@ -16,8 +16,8 @@ is_session() {
     return 1
 }
 
-# make FOLDER: make the file where there is none; what is there is never opened, so that a link or a FIFO that
-# somebody puts there meanwhile leads nowhere (noclobber: O_EXCL).
+# make FOLDER: make the file if it does not exist, and fail if it does. An existing file is never opened: a link
+# or a FIFO that somebody puts in its place meanwhile is not followed (noclobber: O_EXCL, see open(2)).
 make() {
     file=$1/$session.$event
     if [ -L "$file" ] || [ -e "$file" ]; then

@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 
 def of_user(environ: Mapping[str, str], known: Iterable[str]) -> list[Settings]:
-    """Return the settings of each home of Claude Code; of the usual one where there is none yet.
+    """Return the settings of each home of Claude Code; without any home yet, those of the usual place.
 
     ``known`` are further homes, as :func:`known_homes` has them.
     """

@@ -31,8 +31,8 @@ class HooksError(CoorddError):
 class SettingsFile(NamedTuple):
     """A settings file as it was read.
 
-    ``path`` is as people know it, ``target`` where it lies once links are followed. ``content`` is None where
-    there is none; ``state`` is its stat then too.
+    ``path`` is as people know it, ``target`` where it lies once links are followed. ``content`` and ``state``,
+    its stat, are None where the file does not exist.
     """
 
     path: str
@@ -42,7 +42,7 @@ class SettingsFile(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The content as text, "" for none. Raises HooksError if it is none."""
+        """The content as text, empty for a file that does not exist. Raises HooksError if it is not UTF-8."""
         try:
             return (self.content or b"").decode()
         except UnicodeDecodeError as error:
