@@ -31,8 +31,8 @@ class HooksError(CoorddError):
 class SettingsFile(NamedTuple):
     """A settings file as it was read.
 
-    ``path`` is as people know it, ``target`` where it lies once links are followed. ``content`` and ``state``,
-    its stat, are None where the file does not exist.
+    ``path`` is as people know it, ``target`` where it lies once links are followed. ``content``, and its stat
+    ``state``, are None where the file does not exist.
     """
 
     path: str
