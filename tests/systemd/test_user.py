@@ -19,7 +19,8 @@ SOCKET = "coordd/coordd.sock"
 
 @pytest.fixture
 def ann(machine: Box) -> Iterator[dict[str, str]]:
-    """Her environment as after a login; her manager runs."""
+    """Her environment as after a login: her manager runs; no agent of another test beats in her projects."""
+    machine.shell("rm -f /home/ann/src/*/.claude/coordination/agents/*")
     uid = machine.shell("id -u ann").strip()
     machine.run("systemctl", "start", "dbus", "systemd-logind")  # which her manager's directory comes from
     machine.run("systemctl", "start", f"user@{uid}.service")
@@ -48,7 +49,13 @@ def test_install_run_reload_uninstall(machine: Box, ann: dict[str, str]) -> None
     eventually(lambda: "mine" in ask("coordctl", "agents", "--status", "active"))
     assert '"layout": "user"' in ask("coordctl", "status", "--json")
     show = ("systemctl", "--user", "show", "coordd", "-p", "StatusText")
-    eventually(lambda: "StatusText=1 alive" in ask(*show), what="the status line has the agent")
+
+    def one_alive() -> str:
+        said = ask(*show)
+        assert said.startswith("StatusText=1 alive"), said
+        return said
+
+    eventually(one_alive, what="the status line has the agent")
 
     ask("systemctl", "--user", "reload", "coordd")
     config.write_text(config.read_text() + "\nnonsense\n")
