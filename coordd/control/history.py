@@ -26,7 +26,8 @@ from coordd.control.peer import Peer
 from coordd.model import Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
-from coordd.records.moments import checked_span
+from coordd.records.bands import LOOKBACK, Bands
+from coordd.records.moments import Span, checked_span
 from coordd.records.scan import Record, RecordQuery, Scan
 from coordd.records.thin import Thinner
 from coordd.runtime.clocks import Moment
@@ -53,7 +54,10 @@ T = TypeVar("T")
 
 
 class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now."""
+    """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now.
+
+    ``bands`` asks for what each agent did from when on, at the resolution of ``step``, in place of records.
+    """
 
     type: Topic
     since: str | float | None = None
@@ -62,6 +66,7 @@ class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)] | None = None
     step: str | float | None = None
     workspace: str | None = None
+    bands: bool = False
 
 
 class HistoryQueries:
@@ -202,8 +207,9 @@ class _RunningQuery:
     def __init__(self, directory: str, root: str | None, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
-            query = RecordQuery(params.type, span, params.agent_id, params.workspace)
-            self._thinner = _thinner(params)
+            self._thinner = _thinner(params, span, wall)
+            read = Span(span.since - LOOKBACK, span.until) if params.bands and span.since else span
+            query = RecordQuery(params.type, read, params.agent_id, params.workspace)
         except ValueError as error:
             raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
         self._batches = _batches(directory, root, query)
@@ -223,6 +229,8 @@ class _RunningQuery:
                 return False
         if self._thinner is not None:
             self._add(self._encode(one) for one in self._thinner.rest())
+            if isinstance(self._thinner, Bands) and self._thinner.left_out:
+                self._truncated = True
         return True
 
     def answer(self) -> bytes:
@@ -268,10 +276,15 @@ def _batches(directory: str, root: str | None, query: RecordQuery) -> Generator[
         yield from Scan(opened.way("") if root else directory, query, decode=msgspec.json.decode).batches()
 
 
-def _thinner(params: HistoryParams) -> Thinner | None:
+def _thinner(params: HistoryParams, span: Span, now: float) -> Thinner | Bands | None:
+    if params.bands and (params.type != "agent" or params.step is None or span.since is None):
+        raise ValueError("bands: of agents only, with since and step")
     if params.step is None:
         return None
     try:
-        return Thinner(params.type, parse_duration(params.step))
+        step = parse_duration(params.step)
+        if params.bands:
+            return Bands(span.since or 0.0, min(now, now if span.until is None else span.until), step)
+        return Thinner(params.type, step)
     except ValueError as error:
         raise ValueError(f"step: {str(error).removeprefix('step: ')}") from None
