@@ -34,10 +34,9 @@ function show() {
   title.focus({ preventScroll: true });
 }
 
-// What a sheet covers can neither be read nor reached.
+// What a sheet covers can neither be read nor reached, but for the page's own name.
 function covered() {
-  for (const node of document.querySelectorAll("header.top, main > :not(#pane)")) node.inert = asked() !== null && sheet.matches;
-  title.setAttribute("aria-level", sheet.matches ? "1" : "2"); // a sheet is the page while it is open
+  for (const node of document.querySelectorAll("header.top > :not(h1), main > :not(#pane)")) node.inert = asked() !== null && sheet.matches;
 }
 
 function draw() {
