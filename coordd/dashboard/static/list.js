@@ -1,15 +1,14 @@
 // Show the agents by project, who needs most first; those that ended are folded.
-import { at, go, href, ofAgent, ofTask, onChange } from "./address.js";
+import { at, go, href, onChange } from "./address.js";
 import { gone, picture } from "./bands.js";
-import { key, on, since, state, waiting } from "./data.js";
-import { attr, byId, chips, el, icon, text } from "./dom.js";
-import { age, bytes, clock, count, day, percent, plain } from "./format.js";
+import { key, on, state, waiting } from "./data.js";
+import { attr, byId, chips, text } from "./dom.js";
+import { clock, count, day } from "./format.js";
+import * as row from "./row.js";
 import { Rows } from "./rows.js";
 import * as strip from "./strip.js";
-import { taskOf } from "./tasks.js";
-import { doing, ICONS, lastPart, lastSign, nameOf, natural, NEEDING, ORDER, placeOf, rankOf, sinceOf, tokens, worktreeOf } from "./words.js";
+import { doing, ICONS, lastPart, lastSign, nameOf, natural, NEEDING, ORDER, placeOf, rankOf } from "./words.js";
 
-const BEGINNING = 8; // characters of an id beside a name that several agents of a project have
 const SIZES = [["wide", 1120], ["middle", 800], ["narrow", 560], ["stacked", 0]];
 const BY = {
   need: (a) => a.need,
@@ -18,22 +17,15 @@ const BY = {
   sign: (a) => [-(lastSign(a) ?? -Infinity), nameOf(a)],
 };
 const unfolded = new Set();
-let rows, table, shown = [], rename, drawn = 0, timer = 0, width = 0, note;
+let rows, table, shown = [], rename, drawn = 0, timer = 0, note;
 
-const ended = (agent) => agent.gone || agent.state === "ended";
+const { ended } = row;
 
 // Note which names several agents of a project share.
 function compareNames(agents) {
   const counts = new Map(), name = (a) => `${placeOf(a)}\u0000${nameOf(a)}`;
   for (const agent of agents) counts.set(name(agent), (counts.get(name(agent)) ?? 0) + 1);
   for (const agent of agents) agent.shared = counts.get(name(agent)) > 1;
-}
-
-// Return name and, beside a name that several have, the beginning of the id.
-function label(agent) {
-  const name = nameOf(agent);
-  if (!agent.shared || name === agent.agent_id) return plain(name);
-  return `${plain(name)} ${agent.agent_id.length > BEGINNING ? `${plain([...agent.agent_id].slice(0, BEGINNING).join(""))}…` : plain(agent.agent_id)}`;
 }
 
 function fits(agent, words) {
@@ -52,10 +44,11 @@ export function compare(a, b) {
 function draw() {
   timer = 0;
   drawn = performance.now();
-  for (const agent of gone) agent.state ??= "ended";
-  const all = [...state.agents.values(), ...gone], words = (at.find ?? "").trim().toLowerCase();
+  const past = gone.filter((agent) => !state.agents.has(key(agent)));
+  for (const agent of past) agent.state = "ended";
+  const all = [...state.agents.values(), ...past], words = (at.find ?? "").trim().toLowerCase();
   compareNames(all);
-  counts();
+  counts(past.length);
   const listed = all.filter((agent) => fits(agent, words)), by = BY[at.sort ?? "need"];
   for (const agent of listed) agent.order = by === BY.need ? agent.need ?? [ORDER.length, -agent.inactiveAt, nameOf(agent)] : by(agent);
   listed.sort((a, b) => compare(a.order, b.order));
@@ -86,8 +79,8 @@ function part(place, agents, words) {
   return [...agents.filter((a) => !ended(a)).map(item), ...fold, ...(open ? old.map(item) : [])];
 }
 
-function counts() {
-  const numbers = { "": 0 };
+function counts(past) {
+  const numbers = { "": 0, ended: past };
   for (const agent of state.agents.values()) {
     numbers[agent.state] = (numbers[agent.state] ?? 0) + 1;
     if (agent.state !== "ended") numbers[""] += 1;
@@ -104,77 +97,6 @@ function empty(words) {
   return "No agent has been seen yet. Sessions of Claude Code and Codex appear by themselves; others as soon as they beat: contrib/heartbeat.sh -d PROJECT NAME";
 }
 
-const cell = (name, ...inner) => el("span", { role: "cell", class: `c-${name}` }, ...inner);
-
-function makeAgent() {
-  const link = el("a", { "data-here": true, class: "who" }), kind = el("span", { class: "kind" });
-  const task = el("a", { "data-here": true }), meter = el("span", { class: "meter", "aria-hidden": "true" }, el("i"));
-  const picture = strip.make(), word = el("b"), what = el("span", { class: "what" }), lasted = el("span", { class: "for" });
-  const mark = icon("unknown");
-  const node = el("div", { role: "row", class: "row" },
-    cell("agent", link, kind), cell("does", mark, word, what, lasted), cell("strip", picture), cell("task", task, meter),
-    cell("context"), cell("cpu"), cell("memory"), cell("sign"));
-  const [, , , , context, cpu, memory, sign] = node.children;
-  Object.assign(node, { parts: { link, kind, task, meter, picture, word, what, lasted, mark, context, cpu, memory, sign } });
-  return node;
-}
-
-function fillAgent(node, { agent }) {
-  const p = node.parts, task = taskOf(agent);
-  node.key = key(agent);
-  attr(node, "data-state", agent.state);
-  attr(node, "data-open", at.agent === agent.agent_id && (at.in ?? null) === (agent.workspace ?? null) ? "" : null);
-  attr(p.link, "href", ofAgent(agent));
-  text(p.link, label(agent));
-  attr(p.link, "title", plain(agent.agent_id));
-  const tree = worktreeOf(agent);
-  text(p.kind, [at.group === "none" ? lastPart(placeOf(agent)) : "", tree ? lastPart(tree) : "", agent.kind ?? ""].filter(Boolean).map(plain).join(" · "));
-  attr(p.mark.firstChild, "href", `#i-${ICONS[agent.state]}`);
-  text(p.word, agent.state);
-  const what = agent.gone ? "" : doing(agent);
-  text(p.what, what);
-  attr(p.what, "title", what || null);
-  text(p.lasted, age(since(sinceOf(agent))));
-  if (width) strip.draw(p.picture, agent, width);
-  p.picture.agent = agent;
-  p.task.hidden = !task;
-  text(p.task, task ? plain(task.task_id) : "");
-  attr(p.task, "href", task ? ofTask(task) : null);
-  p.meter.hidden = !task || task.progress === null;
-  if (task?.progress != null) { p.meter.firstChild.style.width = `${Math.min(100, Math.max(0, task.progress))}%`; attr(p.task, "title", `${plain(task.task_id)}, ${count(task.progress)} %`); }
-  text(p.context, tokens(agent.context_tokens));
-  text(p.cpu, percent(agent.cpu_percent));
-  text(p.memory, bytes(agent.rss));
-  text(p.sign, age(since(lastSign(agent))));
-}
-
-function makeGroup() {
-  const name = el("b"), path = el("span", { class: "path" }), told = el("span", { class: "told" });
-  return Object.assign(el("div", { role: "row", class: "group" }, el("span", { role: "rowheader" }, name, path, told)), { parts: { name, path, told } });
-}
-
-function fillGroup(node, { place, agents }) {
-  const counts = new Map(), trees = new Set(agents.map(worktreeOf).filter(Boolean));
-  for (const agent of agents) if (!ended(agent)) counts.set(agent.state, (counts.get(agent.state) ?? 0) + 1);
-  text(node.parts.name, plain(lastPart(place)));
-  text(node.parts.path, place === lastPart(place) ? "" : plain(place));
-  attr(node.parts.path, "title", plain(place));
-  text(node.parts.told, [...ORDER.filter((s) => counts.has(s)).map((s) => `${counts.get(s)} ${s}`), trees.size ? `${trees.size} in worktrees` : ""].filter(Boolean).join(" · "));
-}
-
-function makeFold() {
-  const button = el("button", { type: "button" });
-  const node = el("div", { role: "row", class: "fold" }, el("span", { role: "cell" }, button));
-  button.addEventListener("click", () => { if (!unfolded.delete(node.place)) unfolded.add(node.place); draw(); });
-  return Object.assign(node, { button });
-}
-
-function fillFold(node, { place, count: n, open }) {
-  node.place = place;
-  attr(node.button, "aria-expanded", String(open));
-  text(node.button, `${open ? "▾" : "▸"} ${count(n)} ended`);
-}
-
 // Agents change many times a second; four redraws a second are enough for people, one where there are many.
 function soon() {
   timer ||= setTimeout(draw, Math.max(0, (state.agents.size > 300 ? 1000 : 250) - (performance.now() - drawn)));
@@ -184,8 +106,7 @@ function measure() {
   const size = SIZES.find(([, least]) => table.clientWidth >= least)[0];
   table.dataset.size = size;
   rows.kinds.agent.height = size === "stacked" ? 92 : 36;
-  width = Math.round(byId("axis").parentElement.clientWidth || table.clientWidth - 34);
-  if (size === "stacked") width = table.clientWidth - 34;
+  row.measured(size === "stacked" ? table.clientWidth - 16 : Math.round(byId("axis").parentElement.clientWidth));
   draw();
 }
 
@@ -197,6 +118,11 @@ export function beside(id, step) {
 
 export const focus = (id) => rows.reveal(`a${id}`)?.parts?.link.focus({ preventScroll: true });
 export const find = (id) => state.agents.get(id) ?? gone.find((agent) => key(agent) === id) ?? null;
+
+function fold(place) {
+  if (!unfolded.delete(place)) unfolded.add(place);
+  draw();
+}
 
 function controls() {
   rename = chips(byId("states"), "state", [["", "all"], ...ORDER.map((s) => [s, s])], at.state ?? "", (value) => go(href({ state: value }), { replace: true }), ICONS);
@@ -234,9 +160,9 @@ export function start() {
   table = byId("table");
   note = byId("none");
   rows = new Rows(byId("rows"), {
-    agent: { make: makeAgent, fill: fillAgent, height: 36 },
-    group: { make: makeGroup, fill: fillGroup, height: 44 },
-    fold: { make: makeFold, fill: fillFold, height: 32 },
+    agent: { make: row.makeAgent, fill: row.fillAgent, height: 36 },
+    group: { make: row.makeGroup, fill: row.fillGroup, height: 44 },
+    fold: { make: () => row.makeFold(fold), fill: row.fillFold, height: 32 },
   });
   const show = controls();
   new ResizeObserver(measure).observe(table);

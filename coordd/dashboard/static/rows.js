@@ -42,7 +42,7 @@ export class Rows {
       if (next !== node) this.parent.insertBefore(node, next);
       before = node;
     }
-    for (const [id, node] of this.nodes) if (!kept.has(id)) { node.remove(); this.nodes.delete(id); }
+    for (const [id, node] of this.nodes) if (!kept.has(id) && !(this.places.has(id) && node.contains(focused))) { node.remove(); this.nodes.delete(id); }
     if (inside && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
   }
 
