@@ -5,6 +5,7 @@ import { needOf, stateOf } from "./words.js";
 
 const SILENCE = 12; // seconds without a word on the stream, which pings each 5, after which it counts as lost
 const EVENTS = 500;
+const MOST_EARLY = 20000; // records that wait for the list of agents
 
 export const state = {
   status: null, statusAt: null, agents: new Map(), agentsKnown: false, tasks: null, unknownTasks: [], tasksAt: null,
@@ -12,7 +13,7 @@ export const state = {
 };
 const listeners = new Map();
 let base = Date.now() - performance.now();
-let source = null, heardAt = performance.now(), pending = null, early = [], connections = null, seriesTimer = 0, tasksTimer = 0;
+let source = null, heardAt = performance.now(), pending = null, listing = false, early = [], connections = null, seriesTimer = 0, tasksTimer = 0;
 
 export const now = () => base + performance.now();
 export const moment = (timestamp) => (timestamp ? Date.parse(timestamp) : null);
@@ -86,27 +87,32 @@ function takeEvents(records) {
   tell("events");
 }
 
-// Load everything: at the start, and whenever something may have been missed.
+// Load everything: at the start, and whenever something may have been missed. What is there first is shown first.
 async function loadAll() {
-  if (pending) return pending;
-  pending = (async () => {
-    const [status, agents, events] = await Promise.all([
-      ask("api/status"), ask("api/agents/active"), ask("api/events/recent?limit=200"), loadTasks(),
-    ]);
-    if (status) {
-      const doc = status.ok ? status.body : status.body.snapshot;
-      if (doc?.timestamp) takeStatus(doc, status.ok ? 0 : status.body.snapshot_age ?? 1);
-    }
-    if (agents) {
-      const list = agents.ok ? agents.body : agents.body.snapshot;
-      if (Array.isArray(list)) takeAgents(list);
-    }
-    if (events?.ok) { state.eventsKnown = true; takeEvents(events.body.records); tell("events"); }
-    tell("agents");
-    loadSeries();
-  })();
-  await pending;
-  pending = null;
+  pending ??= Promise.all([loadStatus(), loadAgents(), loadEvents(), loadTasks()]).then(() => { pending = null; loadSeries(); });
+  return pending;
+}
+
+async function loadStatus() {
+  const answer = await ask("api/status"), doc = answer?.ok ? answer.body : answer?.body.snapshot;
+  if (doc?.timestamp) takeStatus(doc, answer.ok ? 0 : answer.body.snapshot_age ?? 1);
+}
+
+async function loadAgents() {
+  listing = true;
+  const answer = await ask("api/agents/active");
+  listing = false;
+  const list = answer?.ok ? answer.body : answer?.body.snapshot;
+  if (Array.isArray(list)) takeAgents(list);
+  tell("agents");
+}
+
+async function loadEvents() {
+  const answer = await ask("api/events/recent?limit=200");
+  if (!answer?.ok) return;
+  state.eventsKnown = true;
+  takeEvents(answer.body.records);
+  tell("events");
 }
 
 async function loadTasks() {
@@ -202,8 +208,7 @@ function connect() {
     takeEvents([event]);
   });
   take("agent", (agent) => {
-    if (!state.agentsKnown || pending) early.push(agent);
-    else { takeAgent(agent); tell("agents"); }
+    if (!state.agentsKnown || listing) { if (early.length < MOST_EARLY) early.push(agent); } else { takeAgent(agent); tell("agents"); }
   });
   source.addEventListener("error", () => {
     lost();
