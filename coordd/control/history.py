@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from coordd.control.peer import Peer
 from coordd.model import Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
-from coordd.records.bands import LOOKBACK, Bands
+from coordd.records.bands import LOOKBACK, BandRecord, Bands
 from coordd.records.moments import Span, checked_span
 from coordd.records.scan import Record, RecordQuery, Scan
 from coordd.records.thin import Thinner
@@ -48,6 +48,7 @@ MAX_RUNNING = 8
 MAX_RUNNING_EACH = 2
 """Queries that run in turns, in all and of one process: each has files open, and an answer in memory."""
 _CLOSE_DEADLINE = 5.0
+_BANDS = msgspec.json.Decoder(BandRecord)
 
 
 T = TypeVar("T")
@@ -212,7 +213,8 @@ class _RunningQuery:
             query = RecordQuery(params.type, read, params.agent_id, params.workspace)
         except ValueError as error:
             raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        self._batches = _batches(directory, root, query)
+        decode = _BANDS.decode if params.bands else msgspec.json.decode
+        self._batches = _batches(directory, root, query, decode)
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode
         self._body = bytearray(b'{"records":[')
@@ -266,14 +268,16 @@ def _too_many() -> Fault:
     return Fault(jsonrpc.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
 
 
-def _batches(directory: str, root: str | None, query: RecordQuery) -> Generator[list[Record]]:
+def _batches(
+    directory: str, root: str | None, query: RecordQuery, decode: Callable[[bytes], Any]
+) -> Generator[list[Record]]:
     """Yield the records; in a project, files are reached through the directory's open descriptor."""
     try:
         opened = open_directory(directory, root=root)
     except FileNotFoundError:
         return
     with opened:
-        yield from Scan(opened.way("") if root else directory, query, decode=msgspec.json.decode).batches()
+        yield from Scan(opened.way("") if root else directory, query, decode=decode).batches()
 
 
 def _thinner(params: HistoryParams, span: Span, now: float) -> Thinner | Bands | None:

@@ -33,7 +33,7 @@ function fits(agent, words) {
   return !words || [agent.agent_id, agent.name ?? "", placeOf(agent), agent.workspace ?? "", agent.state, doing(agent), agent.kind ?? "", agent.declared_status ?? ""].join(" ").toLowerCase().includes(words);
 }
 
-export function compare(a, b) {
+function compare(a, b) {
   for (let i = 0; i < a.length; i += 1) {
     const by = typeof a[i] === "number" && typeof b[i] === "number" ? (a[i] === b[i] ? 0 : a[i] - b[i]) : natural.compare(a[i], b[i]);
     if (by) return by;

@@ -1,12 +1,12 @@
 // Show the tasks: what went wrong first, then what is held, then what is available; and say which task an agent is at.
 import { ofAgent, ofTask } from "./address.js";
 import { key, moment, on, since, state, waiting } from "./data.js";
-import { attr, byId, chips, el, icon, text } from "./dom.js";
+import { byId, chips, el, icon, text } from "./dom.js";
 import { age, ago, count, DASH, plain } from "./format.js";
 import { lastPart, nameOf } from "./words.js";
 
 const MOST = 60;
-export const STATES = ["orphaned", "expired", "held", "available"];
+const STATES = ["orphaned", "expired", "held", "available"];
 export const ICONS = { orphaned: "warn", expired: "late", held: "work", available: "idle" };
 let wanted = "", all = false, rename, list, note, more, held = new Map(), known = new Map(), timer = 0;
 
@@ -16,7 +16,7 @@ export const find = (id, workspace) => state.tasks?.find((task) => task.task_id 
 export const progress = (task) => [task.failed ? "failed" : task.progress === null ? "" : `${count(task.progress)} %`, task.message ? plain(task.message) : ""].filter(Boolean).join(" ");
 
 // Return a link to the holder of a task, or words where there is none.
-export function holder(task) {
+function holder(task) {
   if (task.agent_id === null) return task.problem ? el("span", {}, plain(task.problem)) : el("span", { class: "muted" }, DASH);
   const agent = state.agents.get(key(task));
   const name = plain(agent ? nameOf(agent) : task.agent_id), gone = task.holder_status === "active" ? "" : ` (${task.holder_status ?? "no trace"})`;

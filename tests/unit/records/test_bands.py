@@ -76,6 +76,8 @@ def test_damaged_records_and_a_clock_set_back_do_no_harm() -> None:
         at(360),
     ]
     assert banded(records)["a"] == [(0.0, "working"), (300.0, "waiting"), (360.0, "working")]
+    odd: dict[str, Any] = {"workspace": [], "name": {}, "kind": 1}
+    assert banded([at(0), at(1, workspace=[]), at(2, agent=[]), {**at(3, "idle"), **odd, "workspace": None}])
     assert banded([at(1e6)]) == {}, "what is ahead of the clock has not been yet"
 
 
