@@ -100,7 +100,7 @@ def played_fleet(
                 home=user,
                 COORDD_SAMPLING_INTERVAL="1s",
                 COORDD_PROCESSES_ENABLED="false",
-                COORDD_AGENTS_TIMEOUT="10m",
+                COORDD_AGENTS_TIMEOUT="1h",
             )
         )
         fleet = PlayedFleet(coordd, stack.enter_context(dashboard(sock=sock, home=user)), shop, sessions)
@@ -122,7 +122,7 @@ def _tasks(shop: Project) -> None:
     for folder in ("claims", "tasks", "status"):
         (shop.coordination / folder).mkdir()
     for task, agent in (("checkout", "reviewer"), ("cart", "tester"), ("lost", "old-00")):
-        said = {"agent_id": agent, "claimed_at": now - 700, "ttl": 36000}
+        said = {"agent_id": agent, "claimed_at": now - 60, "ttl": 36000}
         (shop.coordination / "claims" / f"{task}.claim").write_text(json.dumps(said))
     (shop.coordination / "tasks" / "free").touch()
     told = {"task_id": "checkout", "progress": 60, "message": "half of it", "timestamp": now}
