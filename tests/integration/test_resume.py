@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -17,7 +18,12 @@ import pytest
 from live import Coordd, Project, RpcFailed, beating, watching
 from real_processes import sleeper
 from subscriber import Subscriber
-from waiting import PATIENCE, eventually
+from waiting import PATIENCE, eventually, until
+
+from coordd.dashboard.upstream import Upstream
+from coordd.errors import CannotTell
+from coordd.protocol.client import connect
+from coordd.protocol.paths import DaemonLocation
 
 KINDS = ("event", "agent", "system")
 
@@ -418,3 +424,37 @@ def test_time_alone_is_told_in_time(project: Project, tmp_path: Path) -> None:
         assert [one["kind"] for one in mirror.hear()["opened"]] == ["split"]
         assert [(one["kind"], one["why"]) for one in mirror.hear()["closed"]] == [("split", "over")]
         assert -0.1 < time.time() - until < 1.5
+
+
+async def test_streams_of_the_dashboard_miss_no_record_when_its_connection_is_lost(
+    project: Project, tmp_path: Path
+) -> None:
+    heard: list[tuple[str, dict[str, Any]]] = []
+    with watching(project, tmp_path) as coordd:
+        upstream = Upstream(
+            find=lambda: connect([DaemonLocation("--socket", str(coordd.socket), None, None, None)], 5.0),
+            on_record=lambda method, params: heard.append((method, json.loads(params))),
+            on_change=lambda: None,
+            layouts=frozenset({"project"}),
+        )
+        keeping = asyncio.create_task(upstream.run())
+        await until(lambda: upstream.down is None)
+        with busy(project, ["a", "b", "c"]):
+            for lost in range(3):
+                seen = len(heard)
+                await until(lambda seen=seen: len(heard) >= seen + 10)
+                upstream.silent(CannotTell("its connection is lost"))
+                await until(lambda lost=lost: upstream.reconnections > lost and upstream.down is None)
+        await asyncio.to_thread(coordd.stop)
+        await until(lambda: upstream.down is not None)
+        with watching(project, tmp_path):  # another run: its numbers begin anew
+            await until(lambda: upstream.down is None)
+            before = len(heard)
+            await asyncio.to_thread(project.beat, "later")
+            await until(lambda: any(params.get("agent_id") == "later" for _, params in heard[before:]))
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    seqs = [params["seq"] for _, params in heard[:before]]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    told = [_stripped({"params": params}) for kind, params in heard if kind == "event"]
+    assert any(one["kind"] == "daemon.stopped" for one in told)
