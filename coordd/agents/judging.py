@@ -162,8 +162,11 @@ class Judging:
         one that has ended all are: what another source heard before the end must not bring it back.
         """
         awake = [one for one in observations if not one.dormant]
-        if len(awake) > 1 and self.time_to_forget(self.evidence_to_forget(awake, horizon)) == 0.0:
-            return awake
+        if len(awake) > 1:
+            together = self.evidence_to_forget(awake, horizon)
+            ended = judge(together).reason in ("ended", "killed")
+            if ended and self.time_to_forget(together) == 0.0:
+                return awake
         return [one for one in awake if self.time_to_forget(self._evidence(one, horizon)) == 0.0]
 
     def is_forgotten(self, observations: Collection[Observation], horizon: float) -> bool:

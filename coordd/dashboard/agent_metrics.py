@@ -20,7 +20,7 @@ from coordd.model import ACTIVITIES, AttentionKind
 from coordd.util.text import epoch_of
 from coordd.util.untyped import as_dict, dicts
 
-KINDS = ("claude-code", "codex")
+KINDS = ("claude-code", "codex", "copilot")
 """The kinds of agents with a label of their own: those that a source of this version tells of."""
 PROCESS_KINDS = frozenset(
     [

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import psutil
 import pytest
 from live import Coordd, Project, watching
 from msgspec import Raw
+from subscriber import Subscriber
 from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ConnectionLimits
@@ -26,71 +26,10 @@ from coordd.control.hub import Hub, SubscriberBounds
 from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
-from coordd.model import TOPICS
+from coordd.model import RECORD_TOPICS
 
 SHORT = 0.3
 KINDS = ("event", "agent", "system")
-
-
-class Subscriber:
-    """A connection that has subscribed."""
-
-    def __init__(self, path: Path | str, params: object = None, *, timeout: float = PATIENCE) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
-        self._lines = self.socket.makefile("rb")
-        self.snapshot = self.ask("subscribe", params)
-
-    def ask(self, method: str, params: object = None) -> Any:
-        """The result; notifications that come before it are passed over."""
-        request = {"jsonrpc": "2.0", "id": method, "method": method}
-        self.socket.sendall(
-            json.dumps(request if params is None else {**request, "params": params}).encode() + b"\n"
-        )
-        while (message := self.next()).get("id") != method:
-            pass
-        return message["result"]
-
-    def next(self) -> dict[str, Any]:
-        line = self._lines.readline()
-        if not line:
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
-        assert message.pop("jsonrpc") == "2.0"
-        return message
-
-    def until(self, seq: int) -> list[dict[str, Any]]:
-        """All messages up to the notification of this number."""
-        messages = [self.next()]
-        while messages[-1]["params"]["seq"] < seq:
-            messages.append(self.next())
-        return messages
-
-    def rest(self) -> list[dict[str, Any]]:
-        """All messages until the daemon hangs up."""
-        messages = []
-        with contextlib.suppress(EOFError):
-            while True:
-                messages.append(self.next())
-        return messages
-
-    def listen(self) -> Callable[[], list[dict[str, Any]]]:
-        """Read on in a thread; what is returned gives all messages, after the daemon hung up."""
-        heard: list[dict[str, Any]] = []
-        thread = threading.Thread(target=lambda: heard.extend(self.rest()))
-        thread.start()
-
-        def all_heard() -> list[dict[str, Any]]:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-            return heard
-
-        return all_heard
-
-    def close(self) -> None:
-        self._lines.close()
-        self.socket.close()
 
 
 @pytest.fixture
@@ -120,8 +59,11 @@ def test_a_snapshot_then_what_happens(project: Project, tmp_path: Path, subscrib
         eventually(lambda: coordd.rpc("system.latest"))
         subscriber = subscribed(coordd)
         snapshot = subscriber.snapshot
-        assert set(snapshot) == {"seq", "timestamp", "topics", "status", "agents"}
-        assert snapshot["topics"] == ["event", "agent", "system"]
+        assert set(snapshot) == {
+            "run", "seq", "timestamp", "topics", "resumed", "reason", "status", "agents",
+        }  # fmt: skip
+        assert (snapshot["resumed"], snapshot["reason"]) == (False, None)
+        assert snapshot["topics"] == ["event", "agent", "system", "task", "attention"]
         assert [agent["agent_id"] for agent in snapshot["agents"]] == ["before"]
         assert "last_heartbeat_age" in snapshot["agents"][0]
         assert snapshot["status"]["agents"]["active"] == 1
@@ -133,7 +75,9 @@ def test_a_snapshot_then_what_happens(project: Project, tmp_path: Path, subscrib
         assert messages[1]["params"]["kind"] == "agent.active"
         assert "id" not in messages[0]
         assert coordd.rpc("describe")["methods"]["subscribe"]["params"] == [
-            {"name": "topics", "type": "array|null", "required": False}
+            {"name": "topics", "type": "array|null", "required": False},
+            {"name": "since", "type": "string|null", "required": False},
+            {"name": "snapshot", "type": '"all"|"none"|"status"', "required": False},
         ]
 
 
@@ -178,7 +122,7 @@ def test_every_record_written_is_told_once_and_in_order(
     """Beats, tasks, verdicts, removals, an unreadable workspace, reloads, the end: as the files have them."""
     settings = {"COORDD_AGENTS_TIMEOUT": "2s", "COORDD_SAMPLING_INTERVAL": "1s"}
     with watching(project, tmp_path, **settings) as coordd:
-        all_topics, agents_only = subscribed(coordd), subscribed(coordd, {"topics": ["agent"]})
+        all_topics, agents_only = subscribed(coordd, [list(KINDS)]), subscribed(coordd, {"topics": ["agent"]})
         hear, hear_agents = all_topics.listen(), agents_only.listen()
         agents = [f"agent-{n}" for n in range(100)]
         for turn in range(5):
@@ -309,14 +253,14 @@ def test_a_client_that_leaves_is_forgotten_and_kill_9_leaves_no_seq_twice(
 
 @contextlib.asynccontextmanager
 async def serving(path: str, limits: ConnectionLimits) -> AsyncIterator[tuple[Hub, ControlServer]]:
-    hub = Hub()
+    hub = Hub(run="r")
     rows = (
         Method("ping", "", lambda _params, _peer: "pong", NoParams),
         Method("big", "", lambda _params, _peer: Raw(b'"' + b"x" * 8_000_000 + b'"'), NoParams),
         Method(
             "subscribe",
             "",
-            lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(TOPICS)),
+            lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(RECORD_TOPICS)),
             NoParams,
         ),
     )

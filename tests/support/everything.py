@@ -28,9 +28,11 @@ from left_behind import starter
 from live import Coordd, Project, running, utc_now
 from played_claude import PlayedSession, home
 from played_codex import CodexHome
+from played_copilot import CopilotHome
 from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
+from subscriber import Subscriber
 from waiting import NotYet, eventually
 
 Document = dict[str, Any]
@@ -187,6 +189,7 @@ class Busy:
         (tree / ".claude").symlink_to(self.app.claude)
         self.claude = home(self.home / ".claude")
         self.codex = CodexHome(self.home / ".codex")
+        self.copilot = CopilotHome(self.home / ".copilot")
         self.began = time.time()
         self.config = root / "coordd.toml"
         self.write_config()
@@ -241,6 +244,12 @@ class Busy:
             codex.used(primary=hour, secondary={"used_percent": 12.5, "window_minutes": 10080})
             codex.used(limit_id="codex_other", primary=hour)
             codex.call()
+            stack.callback(self.copilot.close)
+            copilot = self.copilot_session = self.copilot.session(
+                "copilot-session", context={"cwd": str(app.root)}
+            )
+            copilot.prompt()
+            copilot.call()
             worker = sessions["worker"]
             app.register(
                 "worker",
@@ -260,7 +269,7 @@ class Busy:
             played.begin()
             agent.start("server.pid", f"{sys.executable} -c {shlex.quote(SERVES)} & echo $! >server.pid")
             self._traces()
-            stack.enter_context(programs(self.root / "bin")).native("copilot", cwd=app.root)
+            stack.enter_context(programs(self.root / "bin")).native("opencode", cwd=app.root)
             with beats(self._beat):
                 sock = self.home / "d.sock"
                 arguments = ["--layout", "user", "--config", str(self.config), "--socket", str(sock)]
@@ -344,6 +353,9 @@ class Looks:
         self.commands: dict[str, str] = {}
         self.down: dict[str, float] = {}
         self.records: dict[str, list[Document]] = {}
+        self.followed_from: Document = {}
+        self.notified: dict[str, list[Document]] = {}
+        """What a subscriber of the busy daemon was told, by topic, from its start to its end."""
         self.last: list[Document] = []
         """What is told of the busy daemon after it was stopped."""
         self.performance = ""
@@ -364,10 +376,14 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
         with contextlib.ExitStack() as running_ones:
             busy = Busy(root / "busy", server, (*entering(groups), *plain))
             daemon, sessions = running_ones.enter_context(busy.run())
+            subscriber = running_ones.enter_context(Subscriber(daemon.socket, {"snapshot": "status"}))
+            looks.followed_from = subscriber.snapshot["status"]
+            all_notified = subscriber.listen()
             dash = running_ones.enter_context(dashboard(sock=daemon.socket, home=busy.home))
             scraped(dash)  # tokens are counted from here on
             sessions["worker"].say()
             busy.codex_session.used()
+            busy.copilot_session.used()
             sessions["worker"].call("Bash")
             tokens = 'coordd_tokens_total{kind="claude-code",type="output"}'
             eventually(lambda: scraped(dash).get(tokens, 0.0) > 0)
@@ -377,6 +393,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             sessions["idler"].finish()
             looks.all["busy"] = look("busy", daemon, dash, _is_busy)
             _records(looks, daemon)
+            laid_out = busy.app.coordination / "tasks" / "told-of"
+            laid_out.write_text("a task that comes and goes")
             looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
@@ -389,6 +407,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             server.run("CONFIG", "SET", "maxmemory", "1")
             failing = look("full", daemon, dash, _is_full)
             looks.all["full"] = failing
+            laid_out.unlink()
             server.kill()
             looks.all["down"] = look(
                 "down",
@@ -397,6 +416,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
                 lambda s: s["redis"]["connected"] is False and s["agents"]["unknown"] > 0,
             )
             daemon.stop()
+            for message in all_notified():
+                looks.notified.setdefault(message["method"], []).append(message["params"])
             eventually(lambda: dash.get("/healthz").json()["daemon"] == "down")
             looks.down = scraped(dash)
             looks.last = [

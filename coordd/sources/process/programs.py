@@ -92,7 +92,7 @@ PROGRAMS: tuple[Program, ...] = (
         child=True,
         has_source=True,
     ),
-    Program("copilot", ("copilot",), ("@github/copilot",)),
+    Program("copilot", ("copilot",), ("@github/copilot",), child=True, has_source=True),
     Program("opencode", ("opencode",), ("opencode-ai",), not_first=("attach", "agent", "session")),
     Program("gemini", ("gemini",), ("@google/gemini-cli",), not_first=("extensions", "skills", "hooks")),
     Program("antigravity", ("agy", "antigravity-cli")),
