@@ -2,8 +2,8 @@
 // fresh shows the same. Addresses are relative, so that the page may lie below any path.
 import { RANGES } from "./bands.js";
 
-const WORDS = { range: Object.keys(RANGES), sort: ["need", "name", "activity", "sign"], group: ["project", "none"], view: ["rows", "cards"] };
-const NAMES = ["range", "sort", "group", "view", "find", "state", "host", "agent", "in", "task"];
+const WORDS = { range: Object.keys(RANGES), sort: ["need", "name", "activity", "sign"], group: ["project", "none"] };
+const NAMES = ["range", "sort", "group", "find", "state", "host", "agent", "in", "task"];
 const listeners = [];
 export let at = read();
 

@@ -99,7 +99,7 @@ function empty(words) {
 
 // Agents change many times a second; four redraws a second are enough for people, one where there are many.
 function soon() {
-  timer ||= setTimeout(draw, Math.max(0, (state.agents.size > 300 ? 1000 : 250) - (performance.now() - drawn)));
+  if (!document.hidden) timer ||= setTimeout(draw, Math.max(0, (state.agents.size > 300 ? 1000 : 250) - (performance.now() - drawn)));
 }
 
 function measure() {
@@ -168,6 +168,7 @@ export function start() {
   new ResizeObserver(measure).observe(table);
   tips();
   for (const topic of ["agents", "status", "tasks", "link", "bands"]) on(topic, soon);
+  document.addEventListener("visibilitychange", soon);
   show();
 }
 
