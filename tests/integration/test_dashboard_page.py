@@ -655,7 +655,9 @@ def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None
     ]
     agents[1]["last_heartbeat_age"] = None
     counts = {"total": 2, "active": 1, "inactive": 0, "unknown": 1}
-    document = status_document(redis=redis, sinks={"jsonl": sink}, agents=counts)
+    five = {"kind": "codex", "name": None, "window": 18_000.0, "used_percent": 83.0}
+    five |= {"resets_at": "2026-11-22T08:00:00.000Z", "account": "/home/me/.codex"}
+    document = status_document(redis=redis, sinks={"jsonl": sink}, agents=counts, limits=[five])
     answers = {
         "subscribe": {"seq": 0, "status": document, "agents": []},
         "status": document,
@@ -675,6 +677,7 @@ def test_what_is_rare_is_shown_as_well(browser: Browser, tmp_path: Path) -> None
         dashboard(sock=tmp_path / "c.sock", home=home) as dash,
         opened(browser, dash.url) as page,
     ):
+        expect(page.locator("#slim")).to_contain_text("codex 5 h 83 %, anew 08:00")
         expect(page.locator("#slim")).to_contain_text("Redis push, 0.4 ms, 1,234 keys, 1.5 MiB")
         expect(page.locator("#alive")).to_have_text("1 of 2 alive")
         expect(page.get_by_role("radio", name=f"available {DASH}")).to_be_attached()  # unknown is not 0

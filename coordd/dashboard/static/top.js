@@ -1,8 +1,8 @@
 // Show the line at the top, title and icon, problems, the slim line of host and coordd, and a banner when a connection is lost.
 import { at, go, href, onChange } from "./address.js";
-import { now, on, setRange, showCharts, since, state } from "./data.js";
+import { moment, now, on, setRange, showCharts, since, state } from "./data.js";
 import { attr, byId, chips, el, icon, text } from "./dom.js";
-import { age, ago, bytes, count, duration, fixed, percent, plain, plural } from "./format.js";
+import { age, ago, bytes, clock, count, day, duration, fixed, percent, plain, plural } from "./format.js";
 import { needs, ownProblems } from "./needs.js";
 import { RANGES } from "./bands.js";
 
@@ -19,6 +19,13 @@ function records(all) {
   return dropped ? `${count(dropped)} dropped` : `${count(Math.max(0, ...Object.values(all).map((one) => one.written)))} written`;
 }
 
+// Say how much of an account's limit is used, and when it begins anew.
+function limit({ kind, name, window: length, used_percent: used, resets_at: anew }) {
+  const words = [kind, name, typeof length === "number" ? duration(length) : "limit"].filter(Boolean).map(plain).join(" ");
+  const at = moment(anew);
+  return [words, at ? `${percent(used)}, anew ${at - now() > 72e6 ? day(at) : clock(at)}` : percent(used), used >= 90];
+}
+
 // Say the host in one line; in a container its limits count.
 function slim(s) {
   const system = s.system ?? {}, group = system.cgroup;
@@ -27,7 +34,7 @@ function slim(s) {
   const parts = [
     ["cpu", cpu], ["memory", memory], ["disk", percent(system.disk_usage?.percent)],
     ["load", system.load_average ? `${fixed(system.load_average[0], 2)} of ${count(system.cpu_count)}` : null],
-    ...(s.limits ?? []).slice(0, 4).map((one) => [`${plain(one.kind)} ${plain(one.window)}`, percent(one.used_percent)]),
+    ...(s.limits ?? []).slice(0, 4).map(limit),
     ["Redis", redis(s.redis), s.redis.configured && !s.redis.connected], ["records", records(s.sinks), Object.values(s.sinks).some((one) => one.state !== "ok")],
     ["coordd", `${plain(s.daemon.version)}, up ${duration(s.daemon.uptime)}, ${bytes(s.daemon.rss)}, ${fixed(system.self?.cpu_percent, 1)} % CPU`],
   ].filter(([, value]) => value !== null);
