@@ -473,9 +473,9 @@ class CodexDriver:
         self.answers.wait(5)
         return glance(pid)
 
-    def _hold(self, seen: ProcessFacts, home: str) -> object:
+    def _hold(self, seen: ProcessFacts, home: str, known: Any) -> object:
         self.answers.wait(5)
-        return self._held(seen, home)
+        return self._held(seen, home, known)
 
     def _remote(self, _path: str) -> None:
         self.answers.wait(5)

@@ -15,14 +15,14 @@ from coordd.agents.session import BackgroundWork
 from coordd.agents.traces import AgentTraces
 from coordd.sources.codex.folders import folders
 from coordd.sources.codex.head import Head, read_head
-from coordd.sources.codex.live import LiveSession, SessionKey
-from coordd.sources.codex.processes import Held, working_directory
+from coordd.sources.codex.held import Held, held_still, open_held
+from coordd.sources.codex.live import LiveSession, RolloutFile, SessionKey
+from coordd.sources.codex.processes import working_directory
 from coordd.sources.codex.rollout import RolloutReducer
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
 from coordd.sources.sessions.restored import Known
-from coordd.sources.sessions.transcript_file import TranscriptFile
-from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
+from coordd.sources.sessions.watch import APPEARED, FOLLOW, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable
@@ -31,7 +31,7 @@ from coordd.util.untrusted_folder import explain_unreadable
 LOCKS = "thread-writer-locks"
 """Where newer builds lock a session before they open its rollout, be that new or old."""
 _OPEN = 0x20
-_ROLLOUT = MODIFY | ino.CLOSE_WRITE | GONE | ONCE
+_ROLLOUT = MODIFY | ino.CLOSE_WRITE | GONE | ONCE | FOLLOW
 _FOLDER = APPEARED | GONE | ino.ONLYDIR
 
 
@@ -109,16 +109,20 @@ class HomeReader:
                 self._watch.forget(owner)
 
     def look_at_all(self, known: Mapping[str, Known], wall: float) -> bool:
-        """Look who holds what, whatever is known; return False where there is no ``sessions/``.
+        """Look who holds what, whatever is known; return False where there is nothing to read yet.
 
         Raises:
-            HomeUnreadable: it exists and cannot be read.
+            HomeUnreadable: ``sessions/`` exists and cannot be read, or is gone with all that was known.
         """
         self._unwatched.pop("sessions", None)
-        there = self._is_there(known)
+        there = self._is_there()
         self.follow_folders()
         self.sessions.keep_restored(known)
         self.sessions.look_at_all(wall, anew=True)
+        if not there:  # what is held open can be read wherever it lies
+            there = any(not one.ended for one in self.sessions.live.values())
+            if not there and any(not one.dormant for one in known.values()):
+                raise HomeUnreadable(f"{jsonable(self.home)}/sessions was there and is gone")
         self.sessions.end_restored(wall)
         self.sessions.forget_unknown(known)
         self._take_changed(wall)
@@ -194,7 +198,7 @@ class HomeReader:
         self.sessions.ended.clear()
         return changed
 
-    def _is_there(self, known: Mapping[str, Known]) -> bool:
+    def _is_there(self) -> bool:
         path = f"{self.home}/sessions"
         if os.path.islink(path):
             raise HomeUnreadable(f"{jsonable(path)} is a symbolic link")
@@ -202,14 +206,9 @@ class HomeReader:
             with os.scandir(path):
                 return True
         except FileNotFoundError:
-            pass
+            return False
         except OSError as error:
             raise HomeUnreadable(explain_unreadable(error, path)) from None
-        if any(not one.ended for one in self.sessions.live.values()) or any(
-            not one.dormant for one in known.values()
-        ):
-            raise HomeUnreadable(f"{jsonable(path)} was there and is gone")
-        return False
 
     def _read_heads(self, keys: Collection[SessionKey], wall: float) -> None:
         """Read the first lines of those of these sessions that are not known yet."""
@@ -222,7 +221,11 @@ class HomeReader:
         if one.held is None:
             return
         try:
-            one.head = read_head(one.held.path, wall)
+            descriptor = open_held(one.held)
+            try:
+                one.head = read_head(descriptor, wall)
+            finally:
+                os.close(descriptor)
         except Malformed as wrong:
             one.head, one.problem = Head(), str(wrong)
         except OSError as error:
@@ -236,16 +239,16 @@ class HomeReader:
         if one.settled or one.held is None:
             return
         if one.file is None:
-            one.file = TranscriptFile(one.held.path, partial(RolloutReducer, one.since))
+            one.file = RolloutFile(one.held, partial(RolloutReducer, one.since))
         if not one.ended:
-            self._arm((one.key,), [(one.held.path, _ROLLOUT)], self._teller(one.key))
+            self._arm_rollout(one, one.held)
         try:
             outcome = one.read(wall)
         except (Malformed, OSError) as error:
             one.problem = getattr(error, "strerror", None) or str(error)
             outcome = "same"
         self.sessions.note_limits(one.file.reducer.limits)
-        if outcome == "more":
+        if outcome == "more" or self._was_closed(one, one.held):
             self.more.add(one.key)
         elif one.ended:
             one.settled = True
@@ -253,7 +256,7 @@ class HomeReader:
 
     def _await_head(self, one: LiveSession, held: Held, wall: float) -> None:
         """Have it told when more is written of a rollout whose first line is not whole yet."""
-        self._arm((one.key,), [(held.path, _ROLLOUT)], self._teller(one.key))
+        self._arm_rollout(one, held)
         self._read_head(one, wall)
         if one.head is not None:
             self.more.add(one.key)
@@ -275,6 +278,15 @@ class HomeReader:
         failed = self._watch.arm((self.home, *what), wanted, tell)
         if failed is not None:
             self._unwatched["sessions" if isinstance(what[0], SessionKey) else "base"] = failed
+
+    def _arm_rollout(self, one: LiveSession, held: Held) -> None:
+        """Have it told what happens to a rollout, wherever it lies by now."""
+        mask = _ROLLOUT if held.link is not None else _ROLLOUT & ~FOLLOW
+        self._arm((one.key,), [(held.link or held.path, mask)], self._teller(one.key))
+
+    def _was_closed(self, one: LiveSession, held: Held) -> bool:
+        """Return whether a rollout was closed before anything could tell of that."""
+        return not one.ended and held.link is not None and held_still(held) is None
 
     def _teller(self, key: SessionKey) -> Tell:
         def tell(_mask: int, _name: str) -> None:
