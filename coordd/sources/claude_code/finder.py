@@ -30,22 +30,11 @@ class ClaudeCodeFinder(HomeFinder["ClaudeCodeSource"]):
     ) -> None:
         super().__init__(running=running or self._running, home_of=home_of, **more)
 
-    def source(self, path: str, *, named: bool) -> ClaudeCodeSource:
-        """Return a source for a home by its canonical path."""
-        from coordd.sources.claude_code.source import (
-            ClaudeCodeSource,
-        )  # a megabyte, for those who have such a home
+    def source_type(self) -> type[ClaudeCodeSource]:
+        """Return what makes a source for a home."""
+        from coordd.sources.claude_code.source import ClaudeCodeSource  # loaded by those who have such a home
 
-        return ClaudeCodeSource(
-            path,
-            named=named,
-            worker=self.home_worker(),
-            places=self.places,
-            watch=self.watch,
-            look=self.process,
-            wanted=self.wanted,
-            remote=self.remote,
-        )
+        return ClaudeCodeSource
 
     def is_program(self, seen: ProcessFacts) -> bool:
         """Return whether a process is a program of Claude Code, of a user whose homes are looked for."""

@@ -37,20 +37,11 @@ class CodexFinder(HomeFinder["CodexSource"]):
             for source in self.sources.values():
                 source.program_started()
 
-    def source(self, path: str, *, named: bool) -> CodexSource:
-        """Return a source for a home by its canonical path."""
-        from coordd.sources.codex.source import CodexSource  # a megabyte, for those who have such a home
+    def source_type(self) -> type[CodexSource]:
+        """Return what makes a source for a home."""
+        from coordd.sources.codex.source import CodexSource  # loaded by those who have such a home
 
-        return CodexSource(
-            path,
-            named=named,
-            worker=self.home_worker(),
-            places=self.places,
-            watch=self.watch,
-            look=self.process,
-            wanted=self.wanted,
-            remote=self.remote,
-        )
+        return CodexSource
 
     def is_program(self, seen: ProcessFacts) -> bool:
         """Return whether a process is a program of Codex of the own user."""

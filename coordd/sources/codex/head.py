@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from coordd.sources.codex.rollout_lines import any_of, decode, text_of, time_of
+from coordd.sources.codex.rollout_lines import decode
+from coordd.sources.sessions.lines import any_of, text_of, time_of
 from coordd.sources.sessions.words import version_of
 from coordd.util.fields import Malformed
 

@@ -7,9 +7,9 @@ so that what changes afterwards is told.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from coordd.agents.session import BackgroundWork
 from coordd.agents.traces import AgentTraces
@@ -21,9 +21,9 @@ from coordd.sources.codex.processes import working_directory
 from coordd.sources.codex.rollout import RolloutReducer
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
+from coordd.sources.sessions.reader import Reader, Shown
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.watch import APPEARED, FOLLOW, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
-from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable
@@ -51,43 +51,26 @@ class Told(Protocol):
         """Note that a rollout changed, or was closed."""
 
 
-class Shown(NamedTuple):
-    """What is shown: where sessions work, by their working directory, and which of these places."""
-
-    places: Mapping[str, Place]
-    wanted: Callable[[Place], bool]
-
-
-class HomeReader:
-    """Read one home.
-
-    ``more`` are the sessions whose rollouts have more than was read.
+class HomeReader(Reader[SessionKey, LiveSession, SessionKey]):
+    """Read one home; the arguments are those of :class:`Reader`.
 
     Args:
-        home: its canonical path.
         sessions: who holds what.
-        watch: tells of changes; it is armed here.
-        told: what it tells them to.
+        told: what is told of changes.
     """
 
+    base = frozenset({"home", "locks", "folders"})
+    sessions: Sessions
+
     def __init__(self, home: str, *, sessions: Sessions, watch: Watch, told: Told) -> None:
-        self.home = home
-        self.sessions = sessions
-        self.more: set[SessionKey] = set()
-        self._watch = watch
+        super().__init__(home, sessions=sessions, watch=watch)
         self._told = told
-        self._unwatched: dict[str, Exception] = {}
 
     @property
     def malformed(self) -> dict[str, str]:
         """The rollouts that cannot be used, and why."""
         live = self.sessions.live.values()
         return {jsonable(one.held.path): one.problem for one in live if one.held and one.problem}
-
-    @property
-    def unwatched(self) -> Exception | None:
-        """Why something could not be watched when it was tried last, None where all is."""
-        return next(iter(self._unwatched.values()), None)
 
     def follow(self) -> None:
         """Watch the home and its newest folders as they are now; ``unwatched`` says whether that works."""
@@ -101,12 +84,6 @@ class HomeReader:
         """Watch the newest folders in which a rollout may appear."""
         wanted = [(path, _FOLDER) for path in folders(self.home)]
         self._arm(("folders",), wanted, self._told.folder_changed)
-
-    def forget(self) -> None:
-        """Watch nothing any more."""
-        for owner in self._watch.owners:
-            if isinstance(owner, tuple) and owner[0] == self.home:
-                self._watch.forget(owner)
 
     def look_at_all(self, known: Mapping[str, Known], wall: float) -> bool:
         """Look who holds what, whatever is known; return False where there is nothing to read yet.
@@ -126,11 +103,7 @@ class HomeReader:
         self.sessions.end_restored(wall)
         self.sessions.forget_unknown(known)
         self._take_changed(wall)
-        for owner in self._watch.owners:  # of sessions that are dropped
-            if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], SessionKey):
-                one = self.sessions.live.get(owner[1])
-                if one is None or one.ended:
-                    self._watch.forget(owner)
+        self._forget_dropped()
         return there
 
     def look(self, wall: float, *, folders_too: bool) -> set[SessionKey]:
@@ -147,10 +120,6 @@ class HomeReader:
         self._read_heads(found, wall)
         return found
 
-    def working_directories(self, only: Collection[SessionKey] | None) -> set[str]:
-        """Return where sessions work that have not ended: these, or all."""
-        return {one.cwd for one in self._some(only) if not one.ended and one.cwd is not None}
-
     def traces(
         self, shown: Shown, wall: float, only: Collection[SessionKey] | None = None
     ) -> dict[str, AgentTraces]:
@@ -164,8 +133,7 @@ class HomeReader:
         found: dict[str, AgentTraces] = {}
         parents: dict[SessionKey, LiveSession] = {}
         for one in self._some(only):
-            if not one.ended and one.cwd is not None:
-                one.place = shown.places.get(one.cwd, one.place)
+            self._place(one, shown)
             if one.head is None and one.held is not None and not one.ended:
                 self._await_head(one, one.held, wall)
             elif one.is_subagent:
@@ -186,10 +154,6 @@ class HomeReader:
             if one.told:
                 found[one.agent_id] = one.update(self._subagents(one))
         return found
-
-    def _some(self, only: Collection[SessionKey] | None) -> list[LiveSession]:
-        live = self.sessions.live
-        return list(live.values()) if only is None else [live[key] for key in only if key in live]
 
     def _take_changed(self, wall: float) -> set[SessionKey]:
         changed = self.sessions.added | self.sessions.ended
@@ -273,11 +237,6 @@ class HomeReader:
             return []
         turns = [other.turn for other in self.sessions.subagents_of(one)]
         return [BackgroundWork("subagent", turn.since, turn.last) for turn in turns if turn and turn.open]
-
-    def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
-        failed = self._watch.arm((self.home, *what), wanted, tell)
-        if failed is not None:
-            self._unwatched["sessions" if isinstance(what[0], SessionKey) else "base"] = failed
 
     def _arm_rollout(self, one: LiveSession, held: Held) -> None:
         """Have it told what happens to a rollout, wherever it lies by now."""

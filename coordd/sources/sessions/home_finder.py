@@ -204,9 +204,23 @@ class HomeFinder(ABC, Generic[S]):
         """What there is to say of each home, for people."""
         return tuple(source.report for source in self.sources.values())
 
-    @abstractmethod
     def source(self, path: str, *, named: bool) -> S:
         """Return a source for a home by its canonical path."""
+        make = self.source_type()
+        return make(
+            path,
+            named=named,
+            worker=self.home_worker(),
+            places=self.places,
+            watch=self.watch,
+            look=self.process,
+            wanted=self.wanted,
+            remote=self.remote,
+        )
+
+    @abstractmethod
+    def source_type(self) -> Callable[..., S]:
+        """Return what makes a source; it is loaded here, for it is a megabyte, for those who have a home."""
 
     @abstractmethod
     def is_program(self, seen: ProcessFacts) -> bool:
