@@ -126,12 +126,12 @@ def test_what_a_command_leaves_behind_says_whose_it_is(watch: WatchedCodex) -> N
     """Nobody has seen it below its agent: the command takes no time."""
     project, gate = watch.project("left"), watch.gate("left")
     watch.codex.model.answers(
-        "SERVE",
+        "LEAVE",
         call("exec_command", cmd=gate.waiting),
         call("exec_command", cmd="setsid sh -c 'echo $$ >pid; exec sleep 1000' >/dev/null 2>&1 &"),
         {"text": "Up."},
     )
-    running = watch.codex.exec(project, "SERVE", ALLOWED)
+    running = watch.codex.exec(project, "LEAVE", ALLOWED)
     agent = watch.of_session(project)
     gate.open()
     assert running.process.wait(PATIENCE) == 0
