@@ -149,6 +149,29 @@ def test_what_was_told_long_ago_is_judged_by_its_age(
         assert [one for one in status["problems"] if session in one] == []
 
 
+def test_what_no_hook_leaves_is_nobody_and_said_at_once(user: User, daemon: Coordd, session: str) -> None:
+    user.hook(session, "Stop")
+    becomes(daemon, session, status="active")
+    for name in ("short.Stop", "build-42.heartbeat", f"{session.replace('-', '_')}.Stop"):
+        (user.folder / name).touch()
+    for number, event in enumerate(("PreToolUse", "Question", "StopFailure", "SessionEnd")):
+        path = user.folder / f"{uuid.UUID(int=number)}.{event}"
+        match number:
+            case 0:
+                os.mkfifo(path)
+            case 1:
+                path.symlink_to("/etc/passwd")
+            case 2:
+                path.mkdir()
+            case 3:
+                path.write_bytes(b"")
+                os.truncate(path, 1 << 40)
+        eventually(lambda count=number + 1: daemon.rpc("status")["traces_malformed"]["count"] == count)
+    user.hook(session, "PreToolUse")
+    becomes(daemon, session, activity="working")
+    assert [one["agent_id"] for one in daemon.rpc("agents.list")["agents"]] == [session]
+
+
 def test_what_was_told_before_the_machine_was_started_has_ended(user: User, session: str) -> None:
     user.hook(session, "Stop")
     before = boot_time() - 60.0
