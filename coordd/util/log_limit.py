@@ -28,7 +28,7 @@ Kind = tuple[str, int, str]
 
 
 class _Window:
-    """How often one kind of line was logged since ``begun`` (monotonic seconds), and the last one not shown."""
+    """How often one kind of line was logged since ``begun`` (monotonic seconds), and the last not shown."""
 
     __slots__ = ("begun", "hidden", "last", "shown")
 
