@@ -81,6 +81,7 @@ changes nothing. Sessions that run already go on without hooks until they are re
 @takes_target
 def install(target: DaemonTarget, place: str) -> int:
     """Add the hooks to settings of Claude Code, beside those that are there."""
+    places.check_user(os.environ, "install")
     path = script.path_of(os.environ)
     script.install(path)
     say(f"the hook is {_short(path)}")
@@ -105,6 +106,7 @@ no longer there, which does nothing.""",
 @takes_target
 def uninstall(target: DaemonTarget, place: str) -> int:
     """Take the hooks out of settings of Claude Code, and nothing else."""
+    places.check_user(os.environ, "uninstall")
     chosen = _chosen(target, place)
     code = _each(chosen, _uninstall)
     if place == "user":
@@ -129,6 +131,7 @@ well: 'coordctl hooks install' puts it there.""",
 @takes_target
 def print_settings(target: DaemonTarget, place: str) -> int:  # noqa: ARG001  # the hooks are the same for both
     """Print the hooks as settings that hold nothing else, and change nothing."""
+    places.check_user(os.environ, "print", writes=False)
     say_json(settings(script.path_of(os.environ)))
     return 0
 
