@@ -71,6 +71,14 @@ def test_installed_and_removed_leaves_the_settings_as_they_were(user: User, cont
     assert user.files() == before
 
 
+def test_settings_that_keep_hooks_from_being_called_are_said(user: User) -> None:
+    user.settings.write_text('{"disableAllHooks": true}')
+    for _ in range(2):
+        assert "; disableAllHooks is set there" in user.ctl("hooks", "install")
+    user.settings.write_text(user.settings.read_text().replace("true", "false"))
+    assert "disableAllHooks" not in user.ctl("hooks", "install")
+
+
 def test_settings_that_were_not_there_are_gone_again(user: User) -> None:
     assert "it is new" in user.ctl("hooks", "install")
     assert len(user.hooks()) == len(ENTRIES)

@@ -10,10 +10,11 @@ import click
 from coordd.cli.agent_places import short_path
 from coordd.cli.common import complain, say, say_json
 from coordd.cli.hooks import places, script, undo
-from coordd.cli.hooks.edit import with_hooks, without_hooks
+from coordd.cli.hooks.edit import BOM, with_hooks, without_hooks
 from coordd.cli.hooks.entries import settings
-from coordd.cli.hooks.json_spans import BadJson
+from coordd.cli.hooks.json_spans import BadJson, parse
 from coordd.cli.hooks.settings_file import HooksError, SettingsFile, read, replace
+from coordd.cli.hooks.switches import disables
 from coordd.cli.options import takes_target
 from coordd.util.digest import sha256_hex
 from coordd.util.text import escape
@@ -179,8 +180,9 @@ def _install(file: SettingsFile, path: str, *, of_project: bool) -> str:
         content = with_hooks(file.text, path).encode()
     except BadJson as error:
         raise HooksError(f"{escape(file.path)} {error}; it stays as it is") from error
+    off = "; disableAllHooks is set there, which keeps all hooks from being called" if _off(content) else ""
     if content == file.content:
-        return "the hooks are there already"
+        return f"the hooks are there already{off}"
     folder = undo.folder_of(os.environ)
     backup = undo.find(folder, file.target)
     if backup is None or not backup.covers(file.content):  # what an older coordd wrote has its backup
@@ -191,7 +193,11 @@ def _install(file: SettingsFile, path: str, *, of_project: bool) -> str:
     backup = backup._replace(written=sha256_hex(content))
     kept = undo.keep(folder, file.target, backup, of_project=of_project)
     replace(file, content)
-    return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new")
+    return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new") + off
+
+
+def _off(content: bytes) -> bool:
+    return disables(parse(content.decode().removeprefix(BOM))) is True
 
 
 def _uninstall(file: SettingsFile) -> str:
