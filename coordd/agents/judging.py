@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
 from coordd.agents.declared import declared_activity
-from coordd.agents.doing import NOTHING, Doing
+from coordd.agents.doing import NOTHING, Doing, may_do, shown_activity
 from coordd.agents.identity import without_yielding
 from coordd.agents.join import Agent
 from coordd.agents.key import AgentKey
@@ -130,15 +130,19 @@ class Judging:
             horizon: the monotonic time up to which agents may be judged.
             wall: now, in epoch seconds; None: a beginning that its traces do not tell stays unknown.
         """
-        if verdict.status != "active":
+        if not may_do(verdict):
             return NOTHING
         if agent.traces is None:
             # not read since the restart: what the records say stands
+            if verdict.status != "active":
+                return before if shown_activity(verdict, before.activity) else NOTHING
             return before if before.activity is not None else Doing("unknown", wall, horizon)
         evidence = self.activity_of(agent.key, agent.observations, horizon)
         one = session_among(agent.observations)
         session = one.session if one else None
-        activity = judge_activity(evidence).activity
+        activity = shown_activity(verdict, judge_activity(evidence).activity)
+        if activity is None:
+            return NOTHING
         return doing_now(activity, before, session, wall, horizon, hooks=agent.hooks)
 
     def tree_of(self, agent: Agent) -> TreeUse | None:

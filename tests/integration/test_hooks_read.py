@@ -144,9 +144,11 @@ def test_what_was_told_long_ago_is_judged_by_its_age(
     user.hook(session, event)
     age(user.folder, session, 5.0)
     with users_coordd(user.home) as daemon:
-        becomes(daemon, session, status=shown[0], reason=shown[1], activity=None)
+        waits = event in ("PermissionRequest", "Question")
+        becomes(daemon, session, status=shown[0], reason=shown[1], activity="waiting" if waits else None)
         status = daemon.rpc("status")
         assert [one for one in status["problems"] if session in one] == []
+        assert [one["kind"] for one in status["attention"]] == ["waiting"] * waits
 
 
 def test_what_no_hook_leaves_is_nobody_and_said_at_once(user: User, daemon: Coordd, session: str) -> None:
