@@ -227,6 +227,55 @@ def test_hooks_of_a_session_that_is_seen_itself(user: User, daemon: Coordd, tmp_
         home.close()
 
 
+def test_a_project_says_nothing_of_a_session_of_another(user: User, tmp_path: Path) -> None:
+    """Whoever may write to one project may know the ids of sessions of others."""
+    theirs, project = Project(tmp_path / "theirs"), Project(tmp_path / "app")
+    home = Home(user.home / ".claude")
+    seen = home.session(str(uuid.uuid4()), cwd=str(project.root), status="busy")
+    try:
+        with users_coordd(user.home, COORDD_COORDINATION_WORKSPACES=str(theirs.root)) as daemon:
+            before = becomes(daemon, seen.session_id, activity="working", workspace=str(project.root))
+            for event in ("PermissionRequest", "Stop", "SessionEnd", "Question"):
+                user.hook(seen.session_id, event, theirs)
+                for file in user.folder.glob(f"{seen.session_id}.*"):
+                    file.unlink()  # the user's own hooks would tell the same
+                (theirs.agents / f"{seen.session_id}.tasks").write_text("T-1\n")
+                theirs.register(seen.session_id)
+                mark = f"mark-{event}"
+                theirs.beat(mark)  # what was written before is read by then
+                becomes(daemon, mark, status="active")
+                after = becomes(daemon, seen.session_id, workspace=str(project.root))
+                for name in ("status", "reason", "activity", "waiting_for", "active_tasks", "agent_id"):
+                    assert after[name] == before[name], (event, name)
+            assert daemon.rpc("status")["attention"] == []
+            seen.exit()
+            becomes(daemon, seen.session_id, status="inactive", reason="ended")
+            theirs.beat(seen.session_id)
+            theirs.beat("last")
+            becomes(daemon, "last", status="active")
+            becomes(daemon, seen.session_id, status="inactive", reason="ended")
+    finally:
+        home.close()
+
+
+def test_what_a_session_says_itself_goes_before_its_projects_hooks(user: User, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    home = Home(user.home / ".claude")
+    seen = home.session(str(uuid.uuid4()), cwd=str(project.root), status="idle")
+    try:
+        with users_coordd(user.home) as daemon:
+            becomes(daemon, seen.session_id, activity="idle", workspace=str(project.root))
+            (project.agents / f"{seen.session_id}.PermissionRequest").touch()
+            project.beat("mark")
+            becomes(daemon, "mark", status="active")
+            eventually(lambda: _seen_by(daemon, seen.session_id, "claude-code", "file"))
+            becomes(daemon, seen.session_id, activity="idle", waiting_for=None)
+            user.hook(seen.session_id, "PermissionRequest")  # the user's own
+            becomes(daemon, seen.session_id, activity="waiting")
+    finally:
+        home.close()
+
+
 def _seen_by(daemon: Coordd, agent_id: str, *sources: str) -> dict[str, Any]:
     agent = becomes(daemon, agent_id)
     if set(agent["sources"]) != set(sources):
