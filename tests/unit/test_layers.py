@@ -38,6 +38,7 @@ SHARED = {"errors", "model", "util", "protocol", "records"}
 
 CLIENTS = {
     "dashboard": SHARED,
+    "alerts": SHARED,
     "cli": SHARED | {"dashboard"},  # coordctl dashboard starts it
     # beside the daemon: writes what starts daemon and dashboard, and checks it as the doctor does
     "installer": SHARED | {"config", "cli", "dashboard"},
