@@ -353,9 +353,46 @@ class SinkStatus:
     unproven: int = 0
 
 
-Topic = Literal["event", "agent", "system"]
+RecordTopic = Literal["event", "agent", "system"]
+"""The topics whose notifications are records: lines of the files."""
+Topic = Literal[RecordTopic, "task", "attention"]
 
+RECORD_TOPICS: tuple[RecordTopic, ...] = get_args(RecordTopic)
 TOPICS: tuple[Topic, ...] = get_args(Topic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskChange(TaskView):
+    """A notification of ``task``: a task that ``appeared``, ``changed`` its state or holder, or is ``gone``.
+
+    It is the task as ``tasks.list`` has it. Of one that is gone, ``state`` and ``agent_id`` are the last
+    ones, and what else depends on the moment is None.
+    """
+
+    timestamp: str
+    change: Literal["appeared", "changed", "gone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedEntry(AttentionEntry):
+    """An entry that is off the list of what needs a human: it is over, or somebody has acknowledged it."""
+
+    why: Literal["over", "acknowledged"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionChange:
+    """A notification of ``attention``: what has changed of the list of what needs a human.
+
+    ``opened`` are entries that are new on the list, ``changed`` those of which something but the ``id`` is
+    another, ``closed`` those that are off it. ``total`` is the number of entries on the list now.
+    """
+
+    timestamp: str
+    opened: Sequence[AttentionEntry]
+    changed: Sequence[AttentionEntry]
+    closed: Sequence[ClosedEntry]
+    total: int
 
 
 @dataclass(slots=True)

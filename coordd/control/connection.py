@@ -316,6 +316,8 @@ class ControlConnection(asyncio.BufferedProtocol):
         self.subscribed = True
         self._subscription = streamed.subscription
         streamed.subscription.wake = self._send_soon
+        if streamed.subscription.pending:  # it goes on from an earlier place
+            self._send_soon()
         return streamed.answer
 
     def _unsubscribe(self) -> None:

@@ -5,22 +5,32 @@ there are more. A subscriber that does not read loses the oldest notifications a
 queues share the same bytes and end with the newest: a hundred that are never emptied take little more memory
 than one.
 
-Each record has a number, ``seq``, whether its topic has subscribers or not; it begins anew with the daemon.
+Each record has a number, ``seq``, whether its topic has subscribers or not; it begins anew with each ``run``
+of the daemon. A topic is *followed* while somebody subscribes to it and for :data:`KEPT` seconds after: so
+long its newest notifications are kept in a ring (ring.py), from which a subscriber who was cut off goes on.
+Of a topic that nobody follows nothing is encoded or kept.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from time import monotonic
 from typing import NamedTuple
 
-from coordd.model import TOPICS, Topic
+from coordd.control.place import Place
+from coordd.control.ring import SHARES, Chunk, Ring, RingBounds
+from coordd.model import RECORD_TOPICS, TOPICS, Topic
 from coordd.protocol.jsonrpc import Fault
 
 CHUNK_RECORDS = 100
 CHUNK_BYTES = 32 * 1024
 """The size of a chunk, which is queued, sent and lost as one; a longer notification is its own chunk."""
+
+KEPT = 600.0
+"""Seconds for which a topic is followed after its last subscriber has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +39,6 @@ class SubscriberBounds:
 
     notifications: int = 10_000
     bytes: int = 4 * 1024 * 1024
-
-
-class Chunk(NamedTuple):
-    """Notifications as lines, how many, and the ``seq`` of the last."""
-
-    data: bytes
-    records: int
-    seq: int
 
 
 class Subscription:
@@ -73,6 +75,11 @@ class Subscription:
     def pending(self) -> bool:
         """Return whether there is something to take."""
         return bool(self._chunks or self._dropped)
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of notifications that wait to be taken."""
+        return self._notifications
 
     def take(self, size: int) -> bytes:
         """Remove and return the oldest notifications, about ``size`` bytes, after a line on those lost."""
@@ -114,37 +121,98 @@ class Subscription:
 
 
 class Hub:
-    """Number records, and pass them on to the subscribers of their topic."""
+    """Number records, and pass them on to the subscribers of their topic.
 
-    def __init__(self, *, bounds: SubscriberBounds | None = None) -> None:
+    Args:
+        run: names this run of the daemon, as no other one is named.
+        bounds: what waits for one subscriber at most.
+        shares: what is kept of each topic at most, for those who go on.
+        clock: tells monotonic time.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        bounds: SubscriberBounds | None = None,
+        shares: Mapping[Topic, RingBounds] = SHARES,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.run = run
         self.seq = 0
         self._bounds = bounds or SubscriberBounds()
+        self._shares = shares
+        self._clock = clock
         self._subscribers: dict[Topic, dict[Subscription, None]] = {topic: {} for topic in TOPICS}
+        self._rings: dict[Topic, Ring] = {}
+        self._left: dict[Topic, float] = {}
 
     def __len__(self) -> int:
         return len({one for subscribers in self._subscribers.values() for one in subscribers})
 
-    def subscribe(self, topics: Iterable[Topic]) -> Subscription:
-        """Return a subscription to these topics, which begins after the record ``seq``."""
+    def follows(self, topic: Topic) -> bool:
+        """Return whether somebody subscribes to a topic, or did so a moment ago and may come back."""
+        if self._subscribers[topic]:
+            return True
+        if topic not in self._rings:
+            return False
+        if self._clock() < self._left[topic] + KEPT:
+            return True
+        del self._rings[topic], self._left[topic]
+        return False
+
+    def cannot_resume(self, topics: Iterable[Topic], place: Place) -> str | None:
+        """Return in words why nobody can go on from a place with these topics; None where one can."""
+        if place.run != self.run:
+            return "that place is of another run of coordd: this one has started since"
+        if place.seq > self.seq:
+            return f"this run of coordd has come to {self.seq} only, not to {place.seq}"
+        gaps = []
+        for topic in topics:
+            if self.follows(topic):
+                begin = self._rings[topic].begin
+            else:
+                begin = self.seq if topic in RECORD_TOPICS else self.seq + 1  # it may have changed untold
+            if begin > place.seq:
+                gaps.append(f"{topic} after {begin}")
+        return f"not all that came after {place.seq} is kept, only {', '.join(gaps)}" if gaps else None
+
+    def subscribe(self, topics: Iterable[Topic], *, after: int | None = None) -> Subscription:
+        """Return a subscription to these topics, which begins after the record ``seq``.
+
+        Args:
+            topics: the topics.
+            after: begin after this number instead; :meth:`cannot_resume` has been asked.
+        """
         wanted = tuple(topics)
         subscription = Subscription(self, self._bounds, has_topics=bool(wanted))
         for topic in wanted:
+            if not self.follows(topic):
+                if topic not in RECORD_TOPICS:
+                    self.seq += 1  # no place from before is one of this topic
+                self._rings[topic] = Ring(self._shares[topic], self.seq)
             self._subscribers[topic][subscription] = None
+        if after is not None:
+            for chunk in merge(*(self._rings[one].after(after) for one in wanted), key=lambda one: one.seq):
+                subscription.put(chunk)
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
         """Remove a subscription that is closed."""
-        for subscribers in self._subscribers.values():
-            subscribers.pop(subscription, None)
+        for topic, subscribers in self._subscribers.items():
+            if subscription in subscribers:
+                del subscribers[subscription]
+                self._left[topic] = self._clock()
 
     def publish(self, topic: Topic, records: Sequence[bytes]) -> None:
         """Number records and queue them; each is a JSON object, not empty, without a field ``seq``."""
         first = self.seq + 1
         self.seq += len(records)
-        subscribers = self._subscribers[topic]
-        if not subscribers or not records:
+        if not records or not self.follows(topic):
             return
+        subscribers, ring = self._subscribers[topic], self._rings[topic]
         for chunk in _chunks(topic, records, first):
+            ring.put(chunk)
             for subscription in subscribers:
                 subscription.put(chunk)
         for subscription in subscribers:

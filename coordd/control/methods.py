@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -21,9 +21,20 @@ from coordd.control.history import HistoryParams, HistoryQueries
 from coordd.control.hub import Hub
 from coordd.control.pages import Limit, Pages
 from coordd.control.peer import Peer
+from coordd.control.place import parse_place
 from coordd.control.reload import Reloader
 from coordd.control.rpc import Method, NoParams, Opened
-from coordd.model import TOPICS, Activity, AgentView, OrphanView, Status, TaskState, TaskView, Topic
+from coordd.model import (
+    RECORD_TOPICS,
+    TOPICS,
+    Activity,
+    AgentView,
+    OrphanView,
+    Status,
+    TaskState,
+    TaskView,
+    Topic,
+)
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
 from coordd.runtime.clocks import Moment
@@ -78,9 +89,24 @@ class PurgeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``subscribe``: None means every topic; an empty list ends a subscription."""
+    """Parameters of ``subscribe``.
+
+    ``topics``: None means every topic; an empty list ends a subscription. ``since``: the place to go on from,
+    ``RUN:SEQ``. ``snapshot``: what the answer holds of it unless it goes on from there: ``all``, the
+    ``status`` alone, or ``none``.
+    """
 
     topics: frozenset[Topic] | None = None
+    since: str | None = None
+    snapshot: Literal["all", "status", "none"] = "all"
+
+
+class Watch(Protocol):
+    """Make the notifications of a topic that is not one of records, while somebody follows it."""
+
+    def prepare(self, now: Moment) -> None:
+        """Tell what has changed up to now, or begin where nobody followed so far: a subscriber comes."""
+        ...
 
 
 class Purger(Protocol):
@@ -111,6 +137,7 @@ class Methods:
         forget: Callable[[AgentKey], Awaitable[None]],
         keep: Callable[[], Awaitable[None]],
         now: Callable[[], Moment],
+        watches: Mapping[Topic, Watch],
     ) -> None:
         self._store = store
         self._documents = documents
@@ -124,6 +151,7 @@ class Methods:
         self._forget = forget
         self._keep = keep
         self._now = now
+        self._watches = watches
         self._agents_list = Pages[ListParams, AgentKey](
             name="agents", position=AgentKey, look=self._agents, version=self._agents_version, now=now
         )
@@ -187,8 +215,9 @@ class Methods:
             Method(
                 "subscribe",
                 "a snapshot, then notifications: "
-                + ", ".join(f"`{topic}`" for topic in TOPICS)
-                + " for each record, `lagged` for those lost; half of all connections may subscribe",
+                + ", ".join(f"`{topic}`" for topic in RECORD_TOPICS)
+                + " for each record, `task` and `attention` for each change, `lagged` for those lost; "
+                "`since` (`RUN:SEQ`) goes on after a lost connection; half of all connections may subscribe",
                 self.subscribe,
                 SubscribeParams,
             ),
@@ -309,17 +338,40 @@ class Methods:
         return msgspec.Raw(await self._history.query(params, peer))
 
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
-        """Return ``{"seq", "timestamp", "topics", "status", "agents"}``; later records have a higher seq."""
+        """Return ``{"run", "seq", "timestamp", "topics", "resumed", …}``; what follows has a higher seq.
+
+        Resumed: ``missed``, how many notifications follow at once. Else ``reason``, why it is not (None: that
+        was not asked for), and the snapshot: ``status`` and ``agents``.
+        """
+        try:
+            place = None if params.since is None else parse_place(params.since)
+        except ValueError as error:
+            raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
         now = self._now()
         topics = [topic for topic in TOPICS if params.topics is None or topic in params.topics]
-        snapshot = {
-            "seq": self._hub.seq,
+        for topic in topics:
+            if topic in self._watches:
+                self._watches[topic].prepare(now)
+        reason = None if place is None else self._hub.cannot_resume(topics, place)
+        after = place.seq if place is not None and reason is None else None
+        subscription = self._hub.subscribe(topics, after=after)
+        answer: dict[str, object] = {
+            "run": self._hub.run,
+            "seq": self._hub.seq if after is None else after,
             "timestamp": format_utc(now.wall),
             "topics": topics,
-            "status": self._documents.status(now),
-            "agents": [self._documents.agent(one, now) for one in self._store.shown(now.mono, wall=now.wall)],
+            "resumed": after is not None,
         }
-        return Opened(msgspec.Raw(msgspec.json.encode(snapshot)), self._hub.subscribe(topics))
+        if after is not None:
+            answer["missed"] = subscription.waiting
+        else:
+            answer["reason"] = reason
+            if params.snapshot != "none":
+                answer["status"] = self._documents.status(now)
+            if params.snapshot == "all":
+                shown = self._store.shown(now.mono, wall=now.wall)
+                answer["agents"] = [self._documents.agent(one, now) for one in shown]
+        return Opened(msgspec.Raw(msgspec.json.encode(answer)), subscription)
 
     def records_purge(self, params: PurgeParams, _peer: Peer) -> Awaitable[object]:
         """Return how far it is: ``job``, ``done``, ``lines``, ``files``, ``left``, and the like."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from coordd import model
 
-RECORDS = model.TOPICS
+RECORDS = model.RECORD_TOPICS
 """Topics of which every record counts; they have ids and are sent again after a lost connection."""
 LATEST = ("link", "status", "tasks")
 """Topics of which only the latest value counts; they have no ids."""

@@ -20,6 +20,7 @@ import msgspec
 
 from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
+from coordd.model import RECORD_TOPICS
 from coordd.protocol.client import Client, connect
 from coordd.protocol.paths import DaemonLocation
 from coordd.util.text import escape
@@ -230,7 +231,9 @@ class Upstream:
             events = await Channel.open(
                 path, within=TIMEOUT, on_notification=self._on_record, sock=waiting.pop(0)
             )
-            self._check_layout(await events.call("subscribe", None, within=TIMEOUT))
+            self._check_layout(
+                await events.call("subscribe", {"topics": list(RECORD_TOPICS)}, within=TIMEOUT)
+            )
             quick = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
             history = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
         except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from coordd.agents.key import AgentKey
 from coordd.agents.traces import SourceTraces, WorkChange
@@ -27,9 +27,20 @@ NAMED = 20
 
 
 class TaskIntake:
-    """Put readings of tasks into the board, and record the events that follow."""
+    """Put readings of tasks into the board, and record the events that follow.
 
-    def __init__(self, *, board: Board, recorder: Recorder, schedule: Schedule) -> None:
+    ``updated`` is called when something may have changed, or was judged.
+    """
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        recorder: Recorder,
+        schedule: Schedule,
+        updated: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._updated = updated
         self._board = board
         self._recorder = recorder
         self._schedule = schedule
@@ -79,6 +90,7 @@ class TaskIntake:
             return
         moment = now()
         self._board.settle(moment)
+        self._updated()
         if self._board.has_events and self._schedule.waiting("tasks.events") is None:
             self._schedule.once("tasks.events", GATHER, self._record_soon)
         due = self._board.next_deadline()

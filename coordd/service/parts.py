@@ -22,6 +22,7 @@ from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
 from coordd.config.rights import Rights
+from coordd.control.attention_watch import AttentionWatch
 from coordd.control.connection import ConnectionLimits
 from coordd.control.documents import Documents, Identity
 from coordd.control.history import HistoryQueries
@@ -29,6 +30,7 @@ from coordd.control.hub import Hub
 from coordd.control.methods import Methods
 from coordd.control.rpc import Dispatcher
 from coordd.control.server import ControlServer
+from coordd.control.task_watch import TaskWatch
 from coordd.intake.agents import AgentIntake
 from coordd.intake.announcing import Announcer
 from coordd.intake.deadlines import DeadlineTimer
@@ -115,7 +117,7 @@ class Parts:
         self.ended_today = EndedToday(day=day_around)
         writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
-        self._hub = Hub()
+        self._hub = Hub(run=os.urandom(6).hex())
         self.record_sinks = _record_sinks(config, runtime_files.rights)
         self.recorder = Recorder(
             sinks=self.record_sinks,
@@ -152,7 +154,13 @@ class Parts:
         )
         agents.on_doing = self._agent_does
         self.store.on_change = self._agent_changed
-        task_intake = TaskIntake(board=self.board, recorder=self.recorder, schedule=self.schedule)
+        self._attention_watch = AttentionWatch(needs=self.needs, hub=self._hub, schedule=self.schedule)
+        task_intake = TaskIntake(
+            board=self.board,
+            recorder=self.recorder,
+            schedule=self.schedule,
+            updated=self._attention_watch.changed,
+        )
         self.deadline_timer = DeadlineTimer(
             store=self.store,
             schedule=self.schedule,
@@ -284,8 +292,12 @@ class Parts:
             purger=self.purging,
             needs=self.needs,
             forget=self._forget,
-            keep=self.write_snapshot,
+            keep=self._acknowledged,
             now=now,
+            watches={
+                "attention": self._attention_watch,
+                "task": TaskWatch(board=self.board, tasks=tasks, hub=self._hub, schedule=self.schedule),
+            },
         )
         dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
         self.server = ControlServer(
@@ -326,8 +338,14 @@ class Parts:
         self.ended_today.restore((AgentKey(place, agent_id), at) for place, agent_id, at in memory.ended)
 
     def _updated(self) -> None:
-        """Tell the service manager's line that something may have changed."""
+        """Tell the service manager's line, and who follows what needs a human, of a possible change."""
         self.supervision.changed()
+        self._attention_watch.changed()
+
+    async def _acknowledged(self) -> None:
+        """Keep what was acknowledged in the snapshot, and tell who follows what needs a human."""
+        self._attention_watch.changed()
+        await self.write_snapshot()
 
     def _agent_does(self, agent: Agent) -> None:
         """Tell who follows what agents do that one does something else."""

@@ -8,6 +8,7 @@ opened.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from coordd.agents.beats import FUTURE
@@ -21,6 +22,7 @@ from coordd.tasks.claim_state import ClaimEvidence, claim_state, is_over, next_c
 from coordd.tasks.duplicates import Duplicates
 from coordd.tasks.event_buffer import EventBuffer, TaskEvent
 from coordd.tasks.holdings import Holdings
+from coordd.tasks.moves import Stand, TaskMoves
 from coordd.tasks.work import HeldClaim, SourceTasks, TaskKey
 from coordd.util.slices import SLICE, slices
 
@@ -57,6 +59,7 @@ class Board:
         self._unread_at_start: set[str] = set()
         self._duplicates = Duplicates(self.source_tasks)
         self.holdings = Holdings(source_tasks=self.source_tasks, store=store)
+        self.moves = TaskMoves(self.stand)
 
     @property
     def version(self) -> int:
@@ -101,6 +104,8 @@ class Board:
         """
         source = self.source_tasks.setdefault(path, SourceTasks())
         known_before = source.knows
+        if self.moves.following and traces.tasks_available is not None:
+            self._moving(path, set(source.available).symmetric_difference(traces.tasks_available))
         for change in _slices(source.compare(traces)):
             self._take(path, source, change, now(), fresh=fresh)
             yield
@@ -123,6 +128,8 @@ class Board:
         """Take over a partial reading of a source that was read in full before."""
         source = self.source_tasks.get(path)
         if source is not None and change:
+            if self.moves.following:
+                self._moving(path, change.available)
             source.offer(change)
             self._take(path, source, change, now, fresh=False)
 
@@ -136,6 +143,8 @@ class Board:
 
     def drop(self, path: str) -> None:
         """Forget a source that is read no longer, with all its tasks."""
+        if self.moves.following and (leaving := self.source_tasks.get(path)) is not None:
+            self._moving(path, {*leaving.claims, *leaving.available})
         source = self.source_tasks.pop(path, None)
         for task, held in source.claims.items() if source else ():
             if task in self._duplicates.claims:
@@ -208,9 +217,47 @@ class Board:
         """Return whether this is a claim in Redis that a workspace has as well, and that is shown there."""
         return not path and task in self._duplicates.claims and self._duplicates.is_shown(task)
 
+    def stand(self, path: str, task: str) -> Stand | None:
+        """Return the state and the holder of a task as it is shown; None: it is not there.
+
+        What was last known of a source that cannot be read stands: nothing says that it is gone.
+        """
+        source = self.source_tasks.get(path)
+        if source is None:
+            return None
+        held = source.claims.get(task)
+        if held is not None and (path or task not in self._duplicates.claims):
+            return held.state, held.claim.agent_id
+        if held is not None or not _offers(source, task):
+            return None
+        redis = self.source_tasks.get("")
+        if path:
+            return None if redis and task in redis.claims else ("available", None)
+        others = (other for place, other in self.source_tasks.items() if place)
+        return (
+            None if any(task in one.claims or _offers(one, task) for one in others) else ("available", None)
+        )
+
+    def _moving(self, path: str, tasks: Iterable[str]) -> None:
+        """Note that these tasks of a source are about to change, and with them those of the same name.
+
+        Of a task that Redis and a workspace have only one is shown.
+        """
+        for task in tasks:
+            self.moves.moves(path, task)
+            if path:
+                if "" in self.source_tasks:
+                    self.moves.moves("", task)
+                continue
+            for place, other in self.source_tasks.items():
+                if place and (task in other.claims or _offers(other, task)):
+                    self.moves.moves(place, task)
+
     def _take(self, path: str, source: SourceTasks, change: WorkChange, now: Moment, *, fresh: bool) -> None:
         observed = self._observed(path, now.mono)
         self._version += 1
+        if self.moves.following:
+            self._moving(path, change.claims)
         for task, claim in change.claims.items():
             counting = None if claim is None or is_over(claim.status) else claim
             self._note_over(path, source, task, None if claim is counting else claim)
@@ -312,6 +359,8 @@ class Board:
         if not path and task in self._duplicates.claims:
             held.state = state
             return
+        if self.moves.following:
+            self.moves.moves(path, task)
         self._counts[held.state] -= 1
         self._counts[state] += 1
         held.state = state
@@ -363,6 +412,11 @@ class Board:
 
     def _judged(self, path: str, now: Moment) -> float:
         return self._observed(path, self._store.horizon(now.mono))
+
+
+def _offers(source: SourceTasks, task: str) -> bool:
+    index = bisect_left(source.available, task)
+    return source.available[index : index + 1] == [task]
 
 
 def _slices(change: WorkChange) -> Iterator[WorkChange]:

@@ -75,6 +75,7 @@ class Needs:
         self._entries: list[AttentionEntry] = []
         self._subjects: list[Subject] = []
         self._shown: tuple[list[AttentionEntry], list[str]] | None = None
+        self._acks = 0
         self._fallen: dict[AgentKey, _Fallen] = {}
         self._found_split: dict[tuple[str, str, tuple[AgentKey, ...]], float] = {}
 
@@ -112,10 +113,19 @@ class Needs:
             self._shown = unseen, problems(unseen, self._subjects)
         return self._shown
 
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Numbers that are others once anything but time may have changed the list."""
+        return self._store.needs_version, self._board.version, self._acks
+
     def next_deadline(self, now: Moment) -> float:
-        """Return the monotonic time at which time alone may change the list; infinite for never."""
+        """Return the monotonic time at which the list may be another one by itself; infinite for never.
+
+        Time alone may change it, or what has changed may be looked at again by then.
+        """
         self.all_entries(now)
-        return self._valid_until
+        waits = self._versions != (self._store.needs_version, self._board.version)
+        return max(now.mono if waits else self._valid_until, self._not_before)
 
     def ack(self, entry: str | None, now: Moment) -> int:
         """Take an entry off the list until it changes, or all of them; return how many those were."""
@@ -124,6 +134,7 @@ class Needs:
         for one in wanted:
             self.acknowledged.ack(one, entries)
         self._shown = None
+        self._acks += 1
         return len(wanted)
 
     def _look(self, now: Moment) -> list[Subject]:

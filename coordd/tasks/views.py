@@ -53,7 +53,7 @@ class TaskList:
         for position in claims[start:]:
             rank, path, task = position
             if (state is None or ORDER[rank] == state) and workspace in (None, path):
-                yield position, self._view(path, task, ORDER[rank])
+                yield position, self.view(path, task, ORDER[rank])
         if state not in (None, "available"):
             return
         for path, source in sorted(self._board.source_tasks.items()):
@@ -64,7 +64,7 @@ class TaskList:
             if after is not None and after[:2] >= (_AVAILABLE, path):
                 start = bisect_right(available, after[2]) if after[:2] == (_AVAILABLE, path) else -1
             for task in available[start:] if start >= 0 else ():
-                yield (_AVAILABLE, path, task), self._view(path, task, "available")
+                yield (_AVAILABLE, path, task), self.view(path, task, "available")
 
     def version(self, now: Moment) -> int:
         """Return a number that grows whenever anything that is shown may have changed."""
@@ -87,7 +87,7 @@ class TaskList:
         if not self._board.holdings.knows_claims(key):
             return None
         return [
-            self._view(path, task, self._board.source_tasks[path].claims[task].state)
+            self.view(path, task, self._board.source_tasks[path].claims[task].state)
             for path, holding in self._board.holdings.of(key)
             for task in sorted(holding.claims)
             if not self._board.is_duplicate(path, task)
@@ -121,7 +121,8 @@ class TaskList:
             self._version = board.version
         return self._claims
 
-    def _view(self, path: str, task: str, state: TaskState) -> TaskView:
+    def view(self, path: str, task: str, state: TaskState) -> TaskView:
+        """Return one task or claim of a source, in this state."""
         source: SourceTasks = self._board.source_tasks[path]
         held = source.claims.get(task) if state != "available" else None
         claim = held.claim if held else None

@@ -104,7 +104,8 @@ class SourceTasks:
         self.knows_claims, self.knows_progress, self.knows_available = (
             before and now for before, now in zip(self.knows, knows, strict=True)
         )
-        self.available = list(traces.tasks_available or ())
+        if traces.tasks_available is not None:
+            self.available = list(traces.tasks_available)
         self.unnamed = traces.available_unnamed
         claims: dict[str, Claim | None] = {}
         if traces.claims is not None:

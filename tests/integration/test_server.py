@@ -68,7 +68,7 @@ def path(tmp_path: Path) -> str:
 @contextlib.asynccontextmanager
 async def serving(path: str, limits: ConnectionLimits | None = None) -> AsyncIterator[Service]:
     gate = asyncio.Event()
-    hub = Hub()
+    hub = Hub(run="r")
     burnt: list[None] = []
 
     def burn() -> None:

@@ -26,7 +26,7 @@ from coordd.control.hub import Hub, SubscriberBounds
 from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
 from coordd.control.socket_file import listen
-from coordd.model import TOPICS
+from coordd.model import RECORD_TOPICS
 
 SHORT = 0.3
 KINDS = ("event", "agent", "system")
@@ -120,8 +120,11 @@ def test_a_snapshot_then_what_happens(project: Project, tmp_path: Path, subscrib
         eventually(lambda: coordd.rpc("system.latest"))
         subscriber = subscribed(coordd)
         snapshot = subscriber.snapshot
-        assert set(snapshot) == {"seq", "timestamp", "topics", "status", "agents"}
-        assert snapshot["topics"] == ["event", "agent", "system"]
+        assert set(snapshot) == {
+            "run", "seq", "timestamp", "topics", "resumed", "reason", "status", "agents",
+        }  # fmt: skip
+        assert (snapshot["resumed"], snapshot["reason"]) == (False, None)
+        assert snapshot["topics"] == ["event", "agent", "system", "task", "attention"]
         assert [agent["agent_id"] for agent in snapshot["agents"]] == ["before"]
         assert "last_heartbeat_age" in snapshot["agents"][0]
         assert snapshot["status"]["agents"]["active"] == 1
@@ -133,7 +136,9 @@ def test_a_snapshot_then_what_happens(project: Project, tmp_path: Path, subscrib
         assert messages[1]["params"]["kind"] == "agent.active"
         assert "id" not in messages[0]
         assert coordd.rpc("describe")["methods"]["subscribe"]["params"] == [
-            {"name": "topics", "type": "array|null", "required": False}
+            {"name": "topics", "type": "array|null", "required": False},
+            {"name": "since", "type": "string|null", "required": False},
+            {"name": "snapshot", "type": '"all"|"none"|"status"', "required": False},
         ]
 
 
@@ -178,7 +183,7 @@ def test_every_record_written_is_told_once_and_in_order(
     """Beats, tasks, verdicts, removals, an unreadable workspace, reloads, the end: as the files have them."""
     settings = {"COORDD_AGENTS_TIMEOUT": "2s", "COORDD_SAMPLING_INTERVAL": "1s"}
     with watching(project, tmp_path, **settings) as coordd:
-        all_topics, agents_only = subscribed(coordd), subscribed(coordd, {"topics": ["agent"]})
+        all_topics, agents_only = subscribed(coordd, [list(KINDS)]), subscribed(coordd, {"topics": ["agent"]})
         hear, hear_agents = all_topics.listen(), agents_only.listen()
         agents = [f"agent-{n}" for n in range(100)]
         for turn in range(5):
@@ -309,14 +314,14 @@ def test_a_client_that_leaves_is_forgotten_and_kill_9_leaves_no_seq_twice(
 
 @contextlib.asynccontextmanager
 async def serving(path: str, limits: ConnectionLimits) -> AsyncIterator[tuple[Hub, ControlServer]]:
-    hub = Hub()
+    hub = Hub(run="r")
     rows = (
         Method("ping", "", lambda _params, _peer: "pong", NoParams),
         Method("big", "", lambda _params, _peer: Raw(b'"' + b"x" * 8_000_000 + b'"'), NoParams),
         Method(
             "subscribe",
             "",
-            lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(TOPICS)),
+            lambda _params, _peer: Opened(Raw(b"{}"), hub.subscribe(RECORD_TOPICS)),
             NoParams,
         ),
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.control.hub import CHUNK_BYTES, CHUNK_RECORDS, Hub, SubscriberBounds, Subscription
-from coordd.model import TOPICS, Event, Topic
+from coordd.model import RECORD_TOPICS, Event, Topic
 
 
 def record(text: object) -> bytes:
@@ -38,8 +38,8 @@ def seqs(messages: Iterable[dict[str, Any]]) -> list[int]:
 
 
 def test_a_record_becomes_a_notification_with_its_number() -> None:
-    hub = Hub()
-    subscription = hub.subscribe(TOPICS)
+    hub = Hub(run="r")
+    subscription = hub.subscribe(RECORD_TOPICS)
     event = Event("2026-11-22T06:05:00.123Z", "box", "agent.active", "ä\n", "m", {"workspace": None})
     hub.publish("event", [msgspec.json.encode(event)])
     assert lines(subscription.take(1 << 20)) == [
@@ -54,7 +54,7 @@ def test_a_record_becomes_a_notification_with_its_number() -> None:
 
 
 def test_records_are_numbered_whether_anybody_listens_or_not() -> None:
-    hub = Hub()
+    hub = Hub(run="r")
     hub.publish("agent", [record(n) for n in range(5)])
     subscription = hub.subscribe(["event"])
     assert hub.seq == 5
@@ -64,14 +64,14 @@ def test_records_are_numbered_whether_anybody_listens_or_not() -> None:
 
 
 def test_all_who_subscribed_are_given_the_same_bytes() -> None:
-    hub = Hub()
-    one, two = hub.subscribe(TOPICS), hub.subscribe(["agent"])
+    hub = Hub(run="r")
+    one, two = hub.subscribe(RECORD_TOPICS), hub.subscribe(["agent"])
     hub.publish("agent", [record("x")])
     assert one.take(1) is two.take(1)
 
 
 def test_waking_comes_once_a_batch_and_after_all_of_it_is_queued() -> None:
-    hub = Hub()
+    hub = Hub(run="r")
     subscription = hub.subscribe(["agent"])
     woken: list[int] = []
     subscription.wake = lambda: woken.append(len(everything(subscription)))
@@ -82,7 +82,7 @@ def test_waking_comes_once_a_batch_and_after_all_of_it_is_queued() -> None:
 
 
 def test_what_is_taken_at_once_is_bounded_but_for_one_long_notification() -> None:
-    hub = Hub()
+    hub = Hub(run="r")
     subscription = hub.subscribe(["agent"])
     hub.publish("agent", [record("x" * 1000) for _ in range(100)])
     assert 0 < len(subscription.take(2 * CHUNK_BYTES)) <= 2 * CHUNK_BYTES
@@ -93,7 +93,7 @@ def test_what_is_taken_at_once_is_bounded_but_for_one_long_notification() -> Non
 
 
 def test_a_subscriber_that_does_not_read_loses_the_oldest_and_is_told_once() -> None:
-    hub = Hub(bounds=SubscriberBounds(notifications=10))
+    hub = Hub(run="r", bounds=SubscriberBounds(notifications=10))
     subscription = hub.subscribe(["agent"])
     for n in range(13):
         hub.publish("agent", [record(n)])
@@ -105,7 +105,7 @@ def test_a_subscriber_that_does_not_read_loses_the_oldest_and_is_told_once() -> 
 
 
 def test_a_notification_that_can_never_fit_is_lost_and_told() -> None:
-    hub = Hub(bounds=SubscriberBounds(bytes=1000))
+    hub = Hub(run="r", bounds=SubscriberBounds(bytes=1000))
     subscription = hub.subscribe(["event"])
     hub.publish("event", [record("x" * 1000)])
     assert subscription.pending
@@ -113,8 +113,8 @@ def test_a_notification_that_can_never_fit_is_lost_and_told() -> None:
 
 
 def test_a_closed_subscription_holds_and_hears_nothing() -> None:
-    hub = Hub()
-    subscription = hub.subscribe(TOPICS)
+    hub = Hub(run="r")
+    subscription = hub.subscribe(RECORD_TOPICS)
     hub.publish("agent", [record(1)])
     subscription.wake = lambda: pytest.fail("it is closed")
     subscription.close()
@@ -127,7 +127,7 @@ def test_a_closed_subscription_holds_and_hears_nothing() -> None:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(TOPICS), st.lists(st.integers(0, 400), max_size=250)),
+        st.tuples(st.sampled_from(RECORD_TOPICS), st.lists(st.integers(0, 400), max_size=250)),
         st.tuples(st.just("take"), st.integers(0, 2000)),
         st.just(("subscribe again", 0)),
     ),
@@ -137,14 +137,14 @@ STEPS = st.lists(
 
 @given(
     steps=STEPS,
-    topics=st.sets(st.sampled_from(TOPICS)),
+    topics=st.sets(st.sampled_from(RECORD_TOPICS)),
     bounds=st.builds(SubscriberBounds, notifications=st.integers(1, 300), bytes=st.integers(100, 20_000)),
 )
 def test_any_sequence_of_steps_keeps_order_and_counts_what_is_lost(
     steps: list[tuple[str, Any]], topics: set[Topic], bounds: SubscriberBounds
 ) -> None:
     """Since the snapshot: every notification once, in order, or counted in the ``lagged`` before it."""
-    hub = Hub(bounds=bounds)
+    hub = Hub(run="r", bounds=bounds)
     subscription = hub.subscribe(topics)
     owed: list[int] = []  # what has been published to it and not been told in any way
     texts: dict[int, int] = {}
