@@ -1,4 +1,4 @@
-"""Ask the daemon what its notifications do not say: names and projects, whether somebody is back, what was."""
+"""Ask the daemon what its notifications do not say: names and projects, who is back, what was."""
 
 from __future__ import annotations
 

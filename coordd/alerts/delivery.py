@@ -91,9 +91,7 @@ class Delivery:
             else:
                 await self._keep(self._outbox.begin(parcel, label, self._stamp()))
                 error = await perform(action, message)
-            line = self._outbox.done(parcel, label, self._stamp(), error)
-            line["again"] = unsure
-            await self._keep(line)
+            await self._keep(self._outbox.done(parcel, label, self._stamp(), error, again=unsure))
         if error is None:
             log.info("told by rule %s, %s: %s", message.rule, label, escape(message.title))
         else:

@@ -3,13 +3,13 @@
 ::
 
     state        entered when                                    left when
-    searching    at start, and after a loss                      a daemon answers
-    following    it has told what is now; what was missed is     the connection is lost, or nothing is heard
-                 taken in first, and nothing is told meanwhile   for SILENCE and a ping is not answered
-    stopped      the daemon said that it ends, or its files do   a daemon answers
+    searching    at start, and after a loss                     a daemon answers
+    following    it has told what is now; what was missed is    the connection is lost, or nothing is
+                 taken in first, and nothing told meanwhile     heard and no ping is answered
+    stopped      it said that it ends, or its files say so      a daemon answers
 
-While it is searching, nothing of the daemon counts as over. A daemon that is gone without having been stopped,
-or does not answer, is a condition of its own.
+While it is searching, nothing of the daemon counts as over. A daemon that is gone without having been
+stopped, or does not answer, is a condition of its own.
 """
 
 from __future__ import annotations

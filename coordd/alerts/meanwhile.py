@@ -1,7 +1,7 @@
 """Find in the records what happened while nobody listened, and tell the memory with the times that it had.
 
-A subscription that cannot go on where it was has a gap, as after a restart of the daemon. The event records say
-what began in it; whether and when it ended, the samples of that agent say.
+A subscription that cannot go on where it was has a gap, as after a restart of the daemon. The event records
+say what began in it; whether and when it ended, the samples of that agent say.
 """
 
 from __future__ import annotations

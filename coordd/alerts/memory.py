@@ -1,4 +1,4 @@
-"""Write what the alerts know as a document, and read it back: what is followed, muted, waits, and from where on.
+"""Write what the alerts know as a document, and read it back: what fires, is muted, waits to be told.
 
 Monotonic times mean nothing to the next process: they are wall times in the document. A document that another
 version wrote, or somebody edited, is read as far as it makes sense. Pure.

@@ -84,10 +84,9 @@ class Outbox:
         parcel.begun.add(action)
         return {"id": parcel.message.id, "action": action, "at": at, "did": "begin"}
 
-    def done(self, parcel: Parcel, action: str, at: str, error: str | None) -> Line:
+    def done(self, parcel: Parcel, action: str, at: str, error: str | None, *, again: bool = False) -> Line:
         """Note how an action went; return the line of the journal."""
         message = parcel.message
-        again = message.again
         if action in parcel.actions:
             parcel.actions.remove(action)
         parcel.begun.discard(action)
@@ -109,7 +108,8 @@ class Outbox:
                 parcel.begun.add(action)
             elif line.get("did") == "end":
                 error = line.get("error")
-                self.done(parcel, action, str(line.get("at")), None if error is None else str(error))
+                words = None if error is None else str(error)
+                self.done(parcel, action, str(line.get("at")), words, again=line.get("again") is True)
 
     def to_document(self) -> dict[str, object]:
         """Return it as it stands in the state."""

@@ -1,17 +1,17 @@
 """Check that nobody but its owner can write a configuration that holds commands, nor replace it.
 
-Whoever can write the file has its commands run as this user, and whoever can write one of the folders above it
-can put another file in its place. So of the file, and of each folder up to ``/``, on each link that leads
-there too::
+Whoever can write the file has its commands run as this user, and whoever can write one of the folders above
+it can put another file in its place. So of the file, of each folder up to ``/``, and on each link that leads
+there::
 
     owner          this user or root
-    write bits     the owner's alone; of a folder that all may write to, as /tmp, with the sticky bit, nobody
-                   can take away what is another's: it counts as its owner's
-    a project      no folder with a ``.claude`` or a ``.git`` in it, but the home directory: such a folder's
-                   content is brought by a clone
+    write bits     the owner's alone; a folder that all may write to counts as its owner's with the sticky
+                   bit, as /tmp has it: nobody can take away there what is another's
+    a project      no folder with a ``.claude`` or a ``.git`` in it, but the home directory: a clone
+                   brings what is in it
 
-Blocking: looks at the file system. Between the look and the reading nothing changes that matters: whoever could
-change it is this user or root.
+Blocking: looks at the file system. Between the look and the reading nothing changes that matters: whoever
+could change it is this user or root.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ::
 
     state.json      replaced: written beside it, synced, renamed, the directory synced
-    journal.jsonl   appended to, a synced line at a time; emptied once a state was written that holds all of it
+    journal.jsonl   appended to, a synced line at a time; emptied once a state holds all of it
 
 kill -9 between any two steps leaves the state before or the state after, and a journal whose last line may be
 torn. Knows nothing of what either means. Blocking: it belongs into a thread.
@@ -50,12 +50,10 @@ class StateFiles:
         state: dict[str, Any] | None = None
         try:
             found = fastjson.loads(read_file(STATE, MAX_STATE, directory=self._directory).decode())
-            if not isinstance(found, dict):
-                raise ValueError("it is no object")
-            state = found
+            state = dict(found.items())
         except FileNotFoundError:
             pass
-        except (ValueError, RecursionError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             self.damaged = f"{STATE} cannot be read ({error}); it is {DAMAGED} now"
             self._calls.rename(STATE, DAMAGED, self._directory)
         return state, self._read_journal()

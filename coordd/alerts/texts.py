@@ -1,8 +1,8 @@
 """Write a message: its title, a line for each entry, and the entries as programs get them.
 
-Pure, but for the local time zone. Names, ids and paths are text of strangers: escaped in title and text, and as
-they are in the entries, where they are data. A line has who it is (the name before the id), the project, what
-is the matter, since when in local time, and the next thing to type.
+Pure, but for the local time zone. Names, ids and paths are text of strangers: escaped in title and text, and
+as they are in the entries, where they are data. A line has who it is (the name before the id), the project,
+what is the matter, since when in local time, and the next thing to type.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Thread:
             failure: BaseException | None = None
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001  # it is the caller's
+            except BaseException as error:  # it is the caller's
                 failure = error
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, future, result, failure)

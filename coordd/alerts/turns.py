@@ -1,8 +1,8 @@
 """Know since when each agent is in a turn, by its samples, and say when one has ended that took long.
 
 A turn begins when an agent does something after it was idle, or was not known; it goes on while the agent
-waits for a human, is refused or stalled; it ends when the agent is idle, which with open work in the background
-it is not (agents/activity.py). One whose agent ends, falls silent or is unknown has no end that is told.
+waits for a human, is refused or stalled; it ends when the agent is idle, which with open work in the
+background it is not (agents/activity.py). One whose agent ends or falls silent has no end that is told.
 
 Pure state: at most :data:`MOST` turns; documents are those of any version.
 """
