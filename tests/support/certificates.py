@@ -21,8 +21,8 @@ class Authority:
             *("-keyout", str(self._key), "-out", str(self.file)),
         )
 
-    def sign(self, name: str, *alternatives: str) -> tuple[Path, Path]:
-        """Return a certificate for these names (``DNS:…``, ``IP:…``), and its key."""
+    def sign(self, name: str, *alternatives: str, days: int = 30) -> tuple[Path, Path]:
+        """Return a certificate for these names (``DNS:…``, ``IP:…``), and its key; -1 day: it has expired."""
         base = self._directory / f"{self._name}-{name}"
         key, request, signed, extensions = (base.with_suffix(s) for s in (".key", ".csr", ".crt", ".ext"))
         _openssl(
@@ -32,7 +32,7 @@ class Authority:
         extensions.write_text(f"subjectAltName={','.join(alternatives)}\n" if alternatives else "")
         _openssl(
             *("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key)),
-            *("-CAcreateserial", "-days", "30", "-extfile", str(extensions), "-out", str(signed)),
+            *("-CAcreateserial", "-days", str(days), "-extfile", str(extensions), "-out", str(signed)),
         )
         return signed, key
 
