@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from coordd.alerts.actions.base import Action
-from coordd.alerts.actions.exec import ExecAction
-from coordd.alerts.actions.template import parse
+from coordd.alerts.actions.build import actions_of, secret_variables
 from coordd.alerts.delivery import labelled
 from coordd.alerts.rules import TABLE, Rule
-from coordd.errors import ConfigError
 
 
 def actions_of_rules(
-    rules: Iterable[Rule], *, where: str, environ: Mapping[str, str]
+    rules: Sequence[Rule], *, where: str, environ: Mapping[str, str]
 ) -> dict[str, dict[str, Action]]:
-    """Return the actions of each rule.
+    """Return the actions of each rule. Reads files of secrets.
 
     Raises:
-        ConfigError: the value of a key of an action's is invalid.
+        ConfigError: the value of a key of an action's is invalid, or a secret cannot be had.
     """
-    return {rule.name: labelled(_actions(rule, where, environ)) for rule in rules}
-
-
-def _actions(rule: Rule, where: str, environ: Mapping[str, str]) -> list[Action]:
-    argv = rule.actions.get("exec")
-    if argv is None:
-        return []
-    if not isinstance(argv, list) or not all(isinstance(one, str) for one in argv):
-        raise ConfigError(where, f"{TABLE}.{rule.name}.exec", argv, "expected a list of texts")
-    return [ExecAction(parse(argv), environ=environ)]
+    hidden = frozenset().union(*(secret_variables(rule.actions) for rule in rules))
+    return {
+        rule.name: labelled(
+            actions_of(
+                rule.actions, where=where, label=f"{TABLE}.{rule.name}", environ=environ, hidden=hidden
+            )
+        )
+        for rule in rules
+    }

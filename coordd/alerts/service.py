@@ -1,8 +1,8 @@
 """Build coordd-alert and run it until a signal ends it; the only place that builds its parts.
 
 The order of what is told: the engine says what is due; the message goes into the outbox; the state, with
-both, is on disk; then the actions begin (delivery.py). So a kill -9 at any moment leaves a message that is not
-due yet, or one that waits in the outbox.
+both, is on disk; then the actions begin (delivery.py). So a kill -9 at any moment leaves a message that is
+not due yet, or one that waits in the outbox.
 """
 
 from __future__ import annotations

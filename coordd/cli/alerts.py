@@ -69,8 +69,8 @@ def connect(state: str | None, layout: str | None, within: float = WITHIN) -> Cl
         return found
     raise AlertsDown(
         f"coordd-alert is not running: {escape(path)}: {found}.\n"
-        "Start it with 'coordd-alert run', beside a coordd in the foreground with 'coordd run --alerts', or as a "
-        "service with 'coordd service install --alerts'."
+        "Start it with 'coordd-alert run', beside a coordd in the foreground with 'coordd run --alerts', or "
+        "as a service with 'coordd service install --alerts'."
     )
 
 
@@ -132,7 +132,12 @@ def rule_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return sorted(str(one.get("name")) for one in rules if str(one.get("name")).startswith(incomplete))
 
 
-@command.command("test")
+@command.command(
+    "test",
+    epilog="""\b
+Examples:
+  coordctl alerts test needs-me         the program runs, the webhook is called""",
+)
 @click.argument("name", metavar="RULE", shell_complete=rule_names)
 @click.pass_obj
 def test_command(place: tuple[str | None, str | None], name: str) -> int:
@@ -148,7 +153,14 @@ def test_command(place: tuple[str | None, str | None], name: str) -> int:
     return 0
 
 
-@command.command("mute")
+@command.command(
+    "mute",
+    epilog="""\b
+Examples:
+  coordctl alerts mute 2h
+  coordctl alerts mute 30m --rule needs-me
+  coordctl alerts mute 1d --agent api-3""",
+)
 @click.argument("duration", metavar="DURATION")
 @click.option("--rule", metavar="RULE", shell_complete=rule_names, help="Only what this rule tells.")
 @click.option(
@@ -174,13 +186,18 @@ def mute_command(
     whom = (
         " ".join([f"rule {rule}" if rule else "", f"agent {agent}" if agent else ""]).strip() or "everything"
     )
-    say(
-        f"Muted until {moment_words(answer.get('until'), utc=False)}: {shown(whom)}. End it: coordctl alerts unmute"
-    )
+    until = moment_words(answer.get("until"), utc=False)
+    say(f"Muted until {until}: {shown(whom)}. End it: coordctl alerts unmute")
     return 0
 
 
-@command.command("unmute")
+@command.command(
+    "unmute",
+    epilog="""\b
+Examples:
+  coordctl alerts unmute                all that is muted
+  coordctl alerts unmute --agent api-3""",
+)
 @click.option("--rule", metavar="RULE", shell_complete=rule_names, help="Only mutes of this rule.")
 @click.option("--agent", metavar="ID", shell_complete=agents_named, help="Only mutes of this agent.")
 @click.pass_obj
@@ -193,7 +210,12 @@ def unmute_command(place: tuple[str | None, str | None], rule: str | None, agent
     return 0
 
 
-@command.command("reload")
+@command.command(
+    "reload",
+    epilog="""\b
+Examples:
+  coordd-alert check && coordctl alerts reload""",
+)
 @click.pass_obj
 def reload_command(place: tuple[str | None, str | None]) -> int:
     """Read the rules again; the old ones stay if the new ones are bad."""

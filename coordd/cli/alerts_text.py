@@ -34,7 +34,8 @@ def alerts_text(document: dict[str, Any], view: View) -> Iterator[str]:
     yield from table(rows, _bold_head(view))
     for rule in rules:
         if rule.get("quiet_until") is not None:
-            yield f"Quiet hours of {shown(rule.get('name'))} ({shown(rule.get('quiet'))}) end {when(rule['quiet_until'])}."
+            hours = f"{shown(rule.get('name'))} ({shown(rule.get('quiet'))})"
+            yield f"Quiet hours of {hours} end {when(rule['quiet_until'])}."
         for action in dicts(rule.get("actions")):
             if action.get("problem"):
                 words = (
@@ -116,15 +117,15 @@ def _told(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
         yield "Nothing was told yet."
         return
     rows = [["TOLD", "RULE", "MESSAGE", "HOW IT WENT"]]
-    for one in told[:TOLD]:
-        rows.append(
-            [
-                when(one.get("at")),
-                shown(one.get("rule")),
-                clipped(shown(one.get("title")), _TEXT),
-                "; ".join(_outcome(outcome) for outcome in dicts(one.get("outcomes"))) or "is being told",
-            ]
-        )
+    rows += [
+        [
+            when(one.get("at")),
+            shown(one.get("rule")),
+            clipped(shown(one.get("title")), _TEXT),
+            "; ".join(_outcome(outcome) for outcome in dicts(one.get("outcomes"))) or "is being told",
+        ]
+        for one in told[:TOLD]
+    ]
     yield from table(rows, _bold_head(view))
 
 

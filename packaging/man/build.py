@@ -133,8 +133,7 @@ def _command(command: click.Command, program: str, shared: set[str]) -> Iterator
     words = [escaped(f"{program} {command.name}"), *rest]
     yield f'.SS "{" ".join(words)}"'
     yield from prose(command.help or "")
-    if not isinstance(command, click.Group):
-        yield from _options(command, shared)
+    yield from _options(command, shared)
     if command.epilog:
         yield from prose(command.epilog)
 

@@ -38,7 +38,11 @@ def test_the_commands_and_the_version() -> None:
     about = distribution("coordd")
     assert about.version == coordd.__version__
     scripts = {entry.name: entry.value for entry in about.entry_points if entry.group == "console_scripts"}
-    assert scripts == {"coordd": "coordd.commands.main:main", "coordctl": "coordd.cli:main"}
+    assert scripts == {
+        "coordd": "coordd.commands.main:main",
+        "coordctl": "coordd.cli:main",
+        "coordd-alert": "coordd.alerts.main:main",
+    }
     assert (Path(coordd.__file__).parent / "py.typed").exists()
 
 
