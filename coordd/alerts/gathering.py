@@ -105,8 +105,11 @@ class Gathering:
                 return
             track = self.tracks[slot] = Track(condition, Phase.PENDING, began)
         else:
+            known = track.fires and track.condition.id == condition.id
             track.hold(now.mono, self.rule.hold)
             track.begin(condition, began)
+            if known:
+                return
         self._newest = now.mono
         self._sort(track)
 

@@ -19,8 +19,8 @@ class Track:
 
     Times are monotonic. ``began`` is since when it fires, ``ended`` when it ended, None while it fires.
     ``due_at`` is when it first had held since it was told last, ``told_at`` when it was told last that it
-    fires; None for never. ``times`` counts how often it fired since then. ``unsaid``: it ended without being
-    over.
+    fires; None for never. ``times`` counts how often it fired and was not told. ``unsaid``: it ended without
+    being over.
     """
 
     condition: Condition
@@ -42,7 +42,7 @@ class Track:
         same = condition.id == self.condition.id
         if self.fires:
             if not same:
-                self.times += self.phase is Phase.DUE
+                self.times = self.times + 1 if self.phase is Phase.DUE else 1
                 self.began = began
                 self.phase = after(self.phase, Step.CHANGES)
             self.condition = condition
@@ -68,6 +68,8 @@ class Track:
             self.phase = after(self.phase, Step.ENDS if how == "over" else Step.LEAVES)
             self.ended = at
             self.unsaid = how == "left"
+            if self.phase is Phase.ENDING:  # what had not held counts for nothing
+                self.times = 0
 
     def drop(self) -> None:
         """Tell nothing of it: it is muted."""
@@ -82,7 +84,7 @@ class Track:
             self.told_at = at
         self.due_at = None
         self.phase = after(self.phase, Step.TELLS)
-        self.times = 1 if self.fires else 0
+        self.times = 0
         return state
 
     def ready_at(self, hold: float, apart: float) -> float:
