@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from coordd.alerts.actions import programs
@@ -38,9 +38,22 @@ class ChildRunner:
         self._stuck: threading.Thread | None = None
 
     async def run(
-        self, argv: Sequence[str], *, environ: Mapping[str, str], stdin: bytes, seconds: float
+        self,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        seconds: float,
+        trouble: Callable[[], str | None] | None = None,
     ) -> Ended:
         """Run a program, the first of ``argv``, in the directory ``/``; cancelled, kill it.
+
+        Args:
+            argv: the command line.
+            environ: its environment.
+            stdin: what it is given.
+            seconds: how long it may take.
+            trouble: looks, in the thread, whether it can work at all, and returns why it cannot.
 
         Raises:
             CannotStart: the program could not be started.
@@ -54,7 +67,11 @@ class ChildRunner:
         def work() -> None:
             result: Ended | CannotStart
             try:
-                result = self._work(argv, environ, stdin, seconds, stop_reader)
+                why = None if trouble is None else trouble()
+                if why is None:
+                    result = self._work(argv, environ, stdin, seconds, stop_reader)
+                else:
+                    result = CannotStart(why)
             except CannotStart as error:
                 result = error
             except (OSError, ValueError, subprocess.SubprocessError) as error:
