@@ -133,6 +133,7 @@ def test_what_happens_while_it_is_down_is_told_once_it_is_back(scene: Scene, has
             eventually(lambda: len(daemon.statuses()) == 3)
             one.status("waiting", "permission prompt")
             eventually(lambda: scene.told_of("waiting", one) == 1)
+            eventually(lambda: alerts.status()["told"][0]["outcomes"])
             alerts.kill()
         one.status("busy")
         two.status("waiting", "permission prompt")
@@ -200,6 +201,7 @@ def test_both_killed_lose_nothing(scene: Scene, has: Processes) -> None:
         eventually(lambda: len(daemon.statuses()) == 2)
         one.status("waiting", "permission prompt")
         eventually(lambda: scene.told_of("waiting", one) == 1)
+        eventually(lambda: alerts.status()["told"][0]["outcomes"])
         alerts.kill()
         Processes.kill(two.process)
         eventually(lambda: _attention(daemon, two))
@@ -287,7 +289,7 @@ def test_with_nothing_configured_the_desktop_is_told(scene: Scene, has: Processe
     program.chmod(0o755)
     environ = {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "DBUS_SESSION_BUS_ADDRESS": "unix:path=/none",
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={tmp_path}",
     }
     with scene.coordd() as daemon, alerting(scene.home, environ=environ) as alerts:
         assert alerts.status()["built_in"] is True

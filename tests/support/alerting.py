@@ -120,7 +120,7 @@ def alerting(
     state: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Alerts]:
-    """Run ``coordd-alert run ARGUMENTS`` until it answers and follows; kill it at the end if it still runs."""
+    """Run ``coordd-alert run`` with arguments until it answers and follows; kill it at the end."""
     known = {**environment(home), **(environ or {})}
     place = state or home / ".local" / "state" / "coordd" / "alerts"
     log = home / f"alert-{time.monotonic_ns()}.log"
