@@ -463,3 +463,26 @@ def _answers(state: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_coordd_passes_over_the_rules_and_check_config_has_them_checked(scene: Scene) -> None:
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "coordd", "check-config", "--layout", "user"],
+            env=environment(scene.home),
+            cwd=scene.home,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    scene.rule(on=["waiting"])
+    done = check()
+    assert done.returncode == 0
+    assert "# " in done.stdout
+    assert "r: waiting → exec tell" in done.stdout
+    scene.rule(on=["wating"])
+    done = check()
+    assert done.returncode == 78
+    assert "alert.r.on" in done.stderr

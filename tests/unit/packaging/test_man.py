@@ -23,7 +23,7 @@ from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS
 
 MAN = Path(__file__).resolve().parents[3] / "packaging" / "man"
-PAGES = ("coordctl.1", "coordd.1", "coordd.toml.5")
+PAGES = ("coordctl.1", "coordd.1", "coordd-alert.1", "coordd.toml.5")
 MACROS = {"TH", "SH", "SS", "PP", "TP", "B", "BR", "RS", "RE", "EX", "EE", "nf", "fi", "br", '\\"'}
 
 
