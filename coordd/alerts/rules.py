@@ -59,8 +59,8 @@ BUILT_IN = "desktop"
 MOST_RULES = 100
 REFERENCE = {
     "name": "How the rule is called, by 'coordctl alerts test' too. Needed.",
-    "on": "What is told: waiting, blocked, stalled, killed, mass, orphaned, split, finished (a turn that took "
-    "long is over), redis, sink, daemon, and thresholds: cpu>90, memory>90, disk>90 in percent, load>4. "
+    "on": "What is told: waiting, blocked, stalled, killed, mass, orphaned, split, finished (a turn that "
+    "took long is over), redis, sink, daemon, and thresholds: cpu>90, memory>90, disk>90 in percent, load>4. "
     "Default: waiting, killed, stalled, mass.",
     "for": "So long it has held when it is told; what is over before is not told. Default: 30s.",
     "workspaces": "Patterns of projects or workspaces, with all below them. Default: all.",

@@ -68,7 +68,7 @@ def pages() -> dict[str, str]:
 
 
 def _alert() -> str:
-    """Return the page of coordd-alert, whose command line is no click's: from its help and the keys of rules."""
+    """Return the page of coordd-alert, which has no click: from its help, and the keys of rules."""
     usage, first, rest = ALERT_HELP.split("\n\n", 2)
     blocks = {block.split(":\n")[0]: block for block in rest.strip().split("\n\n")}
     commands = re.findall(r"^  (run|check) +(.*(?:\n {10}.*)*)", rest, re.MULTILINE)
@@ -104,11 +104,7 @@ def _alert() -> str:
         ".EX",
         *[escaped(line[2:]) for line in blocks["Examples"].split("\n")[1:]],
         "",
-        *[
-            escaped(line[2:])
-            for line in rest.split("\n")
-            if line.startswith(("  [[", "  name", "  on", "  exec"))
-        ],
+        *[escaped(line[2:]) for line in rest.split("\n") if line.startswith(rule)],
         ".EE",
         ".SH EXIT STATUS",
         ".PP",

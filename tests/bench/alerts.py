@@ -27,7 +27,8 @@ from played_claude import PlayedSession, home, processes
 FOR = 3.0
 TELL = """#!/bin/sh
 at=$(date +%s.%N)
-{{ printf '%s ' "$at"; cat; }} >> {told}
+{{ printf '%s ' "$at"; cat; }} > "{told}/.$at"
+mv "{told}/.$at" "{told}/$at"
 """
 
 
@@ -39,6 +40,7 @@ class Bench:
         self.claude = home(self.home / ".claude")
         self.work = place / "work"
         self.told = place / "told"
+        self.told.mkdir()
         tell = place / "tell"
         tell.write_text(TELL.format(told=self.told))
         tell.chmod(0o755)
@@ -74,9 +76,8 @@ class Bench:
             one.wait()
 
     def messages(self) -> list[tuple[float, dict[str, object]]]:
-        if not self.told.exists():
-            return []
-        lines = [line.partition(" ") for line in self.told.read_text().splitlines()]
+        files = sorted(path for path in self.told.iterdir() if not path.name.startswith("."))
+        lines = [path.read_text().partition(" ") for path in files]
         return [(float(at), json.loads(text)) for at, _, text in lines]
 
     def memory(self) -> tuple[float, float]:
