@@ -58,6 +58,13 @@ HomeUnreadable  sources.sessions.home_calls   a home that the status reports as 
 Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers             an HTTP answer with status 400
+ActionFailed    alerts.actions.base           how a message went, in coordctl alerts and the log
+CannotStart     alerts.actions.child          an ActionFailed
+TooMuch         alerts.actions.replies        an ActionFailed
+ProxyRefuses    alerts.actions.replies        an ActionFailed
+ProxyUnknown    alerts.actions.proxies        an ActionFailed
+BadSecret       alerts.actions.secrets        a ConfigError, without the secret
+BadTemplate     alerts.actions.template       a ConfigError
 ==============  ============================  =============================================================
 
 This module knows nothing of the rest of coordd; the service and its clients raise from it.
